@@ -1,0 +1,16 @@
+"""What the control plane sends a data plane: ``GET /internal/feed?snapshot=V&keys=SEQ&wait=S``."""
+
+from msgspec import Struct
+
+
+class Feed(Struct, frozen=True, kw_only=True):
+    """One answer of the feed, as msgpack. Empty fields mean "you are up to date"."""
+
+    snapshot: bytes = b""
+    """msgpack of a whole :class:`~ferryman.config.snapshot.Snapshot` when its version is new."""
+    keys_seq: int = 0
+    """Sequence number of the key table after applying this answer."""
+    keys_full: bytes = b""
+    """The whole key table (see ``meter/keytable.py``), when the data plane asked with seq 0."""
+    keys_delta: bytes = b""
+    """64-byte records of keys created or changed since the data plane's sequence number."""

@@ -1,0 +1,150 @@
+"""Process options: every flag has a ``FERRYMAN_*`` variable, and variables are how processes pass them on."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+DEFAULT_PORT = 8080
+DEFAULT_ADMIN_PORT = 8081
+MIN_FIXED_KEY = 24
+
+
+class OptionsError(Exception):
+    """An option has an unusable value; the message names the flag and the right form."""
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """Where a Ferryman process listens and keeps its files."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    uds: str = ""
+    """Path of a Unix socket to listen on as well; empty = none."""
+    admin_host: str = "127.0.0.1"
+    admin_port: int = DEFAULT_ADMIN_PORT
+    data_dir: Path = Path("~/.local/share/ferryman").expanduser()
+    config: Path | None = None
+    control_url: str = ""
+    """Where a data plane finds its control plane; empty = this machine's admin port."""
+    database_url: str = ""
+    """SQLAlchemy URL; empty = SQLite in the data directory."""
+    key: str = ""
+    """Fixes the first virtual key (24 characters or more)."""
+    tls_cert: str = ""
+    tls_key: str = ""
+    drain: float | None = None
+    """Seconds open calls may go on after SIGTERM; None = the configuration's."""
+    strict: bool = False
+    local_model: bool = False
+    """True: ``ferryman up`` also runs the packaged local model as provider ``local``."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> "Options":
+        """Read ``FERRYMAN_*``. Raises :class:`OptionsError` naming the variable that is wrong."""
+        found: dict[str, object] = {}
+        for name in cls.__struct_fields__:
+            text = env.get(variable(name), "")
+            if text:
+                found[name] = _parse(name, text)
+        options = cls(**found)  # type: ignore[arg-type]
+        if options.key and len(options.key) < MIN_FIXED_KEY:
+            raise OptionsError(
+                f"FERRYMAN_KEY is {len(options.key)} characters long; it needs at least "
+                f"{MIN_FIXED_KEY}. Leave it unset to have a key made for you."
+            )
+        return options
+
+    def to_env(self) -> dict[str, str]:
+        """The ``FERRYMAN_*`` variables that make a child process see the same options."""
+        out = {}
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if value is None or value == "" or value is False:
+                continue
+            out[variable(name)] = "1" if value is True else str(value)
+        return out
+
+    @property
+    def paths(self) -> "Paths":
+        return Paths(self.data_dir)
+
+    @property
+    def feed_url(self) -> str:
+        """Base URL of the control plane, as a data plane on this machine reaches it."""
+        if self.control_url:
+            return self.control_url
+        host = self.admin_host
+        if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
+            host = "127.0.0.1"
+        return f"http://[{host}]:{self.admin_port}" if ":" in host else f"http://{host}:{self.admin_port}"
+
+
+def variable(name: str) -> str:
+    """``admin_port`` → ``FERRYMAN_ADMIN_PORT``."""
+    return "FERRYMAN_" + name.upper()
+
+
+def _parse(name: str, text: str) -> object:
+    try:
+        if name in ("port", "admin_port"):
+            port = int(text)
+            if not 0 <= port <= 65535:
+                raise ValueError
+            return port
+        if name == "drain":
+            seconds = float(text)
+            if not 0 <= seconds <= 86_400:
+                raise ValueError
+            return seconds
+    except ValueError:
+        form = "a port from 0 to 65535" if "port" in name else "seconds, 0 or more"
+        raise OptionsError(f"{variable(name)}={text!r} is not {form}.") from None
+    if name in ("strict", "local_model"):
+        return text.lower() in ("1", "true", "yes", "on")
+    if name in ("data_dir", "config"):
+        return Path(text).expanduser()
+    return text
+
+
+class Paths:
+    """Files below the data directory. Secrets are 0600, directories 0700."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.database = root / "ferryman.db"
+        self.journal = root / "journal"
+        self.snapshot = root / "cache" / "snapshot.msgpack"
+        self.keys = root / "cache" / "keys.bin"
+
+    def secret(self, name: str) -> str:
+        """The secret ``name`` (``pepper``, ``feed-token``, ``admin-token``), made on first use.
+
+        ``FERRYMAN_PEPPER`` etc. in the environment win over the file, for planes on several hosts.
+        """
+        given = os.environ.get("FERRYMAN_" + name.upper().replace("-", "_"))
+        if given:
+            return given
+        path = self.root / "secrets" / name
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        made = secrets.token_hex(32)
+        draft = path.with_name(f".{name}.{os.getpid()}")
+        try:
+            return path.read_text().strip()
+        except FileNotFoundError:
+            pass
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(fd, made.encode())
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        try:
+            os.link(draft, path)  # atomic, and the first of two racing processes wins
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+        return path.read_text().strip()

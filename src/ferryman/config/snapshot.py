@@ -1,0 +1,112 @@
+"""The immutable snapshot a data plane serves from. The control plane compiles it, msgpack carries it."""
+
+from msgspec import Raw, Struct
+
+from ferryman.ir.price import Price
+
+
+class Secret(Struct, frozen=True, array_like=True):
+    """Where a provider key is found: never the key itself.
+
+    ``kind`` is ``env`` (``value`` names a variable), ``file`` (a path), or ``sealed`` (AES-GCM of a
+    literal under the planes' shared key, base64; see ``config/seal.py``).
+    """
+
+    kind: str
+    value: str
+
+    def __repr__(self) -> str:
+        return f"Secret({self.kind})"
+
+
+class Provider(Struct, frozen=True, kw_only=True):
+    """One upstream provider: a catalogue row, overlaid with the user's configuration."""
+
+    name: str
+    format: str = "openai_chat"
+    base_url: str
+    """Up to and including the version segment, no trailing slash: ``https://host/v1``."""
+    auth: str = "bearer"
+    """``bearer``, ``none``, ``x-api-key``, or ``header:NAME``."""
+    keys: tuple[Secret, ...] = ()
+    keyless: bool = False
+    """True: active without a key (local servers) once configured or enabled."""
+    enabled: bool = False
+    """True: named in the configuration; otherwise active only when a key is found."""
+    headers: tuple[tuple[str, str], ...] = ()
+    endpoints: tuple[str, ...] = ()
+    """Endpoints the provider is known to offer (see ``Opened.endpoint``); empty = all."""
+    quirks: tuple[str, ...] = ()
+    """Names of functions in ``catalog/quirks.py``."""
+    region: str = ""
+
+
+class ModelRow(Struct, frozen=True, array_like=True, kw_only=True):
+    """What is known of one model at one provider. 0 = unknown."""
+
+    context: int = 0
+    max_output: int = 0
+    abilities: tuple[str, ...] = ()
+    """Of: tools, vision, audio, reasoning, json_schema, embeddings, pdf…"""
+    prices: tuple[Price, ...] = ()
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """A model name of the user's own (``models:`` in the file)."""
+
+    targets: tuple[tuple[str, str], ...]
+    """(provider, model) equivalents, tried in the strategy's order."""
+    weights: tuple[float, ...] = ()
+    strategy: str = "ordered"
+    """``ordered`` | ``weighted`` | ``latency``."""
+    fallbacks: tuple[tuple[str, str], ...] = ()
+    """(provider, model) of other models, tried after every target failed."""
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """A policy: when every ``when`` pair matches the request's metadata, serve ``use`` instead."""
+
+    when: tuple[tuple[str, str], ...]
+    use: str
+
+
+class Timeouts(Struct, frozen=True, kw_only=True):
+    """Seconds."""
+
+    connect: float = 5.0
+    first_byte: float = 120.0
+    idle: float = 60.0
+    total: float = 600.0
+
+
+class ServerSettings(Struct, frozen=True, kw_only=True):
+    """Limits of the data plane's listener; bytes and seconds."""
+
+    max_request_line: int = 8192
+    max_headers: int = 100
+    max_header_bytes: int = 32768
+    max_body_bytes: int = 52_428_800
+    header_seconds: float = 10.0
+    min_body_rate: int = 1024
+    """Bytes per second, averaged after the first 5 seconds."""
+    idle_seconds: float = 75.0
+    max_connections: int = 20_000
+    drain_seconds: float = 30.0
+    fsync_ms: int = 50
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """Everything a data plane needs besides the key table."""
+
+    version: str
+    """Content hash: equal versions are equal snapshots."""
+    providers: dict[str, Provider] = {}
+    models: dict[str, Raw] = {}
+    """Provider → msgpack of ``dict[str, ModelRow]``, decoded only for active providers."""
+    bare: dict[str, tuple[tuple[str, str], ...]] = {}
+    """Bare model name → (provider, model) candidates, best first; the first active one serves."""
+    routes: dict[str, Route] = {}
+    rules: tuple[Rule, ...] = ()
+    timeouts: Timeouts = Timeouts()
+    server: ServerSettings = ServerSettings()
+    ca_files: tuple[str, ...] = ()

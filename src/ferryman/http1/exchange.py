@@ -1,0 +1,51 @@
+"""What the request path sees of HTTP: one request in, one reply out, and whether the caller is gone."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+Headers = list[tuple[bytes, bytes]]
+"""Field names in lower case, in wire order."""
+
+
+class Exchange(Protocol):
+    """One request and its reply. Everything happens on the event loop's thread.
+
+    Exactly one of: ``respond`` once; or ``start``, any number of ``write``, then ``finish`` or
+    ``abort``. Calls after the peer has gone do nothing.
+    """
+
+    method: bytes
+    target: bytes
+    """Origin-form request target: path and query as sent."""
+    headers: Headers
+    body: bytes
+    peer: str
+    """Peer's address, or ``unix``."""
+    gone: bool
+    """True once the caller has disconnected."""
+    on_gone: Callable[[], None] | None
+    """Called once when the caller disconnects before the reply is complete."""
+    on_resume: Callable[[], None] | None
+    """Called when the caller can take more after ``write`` returned False."""
+
+    def header(self, name: bytes) -> bytes | None:
+        """First value of the field ``name`` (lower case), or None."""
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole reply; adds content-length and date."""
+
+    def start(self, status: int, headers: Headers) -> None:
+        """Send the head of a streamed reply (chunked unless ``headers`` has a content-length)."""
+
+    def write(self, data: bytes) -> bool:
+        """Send a piece; False asks the caller to wait for ``on_resume``."""
+
+    def finish(self, data: bytes = b"") -> None:
+        """End the streamed reply, after a last piece."""
+
+    def abort(self) -> None:
+        """End the reply so that the peer can tell that it is incomplete (connection cut)."""
+
+
+Handler = Callable[[Exchange], None]
+"""Called synchronously as soon as a request is complete."""

@@ -1,0 +1,1 @@
+"""The common language every other room speaks. Imports nothing from the project."""

@@ -1,0 +1,55 @@
+"""What can go wrong with a call, as one closed list, and the exception that carries it."""
+
+from enum import StrEnum
+
+
+class ErrorKind(StrEnum):
+    """Why a call or an attempt failed. The value is the stable ``code`` callers may match on."""
+
+    # the caller's fault: surfaced, no penalty to the upstream
+    INVALID_REQUEST = "invalid_request"
+    INVALID_KEY = "invalid_api_key"
+    FORBIDDEN = "forbidden"
+    MODEL_NOT_FOUND = "model_not_found"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    BODY_TOO_LARGE = "body_too_large"
+    UNSUPPORTED_MEDIA = "unsupported_media_type"
+    CONTEXT_TOO_LONG = "context_length_exceeded"
+    CONTENT_FILTERED = "content_filtered"
+    # the upstream's fault
+    UPSTREAM_RATE_LIMIT = "upstream_rate_limited"
+    UPSTREAM_NO_CREDIT = "upstream_credit_exhausted"
+    UPSTREAM_AUTH = "upstream_auth_failed"
+    UPSTREAM_OVERLOADED = "upstream_overloaded"
+    UPSTREAM_ERROR = "upstream_error"
+    UPSTREAM_CONNECT = "upstream_unreachable"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    UPSTREAM_PROTOCOL = "upstream_invalid_response"
+    UPSTREAM_TRUNCATED = "upstream_stream_truncated"
+    # ours
+    NOT_READY = "gateway_not_ready"
+    OVERLOADED = "gateway_overloaded"
+    INTERNAL = "gateway_internal_error"
+    # nobody's: the caller left
+    CANCELLED = "client_closed_request"
+
+
+class GatewayError(Exception):
+    """A refusal the caller sees: HTTP ``status``, stable ``kind``, a sentence that says what to do."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: ErrorKind,
+        message: str,
+        *,
+        param: str | None = None,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.message = message
+        self.param = param
+        self.headers = headers

@@ -1,0 +1,36 @@
+"""Token usage in disjoint classes: every token is counted in exactly one field."""
+
+from msgspec import Struct
+
+
+class Usage(Struct, frozen=True, array_like=True, kw_only=True):
+    """Tokens of one call, each in exactly one class (the sum is the total).
+
+    Vendors nest their counts differently (OpenAI's ``prompt_tokens`` includes cached ones,
+    Anthropic's ``input_tokens`` does not); decoders in ``wire/`` subtract until classes are disjoint.
+    """
+
+    input: int = 0
+    """Fresh text input tokens."""
+    cache_read: int = 0
+    """Input tokens served from the provider's prompt cache."""
+    cache_write: int = 0
+    """Input tokens written to the prompt cache with the default (about 5 minute) lifetime."""
+    cache_write_1h: int = 0
+    """Input tokens written to the prompt cache with a one-hour lifetime."""
+    audio_input: int = 0
+    output: int = 0
+    """Visible text output tokens."""
+    reasoning: int = 0
+    """Output tokens spent on reasoning."""
+    audio_output: int = 0
+
+    @property
+    def total_input(self) -> int:
+        return (
+            self.input + self.cache_read + self.cache_write + self.cache_write_1h + self.audio_input
+        )
+
+    @property
+    def total_output(self) -> int:
+        return self.output + self.reasoning + self.audio_output

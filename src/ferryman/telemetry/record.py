@@ -1,0 +1,73 @@
+"""The two journal records of a call. One ``Opened`` before it goes upstream, one ``Closed`` after."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from ferryman.ir.usage import Usage
+
+OPENED: Final = 1
+"""Journal frame kind of an :class:`Opened`."""
+CLOSED: Final = 2
+"""Journal frame kind of a :class:`Closed`."""
+
+
+class Attempt(Struct, frozen=True, array_like=True, kw_only=True):
+    """One try at one target. Times are microseconds since the call began; -1 = never happened."""
+
+    provider: str
+    model: str
+    """The model name sent to the provider."""
+    status: int = 0
+    """The provider's HTTP status; 0 when no reply came."""
+    error: str = ""
+    """:class:`~ferryman.ir.errors.ErrorKind` value, or empty when it succeeded."""
+    start_us: int = 0
+    first_byte_us: int = -1
+    end_us: int = -1
+
+
+class Opened(Struct, frozen=True, array_like=True, kw_only=True):
+    """A call that is about to go upstream, with the money held for it."""
+
+    id: str
+    at_us: int
+    """Unix time in microseconds when the call began."""
+    key: str
+    """Public id of the virtual key (``key_…``), never the secret."""
+    endpoint: str
+    """``chat.completions``, ``completions``, ``embeddings``, ``responses``, ``moderations``."""
+    model: str
+    """The model name the caller asked for."""
+    provider: str
+    target: str
+    """First target's provider model name."""
+    hold: int
+    """Picodollars held: settles a call that never closes. 0 when unpriced."""
+
+
+class Closed(Struct, frozen=True, array_like=True, kw_only=True):
+    """A finished call: what it used, what it cost, what was tried."""
+
+    id: str
+    at_us: int
+    duration_us: int
+    key: str
+    endpoint: str
+    model: str
+    provider: str
+    """Provider that answered (or was tried last)."""
+    target: str
+    """Provider's model name that answered (or was tried last)."""
+    stream: bool
+    status: int
+    """HTTP status the caller got; 499 when the caller left first."""
+    error: str = ""
+    usage: Usage | None = None
+    """None = the provider did not say (unknown, not zero)."""
+    cost: int | None = None
+    """Picodollars; None = unpriced model or unknown usage."""
+    attempts: tuple[Attempt, ...] = ()
+    first_token_us: int = -1
+    overhead_us: int = -1
+    """Time spent in the gateway itself: before the upstream was asked and after it answered."""
