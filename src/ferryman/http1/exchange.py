@@ -1,4 +1,4 @@
-"""What the request path sees of HTTP: one request in, one reply out, and whether the caller is gone."""
+"""What the request path sees of HTTP: one request in, one reply out, is the caller gone."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -12,6 +12,9 @@ class Exchange(Protocol):
 
     Exactly one of: ``respond`` once; or ``start``, any number of ``write``, then ``finish`` or
     ``abort``. Calls after the peer has gone do nothing.
+
+    ``headers`` of a reply are pairs, or a ready-made block of ``name: value\\r\\n`` lines where the
+    caller has built one anyway (the hot path does).
     """
 
     method: bytes
@@ -21,6 +24,8 @@ class Exchange(Protocol):
     body: bytes
     peer: str
     """Peer's address, or ``unix``."""
+    began: float
+    """Loop time when the request was complete."""
     gone: bool
     """True once the caller has disconnected."""
     on_gone: Callable[[], None] | None
@@ -31,11 +36,11 @@ class Exchange(Protocol):
     def header(self, name: bytes) -> bytes | None:
         """First value of the field ``name`` (lower case), or None."""
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    def respond(self, status: int, headers: Headers | bytes, body: bytes) -> None:
         """Send a whole reply; adds content-length and date."""
 
-    def start(self, status: int, headers: Headers) -> None:
-        """Send the head of a streamed reply (chunked unless ``headers`` has a content-length)."""
+    def start(self, status: int, headers: Headers | bytes) -> None:
+        """Send the head of a streamed reply, chunked (or ended by close for HTTP/1.0 callers)."""
 
     def write(self, data: bytes) -> bool:
         """Send a piece; False asks the caller to wait for ``on_resume``."""
