@@ -1,0 +1,330 @@
+"""The client end: one HTTP/1.1 connection to an upstream, driven by callbacks.
+
+Rules that hold in this file:
+1. Parser callbacks only collect; the :class:`Sink` is called after ``feed_data`` has returned.
+2. A connection is used again only after a complete reply, kept alive by both sides, with not one
+   byte to spare. Anything else closes it.
+3. Upstream bytes are hostile: head, body, and decompressed size all have caps.
+"""
+
+import asyncio
+import zlib
+from enum import StrEnum
+from typing import Any, Protocol
+
+import httptools
+
+from ferryman.http1.exchange import Headers
+
+NEVER = float("inf")
+MAX_HEAD_BYTES = 262_144
+MAX_HEADERS = 256
+MAX_INFLATION = 200
+"""Most bytes that one compressed byte may become, once past ``INFLATION_FREE`` bytes."""
+INFLATION_FREE = 1 << 20
+
+
+class FaultKind(StrEnum):
+    """How an exchange with an upstream failed below HTTP's own status codes."""
+
+    CONNECT = "connect"
+    """No connection could be made; nothing was sent."""
+    TIMEOUT = "timeout"
+    CLOSED = "closed"
+    """The upstream closed or reset the connection before its reply was complete."""
+    PROTOCOL = "protocol"
+    """The reply isn't valid HTTP, or breaks a cap."""
+    CANCELLED = "cancelled"
+
+
+class Fault(Exception):  # noqa: N818 - named for what it is to the upstream, not to us
+    """An exchange that failed. ``fresh`` says that not one byte of a reply had arrived."""
+
+    def __init__(self, kind: FaultKind, message: str, *, fresh: bool = False) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.fresh = fresh
+
+
+class Sink(Protocol):
+    """Who receives a reply. ``on_end`` or ``on_fault`` comes last, exactly once."""
+
+    def on_head(self, status: int, headers: Headers) -> None:
+        """Status and headers, names in lower case; 1xx replies are passed over."""
+
+    def on_data(self, data: bytes) -> None:
+        """A piece of the body, decompressed; all that one read brought."""
+
+    def on_end(self) -> None:
+        """The reply is complete."""
+
+    def on_fault(self, fault: Fault) -> None:
+        """The reply will not be completed."""
+
+
+class ClientConnection(asyncio.Protocol):
+    """One connection. ``send`` starts an exchange; the sink hears of the rest."""
+
+    __slots__ = (
+        "_active", "_body", "_complete", "_ended_by_close", "_fresh", "_head_bytes", "_headers",
+        "_headers_done", "_idle_seconds", "_inflate", "_interim", "_parser", "_sink", "_status",
+        "broken", "deadline", "idle_since", "loop", "pool", "total_deadline", "transport", "uses",
+    )  # fmt: skip
+
+    transport: asyncio.Transport
+
+    def __init__(self, pool: "Owner", loop: asyncio.AbstractEventLoop) -> None:
+        self.pool = pool
+        self.loop = loop
+        self.broken = False
+        self.uses = 0
+        self.idle_since = 0.0
+        self.deadline = NEVER
+        self.total_deadline = NEVER
+        self._active = False
+        self._idle_seconds = NEVER
+        self._sink: Sink | None = None
+        self._parser: Any = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._headers: Headers = []
+        self._headers_done = False
+        self._status = 0
+        self._head_bytes = 0
+        self._body: list[bytes] = []
+        self._complete = False
+        self._fresh = True
+        self._interim = False
+        self._ended_by_close = False
+        self._inflate: Inflater | None = None
+
+    # -- the owner's side
+
+    def send(
+        self, sink: Sink, data: bytes, body: bytes, *, first_byte: float, idle: float, total: float
+    ) -> None:
+        """Send a request (``data`` = head) and give its reply to ``sink``.
+
+        ``first_byte`` and ``idle`` are seconds; ``total`` is a loop time by which all must be over.
+        """
+        if self._parser is None:
+            self._parser = httptools.HttpResponseParser(self)
+        self.uses += 1
+        self._sink = sink
+        self.deadline = self.loop.time() + first_byte
+        self.total_deadline = total
+        self._idle_seconds = idle
+        if len(body) > 65_536:
+            self.transport.write(data)
+            self.transport.write(body)
+        else:
+            self.transport.write(data + body)
+
+    def cancel(self) -> None:
+        """Give up the exchange: the connection is cut and the sink hears nothing more."""
+        self._sink = None
+        self._drop()
+
+    def pause(self) -> None:
+        """Stop reading: whoever takes the data has had enough for now."""
+        self.deadline = NEVER
+        self.transport.pause_reading()
+
+    def resume(self) -> None:
+        self.deadline = self.loop.time() + self._idle_seconds
+        self.transport.resume_reading()
+
+    def overdue(self, now: float) -> None:
+        """Called by the pool's sweep when a deadline has passed."""
+        if now >= self.total_deadline:
+            self._fail(FaultKind.TIMEOUT, "the call's total time is used up")
+        elif self._active:
+            self._active = False
+            self.deadline = now + self._idle_seconds
+        elif self._headers_done:
+            self._fail(FaultKind.TIMEOUT, f"no data for {self._idle_seconds:g} s")
+        else:
+            self._fail(FaultKind.TIMEOUT, "no reply within the first-byte deadline")
+
+    # -- asyncio's side
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._sink is not None:
+            if self._ended_by_close and exc is None:
+                self._finish(reusable=False)
+            else:
+                self._fail(FaultKind.CLOSED, f"connection lost: {exc}" if exc else "closed early")
+        self.broken = True
+        self._parser = None
+        self.pool.lost(self)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        if self._sink is None:
+            self._drop()  # bytes nobody asked for: the next reply could not be trusted
+            return
+        self._active = True
+        self._fresh = False
+        if not self._headers_done:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail(FaultKind.PROTOCOL, "the upstream switched protocols")
+            return
+        except (httptools.HttpParserError, httptools.HttpParserCallbackError) as error:
+            cause = error.__context__ if isinstance(error.__context__, Fault) else None
+            self._deliver()
+            if self._complete and self._sink is not None:
+                self._finish(reusable=False)  # this reply is whole; what follows is nobody's
+                return
+            self._fail(FaultKind.PROTOCOL, cause.message if cause else f"not valid HTTP: {error}")
+            return
+        if not self._headers_done and self._head_bytes > MAX_HEAD_BYTES:
+            self._fail(FaultKind.PROTOCOL, f"response head over {MAX_HEAD_BYTES} bytes")
+            return
+        self._deliver()
+        if self._complete and self._sink is not None:
+            self._finish(reusable=self._parser.should_keep_alive())
+
+    def _deliver(self) -> None:
+        if self._status and self._sink is not None:
+            status, self._status = self._status, 0
+            self._sink.on_head(status, self._headers)
+        body = self._body
+        if not body or self._sink is None:
+            return
+        self._body = []
+        data = body[0] if len(body) == 1 else b"".join(body)
+        if self._inflate is not None:
+            try:
+                data = self._inflate.feed(data)
+            except Fault as fault:
+                self._fail(fault.kind, fault.message)
+                return
+            if not data:
+                return
+        self._sink.on_data(data)
+
+    # -- the parser's side
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise Fault(FaultKind.PROTOCOL, "bytes after the end of the reply")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            if status == 101:
+                raise Fault(FaultKind.PROTOCOL, "the upstream switched protocols")
+            self._interim = True
+            self._headers = []
+            return
+        if len(self._headers) > MAX_HEADERS:
+            raise Fault(FaultKind.PROTOCOL, f"over {MAX_HEADERS} header fields")
+        self._headers_done = True
+        headers = self._headers
+        framed = status in (204, 304)
+        encoding = b""
+        for name, value in headers:
+            if name == b"content-length" or name == b"transfer-encoding":
+                framed = True
+            elif name == b"content-encoding":
+                encoding = value.strip().lower()
+        self._ended_by_close = not framed
+        if encoding and encoding != b"identity":
+            self._inflate = Inflater(encoding)
+            dropped = (b"content-encoding", b"content-length")
+            self._headers = [h for h in headers if h[0] not in dropped]
+        self._status = status
+
+    def on_body(self, data: bytes) -> None:
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        if self._interim:
+            self._interim = False
+        else:
+            self._complete = True
+
+    # -- ends
+
+    def _finish(self, *, reusable: bool) -> None:
+        sink, self._sink = self._sink, None
+        inflate = self._inflate
+        self.deadline = self.total_deadline = NEVER
+        if reusable and not self.broken and not self.transport.is_closing():
+            self._reset()
+            self.pool.release(self)
+        else:
+            self._drop()
+        if sink is None:
+            return
+        if inflate is not None and not inflate.complete:
+            sink.on_fault(Fault(FaultKind.PROTOCOL, "compressed body ends early"))
+        else:
+            sink.on_end()
+
+    def _fail(self, kind: FaultKind, message: str) -> None:
+        sink, self._sink = self._sink, None
+        fresh = self._fresh
+        self._drop()
+        if sink is not None:
+            sink.on_fault(Fault(kind, message, fresh=fresh))
+
+    def _drop(self) -> None:
+        self.broken = True
+        self.deadline = self.total_deadline = NEVER
+        self.transport.abort()
+
+
+class Owner(Protocol):
+    """The pool, as a connection sees it."""
+
+    def release(self, connection: ClientConnection) -> None:
+        """The connection is free again."""
+
+    def lost(self, connection: ClientConnection) -> None:
+        """The connection is closed."""
+
+
+class Inflater:
+    """Bounded decompression of gzip and deflate: we ask for identity, some upstreams don't listen."""
+
+    def __init__(self, encoding: bytes) -> None:
+        if encoding in (b"gzip", b"x-gzip"):
+            self._z = zlib.decompressobj(31)
+        elif encoding == b"deflate":
+            self._z = zlib.decompressobj()
+        else:
+            name = encoding.decode("latin-1")[:40]
+            raise Fault(FaultKind.PROTOCOL, f"content-encoding {name!r} is not understood")
+        self._in = 0
+        self._out = 0
+
+    @property
+    def complete(self) -> bool:
+        return self._z.eof
+
+    def feed(self, data: bytes) -> bytes:
+        """Raises :class:`Fault` when the data is not what it says, or a bomb."""
+        self._in += len(data)
+        allowed = max(INFLATION_FREE, self._in * MAX_INFLATION) - self._out
+        try:
+            out = self._z.decompress(data, max(allowed, 0) + 1)
+        except zlib.error as error:
+            raise Fault(FaultKind.PROTOCOL, f"bad compressed body: {error}") from None
+        self._out += len(out)
+        if len(out) > allowed:
+            raise Fault(FaultKind.PROTOCOL, "compressed body inflates beyond reason")
+        return out

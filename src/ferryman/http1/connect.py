@@ -1,0 +1,233 @@
+"""Making connections: DNS with a cache, happy eyeballs (RFC 8305), TLS, CONNECT proxies."""
+
+import asyncio
+import base64
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable
+from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
+
+from ferryman.http1.client import ClientConnection, Fault, FaultKind
+
+STAGGER_SECONDS = 0.25
+"""RFC 8305 §5: how long one address has before the next is tried beside it."""
+DNS_SECONDS = 30.0
+DNS_STALE_SECONDS = 3600.0
+"""How long an old answer serves while the resolver fails."""
+
+Address = tuple[socket.AddressFamily, tuple[str, int]]
+
+
+class Origin(Struct, frozen=True):
+    """Where a pool's connections go: scheme, host and port (or a Unix socket's path)."""
+
+    scheme: str
+    host: str
+    port: int
+    uds: str = ""
+
+    @classmethod
+    def of(cls, url: str) -> "Origin":
+        """The origin of ``url``. Raises ValueError when it isn't http(s) with a host."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"not an http(s) URL with a host: {url!r}")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return cls(parts.scheme, parts.hostname, port)
+
+    @property
+    def authority(self) -> str:
+        """The value of the Host field."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = 443 if self.scheme == "https" else 80
+        return host if self.port == default else f"{host}:{self.port}"
+
+
+class Resolver:
+    """Caches answers for ``DNS_SECONDS``; serves a stale one rather than none."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._cache: dict[tuple[str, int], tuple[float, list[Address]]] = {}
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """Addresses in the order to try, families interleaved. Raises OSError."""
+        now = self._loop.time()
+        known = self._cache.get((host, port))
+        if known is not None and now - known[0] < DNS_SECONDS:
+            return known[1]
+        try:
+            infos = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError:
+            if known is not None and now - known[0] < DNS_STALE_SECONDS:
+                return known[1]
+            raise
+        addresses = interleave([(info[0], (info[4][0], info[4][1])) for info in infos])  # type: ignore[misc]
+        if len(self._cache) > 1000:
+            self._cache.clear()
+        self._cache[(host, port)] = (now, addresses)
+        return addresses
+
+
+def interleave(addresses: list[Address]) -> list[Address]:
+    """Alternate address families, keeping the resolver's order within each (RFC 8305 §4)."""
+    first = addresses[0][0] if addresses else socket.AF_INET
+    a = [x for x in addresses if x[0] == first]
+    b = [x for x in addresses if x[0] != first]
+    out: list[Address] = []
+    for i in range(max(len(a), len(b))):
+        out += a[i : i + 1] + b[i : i + 1]
+    return out
+
+
+async def race(addresses: list[Address], loop: asyncio.AbstractEventLoop) -> socket.socket:
+    """The first socket that connects, each address starting ``STAGGER_SECONDS`` after the last."""
+    pending: set[asyncio.Task[socket.socket]] = set()
+    errors: list[BaseException] = []
+    waiting = list(addresses)
+    try:
+        while waiting or pending:
+            if waiting:
+                pending.add(asyncio.ensure_future(_connect_one(waiting.pop(0), loop)))
+            done, pending = await asyncio.wait(
+                pending,
+                timeout=STAGGER_SECONDS if waiting else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for task in done:
+                error = task.exception()
+                if error is None:
+                    return task.result()
+                errors.append(error)
+    finally:
+        for task in pending:
+            task.cancel()
+            task.add_done_callback(_close_late)
+    raise errors[0] if errors else OSError("the name has no address")
+
+
+def _close_late(task: "asyncio.Task[socket.socket]") -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+async def _connect_one(address: Address, loop: asyncio.AbstractEventLoop) -> socket.socket:
+    family, where = address
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await loop.sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class Connector:
+    """Makes connections for pools. One for the whole process: it holds DNS and TLS state."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        ca_files: tuple[str, ...] = (),
+        proxy_for: Callable[[Origin], str] = lambda origin: "",
+    ) -> None:
+        self._loop = loop
+        self._resolver = Resolver(loop)
+        self._proxy_for = proxy_for
+        self._ca_files = ca_files
+        self._tls: ssl.SSLContext | None = None
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """System certificate authorities plus the configured extra files; made on first use."""
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+            for path in self._ca_files:
+                self._tls.load_verify_locations(cafile=path)
+        return self._tls
+
+    async def connect(
+        self, origin: Origin, make: Callable[[], ClientConnection], seconds: float
+    ) -> ClientConnection:
+        """A new connection to ``origin``. Raises :class:`Fault` of kind CONNECT."""
+        try:
+            return await asyncio.wait_for(self._connect(origin, make), seconds)
+        except TimeoutError:
+            raise Fault(FaultKind.CONNECT, f"no connection within {seconds:g} s") from None
+        except ssl.SSLError as error:
+            raise Fault(FaultKind.CONNECT, f"TLS: {error.reason or error}") from None
+        except OSError as error:
+            raise Fault(FaultKind.CONNECT, error.strerror or str(error)) from None
+
+    async def _connect(
+        self, origin: Origin, make: Callable[[], ClientConnection]
+    ) -> ClientConnection:
+        if origin.uds:
+            _, made = await self._loop.create_unix_connection(make, origin.uds)
+            return made
+        proxy = self._proxy_for(origin) if origin.scheme == "https" else ""
+        target = Origin.of(proxy) if proxy else origin
+        addresses = await self._resolver.resolve(target.host, target.port)
+        sock = await race(addresses, self._loop)
+        try:
+            if proxy:
+                await self._tunnel(sock, origin, proxy)
+            _, made = await self._loop.create_connection(
+                make,
+                sock=sock,
+                ssl=self.tls if origin.scheme == "https" else None,
+                server_hostname=origin.host if origin.scheme == "https" else None,
+            )
+        except BaseException:
+            sock.close()
+            raise
+        return made
+
+    async def _tunnel(self, sock: socket.socket, origin: Origin, proxy: str) -> None:
+        parts = urlsplit(proxy)
+        host = f"[{origin.host}]" if ":" in origin.host else origin.host
+        request = f"CONNECT {host}:{origin.port} HTTP/1.1\r\nhost: {host}:{origin.port}\r\n"
+        if parts.username is not None:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            request += f"proxy-authorization: Basic {base64.b64encode(login.encode()).decode()}\r\n"
+        await self._loop.sock_sendall(sock, request.encode() + b"\r\n")
+        head = b""
+        while b"\r\n\r\n" not in head:
+            data = await self._loop.sock_recv(sock, 1 if len(head) > 4 else 4)
+            head += data
+            if not data or len(head) > 16_384:
+                raise Fault(FaultKind.CONNECT, "the proxy gave no answer to CONNECT")
+        status = head.split(b" ", 2)[1:2]
+        if status != [b"200"]:
+            code = status[0].decode("latin-1")[:3] if status else "?"
+            raise Fault(FaultKind.CONNECT, f"the proxy refused CONNECT with status {code}")
+
+
+def environment_proxy(env: dict[str, str]) -> Callable[[Origin], str]:
+    """``HTTPS_PROXY`` and ``NO_PROXY`` (either case; lower case wins), as curl reads them."""
+    proxy = env.get("https_proxy") or env.get("HTTPS_PROXY") or ""
+    bypass = env.get("no_proxy") or env.get("NO_PROXY") or ""
+    names = [n.strip().lstrip(".").lower() for n in bypass.split(",") if n.strip()]
+    if proxy and "://" not in proxy:
+        proxy = "http://" + proxy
+
+    def choose(origin: Origin) -> str:
+        host = origin.host.lower()
+        for name in names:
+            if name == "*" or host == name or host.endswith("." + name):
+                return ""
+        return proxy
+
+    with contextlib.suppress(ValueError):
+        if proxy and Origin.of(proxy).scheme == "http":
+            return choose
+    if proxy:
+        raise ValueError("HTTPS_PROXY must be an http:// URL")
+    return choose

@@ -1,0 +1,76 @@
+"""Steps a coroutine without an asyncio task, so that a callback resumes it directly.
+
+A task costs a trip through the event loop each time it is woken: about 50 µs of latency a request.
+A driven coroutine may await :class:`Gate` (resumed at once, on the stack of whoever opens it) and
+asyncio futures (resumed by the loop). It can't use ``asyncio.timeout`` or ``current_task``:
+deadlines belong to the connections, which have a sweep for them.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Gate(Generic[T]):
+    """A value that one coroutine waits for, once. Opening it twice keeps the first value."""
+
+    __slots__ = ("_drive", "_opened", "_value")
+
+    def __init__(self) -> None:
+        self._drive: Drive | None = None
+        self._opened = False
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if not self._opened:
+            yield self
+        return self._value
+
+    @property
+    def opened(self) -> bool:
+        return self._opened
+
+    def open(self, value: T) -> None:
+        """Give the value and resume whoever waits."""
+        if self._opened:
+            return
+        self._opened = True
+        self._value: T = value
+        drive, self._drive = self._drive, None
+        if drive is not None:
+            drive.step()
+
+    def attach(self, drive: "Drive") -> None:
+        self._drive = drive
+
+
+class Drive:
+    """Runs ``coroutine`` from now on; ``on_error`` hears of an exception that escapes it."""
+
+    __slots__ = ("_coroutine", "_on_error")
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, None], on_error: Callable[[BaseException], None]
+    ) -> None:
+        self._coroutine = coroutine
+        self._on_error = on_error
+        self.step()
+
+    def step(self, _: Any = None) -> None:
+        """Run up to the next wait."""
+        try:
+            waits_for = self._coroutine.send(None)
+        except StopIteration:
+            return
+        except Exception as error:
+            self._on_error(error)
+            return
+        if waits_for.__class__ is Gate:
+            waits_for.attach(self)
+        elif asyncio.isfuture(waits_for):
+            waits_for._asyncio_future_blocking = False
+            waits_for.add_done_callback(self.step)
+        else:
+            self._coroutine.close()
+            self._on_error(RuntimeError(f"a driven coroutine awaited {waits_for!r}"))

@@ -1,0 +1,98 @@
+"""Pools of client connections, one per origin, and the sweep that holds their deadlines."""
+
+import asyncio
+from collections import deque
+
+from ferryman.http1.client import ClientConnection, Fault, FaultKind
+from ferryman.http1.connect import Connector, Origin
+
+SWEEP_SECONDS = 0.1
+IDLE_SECONDS = 50.0
+"""Unused connections older than this are closed; most upstreams close theirs after 60 s or more."""
+
+
+class Pool:
+    """Connections to one origin. The one used last is used next, so that idle ones can go."""
+
+    def __init__(
+        self, origin: Origin, connector: Connector, *, max_connections: int = 10_000
+    ) -> None:
+        self.origin = origin
+        self.idle: deque[ClientConnection] = deque()
+        self.open: set[ClientConnection] = set()
+        self._connector = connector
+        self._connecting = 0
+        self._max = max_connections
+        self._loop = asyncio.get_running_loop()
+
+    def take(self) -> ClientConnection | None:
+        """A kept connection, or None when a new one has to be made."""
+        idle = self.idle
+        while idle:
+            connection = idle.pop()
+            if not connection.broken and not connection.transport.is_closing():
+                return connection
+        return None
+
+    async def connect(self, seconds: float) -> ClientConnection:
+        """A new connection. Raises :class:`Fault` of kind CONNECT."""
+        if len(self.open) + self._connecting >= self._max:
+            raise Fault(FaultKind.CONNECT, f"{self._max} connections are open to this upstream")
+        self._connecting += 1
+        try:
+            made = await self._connector.connect(
+                self.origin, lambda: ClientConnection(self, self._loop), seconds
+            )
+        finally:
+            self._connecting -= 1
+        self.open.add(made)
+        return made
+
+    def release(self, connection: ClientConnection) -> None:
+        connection.idle_since = self._loop.time()
+        self.idle.append(connection)
+
+    def lost(self, connection: ClientConnection) -> None:
+        self.open.discard(connection)
+        if connection in self.idle:
+            self.idle.remove(connection)
+
+    def sweep(self, now: float) -> None:
+        """Fail what is overdue, close what has been idle for long."""
+        for connection in [c for c in self.open if c.deadline <= now or c.total_deadline <= now]:
+            connection.overdue(now)
+        idle = self.idle
+        while idle and now - idle[0].idle_since > IDLE_SECONDS:
+            idle.popleft().cancel()
+
+    def close(self) -> None:
+        """Cut every connection."""
+        for connection in list(self.open):
+            connection.cancel()
+
+
+class Pools:
+    """All pools of a process."""
+
+    def __init__(self, connector: Connector) -> None:
+        self.connector = connector
+        self._pools: dict[Origin, Pool] = {}
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def get(self, origin: Origin) -> Pool:
+        pool = self._pools.get(origin)
+        if pool is None:
+            pool = self._pools[origin] = Pool(origin, self.connector)
+        return pool
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for pool in self._pools.values():
+            pool.sweep(now)
+        self._timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def close(self) -> None:
+        self._timer.cancel()
+        for pool in self._pools.values():
+            pool.close()
