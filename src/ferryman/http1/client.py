@@ -299,7 +299,7 @@ class Owner(Protocol):
 
 
 class Inflater:
-    """Bounded decompression of gzip and deflate: we ask for identity, some upstreams don't listen."""
+    """Bounded decompression of gzip and deflate: some upstreams send it although not asked."""
 
     def __init__(self, encoding: bytes) -> None:
         if encoding in (b"gzip", b"x-gzip"):

@@ -1,0 +1,58 @@
+"""Framing of event streams: where one server-sent event ends, and what it says.
+
+WHATWG HTML §9.2: lines end in LF, CRLF or CR; a blank line ends an event; lines that begin with a
+colon are comments; several ``data`` fields of one event are joined by LF.
+"""
+
+import re
+
+MAX_EVENT_BYTES = 16 << 20
+_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
+_LINES = re.compile(rb"\r\n|\n|\r")
+BOM = b"\xef\xbb\xbf"
+
+
+class EventTooLargeError(ValueError):
+    """An event is longer than ``MAX_EVENT_BYTES``."""
+
+
+class Splitter:
+    """Cuts a byte stream into whole events, incrementally: any cut gives the same events."""
+
+    __slots__ = ("tail",)
+
+    def __init__(self) -> None:
+        self.tail = b""
+        """Bytes of an event that is not complete yet."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Whole events with their ends, in order. Raises :class:`EventTooLargeError`."""
+        tail = self.tail
+        # An end may straddle the cut by three bytes; what lies before was searched already.
+        start = max(len(tail) - 3, 0)
+        data = tail + data
+        events: list[bytes] = []
+        done = 0
+        for match in _END.finditer(data, start):
+            end = match.end()
+            if end == len(data) and data.endswith(b"\r"):
+                break  # the next byte tells whether this is CR or CRLF
+            events.append(data[done:end])
+            done = end
+        self.tail = data[done:] if done else data
+        if len(self.tail) > MAX_EVENT_BYTES:
+            raise EventTooLargeError(f"an event is longer than {MAX_EVENT_BYTES} bytes")
+        return events
+
+
+def event_data(event: bytes) -> bytes:
+    """The joined ``data`` of one event, without comments and other fields; empty if it has none."""
+    if event.startswith(BOM):
+        event = event[3:]
+    if event.startswith(b"data: ") and event.count(b"\n") == 2 and event.endswith(b"\n\n"):
+        return event[6:-2]  # one line of data: nearly every event there is
+    out = []
+    for line in _LINES.split(event):
+        if line.startswith(b"data:"):
+            out.append(line[6:] if line[5:6] == b" " else line[5:])
+    return b"\n".join(out)

@@ -1,0 +1,93 @@
+"""Chat completions, completions, embeddings and moderations relayed as they are, and tapped.
+
+https://platform.openai.com/docs/api-reference/chat-streaming
+"""
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ferryman.ir.usage import Usage
+from ferryman.wire.framing import event_data
+from ferryman.wire.openai_chat.usage import WireUsage, usage_of
+from ferryman.wire.tap import StreamTap
+
+DONE = b"[DONE]"
+
+
+class _Whole(Struct):
+    usage: WireUsage | None = None
+
+
+class _Choice(Struct):
+    delta: dict[str, Raw] | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _SideUsage(Struct):
+    usage: WireUsage | None = None
+
+
+class _Chunk(Struct):
+    choices: list[_Choice] | None = None
+    usage: WireUsage | None = None
+    error: Raw | None = None
+    x_groq: _SideUsage | None = None
+
+
+_whole = msgspec.json.Decoder(_Whole)
+_chunk = msgspec.json.Decoder(_Chunk)
+_EMPTY = (b"null", b'""', b"[]", b"{}")
+
+
+def whole_usage(body: bytes) -> Usage | None:
+    """Usage of a whole reply; None when it says nothing usable."""
+    try:
+        return usage_of(_whole.decode(body).usage)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
+class ChatTap(StreamTap):
+    """Tap for chat and legacy completion streams, which end in ``data: [DONE]``."""
+
+    __slots__ = ()
+
+    def notable(self, data: bytes) -> bool:
+        if DONE in data or b'"error"' in data:
+            return True
+        named = data.count(b'"usage"')
+        return named > 0 and named != data.count(b'"usage":null')
+
+    def read(self, event: bytes) -> bool:
+        data = event_data(event)
+        if not data:
+            return True
+        if data == DONE:
+            self.done = True
+            self.ending = event
+            return False
+        try:
+            chunk = _chunk.decode(data)
+        except (msgspec.MsgspecError, RecursionError):
+            self._content = True  # not ours to judge: the caller sees it as the provider sent it
+            return True
+        if chunk.error is not None and bytes(chunk.error) not in _EMPTY:
+            self.failure = data
+            return False
+        wire = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
+        if wire is not None:
+            self.usage = usage_of(wire) or self.usage
+            if self.hide_usage and not chunk.choices:
+                return False
+        if not self._content and chunk.choices:
+            self._content = any(_says_something(choice) for choice in chunk.choices)
+        return True
+
+
+def _says_something(choice: _Choice) -> bool:
+    """False for the opening chunk that only names the role."""
+    if choice.text or choice.finish_reason:
+        return True
+    delta = choice.delta or {}
+    return any(name != "role" and bytes(value) not in _EMPTY for name, value in delta.items())

@@ -1,0 +1,158 @@
+"""Requests of the OpenAI format, opened just far enough to route them.
+
+The body is decoded as ``dict[str, msgspec.Raw]``: values stay the caller's own bytes, and what the
+gateway changes is spliced in, so unknown fields, number spellings and key order survive.
+"""
+
+import re
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ferryman.ir.errors import ErrorKind, GatewayError
+
+Fields = dict[str, Raw]
+_fields = msgspec.json.Decoder(Fields)
+_encode = msgspec.json.Encoder().encode
+_bool = msgspec.json.Decoder(bool | None)
+_int = msgspec.json.Decoder(int | None)
+_text = msgspec.json.Decoder(str)
+_texts = msgspec.json.Decoder(dict[str, str | int | float | bool | None])
+_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+MAX_MODEL_NAME = 512
+_WANT_USAGE = b'"stream_options":{"include_usage":true}'
+
+_NEEDS = {
+    "chat.completions": ("messages", b"[", "an array of messages"),
+    "completions": ("prompt", b'"[', "a string or an array"),
+    "embeddings": ("input", b'"[', "a string or an array"),
+    "moderations": ("input", b'"[', "a string or an array"),
+}
+
+
+class Request(Struct):
+    """A decoded request: what routing, metering and the wire need to know of it."""
+
+    body: bytes
+    fields: Fields
+    model: str
+    stream: bool
+    hide_usage: bool
+    """True when usage is asked for on the gateway's own account."""
+    max_output: int
+    """Output limit the caller set; 0 = none."""
+
+    def metadata(self) -> dict[str, str]:
+        """The ``metadata`` field's plain values as text. Raises :class:`GatewayError`."""
+        raw = self.fields.get("metadata")
+        if raw is None or bytes(raw) == b"null":
+            return {}
+        try:
+            pairs = _texts.decode(raw)
+        except msgspec.MsgspecError:
+            raise _bad("'metadata' must be an object of plain values.", "metadata") from None
+        return {k: v if isinstance(v, str) else _plain(v) for k, v in pairs.items()}
+
+
+def _plain(value: object) -> str:
+    return _encode(value).decode()
+
+
+def _bad(message: str, param: str | None = None) -> GatewayError:
+    return GatewayError(400, ErrorKind.INVALID_REQUEST, message, param=param)
+
+
+def decode(endpoint: str, body: bytes) -> Request:
+    """Open a request body. Raises :class:`GatewayError` (400) that says what is wrong where."""
+    if not body:
+        raise _bad("The body is empty; send a JSON object.")
+    try:
+        fields = _fields.decode(body)
+    except msgspec.ValidationError:
+        raise _bad("The body must be a JSON object.") from None
+    except msgspec.DecodeError as error:
+        raise _bad(f"The body is not valid JSON: {error}.") from None
+    except RecursionError:
+        raise _bad("The body is nested too deeply.") from None
+    raw = fields.get("model")
+    if raw is None:
+        raise _bad("'model' is missing; name one, e.g. \"provider/model\".", "model")
+    try:
+        model = _text.decode(raw)
+    except msgspec.MsgspecError:
+        raise _bad("'model' must be a string.", "model") from None
+    if not model or len(model) > MAX_MODEL_NAME:
+        raise _bad(f"'model' must have 1 to {MAX_MODEL_NAME} characters.", "model")
+    needs = _NEEDS.get(endpoint)
+    if needs is not None:
+        name, starts, form = needs
+        value = fields.get(name)
+        if value is None:
+            raise _bad(f"'{name}' is missing; it must be {form}.", name)
+        if bytes(value)[:1] not in starts:
+            raise _bad(f"'{name}' must be {form}.", name)
+    stream = False
+    if "stream" in fields:
+        stream = bool(_typed(_bool, fields, "stream", "true or false"))
+    max_output = 0
+    for name in _LIMITS:
+        if name in fields:
+            max_output = _typed(_int, fields, name, "an integer") or 0
+            if max_output < 0:
+                raise _bad(f"'{name}' must not be negative.", name)
+            break
+    hide = stream and endpoint in ("chat.completions", "completions") and not _asks_usage(fields)
+    return Request(body, fields, model, stream, hide, max_output)
+
+
+def _typed(
+    decoder: msgspec.json.Decoder[int | None], fields: Fields, name: str, form: str
+) -> int | None:
+    try:
+        return decoder.decode(fields[name])
+    except msgspec.MsgspecError:
+        raise _bad(f"'{name}' must be {form}.", name) from None
+
+
+def _asks_usage(fields: Fields) -> bool:
+    options = fields.get("stream_options")
+    if options is None or bytes(options) == b"null":
+        return False
+    try:
+        asked = _fields.decode(options).get("include_usage")
+        return asked is not None and _bool.decode(asked) is True
+    except msgspec.MsgspecError:
+        raise _bad("'stream_options' must be an object.", "stream_options") from None
+
+
+def encode(request: Request, model_json: bytes, *, ask_usage: bool = True) -> bytes:
+    """The body for an upstream that calls the model ``model_json`` (a JSON string).
+
+    Only ``model`` and ``stream_options`` are touched. They are spliced into the caller's own bytes
+    where that is safe (each key written once, unescaped); otherwise the object is written anew from
+    its members' own bytes.
+    """
+    add = request.hide_usage and ask_usage
+    fields = request.fields
+    raw = bytes(fields["model"])
+    body = request.body
+    if body.count(b'"model"') == 1 and b"\\u" not in body:
+        if raw != model_json:
+            body, count = re.subn(
+                rb'("model"\s*:\s*)' + re.escape(raw), lambda m: m[1] + model_json, body, count=1
+            )
+        else:
+            count = 1
+        if count and add and "stream_options" not in fields:
+            at = body.find(b"{") + 1
+            return b"%b%b,%b" % (body[:at], _WANT_USAGE, body[at:])
+        if count and not add:
+            return body
+    changed = dict(fields)
+    changed["model"] = Raw(model_json)
+    if add:
+        options = fields.get("stream_options")
+        members = {} if options is None or bytes(options) == b"null" else _fields.decode(options)
+        members["include_usage"] = Raw(b"true")
+        changed["stream_options"] = Raw(_encode(members))
+    return _encode(changed)

@@ -1,0 +1,62 @@
+"""Listening to a relayed stream: the bytes go on untouched, what the gateway must know is noted.
+
+A tap holds back three things only: an event that isn't whole yet, an event the caller did not ask
+for (the usage chunk that the gateway asked for itself), and the event that ends the stream, which
+goes out only after the call is in the journal.
+"""
+
+from ferryman.ir.usage import Usage
+from ferryman.wire.framing import Splitter
+
+
+class StreamTap:
+    """What one streamed reply has said so far; formats add :meth:`notable` and :meth:`read`."""
+
+    __slots__ = ("_content", "_splitter", "done", "ending", "failure", "hide_usage", "usage")
+
+    def __init__(self, *, hide_usage: bool) -> None:
+        self._splitter = Splitter()
+        self._content = False
+        self.hide_usage = hide_usage
+        self.usage: Usage | None = None
+        self.done = False
+        """True once the format's own end has come."""
+        self.ending = b""
+        """The event that ends the stream, held back for the caller to send."""
+        self.failure = b""
+        """Data of an error event, once one has come."""
+
+    @property
+    def content(self) -> bool:
+        """True once something has come that the model itself said."""
+        return self._content
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes as they come, return those to relay now.
+
+        Raises :class:`~ferryman.wire.framing.EventTooLargeError`.
+        """
+        splitter = self._splitter
+        if (
+            self._content
+            and not splitter.tail
+            and data.endswith(b"\n\n")
+            and not self.done
+            and not self.notable(data)
+        ):
+            return data
+        out = []
+        for event in splitter.feed(data):
+            if self.done or self.failure:
+                break
+            if (self._content and not self.notable(event)) or self.read(event):
+                out.append(event)
+        return b"".join(out)
+
+    def notable(self, data: bytes) -> bool:
+        """False when no event within ``data`` needs :meth:`read`: cheap, never wrongly False."""
+        raise NotImplementedError
+
+    def read(self, event: bytes) -> bool:
+        """Note what one whole event says; True when it is to be relayed now."""
+        raise NotImplementedError
