@@ -27,45 +27,47 @@ endef
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run install install-local install-dev test lint format bench soak lock clean
+.PHONY: help run install install-local test lint format bench soak lock clean
 
 help: ## List the commands
 	@echo "Ferryman, an LLM gateway. Commands:"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo "Arguments go into ARGS, as in: make run ARGS=\"--port 9090\""
 
-run: install-local ## Start Ferryman with a small local model (no API key needed)
+run: $(PACKAGE) $(LOCAL) ## Start Ferryman with a small local model (no API key needed)
 	@exec $(BIN)/ferryman up --local-model $(ARGS)
 
 install: $(PACKAGE) ## Make .venv with the `ferryman` command
+	@echo "Installed: $(BIN)/ferryman"
 
-install-local: install $(LOCAL) ## The same, and the local model (122 MB)
+install-local: $(PACKAGE) $(LOCAL) ## The same, and the local model (122 MB)
+	@echo "Installed: $(BIN)/ferryman and the local model"
 
-install-dev: install $(DEV) $(LOCAL) ## The same, and all tools for tests and checks
+TOOLS := $(PACKAGE) $(DEV) $(LOCAL)
 
-test: install-dev ## Run the tests
+test: $(TOOLS) ## Run the tests
 	@$(PY) -m pytest $(ARGS)
 
-lint: install-dev ## Check format, style, types and the order of imports
+lint: $(TOOLS) ## Check format, style, types and the order of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-format: install-dev ## Format the code, and repair what the style check can repair
+format: $(TOOLS) ## Format the code, and repair what the style check can repair
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: install-dev ## Measure against nginx and other gateways; writes docs/benchmarks.md
+bench: $(TOOLS) ## Measure against nginx and other gateways; writes docs/benchmarks.md
 	@$(PY) -m bench $(ARGS)
 
-soak: install-dev ## Mixed load for a long while; watches the memory
+soak: $(TOOLS) ## Mixed load for a long while; watches the memory
 	@$(PY) -m bench.soak $(ARGS)
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(ARGS)
 
-lock: install-dev ## Renew the lock files from pyproject.toml (newest versions: ARGS=--upgrade)
+lock: $(TOOLS) ## Renew the lock files from pyproject.toml (newest versions: ARGS=--upgrade)
 	@echo "==> Locking"
 	@$(LOCK) pyproject.toml requirements/build.in -o requirements/base.lock
 	@$(LOCK) pyproject.toml requirements/build.in --extra dev -c requirements/base.lock \
