@@ -1,0 +1,258 @@
+"""What keeps the tree in order: sizes, names, words, documentation, links, and the wheel."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from ferryman.config.options import Options, variable
+from tests import tree
+
+MAX_FILE = 600
+MAX_FUNCTION = 70
+
+GENERIC = {"local", "simulator", "together", "custom"}
+"""Rows of the provider table that are also plain words, or parts of Ferryman itself."""
+
+
+def _functions(path: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for node in ast.walk(tree.parsed(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{tree.name(path)}::{node.name}", node
+
+
+def test_sizes_stay_within_their_limits_and_the_ratchet_only_tightens() -> None:
+    files, functions = {}, {}
+    for path in tree.python():
+        lines = len(path.read_text("utf-8").splitlines())
+        if lines > MAX_FILE:
+            files[tree.name(path)] = lines
+        for where, node in _functions(path):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if lines > MAX_FUNCTION:
+                functions[where] = lines
+    ratchet = tomllib.loads((tree.ROOT / "tests/ratchet.toml").read_text())
+    assert {"files": files, "functions": functions} == ratchet, "see tests/ratchet.toml"
+
+
+def _providers() -> set[str]:
+    table = tomllib.loads((tree.SRC / "catalog/providers.toml").read_text())
+    rows = table.get("providers", table)
+    names = rows if isinstance(rows, dict) else [row["name"] for row in rows]
+    return {name.lower() for name in names} - GENERIC
+
+
+def _words(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, lower-case word) of identifiers and string literals; no comments, no docstrings.
+
+    ``openai_chat`` stays one word: it names a wire format.
+    """
+    module = tree.parsed(path)
+    prose = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            prose.add(node.value)
+    for node in ast.walk(module):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+            if node in prose:
+                continue
+            value = node.value
+            text = value if isinstance(value, str) else value.decode("latin-1")
+            # "OpenAI" in a sentence for people names a format; what is data is in lower case.
+            yield from ((node.lineno, word) for word in re.findall(r"[a-z0-9_]+", text))
+        elif isinstance(node, ast.Name):
+            yield node.lineno, node.id.lower()
+        elif isinstance(node, ast.Attribute):
+            yield node.lineno, node.attr.lower()
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.lineno, node.name.lower()
+
+
+def test_provider_names_stand_only_in_the_catalogue() -> None:
+    names = _providers()
+    assert len(names) >= 40, "is the provider table read right?"
+    found = [
+        f"{tree.name(path)}:{line}: {word}"
+        for path in tree.python(tree.SRC)
+        if not path.is_relative_to(tree.SRC / "catalog")
+        for line, word in _words(path)
+        if word in names
+    ]
+    assert not found, "what differs between providers belongs into catalog/: " + ", ".join(found)
+
+
+def test_no_unfinished_business() -> None:
+    marks = re.compile("|".join(("TO" + "DO", "FIX" + "ME", "X" * 3 + r"\b", "HA" + "CK")))
+    found = [
+        f"{where}:{number}"
+        for where, text in tree.texts()
+        if where != "LICENSE" and not where.endswith(".lock")
+        for number, line in enumerate(text.splitlines(), 1)
+        if marks.search(line)
+    ]
+    assert not found, "finish it, or write it into docs/architecture.md as planned"
+
+
+def test_only_the_command_line_prints() -> None:
+    found = [
+        f"{tree.name(path)}:{node.lineno}"
+        for path in tree.python(tree.SRC)
+        if not path.is_relative_to(tree.SRC / "cli")
+        for node in ast.walk(tree.parsed(path))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "print"
+    ]
+    assert not found
+
+
+def _public(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
+    """Public functions and classes of a module, and the methods of its public protocols."""
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    for node in tree.parsed(path).body:
+        if not isinstance(node, kinds) or node.name.startswith("_"):
+            continue
+        yield node
+        if isinstance(node, ast.ClassDef) and "Protocol" in {ast.unparse(b) for b in node.bases}:
+            methods = (m for m in node.body if isinstance(m, kinds))
+            yield from (m for m in methods if not m.name.startswith("_"))
+
+
+def test_public_names_are_documented() -> None:
+    found = [
+        f"{tree.name(path)}:{node.lineno}: {node.name}"
+        for path in tree.python(tree.SRC)
+        for node in _public(path)
+        if not ast.get_docstring(node)
+    ]
+    assert not found
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    bare = [
+        tree.name(path)
+        for path in tree.python()
+        if path.read_text("utf-8").strip() and not ast.get_docstring(tree.parsed(path))
+    ]
+    assert not bare
+
+
+def test_every_option_is_documented() -> None:
+    text = (tree.ROOT / "docs/configuration.md").read_text()
+    missing = []
+    for field in Options.__struct_fields__:
+        flag = "--" + field.replace("_", "-")
+        missing += [word for word in (flag, variable(field)) if f"`{word}" not in text]
+    assert not missing, "docs/configuration.md lacks them"
+
+
+def test_no_address_of_a_registry_or_path_of_a_workplace() -> None:
+    hosts = ("py" + "pi.org", "python" + "hosted", "npm" + "js.org", "npm" + "js.com")
+    hosts += ("proxy.go" + "lang", "yarn" + "pkg.com", "crates" + ".io")
+    places = ("/wo" + "rk/", "/ro" + "ot/", "/op" + "t/pypi", "/ho" + "me/", "/Us" + "ers/")
+    found = [
+        f"{where}: {word}"
+        for where, text in tree.texts()
+        for word in hosts + places
+        if word in text
+    ]
+    assert not found
+
+
+_LINK = re.compile(
+    r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)|<img[^>]+src=\"([^\"]+)\"|!\[[^\]]*\]\(([^)\s]+)\)"
+)
+
+
+def _anchors(text: str) -> set[str]:
+    """The anchors that a Markdown page's headings get on common forges."""
+    titles = re.findall(r"^#+ +(.+?) *$", _without_code(text), re.MULTILINE)
+    slugs = set()
+    for title in titles:
+        plain = re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", title).lower()
+        slugs.add(re.sub(r"[^\w\- ]", "", plain).replace(" ", "-"))
+    return slugs
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    broken, seen = [], 0
+    for page in (path for path in tree.files() if path.suffix == ".md"):
+        for found in _LINK.findall(_without_code(page.read_text("utf-8"))):
+            link = next(filter(None, found))
+            if re.match(r"[a-z]+:", link):
+                continue
+            seen += 1
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            if not target.exists() or (
+                anchor and anchor not in _anchors(target.read_text("utf-8"))
+            ):
+                broken.append(f"{tree.name(page)}: {link}")
+    assert seen, "does the pattern still find links?"
+    assert not broken
+
+
+def test_locks_hold_every_dependency_with_hashes_and_no_address() -> None:
+    project = tomllib.loads((tree.ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    base = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+    wanted = {"base": base, "dev": [*base, *extras["dev"]], "local": extras["local"]}
+    for lock, requirements in wanted.items():
+        text = (tree.ROOT / f"requirements/{lock}.lock").read_text()
+        pins = dict(re.findall(r"^([a-z0-9.-]+)==([^ ]+)", text, re.MULTILINE))
+        for requirement in map(Requirement, requirements):
+            pin = pins.get(canonicalize_name(requirement.name))
+            assert pin, f"{lock}.lock lacks {requirement}; run `make lock`"
+            assert requirement.specifier.contains(pin), f"{lock}.lock: {requirement} is {pin}"
+        assert "://" not in text
+        blocks = re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:]
+        assert all("--hash=sha256:" in block for block in blocks)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The names of the files in a wheel built from a copy of the tree."""
+    place = tmp_path_factory.mktemp("wheel")
+    for path in tree.files():
+        copy = place / "tree" / tree.name(path)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+    done = subprocess.run(
+        [*command, "--no-index", "-w", str(place / "out"), str(place / "tree")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = (place / "out").glob("*.whl")
+    with zipfile.ZipFile(built) as archive:
+        return set(archive.namelist())
+
+
+def test_wheel_carries_code_and_data_of_every_room(wheel: set[str]) -> None:
+    ours = {
+        p.relative_to(tree.SRC.parent).as_posix() for p in tree.files() if tree.SRC in p.parents
+    }
+    assert {"ferryman/py.typed", "ferryman/catalog/providers.toml"} <= ours
+    assert ours - wheel == set(), "add it to [tool.setuptools.package-data]"
+
+
+def test_wheel_carries_nothing_else(wheel: set[str]) -> None:
+    """A ``.pth`` file runs code at every start of Python: ours has none, and no stray packages."""
+    assert not [name for name in wheel if name.endswith((".pth", ".so"))]
+    tops = {name.split("/")[0] for name in wheel}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"ferryman"}
+    assert any(name.endswith("licenses/LICENSE") for name in wheel)
