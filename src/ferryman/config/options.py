@@ -1,4 +1,4 @@
-"""Process options: every flag has a ``FERRYMAN_*`` variable, and variables are how processes pass them on."""
+"""Process options: every flag has a ``FERRYMAN_*`` variable; that is how processes pass them on."""
 
 import os
 import secrets
@@ -79,7 +79,11 @@ class Options(Struct, frozen=True, kw_only=True):
         host = self.admin_host
         if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
             host = "127.0.0.1"
-        return f"http://[{host}]:{self.admin_port}" if ":" in host else f"http://{host}:{self.admin_port}"
+        return (
+            f"http://[{host}]:{self.admin_port}"
+            if ":" in host
+            else f"http://{host}:{self.admin_port}"
+        )
 
 
 def variable(name: str) -> str:
@@ -118,6 +122,10 @@ class Paths:
         self.journal = root / "journal"
         self.snapshot = root / "cache" / "snapshot.msgpack"
         self.keys = root / "cache" / "keys.bin"
+        self.first_key = root / "first-key"
+        """The key made on the very first start, until it is revoked or the file deleted."""
+        self.admin_url = root / "admin-url"
+        """Where the control plane listens; written at each of its starts."""
 
     def secret(self, name: str) -> str:
         """The secret ``name`` (``pepper``, ``feed-token``, ``admin-token``), made on first use.

@@ -1,4 +1,4 @@
-"""The immutable snapshot a data plane serves from. The control plane compiles it, msgpack carries it."""
+"""The immutable snapshot a data plane serves from; the control plane compiles it."""
 
 from msgspec import Raw, Struct
 

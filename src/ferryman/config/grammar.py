@@ -1,0 +1,557 @@
+"""Every key of ``ferryman.yaml``: what it takes, what it does, what holds without it.
+
+The one source for the validator, for ``docs/ferryman.schema.json`` and for the test that
+``docs/configuration.md`` leaves nothing out.
+"""
+
+from decimal import Decimal
+from typing import Final
+
+from ferryman.config.kinds import BYTES, MILLISECONDS, PER_CENT, SECONDS, Number, Secret, Url, Word
+from ferryman.config.shapes import Either, Key, ListOf, MapOf, Table
+from ferryman.config.snapshot import ServerSettings, Timeouts
+
+FORMATS: Final = ("openai_chat",)
+"""API formats this version speaks with providers: the folders of ``wire/``."""
+ENDPOINTS: Final = ("chat.completions", "completions", "embeddings", "responses", "moderations")
+STRATEGIES: Final = ("ordered", "weighted", "latency")
+
+_DAY = Decimal(86_400)
+_SERVER = ServerSettings()
+_TIMEOUTS = Timeouts()
+
+
+def _duration(example: str, least: str, most: Decimal = _DAY) -> Number:
+    return Number(
+        says="a duration (seconds, or a text such as 500ms, 30s, 2m)",
+        example=example,
+        least=Decimal(least),
+        most=most,
+        units=SECONDS,
+    )
+
+
+def _size(example: str, least: int, most: int) -> Number:
+    return Number(
+        says="a size (bytes, or a text such as 64KiB, 50MB)",
+        example=example,
+        least=Decimal(least),
+        most=Decimal(most),
+        step=Decimal(1),
+        units=BYTES,
+    )
+
+
+def _count(example: str, least: int, most: int) -> Number:
+    step = Decimal(1)
+    says = "a whole number"
+    return Number(says=says, example=example, least=Decimal(least), most=Decimal(most), step=step)
+
+
+def _word(says: str, example: str, pattern: str) -> Word:
+    return Word(says=says, example=example, pattern=pattern)
+
+
+_PROVIDER_NAME = _word(
+    "the name of a provider (small letters, digits, - and _)", "lab", r"[a-z0-9][a-z0-9_-]{0,47}"
+)
+_MODEL_NAME = _word(
+    "a model name (no spaces, at most 200 characters)", "fast", r"[^\s\x00-\x1f\x7f]{1,200}"
+)
+_TARGET = _word(
+    "a target: provider/model, or a name from models",
+    "lab/llama-3.3-70b",
+    r"[^\s\x00-\x1f\x7f]{1,200}",
+)
+_HEADER_NAME = _word("the name of a header", "X-Team", r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+_KEY = Secret(says="a key reference: env:NAME or file:/path", example="env:LAB_KEY")
+_USD = Number(
+    says="an amount in USD",
+    example="0.5",
+    least=Decimal(0),
+    most=Decimal(1_000_000),
+    step=Decimal("0.000001"),
+)
+
+PRICES: Final = Table(
+    says="a mapping of prices",
+    example="{ input: 0.5, output: 1.5 }",
+    keys=(
+        Key(name="input", kind=_USD, doc="USD per million input tokens.", required=True),
+        Key(name="output", kind=_USD, doc="USD per million output tokens.", required=True),
+        Key(
+            name="cache_read",
+            kind=_USD,
+            doc="USD per million input tokens read from the provider's cache.",
+            default="input",
+        ),
+        Key(
+            name="cache_write",
+            kind=_USD,
+            doc="USD per million input tokens written to the provider's cache (5 minutes).",
+            default="input",
+        ),
+        Key(
+            name="cache_write_1h",
+            kind=_USD,
+            doc="USD per million input tokens written to the provider's cache for an hour.",
+            default="cache_write",
+        ),
+        Key(
+            name="audio_input",
+            kind=_USD,
+            doc="USD per million audio input tokens.",
+            default="input",
+        ),
+        Key(
+            name="reasoning",
+            kind=_USD,
+            doc="USD per million reasoning tokens.",
+            default="output",
+        ),
+        Key(
+            name="audio_output",
+            kind=_USD,
+            doc="USD per million audio output tokens.",
+            default="output",
+        ),
+        Key(name="request", kind=_USD, doc="USD per call, on top of its tokens.", default="0"),
+    ),
+)
+
+PROVIDER: Final = Table(
+    says="a mapping, {} for the defaults",
+    example="{ key: env:LAB_KEY }",
+    keys=(
+        Key(
+            name="key",
+            kind=_KEY,
+            doc="The API key: env:NAME, file:/path, or (with a warning) the key itself.",
+            default="the variable the catalogue names for this provider",
+        ),
+        Key(
+            name="keys",
+            kind=ListOf(
+                says="a list of key references",
+                example="[env:LAB_KEY_A, env:LAB_KEY_B]",
+                item=_KEY,
+                least=1,
+            ),
+            doc="Several API keys, in place of key; calls are spread over them.",
+        ),
+        Key(
+            name="format",
+            kind=Word(
+                says=f"an API format ({', '.join(FORMATS)})", example=FORMATS[0], choices=FORMATS
+            ),
+            doc="The API format the provider speaks.",
+            default="the catalogue's, or openai_chat",
+        ),
+        Key(
+            name="base_url",
+            kind=Url(says="a URL", example="http://10.0.0.7:8000/v1"),
+            doc="Where the provider is, up to and including the version segment. {VAR} is filled "
+            "from the environment. Required for a provider that is not in the catalogue.",
+            default="the catalogue's",
+        ),
+        Key(
+            name="region",
+            kind=_word("a region name", "eu", r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"),
+            doc="Where the provider computes, as a label of your own.",
+        ),
+        Key(
+            name="auth",
+            kind=Word(
+                says="bearer, none, x-api-key or header:NAME",
+                example="bearer",
+                pattern=r"bearer|none|x-api-key|header:[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}",
+            ),
+            doc="How the key is sent: bearer (Authorization: Bearer …), x-api-key, "
+            "header:NAME, or none.",
+            default="the catalogue's; for a provider of your own bearer with a key, none without",
+        ),
+        Key(
+            name="headers",
+            kind=MapOf(
+                says="a mapping of header names to values",
+                example="{ X-Team: search }",
+                key=_HEADER_NAME,
+                item=Secret(
+                    says="a header value, or env:NAME, or file:/path",
+                    example="env:TEAM",
+                    header=True,
+                ),
+            ),
+            doc="Headers added to every call to this provider; values may be env:NAME or "
+            "file:/path.",
+            default="the catalogue's",
+        ),
+        Key(
+            name="endpoints",
+            kind=ListOf(
+                says="a list of endpoints",
+                example="[chat.completions, embeddings]",
+                item=Word(
+                    says=f"an endpoint ({', '.join(ENDPOINTS)})",
+                    example=ENDPOINTS[0],
+                    choices=ENDPOINTS,
+                ),
+                least=1,
+            ),
+            doc="The endpoints the provider offers.",
+            default="the catalogue's, or all",
+        ),
+        Key(
+            name="quirks",
+            kind=ListOf(
+                says="a list of quirk names",
+                example="[]",
+                item=_word("the name of a quirk", "no_stream_options", r"[a-z][a-z0-9_]{0,63}"),
+            ),
+            doc="Adjustments for providers that deviate from their format, by the names the "
+            "catalogue uses. Replaces the catalogue's list.",
+            default="the catalogue's",
+        ),
+        Key(
+            name="discount",
+            kind=Number(
+                says="a percentage in the form 15%",
+                example="15%",
+                least=Decimal(0),
+                most=Decimal(100),
+                units=PER_CENT,
+                bare=False,
+            ),
+            doc="What you pay less than the catalogue's prices. Prices given under prices are "
+            "not discounted.",
+            default="0%",
+        ),
+        Key(
+            name="prices",
+            kind=MapOf(
+                says="a mapping of model names to prices",
+                example="{ llama-3.3-70b: { input: 0.5, output: 1.5 } }",
+                key=_MODEL_NAME,
+                item=PRICES,
+            ),
+            doc="Your own prices by model, in USD per million tokens. They replace everything "
+            "the catalogue says about that model's price.",
+            default="the catalogue's",
+        ),
+    ),
+    hints=(
+        ("api_key", "Write key: env:NAME."),
+        ("url", "Write base_url: http://host/v1."),
+        ("api_base", "Write base_url: http://host/v1."),
+        ("models", "Any model of the provider can be called as provider/model; give own names "
+         "in the section models at the top of the file."),
+    ),
+)  # fmt: skip
+
+_TARGETS = ListOf(
+    says="a list of targets", example="[lab/llama-3.3-70b]", item=_TARGET, least=1
+)  # fmt: skip
+
+MODEL: Final = Table(
+    says="a target or a mapping",
+    example="{ targets: [lab/llama-3.3-70b] }",
+    keys=(
+        Key(
+            name="targets",
+            kind=_TARGETS,
+            doc="Models that can stand in for each other: provider/model, another name from "
+            "models, or a bare model name of the catalogue.",
+            required=True,
+        ),
+        Key(
+            name="strategy",
+            kind=Word(
+                says=f"a strategy ({', '.join(STRATEGIES)})", example="latency", choices=STRATEGIES
+            ),
+            doc="The order in which targets are tried: ordered (as written), weighted (at random "
+            "by weights), latency (quickest first).",
+            default="ordered",
+        ),
+        Key(
+            name="weights",
+            kind=MapOf(
+                says="a mapping of targets to numbers",
+                example="{ lab/llama-3.3-70b: 3 }",
+                key=_TARGET,
+                item=Number(
+                    says="a number above 0",
+                    example="3",
+                    least=Decimal("0.001"),
+                    most=Decimal(1_000_000),
+                ),
+                least=1,
+            ),
+            doc="Shares of the targets under strategy weighted; a target without one counts 1.",
+        ),
+        Key(
+            name="fallbacks",
+            kind=ListOf(
+                says="a list of targets", example="[lab/llama-3.1-8b]", item=_TARGET
+            ),
+            doc="Other models, tried in this order after every target failed.",
+            default="none",
+        ),
+    ),
+    hints=(("fallback", "Write fallbacks: [provider/model]."),),
+)  # fmt: skip
+
+_METADATA = Word(
+    says="a text, a number, true or false", example="summarise", pattern=r".{1,512}",
+    any_scalar=True,
+)  # fmt: skip
+
+BUDGET: Final = Table(
+    says="a mapping",
+    example="{ usd: 20, per: day }",
+    keys=(
+        Key(name="usd", kind=_USD, doc="Most that may be spent in a period, USD.", required=True),
+        Key(
+            name="per",
+            kind=Word(
+                says="hour, day, week or month",
+                example="day",
+                choices=("hour", "day", "week", "month"),
+            ),
+            doc="The period.",
+            required=True,
+        ),
+    ),
+)
+
+POLICY: Final = Table(
+    says="a mapping",
+    example="{ when: { metadata.task: summarise }, use: fast }",
+    keys=(
+        Key(
+            name="when",
+            kind=MapOf(
+                says="a mapping of metadata.NAME to values",
+                example="{ metadata.task: summarise }",
+                key=_word("metadata.NAME", "metadata.task", r"metadata\.\S{1,64}"),
+                item=_METADATA,
+                least=1,
+            ),
+            doc="Calls whose metadata has all of these values; the first policy that matches a "
+            "call holds.",
+            required=True,
+        ),
+        Key(
+            name="use",
+            kind=_TARGET,
+            doc="The model that serves these calls in place of the one they ask for: a name from "
+            "models, or provider/model.",
+        ),
+        Key(
+            name="budget",
+            kind=BUDGET,
+            doc="Accepted, but not enforced by this version (a warning; an error with --strict).",
+        ),
+    ),
+)
+
+_LISTENER = "Host and port are no part of the file: use --host and --port (FERRYMAN_HOST, _PORT)."
+
+
+def _seconds(value: float) -> str:
+    return f"{value:g}s"
+
+
+SERVER: Final = Table(
+    says="a mapping",
+    example="{ max_body_bytes: 50MB }",
+    keys=(
+        Key(
+            name="max_request_line",
+            kind=_size("8KiB", 256, 1_048_576),
+            doc="Longest request line (method, path and version), bytes.",
+            default=str(_SERVER.max_request_line),
+        ),
+        Key(
+            name="max_headers",
+            kind=_count("100", 8, 10_000),
+            doc="Most headers a request may have.",
+            default=str(_SERVER.max_headers),
+        ),
+        Key(
+            name="max_header_bytes",
+            kind=_size("32KiB", 1024, 1_048_576),
+            doc="Most bytes the headers of a request may take together.",
+            default=str(_SERVER.max_header_bytes),
+        ),
+        Key(
+            name="max_body_bytes",
+            kind=_size("50MB", 1024, 2**31),
+            doc="Largest request body, bytes.",
+            default=f"{_SERVER.max_body_bytes} (50MiB)",
+        ),
+        Key(
+            name="header_seconds",
+            kind=_duration("10s", "0.1"),
+            doc="How long a client may take to send the headers.",
+            default=_seconds(_SERVER.header_seconds),
+        ),
+        Key(
+            name="min_body_rate",
+            kind=_size("1KiB", 0, 2**30),
+            doc="Slowest a request body may arrive, bytes per second, averaged after the first "
+            "5 seconds; 0 = as slow as it likes.",
+            default=str(_SERVER.min_body_rate),
+        ),
+        Key(
+            name="idle_seconds",
+            kind=_duration("75s", "0.1"),
+            doc="How long a connection may stay open between two calls.",
+            default=_seconds(_SERVER.idle_seconds),
+        ),
+        Key(
+            name="max_connections",
+            kind=_count("20000", 1, 1_000_000),
+            doc="Most client connections at once.",
+            default=str(_SERVER.max_connections),
+        ),
+        Key(
+            name="drain_seconds",
+            kind=_duration("30s", "0"),
+            doc="How long open calls may go on after SIGTERM. --drain wins over it.",
+            default=_seconds(_SERVER.drain_seconds),
+        ),
+        Key(
+            name="fsync_ms",
+            kind=Number(
+                says="milliseconds, or a text such as 50ms",
+                example="50",
+                least=Decimal(0),
+                most=Decimal(10_000),
+                step=Decimal(1),
+                units=MILLISECONDS,
+            ),
+            doc="How often the journal is flushed to the disk, milliseconds; 0 = at every record.",
+            default=str(_SERVER.fsync_ms),
+        ),
+    ),
+    hints=(
+        ("host", _LISTENER),
+        ("port", _LISTENER),
+        ("admin_host", _LISTENER),
+        ("admin_port", _LISTENER),
+        ("listen", _LISTENER),
+    ),
+)
+
+TIMEOUTS: Final = Table(
+    says="a mapping",
+    example="{ connect: 5s, total: 10m }",
+    keys=(
+        Key(
+            name="connect",
+            kind=_duration("5s", "0.01", Decimal(300)),
+            doc="How long connecting to a provider may take, TLS included.",
+            default=_seconds(_TIMEOUTS.connect),
+        ),
+        Key(
+            name="first_byte",
+            kind=_duration("2m", "0.01"),
+            doc="How long a provider may take to begin its answer.",
+            default=_seconds(_TIMEOUTS.first_byte),
+        ),
+        Key(
+            name="idle",
+            kind=_duration("60s", "0.01"),
+            doc="Longest silence within an answer.",
+            default=_seconds(_TIMEOUTS.idle),
+        ),
+        Key(
+            name="total",
+            kind=_duration("10m", "0.01"),
+            doc="How long a whole call may take, every attempt counted.",
+            default=_seconds(_TIMEOUTS.total),
+        ),
+    ),
+)
+
+TLS: Final = Table(
+    says="a mapping",
+    example="{ ca_files: [/etc/ssl/company-ca.pem] }",
+    keys=(
+        Key(
+            name="ca_files",
+            kind=ListOf(
+                says="a list of file names",
+                example="[/etc/ssl/company-ca.pem]",
+                item=_word("the name of a PEM file", "/etc/ssl/company-ca.pem", r"\S(.*\S)?"),
+            ),
+            doc="PEM files of further certificate authorities to trust when calling providers.",
+            default="none: the system's authorities",
+        ),
+    ),
+)
+
+FILE: Final = Table(
+    says="a mapping with the sections providers, models, policies, server, timeouts, tls",
+    example="providers: {}",
+    keys=(
+        Key(
+            name="providers",
+            kind=MapOf(
+                says="a mapping of provider names to settings",
+                example="{ lab: { base_url: http://10.0.0.7:8000/v1 } }",
+                key=_PROVIDER_NAME,
+                item=PROVIDER,
+            ),
+            doc="Providers by name: settings for one of the catalogue, or one of your own.",
+            default="every provider of the catalogue whose key is in the environment",
+        ),
+        Key(
+            name="models",
+            kind=MapOf(
+                says="a mapping of model names to targets",
+                example="{ fast: { targets: [lab/llama-3.3-70b] } }",
+                key=_MODEL_NAME,
+                item=Either(
+                    says="provider/model, or a mapping with targets",
+                    example="lab/llama-3.3-70b",
+                    short=_TARGET,
+                    table=MODEL,
+                ),
+            ),
+            doc="Model names of your own: `name: provider/model`, or a mapping with targets.",
+            default="none",
+        ),
+        Key(
+            name="policies",
+            kind=ListOf(
+                says="a list of policies",
+                example="[{ when: { metadata.task: summarise }, use: fast }]",
+                item=POLICY,
+            ),
+            doc="Which model serves calls that carry certain metadata.",
+            default="none",
+        ),
+        Key(
+            name="server",
+            kind=SERVER,
+            doc="Limits of the endpoint that clients call.",
+        ),
+        Key(
+            name="timeouts",
+            kind=TIMEOUTS,
+            doc="How long calls to providers may take.",
+        ),
+        Key(
+            name="tls",
+            kind=TLS,
+            doc="Trust in the certificates of providers.",
+        ),
+    ),
+    hints=(
+        ("host", _LISTENER),
+        ("port", _LISTENER),
+        ("routes", "Write models: { name: { targets: [provider/model] } }."),
+        ("aliases", "Write models: { name: provider/model }."),
+    ),
+)

@@ -1,0 +1,77 @@
+"""The user's file as immutable values: checked, but not yet joined to the catalogue."""
+
+from decimal import Decimal
+
+from msgspec import Struct
+
+from ferryman.config.secret import Redacted
+from ferryman.config.snapshot import ServerSettings, Timeouts
+
+
+class Ref(Struct, frozen=True, kw_only=True):
+    """Where a secret is found: ``env`` or ``file`` and a ``value``, or a ``literal``."""
+
+    kind: str
+    """``env`` | ``file`` | ``literal``."""
+    value: str = ""
+    """Name of the variable, or path of the file; empty for a literal."""
+    literal: Redacted = Redacted("")
+
+
+class Prices(Struct, frozen=True, kw_only=True):
+    """USD per million tokens of one model (``request``: USD per call), exactly as written."""
+
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+    cache_write_1h: Decimal | None = None
+    audio_input: Decimal | None = None
+    reasoning: Decimal | None = None
+    audio_output: Decimal | None = None
+    request: Decimal | None = None
+
+
+class ProviderConfig(Struct, frozen=True, kw_only=True):
+    """One entry of ``providers:``. ``None`` = not said: the catalogue's value holds."""
+
+    name: str
+    keys: tuple[Ref, ...] = ()
+    format: str | None = None
+    base_url: str | None = None
+    region: str | None = None
+    auth: str | None = None
+    headers: tuple[tuple[str, str | Ref], ...] = ()
+    endpoints: tuple[str, ...] | None = None
+    quirks: tuple[str, ...] | None = None
+    discount: Decimal = Decimal(0)
+    """Per cent off the catalogue's prices."""
+    prices: dict[str, Prices] = {}
+
+
+class RouteConfig(Struct, frozen=True, kw_only=True):
+    """One entry of ``models:``; names as written."""
+
+    name: str
+    targets: tuple[str, ...]
+    strategy: str = "ordered"
+    weights: dict[str, float] = {}
+    fallbacks: tuple[str, ...] = ()
+
+
+class PolicyConfig(Struct, frozen=True, kw_only=True):
+    """One entry of ``policies:``. ``when`` holds metadata keys without their ``metadata.``."""
+
+    when: tuple[tuple[str, str], ...]
+    use: str = ""
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """A whole file."""
+
+    providers: dict[str, ProviderConfig] = {}
+    models: dict[str, RouteConfig] = {}
+    policies: tuple[PolicyConfig, ...] = ()
+    server: ServerSettings = ServerSettings()
+    timeouts: Timeouts = Timeouts()
+    ca_files: tuple[str, ...] = ()

@@ -1,0 +1,178 @@
+"""Secrets on the data plane: references become keys here, and nowhere else.
+
+The data plane imports this module; it stays free of YAML and of the catalogue.
+"""
+
+import hmac
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from ferryman.config.seal import SealError, unseal
+from ferryman.config.snapshot import Provider, Secret
+
+ENV: Final = "env"
+FILE: Final = "file"
+SEALED: Final = "sealed"
+
+PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+"""``{VAR}`` in a base URL: filled from the environment."""
+MAX_KEY_FILE = 65_536
+_SENDABLE = re.compile(r"[\x21-\x7e]+")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
+
+
+class Redacted:
+    """Holds a secret text. ``repr``, ``str`` and formatting never show it; ``reveal`` does."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The secret itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "[redacted]"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format("[redacted]", spec)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Redacted):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a secret is not pickled")
+
+
+def sendable(text: str) -> bool:
+    """Whether ``text`` can be sent as a key in an HTTP header: visible ASCII, not empty."""
+    return _SENDABLE.fullmatch(text) is not None
+
+
+def resolve(
+    secret: Secret, name: str, env: Mapping[str, str], open_key: bytes | None
+) -> str | None:
+    """The text behind ``secret``, stripped; ``None`` when it is missing, unreadable or empty.
+
+    ``name`` is what a sealed text was sealed for: the provider's name. Reads a file for ``file``
+    references, so call it outside the event loop or when a snapshot arrives, not per request.
+    """
+    if secret.kind == ENV:
+        text = env.get(secret.value, "")
+    elif secret.kind == FILE:
+        text = _read(Path(secret.value)) or ""
+    elif secret.kind == SEALED and open_key is not None:
+        try:
+            text = unseal(secret.value, key=open_key, name=name)
+        except SealError:
+            return None
+    else:
+        return None
+    return text.strip() or None
+
+
+def _read(path: Path) -> str | None:
+    try:
+        if not path.is_file():  # a named pipe would wait for its writer
+            return None
+        with path.open("rb") as file:
+            data = file.read(MAX_KEY_FILE + 1)
+        return data.decode() if len(data) <= MAX_KEY_FILE else None
+    except (OSError, ValueError):
+        return None
+
+
+def activate(
+    provider: Provider, env: Mapping[str, str] = os.environ, open_key: bytes | None = None
+) -> list[str] | None:
+    """The provider's keys in the order of its configuration; ``None`` = it is not active here.
+
+    An empty list means active without a key. Keys that are missing, empty, or cannot be sent in a
+    header are left out. A base URL or header with a reference that this environment cannot fill
+    makes the provider inactive.
+    """
+    if fill(base_url(provider, env), env) is None or headers(provider, env, open_key) is None:
+        return None
+    keys = []
+    for secret in provider.keys:
+        text = resolve(secret, provider.name, env, open_key)
+        if text is not None and sendable(text) and text not in keys:
+            keys.append(text)
+    if keys:
+        return keys
+    return [] if provider.keyless and provider.enabled else None
+
+
+def localised(
+    provider: Provider, env: Mapping[str, str] = os.environ, open_key: bytes | None = None
+) -> Provider:
+    """``provider`` with base URL and headers as they are sent from here.
+
+    Raises ``ValueError`` for a provider that :func:`activate` calls inactive.
+    """
+    url = fill(base_url(provider, env), env)
+    sent = headers(provider, env, open_key)
+    if url is None or sent is None:
+        raise ValueError(f"provider {provider.name} has references that this environment lacks")
+    return replace(provider, base_url=url, headers=sent)
+
+
+def base_url_variable(name: str) -> str:
+    """``my-lab`` → ``FERRYMAN_MY_LAB_BASE_URL``."""
+    return "FERRYMAN_" + re.sub(r"[^A-Z0-9]", "_", name.upper()) + "_BASE_URL"
+
+
+def base_url(provider: Provider, env: Mapping[str, str]) -> str:
+    """The provider's base URL, unless ``FERRYMAN_<NAME>_BASE_URL`` says otherwise."""
+    return env.get(base_url_variable(provider.name), "").rstrip("/") or provider.base_url
+
+
+def fill(url: str, env: Mapping[str, str]) -> str | None:
+    """``url`` with every ``{VAR}`` filled from ``env``; ``None`` when a variable is missing."""
+    if any(not env.get(name) for name in PLACEHOLDER.findall(url)):
+        return None
+    return PLACEHOLDER.sub(lambda found: env[found.group(1)].strip(), url)
+
+
+def header_secret(value: str) -> Secret | None:
+    """The reference in a header value of the snapshot: ``env:…``, ``file:…`` or ``sealed:…``."""
+    kind, colon, rest = value.partition(":")
+    return Secret(kind, rest) if colon and kind in (ENV, FILE, SEALED) else None
+
+
+def header_seal_name(provider: str, header: str) -> str:
+    """What a sealed header value is sealed for."""
+    return f"{provider}\n{header.lower()}"
+
+
+def headers(
+    provider: Provider, env: Mapping[str, str], open_key: bytes | None
+) -> tuple[tuple[str, str], ...] | None:
+    """The provider's extra headers as sent; ``None`` when a reference among them has no value."""
+    out = []
+    for name, value in provider.headers:
+        secret = header_secret(value)
+        if secret is not None:
+            found = resolve(secret, header_seal_name(provider.name, name), env, open_key)
+            if found is None or not _HEADER_VALUE.fullmatch(found):
+                return None
+            value = found
+        out.append((name, value))
+    return tuple(out)
