@@ -101,7 +101,10 @@ def serve(port: int, threads: int, console: Console) -> "xllamacpp.Server":
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM, SIGINT or the supervisor's death. Returns the exit code."""
+    """Serve until SIGTERM, SIGINT or the supervisor's death, which end the process with code 0.
+
+    Returns the exit code when it can't start.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m ferryman.cli.local_model",
         description=f"Serve {MODEL} in OpenAI's format on 127.0.0.1.",
@@ -129,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.print(f"local model: {MODEL} at {url}, ready in {time.monotonic() - began:.1f} s")
     lifeline.report("ready", url=url, model=MODEL)
     stops.get()
-    # The engine has nothing to save, and its own way out waits for open answers: up to 2,000 tokens.
+    # The engine has nothing to save, and its own way out waits for the answers under way.
     os._exit(0)
 
 
