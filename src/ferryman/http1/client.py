@@ -68,8 +68,9 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_active", "_body", "_complete", "_ended_by_close", "_fresh", "_head_bytes", "_headers",
-        "_headers_done", "_idle_seconds", "_inflate", "_interim", "_parser", "_sink", "_status",
-        "broken", "deadline", "idle_since", "loop", "pool", "total_deadline", "transport", "uses",
+        "_headers_done", "_idle_seconds", "_inflate", "_interim", "_parser", "_paused", "_sink",
+        "_status", "broken", "deadline", "idle_since", "loop", "pool", "total_deadline",
+        "transport", "uses",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -83,6 +84,7 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = NEVER
         self.total_deadline = NEVER
         self._active = False
+        self._paused = False
         self._idle_seconds = NEVER
         self._sink: Sink | None = None
         self._parser: Any = None
@@ -129,12 +131,23 @@ class ClientConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Stop reading: whoever takes the data has had enough for now."""
+        if self._paused or self.transport.is_closing():
+            return
+        self._paused = True
         self.deadline = NEVER
         self.transport.pause_reading()
 
     def resume(self) -> None:
+        """Read on after :meth:`pause`."""
+        if not self._paused or self.transport.is_closing():
+            return
+        self._paused = False
         self.deadline = self.loop.time() + self._idle_seconds
         self.transport.resume_reading()
+
+    def hurry(self, seconds: float) -> None:
+        """Whatever the reply still brings must be here within ``seconds``."""
+        self.total_deadline = min(self.total_deadline, self.loop.time() + seconds)
 
     def overdue(self, now: float) -> None:
         """Called by the pool's sweep when a deadline has passed."""
@@ -264,6 +277,9 @@ class ClientConnection(asyncio.Protocol):
         inflate = self._inflate
         self.deadline = self.total_deadline = NEVER
         if reusable and not self.broken and not self.transport.is_closing():
+            if self._paused:
+                self.resume()
+                self.deadline = NEVER
             self._reset()
             self.pool.release(self)
         else:

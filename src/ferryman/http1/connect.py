@@ -153,6 +153,12 @@ class Connector:
                 self._tls.load_verify_locations(cafile=path)
         return self._tls
 
+    def set_ca_files(self, ca_files: tuple[str, ...]) -> None:
+        """Trust these certificate authorities too, from the next connection on."""
+        if ca_files != self._ca_files:
+            self._ca_files = ca_files
+            self._tls = None
+
     async def connect(
         self, origin: Origin, make: Callable[[], ClientConnection], seconds: float
     ) -> ClientConnection:

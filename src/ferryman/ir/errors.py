@@ -36,7 +36,7 @@ class ErrorKind(StrEnum):
 
 
 class GatewayError(Exception):
-    """A refusal the caller sees: HTTP ``status``, stable ``kind``, a sentence that says what to do."""
+    """A refusal the caller sees: HTTP status, stable kind, a sentence that says what to do."""
 
     def __init__(
         self,

@@ -6,8 +6,8 @@ from msgspec import Struct
 class Usage(Struct, frozen=True, array_like=True, kw_only=True):
     """Tokens of one call, each in exactly one class (the sum is the total).
 
-    Vendors nest their counts differently (OpenAI's ``prompt_tokens`` includes cached ones,
-    Anthropic's ``input_tokens`` does not); decoders in ``wire/`` subtract until classes are disjoint.
+    Formats nest their counts differently (``prompt_tokens`` includes cached ones in one, excludes
+    them in another); decoders in ``wire/`` subtract until the classes are disjoint.
     """
 
     input: int = 0

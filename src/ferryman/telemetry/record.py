@@ -1,4 +1,4 @@
-"""The two journal records of a call. One ``Opened`` before it goes upstream, one ``Closed`` after."""
+"""The two journal records of a call: ``Opened`` before it goes upstream, ``Closed`` after."""
 
 from typing import Final
 

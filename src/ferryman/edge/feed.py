@@ -1,0 +1,181 @@
+"""The data plane's end of the snapshot feed: a cache on disk, and a long-poll for what is new.
+
+The cache lets a data plane start, and serve, while its control plane is away. Files are written by
+a worker thread, whole or not at all.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from ferryman.config.feed import Feed
+from ferryman.config.options import Options
+from ferryman.config.snapshot import Snapshot
+from ferryman.http1.client import Fault, FaultKind
+from ferryman.http1.connect import Connector, Origin
+from ferryman.http1.exchange import Headers
+from ferryman.http1.pool import Pool
+from ferryman.meter.keytable import KeyTable, KeyTableError
+
+WAIT_SECONDS = 25
+RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+SNAPSHOT = msgspec.msgpack.Decoder(Snapshot)
+_feed = msgspec.msgpack.Decoder(Feed)
+
+
+class _Collect:
+    """A sink that waits for one whole reply."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.parts: list[bytes] = []
+        self.fault: Fault | None = None
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def on_head(self, status: int, headers: Headers) -> None:
+        self.status = status
+
+    def on_data(self, data: bytes) -> None:
+        self.parts.append(data)
+
+    def on_end(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
+
+    def on_fault(self, fault: Fault) -> None:
+        self.fault = fault
+        self.on_end()
+
+
+class FeedClient:
+    """Keeps a data plane's snapshot and key table current."""
+
+    def __init__(
+        self,
+        options: Options,
+        token: str,
+        on_snapshot: Callable[[Snapshot], None],
+        on_keys: Callable[[KeyTable], None],
+        log: Callable[[str], None],
+    ) -> None:
+        self._origin = Origin.of(options.feed_url)
+        self._token = token
+        self._paths = options.paths
+        self._on_snapshot = on_snapshot
+        self._on_keys = on_keys
+        self._log = log
+        self.version = ""
+        self.keys: KeyTable | None = None
+        self.seq = 0
+        self._failures = 0
+
+    def load_cache(self) -> None:
+        """Start from the last snapshot and key table on disk, if they are there and sound."""
+        try:
+            snapshot = SNAPSHOT.decode(self._paths.snapshot.read_bytes())
+            self.version = snapshot.version
+            self._on_snapshot(snapshot)
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.MsgspecError) as error:
+            self._log(f"the cached snapshot is not usable, waiting for the control plane: {error}")
+            return
+        try:
+            table = KeyTable(self._paths.keys.read_bytes())
+            if self._deltas.exists():
+                table.apply(self._deltas.read_bytes())
+            # Served until the control plane answers, which is asked for the whole table (seq 0).
+            self.keys = table
+            self._on_keys(table)
+        except FileNotFoundError:
+            return
+        except (OSError, KeyTableError) as error:
+            self._log(f"the cached key table is not usable: {error}")
+
+    async def run(self) -> None:
+        """Follow the feed for as long as the process lives."""
+        pool = Pool(self._origin, Connector(asyncio.get_running_loop()), max_connections=4)
+        try:
+            while True:
+                wait = WAIT_SECONDS if self.version and self.keys is not None else 0
+                try:
+                    feed = await self._ask(pool, wait)
+                except (Fault, msgspec.MsgspecError, KeyTableError) as error:
+                    await self._again(error)
+                    continue
+                if self._failures >= len(RETRY_SECONDS):
+                    self._log("the control plane answers again")
+                self._failures = 0
+                await self._apply(feed)
+        finally:
+            pool.close()
+
+    async def _again(self, error: Exception) -> None:
+        self._failures += 1
+        if self._failures == len(RETRY_SECONDS):
+            self._log(f"no control plane at {self._origin.authority} ({error}); serving on without")
+        await asyncio.sleep(RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1])
+
+    async def _ask(self, pool: Pool, wait: int) -> Feed:
+        connection = pool.take() or await pool.connect(2.0)
+        sink = _Collect()
+        head = (
+            f"GET /internal/feed?snapshot={self.version}&keys={self.seq}&wait={wait} HTTP/1.1\r\n"
+            f"host: {self._origin.authority}\r\nauthorization: Bearer {self._token}\r\n\r\n"
+        )
+        limit = wait + 15.0
+        total = asyncio.get_running_loop().time() + limit * 2
+        connection.send(sink, head.encode(), b"", first_byte=limit, idle=limit, total=total)
+        await sink.future
+        if sink.fault is not None:
+            raise sink.fault
+        if sink.status != 200:
+            hint = " (do both planes share FERRYMAN_FEED_TOKEN?)" if sink.status == 401 else ""
+            raise Fault(FaultKind.PROTOCOL, f"it answered {sink.status}{hint}")
+        return _feed.decode(b"".join(sink.parts))
+
+    async def _apply(self, feed: Feed) -> None:
+        loop = asyncio.get_running_loop()
+        if feed.snapshot:
+            snapshot = SNAPSHOT.decode(feed.snapshot)
+            self._on_snapshot(snapshot)
+            self.version = snapshot.version
+            await loop.run_in_executor(None, self._save, self._paths.snapshot, feed.snapshot)
+        if feed.keys_full or self.keys is None:
+            self.keys = KeyTable(feed.keys_full)
+            self._on_keys(self.keys)
+            await loop.run_in_executor(None, self._save, self._paths.keys, feed.keys_full)
+            await loop.run_in_executor(None, self._save, self._deltas, b"")
+        elif feed.keys_delta:
+            self.keys.apply(feed.keys_delta)
+            await loop.run_in_executor(None, self._append, self._deltas, feed.keys_delta)
+        self.seq = feed.keys_seq
+
+    @property
+    def _deltas(self) -> Path:
+        """Changes since the cached table: a revoked key stays revoked across a restart."""
+        return self._paths.keys.with_suffix(".delta")
+
+    def _append(self, path: Path, data: bytes) -> None:
+        try:
+            with path.open("ab") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self._log(f"cannot cache {path.name} on disk: {error}")
+
+    def _save(self, path: Path, data: bytes) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            draft = path.with_name(f".{path.name}.{os.getpid()}")
+            with draft.open("wb", opener=lambda p, f: os.open(p, f, 0o600)) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except OSError as error:
+            self._log(f"cannot cache {path.name} on disk: {error}")

@@ -1,0 +1,194 @@
+"""The data plane's endpoints: a path leads to one function, and what is not listed is a 404."""
+
+import ipaddress
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from ferryman.flow.call import Plane
+from ferryman.flow.deliver import JSON
+from ferryman.flow.spine import identify, serve
+from ferryman.http1.drive import Drive
+from ferryman.http1.exchange import Exchange, Headers
+from ferryman.http1.limits import Refusal
+from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.upstream.fleet import Fleet
+from ferryman.wire.openai_chat.errors import error_body
+
+_json = msgspec.json.Encoder().encode
+TEXT: Headers = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
+
+CALLS = {
+    b"/chat/completions": "chat.completions",
+    b"/completions": "completions",
+    b"/embeddings": "embeddings",
+    b"/responses": "responses",
+    b"/moderations": "moderations",
+}
+PREFIXES = (b"/v1", b"")
+"""Base URLs with and without the version segment both work."""
+
+
+class Edge:
+    """Hands each exchange to its endpoint."""
+
+    def __init__(self, plane: Plane, connections: Callable[[], int]) -> None:
+        self.plane = plane
+        self._connections = connections
+        self._calls = {p + path: name for path, name in CALLS.items() for p in PREFIXES}
+        self._models: tuple[Fleet, bytes] | None = None
+
+    def handle(self, exchange: Exchange) -> None:
+        """The server's handler (:data:`ferryman.http1.exchange.Handler`)."""
+        target = exchange.target
+        endpoint = self._calls.get(target)
+        if endpoint is not None and exchange.method == b"POST":
+            Drive(serve(self.plane, exchange, endpoint), self._escaped)
+            return
+        try:
+            self._other(exchange, target)
+        except GatewayError as error:
+            refuse(exchange, error, self.plane.next_id())
+        except Exception as error:
+            self._escaped(error)
+            refuse(exchange, _failed(), self.plane.next_id())
+
+    def _other(self, exchange: Exchange, target: bytes) -> None:
+        path = target.partition(b"?")[0].partition(b"#")[0]
+        if path.startswith((b"http://", b"https://")):
+            path = b"/" + path.split(b"/", 3)[3] if path.count(b"/") > 2 else b"/"
+        if len(path) > 1:
+            path = path.rstrip(b"/")
+        endpoint = self._calls.get(path)
+        if endpoint is not None:
+            _allow(exchange, b"POST")
+            Drive(serve(self.plane, exchange, endpoint), self._escaped)
+        elif path == b"/healthz":
+            _allow(exchange, b"GET, HEAD")
+            exchange.respond(200, JSON, b'{"status":"ok"}')
+        elif path == b"/readyz":
+            _allow(exchange, b"GET, HEAD")
+            self._readyz(exchange)
+        elif path == b"/metrics":
+            _allow(exchange, b"GET")
+            if not _is_loopback(exchange.peer):
+                identify(self.plane, exchange)
+            exchange.respond(200, TEXT, self.plane.metrics.render(self._connections()))
+        elif path in (b"/v1/models", b"/models"):
+            _allow(exchange, b"GET")
+            identify(self.plane, exchange)
+            exchange.respond(200, JSON, self._list_models())
+        elif path.startswith((b"/v1/models/", b"/models/")):
+            _allow(exchange, b"GET")
+            identify(self.plane, exchange)
+            self._one_model(exchange, path.partition(b"/models/")[2])
+        elif path == b"/":
+            _allow(exchange, b"GET, HEAD")
+            exchange.respond(200, JSON, _json({"ferryman": "gateway", "openai_base_url": "/v1"}))
+        else:
+            shown = path[:100].decode("utf-8", "replace")
+            raise GatewayError(
+                404,
+                ErrorKind.NOT_FOUND,
+                f"There is no endpoint {shown}. Calls go to /v1/chat/completions, /v1/completions, "
+                "/v1/embeddings, /v1/responses and /v1/moderations; /v1/models lists models.",
+            )
+
+    def _readyz(self, exchange: Exchange) -> None:
+        plane = self.plane
+        ready = plane.keys is not None
+        facts = {
+            "status": "ready" if ready else "waiting for the control plane",
+            "snapshot": plane.fleet.snapshot.version,
+            "providers": sorted(plane.fleet.runtimes),
+        }
+        exchange.respond(200 if ready else 503, JSON, _json(facts))
+
+    def _list_models(self) -> bytes:
+        fleet = self.plane.fleet
+        if self._models is None or self._models[0] is not fleet:
+            names = fleet.names()
+            body = _json({"object": "list", "data": [model_facts(fleet, n) for n in names]})
+            self._models = (fleet, body)
+        return self._models[1]
+
+    def _one_model(self, exchange: Exchange, quoted: bytes) -> None:
+        name = unquote_to_bytes(quoted).decode("utf-8", "replace")
+        self.plane.fleet.resolve(name)
+        exchange.respond(200, JSON, _json(model_facts(self.plane.fleet, name)))
+
+    def _escaped(self, error: BaseException) -> None:
+        self.plane.log(f"internal error outside a call: {type(error).__name__}: {error}")
+
+
+def model_facts(fleet: Fleet, name: str) -> dict[str, Any]:
+    """One entry of the model list: OpenAI's fields, and what the catalogue knows."""
+    resolved = fleet.resolve(name)
+    target = (resolved.targets or resolved.fallbacks)[0]
+    facts: dict[str, Any] = {
+        "id": name,
+        "object": "model",
+        "created": 0,
+        "owned_by": target.provider,
+    }
+    row = target.runtime.rows.get(target.model)
+    if row is not None:
+        if row.context:
+            facts["context_window"] = row.context
+        if row.max_output:
+            facts["max_output_tokens"] = row.max_output
+        if row.abilities:
+            facts["abilities"] = row.abilities
+    return facts
+
+
+def refuse(exchange: Exchange, error: GatewayError, request_id: str) -> None:
+    """Send ``error`` in the OpenAI format."""
+    headers = [*JSON, (b"x-ferryman-request-id", request_id.encode()), *error.headers]
+    exchange.respond(error.status, headers, error_body(error, request_id))
+
+
+def http_refusal(plane: Plane) -> Callable[[Refusal], tuple[Headers, bytes]]:
+    """Gives HTTP's own refusals the OpenAI error shape too."""
+
+    def shape(refusal: Refusal) -> tuple[Headers, bytes]:
+        request_id = plane.next_id()
+        body = _json(
+            {
+                "error": {
+                    "message": refusal.message,
+                    "type": "invalid_request_error" if refusal.status < 500 else "api_error",
+                    "param": None,
+                    "code": refusal.code,
+                    "request_id": request_id,
+                }
+            }
+        )
+        return [*JSON, (b"x-ferryman-request-id", request_id.encode())], body
+
+    return shape
+
+
+def _allow(exchange: Exchange, methods: bytes) -> None:
+    if exchange.method not in methods.split(b", "):
+        raise GatewayError(
+            405,
+            ErrorKind.METHOD_NOT_ALLOWED,
+            f"Use {methods.decode()} here.",
+            headers=((b"allow", methods),),
+        )
+
+
+def _is_loopback(peer: str) -> bool:
+    if peer == "unix":
+        return True
+    try:
+        return ipaddress.ip_address(peer).is_loopback
+    except ValueError:
+        return False
+
+
+def _failed() -> GatewayError:
+    return GatewayError(500, ErrorKind.INTERNAL, "The gateway failed to handle this request.")

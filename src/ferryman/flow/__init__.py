@@ -1,0 +1,1 @@
+"""The request path: the spine, what it carries along, and how its results are delivered."""

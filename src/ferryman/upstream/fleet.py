@@ -1,0 +1,229 @@
+"""The active providers of a snapshot, compiled: what a call needs is looked up, not worked out."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from urllib.parse import quote, urlsplit
+
+import msgspec
+from msgspec import Raw
+
+from ferryman import __version__
+from ferryman.config.snapshot import ModelRow, Provider, Snapshot
+from ferryman.http1.connect import Origin
+from ferryman.http1.pool import Pool, Pools
+from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.price import Price
+
+PATHS = {
+    "chat.completions": "/chat/completions",
+    "completions": "/completions",
+    "embeddings": "/embeddings",
+    "responses": "/responses",
+    "moderations": "/moderations",
+}
+NAMES_KEPT = 4096
+"""Resolved model names kept; more distinct names than that are resolved again each time."""
+
+_rows = msgspec.msgpack.Decoder(dict[str, ModelRow])
+_json = msgspec.json.Encoder().encode
+
+
+class Runtime:
+    """One active provider: its connection pool, and request heads ready but for the length."""
+
+    def __init__(
+        self, provider: Provider, keys: list[str], pools: Pools, models: Raw | None
+    ) -> None:
+        self.name = provider.name
+        self.provider = provider
+        origin = Origin.of(provider.base_url)
+        self.pool: Pool = pools.get(origin)
+        self.rows = _rows.decode(models) if models is not None else {}
+        self.ask_usage = "no_stream_options" not in provider.quirks
+        base = quote(urlsplit(provider.base_url).path.rstrip("/"), safe="/%:@!$&'()*+,;=~-._")
+        query = urlsplit(provider.base_url).query
+        self._heads = {
+            endpoint: itertools.cycle(
+                [_head(provider, origin, f"{base}{path}{'?' + query if query else ''}", key)
+                 for key in keys or [""]]
+            )
+            for endpoint, path in PATHS.items()
+            if not provider.endpoints or endpoint in provider.endpoints
+        }  # fmt: skip
+
+    def head(self, endpoint: str) -> bytes | None:
+        """Request head up to ``content-length: ``, with the next key; None if not offered."""
+        heads: Iterator[bytes] | None = self._heads.get(endpoint)
+        return next(heads) if heads is not None else None
+
+
+def _head(provider: Provider, origin: Origin, path: str, key: str) -> bytes:
+    lines = [
+        f"POST {path} HTTP/1.1",
+        f"host: {origin.authority}",
+        "content-type: application/json",
+        "accept-encoding: identity",
+        f"user-agent: ferryman/{__version__}",
+    ]
+    if key and provider.auth == "bearer":
+        lines.append(f"authorization: Bearer {key}")
+    elif key and provider.auth.startswith("header:"):
+        lines.append(f"{provider.auth[7:].lower()}: {key}")
+    elif key and provider.auth == "x-api-key":
+        lines.append(f"x-api-key: {key}")
+    lines += [f"{name.lower()}: {value}" for name, value in provider.headers]
+    for line in lines:
+        if "\r" in line or "\n" in line or "\0" in line:
+            raise ValueError(f"provider {provider.name}: a key or header holds a line break")
+    return ("\r\n".join(lines) + "\r\ncontent-length: ").encode("latin-1")
+
+
+class Target:
+    """One model at one provider, ready to be called."""
+
+    __slots__ = ("fallback", "labels", "max_output", "model", "model_json", "prices", "runtime")
+
+    def __init__(self, runtime: Runtime, model: str) -> None:
+        self.runtime = runtime
+        self.model = model
+        self.model_json = _json(model)
+        row = runtime.rows.get(model)
+        self.prices: tuple[Price, ...] = row.prices if row else ()
+        self.max_output = row.max_output if row else 0
+        # The name came from a caller: what is no plain header text must not get into a header.
+        shown = quote(model, safe="/:@!$&'()*+,;=~-._ ")
+        self.labels = (
+            f"x-ferryman-provider: {runtime.name}\r\nx-ferryman-model: {shown}\r\n".encode()
+        )
+
+    @property
+    def provider(self) -> str:
+        return self.runtime.name
+
+
+class Resolved:
+    """What a model name leads to."""
+
+    __slots__ = ("fallbacks", "strategy", "targets", "weights")
+
+    def __init__(
+        self,
+        targets: tuple[Target, ...],
+        fallbacks: tuple[Target, ...] = (),
+        strategy: str = "ordered",
+        weights: tuple[float, ...] = (),
+    ) -> None:
+        self.targets = targets
+        self.fallbacks = fallbacks
+        self.strategy = strategy
+        self.weights = weights
+
+
+class Fleet:
+    """Every active provider and every name that leads to one."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        pools: Pools,
+        activate: Callable[[Provider], tuple[Provider, list[str]] | None],
+        near: Callable[[str, list[str]], list[str]],
+    ) -> None:
+        """``activate`` gives a provider as it is called from here, with its keys (none for a
+        keyless one), or None = not active."""
+        self.snapshot = snapshot
+        self.problems: list[str] = []
+        self._near = near
+        self._resolved: dict[str, Resolved] = {}
+        self._targets: dict[tuple[str, str], Target] = {}
+        self.runtimes: dict[str, Runtime] = {}
+        for provider in snapshot.providers.values():
+            active = activate(provider)
+            if active is None:
+                continue
+            try:
+                models = snapshot.models.get(provider.name)
+                self.runtimes[provider.name] = Runtime(*active, pools, models)
+            except ValueError as error:
+                self.problems.append(f"provider {provider.name} left out: {error}")
+
+    def resolve(self, name: str) -> Resolved:
+        """Targets for a model name. Raises :class:`GatewayError` (404) naming what is near."""
+        known = self._resolved.get(name)
+        if known is None:
+            known = self._resolve(name)
+            if len(self._resolved) >= NAMES_KEPT:
+                self._resolved.clear()
+                self._targets.clear()
+            self._resolved[name] = known
+        return known
+
+    def _resolve(self, name: str) -> Resolved:
+        route = self.snapshot.routes.get(name)
+        if route is not None:
+            pairs = [
+                (target, route.weights[i] if i < len(route.weights) else 1.0)
+                for i, (provider, model) in enumerate(route.targets)
+                if (target := self._target(provider, model)) is not None
+            ]
+            fallbacks = [self._target(provider, model) for provider, model in route.fallbacks]
+            if not pairs and not any(fallbacks):
+                raise self._inactive(sorted({p for p, _ in route.targets + route.fallbacks}))
+            return Resolved(
+                tuple(target for target, _ in pairs),
+                tuple(target for target in fallbacks if target is not None),
+                route.strategy,
+                tuple(weight for _, weight in pairs),
+            )
+        provider, slash, model = name.partition("/")
+        if slash and model and provider in self.snapshot.providers:
+            target = self._target(provider, model)
+            if target is None:
+                raise self._inactive([provider])
+            return Resolved((target,))
+        candidates = self.snapshot.bare.get(name, ())
+        for provider, model in candidates:
+            target = self._target(provider, model)
+            if target is not None:
+                return Resolved((target,))
+        if candidates:
+            raise self._inactive([provider for provider, _ in candidates[:3]])
+        raise self._unknown(name)
+
+    def _target(self, provider: str, model: str) -> Target | None:
+        target = self._targets.get((provider, model))
+        if target is None and provider in self.runtimes:
+            target = self._targets[provider, model] = Target(self.runtimes[provider], model)
+        return target
+
+    def _inactive(self, names: list[str]) -> GatewayError:
+        hints = []
+        for name in names:
+            provider = self.snapshot.providers[name]
+            variables = [secret.value for secret in provider.keys if secret.kind == "env"]
+            hints.append(f"{name} (set {variables[0]})" if variables else name)
+        return GatewayError(
+            404,
+            ErrorKind.MODEL_NOT_FOUND,
+            f"No provider for this model is active: {', '.join(hints)}. A provider is active as "
+            "soon as its key is in the gateway's environment or configuration.",
+            param="model",
+        )
+
+    def _unknown(self, name: str) -> GatewayError:
+        near = self._near(name, self.names())
+        shown = name if len(name) <= 100 else name[:100] + "…"
+        hint = f" Near: {', '.join(near)}." if near else ""
+        return GatewayError(
+            404,
+            ErrorKind.MODEL_NOT_FOUND,
+            f"There is no model {shown!r} here.{hint} GET /v1/models lists what there is.",
+            param="model",
+        )
+
+    def names(self) -> list[str]:
+        """Model names to list: the user's own, then ``provider/model`` of every active provider."""
+        out = sorted(self.snapshot.routes)
+        for runtime in self.runtimes.values():
+            out += [f"{runtime.name}/{model}" for model in runtime.rows]
+        return out

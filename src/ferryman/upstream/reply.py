@@ -1,0 +1,154 @@
+"""One attempt's reply: collected whole, or peeked at until it may be handed on event by event."""
+
+from collections.abc import Callable
+
+from ferryman.http1.client import ClientConnection, Fault, FaultKind
+from ferryman.http1.drive import Gate
+from ferryman.http1.exchange import Exchange, Headers
+from ferryman.wire.framing import EventTooLargeError
+from ferryman.wire.tap import StreamTap
+
+MAX_WHOLE_BYTES = 256 << 20
+END_GRACE_SECONDS = 2.0
+"""How long an upstream may take to close its framing after the stream's own end."""
+
+
+class Reply:
+    """The sink of one attempt (:class:`ferryman.http1.client.Sink`).
+
+    ``ready`` opens once it can be decided what to do with the reply: it is whole, or failed, or its
+    first content event is here. After :meth:`commit` the rest goes straight to the caller and
+    ``over`` opens at the end.
+    """
+
+    __slots__ = (
+        "_committed", "_exchange", "_held", "_parts", "_size", "connection", "ended", "fault",
+        "first_byte", "first_token", "headers", "now", "over", "ready", "status", "streaming",
+        "tap",
+    )  # fmt: skip
+
+    def __init__(self, now: Callable[[], float], tap: StreamTap | None) -> None:
+        self.now = now
+        self.tap = tap
+        self.connection: ClientConnection | None = None
+        self.status = 0
+        self.headers: Headers = []
+        self.fault: Fault | None = None
+        self.ended = False
+        """True once the upstream's framing says that the reply is complete."""
+        self.streaming = False
+        self.first_byte = -1.0
+        self.first_token = -1.0
+        self.ready: Gate[None] = Gate()
+        self.over: Gate[None] = Gate()
+        self._parts: list[bytes] = []
+        self._held: list[bytes] = []
+        self._size = 0
+        self._committed = False
+        self._exchange: Exchange | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The whole body, or what came of it."""
+        parts = self._parts
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    # -- the connection's side
+
+    def on_head(self, status: int, headers: Headers) -> None:
+        self.first_byte = self.now()
+        self.status = status
+        self.headers = headers
+        if self.tap is not None and 200 <= status < 300:
+            for name, value in headers:
+                if name == b"content-type":
+                    self.streaming = value.lower().startswith(b"text/event-stream")
+
+    def on_data(self, data: bytes) -> None:
+        if not self.streaming:
+            self._parts.append(data)
+            self._size += len(data)
+            if self._size > MAX_WHOLE_BYTES:
+                self._cut(f"a reply over {MAX_WHOLE_BYTES} bytes")
+            return
+        tap = self.tap
+        assert tap is not None
+        try:
+            out = tap.feed(data)
+        except EventTooLargeError as error:
+            self._cut(str(error))
+            return
+        if self._committed:
+            if out:
+                exchange = self._exchange
+                if exchange is not None and not exchange.write(out):
+                    self._pause(exchange)
+            if tap.done or tap.failure:
+                self._stream_over()
+            return
+        self._held.append(out)
+        if tap.content or tap.done or tap.failure:
+            if tap.content:
+                self.first_token = self.now()
+            if tap.done or tap.failure:
+                self._stream_over()
+            self.ready.open(None)
+
+    def on_end(self) -> None:
+        self.ended = True
+        self.ready.open(None)
+        self.over.open(None)
+
+    def on_fault(self, fault: Fault) -> None:
+        if self.tap is None or not self.tap.done:
+            self.fault = fault
+        self.ready.open(None)
+        self.over.open(None)
+
+    # -- the flow's side
+
+    def commit(self, exchange: Exchange) -> None:
+        """Hand what was held, and from now on all that comes, to the caller."""
+        self._committed = True
+        self._exchange = exchange
+        held, self._held = b"".join(self._held), []
+        if held and not exchange.write(held) and not self.over.opened:
+            self._pause(exchange)
+
+    def again(self) -> None:
+        """Make ready for a second sending, after a first that brought nothing."""
+        self.fault = None
+        self.connection = None
+        self.ready = Gate()
+        self.over = Gate()
+
+    def leave(self) -> None:
+        """The caller is gone: cut the upstream's connection, which stops its work."""
+        if self.ended or self.over.opened:
+            return
+        self.fault = Fault(FaultKind.CANCELLED, "the caller left")
+        if self.connection is not None:
+            self.connection.cancel()
+        self.ready.open(None)
+        self.over.open(None)
+
+    def _pause(self, exchange: Exchange) -> None:
+        connection = self.connection
+        if connection is not None:
+            connection.pause()
+            exchange.on_resume = connection.resume
+
+    def _stream_over(self) -> None:
+        """The stream has said its last word; its framing may take a moment more."""
+        if self._exchange is not None:
+            self._exchange.on_resume = None
+        if self.connection is not None:
+            self.connection.hurry(END_GRACE_SECONDS)
+        self.over.open(None)
+
+    def _cut(self, why: str) -> None:
+        self.fault = Fault(FaultKind.PROTOCOL, why)
+        if self.connection is not None:
+            self.connection.cancel()
+        self.ready.open(None)
+        self.over.open(None)
