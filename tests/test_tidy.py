@@ -20,7 +20,7 @@ from tests import tree
 MAX_FILE = 600
 MAX_FUNCTION = 70
 
-GENERIC = {"local", "simulator", "together", "custom"}
+GENERIC = {"local", "simulator", "together", "custom", "meta"}
 """Rows of the provider table that are also plain words, or parts of Ferryman itself."""
 
 
@@ -52,29 +52,24 @@ def _providers() -> set[str]:
 
 
 def _words(path: Path) -> Iterator[tuple[int, str]]:
-    """(line, lower-case word) of identifiers and string literals; no comments, no docstrings.
+    """(line, lower-case word) of the string literals that are data: those without a space.
 
-    ``openai_chat`` stays one word: it names a wire format.
+    Sentences, docstrings and comments may name whom they like, and code may name packages. What may
+    not be is a decision taken on a name. ``openai_chat`` stays one word: it names a wire format.
     """
     module = tree.parsed(path)
-    prose = set()
+    packages = {
+        id(argument)
+        for node in ast.walk(module)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("find_spec")
+        for argument in node.args
+    }
     for node in ast.walk(module):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            prose.add(node.value)
-    for node in ast.walk(module):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
-            if node in prose:
-                continue
-            value = node.value
-            text = value if isinstance(value, str) else value.decode("latin-1")
-            # "OpenAI" in a sentence for people names a format; what is data is in lower case.
-            yield from ((node.lineno, word) for word in re.findall(r"[a-z0-9_]+", text))
-        elif isinstance(node, ast.Name):
-            yield node.lineno, node.id.lower()
-        elif isinstance(node, ast.Attribute):
-            yield node.lineno, node.attr.lower()
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield node.lineno, node.name.lower()
+        if not isinstance(node, ast.Constant) or id(node) in packages:
+            continue
+        value = node.value.decode("latin-1") if isinstance(node.value, bytes) else node.value
+        if isinstance(value, str) and not re.search(r"\s", value):
+            yield from ((node.lineno, word) for word in re.findall(r"[a-z0-9_]+", value.lower()))
 
 
 def test_provider_names_stand_only_in_the_catalogue() -> None:
