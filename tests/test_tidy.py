@@ -54,9 +54,9 @@ def _providers() -> set[str]:
 def _words(path: Path) -> Iterator[tuple[int, str]]:
     """(line, lower-case word) of the string literals that are data: those without a space.
 
-    Sentences, docstrings and comments may name whom they like, and code may name packages. What may
-    not be is a decision taken on a name. ``openai_chat`` (a wire format) and ``openai-beta`` (one of
-    its headers) are words of their own.
+    Sentences, docstrings and comments may name whom they like, and code may name packages. What
+    may not be is a decision taken on a name. ``openai_chat`` (a wire format) and ``openai-beta``
+    (one of its headers) are words of their own.
     """
     module = tree.parsed(path)
     packages = {
@@ -87,7 +87,7 @@ def test_provider_names_stand_only_in_the_catalogue() -> None:
 
 
 def test_the_data_plane_loads_nothing_of_the_control_plane() -> None:
-    """At run time, to the end of its imports: what the contracts in pyproject.toml say of the text."""
+    """At run time, to the end of its imports, what the contracts in pyproject.toml hold."""
     heavy = "sqlalchemy alembic fastapi starlette uvicorn pydantic typer rich ruamel genai_prices"
     code = "import sys, ferryman.edge.main; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
