@@ -1,0 +1,117 @@
+"""The tables of the ledger and of the virtual keys, alike on SQLite and PostgreSQL.
+
+Times named ``…_us`` are Unix microseconds or spans in microseconds, ``…_at`` are Unix seconds.
+Money is integer picodollars. A change here needs a migration beside it (a test compares the two).
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    false,
+)
+
+HEAD: Final = "0001"
+"""The newest migration: the schema this version of the program works with."""
+
+PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
+"""Picodollars. PostgreSQL sums NUMERIC without overflow; SQLite has 64-bit integers only."""
+
+TOKEN_CLASSES: Final = (
+    "input",
+    "cache_read",
+    "cache_write",
+    "cache_write_1h",
+    "audio_input",
+    "output",
+    "reasoning",
+    "audio_output",
+)
+"""Columns of ``calls`` that hold tokens: the fields of :class:`~ferryman.ir.usage.Usage`."""
+
+metadata = MetaData()
+
+virtual_keys = Table(
+    "virtual_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("hint", Text, nullable=False),
+    Column("fixed", Boolean, nullable=False, server_default=false()),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("last_used_at", BigInteger),
+    Column("seq", BigInteger, nullable=False),
+    Index("virtual_keys_seq", "seq"),
+    Index("virtual_keys_name", "name"),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("duration_us", BigInteger),
+    Column("plane", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("stream", Boolean),
+    Column("status", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+    *(Column(name, BigInteger) for name in TOKEN_CLASSES),
+    Column("cost_pico", PICO),
+    Column("attempts", Integer, nullable=False),
+    Column("attempts_json", Text, nullable=False),
+    Column("first_token_us", BigInteger),
+    Column("overhead_us", BigInteger),
+    Column("state", Text, nullable=False),
+    Index("calls_at", "at_us"),
+    Index("calls_key_at", "key_id", "at_us"),
+    Index("calls_model_at", "model", "at_us"),
+)
+
+open_calls = Table(
+    "open_calls",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("plane", Text, nullable=False),
+    Column("boot", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("hold_pico", PICO, nullable=False),
+)
+
+journal_positions = Table(
+    "journal_positions",
+    metadata,
+    Column("plane", Text, primary_key=True),
+    Column("segment", BigInteger, primary_key=True, autoincrement=False),
+    Column("boot", Text, nullable=False),
+    Column("read_to", BigInteger, nullable=False),
+    Column("done", Boolean, nullable=False),
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
