@@ -1,0 +1,312 @@
+"""Takes the data planes' journals into the ledger: every call exactly once, whoever is killed when.
+
+Segments of a plane are read in order of their numbers. Rows and the checkpoint behind them go into
+one transaction, so a crash leaves both or neither. A segment is deleted only after the commit that
+took in the last of it, and never the newest one, so numbers are not used twice.
+"""
+
+import fcntl
+import logging
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+
+from ferryman.ir.usage import Usage
+from ferryman.store import intake, journal
+from ferryman.store.intake import MAX_INT, MAX_TEXT, Batch, Position
+from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
+
+MAX_TOKENS: Final = 1 << 40
+"""More than any call can have: keeps a mad upstream's number from spoiling every sum."""
+_NO_TOKENS: Final = (None,) * 8
+
+log = logging.getLogger(__name__)
+
+
+class Ingester:
+    """Reads ``<journal_root>/<plane>/*.fj`` into the ledger. One thread uses it at a time.
+
+    It holds ``<journal_root>/ingest.lock``: while another process has it, nothing is read here.
+    """
+
+    def __init__(self, engine: sa.Engine, journal_root: Path) -> None:
+        self._engine = engine
+        self._root = journal_root
+        self._lock_fd = -1
+        self._warned: set[str] = set()
+        self._positions: dict[tuple[str, int], Position] | None = None
+        self._settled: dict[str, str] = {}
+        self.behind = False
+        """True when the last run left something unread because of its limit."""
+
+    def run_once(self, max_bytes: int = 4 << 20) -> int:
+        """Take in about ``max_bytes`` of journal; returns how many rows were added to ``calls``.
+
+        Raises SQLAlchemy's errors when the database fails; nothing is lost then, and the next run
+        starts from the last commit.
+        """
+        if not self._locked():
+            return 0
+        if self._positions is None:
+            self._positions = {(at.plane, at.segment): at for at in intake.positions(self._engine)}
+        self.behind = False
+        planes = sorted(path for path in self._root.iterdir() if path.is_dir())
+        batch = Batch()
+        opened: dict[str, intake.Row] = {}
+        finished: list[Path] = []
+        for plane in planes:
+            reader = _PlaneReader(plane, self._positions, batch, opened)
+            try:
+                reader.read(max(1, max_bytes // len(planes)))
+            except OSError as error:
+                self._warn(f"Cannot read the journal of plane {plane.name}: {error}.")
+            finished += reader.finished
+            self.behind |= reader.behind
+            if reader.boot and self._settled.get(plane.name) != reader.boot:
+                batch.boots[plane.name] = reader.boot
+        batch.opened = list(opened.values())
+        rows = self._commit(batch)
+        self._delete(finished)
+        return rows
+
+    def drain(self, max_bytes: int = 4 << 20) -> int:
+        """Run until nothing is left to read; returns how many rows were added."""
+        rows = self.run_once(max_bytes)
+        while self.behind:
+            rows += self.run_once(max_bytes)
+        return rows
+
+    def close(self) -> None:
+        """Let another process ingest."""
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def _commit(self, batch: Batch) -> int:
+        assert self._positions is not None
+        if not (batch.positions or batch.boots):
+            return 0
+        try:
+            taken = intake.take_in(self._engine, batch)
+        except BaseException:
+            self._positions = None  # whether it was committed is not known: ask the database
+            raise
+        for at in batch.positions:
+            self._positions[at.plane, at.segment] = at
+        for name in batch.gone:
+            del self._positions[name]
+        self._settled.update(batch.boots)
+        if taken.lost:
+            log.warning("%d calls of a gateway that died are settled at their hold", taken.lost)
+        return taken.rows
+
+    def _locked(self) -> bool:
+        if self._lock_fd >= 0:
+            return True
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self._root / "ingest.lock"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            self._warn(f"Another control plane ingests {self._root}: this one waits until it ends.")
+            return False
+        self._lock_fd = fd
+        return True
+
+    def _delete(self, finished: list[Path]) -> None:
+        for path in finished:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                self._warn(f"Cannot delete {path}, which is in the ledger: {error.strerror}.")
+
+    def _warn(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            log.warning(message)
+
+
+class _PlaneReader:
+    """Adds what is new in one plane's journal to a batch."""
+
+    def __init__(
+        self,
+        directory: Path,
+        positions: dict[tuple[str, int], Position],
+        batch: Batch,
+        opened: dict[str, intake.Row],
+    ) -> None:
+        self._directory = directory
+        self._plane = directory.name
+        self._positions = positions
+        self._batch = batch
+        self._opened = opened
+        self.boot = ""
+        """Boot id (hex) of the last segment that was reached; older boots have ended."""
+        self.behind = False
+        self.finished: list[Path] = []
+        """Files to delete after the commit."""
+
+    def read(self, limit: int) -> None:
+        """Read about ``limit`` bytes. Raises OSError; what was read before it stays valid."""
+        # Listed before anything is read: a segment with a successor gets no more frames.
+        found = journal.segments(self._directory)
+        numbers = {number for number, _ in found}
+        self._batch.gone += [
+            name for name in self._positions if name[0] == self._plane and name[1] not in numbers
+        ]
+        for number, path in found:
+            last = number == found[-1][0]
+            limit -= self._segment(number, path, last, limit)
+            if limit <= 0:
+                self.behind = True
+                return
+            if not last:
+                self.finished.append(path)
+
+    def _segment(self, number: int, path: Path, last: bool, limit: int) -> int:
+        """Read one segment from its checkpoint, ``limit`` bytes or so; returns how many."""
+        boot = journal.boot_of(path)
+        at = self._positions.get((self._plane, number))
+        if boot is None:
+            if not last and at is None:
+                self._skip(path, 0)
+                self._batch.positions.append(Position(self._plane, number, "", 0, True))
+            return 0
+        self.boot = boot.hex()
+        if at is None or at.boot != self.boot:
+            at = Position(self._plane, number, self.boot, 0, False)
+        elif at.done:
+            return 0
+        start = offset = max(at.read_to, journal.HEADER_BYTES)
+        done = False
+        try:
+            while offset - start < limit:
+                size = min(limit, journal.READ_BYTES)
+                frames, torn = journal.read_segment(path, offset, limit=size)
+                if frames:
+                    self._take(frames)
+                    offset = frames[-1].end
+                if torn or not frames:
+                    done = not last
+                    if torn and done:
+                        self._skip(path, offset)
+                    break
+        finally:
+            moved = Position(self._plane, number, self.boot, offset, done)
+            if moved != at:
+                self._batch.positions.append(moved)
+        return offset - start
+
+    def _skip(self, path: Path, offset: int) -> None:
+        lost = path.stat().st_size - offset
+        self._count("journal_torn")
+        self._count("journal_torn_bytes", lost)
+        log.warning(
+            "Skipped the last %d bytes of %s from offset %d: not a whole record. That is normal "
+            "where a machine or process died while writing; else check the disk.",
+            lost,
+            path,
+            offset,
+        )
+
+    def _take(self, frames: list[journal.Frame]) -> None:
+        batch, opened = self._batch, self._opened
+        for kind, payload, _ in frames:
+            try:
+                if kind == CLOSED:
+                    call = _closed(payload)
+                    batch.calls.append(self._call_row(call))
+                    if opened.pop(call.id, None) is None:
+                        batch.closed.append(call.id)
+                    seconds = call.at_us // 1_000_000
+                    if seconds > batch.used.get(call.key, 0):
+                        batch.used[call.key] = seconds
+                elif kind == OPENED:
+                    start = _opened(payload)
+                    opened[start.id] = self._open_row(start)
+                else:
+                    self._count("journal_damaged" if kind == journal.BAD else "journal_unknown")
+            except msgspec.DecodeError as error:
+                self._count("journal_undecodable")
+                log.error("Left out a record in %s that can't be read: %s", self._directory, error)
+
+    def _open_row(self, start: Opened) -> intake.Row:
+        return (
+            _text(start.id),
+            self._plane,
+            self.boot,
+            start.at_us,
+            _text(start.key),
+            start.endpoint,
+            _text(start.model),
+            start.provider,
+            _text(start.target),
+            min(start.hold, MAX_INT),
+        )
+
+    def _call_row(self, call: Closed) -> intake.Row:
+        usage, cost = call.usage, call.cost
+        return (
+            _text(call.id),
+            call.at_us,
+            call.duration_us,
+            self._plane,
+            _text(call.key),
+            call.endpoint,
+            _text(call.model),
+            call.provider,
+            _text(call.target),
+            call.stream,
+            call.status,
+            call.error,
+            *(_NO_TOKENS if usage is None else self._tokens(usage)),
+            cost if cost is None else min(cost, MAX_INT),
+            len(call.attempts),
+            _attempts(call.attempts),
+            call.first_token_us if call.first_token_us >= 0 else None,
+            call.overhead_us if call.overhead_us >= 0 else None,
+            intake.CLOSED,
+        )
+
+    def _tokens(self, usage: Usage) -> tuple[int, ...]:
+        """Token counts in the order of ``TOKEN_CLASSES``."""
+        counts = (
+            usage.input,
+            usage.cache_read,
+            usage.cache_write,
+            usage.cache_write_1h,
+            usage.audio_input,
+            usage.output,
+            usage.reasoning,
+            usage.audio_output,
+        )
+        if min(counts) < 0 or max(counts) > MAX_TOKENS:
+            self._count("tokens_clamped")
+            return tuple(max(0, min(count, MAX_TOKENS)) for count in counts)
+        return counts
+
+    def _count(self, name: str, by: int = 1) -> None:
+        self._batch.counts[name] = self._batch.counts.get(name, 0) + by
+
+
+def _text(text: str) -> str:
+    """``text`` as every database takes it: callers choose model names."""
+    if len(text) > MAX_TEXT or "\0" in text:
+        return text.replace("\0", "\ufffd")[:MAX_TEXT]
+    return text
+
+
+def _attempts(attempts: tuple[Attempt, ...]) -> str:
+    return _encode([{name: getattr(each, name) for name in _ATTEMPT} for each in attempts]).decode()
+
+
+_ATTEMPT: Final = Attempt.__struct_fields__
+_encode: Final = msgspec.json.Encoder().encode
+_opened: Final = msgspec.msgpack.Decoder(Opened).decode
+_closed: Final[Any] = msgspec.msgpack.Decoder(Closed).decode

@@ -1,0 +1,200 @@
+"""Writes what the journal holds: rows and checkpoint in one transaction, so exactly once."""
+
+import logging
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+from msgspec import Struct, field
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError, IntegrityError
+
+from ferryman.store.db import add_to_meta, insert, reading, writing
+from ferryman.store.schema import calls, journal_positions, meta, open_calls, virtual_keys
+
+CALL_COLUMNS: Final = tuple(calls.c.keys())
+"""Order of the values in :attr:`Batch.calls`."""
+OPEN_COLUMNS: Final = tuple(open_calls.c.keys())
+"""Order of the values in :attr:`Batch.opened`."""
+CLOSED: Final = "closed"
+"""``calls.state`` of a call whose end is in the journal."""
+LOST: Final = "lost"
+"""``calls.state`` of a call whose gateway died: what it used is unknown, it cost its hold."""
+_CHUNK = 500  # ids in one IN (…); old SQLite takes 999 at most
+MAX_INT: Final = 2**63 - 1
+MAX_TEXT: Final = 200
+"""Characters of a text column; PostgreSQL's index entries end at 2,704 bytes."""
+_TABLES = {"calls": calls, "open_calls": open_calls}
+
+log = logging.getLogger(__name__)
+Row = tuple[Any, ...]
+
+
+class Position(Struct, frozen=True):
+    """How far a segment of a plane's journal is in the ledger."""
+
+    plane: str
+    segment: int
+    boot: str
+    """Boot id of the segment in hexadecimal; another one makes it another segment."""
+    read_to: int
+    """Offset of the first byte that is not in the ledger."""
+    done: bool
+    """True: nothing more will come from this segment."""
+
+
+class Batch(Struct, kw_only=True):
+    """What one transaction takes in."""
+
+    calls: list[Row] = field(default_factory=list)
+    """Closed calls, in the order of ``CALL_COLUMNS``."""
+    opened: list[Row] = field(default_factory=list)
+    """Calls still open at the end of this batch, in the order of ``OPEN_COLUMNS``."""
+    closed: list[str] = field(default_factory=list)
+    """Ids of closed calls that an earlier batch may have left open."""
+    boots: dict[str, str] = field(default_factory=dict)
+    """Plane → boot id (hex): open calls of the plane's other boots are lost."""
+    positions: list[Position] = field(default_factory=list)
+    gone: list[tuple[str, int]] = field(default_factory=list)
+    """(plane, segment) of positions that have no file any more."""
+    used: dict[str, int] = field(default_factory=dict)
+    """Key id → Unix seconds of its last call here."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Added to the numbers of the ``meta`` table."""
+
+
+class Taken(NamedTuple):
+    """What a batch became: rows added to ``calls`` (lost ones included), and ids there before."""
+
+    rows: int
+    lost: int
+    duplicates: int
+
+
+def positions(engine: sa.Engine) -> list[Position]:
+    """All checkpoints."""
+    with reading(engine) as connection:
+        return [Position(*row) for row in connection.execute(sa.select(journal_positions))]
+
+
+def counts(engine: sa.Engine) -> dict[str, int]:
+    """The numbers of the ``meta`` table: what ingestion met, by name (see ``docs/ledger.md``)."""
+    with reading(engine) as connection:
+        return {str(name): int(value) for name, value in connection.execute(sa.select(meta))}
+
+
+def take_in(engine: sa.Engine, batch: Batch) -> Taken:
+    """Write ``batch``: all of it or, raising SQLAlchemy's errors, nothing."""
+    with writing(engine) as connection:
+        if batch.opened:
+            _insert(connection, "open_calls", batch.opened)
+        added, rejected = _insert(connection, "calls", batch.calls) if batch.calls else (0, 0)
+        for start in range(0, len(batch.closed), _CHUNK):
+            ids = batch.closed[start : start + _CHUNK]
+            connection.execute(open_calls.delete().where(open_calls.c.request_id.in_(ids)))
+        lost = sum(_settle(connection, plane, boot) for plane, boot in batch.boots.items())
+        _checkpoint(connection, batch)
+        _touch_keys(connection, batch.used)
+        duplicates = len(batch.calls) - added - rejected
+        tally = {"calls_lost": lost, "calls_duplicate": duplicates, "calls_rejected": rejected}
+        for name, number in sorted((batch.counts | tally).items()):
+            if number:
+                add_to_meta(connection, name, number)
+    return Taken(added + lost, lost, duplicates)
+
+
+def _insert(connection: sa.Connection, table: str, rows: list[Row]) -> tuple[int, int]:
+    """Insert rows whose ids are new; returns how many were added, and how many don't fit at all."""
+    statement = _statement(connection.dialect.name, table)
+    try:
+        with connection.begin_nested():
+            return connection.exec_driver_sql(statement, rows).rowcount, 0
+    except (DataError, IntegrityError, OverflowError):
+        log.warning("A record does not fit into the table %s: inserting one by one", table)
+    added = rejected = 0
+    for row in rows:
+        try:
+            with connection.begin_nested():
+                added += connection.exec_driver_sql(statement, _fitted(table, row)).rowcount
+        except (DataError, IntegrityError, OverflowError) as error:
+            rejected += 1
+            log.error("Left a record out of the table %s: %s (%r)", table, error, row)
+    return added, rejected
+
+
+@cache
+def _statement(dialect: str, table: str) -> str:
+    """The INSERT as text with positional parameters: half the time of going through SQLAlchemy."""
+    if dialect == "postgresql":
+        row = postgresql.insert(_TABLES[table]).on_conflict_do_nothing()
+        psycopg = postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+        return str(row.compile(dialect=psycopg))
+    plain = sqlite.insert(_TABLES[table]).on_conflict_do_nothing()
+    return str(plain.compile(dialect=sqlite.dialect()))
+
+
+def _fitted(table: str, row: Row) -> Row:
+    """``row`` with numbers cut to 64 bits, and texts to what PostgreSQL stores and indexes."""
+    return tuple(
+        _fit(value) if name != "attempts_json" else value
+        for name, value in zip(_TABLES[table].c.keys(), row, strict=True)
+    )
+
+
+def _fit(value: object) -> object:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")[:MAX_TEXT]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return max(-MAX_INT, min(value, MAX_INT))
+    return value
+
+
+def _settle(connection: sa.Connection, plane: str, boot: str) -> int:
+    """Close the open calls of the plane's dead processes at their hold; returns how many."""
+    stale = sa.and_(open_calls.c.plane == plane, open_calls.c.boot != boot)
+    known = {
+        **{name: open_calls.c[name] for name in OPEN_COLUMNS if name in calls.c},
+        # A hold of 0 means that the model has no price: what the call cost is unknown.
+        "cost_pico": sa.func.nullif(open_calls.c.hold_pico, 0),
+        "status": sa.literal(0),
+        "error": sa.literal(""),
+        "attempts": sa.literal(0),
+        "attempts_json": sa.literal("[]"),
+        "state": sa.literal(LOST),
+    }
+    source = sa.select(*known.values()).where(stale)
+    row = insert(connection, calls).from_select(list(known), source).on_conflict_do_nothing()
+    lost = connection.execute(row).rowcount
+    connection.execute(open_calls.delete().where(stale))
+    return lost
+
+
+def _checkpoint(connection: sa.Connection, batch: Batch) -> None:
+    for position in batch.positions:
+        row = insert(connection, journal_positions).values(
+            plane=position.plane,
+            segment=position.segment,
+            boot=position.boot,
+            read_to=position.read_to,
+            done=position.done,
+        )
+        changed = {name: row.excluded[name] for name in ("boot", "read_to", "done")}
+        connection.execute(
+            row.on_conflict_do_update(index_elements=["plane", "segment"], set_=changed)
+        )
+    table = journal_positions.c
+    for plane, segment in batch.gone:
+        old = sa.and_(table.plane == plane, table.segment == segment)
+        connection.execute(journal_positions.delete().where(old))
+
+
+def _touch_keys(connection: sa.Connection, used: dict[str, int]) -> None:
+    if not used:
+        return
+    table = virtual_keys.c
+    at = sa.bindparam("at", type_=sa.BigInteger)
+    older = sa.or_(table.last_used_at.is_(None), table.last_used_at < at)
+    update = virtual_keys.update().where(table.id == sa.bindparam("key"), older)
+    # In one order everywhere, so that two writers never wait for each other in a circle.
+    rows = [{"key": key, "at": seconds} for key, seconds in sorted(used.items())]
+    connection.execute(update.values(last_used_at=at), rows)

@@ -1,0 +1,205 @@
+"""Reads the ledger: sums over calls, and single calls. Costs are integer picodollars throughout."""
+
+import datetime
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+
+from ferryman.ir.usage import Usage
+from ferryman.store.db import reading
+from ferryman.store.intake import LOST
+from ferryman.store.schema import TOKEN_CLASSES
+from ferryman.store.schema import calls as _calls
+
+DAY_US: Final = 86_400_000_000
+DIMENSIONS: Final = ("key", "model", "provider", "day", "endpoint")
+"""What :func:`usage` can group by."""
+_MICRO = 10**6  # picodollars in a microdollar
+
+
+class UsageRow(Struct, frozen=True, kw_only=True):
+    """Sums over the calls of one group. Dimensions that were not asked for are None."""
+
+    key: str | None = None
+    """Id of the virtual key."""
+    model: str | None = None
+    """The model name callers asked for."""
+    provider: str | None = None
+    day: str | None = None
+    """``YYYY-MM-DD``, UTC, of the calls' beginning."""
+    endpoint: str | None = None
+    calls: int
+    errors: int
+    """Calls that ended with an error status or broke off."""
+    lost: int
+    """Calls whose gateway died; they stand in ``cost`` with what was held for them."""
+    unknown_usage: int
+    """Calls whose token counts nobody reported; not in ``tokens``."""
+    unknown_cost: int
+    """Calls without a known cost; not in ``cost``."""
+    tokens: Usage
+    cost: int
+    """Picodollars."""
+
+
+class CallRow(Struct, frozen=True, kw_only=True):
+    """One call. Spans are microseconds; None = unknown or never happened."""
+
+    request_id: str
+    at_us: int
+    duration_us: int | None
+    plane: str
+    key: str
+    endpoint: str
+    model: str
+    provider: str
+    target: str
+    stream: bool | None
+    status: int
+    """HTTP status the caller got; 0 = unknown (lost)."""
+    error: str
+    usage: Usage | None
+    cost: int | None
+    """Picodollars."""
+    attempts: list[dict[str, Any]]
+    """Tries in order: provider, model, status, error, start_us, first_byte_us, end_us."""
+    first_token_us: int | None
+    overhead_us: int | None
+    state: str
+    """``closed`` or ``lost``."""
+
+
+def usage(
+    engine: sa.Engine,
+    *,
+    by: tuple[str, ...] = (),
+    since_us: int | None = None,
+    until_us: int | None = None,
+    key: str | None = None,
+    model: str | None = None,
+    provider: str | None = None,
+    endpoint: str | None = None,
+) -> list[UsageRow]:
+    """Sums over the calls begun in [``since_us``, ``until_us``), grouped and ordered by ``by``.
+
+    Without ``by`` one row, also when there are no calls. Raises ValueError for a dimension that is
+    not one of ``DIMENSIONS``.
+    """
+    unknown = [name for name in by if name not in DIMENSIONS]
+    if unknown:
+        raise ValueError(f"Cannot group by {unknown[0]!r}: choose from {', '.join(DIMENSIONS)}.")
+    dimensions = [_dimension(name) for name in by]
+    sums = _sums(engine.dialect.name)
+    query = sa.select(*dimensions, *sums).where(
+        *_conditions(
+            since_us, until_us, key_id=key, model=model, provider=provider, endpoint=endpoint
+        )
+    )
+    if dimensions:
+        query = query.group_by(*dimensions).order_by(*dimensions)
+    with reading(engine) as connection:
+        return [_usage_row(by, tuple(row)) for row in connection.execute(query)]
+
+
+def calls(
+    engine: sa.Engine,
+    *,
+    limit: int = 50,
+    before: tuple[int, str] | None = None,
+    since_us: int | None = None,
+    until_us: int | None = None,
+    request_id: str | None = None,
+    key: str | None = None,
+    model: str | None = None,
+    provider: str | None = None,
+    endpoint: str | None = None,
+    status: int | None = None,
+    state: str | None = None,
+) -> list[CallRow]:
+    """The newest calls first, at most ``limit``, of those that match whatever is not None.
+
+    For the next page, ``before`` is (at_us, request_id) of the last one seen.
+    """
+    equal = {"request_id": request_id, "key_id": key, "model": model, "provider": provider}
+    conditions = _conditions(
+        since_us, until_us, **equal, endpoint=endpoint, status=status, state=state
+    )
+    if before is not None:
+        same = sa.and_(_calls.c.at_us == before[0], _calls.c.request_id < before[1])
+        conditions.append(sa.or_(_calls.c.at_us < before[0], same))
+    order = (_calls.c.at_us.desc(), _calls.c.request_id.desc())
+    query = sa.select(_calls).where(*conditions).order_by(*order).limit(limit)
+    with reading(engine) as connection:
+        return [_call_row(row) for row in connection.execute(query)]
+
+
+def _conditions(
+    since_us: int | None, until_us: int | None, **equal: str | int | None
+) -> list[sa.ColumnElement[bool]]:
+    found = [_calls.c[name] == value for name, value in equal.items() if value is not None]
+    if since_us is not None:
+        found.append(_calls.c.at_us >= since_us)
+    if until_us is not None:
+        found.append(_calls.c.at_us < until_us)
+    return found
+
+
+def _dimension(name: str) -> sa.ColumnElement[Any]:
+    if name == "day":
+        # As text in the statement: PostgreSQL does not see that two parameters are equal.
+        return _calls.c.at_us.op("/")(sa.literal_column(str(DAY_US)))
+    return _calls.c["key_id" if name == "key" else name]
+
+
+def _sums(dialect: str) -> list[sa.ColumnElement[Any]]:
+    def number(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[Any]:
+        return sa.func.sum(sa.case((condition, 1), else_=0))
+
+    cost = _calls.c.cost_pico
+    sums = [
+        sa.func.count(),
+        number(sa.or_(_calls.c.status >= 400, _calls.c.error != "")),
+        number(_calls.c.state == LOST),
+        number(_calls.c.input.is_(None)),
+        number(cost.is_(None)),
+    ]
+    sums += [sa.func.sum(_calls.c[name]) for name in TOKEN_CLASSES]
+    if dialect == "postgresql":
+        return [*sums, sa.literal(0), sa.func.sum(cost)]
+    # SQLite's sums end at 2^63 picodollars, 9.2 million dollars: add up in two parts.
+    micro: sa.ColumnElement[int] = sa.literal_column(str(_MICRO))
+    return [*sums, sa.func.sum(cost.op("/")(micro)), sa.func.sum(cost.op("%")(micro))]
+
+
+def _usage_row(by: tuple[str, ...], row: tuple[Any, ...]) -> UsageRow:
+    groups = dict(zip(by, row, strict=False))
+    if "day" in groups:
+        day = datetime.date(1970, 1, 1) + datetime.timedelta(days=groups["day"])
+        groups["day"] = day.isoformat()
+    numbers = [int(value or 0) for value in row[len(by) :]]
+    total, errors, lost, unknown_usage, unknown_cost = numbers[:5]
+    return UsageRow(
+        **groups,
+        calls=total,
+        errors=errors,
+        lost=lost,
+        unknown_usage=unknown_usage,
+        unknown_cost=unknown_cost,
+        tokens=Usage(**dict(zip(TOKEN_CLASSES, numbers[5:-2], strict=True))),
+        cost=numbers[-2] * _MICRO + numbers[-1],
+    )
+
+
+def _call_row(row: Any) -> CallRow:
+    found = dict(row._mapping)
+    tokens = {name: found.pop(name) for name in TOKEN_CLASSES}
+    cost = found.pop("cost_pico")
+    found["key"] = found.pop("key_id")
+    found["attempts"] = msgspec.json.decode(found.pop("attempts_json"))
+    return CallRow(
+        **found,
+        usage=None if tokens["input"] is None else Usage(**tokens),
+        cost=None if cost is None else int(cost),
+    )
