@@ -1,0 +1,80 @@
+"""What a call costs and what to hold for it, in integer picodollars. Pure."""
+
+from ferryman.ir.price import Price, Rate
+from ferryman.ir.usage import Usage
+
+Prices = tuple[Price, ...]
+"""All prices of a model; at most one of them is in force at a time."""
+
+
+def rate_at(prices: Prices, at_s: int, total_input: int) -> Rate | None:
+    """The rate in force at ``at_s`` (Unix seconds) for a call of ``total_input`` tokens.
+
+    None when the model has no price then.
+    """
+    for price in prices:
+        if price.since <= at_s and (not price.until or at_s < price.until):
+            tiers = price.tiers
+            if len(tiers) == 1:
+                return tiers[0][1]
+            rate = None
+            for threshold, tier in tiers:
+                if threshold >= total_input:
+                    break
+                rate = tier
+            return rate
+    return None
+
+
+def cost(usage: Usage | None, prices: Prices, at_s: int) -> int | None:
+    """Picodollars for ``usage`` of a call that began at ``at_s`` (Unix seconds).
+
+    None when the usage is unknown or the model has no price.
+    """
+    if usage is None:
+        return None
+    rate = rate_at(prices, at_s, usage.total_input)
+    if rate is None:
+        return None
+    total = rate.request + usage.input * rate.input + usage.output * rate.output
+    # Most calls use few of the classes; asking for a field costs less than multiplying by it.
+    if usage.cache_read:
+        total += usage.cache_read * rate.cache_read
+    if usage.cache_write:
+        total += usage.cache_write * rate.cache_write
+    if usage.cache_write_1h:
+        total += usage.cache_write_1h * rate.cache_write_1h
+    if usage.audio_input:
+        total += usage.audio_input * rate.audio_input
+    if usage.reasoning:
+        total += usage.reasoning * rate.reasoning
+    if usage.audio_output:
+        total += usage.audio_output * rate.audio_output
+    return total
+
+
+def hold(prices: Prices, at_s: int, body_bytes: int, max_output: int) -> int:
+    """Picodollars that a call can cost at most, known before it goes upstream; 0 when unpriced.
+
+    A token is at least one byte, so the body's bytes bound its input tokens; every token may fall
+    into the dearest class and the dearest tier. ``max_output`` is the call's own limit of output
+    tokens, or else the model's. What the body only points to (an image by its URL, a stored
+    conversation) is not in its bytes: such a call may cost more than its hold.
+    """
+    dearest = 0
+    for price in prices:
+        if price.since <= at_s and (not price.until or at_s < price.until):
+            for threshold, rate in price.tiers:
+                if threshold >= body_bytes:
+                    break
+                dearest = max(dearest, _dearest(rate, body_bytes, max_output))
+            break
+    return dearest
+
+
+def _dearest(rate: Rate, body_bytes: int, max_output: int) -> int:
+    taken = max(
+        rate.input, rate.cache_read, rate.cache_write, rate.cache_write_1h, rate.audio_input
+    )
+    given = max(rate.output, rate.reasoning, rate.audio_output)
+    return rate.request + body_bytes * taken + max_output * given
