@@ -96,6 +96,31 @@ def test_the_data_plane_loads_nothing_of_the_control_plane() -> None:
     assert not loaded & set(heavy.split())
 
 
+def test_all_sql_is_in_the_store() -> None:
+    """Elsewhere SQLAlchemy is at most a type to hand on and an error to catch."""
+    handed = {"Engine", "Connection", "exc"}
+    found = []
+    for path in tree.python(tree.SRC):
+        if path.is_relative_to(tree.SRC / "store"):
+            continue
+        module, aliases = tree.parsed(path), set()
+        for node in ast.walk(module):
+            if isinstance(node, ast.Import):
+                aliases |= {n.asname or n.name for n in node.names if "sqlalchemy" in n.name}
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sqlalchemy"):
+                names = {name.name for name in node.names}
+                if not node.module == "sqlalchemy.exc" and names - handed:
+                    found.append(f"{tree.name(path)}:{node.lineno}: {names - handed}")
+        found += [
+            f"{tree.name(path)}:{node.lineno}: {ast.unparse(node)}"
+            for node in ast.walk(module)
+            if isinstance(node, ast.Attribute)
+            and ast.unparse(node.value) in aliases
+            and node.attr not in handed
+        ]
+    assert not found
+
+
 def test_no_unfinished_business() -> None:
     marks = re.compile("|".join(("TO" + "DO", "FIX" + "ME", "X" * 3 + r"\b", "HA" + "CK")))
     found = [
