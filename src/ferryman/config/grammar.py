@@ -279,7 +279,7 @@ MODEL: Final = Table(
                 example="{ lab/llama-3.3-70b: 3 }",
                 key=_TARGET,
                 item=Number(
-                    says="a number above 0",
+                    says="a number",
                     example="3",
                     least=Decimal("0.001"),
                     most=Decimal(1_000_000),
@@ -514,7 +514,7 @@ FILE: Final = Table(
                 key=_MODEL_NAME,
                 item=Either(
                     says="provider/model, or a mapping with targets",
-                    example="lab/llama-3.3-70b",
+                    example="{ targets: [lab/llama-3.3-70b] }",
                     short=_TARGET,
                     table=MODEL,
                 ),

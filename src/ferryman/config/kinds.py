@@ -107,8 +107,8 @@ class Kind(Struct, frozen=True, kw_only=True):
         raise NotImplementedError
 
 
-_VARIABLE = re.compile(r"\$\{[^}]*\}?|\$[A-Z_][A-Z0-9_]*$")
-_NOT_VARIABLE: Schema = {"not": {"pattern": r"\$\{"}}
+_VARIABLE = r"\$\{|^\$[A-Z_][A-Z0-9_]*$"
+_NOT_VARIABLE: Schema = {"not": {"pattern": _VARIABLE}}
 
 
 def _scalar(kind: Kind, node: Node, path: Path, reader: Reader, fix: str = "") -> Scalar | None:
@@ -116,7 +116,7 @@ def _scalar(kind: Kind, node: Node, path: Path, reader: Reader, fix: str = "") -
     if not isinstance(node, Scalar):
         reader.wrong(kind, node, path)
         return None
-    if _VARIABLE.search(node.text):
+    if re.search(_VARIABLE, node.text):
         message = "`${VAR}` is not expanded in this file"
         fix = fix or "Write the value itself. Keys and headers take env:VAR."
         reader.add(path, node.mark, message, fix)
@@ -144,9 +144,13 @@ class Word(Kind, frozen=True, kw_only=True):
             found = describe(node, quiet=path[:1] == ("providers",))
             reader.add(path, node.mark, f"expected {self.says}, found {found}", fix)
             return WRONG
-        if self.pattern and not re.fullmatch(self.pattern, scalar.text):
-            return reader.wrong(self, node, path)
-        return scalar.text
+        return scalar.text if self.accepts(scalar.text) else reader.wrong(self, node, path)
+
+    def accepts(self, text: str) -> bool:
+        """Whether ``text`` has the right form, ``choices`` apart."""
+        if re.search(_VARIABLE, text):
+            return False
+        return not self.pattern or re.fullmatch(self.pattern, text) is not None
 
     def schema(self) -> Schema:
         if self.choices:
@@ -188,21 +192,21 @@ class Number(Kind, frozen=True, kw_only=True):
         value = self._value(scalar)
         if value is None:
             return reader.wrong(self, node, path)
-        if not self.least <= value <= self.most:
-            low, high = self._bounds()
-            message = f"expected {low} to {high}, found {shown(scalar.text)}"
-            reader.add(path, node.mark, message, example(self, path))
-            return WRONG
-        if self.step is not None and value % self.step:
-            steps = "a whole number" if self.step == 1 else f"a multiple of {self.step:f}"
-            message = f"expected {steps}, found {shown(scalar.text)}"
+        if not self._fits(value):
+            message = f"expected {self.says}{self._range()}, found {shown(scalar.text)}"
             reader.add(path, node.mark, message, example(self, path))
             return WRONG
         return int(value) if self.step == 1 else value
 
-    def _bounds(self) -> tuple[str, str]:
+    def _fits(self, value: Decimal) -> bool:
+        if not self.least <= value <= self.most:  # first: a remainder of 1e999 cannot be had
+            return False
+        return self.step is None or value % self.step == 0
+
+    def _range(self) -> str:
         unit = next((name for name, size in self.units.items() if size == 1), "")
-        return f"{self.least:f}{unit}", f"{self.most:f}{unit}"
+        steps = f" in steps of {self.step:f}" if self.step not in (None, 1) else ""
+        return f" from {self.least:f}{unit} to {self.most:f}{unit}{steps}"
 
     def _value(self, scalar: Scalar) -> Decimal | None:
         text = scalar.text

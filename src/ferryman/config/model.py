@@ -41,7 +41,7 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
     base_url: str | None = None
     region: str | None = None
     auth: str | None = None
-    headers: tuple[tuple[str, str | Ref], ...] = ()
+    headers: tuple[tuple[str, Ref], ...] = ()
     endpoints: tuple[str, ...] | None = None
     quirks: tuple[str, ...] | None = None
     discount: Decimal = Decimal(0)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from ferryman.config.seal import SealError, unseal
-from ferryman.config.snapshot import Provider, Secret
+from ferryman.config.snapshot import Provider, Secret, Snapshot
 
 ENV: Final = "env"
 FILE: Final = "file"
@@ -116,22 +116,26 @@ def activate(
         if text is not None and sendable(text) and text not in keys:
             keys.append(text)
     if keys:
-        return keys
+        return keys[:1] if provider.alternatives else keys
     return [] if provider.keyless and provider.enabled else None
 
 
-def localised(
-    provider: Provider, env: Mapping[str, str] = os.environ, open_key: bytes | None = None
-) -> Provider:
-    """``provider`` with base URL and headers as they are sent from here.
+def localise(
+    snapshot: Snapshot, env: Mapping[str, str] = os.environ, open_key: bytes | None = None
+) -> Snapshot:
+    """``snapshot`` with base URLs and headers as they are sent from here.
 
-    Raises ``ValueError`` for a provider that :func:`activate` calls inactive.
+    A data plane does this once per snapshot, before it compiles it. Providers with a reference that
+    has no value here keep it, and :func:`activate` calls them inactive.
     """
-    url = fill(base_url(provider, env), env)
-    sent = headers(provider, env, open_key)
-    if url is None or sent is None:
-        raise ValueError(f"provider {provider.name} has references that this environment lacks")
-    return replace(provider, base_url=url, headers=sent)
+    providers = {}
+    for name, provider in snapshot.providers.items():
+        url = fill(base_url(provider, env), env)
+        sent = headers(provider, env, open_key)
+        if url is not None and sent is not None:
+            provider = replace(provider, base_url=url, headers=sent)
+        providers[name] = provider
+    return replace(snapshot, providers=providers)
 
 
 def base_url_variable(name: str) -> str:
@@ -148,7 +152,12 @@ def fill(url: str, env: Mapping[str, str]) -> str | None:
     """``url`` with every ``{VAR}`` filled from ``env``; ``None`` when a variable is missing."""
     if any(not env.get(name) for name in PLACEHOLDER.findall(url)):
         return None
-    return PLACEHOLDER.sub(lambda found: env[found.group(1)].strip(), url)
+    return PLACEHOLDER.sub(lambda found: _bare_host(env[found.group(1)]), url)
+
+
+def _bare_host(value: str) -> str:
+    """Hosts are often given as URLs; what belongs between the slashes is the host alone."""
+    return re.sub(r"^https?://", "", value.strip()).rstrip("/")
 
 
 def header_secret(value: str) -> Secret | None:

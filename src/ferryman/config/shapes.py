@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import Struct
 
 from ferryman.config import nodes
-from ferryman.config.kinds import WRONG, Kind, Reader, Schema, example
+from ferryman.config.kinds import WRONG, Kind, Reader, Schema, Word, describe, example
 from ferryman.config.nodes import Map, Node, Scalar, Seq
 from ferryman.config.problem import Path, dotted, either, near, shown
 
@@ -41,7 +41,7 @@ class ListOf(Kind, frozen=True, kw_only=True):
 class MapOf(Kind, frozen=True, kw_only=True):
     """A mapping with names of the user's choice."""
 
-    key: Kind
+    key: Word
     item: Kind
     least: int = 0
 
@@ -57,11 +57,13 @@ class MapOf(Kind, frozen=True, kw_only=True):
             here = (*path, key.text)
             reader.keys[here] = key.mark
             reader.values[here] = value.mark
-            # A name may look like a number; what counts is how it is written.
-            name = self.key.read(Scalar(text=key.text, plain=False, mark=key.mark), path, reader)
             found = self.item.read(value, here, reader)
-            if name is not WRONG and found is not WRONG:
-                out[name] = found
+            if not self.key.accepts(key.text):
+                told = describe(key, quiet=path[:1] == ("providers",))
+                message = f"expected {self.key.says}, found {told}"
+                reader.add(path, key.mark, message, example(self, path))
+            elif found is not WRONG:
+                out[key.text] = found
         return out
 
     def schema(self) -> Schema:

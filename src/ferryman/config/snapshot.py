@@ -29,11 +29,15 @@ class Provider(Struct, frozen=True, kw_only=True):
     auth: str = "bearer"
     """``bearer``, ``none``, ``x-api-key``, or ``header:NAME``."""
     keys: tuple[Secret, ...] = ()
+    alternatives: bool = False
+    """True: ``keys`` are several places to look, the first key found is the only one used."""
     keyless: bool = False
     """True: active without a key (local servers) once configured or enabled."""
     enabled: bool = False
     """True: named in the configuration; otherwise active only when a key is found."""
     headers: tuple[tuple[str, str], ...] = ()
+    """Values may be references (``env:``, ``file:``, ``sealed:``) until ``config/secret.py``'s
+    ``localise`` fills them in, as it does with ``{VAR}`` in ``base_url``."""
     endpoints: tuple[str, ...] = ()
     """Endpoints the provider is known to offer (see ``Opened.endpoint``); empty = all."""
     quirks: tuple[str, ...] = ()
@@ -64,7 +68,10 @@ class Route(Struct, frozen=True, kw_only=True):
 
 
 class Rule(Struct, frozen=True, kw_only=True):
-    """A policy: when every ``when`` pair matches the request's metadata, serve ``use`` instead."""
+    """A policy: when every ``when`` pair matches the request's metadata, serve ``use`` instead.
+
+    ``when`` holds (metadata key, value), without the file's ``metadata.``; the first match counts.
+    """
 
     when: tuple[tuple[str, str], ...]
     use: str

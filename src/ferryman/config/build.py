@@ -1,0 +1,384 @@
+"""What was read → a :class:`Config`, with the checks that need more than one key at a time."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path as File
+from typing import Any
+
+from ferryman.catalog.load import CatalogProvider
+from ferryman.catalog.load import near as near_models
+from ferryman.config import names
+from ferryman.config.kinds import Reader, url_fault
+from ferryman.config.model import (
+    Config,
+    PolicyConfig,
+    Prices,
+    ProviderConfig,
+    Ref,
+    RouteConfig,
+)
+from ferryman.config.names import Known
+from ferryman.config.problem import ERROR, WARNING, Path, Problem, either, near, shown
+from ferryman.config.secret import PLACEHOLDER, base_url_variable, fill
+from ferryman.config.snapshot import ServerSettings, Timeouts
+
+Found = dict[str, Any]
+"""A table as ``shapes.Table.read`` returns it: the keys that were right."""
+
+SECRET_HEADER = re.compile(r"auth|key|token|secret|cookie|credential|password", re.IGNORECASE)
+"""Headers whose value is taken for a secret."""
+_OURS = frozenset({
+    "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect",
+    "host", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer",
+    "transfer-encoding", "upgrade", "user-agent",
+})  # fmt: skip
+
+
+class Builder:
+    """Builds a :class:`Config` from what the tables read, reporting into ``reader``."""
+
+    def __init__(
+        self, reader: Reader, *, env: Mapping[str, str], strict: bool, known: Known, folder: File
+    ) -> None:
+        self.reader = reader
+        self.env = env
+        self.strict = strict
+        self.known = known
+        self.folder = folder
+
+    def config(self, found: Found) -> Config:
+        """The whole file; what was wrong is left out."""
+        providers = {
+            name: self._provider(name, ("providers", name), entry)
+            for name, entry in found.get("providers", {}).items()
+        }
+        self._overridden(providers)
+        models = self._models(found.get("models", {}), providers)
+        return Config(
+            providers=providers,
+            models=models,
+            policies=self._policies(found.get("policies", []), providers, models),
+            server=ServerSettings(**_floats(found.get("server", {}))),
+            timeouts=self._timeouts(found.get("timeouts", {})),
+            ca_files=self._ca_files(found.get("tls", {}).get("ca_files", [])),
+        )
+
+    # -- reporting ---------------------------------------------------------------------------------
+
+    def _add(self, path: Path, message: str, fix: str, severity: str = ERROR) -> None:
+        self.reader.add(path, self.reader.at(path), message, fix, severity)
+
+    def _at_key(self, path: Path, message: str, fix: str, severity: str = ERROR) -> None:
+        mark = self.reader.keys.get(path) or self.reader.at(path)
+        self.reader.add(path, mark, message, fix, severity)
+
+    def _given(self, path: Path, name: str) -> bool:
+        """Whether the key stands in the file, right or wrong."""
+        return (*path, name) in self.reader.keys
+
+    @property
+    def _unsafe(self) -> str:
+        return ERROR if self.strict else WARNING
+
+    # -- providers ---------------------------------------------------------------------------------
+
+    def _provider(self, name: str, path: Path, found: Found) -> ProviderConfig:
+        row = self.known.providers.get(name)
+        keys = self._keys(name, path, found)
+        if row is None and not self._given(path, "base_url"):
+            words = near(name, self.known.providers)
+            fix = f"Did you mean {either(words)}? For" if words else "For"
+            fix += " a server of your own, say where it is: base_url: http://host:8000/v1"
+            self._at_key(path, "the catalogue has no provider of this name", fix)
+        self._auth(path, found, keys, row)
+        if "base_url" in found:
+            self._placeholders((*path, "base_url"), found["base_url"])
+        for i, quirk in found.get("quirks", []):
+            if quirk not in self.known.quirks:
+                words = near(quirk, self.known.quirks) or sorted(self.known.quirks)
+                fix = f"There are: {', '.join(words)}."
+                self._add((*path, "quirks", i), "there is no quirk of this name", fix)
+        if row is None and found.get("discount"):
+            message = "the catalogue has no prices of this provider to take it off"
+            self._at_key((*path, "discount"), message, "Give prices instead.", WARNING)
+        return ProviderConfig(
+            name=name,
+            keys=tuple(keys),
+            format=found.get("format"),
+            base_url=found.get("base_url"),
+            region=found.get("region"),
+            auth=found.get("auth"),
+            headers=self._headers(path, found),
+            endpoints=_values(found, "endpoints"),
+            quirks=_values(found, "quirks"),
+            discount=found.get("discount", ProviderConfig(name="").discount),
+            prices={
+                model: Prices(**price)
+                for model, price in found.get("prices", {}).items()
+                if "input" in price and "output" in price
+            },
+        )
+
+    def _keys(self, name: str, path: Path, found: Found) -> list[Ref]:
+        given = [((*path, "keys", i), ref) for i, ref in found.get("keys", [])]
+        if "key" in found:
+            given = [((*path, "key"), found["key"])]
+        if self._given(path, "key") and self._given(path, "keys"):
+            self._at_key((*path, "keys"), "key and keys are both given", "Keep one of them.")
+        refs = [self._ref(where, ref) for where, ref in given]
+        asked = self._given(path, "key") or self._given(path, "keys")
+        row = self.known.providers.get(name)
+        if row is not None and not asked and found.get("auth") != "none" and self._dormant(row):
+            message = f"{either(row.key_env)} is not set, so the provider stays inactive"
+            self._at_key(path, message, "Set it, or give key: env:NAME.", WARNING)
+        return refs
+
+    def _dormant(self, row: CatalogProvider) -> bool:
+        return not row.keyless and not any(self.env.get(variable) for variable in row.key_env)
+
+    def _ref(self, path: Path, ref: Ref) -> Ref:
+        """Check one reference; a relative path is taken from the configuration's folder."""
+        if ref.kind == "literal":
+            fix = "Put it into the environment and write env:NAME, or into a file and file:/path."
+            if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", ref.literal.reveal()):
+                fix = "If this is the name of a variable, write env: in front of it. " + fix
+            self._add(path, "a secret is written into the file", fix, self._unsafe)
+        elif ref.kind == "env":
+            if not self.env.get(ref.value, "").strip():
+                message = f"the variable {shown(ref.value)} is not set, so this has no value"
+                self._add(path, message, "Set it in the environment of the gateway.", WARNING)
+        else:
+            file = self.folder / File(ref.value).expanduser()
+            ref = Ref(kind="file", value=str(file))
+            if not file.is_file():
+                message = "there is no such file here, so this has no value"
+                self._add(path, message, "Create it, readable to the gateway.", WARNING)
+        return ref
+
+    def _auth(self, path: Path, found: Found, keys: list[Ref], row: CatalogProvider | None) -> None:
+        auth = found.get("auth")
+        where = (*path, "auth")
+        keyed = bool(keys) or self._given(path, "key") or self._given(path, "keys")
+        if auth == "none" and keys:
+            message = "auth: none sends no key, but a key is given"
+            self._add(where, message, "Leave out one of them.")
+        elif auth not in (None, "none") and not keyed and row is None:
+            self._add(where, "this needs a key", "Add key: env:NAME, or write auth: none.")
+        if auth is not None and auth.lower().removeprefix("header:") in _OURS:
+            self._add(where, "the gateway sets this header itself", "Example: auth: header:api-key")
+
+    def _headers(self, path: Path, found: Found) -> tuple[tuple[str, Ref], ...]:
+        out: dict[str, tuple[str, Ref]] = {}
+        for name, ref in found.get("headers", {}).items():
+            where = (*path, "headers", name)
+            if name.lower() in _OURS:
+                self._at_key(where, "the gateway sets this header itself", "Remove it.")
+            elif name.lower() == "authorization":
+                fix = "Give the key as key: env:NAME; auth: bearer sends it this way."
+                self._at_key(where, "keys do not belong under headers", fix)
+            elif name.lower() in out:
+                self._at_key(where, "this header is given twice", "Keep one of them.")
+            else:
+                if ref.kind != "literal" or SECRET_HEADER.search(name):
+                    ref = self._ref(where, ref)
+                out[name.lower()] = (name, ref)
+        return tuple(out.values())
+
+    def _placeholders(self, path: Path, url: str) -> None:
+        for variable in PLACEHOLDER.findall(url):
+            if not self.env.get(variable):
+                message = f"{shown(variable)} is not set, so the provider stays inactive"
+                self._add(path, message, "Set it in the environment of the gateway.", WARNING)
+        filled = fill(url, self.env)
+        if filled is not None and (fault := url_fault(filled)):
+            self._add(path, f"with its variables filled in: {fault}", "Correct the variables.")
+
+    def _overridden(self, providers: Mapping[str, ProviderConfig]) -> None:
+        """Check ``FERRYMAN_<NAME>_BASE_URL`` of every provider there is."""
+        for name in {**self.known.providers, **providers}:
+            variable = base_url_variable(name)
+            if (url := self.env.get(variable)) and (fault := url_fault(url)):
+                fix = f"Example: {variable}=http://127.0.0.1:8000/v1"
+                problem = Problem(file="environment", key=variable, message=fault, fix=fix)
+                self.reader.problems.append(problem)
+
+    # -- models and policies -----------------------------------------------------------------------
+
+    def _models(
+        self, found: Found, providers: Mapping[str, ProviderConfig]
+    ) -> dict[str, RouteConfig]:
+        models = {name: self._model(name, entry) for name, entry in found.items()}
+        targets = TargetCheck(self, providers, models)
+        graph: dict[str, list[str]] = {}
+        for route in models.values():
+            graph[route.name] = [
+                target.alias
+                for place in ("targets", "fallbacks")
+                for path, text in self._written(route.name, place, found[route.name])
+                if (target := targets.check(path, text)) and target.alias
+            ]
+        for circle in names.ordered(graph)[1]:
+            path: Path = ("models", circle[0])
+            trail = " → ".join(shown(name) for name in [*circle, circle[0]][:12])
+            fix = "End it with provider/model."
+            self._at_key(path, f"this name leads back to itself: {trail}", fix)
+        return models
+
+    def _written(self, name: str, place: str, entry: Any) -> list[tuple[Path, str]]:
+        if isinstance(entry, str):
+            return [(("models", name), entry)] if place == "targets" else []
+        return [(("models", name, place, i), text) for i, text in entry.get(place, [])]
+
+    def _model(self, name: str, entry: Any) -> RouteConfig:
+        path: Path = ("models", name)
+        if isinstance(entry, str):
+            return RouteConfig(name=name, targets=(entry,))
+        for place in ("targets", "fallbacks"):
+            seen: set[str] = set()
+            for i, text in entry.get(place, []):
+                if text in seen:
+                    message = f"{shown(text)} stands here twice"
+                    self._add((*path, place, i), message, "Keep one of them.")
+                seen.add(text)
+        targets = _values(entry, "targets") or ()
+        weights = {target: float(weight) for target, weight in entry.get("weights", {}).items()}
+        strategy = entry.get("strategy", "ordered")
+        unclear = self._given(path, "strategy") and "strategy" not in entry
+        if weights and strategy != "weighted" and not unclear:
+            message = f"weights mean nothing under strategy {strategy}"
+            self._at_key((*path, "weights"), message, "Add strategy: weighted.")
+        for target in weights:
+            if target not in targets:
+                words = near(target, targets) or list(targets)
+                fix = f"Targets are: {', '.join(shown(word) for word in words[:10])}."
+                message = f"{shown(target)} is not among the targets"
+                self._at_key((*path, "weights", target), message, fix)
+        return RouteConfig(
+            name=name,
+            targets=targets,
+            strategy=strategy,
+            weights=weights,
+            fallbacks=_values(entry, "fallbacks") or (),
+        )
+
+    def _policies(
+        self,
+        found: list[tuple[int, Found]],
+        providers: Mapping[str, ProviderConfig],
+        models: Mapping[str, RouteConfig],
+    ) -> tuple[PolicyConfig, ...]:
+        targets = TargetCheck(self, providers, models)
+        out = []
+        for i, policy in found:
+            path: Path = ("policies", i)
+            if "use" in policy:
+                targets.check((*path, "use"), policy["use"])
+            elif not self._given(path, "use") and not self._given(path, "budget"):
+                self._add(path, "this policy does nothing", "Say which model serves: use: NAME")
+            if "budget" in policy:
+                message = "this version does not enforce budgets yet: nothing limits the spending"
+                fix = "Leave it out, or keep it for a later version; --strict refuses it."
+                self._at_key((*path, "budget"), message, fix, self._unsafe)
+            when = policy.get("when", {})
+            pairs = tuple((key.removeprefix("metadata."), text) for key, text in when.items())
+            out.append(PolicyConfig(when=pairs, use=policy.get("use", "")))
+        return tuple(out)
+
+    # -- the rest ----------------------------------------------------------------------------------
+
+    def _timeouts(self, found: Found) -> Timeouts:
+        timeouts = Timeouts(**_floats(found))
+        for name in ("connect", "first_byte", "idle"):
+            if name in found and getattr(timeouts, name) > timeouts.total:
+                message = f"this is longer than total ({timeouts.total:g}s), which ends the call"
+                self._add(("timeouts", name), message, "Raise total, or lower this.", WARNING)
+        return timeouts
+
+    def _ca_files(self, found: list[tuple[int, str]]) -> tuple[str, ...]:
+        out = []
+        for i, name in found:
+            file = self.folder / File(name).expanduser()
+            if not file.is_file():
+                fix = "Give the path of a PEM file; a relative one starts at this file's folder."
+                self._add(("tls", "ca_files", i), "there is no such file here", fix, WARNING)
+            out.append(str(file))
+        return tuple(out)
+
+
+class TargetCheck:
+    """Whether targets lead anywhere. Warns once about each provider that is not active."""
+
+    def __init__(
+        self,
+        builder: Builder,
+        providers: Mapping[str, ProviderConfig],
+        models: Mapping[str, RouteConfig],
+    ) -> None:
+        self._builder = builder
+        self._known = builder.known
+        self._own = providers
+        self._models = models
+        # A name whose entry is wrong is still a name: one mistake is told once.
+        keys = builder.reader.keys
+        self._aliases = {str(path[1]) for path in keys if len(path) == 2 and path[0] == "models"}
+        named = {str(path[1]) for path in keys if len(path) == 2 and path[0] == "providers"}
+        self._providers = {**dict.fromkeys(self._known.providers), **dict.fromkeys(named)}
+        self._told: set[str] = set()
+
+    def check(self, path: Path, text: str) -> names.Target | None:
+        """What ``text`` means; ``None`` after reporting that it means nothing."""
+        target = names.meaning(
+            text, providers=self._providers, aliases=self._aliases, bare=self._known.bare
+        )
+        if target is None:
+            self._unknown(path, text)
+        elif target.provider:
+            self._provider(path, target)
+        return target
+
+    def _unknown(self, path: Path, text: str) -> None:
+        provider, slash, model = text.partition("/")
+        add = self._builder._add
+        if slash and provider in self._providers:
+            add(path, "the model is missing after the slash", "Example: provider/model")
+        elif slash:
+            words = [f"{word}/{model}" for word in near(provider, self._providers)]
+            message = f"there is no provider {shown(provider)}"
+            fix = "Add it under providers, or use one of the catalogue."
+            if words:
+                fix = f"Did you mean {either(shown(word) for word in words)}?"
+            add(path, message, fix)
+        else:
+            words = near_models(text, [*self._aliases, *self._known.bare])
+            message = f"{shown(text)} is neither a name from models nor a model of the catalogue"
+            fix = "Write provider/model."
+            if words:
+                fix = f"Did you mean {either(shown(word) for word in words)}?"
+            add(path, message, fix)
+
+    def _provider(self, path: Path, target: names.Target) -> None:
+        name = target.provider
+        row = self._known.providers.get(name)
+        models = self._known.models.get(name, {})
+        own = self._own.get(name)
+        add = self._builder._add
+        if models and target.model not in models and not (own and target.model in own.prices):
+            words = near_models(target.model, models)
+            fix = "It is passed on as it is; give its price under providers if it is right."
+            if words:
+                fix = f"Did you mean {either(shown(f'{name}/{word}') for word in words)}?"
+            add(path, f"the catalogue has no model {shown(target.model)} of {name}", fix, WARNING)
+        if row and not own and name not in self._told and self._builder._dormant(row):
+            self._told.add(name)
+            message = f"{either(row.key_env)} is not set, so {name} stays inactive"
+            add(path, message, "Set it in the environment of the gateway.", WARNING)
+
+
+def _values(found: Found, name: str) -> tuple[str, ...] | None:
+    return tuple(value for _, value in found[name]) if name in found else None
+
+
+def _floats(found: Found) -> Found:
+    return {
+        name: value if isinstance(value, int) else float(value) for name, value in found.items()
+    }

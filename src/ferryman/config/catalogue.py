@@ -1,0 +1,15 @@
+"""The packaged catalogue, in the form the configuration checks names against."""
+
+from ferryman.catalog import load
+from ferryman.catalog.quirks import REQUEST_QUIRKS, USAGE_QUIRKS
+from ferryman.config.names import Known
+
+
+def current() -> Known:
+    """The packaged catalogue. Raises ``catalog.load.CatalogError`` when its files are damaged."""
+    return Known(
+        providers=load.providers(),
+        models=load.models(),
+        bare=load.bare_names(),
+        quirks=frozenset({*REQUEST_QUIRKS, *USAGE_QUIRKS}),
+    )

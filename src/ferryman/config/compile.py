@@ -1,0 +1,316 @@
+"""The user's configuration joined with the catalogue → the :class:`Snapshot` that is published."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+
+import msgspec
+from msgspec import Raw
+from msgspec.structs import asdict, replace
+
+from ferryman.catalog import prices as catalogue_prices
+from ferryman.catalog.load import CatalogModel, CatalogProvider
+from ferryman.config import names
+from ferryman.config.build import SECRET_HEADER
+from ferryman.config.catalogue import current
+from ferryman.config.file import Loaded
+from ferryman.config.model import Config, Prices, ProviderConfig, Ref, RouteConfig
+from ferryman.config.names import Known
+from ferryman.config.problem import ConfigError
+from ferryman.config.seal import seal
+from ferryman.config.secret import (
+    ENV,
+    FILE,
+    SEALED,
+    activate,
+    base_url,
+    base_url_variable,
+    fill,
+    header_seal_name,
+)
+from ferryman.config.snapshot import ModelRow, Provider, Route, Rule, Secret, Snapshot
+from ferryman.ir.price import PICO, Price, Rate
+
+Pair = tuple[str, str]
+"""(provider, model)"""
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_PICO_PER_MILLION = PICO // 10**6
+"""Picodollars per token that make one dollar per million tokens."""
+
+
+def compile_snapshot(
+    loaded: Loaded,
+    *,
+    seal_key: bytes,
+    env: Mapping[str, str] = os.environ,
+    known: Known | None = None,
+) -> Snapshot:
+    """The snapshot of ``loaded``. Equal inputs give equal snapshots, version included.
+
+    Every provider of the catalogue is in it, with references to its keys: what is active is decided
+    where the keys are, by ``secret.activate``. Literal keys are sealed under ``seal_key`` (32
+    bytes, see ``seal.derive``). Raises :class:`ConfigError` when ``loaded`` has errors.
+    """
+    if loaded.errors:
+        raise ConfigError(loaded.problems)
+    known = known or current()
+    config = loaded.config
+    providers = _providers(config, known, env, seal_key)
+    routes = _Routes(config, known, providers, env, seal_key).all()
+    snapshot = Snapshot(
+        version="",
+        providers=providers,
+        models=_models(config, known, routes),
+        bare=dict(known.bare),
+        routes=routes,
+        rules=tuple(Rule(when=rule.when, use=rule.use) for rule in config.policies if rule.use),
+        timeouts=config.timeouts,
+        server=config.server,
+        ca_files=config.ca_files,
+    )
+    version = hashlib.sha256(_encoder.encode(snapshot)).hexdigest()[:32]
+    return replace(snapshot, version=version)
+
+
+# -- providers ------------------------------------------------------------------------------------
+
+
+def _providers(
+    config: Config, known: Known, env: Mapping[str, str], seal_key: bytes
+) -> dict[str, Provider]:
+    out = {}
+    for name in [
+        *known.providers,
+        *(name for name in config.providers if name not in known.providers),
+    ]:
+        provider = _provider(
+            name, known.providers.get(name), config.providers.get(name), env, seal_key
+        )
+        url = base_url(provider, env)
+        out[name] = replace(provider, base_url=fill(url, env) or url)
+    return out
+
+
+def _provider(
+    name: str,
+    row: CatalogProvider | None,
+    given: ProviderConfig | None,
+    env: Mapping[str, str],
+    seal_key: bytes,
+) -> Provider:
+    if row is not None:
+        provider = Provider(
+            name=name,
+            format=row.format,
+            base_url=row.base_url,
+            auth=row.auth,
+            keys=tuple(Secret(ENV, variable) for variable in row.key_env),
+            alternatives=True,
+            keyless=row.keyless,
+            # A server of one's own needs no key; saying where it is switches it on.
+            enabled=row.keyless and bool(env.get(base_url_variable(name))),
+            endpoints=row.endpoints,
+            quirks=row.quirks,
+            region=row.region,
+        )
+    else:
+        provider = Provider(name=name, base_url="")
+    if given is None:
+        return provider
+    changes = {
+        field: value
+        for field in ("format", "base_url", "auth", "endpoints", "quirks", "region")
+        if (value := getattr(given, field)) is not None
+    }
+    if given.keys:
+        changes["keys"] = tuple(_secret(ref, name, seal_key) for ref in given.keys)
+        changes["alternatives"] = changes["keyless"] = False
+        if provider.auth == "none" and given.auth is None:
+            changes["auth"] = "bearer"
+    elif given.auth == "none" or row is None:
+        changes.update(keys=(), keyless=True, auth="none")
+    if given.headers:
+        changes["headers"] = tuple(
+            (header, _header(header, ref, name, seal_key)) for header, ref in given.headers
+        )
+    return replace(provider, enabled=True, **changes)
+
+
+def _secret(ref: Ref, name: str, seal_key: bytes) -> Secret:
+    if ref.kind == "literal":
+        return Secret(SEALED, seal(ref.literal.reveal(), key=seal_key, name=name))
+    return Secret(ENV if ref.kind == "env" else FILE, ref.value)
+
+
+def _header(header: str, ref: Ref, provider: str, seal_key: bytes) -> str:
+    """A header's value as the snapshot carries it: as it is, or a reference."""
+    if ref.kind == "literal" and not SECRET_HEADER.search(header):
+        return ref.literal.reveal()
+    secret = _secret(ref, header_seal_name(provider, header), seal_key)
+    return f"{secret.kind}:{secret.value}"
+
+
+# -- models and prices ----------------------------------------------------------------------------
+
+
+def _models(config: Config, known: Known, routes: Mapping[str, Route]) -> dict[str, Raw]:
+    prices = catalogue_prices.prices()
+    wanted: dict[str, set[str]] = {}
+    for route in routes.values():
+        for provider, model in (*route.targets, *route.fallbacks):
+            wanted.setdefault(provider, set()).add(model)
+    out = {}
+    for name in {**known.providers, **config.providers}:
+        given = config.providers.get(name, ProviderConfig(name=name))
+        rows = dict(known.models.get(name, {}))
+        priced = prices.get(name, {})
+        for model in sorted({*wanted.get(name, ()), *given.prices}):
+            rows.setdefault(model, CatalogModel())
+        table = {}
+        for model, row in rows.items():
+            if model in known.models.get(name, {}):
+                found = priced.get(model, ())
+            else:
+                found = catalogue_prices.lookup(name, model)
+            table[model] = ModelRow(
+                context=row.context,
+                max_output=row.max_output,
+                abilities=row.abilities,
+                prices=_price(given, model, found),
+            )
+        if table:
+            out[name] = Raw(_encoder.encode(table))
+    return out
+
+
+def _price(given: ProviderConfig, model: str, found: tuple[Price, ...]) -> tuple[Price, ...]:
+    own = given.prices.get(model)
+    if own is not None:
+        return (Price(tiers=((-1, rate(own)),)),)
+    if not given.discount:
+        return found
+    return tuple(discounted(price, given.discount) for price in found)
+
+
+def rate(prices: Prices) -> Rate:
+    """USD per million tokens → picodollars per token; what is left out costs as documented.
+
+    The file's amounts have at most six decimals, so that each is a whole number of picodollars.
+    """
+
+    def of(*amounts: Decimal | None) -> int:
+        return int(next(a for a in amounts if a is not None) * _PICO_PER_MILLION)
+
+    write = (prices.cache_write, prices.input)
+    return Rate(
+        input=of(prices.input),
+        cache_read=of(prices.cache_read, prices.input),
+        cache_write=of(*write),
+        cache_write_1h=of(prices.cache_write_1h, *write),
+        audio_input=of(prices.audio_input, prices.input),
+        output=of(prices.output),
+        reasoning=of(prices.reasoning, prices.output),
+        audio_output=of(prices.audio_output, prices.output),
+        request=int((prices.request or Decimal(0)) * PICO),
+    )
+
+
+def discounted(price: Price, per_cent: Decimal) -> Price:
+    """``price`` less ``per_cent``, each rate rounded half up to a whole picodollar."""
+    share = 1 - Fraction(per_cent) / 100
+    tiers = tuple(
+        (threshold, Rate(**{name: _scaled(value, share) for name, value in asdict(rate).items()}))
+        for threshold, rate in price.tiers
+    )
+    return replace(price, tiers=tiers)
+
+
+def _scaled(value: int, share: Fraction) -> int:
+    return (2 * value * share.numerator + share.denominator) // (2 * share.denominator)
+
+
+# -- routes ---------------------------------------------------------------------------------------
+
+
+class _Routes:
+    """Names of the user's own, worked out until only (provider, model) pairs are left."""
+
+    def __init__(
+        self,
+        config: Config,
+        known: Known,
+        providers: Mapping[str, Provider],
+        env: Mapping[str, str],
+        seal_key: bytes,
+    ) -> None:
+        self._config = config
+        self._known = known
+        self._providers = providers
+        self._env = env
+        self._seal_key = seal_key
+        self._done: dict[str, Route] = {}
+
+    def all(self) -> dict[str, Route]:
+        """Every route, in the order of the file."""
+        models = self._config.models
+        graph = {
+            name: [
+                target.alias
+                for text in (*route.targets, *route.fallbacks)
+                if (target := self._meaning(text)).alias
+            ]
+            for name, route in models.items()
+        }
+        for name in names.ordered(graph)[0]:
+            self._done[name] = self._route(models[name])
+        return {name: self._done[name] for name in models}
+
+    def _meaning(self, text: str) -> names.Target:
+        found = names.meaning(
+            text,
+            providers=self._providers,
+            aliases=self._config.models,
+            bare=self._known.bare,
+        )
+        assert found is not None, "targets were checked when the file was loaded"
+        return found
+
+    def _route(self, route: RouteConfig) -> Route:
+        """Targets that are routes themselves give their targets, sharing their weight."""
+        targets: dict[Pair, float] = {}
+        fallbacks: dict[Pair, None] = {}
+        for text in route.targets:
+            inner = self._parts(text)
+            weight = route.weights.get(text, 1.0)
+            parts = inner.weights or (1.0,) * len(inner.targets)
+            whole = sum(parts)
+            for pair, part in zip(inner.targets, parts, strict=True):
+                targets[pair] = targets.get(pair, 0.0) + weight * part / whole
+            fallbacks.update(dict.fromkeys(inner.fallbacks))
+        for text in route.fallbacks:
+            inner = self._parts(text)
+            fallbacks.update(dict.fromkeys((*inner.targets, *inner.fallbacks)))
+        return Route(
+            targets=tuple(targets),
+            weights=tuple(targets.values()) if route.strategy == "weighted" else (),
+            strategy=route.strategy,
+            fallbacks=tuple(pair for pair in fallbacks if pair not in targets),
+        )
+
+    def _parts(self, text: str) -> Route:
+        target = self._meaning(text)
+        if target.alias:
+            return self._done[target.alias]
+        if target.bare:
+            return Route(targets=(self._first_active(self._known.bare[target.bare]),))
+        return Route(targets=((target.provider, target.model),))
+
+    def _first_active(self, candidates: tuple[Pair, ...]) -> Pair:
+        """The candidate a bare name means here, as when a caller uses it; else the best one."""
+        for provider, model in candidates:
+            if activate(self._providers[provider], self._env, self._seal_key) is not None:
+                return provider, model
+        return candidates[0]

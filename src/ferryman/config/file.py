@@ -1,0 +1,108 @@
+"""``ferryman.yaml`` → :class:`Loaded`: everything right in it, and everything wrong with it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from ferryman.config import nodes
+from ferryman.config.build import Builder
+from ferryman.config.catalogue import current
+from ferryman.config.grammar import FILE
+from ferryman.config.kinds import WRONG, EnoughProblems, Reader
+from ferryman.config.model import Config
+from ferryman.config.names import Known
+from ferryman.config.problem import ERROR, ConfigError, Problem
+
+
+class Loaded(Struct, frozen=True, kw_only=True):
+    """A configuration and what there is to say about it."""
+
+    file: str = ""
+    """The path as given; empty = no file, everything from the catalogue and the environment."""
+    config: Config = Config()
+    """What was right. With errors among ``problems``, not fit for use."""
+    problems: tuple[Problem, ...] = ()
+    """In the order of the file."""
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """The problems that forbid its use."""
+        return tuple(problem for problem in self.problems if problem.severity == ERROR)
+
+
+def load(
+    path: Path | None,
+    *,
+    strict: bool = False,
+    env: Mapping[str, str] = os.environ,
+    known: Known | None = None,
+) -> Loaded:
+    """Read and check ``path`` (``None`` = no file). Never raises for what the file holds.
+
+    ``strict`` makes secrets written into the file, and budgets, errors instead of warnings. ``env``
+    is where ``env:`` references are looked up; a missing variable is a warning. ``known`` is the
+    catalogue, by default the packaged one.
+    """
+    known = known or current()
+    if path is None:
+        reader = Reader("")
+        config = Builder(reader, env=env, strict=strict, known=known, folder=Path.cwd()).config({})
+        return Loaded(config=config, problems=tuple(reader.problems))
+    data = _read(path)
+    if isinstance(data, Problem):
+        return Loaded(file=str(path), problems=(data,))
+    return _check(path, data, strict=strict, env=env, known=known)
+
+
+def load_or_raise(
+    path: Path | None,
+    *,
+    strict: bool = False,
+    env: Mapping[str, str] = os.environ,
+    known: Known | None = None,
+) -> Loaded:
+    """As :func:`load`. Raises :class:`ConfigError` with all problems when one is an error."""
+    loaded = load(path, strict=strict, env=env, known=known)
+    if loaded.errors:
+        raise ConfigError(loaded.problems)
+    return loaded
+
+
+def _check(
+    path: Path, data: bytes, *, strict: bool, env: Mapping[str, str], known: Known
+) -> Loaded:
+    reader = Reader(str(path))
+    config = Config()
+    try:
+        root, faults = nodes.parse(data)
+        for fault in faults:
+            reader.add(fault.path, fault.mark, fault.message, fault.fix)
+        if root is not None:
+            found = FILE.read(root, (), reader)
+            folder = path.absolute().parent
+            builder = Builder(reader, env=env, strict=strict, known=known, folder=folder)
+            config = builder.config({} if found is WRONG else found)
+    except EnoughProblems:
+        message = f"{len(reader.problems)} problems; the rest is not shown"
+        reader.problems.append(Problem(file=str(path), message=message))
+    problems = sorted(reader.problems, key=lambda problem: (problem.line, problem.column))
+    return Loaded(file=str(path), config=config, problems=tuple(problems))
+
+
+def _read(path: Path) -> bytes | Problem:
+    """The file's bytes, one more than allowed at most; or why not."""
+    try:
+        with path.open("rb") as file:
+            return file.read(nodes.MAX_BYTES + 1)
+    except FileNotFoundError:
+        message, fix = "there is no such file", "Check the path given with --config."
+    except IsADirectoryError:
+        message, fix = "this is a folder", f"Give a file, as in {path / 'ferryman.yaml'}"
+    except PermissionError:
+        message, fix = "this file cannot be read", "Let the user that runs Ferryman read it."
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a usable path"
+        message, fix = f"this file cannot be read: {reason}", "Check the path given with --config."
+    return Problem(file=str(path), message=message, fix=fix)
