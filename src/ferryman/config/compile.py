@@ -58,7 +58,7 @@ def compile_snapshot(
         raise ConfigError(loaded.problems)
     known = known or current()
     config = loaded.config
-    providers = _providers(config, known, env, seal_key)
+    providers = providers_of(config, known, env, seal_key)
     routes = _Routes(config, known, providers, env, seal_key).all()
     snapshot = Snapshot(
         version="",
@@ -78,9 +78,10 @@ def compile_snapshot(
 # -- providers ------------------------------------------------------------------------------------
 
 
-def _providers(
+def providers_of(
     config: Config, known: Known, env: Mapping[str, str], seal_key: bytes
 ) -> dict[str, Provider]:
+    """Every provider of the catalogue and of the file, base URLs filled as far as ``env`` goes."""
     out = {}
     for name in [
         *known.providers,

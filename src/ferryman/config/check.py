@@ -1,0 +1,156 @@
+"""What ``ferryman check`` says about a file, as plain text or as data for scripts."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from ferryman.config.catalogue import current
+from ferryman.config.compile import providers_of
+from ferryman.config.file import Loaded
+from ferryman.config.model import RouteConfig
+from ferryman.config.names import Known
+from ferryman.config.problem import WARNING
+from ferryman.config.secret import ENV, FILE, PLACEHOLDER, activate, resolve
+from ferryman.config.snapshot import Provider
+
+
+class ProviderState(Struct, frozen=True, kw_only=True):
+    """Whether a provider would be active in this environment, and why."""
+
+    name: str
+    active: bool
+    named: bool
+    """True: it stands in the file."""
+    why: str
+
+
+def exit_code(loaded: Loaded) -> int:
+    """0 = usable, warnings or not; 1 = not usable."""
+    return 1 if loaded.errors else 0
+
+
+def report(
+    loaded: Loaded, *, env: Mapping[str, str] = os.environ, known: Known | None = None
+) -> str:
+    """Every problem with its place and the right form; for a usable file, what it sets up."""
+    lines = [str(problem) for problem in loaded.problems]
+    if lines:
+        lines.append("")
+    name = loaded.file or "no configuration file"
+    warnings = _count(sum(p.severity == WARNING for p in loaded.problems), "warning")
+    if loaded.errors:
+        lines.append(f"{name}: not usable: {_count(len(loaded.errors), 'error')}, {warnings}")
+        return "\n".join(lines) + "\n"
+    lines.append(f"{name}: good, {warnings}")
+    states = provider_states(loaded, env=env, known=known)
+    lines += _section("Providers", [_provider_line(state) for state in states])
+    config = loaded.config
+    lines += _section("Models", [_route_line(route) for route in config.models.values()])
+    policies = []
+    for policy in config.policies:
+        when = " and ".join(f"metadata.{key} = {value}" for key, value in policy.when)
+        policies.append(f"{when} → {policy.use or '(no model)'}")
+    lines += _section("Policies", policies)
+    return "\n".join(lines) + "\n"
+
+
+def report_data(
+    loaded: Loaded, *, env: Mapping[str, str] = os.environ, known: Known | None = None
+) -> dict[str, Any]:
+    """The same for ``--json``: ``ok``, ``file``, ``problems``, and ``providers``, ``models``."""
+    ok = not loaded.errors
+    return {
+        "ok": ok,
+        "file": loaded.file,
+        "problems": [
+            {
+                "file": problem.file,
+                "line": problem.line,
+                "column": problem.column,
+                "key": problem.key,
+                "severity": problem.severity,
+                "message": problem.message,
+                "fix": problem.fix,
+            }
+            for problem in loaded.problems
+        ],
+        "providers": [
+            {"name": state.name, "active": state.active, "named": state.named, "why": state.why}
+            for state in (provider_states(loaded, env=env, known=known) if ok else ())
+        ],
+        "models": [
+            {
+                "name": route.name,
+                "strategy": route.strategy,
+                "targets": list(route.targets),
+                "fallbacks": list(route.fallbacks),
+            }
+            for route in (loaded.config.models.values() if ok else ())
+        ],
+    }
+
+
+def provider_states(
+    loaded: Loaded, *, env: Mapping[str, str] = os.environ, known: Known | None = None
+) -> list[ProviderState]:
+    """Providers named in the file, then those the environment alone makes active."""
+    key = secrets.token_bytes(32)  # for this look only
+    providers = providers_of(loaded.config, known or current(), env, key)
+    named = loaded.config.providers
+    states = []
+    for name in [*named, *(name for name in providers if name not in named)]:
+        provider = providers[name]
+        keys = activate(provider, env, key)
+        if name in named or keys is not None:
+            why = _active(provider, env, key) if keys is not None else _inactive(provider, env)
+            state = ProviderState(name=name, active=keys is not None, named=name in named, why=why)
+            states.append(state)
+    return states
+
+
+def _active(provider: Provider, env: Mapping[str, str], key: bytes) -> str:
+    found = []
+    for secret in provider.keys:
+        if resolve(secret, provider.name, env, key) is not None:
+            told = {ENV: secret.value, FILE: f"the file {secret.value}"}
+            found.append(told.get(secret.kind, "the configuration"))
+    found = found[:1] if provider.alternatives else found
+    return f"key from {', '.join(found)}" if found else "no key needed"
+
+
+def _inactive(provider: Provider, env: Mapping[str, str]) -> str:
+    unset = [name for name in PLACEHOLDER.findall(provider.base_url) if not env.get(name)]
+    joint = " or " if provider.alternatives else " and "
+    variables = joint.join(secret.value for secret in provider.keys if secret.kind == ENV)
+    if unset:
+        return f"set {' and '.join(unset)}"
+    if variables and not any(env.get(secret.value, "").strip() for secret in provider.keys):
+        return f"set {variables}"
+    if any(secret.kind == FILE for secret in provider.keys):
+        return "its key file is missing, empty or not readable"
+    if provider.headers:
+        return "a header refers to a variable or file that is missing"
+    return "its key cannot be sent in a header"
+
+
+def _provider_line(state: ProviderState) -> str:
+    source = "" if state.named else " (not in the file)"
+    return f"{'active' if state.active else 'inactive':<10}{state.name:<20} {state.why}{source}"
+
+
+def _route_line(route: RouteConfig) -> str:
+    targets = ", ".join(route.targets)
+    fallbacks = f"; then {', '.join(route.fallbacks)}" if route.fallbacks else ""
+    strategy = f"{route.strategy}: " if len(route.targets) > 1 else ""
+    return f"{route.name:<20} {strategy}{targets}{fallbacks}"
+
+
+def _section(title: str, lines: list[str]) -> list[str]:
+    return ["", title, *(f"  {line}" for line in lines)] if lines else []
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number or 'no'} {word}{'' if number == 1 else 's'}"

@@ -1,0 +1,31 @@
+"""The JSON Schema of ``ferryman.yaml``, generated from the tables that the validator uses.
+
+``python -m ferryman.config.schema > docs/ferryman.schema.json`` writes the published copy.
+"""
+
+import json
+import sys
+from typing import Any
+
+from ferryman.config.grammar import FILE
+
+TITLE = "Ferryman configuration"
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema 2020-12. Checks across keys (targets, circles) are the validator's alone."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": TITLE,
+        "description": "Checked in full by `ferryman check ferryman.yaml`.",
+        **FILE.schema(),
+    }
+
+
+def text() -> str:
+    """The schema as it is published."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(text())
