@@ -1,0 +1,111 @@
+"""Every row of providers.toml is whole, and leads where it says."""
+
+import re
+from urllib.parse import urlsplit
+
+import pytest
+
+from ferryman.catalog import quirks
+from ferryman.catalog.load import CatalogError, CatalogProvider, providers
+from ferryman.catalog.prices import genai_providers
+
+ROWS = providers()
+EACH = pytest.mark.parametrize("row", ROWS.values(), ids=list(ROWS))
+ENDPOINTS = {"chat.completions", "completions", "embeddings", "responses", "moderations"}
+LOOPBACK = {"127.0.0.1"}
+WANTED = set(
+    re.findall(
+        r"\S+",
+        """
+        openai mistral deepseek dashscope dashscope-cn xai groq together fireworks openrouter
+        tokenmix perplexity cerebras moonshot moonshot-cn zai zhipu minimax nvidia sambanova
+        hyperbolic novita deepinfra nebius baseten huggingface github cloudflare vercel databricks
+        gemini anthropic cohere ai21 upstage featherless chutes parasail lambda scaleway ovhcloud
+        siliconflow stepfun volcengine inception venice friendli io-intelligence ollama vllm
+        llamacpp lmstudio sglang tgi localai simulator local
+        """,
+    )
+)
+
+
+def test_the_providers_people_ask_for_are_there() -> None:
+    assert ROWS.keys() >= WANTED
+    assert len(ROWS) >= 45
+
+
+@EACH
+def test_a_row_is_whole(row: CatalogProvider) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", row.name)
+    assert row.title.strip()
+    assert row.format == "openai_chat"
+    assert row.endpoints
+    assert set(row.endpoints) <= ENDPOINTS
+    assert re.fullmatch(r"bearer|none|x-api-key|header:[A-Za-z0-9-]+", row.auth)
+    assert row.key_env or row.keyless
+    assert all(re.fullmatch(r"[A-Z][A-Z0-9_]+", name) for name in row.key_env)
+
+
+@EACH
+def test_a_url_is_https_unless_it_stays_on_this_machine(row: CatalogProvider) -> None:
+    url = urlsplit(row.url({"CLOUDFLARE_ACCOUNT_ID": "abc123", "DATABRICKS_HOST": "a.example.com"}))
+    local = url.hostname in LOOPBACK
+    assert url.scheme == ("http" if local else "https")
+    assert local == row.keyless
+    assert url.hostname
+    assert not url.path.endswith("/")
+    assert not (url.query or url.fragment or url.username)
+    assert row.docs.startswith("https://") or row.name == "simulator"
+
+
+def test_no_row_leads_back_to_ferryman() -> None:
+    own_ports = {8080, 8081}
+    assert not [row.name for row in ROWS.values() if urlsplit(row.base_url).port in own_ports]
+
+
+def test_one_key_never_activates_two_providers() -> None:
+    names = [name for row in ROWS.values() for name in row.key_env]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_local_servers_have_addresses_of_their_own() -> None:
+    urls = [row.base_url for row in ROWS.values()]
+    assert len(urls) == len(set(urls))
+
+
+def test_quirks_exist_and_are_used() -> None:
+    used = {quirk for row in ROWS.values() for quirk in row.quirks}
+    assert used == quirks.REQUEST_QUIRKS.keys() | quirks.USAGE_QUIRKS.keys()
+    assert not quirks.REQUEST_QUIRKS.keys() & quirks.USAGE_QUIRKS.keys()
+
+
+def test_price_sources_exist() -> None:
+    known = {provider.id for provider in genai_providers()}
+    named = {source.partition(":")[0] for row in ROWS.values() for source in row.genai}
+    assert named <= known
+
+
+def test_twins_point_at_a_row_with_models_of_its_own() -> None:
+    twins = [row for row in ROWS.values() if row.models_of]
+    assert twins
+    assert all(not ROWS[row.models_of].models_of and not row.litellm for row in twins)
+
+
+def test_a_url_is_filled_from_the_environment() -> None:
+    url = ROWS["cloudflare"].url({"CLOUDFLARE_ACCOUNT_ID": "abc"})
+    assert url == "https://api.cloudflare.com/client/v4/accounts/abc/ai/v1"
+    for host in ("dbc-1.cloud.databricks.com", "https://dbc-1.cloud.databricks.com/"):
+        url = ROWS["databricks"].url({"DATABRICKS_HOST": host})
+        assert url == "https://dbc-1.cloud.databricks.com/serving-endpoints"
+
+
+def test_what_a_url_lacks_is_named() -> None:
+    with pytest.raises(CatalogError, match="CLOUDFLARE_ACCOUNT_ID") as caught:
+        ROWS["cloudflare"].url({"CLOUDFLARE_ACCOUNT_ID": ""})
+    assert "FERRYMAN_CLOUDFLARE_BASE_URL" in str(caught.value)
+
+
+def test_a_url_can_be_replaced_by_our_variable_only() -> None:
+    own = {"FERRYMAN_MOONSHOT_CN_BASE_URL": "http://10.0.0.7/v1/"}
+    assert ROWS["moonshot-cn"].url(own) == "http://10.0.0.7/v1"
+    loop = {"OPENAI_BASE_URL": "http://127.0.0.1:8080/v1"}
+    assert ROWS["openai"].url(loop) == "https://api.openai.com/v1"

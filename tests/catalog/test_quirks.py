@@ -1,0 +1,129 @@
+"""Each named oddity, as providers show it."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from ferryman.catalog import quirks
+
+
+def fields(**members: object) -> dict[str, Raw]:
+    return {name: Raw(msgspec.json.encode(value)) for name, value in members.items()}
+
+
+def plain(members: dict[str, Raw]) -> dict[str, Any]:
+    return {name: msgspec.json.decode(value) for name, value in members.items()}
+
+
+def test_stream_options_are_dropped() -> None:
+    body = fields(model="m", stream=True, stream_options={"include_usage": True})
+    quirks.no_stream_options(body)
+    assert plain(body) == {"model": "m", "stream": True}
+
+
+def test_the_older_name_of_the_limit() -> None:
+    body = fields(model="m", max_completion_tokens=7)
+    quirks.max_tokens_only(body)
+    assert plain(body) == {"model": "m", "max_tokens": 7}
+    body = fields(model="m", max_completion_tokens=7, max_tokens=5)
+    quirks.max_tokens_only(body)
+    assert plain(body) == {"model": "m", "max_tokens": 5}
+
+
+@pytest.mark.parametrize("model", ["o1", "o3-mini", "gpt-5", "gpt-5.4-mini", "openai/gpt-6-sol"])
+def test_the_newer_name_of_the_limit(model: str) -> None:
+    body = fields(model=model, max_tokens=7)
+    quirks.max_completion_tokens(body)
+    assert plain(body) == {"model": model, "max_completion_tokens": 7}
+    body = fields(model=model, max_tokens=7, max_completion_tokens=9)
+    quirks.max_completion_tokens(body)
+    assert plain(body) == {"model": model, "max_completion_tokens": 9}
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-4o", "gpt-3.5-turbo-instruct", "gpt-35-turbo", "omni-x", "gpt-oss-20b", 5]
+)
+def test_other_models_keep_the_limit_as_it_came(model: object) -> None:
+    body = fields(model=model, max_tokens=7)
+    quirks.max_completion_tokens(body)
+    assert plain(body) == {"model": model, "max_tokens": 7}
+
+
+def test_usage_within_the_choice() -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    reply: dict[str, Any] = {"choices": [{"index": 0, "delta": {}, "usage": usage}], "usage": None}
+    quirks.usage_in_choice(reply)
+    assert reply["usage"] == usage
+    other = {"choices": [{"usage": {"prompt_tokens": 9}}], "usage": usage}
+    quirks.usage_in_choice(other)
+    assert other["usage"] == usage
+
+
+def test_cached_tokens_beside_the_details() -> None:
+    reply: dict[str, Any] = {
+        "usage": {"prompt_tokens": 9, "cache_read_input_tokens": 4, "reasoning_tokens": 2}
+    }
+    quirks.cached_tokens_top_level(reply)
+    assert reply["usage"]["prompt_tokens_details"] == {"cached_tokens": 4}
+    assert reply["usage"]["completion_tokens_details"] == {"reasoning_tokens": 2}
+    reply = {"usage": {"cache_read_input_tokens": 4, "prompt_tokens_details": {"cached_tokens": 3}}}
+    quirks.cached_tokens_top_level(reply)
+    assert reply["usage"]["prompt_tokens_details"] == {"cached_tokens": 3}
+
+
+@pytest.mark.parametrize("details", [{"reasoning_tokens": 2809}, {}, None])
+def test_reasoning_beside_the_completion(details: dict[str, int] | None) -> None:
+    # numbers of https://github.com/Wei-Shaw/sub2api/issues/5771
+    usage: dict[str, Any] = {
+        "prompt_tokens": 10120,
+        "completion_tokens": 1499,
+        "total_tokens": 14428,
+        "completion_tokens_details": details,
+    }
+    reply = {"usage": usage}
+    quirks.reasoning_beside_completion(reply)
+    assert usage["completion_tokens"] == 1499 + 2809
+    assert usage["completion_tokens_details"] == {"reasoning_tokens": 2809}
+    before = msgspec.json.encode(reply)
+    quirks.reasoning_beside_completion(reply)
+    assert msgspec.json.encode(reply) == before
+
+
+def test_reasoning_within_the_completion_stays() -> None:
+    usage = {
+        "prompt_tokens": 10,
+        "completion_tokens": 50,
+        "total_tokens": 60,
+        "completion_tokens_details": {"reasoning_tokens": 40},
+    }
+    reply: dict[str, Any] = {"usage": dict(usage)}
+    quirks.reasoning_beside_completion(reply)
+    assert reply["usage"] == usage
+
+
+ODD = [None, 5, "x", [], [1], {"total_tokens": "9"}, {"prompt_tokens_details": 3}, {"a": None}]
+
+
+@pytest.mark.parametrize("name", quirks.USAGE_QUIRKS)
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_odd_replies_are_left_alone(name: str, odd: object) -> None:
+    for reply in ({}, {"usage": odd}, {"choices": odd}, {"choices": [odd]}):
+        before = msgspec.json.encode(reply)
+        quirks.USAGE_QUIRKS[name](reply)
+        assert msgspec.json.encode(reply) == before
+
+
+@pytest.mark.parametrize("name", quirks.REQUEST_QUIRKS)
+def test_requests_without_the_matter_are_left_alone(name: str) -> None:
+    for body in (fields(), fields(model="o3"), fields(model=None, messages=[])):
+        before = plain(body)
+        quirks.REQUEST_QUIRKS[name](body)
+        assert plain(body) == before
+
+
+def test_names_are_sorted_by_what_they_concern() -> None:
+    names = ("usage_in_choice", "no_stream_options", "of_a_newer_version")
+    assert quirks.request_quirks(names) == (quirks.no_stream_options,)
+    assert quirks.usage_quirks(names) == (quirks.usage_in_choice,)
