@@ -58,8 +58,8 @@ FLAGS = {
     "w": ("supports_web_search",),
     "s": ("supports_audio_output",),
 }
-NOT_A_MODEL = re.compile(r"^ft:|\.ft-|^(?:together|fireworks)-ai-|\*")
-"""Fine-tunes, price classes by size, wildcards."""
+NOT_A_MODEL = re.compile(r"^ft:|\.ft-|\*")
+"""Fine-tunes and wildcards."""
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
