@@ -6,7 +6,6 @@ took in the last of it, and never the newest one, so numbers are not used twice.
 """
 
 import fcntl
-import logging
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ferryman.ir.usage import Usage
+from ferryman.log import log
 from ferryman.store import intake, journal
 from ferryman.store.intake import MAX_INT, MAX_TEXT, Batch, Position
 from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
@@ -22,8 +22,6 @@ from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
 MAX_TOKENS: Final = 1 << 40
 """More than any call can have: keeps a mad upstream's number from spoiling every sum."""
 _NO_TOKENS: Final = (None,) * 8
-
-log = logging.getLogger(__name__)
 
 
 class Ingester:
@@ -62,7 +60,7 @@ class Ingester:
             try:
                 reader.read(max(1, max_bytes // len(planes)))
             except OSError as error:
-                self._warn(f"Cannot read the journal of plane {plane.name}: {error}.")
+                self._warn(f"can't read the journal of plane {plane.name}: {error}")
             finished += reader.finished
             self.behind |= reader.behind
             if reader.boot and self._settled.get(plane.name) != reader.boot:
@@ -100,7 +98,7 @@ class Ingester:
             del self._positions[name]
         self._settled.update(batch.boots)
         if taken.lost:
-            log.warning("%d calls of a gateway that died are settled at their hold", taken.lost)
+            log("control", f"{taken.lost} calls of a gateway that died are settled at their hold")
         return taken.rows
 
     def _locked(self) -> bool:
@@ -113,7 +111,7 @@ class Ingester:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(fd)
-            self._warn(f"Another control plane ingests {self._root}: this one waits until it ends.")
+            self._warn(f"another control plane ingests {self._root}: this one waits until it ends")
             return False
         self._lock_fd = fd
         return True
@@ -123,12 +121,12 @@ class Ingester:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                self._warn(f"Cannot delete {path}, which is in the ledger: {error.strerror}.")
+                self._warn(f"can't delete {path}, which is in the ledger: {error.strerror}")
 
     def _warn(self, message: str) -> None:
         if message not in self._warned:
             self._warned.add(message)
-            log.warning(message)
+            log("control", message)
 
 
 class _PlaneReader:
@@ -207,12 +205,10 @@ class _PlaneReader:
         lost = path.stat().st_size - offset
         self._count("journal_torn")
         self._count("journal_torn_bytes", lost)
-        log.warning(
-            "Skipped the last %d bytes of %s from offset %d: not a whole record. That is normal "
-            "where a machine or process died while writing; else check the disk.",
-            lost,
-            path,
-            offset,
+        log(
+            "control",
+            f"skipped the last {lost} bytes of {path} from offset {offset}: not a whole record. "
+            "That is normal where a machine or process died while writing; else check the disk",
         )
 
     def _take(self, frames: list[journal.Frame]) -> None:
@@ -234,7 +230,7 @@ class _PlaneReader:
                     self._count("journal_damaged" if kind == journal.BAD else "journal_unknown")
             except msgspec.DecodeError as error:
                 self._count("journal_undecodable")
-                log.error("Left out a record in %s that can't be read: %s", self._directory, error)
+                log("control", f"left out a record in {self._directory}: {error}")
 
     def _open_row(self, start: Opened) -> intake.Row:
         return (

@@ -1,6 +1,5 @@
 """Writes what the journal holds: rows and checkpoint in one transaction, so exactly once."""
 
-import logging
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -9,6 +8,7 @@ from msgspec import Struct, field
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
+from ferryman.log import log
 from ferryman.store.db import add_to_meta, insert, reading, writing
 from ferryman.store.schema import calls, journal_positions, meta, open_calls, virtual_keys
 
@@ -26,7 +26,6 @@ MAX_TEXT: Final = 200
 """Characters of a text column; PostgreSQL's index entries end at 2,704 bytes."""
 _TABLES = {"calls": calls, "open_calls": open_calls}
 
-log = logging.getLogger(__name__)
 Row = tuple[Any, ...]
 
 
@@ -110,7 +109,7 @@ def _insert(connection: sa.Connection, table: str, rows: list[Row]) -> tuple[int
         with connection.begin_nested():
             return connection.exec_driver_sql(statement, rows).rowcount, 0
     except (DataError, IntegrityError, OverflowError):
-        log.warning("A record does not fit into the table %s: inserting one by one", table)
+        log("control", f"a record does not fit into the table {table}: inserting one by one")
     added = rejected = 0
     for row in rows:
         try:
@@ -118,7 +117,7 @@ def _insert(connection: sa.Connection, table: str, rows: list[Row]) -> tuple[int
                 added += connection.exec_driver_sql(statement, _fitted(table, row)).rowcount
         except (DataError, IntegrityError, OverflowError) as error:
             rejected += 1
-            log.error("Left a record out of the table %s: %s (%r)", table, error, row)
+            log("control", f"left a record out of the table {table}: {error} ({row!r})")
     return added, rejected
 
 

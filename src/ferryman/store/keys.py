@@ -126,7 +126,6 @@ def revoke(engine: sa.Engine, id_or_name: str, *, now: int | None = None) -> Key
     table = virtual_keys.c
     wanted = sa.or_(table.id == id_or_name, table.name == id_or_name)
     with writing(engine) as connection:
-        seq = add_to_meta(connection, _SEQ, 1)
         rows = [_info(row) for row in connection.execute(sa.select(*_SHOWN).where(wanted))]
         rows = [row for row in rows if row.id == id_or_name] or rows
         alive = [row for row in rows if row.revoked_at is None]
@@ -143,6 +142,7 @@ def revoke(engine: sa.Engine, id_or_name: str, *, now: int | None = None) -> Key
                 f"({', '.join(row.id for row in alive[:10])})."
             )
         mine = table.id == alive[0].id
+        seq = add_to_meta(connection, _SEQ, 1)
         connection.execute(virtual_keys.update().where(mine).values(revoked_at=_now(now), seq=seq))
         return _info(connection.execute(sa.select(*_SHOWN).where(mine)).one())
 
