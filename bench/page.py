@@ -1,0 +1,96 @@
+"""docs/benchmarks.md, written from the results of one full run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench import report
+from bench.report import middle, table
+
+INTRO = """\
+# Benchmarks
+
+This page is written by `make bench` from one run; `bench/results.json` holds the raw numbers. To
+repeat it with other gateways on your machine: `make bench ARGS=--install-peers`, then `make bench`.
+
+![CPU per request and per chunk, by gateway](benchmarks.svg)
+"""
+
+METHOD = """\
+## How it is measured
+
+- Every gateway is pinned with all of its processes to one core; load generator and upstream to the
+  other. Each is started fresh for its turn and warmed up; turns go round by round (A B C A B C …),
+  so that a slow minute of the machine hits all of them. Tables show medians over the rounds, in
+  brackets the least and the most; ratios compare within a round.
+- **CPU** is user and system time of the gateway's processes from `/proc`, over requests (or chunks)
+  that arrived. It hardly depends on what else the machine does; rates and delays do.
+- **Whole answers**: a chat request of 250 bytes, a reply of {reply} bytes with its usage, served by
+  nginx from memory, keep-alive on both sides. "direct" is the load generator on the upstream; "load
+  core" says how busy those two were (⚠ above 85 %: then rates are theirs, not the gateway's).
+- **Streams**: 1,000 open streams, 50 tokens a second each, 200 tokens a stream, then the next one.
+  Each chunk carries the time it was sent; "added" is the gateway's percentile minus that of the
+  direct way. "Chunks a read" above 1 means that chunks ran together on the way, because the gateway
+  was too busy to pass each on in time: its CPU per chunk then looks lower than it is.
+- **Ferryman** runs as `ferryman up` with everything on: the virtual key is checked, the call is
+  journaled twice, its usage read, priced and entered into the ledger, metrics kept. "CPU" is the data
+  plane's; the control plane's share (it enters the journal into the database, on the same core here)
+  stands in a column of its own, its catching-up after the load included.
+"""
+
+
+def text(results: Mapping[str, Any]) -> str:
+    """The page in Markdown."""
+    from bench.nginx import REPLY
+
+    parts = [INTRO]
+    if verdicts := report.bars(results):
+        parts += ["## The bars\n", table(["bar", "measured", "verdict"], verdicts) + "\n"]
+    if results.get("whole"):
+        parts += ["## Whole answers\n", report.whole_table(results) + "\n"]
+    if results.get("stream"):
+        title = "## Streams: 1,000 at 50 tokens a second\n"
+        parts += [title, report.stream_table(results["stream"]) + "\n"]
+    if results.get("many"):
+        title = "## Streams: 5,000 at 4 tokens a second\n"
+        parts += [title, report.stream_table(results["many"]) + "\n"]
+    if results.get("idle"):
+        parts += ["## At rest\n", _idle(results["idle"]) + "\n"]
+    parts += [METHOD.format(reply=len(REPLY)), _setups(results), _machine(results)]
+    return "\n".join(parts)
+
+
+def _idle(idle: Mapping[str, Any]) -> str:
+    """Start and memory."""
+    rows = [
+        ["start to ready, s", *_three(idle["ready_s"], 2)],
+        ["data plane, MB", *_three(idle["data_mb"], 0)],
+        ["control plane and supervisor, MB", *_three(idle["control_mb"], 0)],
+    ]
+    if idle.get("keys_ready_s"):
+        rows.append(["start to ready with 100,000 keys, s", *_three(idle["keys_ready_s"], 2)])
+        rows.append(["data plane with 100,000 keys, MB", *_three(idle["keys_data_mb"], 0)])
+    return table(["Ferryman", "median", "least", "most"], rows)
+
+
+def _three(values: list[float], digits: int) -> list[str]:
+    found = middle([{"v": v} for v in values], "v"), min(values), max(values)
+    return [f"{value:,.{digits}f}" for value in found]
+
+
+def _setups(results: Mapping[str, Any]) -> str:
+    rows = [
+        [name, row["version"] or "–", row["what"]]
+        for name, row in results["gateways"].items()
+        if name != "direct"
+    ]
+    lines = ["## What ran\n"]
+    lines += [f"- **{name}** {version}: {what}" for name, version, what in rows]
+    lines += [f"- {name} was left out: {why}" for name, why in results["left_out"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _machine(results: Mapping[str, Any]) -> str:
+    lines = ["## Machine\n"]
+    lines += [f"- {key}: {value}" for key, value in results["machine"].items() if value]
+    lines.append(f"- taken by the hypervisor meanwhile: {results.get('stolen_s', 0):.1f} s")
+    return "\n".join(lines) + "\n"

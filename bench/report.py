@@ -1,0 +1,189 @@
+"""Results into words: the summary on the terminal and docs/benchmarks.md."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.gateways import ROOT
+
+Results = Mapping[str, Any]
+Rounds = Sequence[Mapping[str, float]]
+PAGE = ROOT / "docs" / "benchmarks.md"
+PLOT = ROOT / "docs" / "benchmarks.svg"
+
+
+def middle(rounds: Rounds, key: str) -> float:
+    """Median over the rounds."""
+    return median(r[key] for r in rounds)
+
+
+def spread(rounds: Rounds, key: str, digits: int = 1) -> str:
+    """``median (min–max)``."""
+    values = [r[key] for r in rounds]
+    text = f"{median(values):,.{digits}f}"
+    if len(values) < 2:
+        return text
+    return f"{text} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
+
+
+def ratio(section: Mapping[str, Rounds], name: str, key: str, base: str = "nginx") -> float | None:
+    """Median over the rounds of ``name``'s number over ``base``'s of the same round."""
+    pairs = list(zip(section.get(name, []), section.get(base, []), strict=False))
+    if not pairs or any(not b[key] for _, b in pairs):
+        return None
+    return median(a[key] / b[key] for a, b in pairs)
+
+
+def times(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}×"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its columns aligned so that it reads well in a terminal too."""
+    width = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        first = cells[0].ljust(width[0])
+        return (
+            "| "
+            + " | ".join([first, *(c.rjust(w) for c, w in zip(cells[1:], width[1:], strict=True))])
+            + " |"
+        )
+
+    rule = "|" + "|".join(["-" * (width[0] + 2), *("-" * (w + 1) + ":" for w in width[1:])]) + "|"
+    return "\n".join([line(head), rule, *(line(row) for row in rows)])
+
+
+def whole_table(results: Results) -> str:
+    """CPU, rate and latency of whole answers."""
+    section = results["whole"]
+    rows = []
+    for name, rounds in section.items():
+        direct = name == "direct"
+        rows.append(
+            [
+                name,
+                "–" if direct else spread(rounds, "data_us"),
+                "–" if direct else times(ratio(section, name, "data_us")),
+                f"{middle(rounds, 'control_us'):.1f}"
+                if middle(rounds, "control_us") > 0.05
+                else "–",
+                f"{middle(rounds, 'rps_64'):,.0f}",
+                f"{middle(rounds, 'p50_64'):,.0f} / {middle(rounds, 'p99_64'):,.0f}",
+                f"{middle(rounds, 'p50_1'):,.0f} / {middle(rounds, 'p99_1'):,.0f}",
+                f"{middle(rounds, 'load_busy'):.0%}" + ("" if direct else _hot(rounds)),
+            ]
+        )
+    head = [
+        "gateway", "CPU µs a request", "to nginx", "control plane µs", "requests/s, 64 conn.",
+        "p50 / p99 µs, 64 conn.", "p50 / p99 µs, 1 conn.", "load core",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+def _hot(rounds: Rounds) -> str:
+    return " ⚠" if middle(rounds, "load_busy") > 0.85 else ""
+
+
+def stream_table(section: Mapping[str, Rounds]) -> str:
+    """CPU and delays of streams; delays are what the gateway adds to the direct way."""
+    base = section.get("direct")
+
+    def added(rounds: Rounds, key: str) -> str:
+        value = middle(rounds, key) - (middle(base, key) if base else 0.0)
+        return f"{value / 1000:,.2f}"
+
+    rows = []
+    for name, rounds in section.items():
+        direct = name == "direct"
+        rows.append(
+            [
+                name,
+                "–" if direct else spread(rounds, "chunk_us"),
+                "–" if direct else times(ratio(section, name, "chunk_us")),
+                f"{middle(rounds, 'chunks_per_s'):,.0f}",
+                f"{middle(rounds, 'chunks_per_read'):.2f}",
+                f"{middle(rounds, 'gateway_busy'):.0%}",
+                "–" if direct else f"{added(rounds, 'ttft_p50')} / {added(rounds, 'ttft_p99')}",
+                "–" if direct else f"{added(rounds, 'delay_p50')} / {added(rounds, 'delay_p99')}",
+                "–" if direct else f"{max(r['rss_mb'] for r in rounds):,.0f}",
+                " / ".join(
+                    f"{max(r[k] for r in rounds):.0f}" for k in ("cut", "stalled", "refused")
+                ),
+                f"{middle(rounds, 'load_busy'):.0%}" + ("" if direct else _hot(rounds)),
+            ]
+        )
+    head = [
+        "gateway", "CPU µs a chunk", "to nginx", "chunks/s", "chunks a read", "gateway core",
+        "first token added ms, p50 / p99",
+        "chunk delay added ms, p50 / p99", "RSS MB", "cut / stalled / refused", "load core",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+def bars(results: Results) -> list[tuple[str, str, str]]:
+    """(bar, measured, verdict) for every bar that this run can speak about."""
+    found: list[tuple[str, str, str]] = []
+
+    def bar(text: str, value: float | None, limit: float, shown: Callable[[float], str]) -> None:
+        if value is not None:
+            found.append((text, shown(value), "met" if value <= limit else "**not met**"))
+
+    whole, stream = results.get("whole", {}), results.get("stream", {})
+    bar(
+        "Whole answers: CPU of the data plane ≤ 3× nginx (aim 2×)",
+        ratio(whole, "ferryman", "data_us"),
+        3,
+        times,
+    )
+    bar("p99 at one connection ≤ 2× nginx", ratio(whole, "ferryman", "p99_1"), 2, times)
+    bar(
+        "Streams: CPU per chunk ≤ 1.4× nginx (aim 1.15×)",
+        ratio(stream, "ferryman", "chunk_us"),
+        1.4,
+        times,
+    )
+    if idle := results.get("idle"):
+        bar(
+            "Idle RSS of the data plane ≤ 80 MB",
+            median(idle["data_mb"]),
+            80,
+            lambda v: f"{v:.0f} MB",
+        )
+        bar("Start to ready ≤ 1.5 s", median(idle["ready_s"]), 1.5, lambda v: f"{v:.2f} s")
+        for text, key in (
+            ("100,000 keys change the start by ≤ 20 %", "keys_start"),
+            ("100,000 keys change the latency by ≤ 20 %", "keys_latency"),
+        ):
+            bar(text, idle.get(key), 0.2, lambda v: f"{v:+.0%}")
+    if many := results.get("many", {}).get("ferryman"):
+        broken = sum(r["cut"] + r["stalled"] + r["refused"] for r in many)
+        short = max(0.0, 5000 - min(r["open"] for r in many))
+        text = "5,000 streams through one process: none cut, none stalled"
+        bar(text, broken + short, 0, lambda v: "none" if not v else f"{v:.0f} broken or missing")
+        bar("… in ≤ 400 MB", max(r["rss_mb"] for r in many), 400, lambda v: f"{v:.0f} MB")
+    return found
+
+
+def summary(results: Results) -> str:
+    """For the terminal."""
+    parts = []
+    if results.get("whole"):
+        parts += ["Whole answers", whole_table(results)]
+    if results.get("stream"):
+        parts += ["Streams: 1,000 at 50 tokens/s", stream_table(results["stream"])]
+    if results.get("many"):
+        parts += ["5,000 streams", stream_table(results["many"])]
+    if verdicts := bars(results):
+        parts += [table(["bar", "measured", "verdict"], verdicts)]
+    return "\n\n".join(parts)
+
+
+def write(results: Results) -> Path:
+    """Write docs/benchmarks.md and its plot; returns the page's path."""
+    from bench import page, plot
+
+    plot.draw(results, PLOT)
+    PAGE.write_text(page.text(results))
+    return PAGE
