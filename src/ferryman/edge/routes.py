@@ -55,6 +55,11 @@ class Edge:
             self._escaped(error)
             refuse(exchange, _failed(), self.plane.next_id())
 
+    def too_large(self, exchange: Exchange, limit: int) -> None:
+        """Refuse a body that another server's HTTP end let through."""
+        error = GatewayError(413, ErrorKind.BODY_TOO_LARGE, f"The body is over {limit} bytes.")
+        refuse(exchange, error, self.plane.next_id())
+
     def _other(self, exchange: Exchange, target: bytes) -> None:
         path = target.partition(b"?")[0].partition(b"#")[0]
         if path.startswith((b"http://", b"https://")):

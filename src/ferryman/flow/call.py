@@ -1,5 +1,6 @@
 """What the request path carries along: the plane's state, and one call's."""
 
+import asyncio
 import random
 import time
 from collections.abc import Callable
@@ -49,6 +50,8 @@ class Plane:
         self.log = log
         self.metrics = Metrics()
         self.health: dict[str, PeakEwma] = {}
+        self.idle = asyncio.Event()
+        """Set whenever no call is being served."""
         self.rng = random.Random()  # noqa: S311 - spreads load, protects nothing
         self._boot = f"req_{time.time_ns() // 1_000_000:011x}{self.rng.getrandbits(40):010x}"
         self._count = 0

@@ -74,6 +74,8 @@ async def serve(plane: Plane, exchange: Exchange, endpoint: str) -> None:
         refuse(call, _internal(error))
     finally:
         plane.metrics.in_flight -= 1
+        if not plane.metrics.in_flight:
+            plane.idle.set()
         if call.opened and not call.settled:
             settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, None)
 

@@ -68,9 +68,9 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_active", "_body", "_complete", "_ended_by_close", "_fresh", "_head_bytes", "_headers",
-        "_headers_done", "_idle_seconds", "_inflate", "_interim", "_parser", "_paused", "_sink",
-        "_status", "broken", "deadline", "idle_since", "loop", "pool", "total_deadline",
-        "transport", "uses",
+        "_headers_done", "_idle_seconds", "_inflate", "_interim", "_keep_alive", "_parser",
+        "_paused", "_sink", "_status", "broken", "deadline", "idle_since", "loop", "pool",
+        "total_deadline", "transport", "uses",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -97,6 +97,7 @@ class ClientConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._body: list[bytes] = []
         self._complete = False
+        self._keep_alive = False
         self._fresh = True
         self._interim = False
         self._ended_by_close = False
@@ -205,7 +206,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._deliver()
         if self._complete and self._sink is not None:
-            self._finish(reusable=self._parser.should_keep_alive())
+            self._finish(reusable=self._keep_alive)
 
     def _deliver(self) -> None:
         if self._status and self._sink is not None:
@@ -269,6 +270,7 @@ class ClientConnection(asyncio.Protocol):
             self._interim = False
         else:
             self._complete = True
+            self._keep_alive = self._parser.should_keep_alive()  # llhttp forgets after this
 
     # -- ends
 

@@ -126,11 +126,10 @@ class Fleet:
         self,
         snapshot: Snapshot,
         pools: Pools,
-        activate: Callable[[Provider], tuple[Provider, list[str]] | None],
+        activate: Callable[[Provider], list[str] | None],
         near: Callable[[str, list[str]], list[str]],
     ) -> None:
-        """``activate`` gives a provider as it is called from here, with its keys (none for a
-        keyless one), or None = not active."""
+        """``activate`` gives a provider's keys (none for a keyless one), or None = not active."""
         self.snapshot = snapshot
         self.problems: list[str] = []
         self._near = near
@@ -138,12 +137,12 @@ class Fleet:
         self._targets: dict[tuple[str, str], Target] = {}
         self.runtimes: dict[str, Runtime] = {}
         for provider in snapshot.providers.values():
-            active = activate(provider)
-            if active is None:
+            keys = activate(provider)
+            if keys is None:
                 continue
             try:
                 models = snapshot.models.get(provider.name)
-                self.runtimes[provider.name] = Runtime(*active, pools, models)
+                self.runtimes[provider.name] = Runtime(provider, keys, pools, models)
             except ValueError as error:
                 self.problems.append(f"provider {provider.name} left out: {error}")
 

@@ -4,8 +4,6 @@ The body is decoded as ``dict[str, msgspec.Raw]``: values stay the caller's own 
 gateway changes is spliced in, so unknown fields, number spellings and key order survive.
 """
 
-import re
-
 import msgspec
 from msgspec import Raw, Struct
 
@@ -134,20 +132,20 @@ def encode(request: Request, model_json: bytes, *, ask_usage: bool = True) -> by
     """
     add = request.hide_usage and ask_usage
     fields = request.fields
-    raw = bytes(fields["model"])
-    body = request.body
-    if body.count(b'"model"') == 1 and b"\\u" not in body:
-        if raw != model_json:
-            body, count = re.subn(
-                rb'("model"\s*:\s*)' + re.escape(raw), lambda m: m[1] + model_json, body, count=1
-            )
-        else:
-            count = 1
-        if count and add and "stream_options" not in fields:
-            at = body.find(b"{") + 1
-            return b"%b%b,%b" % (body[:at], _WANT_USAGE, body[at:])
-        if count and not add:
-            return body
+    at = _place_of_model(request.body, bytes(fields["model"]))
+    if at and not (add and "stream_options" in fields):
+        start, end = at
+        body = request.body
+        if not add:
+            return b"%b%b%b" % (body[:start], model_json, body[end:])
+        opening = body.find(b"{") + 1
+        return b"%b%b,%b%b%b" % (
+            body[:opening],
+            _WANT_USAGE,
+            body[opening:start],
+            model_json,
+            body[end:],
+        )
     changed = dict(fields)
     changed["model"] = Raw(model_json)
     if add:
@@ -156,3 +154,20 @@ def encode(request: Request, model_json: bytes, *, ask_usage: bool = True) -> by
         members["include_usage"] = Raw(b"true")
         changed["stream_options"] = Raw(_encode(members))
     return _encode(changed)
+
+
+def _place_of_model(body: bytes, raw: bytes) -> tuple[int, int] | None:
+    """Where the value of ``model`` stands, when the key occurs once and unescaped; else None."""
+    at = body.find(b'"model"')
+    if at < 0 or body.find(b'"model"', at + 7) >= 0 or b"\\u" in body:
+        return None
+    at += 7
+    while body[at] in b" \t\r\n":
+        at += 1
+    if body[at] != 58:  # a colon
+        return None
+    at += 1
+    while body[at] in b" \t\r\n":
+        at += 1
+    end = at + len(raw)
+    return (at, end) if body[at:end] == raw else None
