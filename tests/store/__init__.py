@@ -1,0 +1,1 @@
+"""The journal, the database and what goes from one into the other."""
