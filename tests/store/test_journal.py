@@ -1,0 +1,382 @@
+"""The journal with real files, real processes and real signals."""
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ferryman.store.journal import (
+    BAD,
+    FRAME_BYTES,
+    HEADER_BYTES,
+    MAX_PAYLOAD,
+    Frame,
+    JournalError,
+    JournalWriter,
+    boot_of,
+    read_segment,
+    segments,
+)
+
+records = st.lists(st.tuples(st.integers(1, 255), st.binary(max_size=300)), max_size=30)
+
+
+def read_all(directory: Path, limit: int = 1 << 20) -> list[tuple[int, bytes]]:
+    """Every record of every segment, read like the ingester reads them."""
+    found = []
+    for _, path in segments(directory):
+        offset = 0
+        while True:
+            frames, _ = read_segment(path, offset, limit=limit)
+            found += [(frame.kind, frame.payload) for frame in frames]
+            if not frames:
+                break
+            offset = frames[-1].end
+    return found
+
+
+@settings(deadline=None, max_examples=50)
+@given(records, records, st.integers(1, 2000), st.integers(20, 2000))
+def test_what_is_written_is_read_whatever_the_pieces(
+    tmp_path_factory: pytest.TempPathFactory,
+    singly: list[tuple[int, bytes]],
+    together: list[tuple[int, bytes]],
+    limit: int,
+    segment_bytes: int,
+) -> None:
+    directory = tmp_path_factory.mktemp("journal")
+    writer = JournalWriter(directory, segment_bytes=segment_bytes)
+    for kind, payload in singly:
+        writer.append(kind, payload)
+    writer.append_many(together)
+    writer.close()
+    assert read_all(directory, limit) == singly + together
+
+
+def test_segments_rotate_and_carry_the_boot_id(tmp_path: Path) -> None:
+    with_room_for_two = HEADER_BYTES + 2 * (FRAME_BYTES + 10)
+    writer = JournalWriter(tmp_path, segment_bytes=with_room_for_two)
+    for number in range(10):
+        writer.append(1, b"%010d" % number)
+    writer.close()
+    found = segments(tmp_path)
+    assert [number for number, _ in found] == [1, 2, 3, 4, 5]
+    assert {boot_of(path) for _, path in found} == {writer.boot_id}
+    assert [payload for _, payload in read_all(tmp_path)] == [b"%010d" % n for n in range(10)]
+    assert all(path.stat().st_mode & 0o777 == 0o600 for _, path in found)
+
+
+def test_a_new_writer_takes_a_new_segment_and_leaves_old_ones_alone(tmp_path: Path) -> None:
+    first = JournalWriter(tmp_path)
+    first.append(1, b"one")
+    first.close()
+    [(_, path)] = segments(tmp_path)
+    with path.open("ab") as file:
+        file.write(b"half a rec")
+    before = path.read_bytes()
+    second = JournalWriter(tmp_path)
+    second.append(2, b"two")
+    second.close()
+    assert [number for number, _ in segments(tmp_path)] == [1, 2]
+    assert path.read_bytes() == before
+    assert first.boot_id != second.boot_id
+    assert read_all(tmp_path) == [(1, b"one"), (2, b"two")]
+
+
+def test_two_writers_cannot_share_a_directory(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path)
+    with pytest.raises(JournalError, match=rf"in use by process {os.getpid()}\b"):
+        JournalWriter(tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from ferryman.store.journal import *\n"
+        "try: JournalWriter(Path(sys.argv[1]))\n"
+        "except JournalError as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"in use by process {os.getpid()}" in done.stdout
+    assert len(segments(tmp_path)) == 1, "who is refused leaves nothing behind"
+    writer.close()
+    JournalWriter(tmp_path).close()
+
+
+def written(directory: Path, payloads: list[bytes]) -> tuple[Path, list[int]]:
+    """One segment with these records, and the offset at which each ends."""
+    writer = JournalWriter(directory)
+    for payload in payloads:
+        writer.append(1, payload)
+    writer.close()
+    [(_, path)] = segments(directory)
+    frames, torn = read_segment(path)
+    assert not torn
+    return path, [frame.end for frame in frames]
+
+
+def test_a_record_torn_at_any_byte_is_left_out_alone(tmp_path: Path) -> None:
+    path, ends = written(tmp_path, [b"first", b"second", b"the last record"])
+    whole = path.read_bytes()
+    for size in range(ends[1], ends[2]):
+        path.write_bytes(whole[:size])
+        frames, torn = read_segment(path)
+        assert [frame.payload for frame in frames] == [b"first", b"second"]
+        assert torn is (size > ends[1])
+
+
+def test_a_torn_header_is_no_boot_id(tmp_path: Path) -> None:
+    path, _ = written(tmp_path, [])
+    whole = path.read_bytes()
+    for size in range(HEADER_BYTES):
+        path.write_bytes(whole[:size])
+        assert boot_of(path) is None
+        assert read_segment(path) == ([], False)
+    path.write_bytes(b"X" + whole[1:])
+    assert boot_of(path) is None
+
+
+def test_no_flipped_bit_makes_a_record_of_its_own(tmp_path: Path) -> None:
+    payloads = [b"first", b"second record", b"third"]
+    path, ends = written(tmp_path, payloads)
+    whole = path.read_bytes()
+    for place in range(HEADER_BYTES, len(whole)):
+        for bit in range(8):
+            data = bytearray(whole)
+            data[place] ^= 1 << bit
+            path.write_bytes(data)
+            frames, torn = read_segment(path)
+            hit = next(number for number, end in enumerate(ends) if place < end)
+            good = [frame.payload for frame in frames if frame.kind != BAD]
+            assert good in (payloads[:hit], payloads[:hit] + payloads[hit + 1 :])
+            assert torn or (frames[hit].kind, frames[hit].end) == (BAD, ends[hit])
+
+
+def test_a_damaged_payload_costs_one_record_only(tmp_path: Path) -> None:
+    path, ends = written(tmp_path, [b"first", b"second", b"third"])
+    data = bytearray(path.read_bytes())
+    data[ends[1] - 1] ^= 0xFF
+    path.write_bytes(data)
+    for limit in (1, 20, 1000):
+        frames: list[Frame] = []
+        torn = False
+        while not torn:
+            more, torn = read_segment(path, frames[-1].end if frames else 0, limit=limit)
+            frames += more
+            if not more:
+                break
+        assert [(frame.kind, frame.payload) for frame in frames] == [
+            (1, b"first"),
+            (BAD, b""),
+            (1, b"third"),
+        ]
+
+
+@given(st.binary(max_size=500))
+def test_rubbish_is_torn_and_never_an_error(
+    tmp_path_factory: pytest.TempPathFactory, rubbish: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "rubbish.fj"
+    path.write_bytes(b"FMJ1" + b"b" * 12 + rubbish)
+    frames, torn = read_segment(path)
+    assert (frames, torn) == ([], bool(rubbish))
+
+
+def test_a_length_beyond_the_limit_is_torn_not_memory(tmp_path: Path) -> None:
+    path, ends = written(tmp_path, [b"first"])
+    with path.open("ab") as file:
+        file.write(b"\xff\xff\xff\xff" + b"\0" * 5 + b"data")
+        file.truncate(1 << 30)
+    frames, torn = read_segment(path, ends[0])
+    assert (frames, torn) == ([], True)
+
+
+def test_a_read_is_bounded(tmp_path: Path) -> None:
+    path, ends = written(tmp_path, [b"x" * 1000] * 100)
+    frames, torn = read_segment(path, limit=10_500)
+    assert len(frames) == 10
+    assert not torn
+    frames, torn = read_segment(path, ends[-1])
+    assert (frames, torn) == ([], False)
+    assert read_segment(path, ends[-1] + 1000) == ([], False)
+
+
+def test_the_largest_record_fits_and_a_larger_one_is_refused(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path)
+    writer.append(1, b"a" * MAX_PAYLOAD)
+    with pytest.raises(JournalError, match="limit"):
+        writer.append(1, b"a" * (MAX_PAYLOAD + 1))
+    with pytest.raises(JournalError, match="limit"):
+        writer.append_many([(1, b"small"), (1, b"a" * (MAX_PAYLOAD + 1))])
+    writer.append(2, b"after")
+    writer.close()
+    assert [(kind, len(payload)) for kind, payload in read_all(tmp_path)] == [
+        (1, MAX_PAYLOAD),
+        (2, 5),
+    ]
+
+
+def test_a_closed_writer_says_so(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path)
+    writer.close()
+    writer.close()
+    for _ in range(2):
+        with pytest.raises(JournalError, match="closed"):
+            writer.append(1, b"late")
+    assert read_all(tmp_path) == []
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JournalError, match="file/plane"):
+        JournalWriter(tmp_path / "file" / "plane")
+
+
+SHORT_WRITES = """
+import resource, sys
+from pathlib import Path
+from ferryman.store.journal import JournalError, JournalWriter, segments
+
+directory, many = Path(sys.argv[1]), sys.argv[2] == "many"
+writer = JournalWriter(directory)
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+
+def put(text):
+    if many:
+        writer.append_many([(1, text.encode()), (1, text.encode())])
+    else:
+        writer.append(1, text.encode())
+
+def limit(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+
+put("before")
+limit(200)
+failed = 0
+for size in range(1, 200):  # every way of ending within a frame
+    try:
+        put("x" * size)
+    except JournalError as error:
+        failed += 1
+        assert "ulimit -f" in str(error), error
+limit(hard)
+put("after")
+writer.close()
+assert failed
+print(failed)
+"""
+
+
+@pytest.mark.parametrize("how", ["one", "many"])
+def test_after_short_writes_everything_acknowledged_is_readable(tmp_path: Path, how: str) -> None:
+    """A file size limit makes the kernel write part of a record, as a full disk does."""
+    command = [sys.executable, "-c", SHORT_WRITES, str(tmp_path), how]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    failed = int(done.stdout)
+    times = 2 if how == "many" else 1
+    found = [payload for _, payload in read_all(tmp_path)]
+    kept = sorted({size for size in range(1, 200) if b"x" * size in found})
+    assert len(kept) == 199 - failed
+    expected = [b"before", *(b"x" * size for size in kept), b"after"]
+    assert found == [payload for payload in expected for _ in range(times)]
+    for _, path in segments(tmp_path):
+        frames, torn = read_segment(path)
+        assert not torn
+        assert path.stat().st_size <= 200 or frames[-1].payload == b"after"
+
+
+def test_a_writer_that_cannot_rotate_writes_on(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path, segment_bytes=100)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (psutil.Process().num_fds() + 10, hard))
+    try:
+        blocked = [os.dup(0) for _ in range(free_descriptors())]
+        for number in range(20):
+            writer.append(1, b"%020d" % number)
+        for fd in blocked:
+            os.close(fd)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [number for number, _ in segments(tmp_path)] == [1]
+    writer.close()
+    assert [payload for _, payload in read_all(tmp_path)] == [b"%020d" % n for n in range(20)]
+
+
+def free_descriptors() -> int:
+    """How many more files this process may open."""
+    opened = []
+    try:
+        while True:
+            opened.append(os.dup(0))
+    except OSError:
+        return len(opened)
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def test_sync_in_a_thread_bears_rotation(tmp_path: Path) -> None:
+    before = psutil.Process().num_fds()
+    writer = JournalWriter(tmp_path, segment_bytes=500)
+    over = threading.Event()
+    errors: list[Exception] = []
+
+    def keep_syncing() -> None:
+        while not over.is_set():
+            try:
+                writer.sync()
+            except JournalError as error:
+                errors.append(error)
+
+    thread = threading.Thread(target=keep_syncing)
+    thread.start()
+    for number in range(3000):
+        writer.append(1, b"%050d" % number)
+    over.set()
+    thread.join()
+    writer.close()
+    assert not errors
+    assert len(segments(tmp_path)) > 300
+    assert [payload for _, payload in read_all(tmp_path)] == [b"%050d" % n for n in range(3000)]
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+WRITES_UNTIL_KILLED = """
+import os, sys
+from pathlib import Path
+from ferryman.store.journal import JournalWriter
+
+writer = JournalWriter(Path(sys.argv[1]), segment_bytes=20_000)
+number = 0
+while True:
+    writer.append(1, b"%d " % number + b"x" * (number % 700))
+    os.write(1, b"%d\\n" % number)  # acknowledged, as a reply to a caller would be
+    number += 1
+"""
+
+
+def test_a_killed_writer_loses_nothing_acknowledged(tmp_path: Path) -> None:
+    draw = random.Random(7)
+    for round_number in range(8):
+        directory = tmp_path / str(round_number)
+        command = [sys.executable, "-c", WRITES_UNTIL_KILLED, str(directory)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            killer = threading.Timer(draw.random() * 0.1, process.kill)
+            killer.start()
+            said += process.stdout.read()
+            killer.join()
+        assert process.returncode == -signal.SIGKILL
+        acknowledged = int(said.split(b"\n")[-2])
+        numbers = [int(payload.split()[0]) for _, payload in read_all(directory)]
+        assert numbers == list(range(len(numbers)))
+        assert len(numbers) in (acknowledged + 1, acknowledged + 2), "one may be on its way"
+        JournalWriter(directory).close()  # the lock went with the process
