@@ -4,6 +4,8 @@
 ``FERRYMAN_REPORT_FD``: write end of a pipe on which the child says how it stands, a JSON line each.
 ``FERRYMAN_LISTEN_FDS``: listening sockets bound by the supervisor, as numbers with commas between.
 
+``FERRYMAN_RESTARTED``: set when this process takes the place of one that was ready before.
+
 Each is optional: a plane that runs on its own has none of them, and every function here copes.
 """
 
@@ -19,6 +21,9 @@ from typing import Final
 LIFELINE: Final = "FERRYMAN_LIFELINE_FD"
 REPORT: Final = "FERRYMAN_REPORT_FD"
 LISTEN: Final = "FERRYMAN_LISTEN_FDS"
+RESTARTED: Final = "FERRYMAN_RESTARTED"
+
+VARIABLES: Final = (LIFELINE, REPORT, LISTEN, RESTARTED)
 
 BAD_CONFIG: Final = 78
 """Exit code (``EX_CONFIG``) of a child whose settings are wrong: starting again won't help."""
@@ -72,6 +77,14 @@ def listeners(env: Mapping[str, str] = os.environ) -> list[socket.socket]:
             sock.setblocking(False)
             found.append(sock)
     return found
+
+
+def restarted() -> bool:
+    """Whether an earlier process in this one's place was ready before it ended.
+
+    Then a bad configuration is no reason not to start: the other plane serves on from the last.
+    """
+    return bool(os.environ.get(RESTARTED))
 
 
 def _terminate() -> None:

@@ -12,9 +12,6 @@ from typing import Final
 from ferryman import __version__
 from ferryman.config.options import Options
 
-FIRST_KEY_FILE: Final = "first-key"
-"""In the data directory: the key made on the very first start, until it is revoked or deleted."""
-
 
 def show(options: Options, facts: Mapping[str, object]) -> None:
     """Print the banner to standard output. ``facts``: what the planes reported when ready."""
@@ -66,7 +63,7 @@ def _key(options: Options, facts: Mapping[str, object], *, shown: bool) -> tuple
     """
     if options.key:
         return "$FERRYMAN_KEY", "the one in FERRYMAN_KEY"
-    path = options.data_dir / FIRST_KEY_FILE
+    path = options.paths.first_key
     more = "make others: ferryman keys create NAME"
     with contextlib.suppress(OSError):
         key = path.read_text().strip()

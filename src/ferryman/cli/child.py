@@ -55,6 +55,8 @@ class Child:
         try:
             fds = [sock.fileno() for sock in self.sockets]
             env = self.env | {lifeline.LIFELINE: str(lifeline_fd), lifeline.REPORT: str(theirs)}
+            if self.was_ready:
+                env[lifeline.RESTARTED] = "1"
             if fds:
                 env[lifeline.LISTEN] = ",".join(map(str, fds))
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
@@ -118,10 +120,11 @@ class Child:
         *lines, self._partial = (self._partial + data).split(b"\n")
         events = []
         for line in lines:
-            with contextlib.suppress(ValueError, AttributeError):
+            with contextlib.suppress(ValueError):
                 facts = json.loads(line)
-                events.append(str(facts.pop("event", "")))
-                self.facts.update(facts)
+                if isinstance(facts, dict):
+                    events.append(str(facts.pop("event", "")))
+                    self.facts.update(facts)
         if "ready" in events:
             self.ready = self.was_ready = True
         return events, ended

@@ -1,8 +1,7 @@
-"""Listening sockets: ``ferryman up`` binds them, so that they outlive a crash of who serves them."""
+"""Listening sockets, bound by ``ferryman up`` so that they outlive a crash of who serves them."""
 
 import contextlib
 import errno
-import os
 import socket
 import stat
 from collections.abc import Iterator

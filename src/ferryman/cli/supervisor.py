@@ -1,7 +1,7 @@
 """``ferryman up``: runs both planes as child processes, and keeps them running.
 
-It owns the listening sockets, so that after a crash of a plane callers wait in the kernel's queue for
-the restart instead of being refused. Exit codes: 0 stopped as asked, 1 can't start, 2 wrong options,
+It owns the listening sockets: after a crash of a plane callers wait in the kernel's queue for the
+restart instead of being refused. Exit codes: 0 stopped as asked, 1 can't start, 2 wrong options,
 130 stopped the hard way (a second Ctrl-C).
 """
 
@@ -24,6 +24,7 @@ from ferryman.cli import banner
 from ferryman.cli.child import Child
 from ferryman.cli.listen import ListenError, bind_tcp, bind_unix
 from ferryman.config.options import Options, OptionsError
+from ferryman.config.secret import base_url_variable
 from ferryman.log import log
 
 SLOW_START: Final = 10.0
@@ -149,6 +150,8 @@ class Supervisor:
         merged: dict[str, object] = {}
         for child in self.children.values():
             merged.update(child.facts)
+        if "local" in self.children:
+            merged["model"] = f"local/{self.children['local'].facts.get('model')}"
         return merged
 
     def _bury(self, child: Child) -> None:
@@ -248,13 +251,23 @@ def children_of(
         Child("gateway", [*python, "ferryman.edge"], gateway_env, calls),
     ]
     if options.local_model:
-        children.append(Child("local", [*python, "ferryman.cli.local_model"], gateway_env))
+        port = _free_port()
+        argv = [*python, "ferryman.cli.local_model", "--port", str(port)]
+        children.append(Child("local", argv, gateway_env))
+        for child in children[:2]:
+            child.env[base_url_variable("local")] = f"http://127.0.0.1:{port}/v1"
     return children
+
+
+def _free_port() -> int:
+    """A port for the local model, the same for all of its lives."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def _environment(env: Mapping[str, str]) -> dict[str, str]:
     """``env`` without what a supervisor above us may have left in it."""
-    ours = (lifeline.LIFELINE, lifeline.REPORT, lifeline.LISTEN, "FERRYMAN_CONTROL_URL")
+    ours = (*lifeline.VARIABLES, "FERRYMAN_CONTROL_URL")
     return {name: value for name, value in env.items() if name not in ours}
 
 

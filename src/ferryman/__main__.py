@@ -1,0 +1,7 @@
+"""``python -m ferryman``: the same as the ``ferryman`` command."""
+
+import sys
+
+from ferryman.cli.main import main
+
+sys.exit(main())

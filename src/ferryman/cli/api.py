@@ -1,0 +1,111 @@
+"""The commands' client of the admin API: loopback or wherever the control plane is, no proxies."""
+
+import http.client
+import json
+import os
+import ssl
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+from ferryman.config.options import Options, variable
+
+TIMEOUT: Final = 60.0
+"""Seconds for one answer."""
+
+
+class ApiError(Exception):
+    """The control plane wasn't reached or said no; the message is for the user."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Api:
+    """Calls the admin API with the data directory's admin token."""
+
+    def __init__(self, options: Options) -> None:
+        self._token = _token(options.data_dir)
+        self.url = _url(options)
+
+    def call(
+        self, method: str, path: str, query: dict[str, object] | None = None, body: object = None
+    ) -> Any:
+        """The decoded JSON answer; None when it is empty.
+
+        ``query`` items that are None or empty are left out. Raises :class:`ApiError`.
+        """
+        given = {k: v for k, v in (query or {}).items() if v is not None and v != ""}
+        target = path + ("?" + urlencode(given) if given else "")
+        status, answer = self._exchange(method, target, body)
+        if status == 401:
+            raise ApiError(
+                f"The control plane at {self.url} refused the admin token. It belongs to another "
+                "data directory: set --data-dir to the one it runs with, or FERRYMAN_ADMIN_TOKEN.",
+                status,
+            )
+        try:
+            decoded = json.loads(answer) if answer else None
+        except ValueError:
+            raise ApiError(f"{self.url} answers, but is no Ferryman control plane.") from None
+        if status >= 400:
+            detail = decoded.get("detail") if isinstance(decoded, dict) else None
+            raise ApiError(str(detail or f"The control plane answered {status}."), status)
+        return decoded
+
+    def _exchange(self, method: str, target: str, body: object) -> tuple[int, bytes]:
+        parts = urlsplit(self.url)
+        host = parts.hostname or "127.0.0.1"
+        link: http.client.HTTPConnection
+        if parts.scheme == "https":
+            context = ssl.create_default_context()
+            link = http.client.HTTPSConnection(host, parts.port, timeout=TIMEOUT, context=context)
+        else:
+            link = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
+        headers = {"authorization": f"Bearer {self._token}", "accept": "application/json"}
+        data = None
+        if body is not None:
+            data = json.dumps(body)
+            headers["content-type"] = "application/json"
+        try:
+            link.request(method, parts.path.rstrip("/") + target, data, headers)
+            reply = link.getresponse()
+            return reply.status, reply.read()
+        except TimeoutError:
+            raise ApiError(f"The control plane at {self.url} took over {TIMEOUT:g} s.") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise ApiError(
+                f"Can't reach the control plane at {self.url} ({error}). Start it with "
+                "`ferryman up`; if it runs elsewhere, say where with --control-url or --admin-port."
+            ) from None
+        finally:
+            link.close()
+
+
+def _token(data_dir: Path) -> str:
+    given = os.environ.get(variable("admin_token"))
+    if given:
+        return given
+    path = data_dir / "secrets" / "admin-token"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        raise ApiError(
+            f"There is no admin token in {path.parent}: Ferryman has not run with this data "
+            "directory yet. Start it with `ferryman up`, or set --data-dir (or FERRYMAN_DATA_DIR) "
+            "to the one it runs with."
+        ) from None
+    except OSError as error:
+        raise ApiError(f"Can't read the admin token {path}: {error.strerror}.") from None
+
+
+def _url(options: Options) -> str:
+    """What the user says; else where the control plane last said it listens; else the default."""
+    said = any(os.environ.get(variable(n)) for n in ("control_url", "admin_host", "admin_port"))
+    if not said:
+        try:
+            return options.paths.admin_url.read_text().strip() or options.feed_url
+        except OSError:
+            pass
+    return options.feed_url.rstrip("/")

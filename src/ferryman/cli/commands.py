@@ -1,0 +1,286 @@
+"""Every command of ``ferryman``, with typer. Commands that serve replace this process."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ferryman.cli.api import Api
+
+from ferryman import __version__
+from ferryman.cli import flags
+from ferryman.cli.main import become
+from ferryman.config.options import OptionsError
+
+app = typer.Typer(
+    name="ferryman",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "An LLM gateway: one endpoint, every model, every token and cent accounted for.\n\n"
+        "`ferryman up` starts everything on this machine. Every flag has a `FERRYMAN_*` variable."
+    ),
+)
+keys_app = typer.Typer(
+    name="keys",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Virtual keys: what callers use instead of a provider's key.",
+)
+
+_SERVE = "Serve"
+_LOOK = "Manage and look (asks the running control plane)"
+_TRY = "Try and check"
+
+
+@app.command(rich_help_panel=_SERVE)
+def up(
+    host: flags.Host = None,
+    port: flags.Port = None,
+    uds: flags.Uds = None,
+    tls_cert: flags.TlsCert = None,
+    tls_key: flags.TlsKey = None,
+    admin_host: flags.AdminHost = None,
+    admin_port: flags.AdminPort = None,
+    config: flags.Config = None,
+    data_dir: flags.DataDir = None,
+    database_url: flags.DatabaseUrl = None,
+    drain: flags.Drain = None,
+    strict: flags.Strict = False,
+    local_model: flags.LocalModel = False,
+) -> None:
+    """Run the gateway and its control plane, and keep them running.
+
+    Examples: `ferryman up` · `ferryman up --config ferryman.yaml --port 9000` ·
+    `ferryman up --local-model` (no provider key needed)
+
+    Ctrl-C or SIGTERM lets open calls finish first; a second Ctrl-C cuts them. SIGHUP reloads.
+    FERRYMAN_KEY sets the first virtual key.
+    """
+    flags.options(**locals())
+    become("ferryman.cli.supervisor")
+
+
+@app.command(rich_help_panel=_SERVE)
+def gateway(
+    host: flags.Host = None,
+    port: flags.Port = None,
+    uds: flags.Uds = None,
+    tls_cert: flags.TlsCert = None,
+    tls_key: flags.TlsKey = None,
+    data_dir: flags.DataDir = None,
+    control_url: flags.ControlUrl = None,
+    admin_host: flags.AdminHost = None,
+    admin_port: flags.AdminPort = None,
+    drain: flags.Drain = None,
+) -> None:
+    """Run the data plane alone: it serves calls, from what the control plane tells it.
+
+    Example: `ferryman gateway --control-url https://control.example:8081`
+    """
+    flags.options(**locals())
+    become("ferryman.edge")
+
+
+@app.command(rich_help_panel=_SERVE)
+def control(
+    admin_host: flags.AdminHost = None,
+    admin_port: flags.AdminPort = None,
+    config: flags.Config = None,
+    data_dir: flags.DataDir = None,
+    database_url: flags.DatabaseUrl = None,
+    strict: flags.Strict = False,
+) -> None:
+    """Run the control plane alone: configuration, keys, ledger, admin API.
+
+    Example: `ferryman control --config ferryman.yaml`
+    """
+    flags.options(**locals())
+    become("ferryman.control")
+
+
+@app.command(
+    rich_help_panel=_TRY,
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def simulator(ctx: typer.Context) -> None:
+    """Run a provider simulator, for trying things without a provider (see its own --help)."""
+    become("ferryman.cli.simulator", *ctx.args)
+
+
+@app.command(rich_help_panel=_TRY)
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The ferryman.yaml to check.")],
+    strict: flags.Strict = False,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Check a configuration file: every mistake, with its line and the right form.
+
+    Exit code: 0 good, 1 wrong. Example: `ferryman check ferryman.yaml --strict`
+    """
+    from ferryman.cli import checking
+
+    raise typer.Exit(checking.run(file, strict=strict, as_json=as_json))
+
+
+@app.command(rich_help_panel=_TRY)
+def schema() -> None:
+    """Print the JSON Schema of ferryman.yaml, for editors.
+
+    Example: `ferryman schema > ferryman.schema.json`
+    """
+    from ferryman.config.schema import text
+
+    typer.echo(text().rstrip())
+
+
+@app.command(rich_help_panel=_TRY)
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+@keys_app.command("create")
+def keys_create(
+    name: Annotated[str, typer.Argument(help="What it is for: a person, an application.")],
+    expires: Annotated[
+        str | None,
+        typer.Option("--expires", metavar="WHEN", help="30d, 12h, 2026-12-31. Default: never."),
+    ] = None,
+    as_json: flags.AsJson = False,
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """Make a key and show it, once. It works within a second.
+
+    Examples: `ferryman keys create web-shop` · `ferryman keys create anna --expires 30d`
+    """
+    from ferryman.cli import ask
+
+    ask.create_key(_reach(locals()), name, expires, as_json=as_json)
+
+
+@keys_app.command("list")
+def keys_list(
+    as_json: flags.AsJson = False,
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """List the keys (never the secrets: only keyed hashes are kept)."""
+    from ferryman.cli import ask
+
+    ask.list_keys(_reach(locals()), as_json=as_json)
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    key: Annotated[str, typer.Argument(metavar="ID", help="The key's id or name.")],
+    as_json: flags.AsJson = False,
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """Revoke a key for good. It stops working within a second; what it used stays in the ledger.
+
+    Example: `ferryman keys revoke web-shop`
+    """
+    from ferryman.cli import ask
+
+    ask.revoke_key(_reach(locals()), key, as_json=as_json)
+
+
+@app.command(rich_help_panel=_LOOK)
+def usage(
+    by: Annotated[
+        str, typer.Option("--by", help="Group by any of: key, model, provider, day.")
+    ] = "day,model",
+    since: Annotated[
+        str, typer.Option("--since", metavar="WHEN", help="7d, 12h, 2026-11-01, or RFC 3339.")
+    ] = "30d",
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="WHEN", help="Up to when. Default: now.")
+    ] = None,
+    key: Annotated[str | None, typer.Option("--key", help="Only this key (id or name).")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Only this model.")] = None,
+    as_json: flags.AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header row.")] = False,
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """Show what was used and what it cost.
+
+    Examples: `ferryman usage` · `ferryman usage --by key,model --since 7d` ·
+    `ferryman usage --by day --csv > usage.csv`
+    """
+    from ferryman.cli import ask
+
+    query = {"by": by, "since": since, "until": until, "key": key, "model": model}
+    ask.show_usage(_reach(locals()), query, as_json=as_json, as_csv=as_csv)
+
+
+@app.command(rich_help_panel=_LOOK)
+def calls(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many.")] = 20,
+    key: Annotated[str | None, typer.Option("--key", help="Only this key (id or name).")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Only this model.")] = None,
+    status: Annotated[
+        str | None, typer.Option("--status", help="Only this HTTP status (429), or class (5xx).")
+    ] = None,
+    request_id: Annotated[
+        str | None, typer.Option("--request-id", help="Only the call with this id.")
+    ] = None,
+    as_json: flags.AsJson = False,
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """List single calls, newest first.
+
+    Examples: `ferryman calls` · `ferryman calls --status 5xx --limit 50` ·
+    `ferryman calls --json | jq '.[] | .cost_usd'`
+    """
+    from ferryman.cli import ask
+
+    query = {
+        "limit": limit,
+        "key": key,
+        "model": model,
+        "status": status,
+        "request_id": request_id,
+    }
+    ask.show_calls(_reach(locals()), query, as_json=as_json)
+
+
+app.add_typer(keys_app, rich_help_panel=_LOOK)
+
+
+def _reach(given: dict[str, object]) -> "Api":
+    from ferryman.cli.api import Api
+
+    names = ("data_dir", "control_url", "admin_host", "admin_port")
+    return Api(flags.options(**{name: given[name] for name in names}))
+
+
+def run() -> int:
+    """Run the command in ``sys.argv``. Returns the exit code."""
+    from ferryman.cli.api import ApiError
+
+    try:
+        app()
+    except (OptionsError, ApiError) as error:
+        sys.stderr.write(f"ferryman: {error}\n")
+        return 2 if isinstance(error, OptionsError) else 1
+    return 0

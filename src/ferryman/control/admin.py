@@ -1,0 +1,280 @@
+"""The admin API: keys, usage, calls, reload. Every request has shown the admin token before.
+
+FastAPI routes and documents it (``/openapi.json``, for token holders too); the documents themselves
+are msgspec structs. Handlers are plain functions: FastAPI runs them on worker threads, where the
+database may block.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Engine
+from starlette.exceptions import HTTPException
+
+from ferryman import __version__
+from ferryman.control import problem
+from ferryman.control.keys import KeyDesk
+from ferryman.control.problem import ProblemError
+from ferryman.control.rows import call_row, key_row, usage_row, usage_sums
+from ferryman.control.when import WhenError, duration, moment, rfc3339
+from ferryman.store import ledger
+
+MAX_CALLS: Final = 1000
+"""Calls in one answer."""
+BY: Final = ("key", "model", "provider", "day", "endpoint")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class NewKey(BaseModel):
+    """Body of ``POST /admin/v1/keys``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(description="What the key is for; 1 to 100 printable characters.")
+    expires_in: int | str | None = Field(None, description="Seconds, or a duration such as 30d.")
+    expires_at: int | str | None = Field(None, description="RFC 3339, a date, or Unix seconds.")
+
+
+class Admin:
+    """What the handlers work with."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        desk: KeyDesk,
+        *,
+        catch_up: Callable[[], None],
+        reload: Callable[[], list[str]],
+        version: Callable[[], str],
+    ) -> None:
+        """``catch_up`` ingests what the journal holds now; ``reload`` returns what is wrong."""
+        self.engine = engine
+        self.desk = desk
+        self.catch_up = catch_up
+        self.reload = reload
+        self.version = version
+
+    def names(self) -> dict[str, str]:
+        """Key id → name."""
+        return {key.id: key.name for key in self.desk.list()}
+
+    def key_id(self, id_or_name: str | None) -> str | None:
+        """The id behind what a caller calls a key. Raises :class:`ProblemError`."""
+        if not id_or_name:
+            return None
+        names = self.names()
+        if id_or_name in names:
+            return id_or_name
+        found = [key for key, name in names.items() if name == id_or_name]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            detail = f"{len(found)} keys are named {id_or_name!r}: give an id ({', '.join(found)})."
+            raise ProblemError(409, "ambiguous_key", detail)
+        raise ProblemError(404, "key_not_found", f"No key has the id or name {id_or_name!r}.")
+
+
+def build(admin: Admin) -> FastAPI:
+    """The application."""
+    app = FastAPI(
+        title="Ferryman admin API",
+        version=__version__,
+        docs_url=None,  # its pages load scripts from elsewhere
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        exception_handlers={
+            ProblemError: _on_problem,
+            HTTPException: _on_http_error,
+            RequestValidationError: _on_invalid,
+        },
+    )
+    _add_keys(app, admin)
+    _add_ledger(app, admin)
+
+    @app.post("/admin/v1/reload", tags=["configuration"], summary="Read the configuration again")
+    def reload() -> Response:
+        problems = admin.reload()
+        status = 422 if problems else 200
+        return _json({"snapshot": admin.version(), "problems": problems}, status)
+
+    return app
+
+
+def _add_keys(app: FastAPI, admin: Admin) -> None:
+    @app.post("/admin/v1/keys", status_code=201, tags=["keys"], summary="Make a key, shown once")
+    def create(body: NewKey) -> Response:
+        key, secret = admin.desk.create(body.name, _expiry(body))
+        row = key_row(key, time.time())
+        shown = {"id": row.id, "name": row.name, "key": secret} | msgspec.structs.asdict(row)
+        return _json(shown, 201)
+
+    @app.get("/admin/v1/keys", tags=["keys"], summary="All keys, revoked ones too")
+    def list_all() -> Response:
+        now = time.time()
+        return _json({"data": [key_row(key, now) for key in admin.desk.list()]})
+
+    @app.delete("/admin/v1/keys/{key:path}", tags=["keys"], summary="Revoke by id or name")
+    def revoke(key: str) -> Response:
+        return _json(key_row(admin.desk.revoke(key), time.time()))
+
+
+def _add_ledger(app: FastAPI, admin: Admin) -> None:
+    text = Annotated[str, Query()]
+
+    @app.get("/admin/v1/usage", tags=["ledger"], summary="What was used and what it cost")
+    def usage(
+        by: Annotated[str, Query(description=f"Any of {', '.join(BY)}, with commas.")] = "",
+        since: text = "30d",
+        until: text = "",
+        key: text = "",
+        model: text = "",
+        provider: text = "",
+        endpoint: text = "",
+    ) -> Response:
+        groups = tuple(name.strip() for name in by.split(",") if name.strip())
+        wrong = [name for name in groups if name not in BY]
+        if wrong or len(set(groups)) != len(groups):
+            detail = f"by={by!r}: give any of {', '.join(BY)}, each once, with commas between."
+            raise ProblemError(400, "invalid_query", detail)
+        begin, end = _moment("since", since), _moment("until", until)
+        chosen: dict[str, Any] = {
+            "since_us": None if begin is None else begin * 1_000_000,
+            "until_us": None if end is None else end * 1_000_000,
+            "key": admin.key_id(key),
+            "model": model or None,
+            "provider": provider or None,
+            "endpoint": endpoint or None,
+        }
+        admin.catch_up()
+        rows = ledger.usage(admin.engine, by=groups, **chosen) if groups else []
+        [total] = ledger.usage(admin.engine, **chosen)
+        names = admin.names()
+        return _json(
+            {
+                "since": None if begin is None else rfc3339(begin),
+                "until": rfc3339(time.time() if end is None else end),
+                "by": groups,
+                "data": [usage_row(row, groups, names) for row in rows],
+                "total": usage_sums(total),
+            }
+        )
+
+    @app.get("/admin/v1/calls", tags=["ledger"], summary="Single calls, newest first")
+    def calls(
+        limit: Annotated[int, Query(ge=1, le=MAX_CALLS)] = 50,
+        before: Annotated[str, Query(description="`next` of the page before.")] = "",
+        since: text = "",
+        until: text = "",
+        key: text = "",
+        model: text = "",
+        provider: text = "",
+        status: Annotated[str, Query(description="An HTTP status, or `lost`.")] = "",
+        request_id: text = "",
+    ) -> Response:
+        begin, end = _moment("since", since), _moment("until", until)
+        chosen: dict[str, Any] = {
+            "since_us": None if begin is None else begin * 1_000_000,
+            "until_us": None if end is None else end * 1_000_000,
+            "before": _cursor(before),
+            "key": admin.key_id(key),
+            "model": model or None,
+            "provider": provider or None,
+            "request_id": request_id or None,
+            **_status(status),
+        }
+        admin.catch_up()
+        found = ledger.calls(admin.engine, limit=limit, **chosen)
+        names = admin.names()
+        more = len(found) == limit
+        return _json(
+            {
+                "data": [call_row(call, names) for call in found],
+                "next": f"{found[-1].at_us}:{found[-1].request_id}" if more else None,
+            }
+        )
+
+
+def _expiry(body: NewKey) -> int | None:
+    """Unix seconds at which the new key ends; None = never. Raises :class:`ProblemError`."""
+    if body.expires_in is not None and body.expires_at is not None:
+        raise ProblemError(400, "invalid_body", "Give expires_in or expires_at, not both.")
+    now = time.time()
+    try:
+        if body.expires_in is not None:
+            given = body.expires_in
+            return int(now) + (given if isinstance(given, int) else duration(given))
+        if body.expires_at is not None:
+            return moment(str(body.expires_at), now, ahead=True)
+    except WhenError as error:
+        name = "expires_in" if body.expires_in is not None else "expires_at"
+        raise ProblemError(400, "invalid_body", f"{name}: {error}") from None
+    return None
+
+
+def _moment(name: str, text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        return moment(text, time.time())
+    except WhenError as error:
+        raise ProblemError(400, "invalid_query", f"{name}: {error}") from None
+
+
+def _cursor(text: str) -> tuple[int, str] | None:
+    if not text:
+        return None
+    at, colon, request_id = text.partition(":")
+    if not colon or not at.isascii() or not at.isdigit() or len(at) > 18:
+        raise ProblemError(400, "invalid_query", "before: give the `next` of the page before.")
+    return int(at), request_id
+
+
+def _status(text: str) -> dict[str, int | str]:
+    if not text:
+        return {}
+    if text == "lost":
+        return {"state": "lost"}
+    if text.isascii() and text.isdigit() and len(text) == 3:
+        return {"status": int(text)}
+    raise ProblemError(400, "invalid_query", "status: give an HTTP status such as 429, or lost.")
+
+
+def _json(value: object, status: int = 200) -> Response:
+    headers = {"cache-control": "no-store"}
+    return Response(_encode(value), status, headers, media_type="application/json")
+
+
+def _problem(status: int, code: str, detail: str) -> Response:
+    return Response(problem.body(status, code, detail), status, media_type=problem.MEDIA_TYPE)
+
+
+async def _on_problem(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)
+    return _problem(error.status, error.code, error.detail)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        detail = f"There is no {request.url.path} here; /openapi.json lists what there is."
+        return _problem(404, "not_found", detail)
+    if error.status_code == 405:
+        detail = f"{request.method} is not for {request.url.path}; see /openapi.json."
+        return _problem(405, "method_not_allowed", detail)
+    return _problem(error.status_code, "http_error", str(error.detail))
+
+
+async def _on_invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = []
+    for each in error.errors()[:10]:
+        where = ".".join(str(part) for part in each["loc"])
+        found.append(f"{where}: {each['msg']}")
+    body = any(each["loc"][:1] == ("body",) for each in error.errors())
+    return _problem(400, "invalid_body" if body else "invalid_query", "; ".join(found) + ".")

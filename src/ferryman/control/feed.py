@@ -1,0 +1,96 @@
+"""The snapshot feed: what a data plane needs, sent as soon as it changes (long poll)."""
+
+import asyncio
+import threading
+from typing import Final
+
+import sqlalchemy as sa
+
+from ferryman.config.feed import Feed
+from ferryman.store import keys
+
+LONGEST_WAIT: Final = 60.0
+"""Seconds; a data plane that asks for more is answered after this."""
+EMPTY_WAIT: Final = 5.0
+"""Seconds that a data plane with nothing waits at least: it would only ask again at once."""
+
+
+class FeedHub:
+    """The current snapshot and key sequence, and whoever waits for them to change.
+
+    ``publish`` and ``keys_changed`` may be called on any thread, ``answer`` and ``close`` on the
+    loop's only.
+    """
+
+    def __init__(self, engine: sa.Engine, loop: asyncio.AbstractEventLoop) -> None:
+        self._engine = engine
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._version = ""
+        self._snapshot = b""
+        self._keys_seq = keys.key_seq(engine)
+        self._changed = asyncio.Event()
+        self._closing = False
+
+    @property
+    def version(self) -> str:
+        """Version of the published snapshot; empty when there is none yet."""
+        return self._version
+
+    def publish(self, version: str, snapshot: bytes) -> bool:
+        """Make ``snapshot`` (msgpack) the current one. Returns False when it is no different."""
+        with self._lock:
+            if version == self._version:
+                return False
+            self._version, self._snapshot = version, snapshot
+        self._loop.call_soon_threadsafe(self._wake)
+        return True
+
+    def keys_changed(self, seq: int | None = None) -> None:
+        """The key table has reached ``seq`` (default: look); a restored one may be lower."""
+        seq = keys.key_seq(self._engine) if seq is None else seq
+        with self._lock:
+            if seq == self._keys_seq:
+                return
+            self._keys_seq = seq
+        self._loop.call_soon_threadsafe(self._wake)
+
+    def close(self) -> None:
+        """Answer everybody who waits; let nobody wait from now on."""
+        self._closing = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def answer(self, version: str, seq: int, wait: float) -> Feed:
+        """What is newer than (``version``, ``seq``) within ``wait`` seconds, else nothing."""
+        if not version or not seq:
+            wait = max(wait, EMPTY_WAIT)
+        deadline = self._loop.time() + min(max(wait, 0.0), LONGEST_WAIT)
+        while True:
+            changed = self._changed
+            found = await self._newer(version, seq)
+            left = deadline - self._loop.time()
+            if found or self._closing or left <= 0:
+                return found or Feed(keys_seq=seq)
+            try:
+                async with asyncio.timeout(left):
+                    await changed.wait()
+            except TimeoutError:
+                return Feed(keys_seq=seq)
+
+    async def _newer(self, version: str, seq: int) -> Feed | None:
+        with self._lock:
+            snapshot = self._snapshot if self._version != version else b""
+            ours = self._keys_seq
+        reached, full, delta = seq, b"", b""
+        if seq and seq != ours:
+            reached, delta = await asyncio.to_thread(keys.changed_since, self._engine, seq)
+        if not reached or not seq:
+            # A new data plane; or its table comes from a database that ours is a backup of.
+            reached, full = await asyncio.to_thread(keys.full_table, self._engine)
+        if not (snapshot or full or delta or reached < seq):
+            return None
+        return Feed(snapshot=snapshot, keys_seq=reached, keys_full=full, keys_delta=delta)

@@ -1,0 +1,149 @@
+"""The control plane's process: what starts in which order, and what happens when it ends."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ferryman import lifeline
+from ferryman.config.options import Options, OptionsError
+from ferryman.control.configuration import Compiler, CompilerError, Configuration
+from ferryman.log import log
+
+if TYPE_CHECKING:
+    pass
+
+LOCK_PATIENCE: Final = 15.0
+"""Seconds to wait for a control plane of an earlier start that is still ending."""
+
+
+class _Logs(logging.Handler):
+    """Library and project loggers as our one-line format."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            text += f" ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
+        log("control", text)
+
+
+def main() -> int:
+    """Entry of ``python -m ferryman.control``. Returns the exit code: 78 = settings are wrong."""
+    logging.basicConfig(handlers=[_Logs()], level=logging.WARNING)
+    try:
+        options = Options.from_env()
+        options.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _only_one(options.data_dir / "control.lock"):
+            return _run(options)
+    except (OptionsError, _InUseError) as error:
+        log("control", str(error))
+    except (OSError, CompilerError) as error:
+        log("control", f"can't start: {error}")
+        return 1
+    return lifeline.BAD_CONFIG
+
+
+def _run(options: Options) -> int:
+    lifeline.hold()
+    configuration = Configuration(options)
+    compiler = configuration.begin()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(_first_answer, compiler, str(options.config))
+        # Half a second of imports, while the compiler works on another core.
+        import uvloop
+
+        from ferryman.control.service import Service
+        from ferryman.store.db import DatabaseError, MigrationError
+
+        good = answer.result()
+    if not good:
+        compiler.close()
+        if not lifeline.restarted():
+            return lifeline.BAD_CONFIG
+    try:
+        service = Service(options, configuration)
+        if good:
+            configuration.compiled = compiler.compiled()
+        uvloop.run(service.run(_sockets(options)))
+    except MigrationError as error:
+        log("control", str(error))
+        return 1  # a server may come back: the supervisor tries again
+    except DatabaseError as error:
+        log("control", str(error))
+        return lifeline.BAD_CONFIG
+    return 0
+
+
+def _first_answer(compiler: Compiler, file: str) -> bool:
+    """Say what is wrong with the configuration. Returns whether it can be used."""
+    checked = compiler.checked()
+    for problem in checked.problems:
+        sys.stderr.write(f"{problem}\n")
+    count = len(checked.errors)
+    if count:
+        sys.stderr.write(
+            f"ferryman: {file} has {count} error{'s' if count > 1 else ''}; "
+            f"`ferryman check {file}` shows them again.\n"
+        )
+    if not count or lifeline.restarted():
+        lifeline.report("checked")
+    return not count
+
+
+def _sockets(options: Options) -> list[socket.socket]:
+    """The admin listener: inherited, or bound here when nobody supervises us."""
+    sockets = lifeline.listeners()
+    if sockets:
+        return sockets
+    family = socket.AF_INET6 if ":" in options.admin_host else socket.AF_INET
+    try:
+        sock = socket.create_server(
+            (options.admin_host, options.admin_port), family=family, backlog=1024
+        )
+    except OSError as error:
+        raise OSError(
+            f"{options.admin_host}:{options.admin_port} can't be listened on "
+            f"({error.strerror or error}); choose another with --admin-host and --admin-port"
+        ) from None
+    sock.setblocking(False)
+    return [sock]
+
+
+class _InUseError(Exception):
+    """Another control plane uses the data directory."""
+
+
+@contextlib.contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Hold ``path`` locked: two control planes on one data directory would serve two truths."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + LOCK_PATIENCE
+    told = False
+    try:
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
+                if time.monotonic() > deadline:
+                    raise _InUseError(
+                        f"Another control plane (process {holder}) uses the data directory "
+                        f"{path.parent}. Stop it, or choose another with --data-dir."
+                    ) from None
+                if not told:
+                    log("control", f"waiting for the control plane of process {holder} to end")
+                    told = True
+                time.sleep(0.1)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(fd)

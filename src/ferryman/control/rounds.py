@@ -1,0 +1,123 @@
+"""The thread that takes the journal into the ledger, again and again, and never dies."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from ferryman.control.ingest import Ingester
+from ferryman.log import log
+
+BUSY_PAUSE: Final = 0.2
+"""Seconds between looks at the journal while calls come in."""
+IDLE_PAUSE: Final = 1.0
+IDLE_AFTER: Final = 30.0
+"""Seconds without a new row after which looking once a second is enough."""
+LONGEST_RETRY: Final = 10.0
+CATCH_UP: Final = 5.0
+"""Seconds a reader waits at most for the ledger to be up to date."""
+KEYS_PAUSE: Final = 0.5
+"""Seconds between looks at the key sequence, for changes made past this process."""
+
+
+class Rounds:
+    """Ingests in the background; ``catch_up`` waits until what is there now is in."""
+
+    def __init__(self, ingester: Ingester, look_at_keys: Callable[[], None]) -> None:
+        """``look_at_keys`` is called about twice a second as well."""
+        self._ingester = ingester
+        self._look_at_keys = look_at_keys
+        self._keys_due = 0.0
+        self._wake = threading.Condition()
+        self._asked = 0
+        self._begun = 0
+        self._done = 0
+        """Rounds are counted: one that began after a reader asked has seen all that was there."""
+        self._stopping = False
+        self._failing = ""
+        self._thread = threading.Thread(target=self._run, name="ingestion", daemon=True)
+
+    @property
+    def failing(self) -> str:
+        """What keeps ingestion from working now; empty when it works."""
+        return self._failing
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def catch_up(self, patience: float = CATCH_UP) -> None:
+        """Wait until everything journaled before now is in the ledger, or ``patience`` seconds.
+
+        While ingestion fails it doesn't wait: an answer from yesterday beats none.
+        """
+        with self._wake:
+            target = self._begun + 1
+            self._asked = max(self._asked, target)
+            self._wake.notify_all()
+            self._wake.wait_for(
+                lambda: self._done >= target or self._stopping or bool(self._failing), patience
+            )
+
+    def stop(self, patience: float) -> None:
+        """Take in what is left, for ``patience`` seconds at most, and end."""
+        self.catch_up(patience)
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+        self._thread.join(patience)
+        if not self._thread.is_alive():
+            self._ingester.close()
+
+    def _run(self) -> None:
+        last_row = time.monotonic()
+        retry = BUSY_PAUSE
+        while True:
+            with self._wake:
+                if self._stopping:
+                    return
+                self._begun += 1
+                begun = self._begun
+            try:
+                rows = self._round()
+            except Exception as error:
+                # Whatever it is, the journal keeps the records: say it, wait, try again.
+                self._note_failure(error, retry)
+                pause, retry = retry, min(retry * 2, LONGEST_RETRY)
+            else:
+                if self._failing:
+                    log("control", "the ledger takes records in again")
+                    self._failing = ""
+                retry = BUSY_PAUSE
+                now = time.monotonic()
+                if rows:
+                    last_row = now
+                pause = BUSY_PAUSE if now - last_row < IDLE_AFTER else IDLE_PAUSE
+            with self._wake:
+                self._done = begun
+                self._wake.notify_all()
+                self._wake.wait_for(
+                    lambda done=begun: self._stopping or self._asked > done,  # type: ignore[misc]
+                    pause,
+                )
+
+    def _round(self) -> int:
+        now = time.monotonic()
+        if now >= self._keys_due:
+            self._keys_due = now + KEYS_PAUSE
+            self._look_at_keys()
+        rows = self._ingester.run_once()
+        while self._ingester.behind and not self._stopping:
+            rows += self._ingester.run_once()
+        return rows
+
+    def _note_failure(self, error: Exception, retry: float) -> None:
+        cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        text = f"{type(error).__name__}: {cause}"
+        if text != self._failing:
+            log(
+                "control",
+                f"can't take records into the ledger ({text}); they stay in the journal, "
+                f"trying again every {LONGEST_RETRY:g} s or sooner",
+            )
+        self._failing = text
