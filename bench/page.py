@@ -32,8 +32,8 @@ METHOD = """\
   direct way. "Chunks a read" above 1 means that chunks ran together on the way, because the gateway
   was too busy to pass each on in time: its CPU per chunk then looks lower than it is.
 - **Ferryman** runs as `ferryman up` with everything on: the virtual key is checked, the call is
-  journaled twice, its usage read, priced and entered into the ledger, metrics kept. "CPU" is the data
-  plane's; the control plane's share (it enters the journal into the database, on the same core here)
+  journaled twice, its usage read, priced and entered into the ledger, metrics kept. "CPU" is the
+  data plane's; the control plane's share (taking the journal into the database, on the same core)
   stands in a column of its own, its catching-up after the load included.
 """
 
