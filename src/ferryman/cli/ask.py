@@ -8,7 +8,17 @@ from typing import Any, Final
 from rich.text import Text
 
 from ferryman.cli.api import Api
-from ferryman.cli.show import Column, console, count, duration, local_time, money, printable, table
+from ferryman.cli.show import (
+    UNKNOWN,
+    Column,
+    console,
+    count,
+    duration,
+    local_time,
+    money,
+    printable,
+    table,
+)
 from ferryman.ir.usage import Usage
 
 Row = dict[str, Any]
@@ -129,8 +139,15 @@ def _amounts(row: Row) -> list[str]:
         count(tokens["cache_read"]),
         count(_sum(tokens, OUTPUT)),
         count(row["unknown_cost"]),
-        money(row["cost_usd"]),
+        _cost(row),
     ]
+
+
+def _cost(row: Row) -> str:
+    """The sum of what is known; ``?`` when nothing is, ``≥`` when something isn't."""
+    if not row["unknown_cost"]:
+        return money(row["cost_usd"])
+    return UNKNOWN if row["unknown_cost"] == row["calls"] else f"≥ {money(row['cost_usd'])}"
 
 
 def _sum(tokens: Row | None, classes: tuple[str, ...]) -> int | None:

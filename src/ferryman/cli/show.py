@@ -15,6 +15,8 @@ from rich.text import Text
 
 UNKNOWN: Final = "?"
 _GAP: Final = 2
+"""Cells between columns: one of padding, one of the box."""
+_LEAST: Final = 6
 _PIPE_WIDTH: Final = 10_000
 
 
@@ -47,26 +49,36 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], out: Console
         if not droppable:
             break
         shown.remove(max(droppable, key=lambda i: columns[i].drop))
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, _GAP, 0, 0), show_edge=False)
+    over = sum(widths[i] + _GAP for i in shown) - _GAP - out.width
+    texts = [i for i in shown if not columns[i].right]
+    if over > 0 and texts:  # numbers are never cut
+        longest = max(texts, key=lambda i: widths[i])
+        widths[longest] = max(_LEAST, widths[longest] - over)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for i in shown:
         column = columns[i]
         grid.add_column(
             escape(column.title),
             justify="right" if column.right else "left",
             style=column.style,
-            min_width=widths[i] if column.right else None,  # numbers are never cut
             overflow="ellipsis",
             no_wrap=True,
         )
     for row in rows:
         # Text, not markup: names come from callers and may hold brackets.
-        grid.add_row(*(Text(printable(row[i])) for i in shown))
+        grid.add_row(*(_cell(row[i], widths[i]) for i in shown))
     out.print(grid)
     hidden = [column.title for i, column in enumerate(columns) if i not in shown]
     if hidden:
         out.print(
             Text(f"Not shown in this width: {', '.join(hidden)} (--json has all)"), style="dim"
         )
+
+
+def _cell(text: str, width: int) -> Text:
+    cell = Text(printable(text))
+    cell.truncate(width, overflow="ellipsis")
+    return cell
 
 
 def printable(text: str) -> str:
