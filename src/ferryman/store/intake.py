@@ -163,7 +163,7 @@ def _settle(connection: sa.Connection, plane: str, boot: str) -> int:
     }
     source = sa.select(*known.values()).where(stale)
     row = insert(connection, calls).from_select(list(known), source).on_conflict_do_nothing()
-    lost = connection.execute(row).rowcount
+    lost = connection.execute(row, execution_options={"preserve_rowcount": True}).rowcount
     connection.execute(open_calls.delete().where(stale))
     return lost
 
