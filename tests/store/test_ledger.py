@@ -1,0 +1,182 @@
+"""Sums and pages of the ledger, against the same done in Python."""
+
+import datetime
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from ferryman.control.ingest import Ingester
+from ferryman.ir.usage import Usage
+from ferryman.store import ledger
+from ferryman.store.journal import JournalWriter
+from ferryman.telemetry.record import Closed
+from tests.store import samples
+
+Ingest = Callable[[list[Closed]], None]
+
+
+@pytest.fixture
+def ingest(engine: sa.Engine, tmp_path: Path) -> Iterator[Ingest]:
+    """Puts calls into the ledger the way they get there."""
+    writer = JournalWriter(tmp_path / "journal" / "plane")
+    ingester = Ingester(engine, tmp_path / "journal")
+
+    def take(calls: list[Closed]) -> None:
+        for call in calls:
+            writer.append_many(samples.frames(call))
+        assert ingester.drain() == len(calls)
+
+    yield take
+    ingester.close()
+    writer.close()
+
+
+def group(call: Closed, name: str) -> str:
+    if name == "day":
+        seconds = call.at_us // 1_000_000
+        return datetime.datetime.fromtimestamp(seconds, datetime.UTC).date().isoformat()
+    return str(getattr(call, name))
+
+
+def summed(calls: list[Closed], by: tuple[str, ...]) -> list[ledger.UsageRow]:
+    groups = defaultdict(list)
+    for call in calls:
+        groups[tuple(group(call, name) for name in by)].append(call)
+    rows = []
+    for names, members in sorted(groups.items()):
+        known = [call.usage for call in members if call.usage is not None]
+        tokens = {
+            field: sum(getattr(usage, field) for usage in known)
+            for field in Usage.__struct_fields__
+        }
+        costs = [call.cost for call in members if call.cost is not None]
+        rows.append(
+            ledger.UsageRow(
+                **dict(zip(by, names, strict=True)),
+                calls=len(members),
+                errors=sum(call.status >= 400 or bool(call.error) for call in members),
+                lost=0,
+                unknown_usage=len(members) - len(known),
+                unknown_cost=len(members) - len(costs),
+                tokens=Usage(**tokens),
+                cost=sum(costs),
+            )
+        )
+    return rows
+
+
+@pytest.mark.parametrize(
+    "by",
+    [
+        (),
+        ("key",),
+        ("model",),
+        ("provider",),
+        ("day",),
+        ("endpoint",),
+        ("day", "model"),
+        ("key", "model", "provider", "day", "endpoint"),
+    ],
+)
+def test_sums_are_those_of_the_calls(
+    engine: sa.Engine, ingest: Ingest, by: tuple[str, ...]
+) -> None:
+    calls = samples.calls(300)
+    ingest(calls)
+    assert ledger.usage(engine, by=by) == summed(calls, by)
+
+
+def test_sums_over_a_selection(engine: sa.Engine, ingest: Ingest) -> None:
+    calls = samples.calls(300)
+    ingest(calls)
+    since, until = samples.START + samples.DAY // 3, samples.START + 2 * samples.DAY
+    within = [call for call in calls if since <= call.at_us < until]
+    assert 0 < len(within) < len(calls)
+    assert ledger.usage(engine, since_us=since, until_us=until) == summed(within, ())
+    for name in ("key", "model", "provider", "endpoint"):
+        value = getattr(calls[0], name)
+        chosen = [call for call in calls if getattr(call, name) == value]
+        assert ledger.usage(engine, **{name: value}) == summed(chosen, ())
+    edge = calls[0].at_us
+    at_edge = [call for call in calls if call.at_us == edge]
+    assert ledger.usage(engine, since_us=edge, until_us=edge + 1) == summed(at_edge, ())
+
+
+def test_an_empty_ledger_sums_to_nothing(engine: sa.Engine) -> None:
+    [row] = ledger.usage(engine)
+    assert (row.calls, row.cost, row.tokens) == (0, 0, Usage())
+    assert ledger.usage(engine, by=("model",)) == []
+    assert ledger.calls(engine) == []
+
+
+def test_an_unknown_dimension_is_refused(engine: sa.Engine) -> None:
+    with pytest.raises(ValueError, match=r"'colour'.*key, model"):
+        ledger.usage(engine, by=("colour",))
+
+
+def test_sums_go_beyond_64_bits(engine: sa.Engine, ingest: Ingest) -> None:
+    most = 2**63 - 1  # 9.2 million dollars
+    ingest([samples.call(f"req_{number}", cost=most) for number in range(5)])
+    [row] = ledger.usage(engine)
+    assert row.cost == 5 * most
+
+
+def test_a_call_is_shown_as_it_was_closed(engine: sa.Engine, ingest: Ingest) -> None:
+    call = samples.calls(1)[0]
+    ingest([call])
+    [row] = ledger.calls(engine)
+    assert row == ledger.CallRow(
+        request_id=call.id,
+        at_us=call.at_us,
+        duration_us=call.duration_us,
+        plane="plane",
+        key=call.key,
+        endpoint=call.endpoint,
+        model=call.model,
+        provider=call.provider,
+        target=call.target,
+        stream=call.stream,
+        status=call.status,
+        error=call.error,
+        usage=call.usage,
+        cost=call.cost,
+        attempts=[
+            {name: getattr(attempt, name) for name in attempt.__struct_fields__}
+            for attempt in call.attempts
+        ],
+        first_token_us=None if call.first_token_us < 0 else call.first_token_us,
+        overhead_us=call.overhead_us,
+        state="closed",
+    )
+
+
+def test_pages_show_every_call_once_newest_first(engine: sa.Engine, ingest: Ingest) -> None:
+    calls = [
+        msgspec.structs.replace(call, at_us=samples.START + number // 7)
+        for number, call in enumerate(samples.calls(60))
+    ]
+    ingest(calls)
+    seen: list[str] = []
+    before = None
+    while page := ledger.calls(engine, limit=4, before=before):
+        seen += [row.request_id for row in page]
+        before = (page[-1].at_us, page[-1].request_id)
+    expected = sorted(calls, key=lambda call: (call.at_us, call.id), reverse=True)
+    assert seen == [call.id for call in expected]
+
+
+def test_calls_are_found_by_what_they_are(engine: sa.Engine, ingest: Ingest) -> None:
+    calls = samples.calls(100)
+    ingest(calls)
+    for name in ("key", "model", "provider", "endpoint", "status"):
+        value = getattr(calls[0], name)
+        found = {row.request_id for row in ledger.calls(engine, limit=1000, **{name: value})}
+        assert found == {call.id for call in calls if getattr(call, name) == value}
+    assert [row.request_id for row in ledger.calls(engine, request_id=calls[7].id)] == [calls[7].id]
+    assert ledger.calls(engine, state="lost") == []
+    late = ledger.calls(engine, limit=1000, since_us=samples.START + samples.DAY)
+    assert len(late) == sum(call.at_us >= samples.START + samples.DAY for call in calls)
