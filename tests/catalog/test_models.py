@@ -14,6 +14,8 @@ from ferryman.catalog.load import (
     near,
     providers,
 )
+from ferryman.catalog.prices import lookup
+from ferryman.ir.price import Rate
 
 MODELS = models()
 BARE = bare_names()
@@ -131,3 +133,13 @@ def test_near_gives_three_at_most_and_only_names_it_was_given() -> None:
     assert len(found) == 3
     assert set(found) <= BARE.keys()
     assert near("gpt-5", []) == []
+
+
+def test_the_packaged_model_is_listed_and_costs_nothing() -> None:
+    """What no source lists stands in the row, and what is free has a price of zero, not none."""
+    model = "smollm2-135m-instruct"
+    assert models()["local"][model].context == 2048
+    assert ("local", model) in bare_names()[model]
+    (price,) = lookup("local", model)
+    assert price.tiers == ((-1, Rate()),)
+    assert lookup("simulator", model) == ()

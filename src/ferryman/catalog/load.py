@@ -36,6 +36,14 @@ ABILITIES = {
 }
 """Letters of ``data/models.json`` → names of abilities. ``audio``, ``video``, ``pdf``: as input."""
 
+
+class _Line(Struct, array_like=True):
+    context: int = 0
+    max_output: int = 0
+    abilities: str = ""
+    deprecated: str = ""
+
+
 _placeholder = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 
 
@@ -64,6 +72,8 @@ class CatalogProvider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     skip: tuple[str, ...] = ()
     genai: tuple[str, ...] = ()
     litellm: tuple[str, ...] = ()
+    free: bool = False
+    serves: dict[str, _Line] = {}
 
     @property
     def url_env(self) -> str:
@@ -113,13 +123,6 @@ class Source(Struct, frozen=True):
     sha256: str = ""
 
 
-class _Line(Struct, array_like=True):
-    context: int = 0
-    max_output: int = 0
-    abilities: str = ""
-    deprecated: str = ""
-
-
 class ModelsFile(Struct, frozen=True):
     """``data/models.json``, as ``scripts/refresh_catalog.py`` writes it."""
 
@@ -161,8 +164,9 @@ def models_file() -> ModelsFile:
 def models() -> dict[str, dict[str, CatalogModel]]:
     """Provider → model name → what is known of it; each provider has an entry, perhaps empty."""
     abilities = functools.cache(lambda letters: tuple(ABILITIES[letter] for letter in letters))
-    written = {
-        provider: {
+
+    def typed(lines: Mapping[str, _Line]) -> dict[str, CatalogModel]:
+        return {
             name: CatalogModel(
                 context=line.context,
                 max_output=line.max_output,
@@ -171,9 +175,12 @@ def models() -> dict[str, dict[str, CatalogModel]]:
             )
             for name, line in lines.items()
         }
-        for provider, lines in models_file().models.items()
+
+    written = {provider: typed(lines) for provider, lines in models_file().models.items()}
+    return {
+        name: written.get(row.models_of or name, {}) | typed(row.serves)
+        for name, row in providers().items()
     }
-    return {name: written.get(row.models_of or name, {}) for name, row in providers().items()}
 
 
 @functools.cache

@@ -52,6 +52,8 @@ def lookup(provider: str, model: str) -> tuple[Price, ...]:
     row = providers().get(provider)
     if row is None:
         return ()
+    if row.free:
+        return (Price(tiers=((-1, Rate()),)),)
     offers = []
     for source in row.genai:
         genai, _, suffix = source.partition(":")
