@@ -1,0 +1,408 @@
+"""From journals into the ledger: real files, real databases, and the damage that can happen."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from ferryman.control.ingest import MAX_TOKENS, Ingester
+from ferryman.ir.usage import Usage
+from ferryman.store import db, intake, keys, ledger
+from ferryman.store.journal import JournalWriter, segments
+from ferryman.telemetry.record import CLOSED, OPENED, Closed
+from tests.store import killer, samples
+
+encode = msgspec.msgpack.Encoder().encode
+Start = Callable[..., JournalWriter]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Directory of all journals."""
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def start(root: Path) -> Iterator[Start]:
+    """Starts a gateway's journal, after the end of the one before in the same plane."""
+    running: dict[str, JournalWriter] = {}
+
+    def begin(plane: str = "plane", segment_bytes: int = 1 << 20) -> JournalWriter:
+        if plane in running:
+            running[plane].close()
+        running[plane] = JournalWriter(root / plane, segment_bytes=segment_bytes)
+        return running[plane]
+
+    yield begin
+    for writer in running.values():
+        writer.close()
+
+
+@pytest.fixture
+def ingester(engine: sa.Engine, root: Path) -> Iterator[Ingester]:
+    """An ingester of the test's database."""
+    ingester = Ingester(engine, root)
+    yield ingester
+    ingester.close()
+
+
+def ids(engine: sa.Engine, **which: str) -> list[str]:
+    return sorted(row.request_id for row in ledger.calls(engine, limit=10**6, **which))  # type: ignore[arg-type]
+
+
+def open_ids(engine: sa.Engine) -> list[str]:
+    with db.reading(engine) as connection:
+        return sorted(connection.exec_driver_sql("SELECT request_id FROM open_calls").scalars())
+
+
+def put(writer: JournalWriter, calls: list[Closed]) -> None:
+    for call in calls:
+        writer.append_many(samples.frames(call))
+
+
+def only(paths: Path) -> Path:
+    """The one segment in a plane's directory."""
+    [(_, path)] = segments(paths)
+    return path
+
+
+@pytest.mark.parametrize("step", [1, 500, 1 << 20])
+def test_every_call_arrives_once_whatever_the_steps(
+    engine: sa.Engine, ingester: Ingester, start: Start, step: int
+) -> None:
+    draw = random.Random(step)
+    calls = samples.calls(120)
+    writers = [start("a", 3000), start("b", 1 << 20)]
+    events = [(number / 120 + draw.random(), OPENED, call) for number, call in enumerate(calls)]
+    events += [(at + draw.random() * 2, CLOSED, call) for at, _, call in events]
+    taken = 0
+    for number, (_, kind, call) in enumerate(sorted(events, key=lambda event: event[0])):
+        record = samples.opened(call) if kind == OPENED else call
+        writers[int(call.id.split("_")[2]) % 2].append(kind, encode(record))
+        if number % 17 == 0:
+            taken += ingester.run_once(step)
+    taken += ingester.drain(step)
+    assert taken == 120
+    assert ids(engine) == sorted(call.id for call in calls)
+    assert ids(engine, state="closed") == ids(engine)
+    assert open_ids(engine) == []
+    assert ingester.run_once() == 0
+    assert intake.counts(engine) == {}
+
+
+def test_nothing_there_is_nothing_done(engine: sa.Engine, ingester: Ingester, root: Path) -> None:
+    assert ingester.run_once() == 0
+    (root / "empty-plane").mkdir()
+    (root / "stray-file").write_text("not a plane")
+    (root / "plane").mkdir()
+    (root / "plane" / "notes.txt").write_text("not a segment")
+    assert ingester.run_once() == 0
+    assert not ingester.behind
+
+
+def test_calls_of_a_dead_gateway_are_settled_at_their_hold(
+    engine: sa.Engine, ingester: Ingester, start: Start
+) -> None:
+    writer = start()
+    calls = samples.calls(4)
+    for call, hold in zip(calls, (0, 10, 2**64 - 1, 30), strict=True):
+        writer.append(OPENED, encode(samples.opened(call, hold)))
+    writer.append(CLOSED, encode(calls[3]))
+    assert ingester.drain() == 1
+    assert ingester.drain() == 0
+    assert open_ids(engine) == sorted(call.id for call in calls[:3]), "it may still be at work"
+    start()
+    assert ingester.drain() == 3
+    assert open_ids(engine) == []
+    rows = {row.request_id: row for row in ledger.calls(engine, state="lost")}
+    assert [rows[call.id].cost for call in calls[:3]] == [None, 10, 2**63 - 1]
+    lost = rows[calls[1].id]
+    assert (lost.usage, lost.status, lost.attempts, lost.stream) == (None, 0, [], None)
+    assert (lost.at_us, lost.key, lost.model) == (calls[1].at_us, calls[1].key, calls[1].model)
+    assert ids(engine, state="closed") == [calls[3].id]
+    [total] = ledger.usage(engine)
+    assert (total.calls, total.lost) == (4, 3)
+    assert intake.counts(engine) == {"calls_lost": 3}
+
+
+def test_a_dead_gateway_of_one_plane_settles_nothing_of_another(
+    engine: sa.Engine, ingester: Ingester, start: Start
+) -> None:
+    for plane in ("a", "b"):
+        start(plane).append(OPENED, encode(samples.opened(samples.call(plane))))
+    ingester.drain()
+    start("a")
+    assert ingester.drain() == 1
+    assert ids(engine) == ["a"]
+    assert open_ids(engine) == ["b"]
+
+
+def test_a_call_without_its_beginning_counts_all_the_same(
+    engine: sa.Engine, ingester: Ingester, start: Start
+) -> None:
+    start().append(CLOSED, encode(samples.call("alone")))
+    assert ingester.drain() == 1
+    assert ids(engine) == ["alone"]
+
+
+def test_an_id_that_is_there_already_is_counted_and_left_out(
+    engine: sa.Engine, ingester: Ingester, start: Start
+) -> None:
+    writer = start()
+    put(writer, [samples.call("twice", cost=1), samples.call("twice", cost=2)])
+    assert ingester.drain() == 1
+    put(writer, [samples.call("twice", cost=3), samples.call("other", cost=4)])
+    assert ingester.drain() == 1
+    assert {row.request_id: row.cost for row in ledger.calls(engine)} == {"twice": 1, "other": 4}
+    assert intake.counts(engine) == {"calls_duplicate": 2}
+
+
+def test_keys_remember_their_last_use(engine: sa.Engine, ingester: Ingester, start: Start) -> None:
+    key = keys.create(engine, keys.NewKey(name="app", digest=b"d" * 32, hint="fm-…"))
+    seq = keys.key_seq(engine)
+    writer = start()
+    for number, seconds in enumerate((500, 900, 700)):
+        call = samples.call(f"r{number}", key=key.id, at_us=seconds * 1_000_000 + 999_999)
+        put(writer, [call])
+        ingester.drain()
+    put(writer, [samples.call("stranger", key="key_unknown")])
+    ingester.drain()
+    [found] = keys.list_keys(engine)
+    assert found.last_used_at == 900
+    assert keys.key_seq(engine) == seq, "data planes need not hear of it"
+
+
+def test_a_torn_end_is_waited_for_then_skipped(
+    engine: sa.Engine, ingester: Ingester, start: Start, root: Path
+) -> None:
+    calls = samples.calls(3)
+    put(start(), calls)
+    path = only(root / "plane")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    assert ingester.drain() == 2
+    path.write_bytes(whole)  # it was only on its way
+    assert ingester.drain() == 1
+    path.write_bytes(whole + whole[16:40])
+    assert ingester.drain() == 0
+    assert intake.counts(engine) == {}
+    put(start(), [samples.call("next")])
+    assert ingester.drain() == 1
+    assert intake.counts(engine) == {"journal_torn": 1, "journal_torn_bytes": 24}
+    assert len(ids(engine)) == 4
+
+
+def test_a_damaged_record_costs_no_other_and_a_broken_frame_one_segment(
+    engine: sa.Engine, ingester: Ingester, start: Start, root: Path
+) -> None:
+    put(start(), samples.calls(10, seed=1))
+    first = only(root / "plane")
+    put(start(), samples.calls(10, seed=2))
+    second = segments(root / "plane")[1][1]
+    start()
+    data = bytearray(first.read_bytes())
+    data[data.index(b"req_1_4", data.index(b"req_1_4") + 1)] ^= 1  # in the closed record
+    first.write_bytes(data)
+    data = bytearray(second.read_bytes())
+    middle = data.index(b"req_2_5")
+    frame = middle - 11  # length, CRC and kind; then the array's and the text's marks
+    assert data[frame + 8] == OPENED
+    data[frame + 3] ^= 0xFF
+    second.write_bytes(data)
+    ingester.drain()
+    expected = {f"req_1_{number}" for number in range(10)} - {"req_1_4"}
+    expected |= {f"req_2_{number}" for number in range(5)}
+    assert set(ids(engine, state="closed")) == expected
+    assert ids(engine, state="lost") == ["req_1_4"]
+    counts = intake.counts(engine)
+    assert counts["journal_damaged"] == counts["journal_torn"] == 1
+    assert counts["journal_torn_bytes"] == len(data) - frame
+    assert ingester.drain() == 0
+
+
+def test_records_that_cannot_be_understood_are_counted(
+    engine: sa.Engine, ingester: Ingester, start: Start
+) -> None:
+    writer = start()
+    for payload in (b"", b"rubbish", encode({"id": 1}), encode(["id"]), b"\xc1"):
+        writer.append(CLOSED, payload)
+        writer.append(OPENED, payload)
+    writer.append(200, b"from a later version")
+    put(writer, [samples.call("good")])
+    assert ingester.drain() == 1
+    assert ids(engine) == ["good"]
+    assert intake.counts(engine) == {"journal_undecodable": 10, "journal_unknown": 1}
+
+
+HOSTILE = ["nul\0in it", "\0", "m" * 100_000, "\U0001f6a2" * 3000, "", "'; DROP TABLE calls;--"]
+
+
+def test_what_callers_and_upstreams_make_up_stops_nothing(
+    engine: sa.Engine, ingester: Ingester, start: Start
+) -> None:
+    writer = start()
+    calls = [
+        samples.call(f"r{number}", model=text, target=text) for number, text in enumerate(HOSTILE)
+    ]
+    put(writer, calls)
+    mad = Usage(input=2**64 - 1, output=-5, reasoning=7)
+    put(writer, [samples.call("mad", usage=mad, cost=2**64 - 1), samples.call("sane")])
+    assert ingester.drain() == len(HOSTILE) + 2
+    models = {row.request_id: row.model for row in ledger.calls(engine)}
+    assert models["r0"] == "nul\ufffdin it"
+    assert models["r2"] == "m" * 200
+    assert models["r5"] == HOSTILE[5]
+    [row] = ledger.calls(engine, request_id="mad")
+    assert row.usage == Usage(input=MAX_TOKENS, reasoning=7)
+    assert row.cost == 2**63 - 1
+    assert intake.counts(engine) == {"tokens_clamped": 1}
+    assert ledger.usage(engine)[0].calls == len(HOSTILE) + 2
+
+
+def test_a_row_that_fits_nowhere_is_left_out_alone(
+    engine: sa.Engine, ingester: Ingester, start: Start
+) -> None:
+    """Fields that only the gateway fills: wrong there means a bug, which must not stop the rest."""
+    writer = start()
+    put(writer, [samples.call("before"), samples.call("odd", duration_us=2**63, endpoint="a\0b")])
+    put(writer, [samples.call("after")])
+    assert ingester.drain() == 3
+    [row] = ledger.calls(engine, request_id="odd")
+    assert row.duration_us == 2**63 - 1
+
+
+def test_finished_segments_are_deleted_once_they_are_in(
+    engine: sa.Engine, ingester: Ingester, start: Start, root: Path
+) -> None:
+    writer = start(segment_bytes=2000)
+    calls = samples.calls(40)
+    put(writer, calls)
+    before = segments(root / "plane")
+    assert len(before) > 3
+    with db.writing(engine) as connection:
+        connection.exec_driver_sql("ALTER TABLE calls RENAME TO away")
+    with pytest.raises(sa.exc.DBAPIError):
+        ingester.drain()
+    assert segments(root / "plane") == before, "nothing is deleted before it is committed"
+    with db.writing(engine) as connection:
+        connection.exec_driver_sql("ALTER TABLE away RENAME TO calls")
+    assert ingester.drain() == 40
+    assert segments(root / "plane") == before[-1:], "the newest stays: its number is taken"
+    assert intake.counts(engine) == {}
+    put(writer, samples.calls(1, seed=2))
+    assert ingester.drain() == 1
+    assert len(intake.positions(engine)) <= 2, "checkpoints go with their files"
+    assert writer.directory.joinpath("lock").exists()
+
+
+def test_a_directory_begun_anew_is_read_from_its_beginning(
+    engine: sa.Engine, ingester: Ingester, start: Start, root: Path
+) -> None:
+    put(start(), samples.calls(5, seed=1))
+    ingester.drain()
+    shutil.rmtree(root / "plane")
+    put(start(), samples.calls(3, seed=2))
+    assert only(root / "plane").name == "0000000001.fj", "the same number, another boot id"
+    assert ingester.drain() == 3
+    assert len(ids(engine)) == 8
+
+
+def test_lost_checkpoints_double_nothing(engine: sa.Engine, root: Path, start: Start) -> None:
+    put(start(), samples.calls(5))
+    start()
+    for expected in (5, 0):
+        ingester = Ingester(engine, root)
+        assert ingester.drain() == expected
+        ingester.close()
+        with db.writing(engine) as connection:
+            connection.exec_driver_sql("DELETE FROM journal_positions")
+    assert len(ids(engine, state="closed")) == 5
+
+
+def test_a_restored_backup_takes_in_again_what_the_journal_still_has(
+    engine: sa.Engine, root: Path, start: Start
+) -> None:
+    writer = start()
+    put(writer, samples.calls(5))
+    ingester = Ingester(engine, root)
+    assert ingester.drain() == 5
+    ingester.close()
+    with db.writing(engine) as connection:
+        connection.exec_driver_sql("DELETE FROM journal_positions")
+        connection.exec_driver_sql("DELETE FROM calls WHERE request_id = 'req_1_3'")
+    ingester = Ingester(engine, root)
+    assert ingester.drain() == 1
+    ingester.close()
+    assert len(ids(engine)) == 5
+    assert intake.counts(engine) == {"calls_duplicate": 4}
+
+
+def test_only_one_ingests_at_a_time(engine: sa.Engine, root: Path, start: Start) -> None:
+    put(start(), samples.calls(3))
+    first, second = Ingester(engine, root), Ingester(engine, root)
+    assert first.run_once() == 3
+    put(start(), samples.calls(2, seed=2))
+    assert second.run_once() == 0
+    first.close()
+    assert second.run_once() == 2
+    second.close()
+
+
+def test_a_plane_that_cannot_be_read_holds_up_no_other(
+    engine: sa.Engine, ingester: Ingester, start: Start, root: Path
+) -> None:
+    (root / "a" / "0000000001.fj").mkdir(parents=True)
+    put(start("b"), samples.calls(3))
+    assert ingester.drain() == 3
+    assert ingester.drain() == 0
+
+
+def test_a_segment_with_a_torn_header_is_passed(
+    engine: sa.Engine, ingester: Ingester, start: Start, root: Path
+) -> None:
+    (root / "plane").mkdir(parents=True)
+    torn = root / "plane" / "0000000001.fj"
+    torn.write_bytes(b"FMJ1boot")
+    assert ingester.drain() == 0
+    assert intake.counts(engine) == {}
+    put(start(), samples.calls(3))
+    assert ingester.drain() == 3
+    assert intake.counts(engine) == {"journal_torn": 1, "journal_torn_bytes": 8}
+    assert not torn.exists()
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_killed_at_random_moments_every_call_counts_once(
+    url: str, engine: sa.Engine, tmp_path: Path, seed: int
+) -> None:
+    command = [sys.executable, killer.__file__, str(tmp_path), url, "15", str(seed)]
+    here = str(Path(killer.__file__).parents[2])
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": here}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    JournalWriter(tmp_path / "journal" / "plane").close()  # the next gateway
+    ingester = Ingester(engine, tmp_path / "journal")
+    ingester.drain()
+    ingester.close()
+    acked = (tmp_path / "acked").read_text().split()
+    assert acked
+    closed, lost = ids(engine, state="closed"), ids(engine, state="lost")
+    assert set(acked) <= set(closed)
+    assert not set(closed) & set(lost)
+    assert open_ids(engine) == []
+    numbers = sorted((name.split("_")[0], int(name.split("_")[1])) for name in closed + lost)
+    for writer in {name for name, _ in numbers}:
+        own = [number for name, number in numbers if name == writer]
+        assert own == list(range(len(own))), "each call that was begun, once, in one state"
+    assert {row.cost for row in ledger.calls(engine, limit=10**6, state="lost")} == {killer.HOLD}
+    counts = intake.counts(engine)
+    assert "calls_duplicate" not in counts, "the checkpoint, not luck, keeps them from coming twice"
+    assert counts["calls_lost"] == len(lost)
