@@ -1,6 +1,7 @@
 """What keeps the tree in order: sizes, names, words, documentation, links, and the wheel."""
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -191,6 +192,26 @@ def test_every_option_is_documented() -> None:
         flag = "--" + field.replace("_", "-")
         missing += [word for word in (flag, variable(field)) if f"`{word}" not in text]
     assert not missing, "docs/configuration.md lacks them"
+
+
+def _keys(schema: object) -> Iterator[str]:
+    """Every fixed key of a mapping anywhere in a JSON Schema."""
+    if isinstance(schema, dict):
+        properties = schema.get("properties")
+        yield from properties if isinstance(properties, dict) else ()
+        for value in schema.values():
+            yield from _keys(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _keys(value)
+
+
+def test_every_configuration_key_is_documented() -> None:
+    text = (tree.ROOT / "docs/configuration.md").read_text()
+    keys = set(_keys(json.loads((tree.ROOT / "docs/ferryman.schema.json").read_text())))
+    assert {"providers", "targets", "max_body_bytes"} <= keys, "is the schema read right?"
+    missing = [key for key in sorted(keys) if f"| `{key}` |" not in text]
+    assert not missing, "docs/configuration.md lacks a row for them"
 
 
 def test_no_address_of_a_registry_or_path_of_a_workplace() -> None:
