@@ -4,10 +4,10 @@ import importlib.util
 import json
 import os
 import signal
-import site
 import socket
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,7 +151,7 @@ def test_a_port_in_use_is_said() -> None:
 def test_a_missing_package_is_named_with_the_cure(
     package: str, folder: str, tmp_path: Path
 ) -> None:
-    for entry in (e for s in site.getsitepackages() for e in Path(s).iterdir()):
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
         if not entry.name.startswith(folder):
             (tmp_path / entry.name).symlink_to(entry)
     source = Path(lifeline.__file__).parent.parent
