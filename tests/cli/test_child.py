@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ferryman.cli import child as module
-from ferryman.cli.child import Child
+from ferryman.cli.child import SETTLED, Child
 from ferryman.cli.listen import bind_tcp
 
 
@@ -100,9 +99,9 @@ def test_how_it_ended(alive: tuple[int, int]) -> None:
     child.close_reports()
     child = _python("import signal; signal.pause()")
     child.start(alive[0])
-    child.signal(signal.SIGKILL)
+    child.send(signal.SIGKILL)
     assert _wait(child) == "killed by SIGKILL"
-    child.signal(signal.SIGTERM)  # to nobody: no error
+    child.send(signal.SIGTERM)  # to nobody: no error
     child.close_reports()
 
 
@@ -110,11 +109,11 @@ def test_pauses_between_restarts_double_up_to_a_limit_and_start_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("ferryman.cli.child.time.monotonic", lambda: now[0])
     child = _python("")
     child._started = now[0]
     pauses = [child.schedule() for _ in range(8)]
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
     assert child.restart_at == 1005.0
-    now[0] += module.SETTLED
+    now[0] += SETTLED
     assert child.schedule() == 0.1

@@ -78,7 +78,7 @@ class Child:
         self._partial = b""
         self._started = time.monotonic()
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send a signal, if there is a process to send it to."""
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):

@@ -106,7 +106,7 @@ class Supervisor:
             log("up", "reload: passing SIGHUP on to both planes")
             for name in ("control", "gateway"):
                 if self.children[name].ready:
-                    self.children[name].signal(signal.SIGHUP)
+                    self.children[name].send(signal.SIGHUP)
         elif number in (signal.SIGTERM, signal.SIGINT):
             if self._stopping is None:
                 self._stop(signal.Signals(number).name)
@@ -147,12 +147,11 @@ class Supervisor:
             log("up", f"{child.name} is ready again")
 
     def _facts(self) -> dict[str, object]:
-        merged: dict[str, object] = {}
-        for child in self.children.values():
-            merged.update(child.facts)
+        """What the banner shows, from the control plane; the free model for the example."""
+        facts = dict(self.children["control"].facts)
         if "local" in self.children:
-            merged["model"] = f"local/{self.children['local'].facts.get('model')}"
-        return merged
+            facts["model"] = f"local/{self.children['local'].facts.get('model')}"
+        return facts
 
     def _bury(self, child: Child) -> None:
         how = child.reap()
@@ -196,7 +195,7 @@ class Supervisor:
             for child in self.children.values():
                 if child.running and self._stopping is not None and child.name in self._stopping[0]:
                     log("up", f"{child.name} did not end in time; killing it")
-                    child.signal(signal.SIGKILL)
+                    child.send(signal.SIGKILL)
 
     # -- stopping -------------------------------------------------------------------------------
 
@@ -211,7 +210,7 @@ class Supervisor:
         gateway = self.children["gateway"]
         if gateway.running:
             log("up", f"stopping ({why}): open calls have {seconds:g} s to finish")
-            gateway.signal(signal.SIGTERM)
+            gateway.send(signal.SIGTERM)
         self._kill_at = time.monotonic() + seconds + DRAIN_GRACE
 
     def _drain_seconds(self) -> float:
@@ -227,7 +226,7 @@ class Supervisor:
         del stages[0]
         if stages:
             for name in stages[0]:
-                self.children[name].signal(signal.SIGTERM)
+                self.children[name].send(signal.SIGTERM)
             self._kill_at = time.monotonic() + CLOSE_LIMIT
 
     def _stop_now(self) -> None:
@@ -235,7 +234,7 @@ class Supervisor:
         log("up", "stopping at once: open calls are cut")
         self.exit_code = 130
         for child in self.children.values():
-            child.signal(signal.SIGKILL)
+            child.send(signal.SIGKILL)
 
 
 def children_of(

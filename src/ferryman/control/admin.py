@@ -267,7 +267,8 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         detail = f"{request.method} is not for {request.url.path}; see /openapi.json."
         return _problem(405, "method_not_allowed", detail)
-    return _problem(error.status_code, "http_error", str(error.detail))
+    code = "invalid_body" if error.status_code == 400 else "http_error"
+    return _problem(error.status_code, code, str(error.detail))
 
 
 async def _on_invalid(_request: Request, error: Exception) -> Response:

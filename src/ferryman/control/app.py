@@ -87,7 +87,7 @@ class Front:
         else:
             _check_token(headers, self._admin_token, "admin token")
             application = await self.admin()
-            await application(scope, _Capped(headers, receive), send)
+            await application(scope, await _whole(headers, receive), send)
 
     async def admin(self) -> Application:
         """The admin API, loaded off the loop."""
@@ -161,23 +161,24 @@ def _check_token(headers: list[tuple[bytes, bytes]], token: bytes, name: str) ->
         )
 
 
-class _Capped:
-    """A ``receive`` that refuses request bodies over :data:`MAX_BODY`."""
+async def _whole(headers: list[tuple[bytes, bytes]], receive: Receive) -> Receive:
+    """A ``receive`` with the whole body in it. Refuses bodies over :data:`MAX_BODY`."""
+    for name, value in headers:
+        if name == b"content-length" and (not value.isdigit() or int(value) > MAX_BODY):
+            raise _too_large()
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > MAX_BODY:
+            raise _too_large()
+    whole = iter([{"type": "http.request", "body": body, "more_body": False}])
 
-    def __init__(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> None:
-        for name, value in headers:
-            if name == b"content-length" and (not value.isdigit() or int(value) > MAX_BODY):
-                raise _too_large()
-        self._receive = receive
-        self._left = MAX_BODY
+    async def again() -> MutableMapping[str, Any]:
+        return next(whole, None) or await receive()
 
-    async def __call__(self) -> MutableMapping[str, Any]:
-        message = await self._receive()
-        if message["type"] == "http.request":
-            self._left -= len(message.get("body", b""))
-            if self._left < 0:
-                raise _too_large()
-        return message
+    return again
 
 
 def _too_large() -> problem.ProblemError:

@@ -7,6 +7,7 @@ Writes to standard output a ``Checked``, then, if there are no errors, a ``Compi
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
@@ -29,12 +30,15 @@ def main() -> None:
     if loaded.errors:
         return
     snapshot = compile_snapshot(loaded, seal_key=seal_key)
+    providers = snapshot.providers.values()
+    active = [p.name for p in providers if activate(p, os.environ, seal_key) is not None]
     _write(
         Compiled(
             version=snapshot.version,
             snapshot=msgspec.msgpack.encode(snapshot),
             drain_seconds=snapshot.server.drain_seconds,
-            example=example(snapshot, seal_key),
+            providers=tuple(active),
+            example=example(snapshot, active),
         )
     )
 
@@ -45,13 +49,8 @@ def _write(answer: Struct) -> None:
     sys.stdout.buffer.flush()
 
 
-def example(snapshot: Snapshot, seal_key: bytes) -> str:
+def example(snapshot: Snapshot, active: Sequence[str]) -> str:
     """A route with an active target, else the cheapest chat model of the first active provider."""
-    active = {
-        provider.name: provider
-        for provider in snapshot.providers.values()
-        if activate(provider, os.environ, seal_key) is not None
-    }
     for name, route in snapshot.routes.items():
         if any(provider in active for provider, _ in route.targets):
             return name

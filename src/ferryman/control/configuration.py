@@ -48,6 +48,8 @@ class Compiled(Struct, frozen=True, kw_only=True):
     snapshot: bytes
     """msgpack of a :class:`~ferryman.config.snapshot.Snapshot`."""
     drain_seconds: float
+    providers: tuple[str, ...]
+    """Names of the providers that are active with this environment."""
     example: str
     """A model name that works here, for people to try; empty when no provider is active."""
 

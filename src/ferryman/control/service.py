@@ -129,7 +129,11 @@ class Service:
         compiled = self.configuration.compiled
         if compiled is None:
             return {}
-        return {"drain": compiled.drain_seconds, "model": compiled.example}
+        return {
+            "drain": compiled.drain_seconds,
+            "providers": compiled.providers,
+            "model": compiled.example,
+        }
 
     def _admin(self) -> Application:
         from ferryman.control.admin import Admin, build
