@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ferryman.ir.price import PICO, Price, Rate
 from ferryman.ir.usage import Usage
-from ferryman.meter.cost import cost, hold, rate_at
+from ferryman.meter.cost import MOST, cost, hold, rate_at
 
 CLASSES = Usage.__struct_fields__
 amounts = st.integers(0, 10**9)
@@ -88,3 +88,10 @@ def test_a_hold_is_reached_by_the_dearest_classes() -> None:
 def test_nothing_is_held_without_a_price() -> None:
     assert hold((), 0, 1000, 1000) == 0
     assert hold((Price(until=5, tiers=((-1, Rate(input=1)),)),), 5, 1000, 1000) == 0
+
+
+def test_mad_numbers_stop_at_what_a_record_can_carry() -> None:
+    """A caller may ask for any number of output tokens, an upstream report any number."""
+    price = (Price(tiers=((-1, Rate(output=600_000)),)),)
+    assert hold(price, 0, 100, 10**30) == MOST
+    assert cost(Usage(output=10**30), price, 0) == MOST

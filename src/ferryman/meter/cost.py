@@ -1,8 +1,12 @@
 """What a call costs and what to hold for it, in integer picodollars. Pure."""
 
+from typing import Final
+
 from ferryman.ir.price import Price, Rate
 from ferryman.ir.usage import Usage
 
+MOST: Final = 2**63 - 1
+"""Picodollars (9.2 million dollars) at which a sum stops: what journal and database can carry."""
 Prices = tuple[Price, ...]
 """All prices of a model; at most one of them is in force at a time."""
 
@@ -50,7 +54,7 @@ def cost(usage: Usage | None, prices: Prices, at_s: int) -> int | None:
         total += usage.reasoning * rate.reasoning
     if usage.audio_output:
         total += usage.audio_output * rate.audio_output
-    return total
+    return total if total <= MOST else MOST
 
 
 def hold(prices: Prices, at_s: int, body_bytes: int, max_output: int) -> int:
@@ -69,7 +73,7 @@ def hold(prices: Prices, at_s: int, body_bytes: int, max_output: int) -> int:
                     break
                 dearest = max(dearest, _dearest(rate, body_bytes, max_output))
             break
-    return dearest
+    return min(dearest, MOST)
 
 
 def _dearest(rate: Rate, body_bytes: int, max_output: int) -> int:
