@@ -110,7 +110,7 @@ def control(
 )
 def simulator(ctx: typer.Context) -> None:
     """Run a provider simulator, for trying things without a provider (see its own --help)."""
-    become("ferryman.cli.simulator", *ctx.args)
+    become("ferryman.simulator", *ctx.args)
 
 
 @app.command(rich_help_panel=_TRY)

@@ -1,0 +1,198 @@
+"""The words that tell the simulator how to behave, and how they are read.
+
+A list of words, each with an optional value: ``stall,at=3,tps=50``. Commas, ``+``, ``?``, ``&`` and
+spaces separate words, so that a list fits into a model name: ``sim-stall?at=3&tps=50``.
+"""
+
+import re
+from typing import Any
+
+from msgspec import Struct
+
+SEPARATORS = re.compile(r"[+,?&\s]+")
+
+
+class Directive(Struct, frozen=True):
+    """One word."""
+
+    name: str
+    group: str
+    """Heading it stands under in the documentation."""
+    doc: str
+    unit: str = ""
+    """What its value counts; empty = it takes none."""
+    bare: float | None = None
+    """The value when it is written without one; None = a value is required."""
+
+
+def _flag(name: str, group: str, doc: str) -> Directive:
+    return Directive(name, group, doc)
+
+
+TIME, SIZE, REPLY, ERROR = "Time", "Size and usage", "Content", "Errors"
+STREAM, SSE, WIRE = "Broken streams", "Unusual but legal streams", "HTTP"
+
+_ALL = (
+    Directive("delay", TIME, "Waits before the first byte of the reply.", "ms"),
+    Directive("ttft", TIME, "Waits between the head and the first token.", "ms"),
+    Directive("tps", TIME, "Tokens per second; 0 = all at once.", "tokens/s"),
+    Directive("drip", TIME, "Sends the whole reply slowly.", "bytes/s", 20),
+    Directive("tokens", SIZE, "Visible output tokens; a token is a word.", "tokens"),
+    Directive("per-chunk", SIZE, "Tokens in each chunk of a stream.", "tokens"),
+    Directive("prompt", SIZE, "Says this many prompt tokens instead of the words.", "tokens"),
+    Directive("cached", SIZE, "Says that this many prompt tokens came from a cache.", "tokens"),
+    Directive("reasoning", SIZE, "Adds hidden reasoning tokens to the usage.", "tokens"),
+    _flag("no-usage", SIZE, "Leaves the usage out, asked for or not."),
+    _flag("usage-last", SIZE, "Puts a stream's usage into the chunk with the finish reason."),
+    _flag("usage-each", SIZE, "Puts the usage so far into every chunk of a stream."),
+    _flag("echo", REPLY, "Answers with the last message's text."),
+    _flag("unicode", REPLY, "Answers in letters of two, three and four bytes."),
+    Directive("tools", REPLY, "Calls this many of the request's tools.", "calls", 1),
+    _flag("think", REPLY, "Sends reasoning text beside the answer."),
+    _flag("refusal", REPLY, "Refuses in the `refusal` field."),
+    _flag("filtered", REPLY, "Stops with the finish reason `content_filter`."),
+    _flag("400", ERROR, "Status 400: a wrong parameter."),
+    _flag("401", ERROR, "Status 401: wrong API key."),
+    _flag("402", ERROR, "Status 402: no credit."),
+    _flag("403", ERROR, "Status 403: this region is not served."),
+    _flag("404", ERROR, "Status 404: no such model."),
+    _flag("408", ERROR, "Status 408: the provider's own timeout."),
+    _flag("429", ERROR, "Status 429: rate limit, with `retry-after` and `x-ratelimit-*`."),
+    _flag("500", ERROR, "Status 500."),
+    _flag("502", ERROR, "Status 502, as JSON."),
+    _flag("503", ERROR, "Status 503: overloaded."),
+    _flag("504", ERROR, "Status 504."),
+    _flag("529", ERROR, "Status 529: overloaded, in another vendor's words."),
+    _flag("quota", ERROR, "Status 429 with `insufficient_quota`: paying helps, waiting does not."),
+    _flag("context", ERROR, "Status 400 with `context_length_exceeded`."),
+    _flag("filter", ERROR, "Status 400 with `content_filter`."),
+    _flag("html", ERROR, "Status 502 with a page of HTML."),
+    _flag("html-200", ERROR, "Status 200 with a page of HTML."),
+    _flag("empty", ERROR, "Status 200 without a body."),
+    _flag("bad-json", ERROR, "Status 200 with JSON that breaks off."),
+    Directive("retry-after", ERROR, "Value of `retry-after` on errors.", "seconds"),
+    _flag("retry-date", ERROR, "Gives `retry-after` as a date."),
+    Directive("fail", ERROR, "Fails this share of calls, with 500 or the named error.", "%"),
+    Directive("fail-first", ERROR, "Fails the first calls, then works.", "calls", 1),
+    Directive("at", STREAM, "Where a fault happens; otherwise half-way.", "tokens"),
+    _flag("cut", STREAM, "Connection closed in mid-stream, the chunked body unfinished."),
+    _flag("cut-clean", STREAM, "Stream ends early, the chunked body properly finished."),
+    _flag("no-done", STREAM, "Everything but `[DONE]`."),
+    Directive("stall", STREAM, "Silent in mid-stream; without a value for ever.", "ms", 0),
+    _flag("error-event", STREAM, "An error event in a stream of status 200, then the end."),
+    _flag("error-done", STREAM, "The same, followed by `[DONE]`."),
+    _flag("bad-event", STREAM, "One event's JSON is broken; the stream goes on."),
+    _flag("comments", SSE, "Comments between the events."),
+    Directive("keep-alive", SSE, "Comments while waiting for the first token.", "ms", 100),
+    _flag("blank", SSE, "Extra blank lines between events."),
+    _flag("crlf", SSE, "Lines end in CR LF."),
+    _flag("cr", SSE, "Lines end in CR."),
+    _flag("multiline", SSE, "Each event's JSON over several `data:` lines."),
+    _flag("fields", SSE, "`event:`, `id:` and `retry:` fields too, and one that is unknown."),
+    _flag("no-space", SSE, "`data:` without a space after the colon."),
+    _flag("bom", SSE, "Starts with a byte order mark."),
+    _flag("split", SSE, "HTTP chunks end within letters and lines."),
+    _flag("bytes", SSE, "Every byte is an HTTP chunk."),
+    _flag("hang", WIRE, "Never answers."),
+    _flag("close", WIRE, "Closes the connection instead of answering."),
+    _flag("reset", WIRE, "Resets the connection instead of answering."),
+    _flag("reset-mid", WIRE, "Resets the connection in the middle of the reply."),
+    Directive("long-length", WIRE, "`content-length` promises more than follows.", "bytes", 10),
+    Directive("short-length", WIRE, "`content-length` promises less than follows.", "bytes", 10),
+    _flag("chunked", WIRE, "A whole reply in chunks instead of with a length."),
+    _flag("bad-chunk", WIRE, "A chunk size that is no number, half-way."),
+    _flag("bad-status", WIRE, "A status line that is none."),
+    _flag("http10", WIRE, "HTTP/1.0, no length, ended by closing."),
+    _flag("no-length", WIRE, "HTTP/1.1 without a length, ended by closing."),
+    _flag("connection-close", WIRE, "Says `connection: close`, and does it."),
+    Directive("hangup", WIRE, "Closes the idle connection unannounced after the reply.", "ms", 0),
+    _flag("extra", WIRE, "Bytes after the reply that nobody asked for."),
+    _flag("1xx", WIRE, "Replies 100 and 103 first."),
+    _flag("trailers", WIRE, "Trailers after a chunked body."),
+    Directive("huge-headers", WIRE, "A header of this size.", "KiB", 64),
+    Directive("many-headers", WIRE, "This many headers.", "headers", 200),
+    _flag("redirect", WIRE, "Status 307 to the same place."),
+    _flag("gzip", WIRE, "Body compressed with gzip, even if not asked."),
+    Directive("bomb", WIRE, "A small gzip body that unpacks to this much.", "MiB", 100),
+)
+DIRECTIVES = {directive.name: directive for directive in _ALL}
+
+
+class DirectiveError(ValueError):
+    """A word is not known or its value is no number; the message says which and what is right."""
+
+
+class Behaviour(Struct, frozen=True):
+    """What was asked for: words and their values (1 for those that take none)."""
+
+    words: dict[str, float] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.words
+
+    def number(self, name: str, default: float = 0) -> float:
+        """The value of ``name``, or ``default`` when it is not there."""
+        return self.words.get(name, default)
+
+    def count(self, name: str, default: int = 0) -> int:
+        """The same as an integer."""
+        return int(self.words.get(name, default))
+
+    def first(self, *names: str) -> str:
+        """The first of ``names`` that was asked for, or an empty string."""
+        return next((name for name in names if name in self.words), "")
+
+    def over(self, other: "Behaviour") -> "Behaviour":
+        """Both, with this one's values where they differ."""
+        return Behaviour({**other.words, **self.words})
+
+
+def parse(text: str) -> Behaviour:
+    """Read a list of words. Raises :class:`DirectiveError`."""
+    found = {}
+    for item in SEPARATORS.split(text):
+        if item:
+            name, _, value = item.partition("=")
+            found[name] = _value(name, value)
+    return Behaviour(found)
+
+
+def from_model(model: str) -> Behaviour:
+    """Read a model name: words after ``sim-`` or ``sim?``; any other name asks for nothing."""
+    if re.match(r"sim[-+,?&]", model):
+        return parse(model[4:])
+    return Behaviour()
+
+
+def from_field(field: Any) -> Behaviour:
+    """Read the ``sim`` field of a request's JSON: a text, or an object of words and values."""
+    if field is None:
+        return Behaviour()
+    if isinstance(field, str):
+        return parse(field)
+    if isinstance(field, dict):
+        chosen = {name: value for name, value in field.items() if value is not False}
+        return Behaviour(
+            {name: _value(name, "" if v is True else str(v)) for name, v in chosen.items()}
+        )
+    raise DirectiveError('`sim` must be a text like "tokens=5,cut" or an object like {"tokens": 5}')
+
+
+def _value(name: str, text: str) -> float:
+    known = DIRECTIVES.get(name)
+    if known is None:
+        words = ", ".join(DIRECTIVES)
+        raise DirectiveError(f"the simulator does not know the word `{name}`. Known: {words}")
+    if not known.unit:
+        if text:
+            raise DirectiveError(f"`{name}` takes no value (`{name}={text}`)")
+        return 1
+    if not text and known.bare is not None:
+        return known.bare
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1e9:
+        raise DirectiveError(f"`{name}` needs a number ({known.unit}), as in `{name}=10`")
+    return value

@@ -1,0 +1,278 @@
+"""From content to bytes on the wire with pauses between them: this is where replies go wrong.
+
+A reply is compiled into a :class:`Script` before its first byte is sent; the server only plays it.
+"""
+
+import gzip
+import zlib
+from collections.abc import Iterable
+from enum import IntEnum
+
+import msgspec
+
+from ferryman.http1.limits import status_line
+from ferryman.simulator.chat import DONE, Event
+from ferryman.simulator.directives import Behaviour
+from ferryman.simulator.errors import ERRORS
+
+IDENT = b"51m1de47000000000000f00d"
+"""Stands for a reply's number in a script; the server puts the real one in its place."""
+DRIP_EVERY = 0.05
+RESET_AFTER = 0.03
+"""Seconds between the last byte and a reset, which would otherwise destroy bytes not yet read."""
+
+Steps = list[tuple[float, bytes]]
+"""Seconds to wait, then bytes to send."""
+
+
+class End(IntEnum):
+    """What becomes of the connection after the last step."""
+
+    KEEP = 0
+    CLOSE = 1
+    RESET = 2
+    HANG = 3
+
+
+class Script(msgspec.Struct, frozen=True):
+    """A whole reply."""
+
+    steps: Steps
+    end: End = End.KEEP
+    hangup: float = -1
+    """Seconds after which the idle connection is closed; below 0 never."""
+    counted: bool = True
+    """Whether the statistics count it."""
+
+    @property
+    def at_once(self) -> bool:
+        """One write and nothing else to do."""
+        steps = self.steps
+        return len(steps) == 1 and not steps[0][0] and self.end == End.KEEP and self.hangup < 0
+
+
+def whole(
+    status: int, headers: dict[str, str], body: bytes, wish: Behaviour, tokens: int
+) -> Script:
+    """The script of a reply with one body; it takes the time its ``tokens`` would take."""
+    pause = wish.number("ttft") / 1000
+    if tps := wish.number("tps"):
+        pause += tokens / tps
+    if "bomb" in wish:
+        headers, body = {**headers, "content-encoding": "gzip"}, _bomb(wish.count("bomb"))
+    elif "gzip" in wish:
+        headers, body = {**headers, "content-encoding": "gzip"}, gzip.compress(body, mtime=0)
+    half = len(body) // 2
+    wire = _Wire(status, headers, wish, streamed=False)
+    return wire.script([(pause, body[:half]), (0, body[half:])], 1)
+
+
+def stream(headers: dict[str, str], events: Iterable[Event], wish: Behaviour) -> Script:
+    """The script of a stream of events."""
+    found = list(events)
+    if "no-done" in wish:
+        found = [event for event in found if event is not DONE]
+    at = _at(found, wish)
+    if "error-event" in wish or "error-done" in wish:
+        failed = Event(msgspec.json.encode(ERRORS["500"][2]), "error" if found[at].name else "")
+        found = [*found[:at], failed, *([DONE] if "error-done" in wish else [])]
+        at = len(found)
+    if "bad-event" in wish:
+        bad = found[at]
+        found[at] = Event(bad.data[: len(bad.data) // 2], bad.name, bad.tokens)
+    pieces = _timed(found, wish)
+    if "bom" in wish:
+        pieces[0] = (pieces[0][0], b"\xef\xbb\xbf" + pieces[0][1])
+    if "gzip" in wish:
+        headers = {**headers, "content-encoding": "gzip"}
+        packer = zlib.compressobj(wbits=31)
+        flush = zlib.Z_SYNC_FLUSH
+        pieces = [(pause, packer.compress(data) + packer.flush(flush)) for pause, data in pieces]
+    return _Wire(200, headers, wish, streamed=True).script(pieces, at)
+
+
+def nothing(wish: Behaviour) -> Script | None:
+    """The script of a reply that never comes, if one is wished for."""
+    end = {"hang": End.HANG, "close": End.CLOSE, "reset": End.RESET}.get(
+        wish.first("hang", "close", "reset")
+    )
+    if end is None:
+        return None
+    return Script([(wish.number("delay") / 1000, b"")], end)
+
+
+def _at(events: list[Event], wish: Behaviour) -> int:
+    """Index of the event where a fault happens."""
+    total = sum(event.tokens for event in events)
+    wanted = wish.number("at", total // 2)
+    for index, event in enumerate(events):
+        if event.tokens and wanted < 1:
+            return index
+        wanted -= event.tokens
+    return len(events) - 1
+
+
+def _timed(events: list[Event], wish: Behaviour) -> Steps:
+    """Events as bytes, each with the pause before it."""
+    tps, ttft = wish.number("tps"), wish.number("ttft") / 1000
+    every = wish.number("keep-alive") / 1000
+    waits = int((ttft or 3 * every) / every) if every else 0
+    steps: Steps = []
+    begun = False
+    for number, event in enumerate(events):
+        pause = event.tokens / tps if tps and begun else 0.0
+        if event.tokens and not begun:
+            begun = True
+            steps += [(every, b": keep-alive\n\n")] * waits
+            pause = max(0.0, ttft - waits * every)
+        steps.append((pause, _render(event, number, wish)))
+    return steps
+
+
+def _render(event: Event, number: int, wish: Behaviour) -> bytes:
+    """One event as lines."""
+    lines = []
+    if "fields" in wish:
+        lines += [b"id: %d" % number, b"retry: 3000", b"colour: blue"]
+    if event.name or "fields" in wish:
+        lines.append(b"event: " + (event.name or "message").encode())
+    data = [event.data]
+    if "multiline" in wish and event.data != DONE.data:
+        data = msgspec.json.format(event.data, indent=1).split(b"\n")
+    prefix = b"data:" if "no-space" in wish else b"data: "
+    lines += [prefix + line for line in data]
+    newline = b"\r\n" if "crlf" in wish else b"\r" if "cr" in wish else b"\n"
+    text = newline.join(lines) + newline + newline
+    if "comments" in wish:
+        text = b": comment %d" % number + newline + newline + text
+    return text + newline * 2 if "blank" in wish else text
+
+
+class _Wire:
+    """Head, framing and end of one reply."""
+
+    def __init__(
+        self, status: int, headers: dict[str, str], wish: Behaviour, *, streamed: bool
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.wish = wish
+        chunks = streamed or wish.first("chunked", "trailers", "bad-chunk", "cut-clean")
+        if wish.first("http10", "no-length"):
+            self.mode = "close"
+        elif chunks and not wish.first("long-length", "short-length"):
+            self.mode = "chunked"
+        else:
+            self.mode = "length"
+
+    def script(self, pieces: Steps, at: int) -> Script:
+        """The script for body ``pieces``, of which a fault spares the first ``at``."""
+        wish, length = self.wish, sum(len(data) for _, data in pieces)
+        steps: Steps = [(wish.number("delay") / 1000, self.head(length))]
+        end = End.CLOSE if self.mode == "close" or "connection-close" in wish else End.KEEP
+        fault = wish.first("cut", "cut-clean", "reset-mid", "bad-chunk")
+        stall = wish.number("stall", -1) / 1000
+        for index, (pause, data) in enumerate(pieces):
+            if index == at:
+                if fault or stall == 0:
+                    break
+                pause += max(stall, 0)
+            steps.append((pause, self.frame(data)))
+        if stall == 0 and not fault:
+            end = End.HANG
+        elif fault == "reset-mid":
+            steps.append((RESET_AFTER, b""))
+            end = End.RESET
+        elif fault in ("cut", "bad-chunk"):
+            steps.append((0, b"zz\r\nnonsense\r\n" if fault == "bad-chunk" else b""))
+            end = End.CLOSE
+        else:
+            steps.append((0, self.tail()))
+            if wish.first("long-length", "short-length"):
+                end = End.CLOSE
+        steps = _drip(steps, wish.number("drip")) if "drip" in wish else _joined(steps)
+        return Script(steps, end, wish.number("hangup", -1000) / 1000)
+
+    def head(self, length: int) -> bytes:
+        """Everything up to the body."""
+        wish = self.wish
+        if "bad-status" in wish:
+            return b"HTTP/1.1 two hundred\r\n\r\n"
+        first = status_line(self.status)
+        if "http10" in wish:
+            first = first.replace(b"HTTP/1.1", b"HTTP/1.0")
+        lines = [f"{name}: {value}".encode() for name, value in self.headers.items()]
+        if self.mode == "chunked":
+            lines.append(b"transfer-encoding: chunked")
+        elif self.mode == "length":
+            length += wish.count("long-length") - wish.count("short-length")
+            lines.append(b"content-length: %d" % max(length, 0))
+        if "connection-close" in wish or ("no-length" in wish and "http10" not in wish):
+            lines.append(b"connection: close")
+        if "trailers" in wish:
+            lines.append(b"trailer: x-checksum")
+        if "huge-headers" in wish:
+            lines.append(b"x-huge: " + b"a" * (wish.count("huge-headers") * 1024))
+        lines += [b"x-many-%d: %d" % (i, i) for i in range(wish.count("many-headers"))]
+        before = b""
+        if "1xx" in wish:
+            before = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nx-early: 1\r\n\r\n"
+        return before + first + b"\r\n".join(lines) + b"\r\n\r\n"
+
+    def frame(self, data: bytes) -> bytes:
+        """A piece of the body, framed."""
+        if self.mode != "chunked" or not data:
+            return data
+        if "bytes" in self.wish:
+            return b"".join(b"1\r\n%c\r\n" % byte for byte in data)
+        if "split" in self.wish:
+            return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in _split(data))
+        return b"%x\r\n%b\r\n" % (len(data), data)
+
+    def tail(self) -> bytes:
+        """What ends the body, and what comes after it."""
+        out = b""
+        if self.mode == "chunked":
+            trailers = b"x-checksum: 17\r\n" if "trailers" in self.wish else b""
+            out = b"0\r\n" + trailers + b"\r\n"
+        if "extra" in self.wish:
+            out += b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nextra"
+        return out
+
+
+def _split(data: bytes) -> list[bytes]:
+    """``data`` in parts that end within letters of several bytes, and every 11 bytes at least."""
+    parts, start = [], 0
+    for i in range(1, len(data)):
+        if i - start >= 11 or data[i] & 0xC0 == 0x80:
+            parts.append(data[start:i])
+            start = i
+    return [*parts, data[start:]]
+
+
+def _joined(steps: Steps) -> Steps:
+    """The same with steps that wait for nothing joined to the one before."""
+    out: Steps = []
+    for pause, data in steps:
+        if out and not pause:
+            out[-1] = (out[-1][0], out[-1][1] + data)
+        else:
+            out.append((pause, data))
+    return out
+
+
+def _drip(steps: Steps, rate: float) -> Steps:
+    """The same, at ``rate`` bytes per second."""
+    size = max(1, int(rate * DRIP_EVERY))
+    pause = size / max(rate, 1)
+    data = b"".join(data for _, data in steps)
+    return [(pause, data[i : i + size]) for i in range(0, len(data), size)]
+
+
+def _bomb(megabytes: int) -> bytes:
+    """A gzip body that unpacks to ``megabytes`` MiB of spaces around an empty object."""
+    packer = zlib.compressobj(9, wbits=31)
+    block = b" " * (1 << 20)
+    parts = [packer.compress(b"{}")]
+    parts += [packer.compress(block) for _ in range(megabytes)]
+    return b"".join([*parts, packer.flush()])
