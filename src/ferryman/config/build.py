@@ -93,11 +93,7 @@ class Builder:
         self._auth(path, found, keys, row)
         if "base_url" in found:
             self._placeholders((*path, "base_url"), found["base_url"])
-        for i, quirk in found.get("quirks", []):
-            if quirk not in self.known.quirks:
-                words = near(quirk, self.known.quirks) or sorted(self.known.quirks)
-                fix = f"There are: {', '.join(words)}."
-                self._add((*path, "quirks", i), "there is no quirk of this name", fix)
+        quirks = self._quirks(path, found)
         if row is None and found.get("discount"):
             message = "the catalogue has no prices of this provider to take it off"
             self._at_key((*path, "discount"), message, "Give prices instead.", WARNING)
@@ -110,7 +106,7 @@ class Builder:
             auth=found.get("auth"),
             headers=self._headers(path, found),
             endpoints=_values(found, "endpoints"),
-            quirks=_values(found, "quirks"),
+            quirks=quirks,
             discount=found.get("discount", ProviderConfig(name="").discount),
             prices={
                 model: Prices(**price)
@@ -118,6 +114,17 @@ class Builder:
                 if "input" in price and "output" in price
             },
         )
+
+    def _quirks(self, path: Path, found: Found) -> tuple[str, ...] | None:
+        good = []
+        for i, quirk in found.get("quirks", []):
+            if quirk in self.known.quirks:
+                good.append(quirk)
+                continue
+            words = near(quirk, self.known.quirks) or sorted(self.known.quirks)
+            fix = f"There are: {', '.join(words)}."
+            self._add((*path, "quirks", i), "there is no quirk of this name", fix)
+        return tuple(good) if "quirks" in found else None
 
     def _keys(self, name: str, path: Path, found: Found) -> list[Ref]:
         given = [((*path, "keys", i), ref) for i, ref in found.get("keys", [])]
@@ -320,7 +327,9 @@ class TargetCheck:
         self._models = models
         # A name whose entry is wrong is still a name: one mistake is told once.
         keys = builder.reader.keys
-        self._aliases = {str(path[1]) for path in keys if len(path) == 2 and path[0] == "models"}
+        self._aliases = dict.fromkeys(
+            str(path[1]) for path in keys if len(path) == 2 and path[0] == "models"
+        )
         named = {str(path[1]) for path in keys if len(path) == 2 and path[0] == "providers"}
         self._providers = {**dict.fromkeys(self._known.providers), **dict.fromkeys(named)}
         self._told: set[str] = set()
@@ -349,7 +358,7 @@ class TargetCheck:
                 fix = f"Did you mean {either(shown(word) for word in words)}?"
             add(path, message, fix)
         else:
-            words = near_models(text, [*self._aliases, *self._known.bare])
+            words = near(text, self._aliases) or near_models(text, self._known.bare)
             message = f"{shown(text)} is neither a name from models nor a model of the catalogue"
             fix = "Write provider/model."
             if words:

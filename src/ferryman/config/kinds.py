@@ -88,8 +88,11 @@ def describe(node: Node, *, quiet: bool) -> str:
     kind = nodes.scalar_type(node)
     if kind == nodes.NULL:
         return "nothing"
-    word = {nodes.BOOL: "the word", nodes.NUMBER: "the number", nodes.TEXT: "the text"}[kind]
-    return f"a {word.removeprefix('the ')}" if quiet else f"{word} {shown(node.text)}"
+    if kind == nodes.BOOL:
+        return f"the word {node.text}"
+    if not node.text:
+        return "an empty text"
+    return f"a {kind}" if quiet else f"the {kind} {shown(node.text)}"
 
 
 class Kind(Struct, frozen=True, kw_only=True):
@@ -206,7 +209,7 @@ class Number(Kind, frozen=True, kw_only=True):
     def _range(self) -> str:
         unit = next((name for name, size in self.units.items() if size == 1), "")
         steps = f" in steps of {self.step:f}" if self.step not in (None, 1) else ""
-        return f" from {self.least:f}{unit} to {self.most:f}{unit}{steps}"
+        return f", {self.least:f}{unit} to {self.most:f}{unit}{steps}"
 
     def _value(self, scalar: Scalar) -> Decimal | None:
         text = scalar.text
@@ -254,7 +257,8 @@ class Url(Kind, frozen=True, kw_only=True):
         return scalar.text.rstrip("/")
 
     def schema(self) -> Schema:
-        return {"type": "string", "pattern": r"^https?://[^\s/?#@]+[^\s?#]*$", **_NOT_VARIABLE}
+        pattern = r"^https?://[^\s/?#@\\]+(/[^\s?#\\]*)?$"
+        return {"type": "string", "pattern": pattern, **_NOT_VARIABLE}
 
 
 def url_fault(text: str) -> str:

@@ -6,6 +6,8 @@ from msgspec import Struct
 
 from ferryman.catalog.load import CatalogModel, CatalogProvider
 
+MAX_CIRCLES = 100
+
 
 class Known(Struct, frozen=True, kw_only=True):
     """The catalogue as the configuration sees it."""
@@ -47,7 +49,7 @@ def meaning(
 def ordered(graph: Mapping[str, Iterable[str]]) -> tuple[list[str], list[list[str]]]:
     """The nodes with everything they refer to before them, and the circles: ``[a, b]`` = a → b → a.
 
-    Every circle shows up at least once when there is one; then the order means nothing.
+    With a circle the order means nothing. At most :data:`MAX_CIRCLES` are given.
     """
     done: dict[str, None] = {}
     circles: list[list[str]] = []
@@ -60,8 +62,9 @@ def ordered(graph: Mapping[str, Iterable[str]]) -> tuple[list[str], list[list[st
             node, rest = stack[-1]
             for step in rest:
                 if step in trail:
-                    names = list(trail)
-                    circles.append(names[names.index(step) :])
+                    if len(circles) < MAX_CIRCLES:
+                        names = list(trail)
+                        circles.append(names[names.index(step) :])
                 elif step in graph and step not in done:
                     trail[step] = None
                     stack.append((step, iter(graph[step])))

@@ -5,11 +5,13 @@ bounded here, duplicate keys are seen with both places, and numbers keep the tex
 in (money is read from it exactly).
 """
 
+import codecs
 import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from msgspec import Struct
+from msgspec.structs import replace
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
@@ -128,13 +130,16 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\ufff
 
 def _decode(data: bytes) -> tuple[str, Fault | None]:
     if len(data) > MAX_BYTES:
-        fix = f"Keep it under {MAX_BYTES:,} bytes; is this the right file?"
-        return "", Fault(mark=None, message=f"the file is {len(data):,} bytes long", fix=fix)
+        message = f"the file is longer than {MAX_BYTES:,} bytes"
+        return "", Fault(mark=None, message=message, fix="Is this the right file?")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         mark = _mark_at(data[: error.start].decode("utf-8", "replace"))
-        message = f"byte 0x{data[error.start]:02x} is not UTF-8 text"
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            message = "the file is in UTF-16"
+        else:
+            message = f"byte 0x{data[error.start]:02x} is not UTF-8 text"
         return "", Fault(mark=mark, message=message, fix="Save the file in the UTF-8 encoding.")
     if bad := _CONTROL.search(text):
         message = f"the control character U+{ord(bad.group()):04X} is not allowed in YAML"
@@ -257,6 +262,9 @@ class _Builder:
                 message = f"this key stands here a second time (first on line {first.line})"
                 self._fault(key.mark, message, "Keep one of them.", (*self._path(), key.text))
             else:
+                if isinstance(value, Scalar) and value.plain and not value.text:
+                    # Nothing after the colon: the parser puts it where the next thing begins.
+                    value = replace(value, mark=key.mark)
                 own[key.text] = (key, value)
         return tuple({**merged, **own}.values())
 
@@ -287,8 +295,8 @@ class _Builder:
 # The parser's own words are never passed on: they can quote the line, and the line can hold a key.
 _EXPLAINED = (
     ("mapping values are not allowed", False, "a second `: ` where only one fits",
-     "Indent keys of one mapping alike; put a value that holds `: ` in quotes; "
-     "write env:NAME without a space."),
+     "Give each key a line and one `: `, and keys of one mapping the same indentation; put a value "
+     "that holds `: ` in quotes; write env:NAME without a space."),
     ("'\\t' that cannot start", False, "a tab where YAML wants spaces", "Indent with spaces only."),
     ("cannot start any token", False, "a value cannot begin with this character",
      "Put it in quotes."),
@@ -296,7 +304,8 @@ _EXPLAINED = (
     ("document separator", True, "`---` inside a quoted text", "Close the quote."),
     ("stream end", True, "the file ends before this bracket is closed", "Close the `[` or `{`."),
     ("expected ',' or", False, "a comma or the closing bracket is missing",
-     "Write [a, b] or { a: 1, b: 2 }; a value that holds , [ ] { } needs quotes."),
+     "Write [a, b] or { a: 1, b: 2 }, and env:NAME without a space; a value that holds one of "
+     ", [ ] { } needs quotes."),
     ("unknown escape", False, "an unknown `\\` escape in a double-quoted text",
      "Use single quotes, or write the backslash twice."),
     ("could not find expected ':'", False, "a `:` is missing after the key", "Write key: value."),

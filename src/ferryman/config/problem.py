@@ -45,11 +45,12 @@ class ConfigError(Exception):
 
 
 _LONGEST_SHOWN = 80
+_MOST_COMPARED = 1000
 # The shapes of well-known credentials, and any run of characters too random to be a word.
 _CREDENTIAL = re.compile(
     r"""(^|[\s"'=:/])(sk|pk|rk|gsk|nvapi|pplx|gh[a-z]|github_pat|tok|pat)[-_][\w-]{6,}
     | AIza | AKIA | eyJ | \b(bearer|basic|token)\s
-    | [A-Za-z0-9+/]{24,}""",
+    | [A-Za-z0-9]{24,}""",
     re.VERBOSE | re.IGNORECASE,
 )
 _WORD = re.compile(r"[A-Za-z0-9]{12,}")
@@ -97,7 +98,7 @@ def near(word: str, known: Iterable[str], count: int = 3) -> list[str]:
     if len(word) > _LONGEST_SHOWN:
         return []
     folded: dict[str, str] = {}
-    for name in known:
+    for name in itertools.islice(known, _MOST_COMPARED):
         folded.setdefault(name.casefold(), name)
     found = difflib.get_close_matches(word.casefold(), folded, n=count, cutoff=0.6)
     return [folded[name] for name in found]

@@ -13,7 +13,11 @@ TITLE = "Ferryman configuration"
 
 
 def schema() -> dict[str, Any]:
-    """JSON Schema 2020-12. Checks across keys (targets, circles) are the validator's alone."""
+    """JSON Schema 2020-12.
+
+    The validator's alone are checks across keys (targets, circles), ports, and the bounds of texts
+    with a unit.
+    """
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": TITLE,

@@ -1,0 +1,334 @@
+"""The snapshot that a file and the catalogue come to."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ferryman.catalog import prices as catalogue_prices
+from ferryman.catalog.load import providers as catalogue_providers
+from ferryman.config.compile import compile_snapshot, discounted
+from ferryman.config.file import load
+from ferryman.config.problem import ConfigError
+from ferryman.config.seal import derive
+from ferryman.config.secret import activate
+from ferryman.config.snapshot import ModelRow, Provider, Route, Rule, Secret, Snapshot
+from ferryman.ir.price import Price, Rate
+from tests.config.catalogue import KEYS, KNOWN, loaded
+
+SEAL = derive("feed token")
+
+
+def _compiled(folder: Path, text: str, env: dict[str, str] | None = None) -> Snapshot:
+    env = KEYS if env is None else env
+    found = loaded(folder, text, env=env)
+    return compile_snapshot(found, seal_key=SEAL, env=env, known=KNOWN)
+
+
+def _row(snapshot: Snapshot, provider: str, model: str) -> ModelRow:
+    return msgspec.msgpack.decode(snapshot.models[provider], type=dict[str, ModelRow])[model]
+
+
+def _active(snapshot: Snapshot, env: dict[str, str]) -> set[str]:
+    return {n for n, p in snapshot.providers.items() if activate(p, env, SEAL) is not None}
+
+
+def test_without_a_file_the_environment_decides() -> None:
+    found = load(None, env={}, known=KNOWN)
+    snapshot = compile_snapshot(found, seal_key=SEAL, env={}, known=KNOWN)
+    assert list(snapshot.providers) == list(KNOWN.providers)
+    assert _active(snapshot, {}) == set()
+    assert _active(snapshot, {"GROQ_API_KEY": "x", "GOOGLE_API_KEY": "y"}) == {"groq", "gemini"}
+    assert snapshot.bare == KNOWN.bare
+    assert snapshot.providers["gemini"] == Provider(
+        name="gemini",
+        base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+        keys=(Secret("env", "GEMINI_API_KEY"), Secret("env", "GOOGLE_API_KEY")),
+        alternatives=True,
+        endpoints=("chat.completions",),
+    )
+
+
+def test_the_real_catalogue_compiles_and_is_whole() -> None:
+    snapshot = compile_snapshot(load(None, env={}), seal_key=SEAL, env={})
+    assert set(snapshot.providers) == set(catalogue_providers())
+    assert _active(snapshot, {"OPENAI_API_KEY": "x"}) == {"openai"}
+    row = _row(snapshot, "openai", "gpt-4o")
+    assert row.prices == catalogue_prices.lookup("openai", "gpt-4o")
+    assert row.context > 0
+    again = msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot), type=Snapshot)
+    assert again == snapshot
+
+
+def test_the_version_is_a_hash_of_the_content(tmp_path: Path) -> None:
+    text = "providers: { openai: { key: sk-literal } }\nmodels: { a: openai/gpt-4o }\n"
+    first = _compiled(tmp_path, text)
+    assert _compiled(tmp_path, text + "# a remark\n").version == first.version
+    assert _compiled(tmp_path, text) == first
+    turned = "models: { a: openai/gpt-4o }\nproviders: { openai: { key: sk-literal } }\n"
+    assert _compiled(tmp_path, turned).version == first.version
+    two = ["  a: openai/gpt-4o", "  b: openai/gpt-4o-mini"]
+    there, back = (
+        _compiled(tmp_path, "\n".join(["models:", *lines])) for lines in (two, two[::-1])
+    )
+    assert there == back
+    versions = {
+        first.version,
+        _compiled(tmp_path, text.replace("gpt-4o", "gpt-4o-mini")).version,
+        _compiled(tmp_path, text.replace("sk-literal", "sk-litera1")).version,
+        _compiled(tmp_path, text + "timeouts: { total: 601 }\n").version,
+        _compiled(tmp_path, text, {**KEYS, "FERRYMAN_GROQ_BASE_URL": "http://a/v1"}).version,
+    }
+    assert len(versions) == 5
+
+
+def test_a_file_with_errors_does_not_compile(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        _compiled(tmp_path, "modles: {}\n")
+
+
+def test_what_the_file_says_wins_over_the_catalogue(tmp_path: Path) -> None:
+    snapshot = _compiled(
+        tmp_path,
+        """\
+providers:
+  openai: { base_url: https://eu.example/v1, region: eu, quirks: [], endpoints: [embeddings],
+    auth: x-api-key, headers: { X-Org: env:LAB_KEY, X-Team: search } }
+  groq: { keys: [env:LAB_KEY, env:GROQ_API_KEY] }
+  ollama: {}
+  anthropic: { auth: none, base_url: http://127.0.0.1:1/v1 }
+  lab: { base_url: http://10.0.0.7:8000/v1, region: eu }
+  lab2: { base_url: http://10.0.0.8:8000/v1, key: env:LAB_KEY }
+""",
+    )
+    providers = snapshot.providers
+    assert providers["openai"] == Provider(
+        name="openai",
+        base_url="https://eu.example/v1",
+        auth="x-api-key",
+        keys=(Secret("env", "OPENAI_API_KEY"),),
+        alternatives=True,
+        enabled=True,
+        headers=(("X-Org", "env:LAB_KEY"), ("X-Team", "search")),
+        endpoints=("embeddings",),
+        region="eu",
+    )
+    assert activate(providers["groq"], KEYS) == ["lab-value", "gsk-groq-value"]
+    assert activate(providers["ollama"], KEYS) == []
+    assert activate(providers["anthropic"], KEYS) == []
+    assert providers["anthropic"].auth == "none"
+    assert providers["lab"] == Provider(
+        name="lab",
+        base_url="http://10.0.0.7:8000/v1",
+        auth="none",
+        keyless=True,
+        enabled=True,
+        region="eu",
+    )
+    assert providers["lab2"].auth == "bearer"
+    assert not providers["lab2"].keyless
+    assert list(providers)[-2:] == ["lab", "lab2"]
+
+
+def test_a_key_for_a_keyless_server_is_sent(tmp_path: Path) -> None:
+    provider = _compiled(tmp_path, "providers: { ollama: { key: env:LAB_KEY } }").providers[
+        "ollama"
+    ]
+    assert (provider.auth, activate(provider, KEYS)) == ("bearer", ["lab-value"])
+    assert activate(provider, {}) is None
+
+
+def test_base_urls_come_from_the_environment(tmp_path: Path) -> None:
+    env = {
+        **KEYS,
+        "CLOUDFLARE_ACCOUNT_ID": "acct",
+        "CLOUDFLARE_API_TOKEN": "x",
+        "FERRYMAN_OLLAMA_BASE_URL": "http://127.0.0.1:5/v1/",
+        "FERRYMAN_LAB_2_BASE_URL": "http://127.0.0.1:6/{WHERE}",
+        "WHERE": "there",
+    }
+    text = "providers: { lab-2: { base_url: 'http://a/v1' } }\n"
+    snapshot = _compiled(tmp_path, text, env)
+    urls = {name: provider.base_url for name, provider in snapshot.providers.items()}
+    assert urls["cloudflare"] == "https://api.cloudflare.com/accounts/acct/ai/v1"
+    assert urls["ollama"] == "http://127.0.0.1:5/v1"
+    assert urls["lab-2"] == "http://127.0.0.1:6/there"
+    assert _active(snapshot, env) == {
+        "openai",
+        "anthropic",
+        "groq",
+        "cloudflare",
+        "ollama",
+        "lab-2",
+    }
+    bare = _compiled(tmp_path, text)
+    assert "{CLOUDFLARE_ACCOUNT_ID}" in bare.providers["cloudflare"].base_url
+    assert "cloudflare" not in _active(bare, {**KEYS, "CLOUDFLARE_API_TOKEN": "x"})
+    assert "cloudflare" in _active(bare, env), "filled where the provider is called"
+
+
+# -- prices --------------------------------------------------------------------------------------
+
+
+def test_own_prices_are_counted_exactly(tmp_path: Path) -> None:
+    snapshot = _compiled(
+        tmp_path,
+        """\
+providers:
+  openai:
+    discount: 50%
+    prices:
+      gpt-4o: { input: 0.1, output: 0.3 }
+      own: { input: 0.000001, output: 1000000, cache_read: 0, cache_write: 0.2, reasoning: 7,
+        audio_input: 8, audio_output: 9, cache_write_1h: 4, request: 0.01 }
+""",
+    )
+    tenth = 100_000  # picodollars per token: 0.1 USD per million tokens
+    assert _row(snapshot, "openai", "gpt-4o") == ModelRow(
+        context=128_000,
+        max_output=16_384,
+        abilities=("tools",),
+        prices=(
+            Price(
+                tiers=(
+                    (
+                        -1,
+                        Rate(
+                            input=tenth,
+                            cache_read=tenth,
+                            cache_write=tenth,
+                            cache_write_1h=tenth,
+                            audio_input=tenth,
+                            output=3 * tenth,
+                            reasoning=3 * tenth,
+                            audio_output=3 * tenth,
+                        ),
+                    ),
+                )
+            ),
+        ),
+    )
+    ((_, rate),) = _row(snapshot, "openai", "own").prices[0].tiers
+    assert rate == Rate(
+        input=1,
+        output=10**12,
+        cache_read=0,
+        cache_write=200_000,
+        cache_write_1h=4_000_000,
+        audio_input=8_000_000,
+        reasoning=7_000_000,
+        audio_output=9_000_000,
+        request=10**10,
+    )
+
+
+def test_a_discount_is_taken_off_every_price_of_the_catalogue(tmp_path: Path) -> None:
+    listed = catalogue_prices.lookup("anthropic", "claude-sonnet-4-5")
+    assert listed
+    snapshot = _compiled(tmp_path, "providers: { anthropic: { discount: 12.5% } }\n")
+    found = _row(snapshot, "anthropic", "claude-sonnet-4-5").prices
+    for price, full in zip(found, listed, strict=True):
+        assert (price.since, price.until) == (full.since, full.until)
+        for (threshold, rate), (at, whole) in zip(price.tiers, full.tiers, strict=True):
+            assert threshold == at
+            assert rate.input * 8 == whole.input * 7 > 0
+            assert rate.output * 8 == whole.output * 7 > 0
+
+
+def test_a_discount_rounds_half_up_to_whole_picodollars() -> None:
+    price = Price(tiers=((-1, Rate(input=3, output=1, request=10**30 + 1)),))
+    ((_, half),) = discounted(price, Decimal(50)).tiers
+    assert (half.input, half.output, half.request) == (2, 1, (10**30 + 2) // 2)
+    ((_, nothing),) = discounted(price, Decimal(100)).tiers
+    assert nothing == Rate()
+    ((_, most),) = discounted(price, Decimal("99.9")).tiers
+    assert (most.input, most.output, most.request) == (0, 0, 10**27)
+
+
+def test_models_that_only_a_route_names_are_priced(tmp_path: Path) -> None:
+    """Names the catalogue does not list, but knows a price for: dated ones, for instance."""
+    listed = catalogue_prices.lookup("anthropic", "claude-sonnet-4-5-20250929")
+    assert listed
+    text = "models: { a: anthropic/claude-sonnet-4-5-20250929, b: anthropic/unheard-of }\n"
+    snapshot = _compiled(tmp_path, text)
+    assert _row(snapshot, "anthropic", "claude-sonnet-4-5-20250929").prices == listed
+    assert _row(snapshot, "anthropic", "unheard-of") == ModelRow()
+
+
+# -- routes --------------------------------------------------------------------------------------
+
+MINI = ("openai", "gpt-4o-mini")
+BIG = ("openai", "gpt-4o")
+CLAUDE = ("anthropic", "claude-sonnet-4-5")
+LLAMA = ("groq", "llama-3.3-70b-versatile")
+
+
+def test_routes_come_down_to_pairs(tmp_path: Path) -> None:
+    snapshot = _compiled(
+        tmp_path,
+        """\
+models:
+  outer: { targets: [inner, openai/gpt-4o-mini], fallbacks: [last, openai/gpt-4o] }
+  inner: { targets: [openai/gpt-4o], fallbacks: [anthropic/claude-sonnet-4-5], strategy: latency }
+  last: { targets: [groq/llama-3.3-70b-versatile], fallbacks: [mini] }
+  mini: openai/gpt-4o-mini
+  bare: gpt-4o
+policies:
+  - { when: { metadata.task: x, metadata.n: 2 }, use: outer }
+  - { when: { metadata.task: y }, budget: { usd: 1, per: day } }
+""",
+    )
+    assert list(snapshot.routes) == ["outer", "inner", "last", "mini", "bare"]
+    assert snapshot.routes["outer"] == Route(targets=(BIG, MINI), fallbacks=(CLAUDE, LLAMA))
+    assert snapshot.routes["inner"].strategy == "latency"
+    assert snapshot.routes["last"] == Route(targets=(LLAMA,), fallbacks=(MINI,))
+    assert snapshot.routes["bare"] == Route(targets=(BIG,))
+    assert snapshot.rules == (Rule(when=(("task", "x"), ("n", "2")), use="outer"),)
+
+
+def test_a_bare_target_is_the_first_active_candidate(tmp_path: Path) -> None:
+    text = "models: { a: gpt-4o }\n"
+    for env, pair in [
+        (KEYS, BIG),
+        ({"GROQ_API_KEY": "x"}, ("groq", "gpt-4o")),
+        ({}, BIG),
+    ]:
+        assert _compiled(tmp_path, text, env).routes["a"].targets == (pair,)
+
+
+def test_weights_are_shared_among_the_targets_of_a_target(tmp_path: Path) -> None:
+    snapshot = _compiled(
+        tmp_path,
+        """\
+models:
+  w: { targets: [pair, anthropic/claude-sonnet-4-5, openai/gpt-4o], strategy: weighted,
+    weights: { pair: 4 } }
+  pair: { targets: [openai/gpt-4o, openai/gpt-4o-mini], strategy: weighted,
+    weights: { openai/gpt-4o: 3 } }
+""",
+    )
+    route = snapshot.routes["w"]
+    assert dict(zip(route.targets, route.weights, strict=True)) == {
+        BIG: 4.0,
+        MINI: 1.0,
+        CLAUDE: 1.0,
+    }
+
+
+def test_a_long_chain_of_names_is_worked_out(tmp_path: Path) -> None:
+    lines = ["models:", "  n0: openai/gpt-4o"]
+    lines += [f"  n{i}: {{ targets: [n{i - 1}, m{i - 1}] }}" for i in range(1, 2000)]
+    lines += ["  m0: openai/gpt-4o-mini"]
+    lines += [f"  m{i}: {{ targets: [m{i - 1}, n{i - 1}] }}" for i in range(1, 2000)]
+    routes = _compiled(tmp_path, "\n".join(lines)).routes
+    assert routes["n1999"].targets == (BIG, MINI)
+    assert routes["m1999"].targets == (MINI, BIG)
+
+
+def test_settings_reach_the_snapshot(tmp_path: Path) -> None:
+    text = "server: { max_headers: 9 }\ntimeouts: { total: 5m }\ntls: { ca_files: [/x/ca.pem] }\n"
+    snapshot = _compiled(tmp_path, text)
+    assert snapshot.server.max_headers == 9
+    assert snapshot.timeouts.total == 300.0
+    assert snapshot.ca_files == ("/x/ca.pem",)

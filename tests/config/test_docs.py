@@ -1,0 +1,80 @@
+"""``docs/configuration.md`` leaves nothing out, and its examples work."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ferryman.config import grammar
+from ferryman.config.check import report
+from ferryman.config.file import load
+from ferryman.config.shapes import Key, Table
+
+PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+
+SECTIONS = {
+    "The file": grammar.FILE,
+    "Providers": grammar.PROVIDER,
+    "Prices": grammar.PRICES,
+    "Models": grammar.MODEL,
+    "Policies": grammar.POLICY,
+    "Budget": grammar.BUDGET,
+    "Server": grammar.SERVER,
+    "Timeouts": grammar.TIMEOUTS,
+    "TLS": grammar.TLS,
+}
+
+
+def _section(title: str) -> str:
+    found = re.search(rf"^#+ {title}\n(.*?)(?=^#+ |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    assert found, f"there is no section {title}"
+    return found.group(1)
+
+
+def _row(key: Key) -> str:
+    default = "*required*" if key.required else key.default or "—"
+    example = f"`{key.name}: {key.kind.example}`"
+    return f"| `{key.name}` | {key.kind.says} | {default} | {example} | {key.doc} |"
+
+
+@pytest.mark.parametrize(("title", "table"), SECTIONS.items(), ids=SECTIONS)
+def test_every_key_has_its_row(title: str, table: Table) -> None:
+    rows = re.findall(r"^\| `.*\|$", _section(title), re.MULTILINE)
+    assert rows == [_row(key) for key in table.keys]
+
+
+def test_every_table_has_its_section() -> None:
+    def tables(table: Table) -> list[Table]:
+        kinds = [key.kind for key in table.keys]
+        kinds += [kind.item for kind in kinds if hasattr(kind, "item")]
+        kinds += [kind.table for kind in kinds if hasattr(kind, "table")]
+        inner = [kind for kind in kinds if isinstance(kind, Table)]
+        return [table, *(found for one in inner for found in tables(one))]
+
+    assert {id(t) for t in tables(grammar.FILE)} == {id(t) for t in SECTIONS.values()}
+
+
+@pytest.mark.parametrize("text", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_the_examples_load(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "ferryman.yaml"
+    path.write_text(text)
+    assert [str(problem) for problem in load(path, strict=True, env={}).errors] == []
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 7
+
+
+def test_the_mistakes_of_the_page_are_what_is_said(tmp_path: Path) -> None:
+    shown = re.search(r"Of this file\n\n```\n(.*?)```\n\nit says\n\n```\n(.*?)```", PAGE, re.DOTALL)
+    assert shown
+    path = tmp_path / "ferryman.yaml"
+    path.write_text(shown.group(1))
+    assert report(load(path, env={}), env={}).replace(f"{tmp_path}/", "") == shown.group(2)
+
+
+def test_the_variables_outside_the_options_are_documented() -> None:
+    names = ("FERRYMAN_PEPPER", "FERRYMAN_FEED_TOKEN", "FERRYMAN_ADMIN_TOKEN")
+    for name in (*names, "FERRYMAN_<NAME>_BASE_URL"):
+        assert f"`{name}`" in _section("Flags and variables")
