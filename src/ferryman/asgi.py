@@ -7,6 +7,7 @@ The server's own HTTP end replaces ours, with its cost; the request path is the 
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -37,6 +38,7 @@ class AsgiExchange:
         self.gone = False
         self.on_gone: Callable[[], None] | None = None
         self.on_resume: Callable[[], None] | None = None
+        self.shared: dict[str, Any] = {}
         self.queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self.waiting = 0
         self.aborted = False
@@ -137,7 +139,6 @@ class App:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway = self._start()
-        loop = asyncio.get_running_loop()
         limit = gateway.limits.max_body_bytes
         parts: list[bytes] = []
         size = 0
@@ -150,7 +151,7 @@ class App:
                 parts.append(message.get("body", b""))
             if not message.get("more_body"):
                 break
-        exchange = AsgiExchange(scope, b"".join(parts), loop.time())
+        exchange = AsgiExchange(scope, b"".join(parts), time.monotonic())
         if size > limit:
             gateway.edge.too_large(exchange, limit)
         else:

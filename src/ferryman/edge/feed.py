@@ -128,7 +128,7 @@ class FeedClient:
         )
         limit = wait + 15.0
         total = asyncio.get_running_loop().time() + limit * 2
-        connection.send(sink, head.encode(), b"", first_byte=limit, idle=limit, total=total)
+        connection.send(sink, head.encode(), b"", limit, limit, total)
         await sink.future
         if sink.fault is not None:
             raise sink.fault

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import ssl
+import time
 
 from ferryman import lifeline
 from ferryman.config.options import Options
@@ -20,11 +21,13 @@ from ferryman.http1.pool import Pools
 from ferryman.http1.server import Server, serve
 from ferryman.log import log as write_log
 from ferryman.meter.keytable import KeyTable
+from ferryman.routing.health import PeakEwma
 from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.upstream.fleet import Fleet
 
 PLANE_NAME = "gateway"
 SETTLE_SECONDS = 10.0
+TARGETS_KEPT = 10_000
 
 
 def log(text: str) -> None:
@@ -45,12 +48,13 @@ class Gateway:
         self._connector = connector
         self._pools = Pools(connector)
         self._snapshot = Snapshot(version="")
+        self._health: dict[str, PeakEwma] = {}
         self.plane = Plane(
             fleet=self._fleet(self._snapshot),
             keys=None,
             pepper=options.paths.secret("pepper").encode(),
             journal=self._journal,
-            now=self._loop.time,
+            now=time.monotonic,
             log=log,
         )
         self.edge = Edge(self.plane, lambda: len(self.server.connections) if self.server else 0)
@@ -65,7 +69,15 @@ class Gateway:
 
     def _fleet(self, snapshot: Snapshot) -> Fleet:
         here = localise(snapshot, self._env, self._open_key)
-        return Fleet(here, self._pools, self._activate, near)
+        return Fleet(here, self._pools, self._activate, near, self._health_of)
+
+    def _health_of(self, name: str) -> PeakEwma:
+        health = self._health.get(name)
+        if health is None:
+            if len(self._health) >= TARGETS_KEPT:
+                self._health.clear()
+            health = self._health[name] = PeakEwma()
+        return health
 
     def _activate(self, provider: Provider) -> list[str] | None:
         return activate(provider, self._env, self._open_key)

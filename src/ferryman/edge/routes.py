@@ -9,7 +9,7 @@ import msgspec
 
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import JSON
-from ferryman.flow.spine import identify, serve
+from ferryman.flow.spine import facts_of, identify, serve
 from ferryman.http1.drive import Drive
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.limits import Refusal
@@ -79,15 +79,15 @@ class Edge:
         elif path == b"/metrics":
             _allow(exchange, b"GET")
             if not _is_loopback(exchange.peer):
-                identify(self.plane, exchange)
+                self._identify(exchange)
             exchange.respond(200, TEXT, self.plane.metrics.render(self._connections()))
         elif path in (b"/v1/models", b"/models"):
             _allow(exchange, b"GET")
-            identify(self.plane, exchange)
+            self._identify(exchange)
             exchange.respond(200, JSON, self._list_models())
         elif path.startswith((b"/v1/models/", b"/models/")):
             _allow(exchange, b"GET")
-            identify(self.plane, exchange)
+            self._identify(exchange)
             self._one_model(exchange, path.partition(b"/models/")[2])
         elif path == b"/":
             _allow(exchange, b"GET, HEAD")
@@ -100,6 +100,9 @@ class Edge:
                 f"There is no endpoint {shown}. Calls go to /v1/chat/completions, /v1/completions, "
                 "/v1/embeddings, /v1/responses and /v1/moderations; /v1/models lists models.",
             )
+
+    def _identify(self, exchange: Exchange) -> None:
+        identify(self.plane, facts_of(self.plane, exchange))
 
     def _readyz(self, exchange: Exchange) -> None:
         plane = self.plane

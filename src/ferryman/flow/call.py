@@ -14,7 +14,6 @@ from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost as cost_of
 from ferryman.meter.cost import hold as hold_of
 from ferryman.meter.keytable import KeyTable
-from ferryman.routing.health import PeakEwma
 from ferryman.telemetry.metrics import Metrics
 from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
 from ferryman.upstream.fleet import Fleet, Target
@@ -49,7 +48,6 @@ class Plane:
         self.now = now
         self.log = log
         self.metrics = Metrics()
-        self.health: dict[str, PeakEwma] = {}
         self.idle = asyncio.Event()
         """Set whenever no call is being served."""
         self.rng = random.Random()  # noqa: S311 - spreads load, protects nothing
@@ -61,33 +59,21 @@ class Plane:
         self._count += 1
         return f"{self._boot}{self._count:08x}"
 
-    def expected_seconds(self, target: Target) -> float:
-        """Expected time to a target's first byte, for the latency strategy."""
-        health = self.health.get(f"{target.provider}/{target.model}")
-        return health.expected(self.now()) if health is not None else 0.0
-
-    def observe(self, target: Target, seconds: float, ok: bool) -> None:
-        """Note how one attempt went."""
-        name = f"{target.provider}/{target.model}"
-        health = self.health.get(name)
-        if health is None:
-            if len(self.health) > 10_000:
-                self.health.clear()
-            health = self.health[name] = PeakEwma()
-        now = self.now()
-        if ok:
-            health.observe(seconds, now)
-        else:
-            health.fail(now)
-
 
 class Call:
     """One call while it runs."""
 
-    __slots__ = (
-        "at_us", "attempts", "began", "endpoint", "exchange", "first_token", "id", "key", "model",
-        "opened", "plane", "settled", "stream", "summary", "target", "waited",
-    )  # fmt: skip
+    key = ""
+    model = ""
+    stream = False
+    summary = False
+    """True: the caller wants cost and attempts as a comment at the end of its stream."""
+    target: Target | None = None
+    opened = False
+    settled = False
+    waited = 0.0
+    """Seconds spent waiting for upstreams; the rest is overhead."""
+    first_token = -1.0
 
     def __init__(self, plane: Plane, exchange: Exchange, endpoint: str) -> None:
         self.plane = plane
@@ -96,18 +82,7 @@ class Call:
         self.id = plane.next_id()
         self.began = exchange.began
         self.at_us = time.time_ns() // 1000
-        self.key = ""
-        self.model = ""
-        self.stream = False
-        self.summary = False
-        """True: the caller wants cost and attempts as a comment at the end of its stream."""
-        self.target: Target | None = None
         self.attempts: list[Attempt] = []
-        self.opened = False
-        self.settled = False
-        self.waited = 0.0
-        """Seconds spent waiting for upstreams; the rest is overhead."""
-        self.first_token = -1.0
 
     def us(self, moment: float) -> int:
         """Microseconds from the call's beginning to ``moment``; -1 for "never"."""
@@ -121,15 +96,9 @@ def open_call(call: Call, target: Target, body_bytes: int, max_output: int) -> N
         limit = max_output or target.max_output
         hold = hold_of(target.prices, call.at_us // 1_000_000, body_bytes, limit)
     opened = Opened(
-        id=call.id,
-        at_us=call.at_us,
-        key=call.key,
-        endpoint=call.endpoint,
-        model=call.model,
-        provider=target.provider,
-        target=target.model,
-        hold=hold,
-    )
+        call.id, call.at_us, call.key, call.endpoint, call.model,
+        target.provider, target.model, hold,
+    )  # fmt: skip
     call.plane.journal.append(OPENED, _pack(opened))
     call.opened = True
 
@@ -146,23 +115,10 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
     overhead = max(seconds - call.waited, 0.0)
     provider, model = (target.provider, target.model) if target is not None else ("", "")
     closed = Closed(
-        id=call.id,
-        at_us=call.at_us,
-        duration_us=int(seconds * 1e6),
-        key=call.key,
-        endpoint=call.endpoint,
-        model=call.model,
-        provider=provider,
-        target=model,
-        stream=call.stream,
-        status=status,
-        error=error or "",
-        usage=usage,
-        cost=cost,
-        attempts=tuple(call.attempts),
-        first_token_us=call.us(call.first_token),
-        overhead_us=int(overhead * 1e6),
-    )
+        call.id, call.at_us, int(seconds * 1e6), call.key, call.endpoint, call.model,
+        provider, model, call.stream, status, error or "", usage, cost, tuple(call.attempts),
+        call.us(call.first_token), int(overhead * 1e6),
+    )  # fmt: skip
     plane.journal.append(CLOSED, _pack(closed))
     failed = len(call.attempts) - (1 if error is None else 0)
     labels = (call.endpoint, provider, model, status)

@@ -10,7 +10,6 @@ from ferryman.ir.price import PICO
 from ferryman.ir.usage import Usage
 from ferryman.upstream.reply import Reply
 from ferryman.wire.openai_chat.errors import error_body, error_event, error_facts, is_error_object
-from ferryman.wire.openai_chat.relay import whole_usage
 
 _json = msgspec.json.Encoder().encode
 
@@ -19,15 +18,16 @@ _STREAM_HEADERS = b"cache-control: no-cache\r\nx-accel-buffering: no\r\n"
 _DROPPED = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding "
     b"upgrade content-length date server set-cookie set-cookie2 alt-svc strict-transport-security "
-    b"cache-control x-accel-buffering access-control-allow-origin proxy-connection".split()
+    b"cache-control x-accel-buffering access-control-allow-origin proxy-connection "
+    b"x-ferryman-request-id x-ferryman-provider x-ferryman-model x-ferryman-attempts "
+    b"x-ferryman-overhead-ms x-ferryman-cost-usd".split()
 )
 """Reply headers that are the hop's or the provider's own business."""
 
 
 def deliver_whole(call: Call, reply: Reply) -> None:
     """Send a reply that has come whole."""
-    usage = whole_usage(reply.body)
-    cost = settle(call, reply.status, None, usage)
+    cost = settle(call, reply.status, None, reply.usage)
     call.exchange.respond(reply.status, _head(call, reply.headers, cost), reply.body)
 
 
@@ -141,11 +141,7 @@ def refuse(call: Call, error: GatewayError) -> None:
 
 def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
     """Reply headers: the provider's own, less the hop's, plus the gateway's."""
-    relayed = [
-        b"%b: %b\r\n" % pair
-        for pair in upstream
-        if pair[0] not in _DROPPED and not pair[0].startswith(b"x-ferryman-")
-    ]
+    relayed = [b"%b: %b\r\n" % pair for pair in upstream if pair[0] not in _DROPPED]
     target = call.target
     assert target is not None
     overhead = (call.plane.now() - call.began - call.waited) * 1e3

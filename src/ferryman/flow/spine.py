@@ -11,35 +11,72 @@ Every call that was opened is closed exactly once, whatever happens in between.
 """
 
 import time
+from collections.abc import Sequence
 
 from ferryman.flow.call import Call, Plane, open_call, settle
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
-from ferryman.http1.client import Fault, FaultKind
+from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
+from ferryman.http1.pool import Pool
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.meter.keys import digest
 from ferryman.routing.plan import plan
 from ferryman.telemetry.record import Attempt
-from ferryman.upstream.fleet import Fleet, Target
+from ferryman.upstream.fleet import Fleet, Resolved, Runtime, Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire.openai_chat import request as openai
-from ferryman.wire.openai_chat.errors import SURFACED, is_error_object, kind_of
-from ferryman.wire.openai_chat.relay import ChatTap
+from ferryman.wire.openai_chat.errors import SURFACED, kind_of
+from ferryman.wire.openai_chat.relay import ChatTap, whole_usage
 from ferryman.wire.openai_responses.relay import ResponsesTap
+from ferryman.wire.tap import StreamTap
 
 _FORWARDED = (b"idempotency-key", b"openai-beta", b"traceparent", b"tracestate")
 """Request headers that an upstream gets to see. All others, credentials above all, end here."""
 
 
-def identify(plane: Plane, exchange: Exchange) -> str:
+_FAULTS = {
+    FaultKind.CONNECT: ErrorKind.UPSTREAM_CONNECT,
+    FaultKind.TIMEOUT: ErrorKind.UPSTREAM_TIMEOUT,
+    FaultKind.CLOSED: ErrorKind.UPSTREAM_TRUNCATED,
+    FaultKind.PROTOCOL: ErrorKind.UPSTREAM_PROTOCOL,
+    FaultKind.CANCELLED: ErrorKind.CANCELLED,
+}
+
+
+class HeaderFacts:
+    """What a call's headers say, worked out once for as long as a connection repeats them."""
+
+    __slots__ = ("compressed", "digest", "forwarded", "summary")
+
+    def __init__(self, headers: Headers, pepper: bytes) -> None:
+        token = b""
+        self.forwarded = b""
+        self.compressed = False
+        self.summary = False
+        for name, value in headers:
+            if name == b"authorization":
+                token = value[7:].strip() if value[:7].lower() == b"bearer " else b""
+            elif (name == b"x-api-key" or name == b"api-key") and not token:
+                token = value.strip()
+            elif name == b"content-encoding":
+                self.compressed = value.lower() != b"identity"
+            elif name == b"x-ferryman-summary":
+                self.summary = True
+            elif name in _FORWARDED:
+                self.forwarded += b"%b: %b\r\n" % (name, value)
+        self.digest = digest(pepper, token)
+
+
+def facts_of(plane: Plane, exchange: Exchange) -> HeaderFacts:
+    """The facts of this exchange's headers."""
+    facts = exchange.shared.get("facts")
+    if facts is None:
+        facts = exchange.shared["facts"] = HeaderFacts(exchange.headers, plane.pepper)
+    return facts  # type: ignore[no-any-return]
+
+
+def identify(plane: Plane, facts: HeaderFacts) -> str:
     """The id of the caller's virtual key. Raises :class:`GatewayError`: 401, or 503 at start-up."""
-    token = b""
-    for name, value in exchange.headers:
-        if name == b"authorization":
-            token = value[7:].strip() if value[:7].lower() == b"bearer " else b""
-            break
-        if name == b"x-api-key" or name == b"api-key":
-            token = value.strip()
     keys = plane.keys
     if keys is None:
         raise GatewayError(
@@ -49,7 +86,7 @@ def identify(plane: Plane, exchange: Exchange) -> str:
             "started. Retry in a moment.",
             headers=((b"retry-after", b"1"),),
         )
-    row = keys.get(digest(plane.pepper, token))
+    row = keys.get(facts.digest)
     if row is None or row.revoked or (row.expires and row.expires <= time.time()):
         raise GatewayError(
             401,
@@ -66,7 +103,31 @@ async def serve(plane: Plane, exchange: Exchange, endpoint: str) -> None:
     call = Call(plane, exchange, endpoint)
     plane.metrics.in_flight += 1
     try:
-        await _run(call)
+        facts = facts_of(plane, exchange)
+        call.key = identify(plane, facts)
+        if facts.compressed:
+            raise GatewayError(
+                415, ErrorKind.UNSUPPORTED_MEDIA, "Send the body without compression."
+            )
+        request = openai.decode(endpoint, exchange.body)
+        call.model = request.model
+        call.stream = request.stream
+        call.summary = facts.summary and request.stream
+        order = _plan(plane, plane.fleet.resolve(_by_rules(plane.fleet, request)))
+        open_call(call, order[0], len(request.body), request.max_output)
+        for target in order:
+            call.target = target
+            reply, kind = await _attempt(call, request, target, facts.forwarded)
+            if kind is None or kind in SURFACED or exchange.gone:
+                break
+        if exchange.gone:
+            settle(call, 499, ErrorKind.CANCELLED, reply.tap.usage if reply.tap else None)
+        elif kind is not None:
+            deliver_failure(call, reply, kind)
+        elif reply.streaming:
+            await deliver_stream(call, reply)
+        else:
+            deliver_whole(call, reply)
     except GatewayError as error:
         refuse(call, error)
     except Exception as error:
@@ -80,42 +141,19 @@ async def serve(plane: Plane, exchange: Exchange, endpoint: str) -> None:
             settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, None)
 
 
-async def _run(call: Call) -> None:
-    plane, exchange = call.plane, call.exchange
-    call.key = identify(plane, exchange)
-    encoding = exchange.header(b"content-encoding")
-    if encoding is not None and encoding.lower() != b"identity":
-        raise GatewayError(415, ErrorKind.UNSUPPORTED_MEDIA, "Send the body without compression.")
-    request = openai.decode(call.endpoint, exchange.body)
-    call.model = request.model
-    call.stream = request.stream
-    call.summary = request.stream and exchange.header(b"x-ferryman-summary") is not None
-    fleet = plane.fleet
-    resolved = fleet.resolve(_by_rules(fleet, request))
-    order = plan(
-        resolved.targets,
+def _plan(plane: Plane, resolved: Resolved) -> Sequence[Target]:
+    """Targets in the order to try; never empty."""
+    targets = resolved.targets
+    if len(targets) == 1 and not resolved.fallbacks:
+        return targets
+    return plan(
+        targets,
         resolved.fallbacks,
         resolved.strategy,
         resolved.weights,
-        plane.expected_seconds,
+        lambda target: target.health.expected(plane.now()),
         plane.rng,
     )
-    open_call(call, order[0], len(request.body), request.max_output)
-    reply: Reply | None = None
-    kind: ErrorKind | None = None
-    for target in order:
-        call.target = target
-        reply, kind = await _attempt(call, request, target)
-        if kind is None or kind in SURFACED or exchange.gone:
-            break
-    if exchange.gone:
-        settle(call, 499, ErrorKind.CANCELLED, reply.tap.usage if reply and reply.tap else None)
-    elif reply is None or kind is not None:
-        deliver_failure(call, reply, kind or ErrorKind.INTERNAL)
-    elif reply.streaming:
-        await deliver_stream(call, reply)
-    else:
-        deliver_whole(call, reply)
 
 
 def _by_rules(fleet: Fleet, request: openai.Request) -> str:
@@ -130,110 +168,94 @@ def _by_rules(fleet: Fleet, request: openai.Request) -> str:
 
 
 async def _attempt(
-    call: Call, request: openai.Request, target: Target
+    call: Call, request: openai.Request, target: Target, forwarded: bytes
 ) -> tuple[Reply, ErrorKind | None]:
     """Ask one target. Returns its reply, and how it failed (None = it is fit to be delivered)."""
-    plane, exchange = call.plane, call.exchange
+    now = call.plane.now
     runtime = target.runtime
-    started = plane.now()
-    tap = None
-    if request.stream:
-        hide = request.hide_usage and runtime.ask_usage
-        make = ResponsesTap if call.endpoint == "responses" else ChatTap
-        tap = make(hide_usage=hide)
-    reply = Reply(plane.now, tap)
+    started = now()
+    reply = Reply(now, _tap(call, request, runtime) if request.stream else None)
     head = runtime.head(call.endpoint)
     if head is None:
         reply.fault = Fault(FaultKind.CONNECT, f"{runtime.name} does not offer {call.endpoint}")
     else:
-        body = openai.encode(request, target.model_json, ask_usage=runtime.ask_usage)
-        extra = _forwarded(exchange.headers)
-        head = b"%b%d\r\n%b\r\n" % (head, len(body), extra)
-        await _exchange(call, reply, target, head, body)
-    kind = _verdict(reply)
-    ended = plane.now()
+        body = openai.encode(
+            request, target.model_json, ask_usage=runtime.ask_usage, quirks=runtime.request_quirks
+        )
+        head = b"%b%d\r\n%b\r\n" % (head, len(body), forwarded)
+        connection = runtime.pool.take()
+        if connection is None:
+            connection = await _connect(call, reply, runtime.pool)
+        elif _send(call, reply, connection, head, body):
+            await reply.ready
+            # A kept connection may have been closed by the upstream just now: when it fails before
+            # one byte of a reply, the request is sent once more, on a new one.
+            fault = reply.fault
+            connection = None
+            if fault is not None and fault.fresh and fault.kind is FaultKind.CLOSED:
+                reply.again()
+                connection = await _connect(call, reply, runtime.pool)
+        if connection is not None and _send(call, reply, connection, head, body):
+            await reply.ready
+    kind = _verdict(reply, runtime)
+    ended = now()
     call.waited += ended - started
-    ok = kind is None or kind in SURFACED
-    if kind is not ErrorKind.CANCELLED:
-        first = reply.first_byte if reply.first_byte >= 0 else ended
-        plane.observe(target, first - started, ok)
+    first = reply.first_byte
+    if kind is None or kind in SURFACED:
+        target.health.observe((first if first >= 0 else ended) - started, ended)
+    elif kind is not ErrorKind.CANCELLED:
+        target.health.fail(ended)
     call.attempts.append(
         Attempt(
-            provider=target.provider,
-            model=target.model,
-            status=reply.status,
-            error=kind or "",
-            start_us=call.us(started),
-            first_byte_us=call.us(reply.first_byte),
-            end_us=call.us(ended),
+            target.provider,
+            target.model,
+            reply.status,
+            kind or "",
+            int((started - call.began) * 1e6),
+            call.us(first),
+            int((ended - call.began) * 1e6),
         )
     )
     return reply, kind
 
 
-async def _exchange(call: Call, reply: Reply, target: Target, head: bytes, body: bytes) -> None:
-    """Send the request and wait until the reply can be judged.
-
-    A kept connection may have been closed by the upstream just now: when it fails before one byte
-    of a reply, the request is sent once more on a new connection.
-    """
-    plane, exchange = call.plane, call.exchange
-    limits = plane.fleet.snapshot.timeouts
-    pool = target.runtime.pool
-    connection = pool.take()
-    kept = connection is not None
-    while True:
-        if connection is None:
-            try:
-                connection = await pool.connect(limits.connect)
-            except Fault as failed:
-                reply.on_fault(failed)
-                return
-        if exchange.gone:
-            connection.cancel()
-            reply.leave()
-            return
-        reply.connection = connection
-        exchange.on_gone = reply.leave
-        connection.send(
-            reply,
-            head,
-            body,
-            first_byte=limits.first_byte,
-            idle=limits.idle,
-            total=call.began + limits.total,
-        )
-        await reply.ready
-        fault = reply.fault
-        if not (kept and fault is not None and fault.fresh and fault.kind is FaultKind.CLOSED):
-            return
-        kept, connection = False, None
-        reply.again()
+async def _connect(call: Call, reply: Reply, pool: Pool) -> ClientConnection | None:
+    try:
+        return await pool.connect(call.plane.fleet.snapshot.timeouts.connect)
+    except Fault as fault:
+        reply.on_fault(fault)
+        return None
 
 
-def _forwarded(headers: Headers) -> bytes:
-    out = b""
-    for name, value in headers:
-        if name in _FORWARDED:
-            out += b"%b: %b\r\n" % (name, value)
-    return out
+def _send(call: Call, reply: Reply, connection: ClientConnection, head: bytes, body: bytes) -> bool:
+    """Send the request, unless the caller has gone; True when ``reply.ready`` is to be awaited."""
+    exchange = call.exchange
+    if exchange.gone:
+        connection.cancel()
+        reply.leave()
+        return False
+    reply.connection = connection
+    exchange.on_gone = reply.leave
+    limits = call.plane.fleet.snapshot.timeouts
+    connection.send(reply, head, body, limits.first_byte, limits.idle, call.began + limits.total)
+    return True
 
 
-def _verdict(reply: Reply) -> ErrorKind | None:
+def _tap(call: Call, request: openai.Request, runtime: Runtime) -> StreamTap:
+    hide = request.hide_usage and runtime.ask_usage
+    make = ResponsesTap if call.endpoint == "responses" else ChatTap
+    return make(hide_usage=hide, quirks=runtime.usage_quirks)
+
+
+def _verdict(reply: Reply, runtime: Runtime) -> ErrorKind | None:
     """How an attempt failed, or None when its reply is fit to be delivered."""
     fault = reply.fault
     if fault is not None:
         if reply.streaming and reply.tap is not None and reply.tap.content:
             return None  # something was said: the caller gets that, and an error event after it
-        return {
-            FaultKind.CONNECT: ErrorKind.UPSTREAM_CONNECT,
-            FaultKind.TIMEOUT: ErrorKind.UPSTREAM_TIMEOUT,
-            FaultKind.CLOSED: ErrorKind.UPSTREAM_TRUNCATED
-            if reply.streaming
-            else ErrorKind.UPSTREAM_CONNECT,
-            FaultKind.PROTOCOL: ErrorKind.UPSTREAM_PROTOCOL,
-            FaultKind.CANCELLED: ErrorKind.CANCELLED,
-        }[fault.kind]
+        if fault.kind is FaultKind.CLOSED and not reply.streaming:
+            return ErrorKind.UPSTREAM_CONNECT
+        return _FAULTS[fault.kind]
     if not 200 <= reply.status < 300:
         return kind_of(reply.status, reply.body)
     if reply.streaming:
@@ -244,7 +266,8 @@ def _verdict(reply: Reply) -> ErrorKind | None:
         if reply.ended and not tap.done and not tap.content:
             return ErrorKind.UPSTREAM_TRUNCATED
         return None
-    return None if is_error_object(reply.body) else ErrorKind.UPSTREAM_PROTOCOL
+    sound, reply.usage = whole_usage(reply.body, runtime.usage_quirks)
+    return None if sound else ErrorKind.UPSTREAM_PROTOCOL
 
 
 def _internal(error: Exception) -> GatewayError:

@@ -69,8 +69,8 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_active", "_body", "_complete", "_ended_by_close", "_fresh", "_head_bytes", "_headers",
         "_headers_done", "_idle_seconds", "_inflate", "_interim", "_keep_alive", "_parser",
-        "_paused", "_sink", "_status", "broken", "deadline", "idle_since", "loop", "pool",
-        "total_deadline", "transport", "uses",
+        "_paused", "_sink", "_status", "broken", "deadline", "idle_since", "loop", "on_body",
+        "pool", "total_deadline", "transport", "uses",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -88,14 +88,16 @@ class ClientConnection(asyncio.Protocol):
         self._idle_seconds = NEVER
         self._sink: Sink | None = None
         self._parser: Any = None
+        self._body: list[bytes] = []
+        self.on_body = self._body.append  # the parser calls it with each piece: no frame of ours
         self._reset()
 
     def _reset(self) -> None:
+        self._body.clear()
         self._headers: Headers = []
         self._headers_done = False
         self._status = 0
         self._head_bytes = 0
-        self._body: list[bytes] = []
         self._complete = False
         self._keep_alive = False
         self._fresh = True
@@ -106,9 +108,9 @@ class ClientConnection(asyncio.Protocol):
     # -- the owner's side
 
     def send(
-        self, sink: Sink, data: bytes, body: bytes, *, first_byte: float, idle: float, total: float
+        self, sink: Sink, head: bytes, body: bytes, first_byte: float, idle: float, total: float
     ) -> None:
-        """Send a request (``data`` = head) and give its reply to ``sink``.
+        """Send a request and give its reply to ``sink``.
 
         ``first_byte`` and ``idle`` are seconds; ``total`` is a loop time by which all must be over.
         """
@@ -120,10 +122,10 @@ class ClientConnection(asyncio.Protocol):
         self.total_deadline = total
         self._idle_seconds = idle
         if len(body) > 65_536:
-            self.transport.write(data)
+            self.transport.write(head)
             self.transport.write(body)
         else:
-            self.transport.write(data + body)
+            self.transport.write(head + body)
 
     def cancel(self) -> None:
         """Give up the exchange: the connection is cut and the sink hears nothing more."""
@@ -215,8 +217,8 @@ class ClientConnection(asyncio.Protocol):
         body = self._body
         if not body or self._sink is None:
             return
-        self._body = []
         data = body[0] if len(body) == 1 else b"".join(body)
+        body.clear()
         if self._inflate is not None:
             try:
                 data = self._inflate.feed(data)
@@ -229,14 +231,12 @@ class ClientConnection(asyncio.Protocol):
 
     # -- the parser's side
 
-    def on_message_begin(self) -> None:
-        if self._complete:
-            raise Fault(FaultKind.PROTOCOL, "bytes after the end of the reply")
-
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self._complete:
+            raise Fault(FaultKind.PROTOCOL, "bytes after the end of the reply")
         status = self._parser.get_status_code()
         if status < 200:
             if status == 101:
@@ -247,23 +247,19 @@ class ClientConnection(asyncio.Protocol):
         if len(self._headers) > MAX_HEADERS:
             raise Fault(FaultKind.PROTOCOL, f"over {MAX_HEADERS} header fields")
         self._headers_done = True
-        headers = self._headers
-        framed = status in (204, 304)
-        encoding = b""
-        for name, value in headers:
-            if name == b"content-length" or name == b"transfer-encoding":
-                framed = True
-            elif name == b"content-encoding":
-                encoding = value.strip().lower()
-        self._ended_by_close = not framed
+        fields = dict(self._headers)
+        self._ended_by_close = not (
+            b"content-length" in fields
+            or b"transfer-encoding" in fields
+            or status == 204
+            or status == 304
+        )
+        encoding = fields.get(b"content-encoding", b"").strip().lower()
         if encoding and encoding != b"identity":
             self._inflate = Inflater(encoding)
             dropped = (b"content-encoding", b"content-length")
-            self._headers = [h for h in headers if h[0] not in dropped]
+            self._headers = [pair for pair in self._headers if pair[0] not in dropped]
         self._status = status
-
-    def on_body(self, data: bytes) -> None:
-        self._body.append(data)
 
     def on_message_complete(self) -> None:
         if self._interim:

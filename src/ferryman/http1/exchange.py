@@ -1,7 +1,7 @@
 """What the request path sees of HTTP: one request in, one reply out, is the caller gone."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 Headers = list[tuple[bytes, bytes]]
 """Field names in lower case, in wire order."""
@@ -21,11 +21,15 @@ class Exchange(Protocol):
     target: bytes
     """Origin-form request target: path and query as sent."""
     headers: Headers
+    """All fields but content-length, which ``body`` says better."""
     body: bytes
     peer: str
     """Peer's address, or ``unix``."""
     began: float
-    """Loop time when the request was complete."""
+    """``time.monotonic()`` when the request was complete."""
+    shared: dict[str, Any]
+    """What the handler has worked out from ``headers``, for itself. Exchanges of one connection
+    whose heads are the same, byte for byte, share it."""
     gone: bool
     """True once the caller has disconnected."""
     on_gone: Callable[[], None] | None

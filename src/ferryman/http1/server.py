@@ -9,9 +9,9 @@ Rules that hold in this file:
 
 import asyncio
 import contextlib
+import re
 import ssl
 from collections import deque
-from collections.abc import Callable
 from email.utils import formatdate
 from socket import socket
 from typing import Any
@@ -27,135 +27,21 @@ from ferryman.http1.limits import (
     Refusal,
     Refuse,
     plain_refusal,
-    status_line,
 )
+from ferryman.http1.reply import STATUS_LINES, ServerExchange, Template
 
 NEVER = float("inf")
-JOIN_BELOW = 65_536
-"""Head and body up to this many bytes leave as one buffer; above, the copy would cost more."""
-STATUS_LINES = {code: status_line(code) for code in range(100, 600)}
-
-
-class ServerExchange:
-    """One request of a connection, see :class:`ferryman.http1.exchange.Exchange`."""
-
-    __slots__ = (
-        "_chunked", "_conn", "_head_only", "_keep_alive", "began", "body", "gone",
-        "headers", "method", "on_gone", "on_resume", "peer", "started", "target",
-    )  # fmt: skip
-
-    def __init__(
-        self, conn: "Connection", method: bytes, target: bytes, headers: Headers, body: bytes
-    ) -> None:
-        self._conn: Connection | None = conn
-        self.method = method
-        self.target = target
-        self.headers = headers
-        self.body = body
-        self.peer = conn.peer
-        self.began = conn.now()
-        self.gone = False
-        self.on_gone: Callable[[], None] | None = None
-        self.on_resume: Callable[[], None] | None = None
-        self.started = False
-        self._chunked = conn.http11
-        self._keep_alive = conn.keep_alive
-        self._head_only = method == b"HEAD"
-
-    def header(self, name: bytes) -> bytes | None:
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
-
-    def _head(self, status: int, headers: Headers | bytes, last: bytes) -> bytes:
-        conn = self._conn
-        assert conn is not None
-        if headers.__class__ is list:
-            headers = b"".join([b"%b: %b\r\n" % pair for pair in headers])
-        if not self._keep_alive or conn.server.draining:
-            self._keep_alive = False
-            last = b"connection: close\r\n" + last
-        elif not self._chunked:
-            last = b"connection: keep-alive\r\n" + last
-        return b"".join((STATUS_LINES[status], headers, conn.server.date, last))  # type: ignore[arg-type]
-
-    def respond(self, status: int, headers: Headers | bytes, body: bytes) -> None:
-        conn = self._conn
-        if conn is None or self.started:
-            return
-        self.started = True
-        head = self._head(status, headers, b"content-length: %d\r\n\r\n" % len(body))
-        if self._head_only or len(body) > JOIN_BELOW:
-            conn.transport.write(head)
-            if not self._head_only:
-                conn.transport.write(body)
-        else:
-            conn.transport.write(head + body)
-        self._done(conn)
-
-    def start(self, status: int, headers: Headers | bytes) -> None:
-        conn = self._conn
-        if conn is None or self.started:
-            return
-        self.started = True
-        if self._chunked:
-            last = b"transfer-encoding: chunked\r\n\r\n"
-        else:
-            self._keep_alive = False
-            last = b"\r\n"
-        conn.transport.write(self._head(status, headers, last))
-
-    def write(self, data: bytes) -> bool:
-        conn = self._conn
-        if conn is None:
-            return True
-        if data and not self._head_only:
-            if self._chunked:
-                data = b"%x\r\n%b\r\n" % (len(data), data)
-            conn.transport.write(data)
-        return not conn.paused
-
-    def finish(self, data: bytes = b"") -> None:
-        conn = self._conn
-        if conn is None:
-            return
-        if self._chunked and not self._head_only:
-            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
-        if data and not self._head_only:
-            conn.transport.write(data)
-        self._done(conn)
-
-    def abort(self) -> None:
-        conn = self._conn
-        if conn is not None:
-            self._conn = None
-            conn.current = None
-            conn.transport.abort()
-
-    def _done(self, conn: "Connection") -> None:
-        self._conn = None
-        self.on_gone = self.on_resume = None
-        conn.answered(self._keep_alive)
-
-    def lost(self) -> None:
-        """The connection is no more: tell whoever is working on the reply."""
-        self._conn = None
-        self.gone = True
-        callback, self.on_gone = self.on_gone, None
-        self.on_resume = None
-        if callback is not None:
-            callback()
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
 
 
 class Connection(asyncio.Protocol):
     """One client connection: parses requests, keeps their order, holds its deadlines."""
 
     __slots__ = (
-        "_body", "_body_bytes", "_body_started", "_discarding", "_eof", "_header_bytes", "_headers",
-        "_headers_done", "_method", "_parser", "_problem", "_queue", "_reading_paused", "_url",
-        "current", "deadline", "http11", "keep_alive", "now", "paused", "peer", "server",
-        "transport",
+        "_body", "_body_bytes", "_body_started", "_discarding", "_eof", "_head", "_header_bytes",
+        "_headers", "_headers_done", "_left", "_method", "_parser", "_problem", "_queue",
+        "_reading_paused", "_template", "_url", "current", "deadline", "http11", "keep_alive",
+        "now", "on_body", "paused", "peer", "server", "transport",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -169,6 +55,11 @@ class Connection(asyncio.Protocol):
         self.keep_alive = True
         self.deadline = NEVER
         self.peer = ""
+        self._template: Template | None = None
+        self._left = 0
+        """Bytes still to come of a body whose head matched the template."""
+        self._body: list[bytes] = []
+        self.on_body = self._body.append  # the parser calls it with each piece: no frame of ours
         self._parser: Any = httptools.HttpRequestParser(self)
         self._queue: deque[ServerExchange | Refusal] = deque()
         self._problem: Refusal | None = None
@@ -182,7 +73,8 @@ class Connection(asyncio.Protocol):
         self._headers: Headers = []
         self._header_bytes = 0
         self._headers_done = False
-        self._body: list[bytes] = []
+        self._head = b""
+        self._body.clear()
         self._body_bytes = 0
         self._body_started = 0.0
 
@@ -222,7 +114,7 @@ class Connection(asyncio.Protocol):
                     Refusal(400, "client_closed_request", "You stopped sending before the answer.")
                 )
             return False
-        if self._header_bytes or self._body_bytes:
+        if self._header_bytes or self._body_bytes or self._left:
             self._refuse(
                 Refusal(400, "incomplete_request", "The connection ended inside the request.")
             )
@@ -243,10 +135,22 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._discarding:
             return
+        template = self._template
+        if template is not None and not self._header_bytes:
+            if self._left:
+                self._take_body(data)
+                return
+            if data.startswith(template.before) and self._repeat(template, data):
+                return
         if self.current is None and not self._header_bytes and not self._body_started:
             self.deadline = self.now() + self.server.limits.header_seconds
         if not self._headers_done:
+            if not self._header_bytes:
+                self._head = data
             self._header_bytes += len(data)
+        self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -258,6 +162,8 @@ class Connection(asyncio.Protocol):
                 return
         except httptools.HttpParserError as error:
             self._problem = self._problem or _framing_refusal(error)
+        if self._body and self._problem is None:
+            self._count_body(sum(map(len, self._body)) - self._body_bytes)
         if self._problem is not None:
             self._refuse(self._problem)
             return
@@ -271,10 +177,71 @@ class Connection(asyncio.Protocol):
                 self._reading_paused = True
                 self.transport.pause_reading()
 
-    # -- the parser's side: collect only
+    # -- heads seen before
 
-    def on_message_begin(self) -> None:
-        pass
+    def _repeat(self, template: Template, data: bytes) -> bool:
+        """Take a request whose head matches the template; False when it doesn't after all."""
+        at = template.digits_at
+        end = data.find(b"\r", at, at + 10)
+        if end <= at or not data.startswith(template.then, end):
+            return False
+        digits = data[at:end]
+        if not digits.isdigit():
+            return False
+        left = int(digits)
+        body = data[end + len(template.then) :]
+        if left > self.server.limits.max_body_bytes or len(body) > left:
+            return False  # refused, or with another request behind it: the parser's business
+        if self.current is not None or self._queue:
+            return False
+        if len(body) == left:
+            self._start(template, body)
+            return True
+        self._left = left
+        self._body_started = self.now()
+        self.deadline = self._body_started + BODY_GRACE
+        self._take_body(body)
+        return True
+
+    def _take_body(self, data: bytes) -> None:
+        left = self._left
+        rest = b""
+        if len(data) > left:
+            data, rest = data[:left], data[left:]
+        self._left = left - len(data)
+        self._body.append(data)
+        self._count_body(len(data))
+        if self._problem is not None:
+            self._refuse(self._problem)
+            return
+        if not self._left:
+            body = b"".join(self._body)
+            self.server.buffered -= self._body_bytes
+            self._reset()
+            assert self._template is not None
+            self._start(self._template, body)
+            if rest:
+                self.data_received(rest)
+
+    def _start(self, template: Template, body: bytes) -> None:
+        exchange = ServerExchange(
+            self, template.method, template.target, template.headers, body, template.shared
+        )
+        self.current = exchange
+        self.deadline = NEVER
+        self.server.handler(exchange)
+
+    def _count_body(self, more: int) -> None:
+        self._body_bytes += more
+        self.server.buffered += more
+        if self._body_bytes > self.server.limits.max_body_bytes:
+            self._problem = _body_too_large(self.server.limits)
+        elif self.server.buffered > self.server.limits.max_buffered_bytes:
+            self._problem = Refusal(
+                503, "gateway_overloaded", "Too many large requests at once; retry in a moment."
+            )
+
+    # -- the parser's side: collect only
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -297,8 +264,10 @@ class Connection(asyncio.Protocol):
         self.http11 = parser.get_http_version() == "1.1"
         self._method = parser.get_method()
         expect = False
+        framed = False
         for name, value in self._headers:
             if name == b"content-length":
+                framed = True
                 if int(value) > limits.max_body_bytes:
                     self._problem = _body_too_large(limits)
             elif name == b"transfer-encoding":
@@ -308,6 +277,8 @@ class Connection(asyncio.Protocol):
                     )
             elif name == b"expect":
                 expect = value.lower() == b"100-continue"
+        if framed:
+            self._headers = [pair for pair in self._headers if pair[0] != b"content-length"]
         if self._method == b"CONNECT":
             self._problem = Refusal(501, "not_a_proxy", "CONNECT is not offered here.")
         if self._problem is None:
@@ -317,28 +288,30 @@ class Connection(asyncio.Protocol):
             if expect and self.current is None and not self._queue:
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def on_body(self, data: bytes) -> None:
-        if self._problem is not None:
-            return
-        self._body.append(data)
-        self._body_bytes += len(data)
-        self.server.buffered += len(data)
-        if self._body_bytes > self.server.limits.max_body_bytes:
-            self._problem = _body_too_large(self.server.limits)
-        elif self.server.buffered > self.server.limits.max_buffered_bytes:
-            self._problem = Refusal(
-                503, "gateway_overloaded", "Too many large requests at once; retry in a moment."
-            )
-
     def on_message_complete(self) -> None:
         if self._problem is not None:
             return
         self.keep_alive = self._parser.should_keep_alive()
         body = self._body
+        more = sum(map(len, body)) - self._body_bytes
+        if self._body_bytes + more > self.server.limits.max_body_bytes:
+            self._problem = _body_too_large(self.server.limits)
+            return
         whole = body[0] if len(body) == 1 else b"".join(body)
-        self._queue.append(ServerExchange(self, self._method, self._url, self._headers, whole))
+        exchange = ServerExchange(self, self._method, self._url, self._headers, whole, {})
+        self._queue.append(exchange)
+        if self.keep_alive and self.http11 and len(self._head) == self._header_bytes:
+            self._remember(exchange)
         self.server.buffered -= self._body_bytes
         self._reset()
+
+    def _remember(self, exchange: ServerExchange) -> None:
+        """Keep the head as a template, if it is a plain one with one content-length."""
+        end = self._head.find(b"\r\n\r\n")
+        head = self._head[: end + 4]
+        found = _LENGTH.search(head)
+        if end > 0 and found is not None and exchange.header(b"expect") is None:
+            self._template = Template(head, found.start(1), found.end(1), exchange)
 
     # -- order and ends
 

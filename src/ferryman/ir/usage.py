@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 
-class Usage(Struct, frozen=True, array_like=True, kw_only=True):
+class Usage(Struct, frozen=True, array_like=True):
     """Tokens of one call, each in exactly one class (the sum is the total).
 
     Formats nest their counts differently (``prompt_tokens`` includes cached ones in one, excludes

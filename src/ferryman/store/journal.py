@@ -88,9 +88,20 @@ class JournalWriter:
         Raises :class:`JournalError` if the record is not in the journal whole; records before and
         after it stay readable.
         """
-        self._write(
-            _pack(len(payload), crc32(payload, _CRC_OF_KIND[kind]), kind) + payload, len(payload)
-        )
+        size = len(payload)
+        data = _pack(size, crc32(payload, _CRC_OF_KIND[kind]), kind) + payload
+        if size > MAX_PAYLOAD or self._full or self._end >= self._segment_bytes:
+            self._write(data, size)
+            return
+        try:
+            written = os.write(self._fd, data)
+        except OSError as error:
+            self._undo(0)
+            raise _failed("append to", self._path, error) from error
+        if written == len(data):
+            self._end += written
+        else:
+            self._finish(data, written)
 
     def append_many(self, frames: Iterable[tuple[int, bytes]]) -> None:
         """Write ``(kind, payload)`` records with one system call: all of them or (raising) none."""
@@ -110,10 +121,13 @@ class JournalWriter:
             )
         if self._full or self._end >= self._segment_bytes:
             self._rotate()
-        written = 0
+        self._finish(data, 0)
+
+    def _finish(self, data: bytes, written: int) -> None:
+        """Write what of ``data`` isn't ``written`` yet: after a short write, the next one completes
+        it or names the reason."""
         try:
-            written = os.write(self._fd, data)
-            while written < len(data):  # short: the next write completes it, or names the reason
+            while written < len(data):
                 written += os.write(self._fd, memoryview(data)[written:])
         except OSError as error:
             self._undo(written)

@@ -68,10 +68,13 @@ class Metrics:
                 tokens[1] += usage.cache_read
             if usage.reasoning:
                 tokens[6] += usage.reasoning
-            if usage.cache_write or usage.cache_write_1h or usage.audio_input or usage.audio_output:
+            if usage.cache_write:
                 tokens[2] += usage.cache_write
+            if usage.cache_write_1h:
                 tokens[3] += usage.cache_write_1h
+            if usage.audio_input:
                 tokens[4] += usage.audio_input
+            if usage.audio_output:
                 tokens[7] += usage.audio_output
         if cost is None:
             series.cost_unknown += 1

@@ -12,7 +12,7 @@ CLOSED: Final = 2
 """Journal frame kind of a :class:`Closed`."""
 
 
-class Attempt(Struct, frozen=True, array_like=True, kw_only=True):
+class Attempt(Struct, frozen=True, array_like=True):
     """One try at one target. Times are microseconds since the call began; -1 = never happened."""
 
     provider: str
@@ -27,7 +27,7 @@ class Attempt(Struct, frozen=True, array_like=True, kw_only=True):
     end_us: int = -1
 
 
-class Opened(Struct, frozen=True, array_like=True, kw_only=True):
+class Opened(Struct, frozen=True, array_like=True):
     """A call that is about to go upstream, with the money held for it."""
 
     id: str
@@ -46,7 +46,7 @@ class Opened(Struct, frozen=True, array_like=True, kw_only=True):
     """Picodollars held: settles a call that never closes. 0 when unpriced."""
 
 
-class Closed(Struct, frozen=True, array_like=True, kw_only=True):
+class Closed(Struct, frozen=True, array_like=True):
     """A finished call: what it used, what it cost, what was tried."""
 
     id: str

@@ -2,12 +2,14 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Protocol
 from urllib.parse import quote, urlsplit
 
 import msgspec
 from msgspec import Raw
 
 from ferryman import __version__
+from ferryman.catalog.quirks import request_quirks, usage_quirks
 from ferryman.config.snapshot import ModelRow, Provider, Snapshot
 from ferryman.http1.connect import Origin
 from ferryman.http1.pool import Pool, Pools
@@ -40,6 +42,8 @@ class Runtime:
         self.pool: Pool = pools.get(origin)
         self.rows = _rows.decode(models) if models is not None else {}
         self.ask_usage = "no_stream_options" not in provider.quirks
+        self.request_quirks = request_quirks(provider.quirks)
+        self.usage_quirks = usage_quirks(provider.quirks)
         base = quote(urlsplit(provider.base_url).path.rstrip("/"), safe="/%:@!$&'()*+,;=~-._")
         query = urlsplit(provider.base_url).query
         self._heads = {
@@ -78,13 +82,30 @@ def _head(provider: Provider, origin: Origin, path: str, key: str) -> bytes:
     return ("\r\n".join(lines) + "\r\ncontent-length: ").encode("latin-1")
 
 
+class Health(Protocol):
+    """Live latency of a target (``routing/health.py``), kept across snapshots."""
+
+    def observe(self, seconds: float, now: float) -> None:
+        """Take in one answer."""
+
+    def fail(self, now: float) -> None:
+        """Take in one failure."""
+
+    def expected(self, now: float) -> float:
+        """Expected seconds to the first byte."""
+
+
 class Target:
     """One model at one provider, ready to be called."""
 
-    __slots__ = ("fallback", "labels", "max_output", "model", "model_json", "prices", "runtime")
+    __slots__ = (
+        "health", "labels", "max_output", "model", "model_json", "prices", "provider", "runtime",
+    )  # fmt: skip
 
-    def __init__(self, runtime: Runtime, model: str) -> None:
+    def __init__(self, runtime: Runtime, model: str, health: Health) -> None:
+        self.health = health
         self.runtime = runtime
+        self.provider = runtime.name
         self.model = model
         self.model_json = _json(model)
         row = runtime.rows.get(model)
@@ -95,10 +116,6 @@ class Target:
         self.labels = (
             f"x-ferryman-provider: {runtime.name}\r\nx-ferryman-model: {shown}\r\n".encode()
         )
-
-    @property
-    def provider(self) -> str:
-        return self.runtime.name
 
 
 class Resolved:
@@ -128,6 +145,7 @@ class Fleet:
         pools: Pools,
         activate: Callable[[Provider], list[str] | None],
         near: Callable[[str, list[str]], list[str]],
+        health: Callable[[str], Health],
     ) -> None:
         """``activate`` gives a provider's keys (none for a keyless one), or None = not active."""
         self.snapshot = snapshot
@@ -135,6 +153,7 @@ class Fleet:
         self._near = near
         self._resolved: dict[str, Resolved] = {}
         self._targets: dict[tuple[str, str], Target] = {}
+        self._health = health
         self.runtimes: dict[str, Runtime] = {}
         for provider in snapshot.providers.values():
             keys = activate(provider)
@@ -192,7 +211,8 @@ class Fleet:
     def _target(self, provider: str, model: str) -> Target | None:
         target = self._targets.get((provider, model))
         if target is None and provider in self.runtimes:
-            target = self._targets[provider, model] = Target(self.runtimes[provider], model)
+            health = self._health(f"{provider}/{model}")
+            target = self._targets[provider, model] = Target(self.runtimes[provider], model, health)
         return target
 
     def _inactive(self, names: list[str]) -> GatewayError:

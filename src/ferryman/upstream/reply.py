@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.drive import Gate
 from ferryman.http1.exchange import Exchange, Headers
+from ferryman.ir.usage import Usage
 from ferryman.wire.framing import EventTooLargeError
 from ferryman.wire.tap import StreamTap
 
@@ -21,31 +22,28 @@ class Reply:
     ``over`` opens at the end.
     """
 
-    __slots__ = (
-        "_committed", "_exchange", "_held", "_parts", "_size", "connection", "ended", "fault",
-        "first_byte", "first_token", "headers", "now", "over", "ready", "status", "streaming",
-        "tap",
-    )  # fmt: skip
+    connection: ClientConnection | None = None
+    status = 0
+    headers: Headers
+    fault: Fault | None = None
+    usage: Usage | None = None
+    """Usage of a reply that came whole."""
+    ended = False
+    """True once the upstream's framing says that the reply is complete."""
+    streaming = False
+    first_byte = -1.0
+    first_token = -1.0
+    _size = 0
+    _committed = False
+    _exchange: Exchange | None = None
 
     def __init__(self, now: Callable[[], float], tap: StreamTap | None) -> None:
         self.now = now
         self.tap = tap
-        self.connection: ClientConnection | None = None
-        self.status = 0
-        self.headers: Headers = []
-        self.fault: Fault | None = None
-        self.ended = False
-        """True once the upstream's framing says that the reply is complete."""
-        self.streaming = False
-        self.first_byte = -1.0
-        self.first_token = -1.0
         self.ready: Gate[None] = Gate()
         self.over: Gate[None] = Gate()
         self._parts: list[bytes] = []
         self._held: list[bytes] = []
-        self._size = 0
-        self._committed = False
-        self._exchange: Exchange | None = None
 
     @property
     def body(self) -> bytes:

@@ -5,16 +5,24 @@ for (the usage chunk that the gateway asked for itself), and the event that ends
 goes out only after the call is in the journal.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from ferryman.ir.usage import Usage
 from ferryman.wire.framing import Splitter
+
+Quirks = Sequence[Callable[[dict[str, Any]], None]]
+"""Functions that set right how a provider reports its usage, in the decoded object."""
 
 
 class StreamTap:
     """What one streamed reply has said so far; formats add :meth:`notable` and :meth:`read`."""
 
-    __slots__ = ("_content", "_splitter", "done", "ending", "failure", "hide_usage", "usage")
+    __slots__ = ("_content", "_splitter", "done", "ending", "failure", "hide_usage", "quirks",
+                 "usage")  # fmt: skip
 
-    def __init__(self, *, hide_usage: bool) -> None:
+    def __init__(self, *, hide_usage: bool, quirks: Quirks = ()) -> None:
+        self.quirks = quirks
         self._splitter = Splitter()
         self._content = False
         self.hide_usage = hide_usage

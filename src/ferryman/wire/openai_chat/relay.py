@@ -3,13 +3,15 @@
 https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
+from typing import Any
+
 import msgspec
 from msgspec import Raw, Struct
 
 from ferryman.ir.usage import Usage
 from ferryman.wire.framing import event_data
 from ferryman.wire.openai_chat.usage import WireUsage, usage_of
-from ferryman.wire.tap import StreamTap
+from ferryman.wire.tap import Quirks, StreamTap
 
 DONE = b"[DONE]"
 
@@ -37,15 +39,28 @@ class _Chunk(Struct):
 
 _whole = msgspec.json.Decoder(_Whole)
 _chunk = msgspec.json.Decoder(_Chunk)
+_any = msgspec.json.Decoder(dict[str, Any])
 _EMPTY = (b"null", b'""', b"[]", b"{}")
 
 
-def whole_usage(body: bytes) -> Usage | None:
-    """Usage of a whole reply; None when it says nothing usable."""
+def whole_usage(body: bytes, quirks: Quirks = ()) -> tuple[bool, Usage | None]:
+    """Whether a whole reply is a JSON object, and its usage (None when it says nothing usable)."""
     try:
-        return usage_of(_whole.decode(body).usage)
-    except (msgspec.MsgspecError, RecursionError):
-        return None
+        if quirks:
+            return True, usage_of(odd_usage(body, quirks))
+        return True, usage_of(_whole.decode(body).usage)
+    except msgspec.ValidationError:
+        return body.lstrip()[:1] == b"{", None  # an object, with a usage of another shape
+    except (msgspec.DecodeError, RecursionError):
+        return False, None
+
+
+def odd_usage(data: bytes, quirks: Quirks) -> WireUsage | None:
+    """Usage where a provider has its own way to say it. Raises :class:`msgspec.MsgspecError`."""
+    said = _any.decode(data)
+    for quirk in quirks:
+        quirk(said)
+    return msgspec.convert(said.get("usage"), WireUsage | None)
 
 
 class ChatTap(StreamTap):
@@ -69,13 +84,15 @@ class ChatTap(StreamTap):
             return False
         try:
             chunk = _chunk.decode(data)
+            wire = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
+            if self.quirks and b'"usage"' in data:
+                wire = odd_usage(data, self.quirks)
         except (msgspec.MsgspecError, RecursionError):
             self._content = True  # not ours to judge: the caller sees it as the provider sent it
             return True
         if chunk.error is not None and bytes(chunk.error) not in _EMPTY:
             self.failure = data
             return False
-        wire = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
         if wire is not None:
             self.usage = usage_of(wire) or self.usage
             if self.hide_usage and not chunk.choices:

@@ -4,6 +4,8 @@ The body is decoded as ``dict[str, msgspec.Raw]``: values stay the caller's own 
 gateway changes is spliced in, so unknown fields, number spellings and key order survive.
 """
 
+from collections.abc import Callable, Sequence
+
 import msgspec
 from msgspec import Raw, Struct
 
@@ -123,16 +125,22 @@ def _asks_usage(fields: Fields) -> bool:
         raise _bad("'stream_options' must be an object.", "stream_options") from None
 
 
-def encode(request: Request, model_json: bytes, *, ask_usage: bool = True) -> bytes:
+def encode(
+    request: Request,
+    model_json: bytes,
+    *,
+    ask_usage: bool = True,
+    quirks: Sequence[Callable[[Fields], None]] = (),
+) -> bytes:
     """The body for an upstream that calls the model ``model_json`` (a JSON string).
 
     Only ``model`` and ``stream_options`` are touched. They are spliced into the caller's own bytes
     where that is safe (each key written once, unescaped); otherwise the object is written anew from
-    its members' own bytes.
+    its members' own bytes. ``quirks`` change the members for a provider that needs it.
     """
     add = request.hide_usage and ask_usage
     fields = request.fields
-    at = _place_of_model(request.body, bytes(fields["model"]))
+    at = None if quirks else _place_of_model(request.body, bytes(fields["model"]))
     if at and not (add and "stream_options" in fields):
         start, end = at
         body = request.body
@@ -153,6 +161,8 @@ def encode(request: Request, model_json: bytes, *, ask_usage: bool = True) -> by
         members = {} if options is None or bytes(options) == b"null" else _fields.decode(options)
         members["include_usage"] = Raw(b"true")
         changed["stream_options"] = Raw(_encode(members))
+    for quirk in quirks:
+        quirk(changed)
     return _encode(changed)
 
 

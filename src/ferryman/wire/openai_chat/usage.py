@@ -9,6 +9,9 @@ from msgspec import Struct
 
 from ferryman.ir.usage import Usage
 
+MAX_TOKENS = 1 << 40
+"""A count above this is a mistake of the provider's, not a number of tokens."""
+
 
 class InputDetails(Struct, frozen=True):
     """``prompt_tokens_details`` / ``input_tokens_details``."""
@@ -46,22 +49,26 @@ def usage_of(wire: WireUsage | None) -> Usage | None:
     """Disjoint classes, or None when the object is missing, empty, or says impossible things."""
     if wire is None:
         return None
-    given = wire.prompt_tokens if wire.prompt_tokens is not None else wire.input_tokens
-    made = wire.completion_tokens if wire.completion_tokens is not None else wire.output_tokens
+    given, made = wire.prompt_tokens, wire.completion_tokens
     if given is None and made is None:
-        given = wire.total_tokens
-        if given is None:
-            return None
+        given, made = wire.input_tokens, wire.output_tokens
+        if given is None and made is None:
+            given = wire.total_tokens
+            if given is None:
+                return None
     given, made = given or 0, made or 0
+    if given > MAX_TOKENS or made > MAX_TOKENS:
+        return None
     read = wire.prompt_tokens_details or wire.input_tokens_details
     said = wire.completion_tokens_details or wire.output_tokens_details
-    cached = written = heard = reasoned = spoken = 0
+    cached = wire.prompt_cache_hit_tokens or wire.cached_tokens or 0
+    if read is None and said is None and not cached:
+        return Usage(given, 0, 0, 0, 0, made) if given >= 0 and made >= 0 else None
+    written = heard = reasoned = spoken = 0
     if read is not None:
-        cached = read.cached_tokens or 0
+        cached = read.cached_tokens or cached
         written = read.cache_write_tokens or 0
         heard = read.audio_tokens or 0
-    if not cached:
-        cached = wire.prompt_cache_hit_tokens or wire.cached_tokens or 0
     if said is not None:
         reasoned = said.reasoning_tokens or 0
         spoken = said.audio_tokens or 0
@@ -69,14 +76,7 @@ def usage_of(wire: WireUsage | None) -> Usage | None:
     text = made - reasoned - spoken
     if reasoned and text < 0 <= made - spoken:
         text = made - spoken  # some providers count reasoning beside the completion, not within
-    if min(fresh, cached, written, heard, text, reasoned, spoken) < 0:
+    classes = (fresh, cached, written, heard, text, reasoned, spoken)
+    if min(classes) < 0 or max(classes) > MAX_TOKENS:
         return None
-    return Usage(
-        input=fresh,
-        cache_read=cached,
-        cache_write=written,
-        audio_input=heard,
-        output=text,
-        reasoning=reasoned,
-        audio_output=spoken,
-    )
+    return Usage(fresh, cached, written, 0, heard, text, reasoned, spoken)

@@ -1,0 +1,148 @@
+"""One request of a connection and its reply, on the server end."""
+
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from ferryman.http1.exchange import Headers
+from ferryman.http1.limits import status_line
+
+if TYPE_CHECKING:
+    from ferryman.http1.server import Connection
+
+JOIN_BELOW = 65_536
+"""Head and body up to this many bytes leave as one buffer; above, the copy would cost more."""
+STATUS_LINES = {code: status_line(code) for code in range(100, 600)}
+
+
+class ServerExchange:
+    """One request of a connection, see :class:`ferryman.http1.exchange.Exchange`."""
+
+    gone = False
+    started = False
+    on_gone: Callable[[], None] | None = None
+    on_resume: Callable[[], None] | None = None
+
+    def __init__(
+        self,
+        conn: "Connection",
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+        body: bytes,
+        shared: dict[str, Any],
+    ) -> None:
+        self._conn: Connection | None = conn
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.body = body
+        self.peer = conn.peer
+        self.began = monotonic()
+        self.shared = shared
+        self._chunked = conn.http11
+        self._keep_alive = conn.keep_alive
+
+    def header(self, name: bytes) -> bytes | None:
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+    def _head(self, status: int, headers: Headers | bytes, last: bytes) -> bytes:
+        conn = self._conn
+        assert conn is not None
+        if headers.__class__ is list:
+            headers = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        if not self._keep_alive or conn.server.draining:
+            self._keep_alive = False
+            last = b"connection: close\r\n" + last
+        elif not self._chunked:
+            last = b"connection: keep-alive\r\n" + last
+        return b"".join((STATUS_LINES[status], headers, conn.server.date, last))  # type: ignore[arg-type]
+
+    def respond(self, status: int, headers: Headers | bytes, body: bytes) -> None:
+        conn = self._conn
+        if conn is None or self.started:
+            return
+        self.started = True
+        head = self._head(status, headers, b"content-length: %d\r\n\r\n" % len(body))
+        if self.method == b"HEAD" or len(body) > JOIN_BELOW:
+            conn.transport.write(head)
+            if self.method != b"HEAD":
+                conn.transport.write(body)
+        else:
+            conn.transport.write(head + body)
+        self._done(conn)
+
+    def start(self, status: int, headers: Headers | bytes) -> None:
+        conn = self._conn
+        if conn is None or self.started:
+            return
+        self.started = True
+        if self._chunked:
+            last = b"transfer-encoding: chunked\r\n\r\n"
+        else:
+            self._keep_alive = False
+            last = b"\r\n"
+        conn.transport.write(self._head(status, headers, last))
+
+    def write(self, data: bytes) -> bool:
+        conn = self._conn
+        if conn is None:
+            return True
+        if data and self.method != b"HEAD":
+            if self._chunked:
+                data = b"%x\r\n%b\r\n" % (len(data), data)
+            conn.transport.write(data)
+        return not conn.paused
+
+    def finish(self, data: bytes = b"") -> None:
+        conn = self._conn
+        if conn is None:
+            return
+        if self._chunked and self.method != b"HEAD":
+            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
+        if data and self.method != b"HEAD":
+            conn.transport.write(data)
+        self._done(conn)
+
+    def abort(self) -> None:
+        conn = self._conn
+        if conn is not None:
+            self._conn = None
+            conn.current = None
+            conn.transport.abort()
+
+    def _done(self, conn: "Connection") -> None:
+        self._conn = None
+        self.on_gone = self.on_resume = None
+        conn.answered(self._keep_alive)
+
+    def lost(self) -> None:
+        """The connection is no more: tell whoever is working on the reply."""
+        self._conn = None
+        self.gone = True
+        callback, self.on_gone = self.on_gone, None
+        self.on_resume = None
+        if callback is not None:
+            callback()
+
+
+class Template:
+    """A request head that this connection has sent before, cut around its content-length.
+
+    Clients that keep a connection alive repeat themselves: only the length differs. A head with the
+    same bytes before and after the digits has the same meaning, so it needs no second parse.
+    """
+
+    __slots__ = ("before", "digits_at", "headers", "method", "shared", "target", "then")
+
+    def __init__(self, head: bytes, at: int, end: int, exchange: "ServerExchange") -> None:
+        self.before = head[:at]
+        self.digits_at = at
+        self.then = head[end:]
+        self.method = exchange.method
+        self.target = exchange.target
+        self.headers = exchange.headers
+        self.shared = exchange.shared
