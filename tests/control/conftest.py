@@ -35,6 +35,10 @@ class Control:
         encoded = None if body is None else msgspec.json.encode(body)
         return request(self.url, method, path, token=token, body=encoded, headers=headers)
 
+    def request(self, path: str) -> Reply:
+        """A GET without a token."""
+        return request(self.url, path=path)
+
     def feed(self, snapshot: str = "", keys: int = 0, wait: float = 0) -> Feed:
         path = f"/internal/feed?snapshot={snapshot}&keys={keys}&wait={wait}"
         reply = request(self.url, "GET", path, token=self.secret("feed-token"))

@@ -1,0 +1,229 @@
+"""Usage and calls through the admin API, from journals that real writers wrote."""
+
+import random
+import signal
+import sqlite3
+import threading
+from decimal import Decimal
+from pathlib import Path
+
+from ferryman.store.journal import JournalWriter
+from tests.control.conftest import Control, Start
+from tests.processes import until
+from tests.store.samples import call, calls, frames
+
+SINCE = "since=2026-11-01"
+
+
+def _journal(data: Path) -> JournalWriter:
+    return JournalWriter(data / "journal" / "gateway")
+
+
+def _ids(control: Control) -> list[str]:
+    """Ids of all calls in the ledger, page by page."""
+    found: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        page = control.admin("GET", f"/admin/v1/calls?limit=1000&before={cursor}").json()
+        found += [row["request_id"] for row in page["data"]]
+        cursor = page["next"]
+    return found
+
+
+def test_what_was_journaled_before_a_question_is_in_its_answer(control: Control) -> None:
+    journal = _journal(control.data)
+    for number in range(20):
+        journal.append_many(frames(call(f"req_{number}")))
+        assert len(_ids(control)) == number + 1
+    journal.close()
+
+
+def test_a_call_is_shown_with_names_times_and_exact_amounts(control: Control) -> None:
+    [key] = control.admin("GET", "/admin/v1/keys").json()["data"]
+    journal = _journal(control.data)
+    journal.append_many(frames(call("req_1", key=key["id"])))
+    journal.close()
+    [row] = control.admin("GET", "/admin/v1/calls").json()["data"]
+    tries = row.pop("tries")
+    assert row == {
+        "request_id": "req_1",
+        "time": "2026-11-18T11:06:40Z",
+        "key": "first",
+        "key_id": key["id"],
+        "endpoint": "chat.completions",
+        "model": "fast",
+        "provider": "openai",
+        "target": "gpt-4o-mini",
+        "tokens": {
+            "input": 100,
+            "cache_read": 20,
+            "cache_write": 0,
+            "cache_write_1h": 0,
+            "audio_input": 0,
+            "output": 50,
+            "reasoning": 5,
+            "audio_output": 0,
+        },
+        "cost_usd": "0.000001234567",
+        "attempts": 1,
+        "status": 200,
+        "error": None,
+        "stream": False,
+        "duration_ms": 1500.0,
+        "ttft_ms": 400.0,
+        "overhead_ms": 0.055,
+        "plane": "gateway",
+        "state": "closed",
+    }
+    assert tries[0]["model"] == "gpt-4o-mini"
+
+
+def test_sums_by_every_dimension_agree_with_the_calls(control: Control) -> None:
+    sample = calls(300)
+    journal = _journal(control.data)
+    for each in sample:
+        journal.append_many(frames(each))
+    journal.close()
+    costs = [Decimal(each.cost).scaleb(-12) for each in sample if each.cost is not None]
+    for by in ("", "key", "model", "provider", "day", "endpoint", "key,model,provider,day"):
+        answer = control.admin("GET", f"/admin/v1/usage?by={by}&{SINCE}").json()
+        total = answer["total"]
+        assert total["calls"] == 300
+        assert Decimal(total["cost_usd"]) == sum(costs)
+        assert total["unknown_cost"] == 300 - len(costs)
+        assert total["tokens"]["input"] == sum(c.usage.input for c in sample if c.usage)
+        if by:
+            assert sum(row["calls"] for row in answer["data"]) == 300
+            assert sum(Decimal(row["cost_usd"]) for row in answer["data"]) == sum(costs)
+            fields = set(by.split(","))
+            assert all(fields <= set(row) for row in answer["data"])
+    some = control.admin("GET", f"/admin/v1/usage?model=fast&{SINCE}").json()["total"]
+    assert some["calls"] == sum(each.model == "fast" for each in sample)
+    later = control.admin("GET", "/admin/v1/usage?since=2026-11-19").json()["total"]["calls"]
+    sooner = control.admin("GET", f"/admin/v1/usage?{SINCE}&until=2026-11-19").json()["total"]
+    assert later + sooner["calls"] == 300
+    assert 0 < later < 300
+
+
+def test_calls_are_paged_and_chosen(control: Control) -> None:
+    sample = calls(50)
+    journal = _journal(control.data)
+    for each in sample:
+        journal.append_many(frames(each))
+    journal.close()
+    expected = sorted(sample, key=lambda c: (c.at_us, c.id), reverse=True)
+    found, cursor, pages = [], "", 0
+    while cursor is not None:
+        page = control.admin("GET", f"/admin/v1/calls?limit=7&before={cursor}").json()
+        found += [row["request_id"] for row in page["data"]]
+        cursor, pages = page["next"], pages + 1
+    assert found == [each.id for each in expected]
+    assert pages == 8
+
+    def chosen(query: str) -> list[str]:
+        data = control.admin("GET", f"/admin/v1/calls?limit=1000&{query}").json()["data"]
+        return [row["request_id"] for row in data]
+
+    assert chosen("status=429") == [each.id for each in expected if each.status == 429]
+    assert chosen("model=smart") == [each.id for each in expected if each.model == "smart"]
+    assert chosen(f"request_id={sample[0].id}") == [sample[0].id]
+    assert chosen("status=lost") == []
+
+
+def test_a_gateway_that_died_leaves_calls_marked_lost_at_their_hold(control: Control) -> None:
+    journal = _journal(control.data)
+    journal.append_many(frames(call("req_open"), hold=7_000_000)[:1])
+    journal.close()
+    _journal(control.data).close()  # the next process in its place
+    [row] = control.admin("GET", "/admin/v1/calls?status=lost").json()["data"]
+    assert (row["request_id"], row["state"], row["status"]) == ("req_open", "lost", None)
+    assert (row["cost_usd"], row["tokens"]) == ("0.000007", None)
+
+
+def test_what_came_while_control_was_down_is_taken_in_later(start: Start, tmp_path: Path) -> None:
+    journal = _journal(tmp_path / "data")
+    for each in calls(100):
+        journal.append_many(frames(each))
+    control = start().ready()
+    assert len(_ids(control)) == 100
+    control.process.stop()
+    for each in calls(100, seed=2):
+        journal.append_many(frames(each))
+    journal.close()
+    assert len(set(_ids(start().ready()))) == 200
+
+
+def test_killing_control_while_rows_come_in_loses_none_and_doubles_none(
+    start: Start, tmp_path: Path
+) -> None:
+    journal = _journal(tmp_path / "data")
+    written: list[str] = []
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            each = call(f"req_{number}")
+            journal.append_many(frames(each))
+            written.append(each.id)
+            if number % 50 == 0:
+                stop.wait(0.01)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    draw = random.Random(7)
+    try:
+        for _ in range(3):
+            control = start().ready()
+            stop.wait(draw.random())  # so that the kill strikes another moment each time
+            assert control.process.stop(signal.SIGKILL) == -signal.SIGKILL
+    finally:
+        stop.set()
+        writer.join()
+    journal.close()
+    found = _ids(start().ready())
+    assert len(found) == len(set(found))
+    assert set(found) == set(written)
+    assert len(found) > 100
+
+
+def test_sigterm_takes_in_the_rest_before_the_end(control: Control) -> None:
+    journal = _journal(control.data)
+    for each in calls(2000):
+        journal.append_many(frames(each))
+    assert control.process.stop() == 0
+    journal.close()
+    size = sum(path.stat().st_size for path in (control.data / "journal/gateway").glob("*.fj"))
+    assert size > 0
+    with sqlite3.connect(control.data / "ferryman.db") as database:
+        assert database.execute("SELECT count(*) FROM calls").fetchone() == (2000,)
+
+
+def test_a_failing_database_is_said_once_and_overcome(start: Start, tmp_path: Path) -> None:
+    control = start().ready()
+    journal = _journal(control.data)
+    with sqlite3.connect(control.data / "ferryman.db") as database:
+        database.execute("ALTER TABLE calls RENAME TO calls_away")
+    for each in calls(10):
+        journal.append_many(frames(each))
+    control.process.wait_for("can't take records into the ledger")
+    answer = until(
+        lambda: (r := control.request("/readyz")).status == 503 and r, "readyz telling of it"
+    )
+    assert "ledger" in answer.json()["status"]
+    assert control.request("/healthz").status == 200
+    with sqlite3.connect(control.data / "ferryman.db") as database:
+        database.execute("ALTER TABLE calls_away RENAME TO calls")
+    control.process.wait_for("takes records in again")
+    assert len(_ids(control)) == 10
+    assert sum("can't take records" in line for line in control.process.lines) == 1
+    journal.close()
+
+
+def test_no_calls_are_an_empty_list(shared: Control) -> None:
+    assert shared.admin("GET", "/admin/v1/calls").json() == {"data": [], "next": None}
+    answer = shared.admin("GET", "/admin/v1/usage?by=day").json()
+    assert answer["data"] == []
+    assert answer["total"]["calls"] == 0
+    assert answer["total"]["cost_usd"] == "0"
