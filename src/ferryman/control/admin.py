@@ -95,7 +95,8 @@ def build(admin: Admin) -> FastAPI:
         },
     )
     _add_keys(app, admin)
-    _add_ledger(app, admin)
+    _add_usage(app, admin)
+    _add_calls(app, admin)
 
     @app.post("/admin/v1/reload", tags=["configuration"], summary="Read the configuration again")
     def reload() -> Response:
@@ -124,7 +125,7 @@ def _add_keys(app: FastAPI, admin: Admin) -> None:
         return _json(key_row(admin.desk.revoke(key), time.time()))
 
 
-def _add_ledger(app: FastAPI, admin: Admin) -> None:
+def _add_usage(app: FastAPI, admin: Admin) -> None:
     text = Annotated[str, Query()]
 
     @app.get("/admin/v1/usage", tags=["ledger"], summary="What was used and what it cost")
@@ -164,6 +165,10 @@ def _add_ledger(app: FastAPI, admin: Admin) -> None:
                 "total": usage_sums(total),
             }
         )
+
+
+def _add_calls(app: FastAPI, admin: Admin) -> None:
+    text = Annotated[str, Query()]
 
     @app.get("/admin/v1/calls", tags=["ledger"], summary="Single calls, newest first")
     def calls(
