@@ -86,8 +86,11 @@ def stream(headers: dict[str, str], events: Iterable[Event], wish: Behaviour) ->
     if "gzip" in wish:
         headers = {**headers, "content-encoding": "gzip"}
         packer = zlib.compressobj(wbits=31)
-        flush = zlib.Z_SYNC_FLUSH
-        pieces = [(pause, packer.compress(data) + packer.flush(flush)) for pause, data in pieces]
+        ends = [zlib.Z_SYNC_FLUSH] * (len(pieces) - 1) + [zlib.Z_FINISH]
+        pieces = [
+            (pause, packer.compress(data) + packer.flush(end))
+            for (pause, data), end in zip(pieces, ends, strict=True)
+        ]
     return _Wire(200, headers, wish, streamed=True).script(pieces, at)
 
 
@@ -252,13 +255,13 @@ def _split(data: bytes) -> list[bytes]:
 
 def _joined(steps: Steps) -> Steps:
     """The same with steps that wait for nothing joined to the one before."""
-    out: Steps = []
+    groups: list[tuple[float, list[bytes]]] = []
     for pause, data in steps:
-        if out and not pause:
-            out[-1] = (out[-1][0], out[-1][1] + data)
+        if groups and not pause:
+            groups[-1][1].append(data)
         else:
-            out.append((pause, data))
-    return out
+            groups.append((pause, [data]))
+    return [(pause, b"".join(parts)) for pause, parts in groups]
 
 
 def _drip(steps: Steps, rate: float) -> Steps:

@@ -11,6 +11,9 @@ MUSING = "Let me think about the river and the current before I answer this."
 PLAIN, UNICODE, THOUGHT = SPEECH.split(), FOREIGN.split(), MUSING.split()
 
 
+DEEPEST = 60
+
+
 def tokens(count: int, source: list[str] = PLAIN) -> list[str]:
     """``count`` tokens: words, each but the first with a space before it."""
     found = [" " + source[i % len(source)] for i in range(count)]
@@ -28,6 +31,8 @@ def instance(schema: Any, root: Any = None, depth: int = 0) -> Any:
     """A value that is valid under a JSON Schema (the part of it that structured outputs use)."""
     if not isinstance(schema, dict):
         return "anything"
+    if depth > DEEPEST:
+        return None  # the schema has no finite instance
     root = schema if root is None else root
     if "$ref" in schema:
         return instance(_resolve(schema["$ref"], root), root, depth + 1)
@@ -39,7 +44,7 @@ def instance(schema: Any, root: Any = None, depth: int = 0) -> Any:
         if schema.get(key):
             # deep in a recursive schema the shortest way out is the alternative without a reference
             chosen = [s for s in schema[key] if depth < 4 or "$ref" not in s] or schema[key]
-            return instance(chosen[-1 if depth >= 4 else 0], root, depth + 1)
+            return instance(chosen[0], root, depth + 1)
     if schema.get("allOf"):
         merged: dict[str, Any] = {}
         for part in schema["allOf"]:
