@@ -28,6 +28,9 @@ VARIABLES: Final = (LIFELINE, REPORT, LISTEN, RESTARTED)
 BAD_CONFIG: Final = 78
 """Exit code (``EX_CONFIG``) of a child whose settings are wrong: starting again won't help."""
 
+TRY_AGAIN: Final = 75
+"""Exit code (``EX_TEMPFAIL``) of a child that can't start now but may soon."""
+
 
 def hold(lost: Callable[[], None] | None = None) -> bool:
     """Call ``lost`` (default: send SIGTERM to ourselves) once the supervisor is dead.

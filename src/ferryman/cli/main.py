@@ -32,6 +32,8 @@ FLAGS: Final = {
 def main() -> int:
     """Entry point of the ``ferryman`` script. Returns the exit code."""
     command, *arguments = sys.argv[1:] or [""]
+    if command == "simulator":
+        become("ferryman.simulator", *arguments)
     if command in SERVE:
         given = plain_flags(arguments, FLAGS[command])
         if given is not None:

@@ -288,6 +288,7 @@ def main() -> int:
     except OSError as error:
         sys.stderr.write(f"ferryman: can't use --data-dir {options.data_dir}: {error.strerror}.\n")
         return 1
+    os.umask(0o077)  # from here on what we and the planes make is for this user alone
     options = replace(
         options,
         port=calls[0].getsockname()[1],

@@ -39,6 +39,7 @@ def main() -> int:
     logging.basicConfig(handlers=[_Logs()], level=logging.WARNING)
     try:
         options = Options.from_env()
+        os.umask(0o077)
         options.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _only_one(options.data_dir / "control.lock"):
             return _run(options)
