@@ -26,15 +26,19 @@ async def _main(options: Options, env: dict[str, str]) -> None:
 
 
 def main() -> None:
-    """Entry of ``python -m ferryman.edge``. Exit code 78 = settings are wrong."""
+    """Entry of ``python -m ferryman.edge``. Exit code 78 = settings are wrong, 75 = try again."""
     try:
         options = Options.from_env()
         Path(options.data_dir).mkdir(parents=True, exist_ok=True, mode=0o700)
         gc.set_threshold(50_000, 20, 20)
         uvloop.run(_main(options, dict(os.environ)))
-    except (OptionsError, JournalError, ValueError) as error:
+    except (OptionsError, ValueError) as error:
         log(str(error))
         sys.exit(lifeline.BAD_CONFIG)
+    except JournalError as error:
+        # A gateway that is still draining holds the journal, or the disk is full: it may pass.
+        log(str(error))
+        sys.exit(lifeline.TRY_AGAIN)
     except OSError as error:
         log(f"cannot start: {error}")
         sys.exit(1)
