@@ -49,6 +49,11 @@ class _Collect:
         self.fault = fault
         self.on_end()
 
+    def on_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        self.on_head(status, headers)
+        self.on_data(body)
+        self.on_end()
+
 
 class FeedClient:
     """Keeps a data plane's snapshot and key table current."""

@@ -12,13 +12,14 @@ from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost as cost_of
-from ferryman.meter.cost import hold as hold_of
 from ferryman.meter.keytable import KeyTable
 from ferryman.telemetry.metrics import Metrics
 from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
 from ferryman.upstream.fleet import Fleet, Target
 
 _pack = msgspec.msgpack.Encoder().encode
+MAX_PICO = 2**63 - 1
+"""Records hold amounts in 64 bits: over nine million dollars a call."""
 
 
 class Journal(Protocol):
@@ -91,13 +92,15 @@ class Call:
 
 def open_call(call: Call, target: Target, body_bytes: int, max_output: int) -> None:
     """Write the call's ``opened`` record, with the most it could cost as its hold."""
-    hold = 0
-    if target.prices:
-        limit = max_output or target.max_output
-        hold = hold_of(target.prices, call.at_us // 1_000_000, body_bytes, limit)
+    # A token is at least one byte, so the body's bytes bound the tokens in.
+    hold = (
+        target.dear_fee
+        + body_bytes * target.dear_input
+        + (max_output or target.max_output) * target.dear_output
+    )
     opened = Opened(
         call.id, call.at_us, call.key, call.endpoint, call.model,
-        target.provider, target.model, hold,
+        target.provider, target.model, min(hold, MAX_PICO),
     )  # fmt: skip
     call.plane.journal.append(OPENED, _pack(opened))
     call.opened = True
@@ -117,10 +120,11 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
     closed = Closed(
         call.id, call.at_us, int(seconds * 1e6), call.key, call.endpoint, call.model,
         provider, model, call.stream, status, error or "", usage, cost, tuple(call.attempts),
-        call.us(call.first_token), int(overhead * 1e6),
+        call.us(call.first_token) if call.stream else -1, int(overhead * 1e6),
     )  # fmt: skip
     plane.journal.append(CLOSED, _pack(closed))
-    failed = len(call.attempts) - (1 if error is None else 0)
-    labels = (call.endpoint, provider, model, status)
-    plane.metrics.closed(labels, seconds, overhead, usage, cost, failed)
+    plane.metrics.closed(
+        (call.endpoint, provider, model, status), seconds, overhead, usage, cost,
+        len(call.attempts) - (error is None),
+    )  # fmt: skip
     return cost

@@ -141,7 +141,9 @@ def refuse(call: Call, error: GatewayError) -> None:
 
 def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
     """Reply headers: the provider's own, less the hop's, plus the gateway's."""
-    relayed = [b"%b: %b\r\n" % pair for pair in upstream if pair[0] not in _DROPPED]
+    relayed = [
+        _relay_line(pair) if (line := _lines.get(pair)) is None else line for pair in upstream
+    ]
     target = call.target
     assert target is not None
     overhead = (call.plane.now() - call.began - call.waited) * 1e3
@@ -153,6 +155,20 @@ def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
     if cost is not None:
         relayed.append(b"x-ferryman-cost-usd: %b\r\n" % usd(cost).encode())
     return b"".join(relayed)
+
+
+_lines: dict[tuple[bytes, bytes], bytes] = {}
+"""Reply header lines that providers repeat, ready to send; empty for those that are dropped."""
+LINES_KEPT = 2048
+
+
+def _relay_line(pair: tuple[bytes, bytes]) -> bytes:
+    line = b"" if pair[0] in _DROPPED else b"%b: %b\r\n" % pair
+    if len(pair[1]) <= 100:
+        if len(_lines) >= LINES_KEPT:
+            _lines.clear()
+        _lines[pair] = line
+    return line
 
 
 def usd(picodollars: int) -> str:

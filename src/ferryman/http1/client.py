@@ -8,6 +8,7 @@ Rules that hold in this file:
 """
 
 import asyncio
+import re
 import zlib
 from enum import StrEnum
 from typing import Any, Protocol
@@ -61,6 +62,37 @@ class Sink(Protocol):
 
     def on_fault(self, fault: Fault) -> None:
         """The reply will not be completed."""
+
+    def on_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """A reply that came in one piece: stands for on_head, on_data and on_end together."""
+
+
+_OK = b"HTTP/1.1 200 OK\r\n"
+_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
+_FRAMING = frozenset(
+    (b"transfer-encoding", b"content-encoding", b"connection", b"trailer", b"upgrade")
+)
+_fields_seen: dict[bytes, tuple[bytes, bytes]] = {}
+"""Header lines that upstreams repeat, parsed once. Bounded, and without framing in it."""
+FIELDS_KEPT = 2048
+
+
+def _read_field(line: bytes) -> tuple[bytes, bytes] | None:
+    """A plain header line as a pair; None when the full parser has to look at it."""
+    found = _FIELD.fullmatch(line)
+    if found is None:
+        return None
+    name, value = found[1].lower(), found[2].rstrip(b" \t")
+    pair = (name, value)
+    if name == b"content-length":
+        return pair if value.isdigit() and len(value) < 10 else None
+    if name in _FRAMING and not (name == b"connection" and value.lower() == b"keep-alive"):
+        return None
+    if len(line) <= 128:
+        if len(_fields_seen) >= FIELDS_KEPT:
+            _fields_seen.clear()
+        _fields_seen[line] = pair
+    return pair
 
 
 class ClientConnection(asyncio.Protocol):
@@ -186,6 +218,8 @@ class ClientConnection(asyncio.Protocol):
         if self._sink is None:
             self._drop()  # bytes nobody asked for: the next reply could not be trusted
             return
+        if not self._head_bytes and data.startswith(_OK) and self._take_whole(data):
+            return
         self._active = True
         self._fresh = False
         if not self._headers_done:
@@ -209,6 +243,32 @@ class ClientConnection(asyncio.Protocol):
         self._deliver()
         if self._complete and self._sink is not None:
             self._finish(reusable=self._keep_alive)
+
+    def _take_whole(self, data: bytes) -> bool:
+        """Take a plain 200 reply that is all here and no more; False leaves it to the parser."""
+        end = data.find(b"\r\n\r\n", 15)
+        if end < 17 or end > MAX_HEAD_BYTES:
+            return False
+        headers = []
+        length = -1
+        for line in data[17:end].split(b"\r\n"):
+            pair = _fields_seen.get(line) or _read_field(line)
+            if pair is None:
+                return False
+            if pair[0] == b"content-length":
+                if length >= 0:
+                    return False
+                length = int(pair[1])
+            headers.append(pair)
+        body = data[end + 4 :]
+        if len(body) != length or len(headers) > MAX_HEADERS:
+            return False
+        sink, self._sink = self._sink, None
+        self.deadline = self.total_deadline = NEVER
+        self.pool.release(self)
+        if sink is not None:
+            sink.on_whole(200, headers, body)
+        return True
 
     def _deliver(self) -> None:
         if self._status and self._sink is not None:

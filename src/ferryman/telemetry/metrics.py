@@ -4,6 +4,9 @@ Exposition format: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
 from bisect import bisect_left
+from operator import add
+
+from msgspec.structs import astuple
 
 from ferryman.ir.usage import Usage
 
@@ -54,28 +57,15 @@ class Metrics:
         if series is None:
             series = self._make(labels)
         series.calls += 1
-        series.failed_attempts += failed_attempts
+        if failed_attempts:
+            series.failed_attempts += failed_attempts
         series.seconds[bisect_left(BUCKETS, seconds)] += 1
         series.seconds_sum += seconds
         series.overhead[bisect_left(OVERHEAD_BUCKETS, overhead)] += 1
         if usage is None:
             series.usage_unknown += 1
         else:
-            tokens = series.tokens
-            tokens[0] += usage.input
-            tokens[5] += usage.output
-            if usage.cache_read:
-                tokens[1] += usage.cache_read
-            if usage.reasoning:
-                tokens[6] += usage.reasoning
-            if usage.cache_write:
-                tokens[2] += usage.cache_write
-            if usage.cache_write_1h:
-                tokens[3] += usage.cache_write_1h
-            if usage.audio_input:
-                tokens[4] += usage.audio_input
-            if usage.audio_output:
-                tokens[7] += usage.audio_output
+            series.tokens = list(map(add, series.tokens, astuple(usage)))
         if cost is None:
             series.cost_unknown += 1
         else:

@@ -99,7 +99,7 @@ class Target:
     """One model at one provider, ready to be called."""
 
     __slots__ = (
-        "health", "labels", "max_output", "model", "model_json", "prices", "provider", "runtime",
+        "dear_fee", "dear_input", "dear_output", "health", "labels", "max_output", "model", "model_json", "prices", "provider", "runtime",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, model: str, health: Health) -> None:
@@ -111,11 +111,23 @@ class Target:
         row = runtime.rows.get(model)
         self.prices: tuple[Price, ...] = row.prices if row else ()
         self.max_output = row.max_output if row else 0
+        self.dear_input, self.dear_output, self.dear_fee = dearest(self.prices)
         # The name came from a caller: what is no plain header text must not get into a header.
         shown = quote(model, safe="/:@!$&'()*+,;=~-._ ")
         self.labels = (
             f"x-ferryman-provider: {runtime.name}\r\nx-ferryman-model: {shown}\r\n".encode()
         )
+
+
+def dearest(prices: tuple[Price, ...]) -> tuple[int, int, int]:
+    """Most picodollars that a token in, a token out, and a request can cost, at any time and tier."""
+    rates = [rate for price in prices for _, rate in price.tiers]
+    taken = [
+        max(r.input, r.cache_read, r.cache_write, r.cache_write_1h, r.audio_input) for r in rates
+    ]
+    given = [max(r.output, r.reasoning, r.audio_output) for r in rates]
+    fees = [r.request for r in rates]
+    return max(taken, default=0), max(given, default=0), max(fees, default=0)
 
 
 class Resolved:

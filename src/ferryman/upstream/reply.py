@@ -41,9 +41,12 @@ class Reply:
         self.now = now
         self.tap = tap
         self.ready: Gate[None] = Gate()
-        self.over: Gate[None] = Gate()
         self._parts: list[bytes] = []
-        self._held: list[bytes] = []
+        if tap is None:
+            self.over = self.ready
+        else:
+            self.over = Gate()
+            self._held: list[bytes] = []
 
     @property
     def body(self) -> bytes:
@@ -92,6 +95,19 @@ class Reply:
                 self._stream_over()
             self.ready.open(None)
 
+    def on_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        if self.tap is not None:
+            self.on_head(status, headers)
+            self.on_data(body)
+            self.on_end()
+            return
+        self.first_byte = self.now()
+        self.status = status
+        self.headers = headers
+        self._parts.append(body)
+        self.ended = True
+        self.ready.open(None)
+
     def on_end(self) -> None:
         self.ended = True
         self.ready.open(None)
@@ -118,7 +134,7 @@ class Reply:
         self.fault = None
         self.connection = None
         self.ready = Gate()
-        self.over = Gate()
+        self.over = self.ready if self.tap is None else Gate()
 
     def leave(self) -> None:
         """The caller is gone: cut the upstream's connection, which stops its work."""

@@ -34,13 +34,20 @@ class Request(Struct):
     """A decoded request: what routing, metering and the wire need to know of it."""
 
     body: bytes
-    fields: Fields
     model: str
     stream: bool
     hide_usage: bool
     """True when usage is asked for on the gateway's own account."""
     max_output: int
     """Output limit the caller set; 0 = none."""
+    members: Fields | None = None
+
+    @property
+    def fields(self) -> Fields:
+        """Every member of the body as its own bytes."""
+        if self.members is None:
+            self.members = _fields.decode(self.body)
+        return self.members
 
     def metadata(self) -> dict[str, str]:
         """The ``metadata`` field's plain values as text. Raises :class:`GatewayError`."""
@@ -62,8 +69,50 @@ def _bad(message: str, param: str | None = None) -> GatewayError:
     return GatewayError(400, ErrorKind.INVALID_REQUEST, message, param=param)
 
 
+class _Plain(Struct):
+    model: str
+    stream: bool | None = None
+    stream_options: Raw = Raw()
+    max_completion_tokens: int | None = None
+    max_tokens: int | None = None
+    max_output_tokens: int | None = None
+
+
+class _Chat(_Plain, kw_only=True):
+    messages: Raw
+
+
+_PLAIN = {
+    "chat.completions": msgspec.json.Decoder(_Chat),
+    "responses": msgspec.json.Decoder(_Plain),
+}
+
+
 def decode(endpoint: str, body: bytes) -> Request:
     """Open a request body. Raises :class:`GatewayError` (400) that says what is wrong where."""
+    decoder = _PLAIN.get(endpoint)
+    if decoder is not None:
+        try:
+            said = decoder.decode(body)
+        except (msgspec.MsgspecError, RecursionError):
+            return _decode_by_member(endpoint, body)  # finds out what is wrong
+        model = said.model
+        limit = said.max_completion_tokens or said.max_tokens or said.max_output_tokens or 0
+        if (
+            0 < len(model) <= MAX_MODEL_NAME
+            and limit >= 0
+            and not said.stream_options
+            and (decoder is not _CHAT or memoryview(said.messages)[0] == 91)  # an array
+        ):
+            stream = bool(said.stream)
+            return Request(body, model, stream, stream and decoder is _CHAT, limit)
+    return _decode_by_member(endpoint, body)
+
+
+_CHAT = _PLAIN["chat.completions"]
+
+
+def _decode_by_member(endpoint: str, body: bytes) -> Request:
     if not body:
         raise _bad("The body is empty; send a JSON object.")
     try:
@@ -102,7 +151,7 @@ def decode(endpoint: str, body: bytes) -> Request:
                 raise _bad(f"'{name}' must not be negative.", name)
             break
     hide = stream and endpoint in ("chat.completions", "completions") and not _asks_usage(fields)
-    return Request(body, fields, model, stream, hide, max_output)
+    return Request(body, model, stream, hide, max_output, fields)
 
 
 def _typed(
@@ -139,9 +188,8 @@ def encode(
     its members' own bytes. ``quirks`` change the members for a provider that needs it.
     """
     add = request.hide_usage and ask_usage
-    fields = request.fields
-    at = None if quirks else _place_of_model(request.body, bytes(fields["model"]))
-    if at and not (add and "stream_options" in fields):
+    at = None if quirks else _place_of_model(request.body, request.model)
+    if at and not (add and request.members is not None and "stream_options" in request.members):
         start, end = at
         body = request.body
         if not add:
@@ -154,10 +202,10 @@ def encode(
             model_json,
             body[end:],
         )
-    changed = dict(fields)
+    changed = dict(request.fields)
     changed["model"] = Raw(model_json)
     if add:
-        options = fields.get("stream_options")
+        options = changed.get("stream_options")
         members = {} if options is None or bytes(options) == b"null" else _fields.decode(options)
         members["include_usage"] = Raw(b"true")
         changed["stream_options"] = Raw(_encode(members))
@@ -166,18 +214,15 @@ def encode(
     return _encode(changed)
 
 
-def _place_of_model(body: bytes, raw: bytes) -> tuple[int, int] | None:
+def _place_of_model(body: bytes, model: str) -> tuple[int, int] | None:
     """Where the value of ``model`` stands, when the key occurs once and unescaped; else None."""
-    at = body.find(b'"model"')
-    if at < 0 or body.find(b'"model"', at + 7) >= 0 or b"\\u" in body:
+    key = body.find(b'"model"')
+    if key < 0 or body.find(b'"model"', key + 7) >= 0 or b"\\u" in body:
         return None
-    at += 7
-    while body[at] in b" \t\r\n":
+    quoted = b'"%b"' % model.encode()
+    at = key + 8
+    if body[at] == 32:  # most writers put nothing or one blank after the colon
         at += 1
-    if body[at] != 58:  # a colon
-        return None
-    at += 1
-    while body[at] in b" \t\r\n":
-        at += 1
-    end = at + len(raw)
-    return (at, end) if body[at:end] == raw else None
+    if body[key + 7] == 58 and body.startswith(quoted, at):
+        return at, at + len(quoted)
+    return None
