@@ -27,7 +27,7 @@ endef
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run install install-local test lint format bench soak lock clean
+.PHONY: help run install install-local test lint format bench bench-peers soak lock clean
 
 help: ## List the commands
 	@echo "Ferryman, an LLM gateway. Commands:"
@@ -60,6 +60,9 @@ format: $(TOOLS) ## Format the code, and repair what the style check can repair
 
 bench: $(TOOLS) ## Measure against nginx and other gateways; writes docs/benchmarks.md
 	@$(PY) -m bench $(ARGS)
+
+bench-peers: $(TOOLS) ## Install the other gateways, each into an environment of its own elsewhere
+	@$(PY) -m bench --install-peers $(ARGS)
 
 soak: $(TOOLS) ## Mixed load for a long while; watches the memory
 	@$(PY) -m bench.soak $(ARGS)

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench import report
-from bench.report import middle, table
+from bench.report import table
 
 INTRO = """\
 # Benchmarks
 
 This page is written by `make bench` from one run; `bench/results.json` holds the raw numbers. To
-repeat it with other gateways on your machine: `make bench ARGS=--install-peers`, then `make bench`.
+repeat it with other gateways on your machine: `make bench-peers`, then `make bench`.
 
 ![CPU per request and per chunk, by gateway](benchmarks.svg)
 """
@@ -61,20 +61,22 @@ def text(results: Mapping[str, Any]) -> str:
 
 def _idle(idle: Mapping[str, Any]) -> str:
     """Start and memory."""
+    names = {
+        "ready_s": ("start to ready, s", 2),
+        "data_mb": ("data plane, MB", 0),
+        "control_mb": ("control plane and supervisor, MB", 0),
+        "p50_us": ("p50 at one connection, µs", 0),
+        "p99_us": ("p99 at one connection, µs", 0),
+    }
     rows = [
-        ["start to ready, s", *_three(idle["ready_s"], 2)],
-        ["data plane, MB", *_three(idle["data_mb"], 0)],
-        ["control plane and supervisor, MB", *_three(idle["control_mb"], 0)],
+        [text, _three(idle["few"][key], digits), _three(idle["many"][key], digits)]
+        for key, (text, digits) in names.items()
     ]
-    if idle.get("keys_ready_s"):
-        rows.append(["start to ready with 100,000 keys, s", *_three(idle["keys_ready_s"], 2)])
-        rows.append(["data plane with 100,000 keys, MB", *_three(idle["keys_data_mb"], 0)])
-    return table(["Ferryman", "median", "least", "most"], rows)
+    return table(["Ferryman", "with one key", "with 100,000 keys"], rows)
 
 
-def _three(values: list[float], digits: int) -> list[str]:
-    found = middle([{"v": v} for v in values], "v"), min(values), max(values)
-    return [f"{value:,.{digits}f}" for value in found]
+def _three(values: list[float], digits: int) -> str:
+    return report.spread([{"v": value} for value in values], "v", digits)
 
 
 def _setups(results: Mapping[str, Any]) -> str:

@@ -72,12 +72,13 @@ def whole_table(results: Results) -> str:
                 f"{middle(rounds, 'rps_64'):,.0f}",
                 f"{middle(rounds, 'p50_64'):,.0f} / {middle(rounds, 'p99_64'):,.0f}",
                 f"{middle(rounds, 'p50_1'):,.0f} / {middle(rounds, 'p99_1'):,.0f}",
+                "–" if direct else f"{middle(rounds, 'rss_mb'):,.0f}",
                 f"{middle(rounds, 'load_busy'):.0%}" + ("" if direct else _hot(rounds)),
             ]
         )
     head = [
         "gateway", "CPU µs a request", "to nginx", "control plane µs", "requests/s, 64 conn.",
-        "p50 / p99 µs, 64 conn.", "p50 / p99 µs, 1 conn.", "load core",
+        "p50 / p99 µs, 64 conn.", "p50 / p99 µs, 1 conn.", "RSS MB", "load core",
     ]  # fmt: skip
     return table(head, rows)
 
@@ -147,11 +148,11 @@ def bars(results: Results) -> list[tuple[str, str, str]]:
     if idle := results.get("idle"):
         bar(
             "Idle RSS of the data plane ≤ 80 MB",
-            median(idle["data_mb"]),
+            median(idle["few"]["data_mb"]),
             80,
             lambda v: f"{v:.0f} MB",
         )
-        bar("Start to ready ≤ 1.5 s", median(idle["ready_s"]), 1.5, lambda v: f"{v:.2f} s")
+        bar("Start to ready ≤ 1.5 s", median(idle["few"]["ready_s"]), 1.5, lambda v: f"{v:.2f} s")
         for text, key in (
             ("100,000 keys change the start by ≤ 20 %", "keys_start"),
             ("100,000 keys change the latency by ≤ 20 %", "keys_latency"),

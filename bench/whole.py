@@ -1,13 +1,13 @@
 """Section "whole answers": one fixed reply, 64 connections and 1; CPU, rate, latency."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench import nginx, whole_load
 from bench.gateways import Direct, Gateway, Running, request_body
-from bench.procs import LOAD_CORE, BenchError, Proc, cpu_seconds, http, say, tree
+from bench.procs import LOAD_CORE, BenchError, Proc, cpu_seconds, http, rss_mb, say, tree
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Turn:
     load_busy: float
     """Share of the load core used by generator and upstream at 64 connections."""
     upstream_us: float
+    rss_mb: float
+    """Resident memory of the processes on the path of a request, after the load."""
     ready_s: float
 
 
@@ -68,6 +70,16 @@ def settle(control: Sequence[int], limit: float = 30) -> None:
             return
 
 
+def warm_up(load: Callable[[int, float], whole_load.Load], seconds: float) -> None:
+    """Load with 64 connections until the rate has stopped to grow: some compile as they run."""
+    best = 0.0
+    for _ in range(8):
+        rate = load(64, seconds).rps
+        if best and rate < best * 1.1:
+            return
+        best = max(best, rate)
+
+
 def turn(running: Running, upstream: Proc, plan: Plan, work: Path) -> Turn:
     """Warm up, then load with 64 connections and with 1."""
     check(running)
@@ -83,16 +95,22 @@ def turn(running: Running, upstream: Proc, plan: Plan, work: Path) -> Turn:
             )
         return found
 
-    load(64, plan.warm)
+    def measured(connections: int, seconds: float) -> whole_load.Load:
+        found = load(connections, seconds)
+        if not found.requests:
+            raise BenchError(f"{running.name}: no answer within {seconds:g} s under load")
+        return found
+
+    warm_up(load, plan.warm)
     data, control = running.pids()
     settle(control)
     before = cpu_seconds(data), cpu_seconds(control), cpu_seconds(tree(upstream.pid))
-    busy = load(64, plan.busy)
+    busy = measured(64, plan.busy)
     used, behind = cpu_seconds(data) - before[0], cpu_seconds(tree(upstream.pid)) - before[2]
     settle(control)
     control_used = cpu_seconds(control) - before[1]
     load(1, min(plan.warm, 1))
-    single = load(1, plan.single)
+    single = measured(1, plan.single)
     return Turn(
         rps_64=busy.rps,
         p50_64=busy.p50_us,
@@ -105,6 +123,7 @@ def turn(running: Running, upstream: Proc, plan: Plan, work: Path) -> Turn:
         gateway_busy=used / busy.seconds,
         load_busy=(busy.cpu + behind) / busy.seconds,
         upstream_us=behind / busy.requests * 1e6,
+        rss_mb=rss_mb(data),
         ready_s=running.ready_s,
     )
 

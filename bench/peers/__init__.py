@@ -42,7 +42,7 @@ class Peer:
         raise NotImplementedError
 
     def absent(self) -> str:
-        return "" if self.program.exists() else "not installed (`python -m bench --install-peers`)"
+        return "" if self.program.exists() else "not installed (`make bench-peers`)"
 
     def version(self) -> str:
         raise NotImplementedError

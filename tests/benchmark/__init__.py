@@ -1,0 +1,1 @@
+"""Tests of the benchmark itself: a wrong ruler is worse than none."""
