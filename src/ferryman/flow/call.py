@@ -18,6 +18,8 @@ from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
 from ferryman.upstream.fleet import Fleet, Target
 
 _pack = msgspec.msgpack.Encoder().encode
+NOTHING = Usage()
+"""Usage of a call that no upstream worked on: not unknown, but none, and it cost nothing."""
 MAX_PICO = 2**63 - 1
 """Records hold amounts in 64 bits: over nine million dollars a call."""
 
@@ -72,6 +74,10 @@ class Call:
     target: Target | None = None
     opened = False
     settled = False
+    started = False
+    """True once the caller has the head of a streamed reply."""
+    uncertain = False
+    """True once an attempt failed in a way that leaves open whether the provider charges for it."""
     waited = 0.0
     """Seconds spent waiting for upstreams; the rest is overhead."""
     first_token = -1.0
@@ -88,6 +94,11 @@ class Call:
     def us(self, moment: float) -> int:
         """Microseconds from the call's beginning to ``moment``; -1 for "never"."""
         return int((moment - self.began) * 1e6) if moment >= 0 else -1
+
+    def overdue(self) -> bool:
+        """True when the call's total time is used up: no further target is worth asking."""
+        plane = self.plane
+        return plane.now() - self.began >= plane.fleet.snapshot.timeouts.total
 
 
 def open_call(call: Call, target: Target, body_bytes: int, max_output: int) -> None:
@@ -107,12 +118,15 @@ def open_call(call: Call, target: Target, body_bytes: int, max_output: int) -> N
 
 
 def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None) -> int | None:
-    """Write the call's ``closed`` record, once. Returns its cost in picodollars, None = unknown."""
+    """Write the call's ``closed`` record, once. Returns its cost in picodollars, None = unknown.
+
+    Give :data:`NOTHING` for a call that no upstream worked on.
+    """
     call.settled = True
     plane, target = call.plane, call.target
     now = plane.now()
-    cost = None
-    if usage is not None and target is not None and target.prices:
+    cost = 0 if usage is NOTHING else None
+    if cost is None and usage is not None and target is not None and target.prices:
         cost = cost_of(usage, target.prices, call.at_us // 1_000_000)
     seconds = now - call.began
     overhead = max(seconds - call.waited, 0.0)

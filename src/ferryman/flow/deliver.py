@@ -2,14 +2,20 @@
 
 import msgspec
 
-from ferryman.flow.call import Call, settle
+from ferryman.flow.call import NOTHING, Call, settle
 from ferryman.http1.client import FaultKind
 from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.price import PICO
 from ferryman.ir.usage import Usage
 from ferryman.upstream.reply import Reply
-from ferryman.wire.openai_chat.errors import error_body, error_event, error_facts, is_error_object
+from ferryman.wire.openai_chat.errors import (
+    LONGEST_MESSAGE,
+    error_body,
+    error_facts,
+    kind_in_stream,
+    relayed_error,
+)
 
 _json = msgspec.json.Encoder().encode
 
@@ -20,9 +26,23 @@ _DROPPED = frozenset(
     b"upgrade content-length date server set-cookie set-cookie2 alt-svc strict-transport-security "
     b"cache-control x-accel-buffering access-control-allow-origin proxy-connection "
     b"x-ferryman-request-id x-ferryman-provider x-ferryman-model x-ferryman-attempts "
-    b"x-ferryman-overhead-ms x-ferryman-cost-usd".split()
+    b"x-ferryman-overhead-ms x-ferryman-cost-usd x-ferryman-error".split()
 )
 """Reply headers that are the hop's or the provider's own business."""
+_RETRY = frozenset((b"retry-after", b"retry-after-ms"))
+_HOPELESS = frozenset({ErrorKind.UPSTREAM_AUTH, ErrorKind.UPSTREAM_NO_CREDIT})
+"""Kinds that no retry cures, whatever their status: the official SDKs heed ``x-should-retry``."""
+_STATUS = {
+    ErrorKind.UPSTREAM_RATE_LIMIT: 429,
+    ErrorKind.UPSTREAM_NO_CREDIT: 402,
+    ErrorKind.UPSTREAM_OVERLOADED: 503,
+    ErrorKind.UPSTREAM_TIMEOUT: 504,
+    ErrorKind.MODEL_NOT_FOUND: 404,
+    ErrorKind.CONTEXT_TOO_LONG: 400,
+    ErrorKind.CONTENT_FILTERED: 400,
+    ErrorKind.INVALID_REQUEST: 400,
+}
+"""What the caller gets for an error that came without a status of its own; otherwise 502."""
 
 
 def deliver_whole(call: Call, reply: Reply) -> None:
@@ -37,6 +57,7 @@ async def deliver_stream(call: Call, reply: Reply) -> None:
     assert tap is not None
     call.first_token = reply.first_token
     exchange.start(reply.status, _head(call, reply.headers, None) + _STREAM_HEADERS)
+    call.started = True
     waiting = plane.now()
     plane.metrics.streams += 1
     reply.commit(exchange)
@@ -53,17 +74,20 @@ async def deliver_stream(call: Call, reply: Reply) -> None:
         exchange.finish(last)
     else:
         error = _cut_stream(call, reply)
-        settle(call, reply.status, error.kind, tap.usage)
-        exchange.finish(error_event(error, call.id))
+        cost = settle(call, reply.status, error.kind, tap.usage)
+        last = tap.ending or tap.error_event(error, call.id)
+        if call.summary:
+            last = _summary(call, tap.usage, cost) + last
+        exchange.finish(last)
 
 
 def _cut_stream(call: Call, reply: Reply) -> GatewayError:
     assert reply.tap is not None
     provider = call.target.provider if call.target else "?"
     if reply.tap.failure:
-        said = error_facts(reply.tap.failure)
-        text = f"{provider} reported an error inside the stream: {said.message or said.code}"
-        return GatewayError(502, ErrorKind.UPSTREAM_ERROR, text)
+        kind = kind_in_stream(reply.tap.failure)
+        text = f"{provider} reported an error inside the stream: {_words(reply.tap.failure)}"
+        return GatewayError(_STATUS.get(kind, 502), kind, text)
     fault = reply.fault
     if fault is not None and fault.kind is FaultKind.TIMEOUT:
         return GatewayError(
@@ -90,53 +114,80 @@ def _summary(call: Call, usage: Usage | None, cost: int | None) -> bytes:
     return b": ferryman %b\n\n" % _json(facts)
 
 
-def deliver_failure(call: Call, reply: Reply | None, kind: ErrorKind) -> None:
+def deliver_failure(call: Call, reply: Reply, kind: ErrorKind) -> None:
     """Every target failed, or one refused in a way that all would: tell the caller."""
     provider = call.target.provider if call.target else "?"
-    status = reply.status if reply is not None else 0
-    body = reply.body if reply is not None else b""
+    usage = None if call.uncertain else NOTHING
     # The provider's own words go through as they are, unless they are about our key for it.
-    ours = status in (401, 403) or kind is ErrorKind.UPSTREAM_AUTH
-    if reply is not None and reply.fault is None and status >= 400 and not ours:
-        if is_error_object(body):
-            settle(call, status, kind, None)
-            call.exchange.respond(status, _head(call, reply.headers, None), body)
+    if reply.fault is None and reply.status >= 400 and kind is not ErrorKind.UPSTREAM_AUTH:
+        status = reply.status if reply.status != 401 else _STATUS[kind]
+        body = relayed_error(status, kind, reply.body, call.id)
+        if body is not None:
+            settle(call, status, kind, usage)
+            upstream = [pair for pair in reply.headers if pair[0] != b"content-type"]
+            head = _head(call, upstream + JSON + _error_headers(kind), None)
+            call.exchange.respond(status, head, body)
             return
         status = status if status in (429, 503, 504) else 502
-        kind = kind if kind is not ErrorKind.INVALID_REQUEST else ErrorKind.UPSTREAM_PROTOCOL
+        if kind in (ErrorKind.INVALID_REQUEST, ErrorKind.MODEL_NOT_FOUND):
+            kind = ErrorKind.UPSTREAM_PROTOCOL
         text = f"{provider} answered {reply.status} without a readable error."
-        error = GatewayError(status, kind, text)
+        waits = tuple(pair for pair in reply.headers if pair[0] in _RETRY)
+        error = GatewayError(status, kind, text, headers=waits)
     else:
-        error = GatewayError(*_blame(kind, provider, reply))
-    settle(call, error.status, error.kind, None)
+        error = _blame(kind, provider, reply)
+    settle(call, error.status, error.kind, usage)
     refuse(call, error)
 
 
-def _blame(kind: ErrorKind, provider: str, reply: Reply | None) -> tuple[int, ErrorKind, str]:
-    why = reply.fault.message if reply is not None and reply.fault is not None else ""
-    if kind is ErrorKind.UPSTREAM_CONNECT:
-        return 502, kind, f"{provider} could not be reached: {why}."
-    if kind is ErrorKind.UPSTREAM_TIMEOUT:
-        return 504, kind, f"{provider} did not answer in time: {why or 'it said so itself'}."
+def _blame(kind: ErrorKind, provider: str, reply: Reply) -> GatewayError:
+    """The error for a reply that has no usable one of its own."""
+    why = reply.fault.message if reply.fault is not None else ""
+    said = reply.tap.failure if reply.tap is not None else b""
     if kind is ErrorKind.UPSTREAM_AUTH:
-        status = reply.status if reply is not None else 0
-        text = f"{provider} refused the gateway's key for it ({status}); whoever runs the gateway "
-        return 502, kind, text + "has to look at that key."
-    if kind is ErrorKind.UPSTREAM_TRUNCATED:
-        return 502, kind, f"The stream from {provider} ended before it said anything: {why}."
-    if kind is ErrorKind.UPSTREAM_ERROR and reply is not None and reply.tap and reply.tap.failure:
-        said = error_facts(reply.tap.failure)
-        return 502, kind, f"{provider} reported an error: {said.message or said.code or 'unnamed'}"
-    text = why or "its reply is not what the format asks for"
-    return 502, ErrorKind.UPSTREAM_PROTOCOL, f"{provider} gave no usable answer: {text}."
+        text = f"{provider} refused the gateway's own access to it ({reply.status}); whoever runs "
+        text += "the gateway has to look at the key and its permissions."
+    elif said or (reply.fault is None and kind in _STATUS):
+        text = f"{provider} reported an error: {_words(said or reply.body)}"
+    elif kind is ErrorKind.UPSTREAM_CONNECT and reply.connection is None:
+        text = f"{provider} could not be reached: {why}."
+    elif kind is ErrorKind.UPSTREAM_CONNECT:
+        text = f"{provider} hung up without an answer: {why}."
+    elif kind is ErrorKind.UPSTREAM_TIMEOUT:
+        text = f"{provider} did not answer in time: {why}."
+    elif kind is ErrorKind.UPSTREAM_TRUNCATED and reply.streaming:
+        text = f"The stream from {provider} ended before it said anything."
+    elif kind is ErrorKind.UPSTREAM_TRUNCATED:
+        text = f"The reply from {provider} was cut before it was complete: {why}."
+    elif 300 <= reply.status < 400:
+        text = f"{provider} answered {reply.status}, a redirect; its base URL has to be set right."
+    else:
+        text = (
+            f"{provider} gave no usable answer: {why or 'its reply is not what the format says'}."
+        )
+    return GatewayError(_STATUS.get(kind, 502), kind, text)
+
+
+def _words(data: bytes) -> str:
+    said = error_facts(data)
+    return (said.message or said.code or said.type or "it did not say which")[:LONGEST_MESSAGE]
 
 
 def refuse(call: Call, error: GatewayError) -> None:
     """Send an error in the caller's format."""
     headers = [*JSON, (b"x-ferryman-request-id", call.id.encode()), *error.headers]
+    headers += _error_headers(error.kind)
     if call.attempts:
         headers.append((b"x-ferryman-attempts", b"%d" % len(call.attempts)))
     call.exchange.respond(error.status, headers, error_body(error, call.id))
+
+
+def _error_headers(kind: ErrorKind) -> Headers:
+    """The gateway's own code, also where the body is the provider's."""
+    headers = [(b"x-ferryman-error", kind.encode())]
+    if kind in _HOPELESS:
+        headers.append((b"x-should-retry", b"false"))
+    return headers
 
 
 def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:

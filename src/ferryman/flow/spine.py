@@ -13,20 +13,21 @@ Every call that was opened is closed exactly once, whatever happens in between.
 import time
 from collections.abc import Sequence
 
-from ferryman.flow.call import Call, Plane, open_call, settle
+from ferryman.flow.call import NOTHING, Call, Plane, open_call, settle
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.usage import Usage
 from ferryman.meter.keys import digest
 from ferryman.routing.plan import plan
 from ferryman.telemetry.record import Attempt
 from ferryman.upstream.fleet import Fleet, Resolved, Runtime, Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire.openai_chat import request as openai
-from ferryman.wire.openai_chat.errors import SURFACED, kind_of
-from ferryman.wire.openai_chat.relay import ChatTap, whole_usage
+from ferryman.wire.openai_chat.errors import SURFACED, error_event, kind_in_stream, kind_of
+from ferryman.wire.openai_chat.relay import ChatTap, read_whole
 from ferryman.wire.openai_responses.relay import ResponsesTap
 from ferryman.wire.tap import StreamTap
 
@@ -70,9 +71,9 @@ class HeaderFacts:
 def facts_of(plane: Plane, exchange: Exchange) -> HeaderFacts:
     """The facts of this exchange's headers."""
     facts = exchange.shared.get("facts")
-    if facts is None:
+    if not isinstance(facts, HeaderFacts):
         facts = exchange.shared["facts"] = HeaderFacts(exchange.headers, plane.pepper)
-    return facts  # type: ignore[no-any-return]
+    return facts
 
 
 def identify(plane: Plane, facts: HeaderFacts) -> str:
@@ -118,10 +119,10 @@ async def serve(plane: Plane, exchange: Exchange, endpoint: str) -> None:
         for target in order:
             call.target = target
             reply, kind = await _attempt(call, request, target, facts.forwarded)
-            if kind is None or kind in SURFACED or exchange.gone:
+            if kind is None or kind in SURFACED or exchange.gone or call.overdue():
                 break
         if exchange.gone:
-            settle(call, 499, ErrorKind.CANCELLED, reply.tap.usage if reply.tap else None)
+            settle(call, 499, ErrorKind.CANCELLED, _said(call, reply))
         elif kind is not None:
             deliver_failure(call, reply, kind)
         elif reply.streaming:
@@ -129,16 +130,42 @@ async def serve(plane: Plane, exchange: Exchange, endpoint: str) -> None:
         else:
             deliver_whole(call, reply)
     except GatewayError as error:
-        refuse(call, error)
+        _turn_away(call, error)
     except Exception as error:
-        plane.log(f"{call.id}: internal error: {type(error).__name__}: {error}")
-        refuse(call, _internal(error))
+        _stumble(call, error)
     finally:
         plane.metrics.in_flight -= 1
         if not plane.metrics.in_flight:
             plane.idle.set()
         if call.opened and not call.settled:
             settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, None)
+
+
+def _turn_away(call: Call, error: GatewayError) -> None:
+    """Refuse a call that has not been anywhere, and write that down if its caller is known."""
+    try:
+        if call.key and not call.settled:
+            settle(call, error.status, error.kind, NOTHING)
+        refuse(call, error)
+    except Exception as trouble:
+        _stumble(call, trouble)
+
+
+def _stumble(call: Call, error: Exception) -> None:
+    """Tell the log and the caller of an error of our own, however far the call has got."""
+    call.plane.log(f"{call.id}: internal error: {type(error).__name__}: {error}")
+    shown = _internal(error)
+    if call.started:
+        call.exchange.finish(error_event(shown, call.id))
+    else:
+        refuse(call, shown)
+
+
+def _said(call: Call, reply: Reply) -> Usage | None:
+    """Usage of a call whose caller has left: as far as its upstream told, if it was ever asked."""
+    if reply.connection is None and not call.uncertain:
+        return NOTHING
+    return reply.usage or (reply.tap.usage if reply.tap is not None else None)
 
 
 def _plan(plane: Plane, resolved: Resolved) -> Sequence[Target]:
@@ -205,6 +232,8 @@ async def _attempt(
         target.health.observe((first if first >= 0 else ended) - started, ended)
     elif kind is not ErrorKind.CANCELLED:
         target.health.fail(ended)
+    if kind is not None and reply.status < 300 and reply.connection is not None:
+        call.uncertain = True  # asked, and not refused: it may have worked, and charge for it
     call.attempts.append(
         Attempt(
             target.provider,
@@ -253,7 +282,7 @@ def _verdict(reply: Reply, runtime: Runtime) -> ErrorKind | None:
     if fault is not None:
         if reply.streaming and reply.tap is not None and reply.tap.content:
             return None  # something was said: the caller gets that, and an error event after it
-        if fault.kind is FaultKind.CLOSED and not reply.streaming:
+        if fault.kind is FaultKind.CLOSED and reply.first_byte < 0:
             return ErrorKind.UPSTREAM_CONNECT
         return _FAULTS[fault.kind]
     if not 200 <= reply.status < 300:
@@ -262,12 +291,12 @@ def _verdict(reply: Reply, runtime: Runtime) -> ErrorKind | None:
         tap = reply.tap
         assert tap is not None
         if tap.failure and not tap.content:
-            return ErrorKind.UPSTREAM_ERROR
+            return kind_in_stream(tap.failure)
         if reply.ended and not tap.done and not tap.content:
             return ErrorKind.UPSTREAM_TRUNCATED
         return None
-    sound, reply.usage = whole_usage(reply.body, runtime.usage_quirks)
-    return None if sound else ErrorKind.UPSTREAM_PROTOCOL
+    kind, reply.usage = read_whole(reply.body, runtime.usage_quirks)
+    return kind
 
 
 def _internal(error: Exception) -> GatewayError:

@@ -99,7 +99,8 @@ class Target:
     """One model at one provider, ready to be called."""
 
     __slots__ = (
-        "dear_fee", "dear_input", "dear_output", "health", "labels", "max_output", "model", "model_json", "prices", "provider", "runtime",
+        "dear_fee", "dear_input", "dear_output", "health", "labels", "max_output", "model",
+        "model_json", "prices", "provider", "runtime",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, model: str, health: Health) -> None:
@@ -120,7 +121,7 @@ class Target:
 
 
 def dearest(prices: tuple[Price, ...]) -> tuple[int, int, int]:
-    """Most picodollars that a token in, a token out, and a request can cost, at any time and tier."""
+    """Most picodollars that a token in, a token out, and a request can cost, whenever it is."""
     rates = [rate for price in prices for _, rate in price.tiers]
     taken = [
         max(r.input, r.cache_read, r.cache_write, r.cache_write_1h, r.audio_input) for r in rates

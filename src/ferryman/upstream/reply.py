@@ -110,6 +110,8 @@ class Reply:
 
     def on_end(self) -> None:
         self.ended = True
+        if self.streaming and self.tap is not None:
+            self.tap.close()
         self.ready.open(None)
         self.over.open(None)
 

@@ -8,6 +8,7 @@ goes out only after the call is in the journal.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ferryman.ir.errors import GatewayError
 from ferryman.ir.usage import Usage
 from ferryman.wire.framing import Splitter
 
@@ -30,7 +31,8 @@ class StreamTap:
         self.done = False
         """True once the format's own end has come."""
         self.ending = b""
-        """The event that ends the stream, held back for the caller to send."""
+        """The event that ends the stream, held back for the caller to send. Beside a ``failure``:
+        the format's own event for it."""
         self.failure = b""
         """Data of an error event, once one has come."""
 
@@ -60,6 +62,19 @@ class StreamTap:
             if (self._content and not self.notable(event)) or self.read(event):
                 out.append(event)
         return b"".join(out)
+
+    def close(self) -> None:
+        """The body is complete: an ending that lacks only its blank line counts."""
+        tail = self._splitter.tail
+        if tail and not self.done and not self.failure:
+            said = self._content
+            self.read(tail + b"\n\n")
+            if not self.done:
+                self._content = said
+
+    def error_event(self, error: GatewayError, request_id: str) -> bytes:
+        """An event that tells the caller of ``error`` in the middle of the stream."""
+        raise NotImplementedError
 
     def notable(self, data: bytes) -> bool:
         """False when no event within ``data`` needs :meth:`read`: cheap, never wrongly False."""

@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.usage import Usage
 from ferryman.wire.framing import event_data
+from ferryman.wire.openai_chat.errors import error_event, kind_in_stream
 from ferryman.wire.openai_chat.usage import WireUsage, usage_of
 from ferryman.wire.tap import Quirks, StreamTap
 
@@ -18,6 +20,7 @@ DONE = b"[DONE]"
 
 class _Whole(Struct):
     usage: WireUsage | None = None
+    error: Raw = Raw()
 
 
 class _Choice(Struct):
@@ -31,6 +34,7 @@ class _SideUsage(Struct):
 
 
 class _Chunk(Struct):
+    object: str | None = None
     choices: list[_Choice] | None = None
     usage: WireUsage | None = None
     error: Raw | None = None
@@ -40,19 +44,30 @@ class _Chunk(Struct):
 _whole = msgspec.json.Decoder(_Whole)
 _chunk = msgspec.json.Decoder(_Chunk)
 _any = msgspec.json.Decoder(dict[str, Any])
-_EMPTY = (b"null", b'""', b"[]", b"{}")
+_ANSWERS = frozenset(("choices", "data", "results", "output"))
+"""Members of which every whole answer has one; an error beside one of them is part of an answer."""
+_EMPTY = (b"null", b'""', b"[]", b"{}", b"false")
 
 
-def whole_usage(body: bytes, quirks: Quirks = ()) -> tuple[bool, Usage | None]:
-    """Whether a whole reply is a JSON object, and its usage (None when it says nothing usable)."""
+def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usage | None]:
+    """What is wrong with a whole reply of status 2xx (None = nothing), and its usage.
+
+    The usage is None when the reply says nothing usable about it.
+    """
     try:
-        if quirks:
-            return True, usage_of(odd_usage(body, quirks))
-        return True, usage_of(_whole.decode(body).usage)
+        said = _whole.decode(body)
+        if (
+            said.error
+            and bytes(said.error) not in _EMPTY
+            and not _ANSWERS & _any.decode(body).keys()
+        ):
+            return kind_in_stream(body), None
+        return None, usage_of(odd_usage(body, quirks) if quirks else said.usage)
     except msgspec.ValidationError:
-        return body.lstrip()[:1] == b"{", None  # an object, with a usage of another shape
-    except (msgspec.DecodeError, RecursionError):
-        return False, None
+        # An object with a usage of another shape is still an answer.
+        return None if body.lstrip()[:1] == b"{" else ErrorKind.UPSTREAM_PROTOCOL, None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return ErrorKind.UPSTREAM_PROTOCOL, None
 
 
 def odd_usage(data: bytes, quirks: Quirks) -> WireUsage | None:
@@ -67,6 +82,9 @@ class ChatTap(StreamTap):
     """Tap for chat and legacy completion streams, which end in ``data: [DONE]``."""
 
     __slots__ = ()
+
+    def error_event(self, error: GatewayError, request_id: str) -> bytes:
+        return error_event(error, request_id)
 
     def notable(self, data: bytes) -> bool:
         if DONE in data or b'"error"' in data:
@@ -90,7 +108,7 @@ class ChatTap(StreamTap):
         except (msgspec.MsgspecError, RecursionError):
             self._content = True  # not ours to judge: the caller sees it as the provider sent it
             return True
-        if chunk.error is not None and bytes(chunk.error) not in _EMPTY:
+        if chunk.object == "error" or (chunk.error and bytes(chunk.error) not in _EMPTY):
             self.failure = data
             return False
         if wire is not None:

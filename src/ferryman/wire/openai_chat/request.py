@@ -82,8 +82,9 @@ class _Chat(_Plain, kw_only=True):
     messages: Raw
 
 
-_PLAIN = {
-    "chat.completions": msgspec.json.Decoder(_Chat),
+_CHAT: msgspec.json.Decoder[_Plain] = msgspec.json.Decoder(_Chat)
+_PLAIN: dict[str, msgspec.json.Decoder[_Plain]] = {
+    "chat.completions": _CHAT,
     "responses": msgspec.json.Decoder(_Plain),
 }
 
@@ -102,14 +103,11 @@ def decode(endpoint: str, body: bytes) -> Request:
             0 < len(model) <= MAX_MODEL_NAME
             and limit >= 0
             and not said.stream_options
-            and (decoder is not _CHAT or memoryview(said.messages)[0] == 91)  # an array
+            and (not isinstance(said, _Chat) or memoryview(said.messages)[0] == 91)  # an array
         ):
             stream = bool(said.stream)
             return Request(body, model, stream, stream and decoder is _CHAT, limit)
     return _decode_by_member(endpoint, body)
-
-
-_CHAT = _PLAIN["chat.completions"]
 
 
 def _decode_by_member(endpoint: str, body: bytes) -> Request:

@@ -5,9 +5,11 @@ stream ends with ``response.completed``, ``response.incomplete`` or ``response.f
 """
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
+from ferryman.ir.errors import GatewayError
 from ferryman.wire.framing import event_data
+from ferryman.wire.openai_chat.errors import error_body
 from ferryman.wire.openai_chat.usage import WireUsage, usage_of
 from ferryman.wire.tap import StreamTap
 
@@ -17,7 +19,6 @@ _ENDING = frozenset({"response.completed", "response.incomplete"})
 
 class _Response(Struct):
     usage: WireUsage | None = None
-    error: Raw | None = None
 
 
 class _Event(Struct):
@@ -26,12 +27,18 @@ class _Event(Struct):
 
 
 _event = msgspec.json.Decoder(_Event)
+_encode = msgspec.json.Encoder().encode
 
 
 class ResponsesTap(StreamTap):
     """Tap for Responses streams."""
 
     __slots__ = ()
+
+    def error_event(self, error: GatewayError, request_id: str) -> bytes:
+        facts = {"type": "error", "code": error.kind, "message": error.message, "param": None}
+        nested = error_body(error, request_id)  # what the SDKs look for, as in the other formats
+        return b"event: error\ndata: %b,%b\n\n" % (_encode(facts)[:-1], nested[1:])
 
     def notable(self, data: bytes) -> bool:
         return (
@@ -58,6 +65,7 @@ class ResponsesTap(StreamTap):
             return False
         if said.type == "response.failed" or said.type == "error":
             self.failure = data
+            self.ending = event
             return False
         if said.type not in _OPENING:
             self._content = True
