@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import resource
 import ssl
 import time
 
@@ -28,6 +29,8 @@ from ferryman.upstream.fleet import Fleet
 PLANE_NAME = "gateway"
 SETTLE_SECONDS = 10.0
 TARGETS_KEPT = 10_000
+FEW_CONNECTIONS = 4096
+"""A limit below this is worth a line in the log."""
 
 
 def log(text: str) -> None:
@@ -138,6 +141,15 @@ class Gateway:
         assert server is not None
         return server
 
+    def _warn_of_few_files(self) -> None:
+        wanted = self._snapshot.server.max_connections
+        most = most_connections(wanted)
+        if most < min(wanted, FEW_CONNECTIONS):
+            log(
+                f"serving at most {most} connections at once, not {wanted}: this process may open "
+                "too few files for more; raise the limit with ulimit -n"
+            )
+
     def stop(self) -> None:
         """Drain and end."""
         self._stopping.set()
@@ -164,6 +176,7 @@ class Gateway:
         """Listen and serve until told to stop; then let open calls end."""
         self.start()
         self.server = await self._listen()
+        self._warn_of_few_files()
         self._maybe_ready()
         await self._stopping.wait()
         drain = self._options.drain
@@ -207,8 +220,18 @@ def limits_of(settings: ServerSettings) -> Limits:
         header_seconds=settings.header_seconds,
         min_body_rate=settings.min_body_rate,
         idle_seconds=settings.idle_seconds,
-        max_connections=settings.max_connections,
+        max_connections=most_connections(settings.max_connections),
     )
+
+
+def most_connections(wanted: int) -> int:
+    """At most ``wanted``, and three quarters of the files that this process may open.
+
+    The rest is for connections to upstreams, which not every caller needs at the same time, and for
+    the journal. Past its limit of files a process could only hang up on callers, without a word.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if files == resource.RLIM_INFINITY else min(wanted, files * 3 // 4)
 
 
 def _names(fleet: Fleet) -> str:
