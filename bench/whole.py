@@ -24,6 +24,8 @@ class Plan:
 
 QUICK = Plan(rounds=2, warm=1, busy=3, single=2)
 FULL = Plan(rounds=5, warm=2, busy=6, single=4)
+MANY_REQUESTS, LONGEST = 2000, 20
+"""A slow gateway is measured until it has answered so many requests, or for so many seconds."""
 QUIET = 0.02
 """CPU seconds in half a second of waiting below which a control plane counts as idle."""
 
@@ -70,14 +72,19 @@ def settle(control: Sequence[int], limit: float = 30) -> None:
             return
 
 
-def warm_up(load: Callable[[int, float], whole_load.Load], seconds: float) -> None:
-    """Load with 64 connections until the rate has stopped to grow: some compile as they run."""
+def warm_up(load: Callable[[int, float], whole_load.Load], seconds: float) -> float:
+    """Load with 64 connections until the rate has stopped to grow: some compile as they run.
+
+    Returns the best rate in requests per second. The windows grow too, so that a slow gateway can
+    answer all 64 within one: what it does for callers that have left is lost.
+    """
     best = 0.0
-    for _ in range(8):
-        rate = load(64, seconds).rps
+    for number in range(8):
+        rate = load(64, seconds * (1 + number)).rps
         if best and rate < best * 1.1:
-            return
+            break
         best = max(best, rate)
+    return best
 
 
 def turn(running: Running, upstream: Proc, plan: Plan, work: Path) -> Turn:
@@ -101,11 +108,14 @@ def turn(running: Running, upstream: Proc, plan: Plan, work: Path) -> Turn:
             raise BenchError(f"{running.name}: no answer within {seconds:g} s under load")
         return found
 
-    warm_up(load, plan.warm)
+    rate = warm_up(load, plan.warm)
+    if not rate:
+        raise BenchError(f"{running.name}: no answer at all under load")
+    slowly = min(MANY_REQUESTS / rate, LONGEST)
     data, control = running.pids()
     settle(control)
     before = cpu_seconds(data), cpu_seconds(control), cpu_seconds(tree(upstream.pid))
-    busy = measured(64, plan.busy)
+    busy = measured(64, max(plan.busy, slowly))
     used, behind = cpu_seconds(data) - before[0], cpu_seconds(tree(upstream.pid)) - before[2]
     settle(control)
     control_used = cpu_seconds(control) - before[1]
