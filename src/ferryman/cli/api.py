@@ -48,11 +48,19 @@ class Api:
         try:
             decoded = json.loads(answer) if answer else None
         except ValueError:
-            raise ApiError(f"{self.url} answers, but is no Ferryman control plane.") from None
-        if status >= 400:
-            detail = decoded.get("detail") if isinstance(decoded, dict) else None
-            raise ApiError(str(detail or f"The control plane answered {status}."), status)
-        return decoded
+            raise self._stranger(status) from None
+        if status < 400:
+            return decoded
+        if isinstance(decoded, dict) and "detail" in decoded:
+            raise ApiError(str(decoded["detail"]), status)
+        raise self._stranger(status)
+
+    def _stranger(self, status: int) -> ApiError:
+        return ApiError(
+            f"{self.url} answers ({status}), but not as a Ferryman control plane does. Is it the "
+            "gateway? The control plane has a port of its own, by default 8081.",
+            status,
+        )
 
     def _exchange(self, method: str, target: str, body: object) -> tuple[int, bytes]:
         parts = urlsplit(self.url)

@@ -236,7 +236,7 @@ def calls(
     key: Annotated[str | None, typer.Option("--key", help="Only this key (id or name).")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Only this model.")] = None,
     status: Annotated[
-        str | None, typer.Option("--status", help="Only this HTTP status (429), or class (5xx).")
+        str | None, typer.Option("--status", help="Only this HTTP status, such as 429, or `lost`.")
     ] = None,
     request_id: Annotated[
         str | None, typer.Option("--request-id", help="Only the call with this id.")
@@ -249,7 +249,7 @@ def calls(
 ) -> None:
     """List single calls, newest first.
 
-    Examples: `ferryman calls` · `ferryman calls --status 5xx --limit 50` ·
+    Examples: `ferryman calls` · `ferryman calls --status 429 --limit 50` ·
     `ferryman calls --json | jq '.[] | .cost_usd'`
     """
     from ferryman.cli import ask
@@ -279,7 +279,7 @@ def run() -> int:
     from ferryman.cli.api import ApiError
 
     try:
-        app()
+        app(prog_name="ferryman")
     except (OptionsError, ApiError) as error:
         sys.stderr.write(f"ferryman: {error}\n")
         return 2 if isinstance(error, OptionsError) else 1

@@ -270,6 +270,28 @@ def _environment(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if name not in ours}
 
 
+def _check_tls(options: Options) -> None:
+    """Raises :class:`OptionsError` when the gateway couldn't load the certificate."""
+    if not options.tls_cert and not options.tls_key:
+        return
+    if not options.tls_cert:
+        raise OptionsError("--tls-key needs --tls-cert (or FERRYMAN_TLS_CERT).")
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            options.tls_cert,
+            options.tls_key or None,
+            password="",  # of a key that needs one: fail, don't ask the terminal
+        )
+    except OSError as error:  # ssl.SSLError is one too
+        reason = getattr(error, "reason", None) or error.strerror or error
+        raise OptionsError(
+            f"--tls-cert {options.tls_cert} and --tls-key {options.tls_key or '(none)'} can't be "
+            f"loaded as a PEM certificate and its key: {reason}."
+        ) from None
+
+
 def main() -> int:
     """Read ``FERRYMAN_*``, bind, run. Returns the exit code."""
     try:
@@ -279,6 +301,7 @@ def main() -> int:
         if options.uds:
             calls.append(bind_unix(options.uds))
         admin = bind_tcp(options.admin_host, options.admin_port, "--admin-port")
+        _check_tls(options)
     except OptionsError as error:
         sys.stderr.write(f"ferryman: {error}\n")
         return 2

@@ -22,7 +22,7 @@ from ferryman.control.keys import KeyDesk
 from ferryman.control.problem import ProblemError
 from ferryman.control.rows import call_row, key_row, usage_row, usage_sums
 from ferryman.control.when import WhenError, duration, moment, rfc3339
-from ferryman.store import ledger
+from ferryman.store import keys, ledger
 
 MAX_CALLS: Final = 1000
 """Calls in one answer."""
@@ -60,22 +60,16 @@ class Admin:
         self.reload = reload
         self.version = version
 
-    def names(self) -> dict[str, str]:
-        """Key id → name."""
-        return {key.id: key.name for key in self.desk.list()}
-
     def key_id(self, id_or_name: str | None) -> str | None:
         """The id behind what a caller calls a key. Raises :class:`ProblemError`."""
         if not id_or_name:
             return None
-        names = self.names()
-        if id_or_name in names:
-            return id_or_name
-        found = [key for key, name in names.items() if name == id_or_name]
+        found = [key.id for key in keys.find(self.engine, id_or_name)]
         if len(found) == 1:
             return found[0]
         if found:
-            detail = f"{len(found)} keys are named {id_or_name!r}: give an id ({', '.join(found)})."
+            ids = ", ".join(found[:10])
+            detail = f"{len(found)} keys are named {id_or_name!r}: give an id ({ids})."
             raise ProblemError(409, "ambiguous_key", detail)
         raise ProblemError(404, "key_not_found", f"No key has the id or name {id_or_name!r}.")
 
@@ -155,7 +149,7 @@ def _add_usage(app: FastAPI, admin: Admin) -> None:
         admin.catch_up()
         rows = ledger.usage(admin.engine, by=groups, **chosen) if groups else []
         [total] = ledger.usage(admin.engine, **chosen)
-        names = admin.names()
+        names = keys.names(admin.engine, (row.key for row in rows if row.key))
         return _json(
             {
                 "since": None if begin is None else rfc3339(begin),
@@ -195,7 +189,7 @@ def _add_calls(app: FastAPI, admin: Admin) -> None:
         }
         admin.catch_up()
         found = ledger.calls(admin.engine, limit=limit, **chosen)
-        names = admin.names()
+        names = keys.names(admin.engine, (call.key for call in found))
         more = len(found) == limit
         return _json(
             {

@@ -71,7 +71,7 @@ class KeyDesk:
                     "or make one with `ferryman keys create NAME`",
                 )
             return False
-        if store.list_keys(self._engine):
+        if store.key_seq(self._engine):  # there is, or was, a key
             return False
         secret = secrets.mint()
         self._first_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -86,6 +86,7 @@ class KeyDesk:
         # replaces, and not a key that nobody has ever seen.
         draft.replace(self._first_file)
         store.create(self._engine, self._row(FIRST, secret, None))
+        log("control", f"made the first key; it is in {self._first_file}")
         return True
 
     def _row(self, name: str, secret: str, expires_at: int | None) -> NewKey:

@@ -24,6 +24,7 @@ REVOKED: Final = 1
 """Flag of a record: the key is not to be let in."""
 MAX_EXPIRY: Final = 2**32 - 1
 _SEQ = "key_seq"
+_CHUNK = 500  # ids in one IN (…); old SQLite takes 999 at most
 _PLACES = [62**place for place in range(12)]
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
@@ -146,6 +147,28 @@ def revoke(engine: sa.Engine, id_or_name: str, *, now: int | None = None) -> Key
         seq = add_to_meta(connection, _SEQ, 1)
         connection.execute(virtual_keys.update().where(mine).values(revoked_at=_now(now), seq=seq))
         return _info(connection.execute(sa.select(*_SHOWN).where(mine)).one())
+
+
+def find(engine: sa.Engine, id_or_name: str) -> list[KeyInfo]:
+    """The key with this id, else every key with this name, oldest first."""
+    table = virtual_keys.c
+    wanted = sa.or_(table.id == id_or_name, table.name == id_or_name)
+    query = sa.select(*_SHOWN).where(wanted).order_by(table.created_at, table.id)
+    with reading(engine) as connection:
+        found = [_info(row) for row in connection.execute(query)]
+    return [key for key in found if key.id == id_or_name] or found
+
+
+def names(engine: sa.Engine, ids: Iterable[str]) -> dict[str, str]:
+    """Id → name of the keys among ``ids`` that exist."""
+    wanted = sorted(set(ids))
+    query = sa.select(virtual_keys.c.id, virtual_keys.c.name)
+    found: dict[str, str] = {}
+    with reading(engine) as connection:
+        for start in range(0, len(wanted), _CHUNK):
+            chunk = query.where(virtual_keys.c.id.in_(wanted[start : start + _CHUNK]))
+            found.update((row.id, row.name) for row in connection.execute(chunk))
+    return found
 
 
 def key_seq(engine: sa.Engine) -> int:
