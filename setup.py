@@ -1,0 +1,45 @@
+"""Compiles the request path to C with mypyc when ``FERRYMAN_COMPILE=1``; the rest is pyproject.toml.
+
+The same sources run interpreted without it: a compiler is never needed, it only makes a call cheaper.
+A module listed here defines no msgspec Struct (mypyc drops the keywords of a class statement).
+"""
+
+import os
+
+from setuptools import setup
+
+HOT = [
+    "edge/routes.py",
+    "flow/call.py",
+    "flow/deliver.py",
+    "flow/spine.py",
+    "http1/client.py",
+    "http1/drive.py",
+    "http1/pool.py",
+    "http1/reply.py",
+    "http1/server.py",
+    "meter/cost.py",
+    "routing/health.py",
+    "routing/plan.py",
+    "store/journal.py",
+    "telemetry/metrics.py",
+    "upstream/fleet.py",
+    "upstream/reply.py",
+    "wire/framing.py",
+    "wire/tap.py",
+]
+
+if os.environ.get("FERRYMAN_COMPILE") == "1":
+    from mypyc.build import mypycify
+
+    os.environ["MYPYPATH"] = "src"  # names modules ferryman.http1.server, not server
+    compiled = mypycify(
+        ["--explicit-package-bases", *(f"src/ferryman/{name}" for name in HOT)],
+        opt_level="3",
+        debug_level="0",
+        group_name="ferryman",
+    )
+else:
+    compiled = []
+
+setup(ext_modules=compiled)
