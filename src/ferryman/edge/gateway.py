@@ -29,6 +29,9 @@ from ferryman.upstream.fleet import Fleet
 PLANE_NAME = "gateway"
 SETTLE_SECONDS = 10.0
 TARGETS_KEPT = 10_000
+KEYS_PATIENCE = 5.0
+"""Seconds that callers wait in the queue of an inherited socket, rather than be refused, while a
+data plane without a cached key table asks its control plane for it."""
 FEW_CONNECTIONS = 4096
 """A limit below this is worth a line in the log."""
 
@@ -64,6 +67,7 @@ class Gateway:
         self.server: Server | None = None
         self._sync_seconds = 0.05
         self._stopping = asyncio.Event()
+        self._keyed = asyncio.Event()
         self._reported = False
         self._background: list[asyncio.Future[None]] = []
         self._feed = FeedClient(
@@ -102,6 +106,7 @@ class Gateway:
 
     def _adopt_keys(self, keys: KeyTable) -> None:
         self.plane.keys = keys
+        self._keyed.set()
         self._maybe_ready()
 
     def _maybe_ready(self) -> None:
@@ -153,6 +158,7 @@ class Gateway:
     def stop(self) -> None:
         """Drain and end."""
         self._stopping.set()
+        self._keyed.set()
 
     def reload(self) -> None:
         """Read keys from files and the environment again (SIGHUP)."""
@@ -175,6 +181,9 @@ class Gateway:
     async def run(self) -> None:
         """Listen and serve until told to stop; then let open calls end."""
         self.start()
+        if self._env.get(lifeline.LISTEN):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._keyed.wait(), KEYS_PATIENCE)
         self.server = await self._listen()
         self._warn_of_few_files()
         self._maybe_ready()
