@@ -1,6 +1,6 @@
-"""Compiles the request path to C with mypyc when ``FERRYMAN_COMPILE=1``; the rest is pyproject.toml.
+"""Compiles the request path to C with mypyc when ``FERRYMAN_COMPILE=1``; see pyproject.toml else.
 
-The same sources run interpreted without it: a compiler is never needed, it only makes a call cheaper.
+The same sources run interpreted without it: a compiler is never needed, it makes a call cheaper.
 A module listed here defines no msgspec Struct (mypyc drops the keywords of a class statement).
 """
 
@@ -19,6 +19,7 @@ HOT = [
     "http1/reply.py",
     "http1/server.py",
     "meter/cost.py",
+    "meter/keytable.py",
     "routing/health.py",
     "routing/plan.py",
     "store/journal.py",
@@ -26,6 +27,10 @@ HOT = [
     "upstream/fleet.py",
     "upstream/reply.py",
     "wire/framing.py",
+    "wire/openai_chat/relay.py",
+    "wire/openai_chat/request.py",
+    "wire/openai_chat/usage.py",
+    "wire/openai_responses/relay.py",
     "wire/tap.py",
 ]
 

@@ -15,7 +15,7 @@ from itertools import islice
 from operator import le
 from typing import Final
 
-from msgspec import Struct
+from ferryman.meter.keyrow import KeyRow
 
 RECORD_BYTES: Final = 64
 REVOKED: Final = 1
@@ -26,19 +26,6 @@ _RECORD: Final = struct.Struct("<32s24sII")
 
 class KeyTableError(Exception):
     """The table is damaged; the message says how. Ask the control plane for all of it again."""
-
-
-class KeyRow(Struct, frozen=True):
-    """What a data plane knows of a key."""
-
-    id: str
-    expires: int
-    """Unix seconds; 0 = never."""
-    revoked: bool
-
-    def usable(self, now: float) -> bool:
-        """Whether the key may be used at ``now`` (Unix seconds)."""
-        return not self.revoked and (not self.expires or now < self.expires)
 
 
 class KeyTable:

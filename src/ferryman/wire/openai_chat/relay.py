@@ -6,43 +6,20 @@ https://platform.openai.com/docs/api-reference/chat-streaming
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
 
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.usage import Usage
 from ferryman.wire.framing import event_data
 from ferryman.wire.openai_chat.errors import error_event, kind_in_stream
-from ferryman.wire.openai_chat.usage import WireUsage, usage_of
+from ferryman.wire.openai_chat.types import Choice, Chunk, Whole, WireUsage
+from ferryman.wire.openai_chat.usage import usage_of
 from ferryman.wire.tap import Quirks, StreamTap
 
 DONE = b"[DONE]"
 
 
-class _Whole(Struct):
-    usage: WireUsage | None = None
-    error: Raw = Raw()
-
-
-class _Choice(Struct):
-    delta: dict[str, Raw] | None = None
-    text: str | None = None
-    finish_reason: str | None = None
-
-
-class _SideUsage(Struct):
-    usage: WireUsage | None = None
-
-
-class _Chunk(Struct):
-    object: str | None = None
-    choices: list[_Choice] | None = None
-    usage: WireUsage | None = None
-    error: Raw | None = None
-    x_groq: _SideUsage | None = None
-
-
-_whole = msgspec.json.Decoder(_Whole)
-_chunk = msgspec.json.Decoder(_Chunk)
+_whole = msgspec.json.Decoder(Whole)
+_chunk = msgspec.json.Decoder(Chunk)
 _any = msgspec.json.Decoder(dict[str, Any])
 _ANSWERS = frozenset(("choices", "data", "results", "output"))
 """Members of which every whole answer has one; an error beside one of them is part of an answer."""
@@ -120,7 +97,7 @@ class ChatTap(StreamTap):
         return True
 
 
-def _says_something(choice: _Choice) -> bool:
+def _says_something(choice: Choice) -> bool:
     """False for the opening chunk that only names the role."""
     if choice.text or choice.finish_reason:
         return True

@@ -7,9 +7,10 @@ gateway changes is spliced in, so unknown fields, number spellings and key order
 from collections.abc import Callable, Sequence
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.wire.openai_chat.types import ChatRequest, PlainRequest
 
 Fields = dict[str, Raw]
 _fields = msgspec.json.Decoder(Fields)
@@ -30,17 +31,28 @@ _NEEDS = {
 }
 
 
-class Request(Struct):
-    """A decoded request: what routing, metering and the wire need to know of it."""
+class Request:
+    """A decoded request: what routing, metering and the wire need to know of it.
 
-    body: bytes
-    model: str
-    stream: bool
-    hide_usage: bool
-    """True when usage is asked for on the gateway's own account."""
-    max_output: int
-    """Output limit the caller set; 0 = none."""
-    members: Fields | None = None
+    ``hide_usage``: usage is asked for on the gateway's own account. ``max_output``: output limit
+    that the caller set, 0 = none.
+    """
+
+    def __init__(
+        self,
+        body: bytes,
+        model: str,
+        stream: bool,
+        hide_usage: bool,
+        max_output: int,
+        members: Fields | None = None,
+    ) -> None:
+        self.body = body
+        self.model = model
+        self.stream = stream
+        self.hide_usage = hide_usage
+        self.max_output = max_output
+        self.members = members
 
     @property
     def fields(self) -> Fields:
@@ -69,23 +81,10 @@ def _bad(message: str, param: str | None = None) -> GatewayError:
     return GatewayError(400, ErrorKind.INVALID_REQUEST, message, param=param)
 
 
-class _Plain(Struct):
-    model: str
-    stream: bool | None = None
-    stream_options: Raw = Raw()
-    max_completion_tokens: int | None = None
-    max_tokens: int | None = None
-    max_output_tokens: int | None = None
-
-
-class _Chat(_Plain, kw_only=True):
-    messages: Raw
-
-
-_CHAT: msgspec.json.Decoder[_Plain] = msgspec.json.Decoder(_Chat)
-_PLAIN: dict[str, msgspec.json.Decoder[_Plain]] = {
+_CHAT: msgspec.json.Decoder[PlainRequest] = msgspec.json.Decoder(ChatRequest)
+_PLAIN: dict[str, msgspec.json.Decoder[PlainRequest]] = {
     "chat.completions": _CHAT,
-    "responses": msgspec.json.Decoder(_Plain),
+    "responses": msgspec.json.Decoder(PlainRequest),
 }
 
 
@@ -103,7 +102,9 @@ def decode(endpoint: str, body: bytes) -> Request:
             0 < len(model) <= MAX_MODEL_NAME
             and limit >= 0
             and not said.stream_options
-            and (not isinstance(said, _Chat) or memoryview(said.messages)[0] == 91)  # an array
+            and (
+                not isinstance(said, ChatRequest) or memoryview(said.messages)[0] == 91
+            )  # an array
         ):
             stream = bool(said.stream)
             return Request(body, model, stream, stream and decoder is _CHAT, limit)

@@ -5,44 +5,11 @@ https://platform.openai.com/docs/api-reference/responses/object. ``prompt_tokens
 and audio tokens, ``completion_tokens`` includes reasoning and audio tokens.
 """
 
-from msgspec import Struct
-
 from ferryman.ir.usage import Usage
+from ferryman.wire.openai_chat.types import WireUsage
 
 MAX_TOKENS = 1 << 40
 """A count above this is a mistake of the provider's, not a number of tokens."""
-
-
-class InputDetails(Struct, frozen=True):
-    """``prompt_tokens_details`` / ``input_tokens_details``."""
-
-    cached_tokens: int | None = 0
-    cache_write_tokens: int | None = 0
-    audio_tokens: int | None = 0
-
-
-class OutputDetails(Struct, frozen=True):
-    """``completion_tokens_details`` / ``output_tokens_details``."""
-
-    reasoning_tokens: int | None = 0
-    audio_tokens: int | None = 0
-
-
-class WireUsage(Struct, frozen=True):
-    """``usage`` of chat, completions and embeddings, and of Responses under its newer names."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    prompt_tokens_details: InputDetails | None = None
-    completion_tokens_details: OutputDetails | None = None
-    input_tokens_details: InputDetails | None = None
-    output_tokens_details: OutputDetails | None = None
-    prompt_cache_hit_tokens: int | None = None
-    """Cached part of the prompt where a provider reports it beside the details."""
-    cached_tokens: int | None = None
 
 
 def usage_of(wire: WireUsage | None) -> Usage | None:

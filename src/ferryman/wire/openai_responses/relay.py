@@ -5,28 +5,19 @@ stream ends with ``response.completed``, ``response.incomplete`` or ``response.f
 """
 
 import msgspec
-from msgspec import Struct
 
 from ferryman.ir.errors import GatewayError
 from ferryman.wire.framing import event_data
 from ferryman.wire.openai_chat.errors import error_body
-from ferryman.wire.openai_chat.usage import WireUsage, usage_of
+from ferryman.wire.openai_chat.usage import usage_of
+from ferryman.wire.openai_responses.types import StreamEvent
 from ferryman.wire.tap import StreamTap
 
 _OPENING = frozenset({"response.created", "response.in_progress", "response.queued"})
 _ENDING = frozenset({"response.completed", "response.incomplete"})
 
 
-class _Response(Struct):
-    usage: WireUsage | None = None
-
-
-class _Event(Struct):
-    type: str = ""
-    response: _Response | None = None
-
-
-_event = msgspec.json.Decoder(_Event)
+_event = msgspec.json.Decoder(StreamEvent)
 _encode = msgspec.json.Encoder().encode
 
 

@@ -1,0 +1,21 @@
+"""What the gateway reads of Responses streams.
+
+https://platform.openai.com/docs/api-reference/responses-streaming
+"""
+
+from msgspec import Struct
+
+from ferryman.wire.openai_chat.types import WireUsage
+
+
+class ResponseObject(Struct):
+    """The ``response`` member of an event."""
+
+    usage: WireUsage | None = None
+
+
+class StreamEvent(Struct):
+    """One event of a stream."""
+
+    type: str = ""
+    response: ResponseObject | None = None
