@@ -1,12 +1,14 @@
 """The data plane's endpoints: a path leads to one function, and what is not listed is a 404."""
 
+import contextlib
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from ferryman.config.snapshot import ModelRow
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import JSON
 from ferryman.flow.spine import facts_of, identify, serve
@@ -16,6 +18,7 @@ from ferryman.http1.limits import Refusal
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.upstream.fleet import Fleet
 from ferryman.wire.openai_chat.errors import error_body
+from ferryman.wire.openai_chat.request import MAX_MODEL_NAME
 
 _json = msgspec.json.Encoder().encode
 TEXT: Headers = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
@@ -117,31 +120,40 @@ class Edge:
     def _list_models(self) -> bytes:
         fleet = self.plane.fleet
         if self._models is None or self._models[0] is not fleet:
-            names = fleet.names()
-            body = _json({"object": "list", "data": [model_facts(fleet, n) for n in names]})
-            self._models = (fleet, body)
+            self._models = (fleet, _json({"object": "list", "data": list(_all_facts(fleet))}))
         return self._models[1]
 
     def _one_model(self, exchange: Exchange, quoted: bytes) -> None:
         name = unquote_to_bytes(quoted).decode("utf-8", "replace")
-        self.plane.fleet.resolve(name)
-        exchange.respond(200, JSON, _json(model_facts(self.plane.fleet, name)))
+        if len(name) > MAX_MODEL_NAME:
+            message = f"A model's name has at most {MAX_MODEL_NAME} characters."
+            raise GatewayError(404, ErrorKind.MODEL_NOT_FOUND, message, param="model")
+        exchange.respond(200, JSON, _json(_route_facts(self.plane.fleet, name)))
 
     def _escaped(self, error: BaseException) -> None:
         self.plane.log(f"internal error outside a call: {type(error).__name__}: {error}")
 
 
-def model_facts(fleet: Fleet, name: str) -> dict[str, Any]:
-    """One entry of the model list: OpenAI's fields, and what the catalogue knows."""
+def _all_facts(fleet: Fleet) -> Iterator[dict[str, Any]]:
+    """The model list: the user's own names that lead somewhere, then every active provider's."""
+    for name in sorted(fleet.snapshot.routes):
+        with contextlib.suppress(GatewayError):  # none of its providers is active
+            yield _route_facts(fleet, name)
+    for runtime in fleet.runtimes.values():
+        for model, row in runtime.rows.items():
+            yield model_facts(f"{runtime.name}/{model}", runtime.name, row)
+
+
+def _route_facts(fleet: Fleet, name: str) -> dict[str, Any]:
+    """One entry for any name that can be called. Raises :class:`GatewayError` (404)."""
     resolved = fleet.resolve(name)
     target = (resolved.targets or resolved.fallbacks)[0]
-    facts: dict[str, Any] = {
-        "id": name,
-        "object": "model",
-        "created": 0,
-        "owned_by": target.provider,
-    }
-    row = target.runtime.rows.get(target.model)
+    return model_facts(name, target.provider, target.runtime.rows.get(target.model))
+
+
+def model_facts(name: str, provider: str, row: ModelRow | None) -> dict[str, Any]:
+    """One entry of the model list: OpenAI's fields, and what the catalogue knows."""
+    facts: dict[str, Any] = {"id": name, "object": "model", "created": 0, "owned_by": provider}
     if row is not None:
         if row.context:
             facts["context_window"] = row.context

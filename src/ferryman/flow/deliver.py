@@ -125,8 +125,9 @@ def deliver_failure(call: Call, reply: Reply, kind: ErrorKind) -> None:
         if body is not None:
             settle(call, status, kind, usage)
             upstream = [pair for pair in reply.headers if pair[0] != b"content-type"]
-            head = _head(call, upstream + JSON + _error_headers(kind), None)
-            call.exchange.respond(status, head, body)
+            head = _head(call, upstream + JSON, None)
+            ours = b"".join([b"%b: %b\r\n" % pair for pair in _error_headers(kind)])
+            call.exchange.respond(status, head + ours, body)
             return
         status = status if status in (429, 503, 504) else 502
         if kind in (ErrorKind.INVALID_REQUEST, ErrorKind.MODEL_NOT_FOUND):

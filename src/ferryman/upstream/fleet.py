@@ -25,6 +25,8 @@ PATHS = {
 }
 NAMES_KEPT = 4096
 """Resolved model names kept; more distinct names than that are resolved again each time."""
+HINTS_KEPT = 512
+"""Unknown names of which is kept what they resemble."""
 
 _rows = msgspec.msgpack.Decoder(dict[str, ModelRow])
 _json = msgspec.json.Encoder().encode
@@ -166,6 +168,7 @@ class Fleet:
         self._near = near
         self._resolved: dict[str, Resolved] = {}
         self._targets: dict[tuple[str, str], Target] = {}
+        self._hints: dict[str, str] = {}
         self._health = health
         self.runtimes: dict[str, Runtime] = {}
         for provider in snapshot.providers.values():
@@ -243,9 +246,14 @@ class Fleet:
         )
 
     def _unknown(self, name: str) -> GatewayError:
-        near = self._near(name, self.names())
         shown = name if len(name) <= 100 else name[:100] + "…"
-        hint = f" Near: {', '.join(near)}." if near else ""
+        hint = self._hints.get(shown)
+        if hint is None:  # looked for once: callers with a wrong name mostly repeat it
+            near = self._near(name, self.names())
+            hint = f" Near: {', '.join(near)}." if near else ""
+            if len(self._hints) >= HINTS_KEPT:
+                self._hints.clear()
+            self._hints[shown] = hint
         return GatewayError(
             404,
             ErrorKind.MODEL_NOT_FOUND,

@@ -112,14 +112,12 @@ class Reply:
         self.ended = True
         if self.streaming and self.tap is not None:
             self.tap.close()
-        self.ready.open(None)
-        self.over.open(None)
+        self._open_all()
 
     def on_fault(self, fault: Fault) -> None:
         if self.tap is None or not self.tap.done:
             self.fault = fault
-        self.ready.open(None)
-        self.over.open(None)
+        self._open_all()
 
     # -- the flow's side
 
@@ -145,8 +143,13 @@ class Reply:
         self.fault = Fault(FaultKind.CANCELLED, "the caller left")
         if self.connection is not None:
             self.connection.cancel()
-        self.ready.open(None)
-        self.over.open(None)
+        self._open_all()
+
+    def _open_all(self) -> None:
+        # Both first: opening one resumes the flow, which may have replaced them when it returns.
+        ready, over = self.ready, self.over
+        ready.open(None)
+        over.open(None)
 
     def _pause(self, exchange: Exchange) -> None:
         connection = self.connection
@@ -166,5 +169,4 @@ class Reply:
         self.fault = Fault(FaultKind.PROTOCOL, why)
         if self.connection is not None:
             self.connection.cancel()
-        self.ready.open(None)
-        self.over.open(None)
+        self._open_all()

@@ -1,0 +1,189 @@
+"""A whole installation in front of a provider that fails on demand, for tests of the request path.
+
+``stack`` (in ``conftest.py``) is one for the whole session: a simulator, and ``ferryman up`` with
+``CONFIG``, on free ports, as real processes. The provider ``lab`` and its twin ``spare`` are the
+simulator; model names say how it behaves, see docs/simulator.md.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.processes import Process, Reply, environment, request, until
+from tests.simulator import wire
+
+KEY = "key-of-the-shared-test-stack"
+LAB_KEY, SPARE_KEY = "sk-lab-0123456789", "sk-spare-0123456789"
+
+CONFIG = """\
+providers:
+  lab:
+    base_url: SIM/v1
+    key: env:LAB_KEY
+    headers: { X-Team: ferry }
+    prices:
+      sim: { input: 1, output: 2 }
+      sim?cached=1&reasoning=2: { input: 1, output: 2, cache_read: 0.25, reasoning: 4 }
+  spare: { base_url: SIM/v1, key: env:SPARE_KEY, auth: header:x-spare-key }
+  chatty: { base_url: SIM/v1, auth: none, endpoints: [chat.completions] }
+  silent: { base_url: SIM/v1, auth: none, quirks: [no_stream_options] }
+  dead: { base_url: "http://127.0.0.1:1/v1", auth: none }
+  asleep: { base_url: SIM/v1, key: env:A_VARIABLE_NOBODY_SETS }
+models:
+  quick: lab/sim
+  two: { targets: [dead/sim, lab/sim] }
+  plan-b: { targets: [lab/sim-503], fallbacks: [spare/sim] }
+  dreaming: { targets: [asleep/sim] }
+  shares: { targets: [lab/sim, spare/sim], strategy: weighted, weights: { lab/sim: 3 } }
+  nearest: { targets: [dead/sim, spare/sim, lab/sim?delay=40], strategy: latency }
+ROUTES
+policies:
+  - when: { metadata.task: summarise, metadata.tier: 2 }
+    use: spare/sim
+"""
+
+RETRYABLE = (
+    "401", "402", "403", "404", "408", "429", "500", "502", "503", "504", "529", "quota", "html",
+    "html-200", "empty", "bad-json", "close", "reset", "bad-status", "redirect",
+)  # fmt: skip
+"""Words of the simulator after which another target is asked: ``first-WORD`` is a route that does."""
+ROUTES = "\n".join(
+    f"  first-{word}: {{ targets: [lab/sim-{word}, spare/sim] }}" for word in RETRYABLE
+)
+
+
+class Stack:
+    """A simulator and a Ferryman in front of it. Use ``ready`` once both are started."""
+
+    def __init__(self, folder: Path, config: str = CONFIG, *flags: str, **env: str) -> None:
+        self.data = folder / "data"
+        self.file = folder / "ferryman.yaml"
+        self.sim = Process(["ferryman.simulator", "--port", "0"], os.environ, folder)
+        self.sim_url = self.sim.wait_for(r"^simulator: (http://\S+)/v1$")[1]
+        self.write(config)
+        variables = environment(
+            self.data, FERRYMAN_CONFIG=str(self.file), FERRYMAN_KEY=KEY,
+            LAB_KEY=LAB_KEY, SPARE_KEY=SPARE_KEY, **env,
+        )  # fmt: skip
+        self.up = Process(["ferryman", "up", *flags], variables, folder)
+        self.endpoint = ""
+        """Base URL for callers, with ``/v1``."""
+
+    def write(self, config: str) -> None:
+        """Write the configuration file; ``SIM`` is the simulator's URL."""
+        self.file.write_text(config.replace("SIM", self.sim_url).replace("ROUTES", ROUTES))
+
+    def ready(self) -> "Stack":
+        """Wait until it serves."""
+        self.endpoint = self.up.wait_for(r"^ready: Ferryman \S+ serves (\S+)$")[1]
+        return self
+
+    def end(self) -> None:
+        """End both processes (for fixtures)."""
+        self.up.end()
+        self.sim.end()
+
+    def complaints(self) -> list[str]:
+        """Log lines that no test should cause."""
+        signs = ("internal error", "Traceback", " ended (")
+        return [line for line in self.up.lines if any(sign in line for sign in signs)]
+
+    # -- calls
+
+    @property
+    def url(self) -> str:
+        """Base URL without ``/v1``."""
+        return self.endpoint.removesuffix("/v1")
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def post(
+        self,
+        fields: Any,
+        path: str = "/v1/chat/completions",
+        *,
+        key: str | None = KEY,
+        headers: Mapping[str, str] | None = None,
+        patience: float = 30,
+    ) -> wire.Reply:
+        """A POST on a connection of its own; ``fields`` are JSON, or bytes as they are."""
+        sent = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return wire.talk(self.port, wire.request(path, fields, sent | dict(headers or {})), patience)
+
+    def chat(
+        self, model: str, *, headers: Mapping[str, str] | None = None, **fields: Any
+    ) -> wire.Reply:
+        """A chat request."""
+        return self.post(asked(model, **fields), headers=headers)
+
+    def stream(
+        self, model: str, *, headers: Mapping[str, str] | None = None, **fields: Any
+    ) -> wire.Reply:
+        """A streamed chat request."""
+        return self.post(asked(model, stream=True, **fields), headers=headers)
+
+    def get(self, path: str, key: str | None = KEY) -> Reply:
+        return request(self.url, "GET", path, token=key)
+
+    # -- what others saw
+
+    def last(self) -> dict[str, Any]:
+        """The last request that reached the simulator."""
+        found: dict[str, Any] = request(self.sim_url, path="/sim/last").json()
+        return found
+
+    def last_headers(self) -> dict[str, str]:
+        """Its headers, names in lower case."""
+        return {name.lower(): value for name, value in self.last()["headers"]}
+
+    def last_body(self) -> bytes:
+        """Its exact body."""
+        return request(self.sim_url, path="/sim/last/body").body
+
+    def stats(self) -> dict[str, Any]:
+        """The simulator's counts."""
+        found: dict[str, Any] = request(self.sim_url, path="/sim/stats").json()
+        return found
+
+    def forget(self) -> None:
+        """Let the simulator count anew."""
+        request(self.sim_url, "POST", "/sim/reset", body=b"")
+
+    def admin(self, method: str, path: str, body: object = None) -> Reply:
+        """A request to the admin API."""
+        url = (self.data / "admin-url").read_text().strip()
+        token = (self.data / "secrets" / "admin-token").read_text().strip()
+        encoded = None if body is None else json.dumps(body)
+        sent = {"content-type": "application/json"}
+        return request(url, method, path, token=token, body=encoded, headers=sent)
+
+    def row(self, call: wire.Reply | str) -> dict[str, Any]:
+        """The ledger's row of a call, by its reply or its request id."""
+        ident = call if isinstance(call, str) else call.header("x-ferryman-request-id")
+        path = f"/admin/v1/calls?request_id={ident}"
+        rows = until(lambda: self.admin("GET", path).json()["data"], f"the row of {ident}")
+        [row] = rows
+        found: dict[str, Any] = row
+        return found
+
+
+def asked(model: str, **fields: Any) -> dict[str, Any]:
+    """The body of a chat request."""
+    messages = [{"role": "user", "content": "Good morning, dear ferry"}]
+    return {"model": model, "messages": messages, **fields}
+
+
+def error_of(reply: wire.Reply | Reply) -> dict[str, Any]:
+    """The error in the OpenAI shape; fails if the reply is not of that shape."""
+    body = reply.json()
+    assert isinstance(body, dict), body
+    error = body["error"]
+    assert isinstance(error["message"], str), error
+    assert isinstance(error["type"], str), error
+    assert error["code"], error
+    found: dict[str, Any] = error
+    return found
