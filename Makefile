@@ -110,7 +110,8 @@ clean: ## Remove .venv and everything built or cached here (not your data)
 	rm -rf $(VENV) build dist src/*.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find src -name '*.so' -delete
-	find src tests scripts -name __pycache__ -prune -exec rm -rf {} +
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	find src -name '*.so' -delete
 
 $(PY):
 	@found=; for p in $(PYTHON); do \

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -287,6 +288,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
     done = subprocess.run(
         [*command, "--no-index", "-w", str(place / "out"), str(place / "tree")],
+        env={name: value for name, value in os.environ.items() if name != "FERRYMAN_COMPILE"},
         capture_output=True,
         text=True,
     )
