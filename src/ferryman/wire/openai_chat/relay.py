@@ -82,7 +82,7 @@ class ChatTap(StreamTap):
             wire = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
             if self.quirks and b'"usage"' in data:
                 wire = odd_usage(data, self.quirks)
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self._content = True  # not ours to judge: the caller sees it as the provider sent it
             return True
         if chunk.object == "error" or (chunk.error and bytes(chunk.error) not in _EMPTY):

@@ -1,9 +1,10 @@
 """Requests of the OpenAI format, opened just far enough to route them.
 
-The body is decoded as ``dict[str, msgspec.Raw]``: values stay the caller's own bytes, and what the
-gateway changes is spliced in, so unknown fields, number spellings and key order survive.
+What the gateway changes is spliced into the caller's own bytes: unknown fields, number spellings,
+key order and white space survive.
 """
 
+import re
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -21,7 +22,9 @@ _text = msgspec.json.Decoder(str)
 _texts = msgspec.json.Decoder(dict[str, str | int | float | bool | None])
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 MAX_MODEL_NAME = 512
-_WANT_USAGE = b'"stream_options":{"include_usage":true}'
+_USAGE_WANTED = b'{"include_usage":true}'
+_KEY = re.compile(rb'[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*")[ \t\r\n]*:[ \t\r\n]*')
+_AFTER_VALUE = re.compile(rb"[ \t\r\n]*([,}])")
 
 _NEEDS = {
     "chat.completions": ("messages", b"[", "an array of messages"),
@@ -56,9 +59,9 @@ class Request:
 
     @property
     def fields(self) -> Fields:
-        """Every member of the body as its own bytes."""
+        """Every member of the body as its own bytes. Raises :class:`GatewayError` (400)."""
         if self.members is None:
-            self.members = _fields.decode(self.body)
+            self.members = _members(self.body)
         return self.members
 
     def metadata(self) -> dict[str, str]:
@@ -68,7 +71,7 @@ class Request:
             return {}
         try:
             pairs = _texts.decode(raw)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             raise _bad("'metadata' must be an object of plain values.", "metadata") from None
         return {k: v if isinstance(v, str) else _plain(v) for k, v in pairs.items()}
 
@@ -94,7 +97,7 @@ def decode(endpoint: str, body: bytes) -> Request:
     if decoder is not None:
         try:
             said = decoder.decode(body)
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return _decode_by_member(endpoint, body)  # finds out what is wrong
         model = said.model
         limit = said.max_completion_tokens or said.max_tokens or said.max_output_tokens or 0
@@ -111,23 +114,29 @@ def decode(endpoint: str, body: bytes) -> Request:
     return _decode_by_member(endpoint, body)
 
 
-def _decode_by_member(endpoint: str, body: bytes) -> Request:
-    if not body:
-        raise _bad("The body is empty; send a JSON object.")
+def _members(body: bytes) -> Fields:
     try:
-        fields = _fields.decode(body)
+        return _fields.decode(body)
     except msgspec.ValidationError:
         raise _bad("The body must be a JSON object.") from None
     except msgspec.DecodeError as error:
         raise _bad(f"The body is not valid JSON: {error}.") from None
+    except UnicodeDecodeError:
+        raise _bad("The body is not valid JSON: a key is not valid UTF-8.") from None
     except RecursionError:
         raise _bad("The body is nested too deeply.") from None
+
+
+def _decode_by_member(endpoint: str, body: bytes) -> Request:
+    if not body:
+        raise _bad("The body is empty; send a JSON object.")
+    fields = _members(body)
     raw = fields.get("model")
     if raw is None:
         raise _bad("'model' is missing; name one, e.g. \"provider/model\".", "model")
     try:
         model = _text.decode(raw)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise _bad("'model' must be a string.", "model") from None
     if not model or len(model) > MAX_MODEL_NAME:
         raise _bad(f"'model' must have 1 to {MAX_MODEL_NAME} characters.", "model")
@@ -144,11 +153,10 @@ def _decode_by_member(endpoint: str, body: bytes) -> Request:
         stream = bool(_typed(_bool, fields, "stream", "true or false"))
     max_output = 0
     for name in _LIMITS:
-        if name in fields:
+        if name in fields and not max_output:
             max_output = _typed(_int, fields, name, "an integer") or 0
             if max_output < 0:
                 raise _bad(f"'{name}' must not be negative.", name)
-            break
     hide = stream and endpoint in ("chat.completions", "completions") and not _asks_usage(fields)
     return Request(body, model, stream, hide, max_output, fields)
 
@@ -168,9 +176,13 @@ def _asks_usage(fields: Fields) -> bool:
         return False
     try:
         asked = _fields.decode(options).get("include_usage")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise _bad("'stream_options' must be an object.", "stream_options") from None
+    try:
         return asked is not None and _bool.decode(asked) is True
     except msgspec.MsgspecError:
-        raise _bad("'stream_options' must be an object.", "stream_options") from None
+        name = "stream_options.include_usage"
+        raise _bad(f"'{name}' must be true or false.", name) from None
 
 
 def encode(
@@ -182,9 +194,10 @@ def encode(
 ) -> bytes:
     """The body for an upstream that calls the model ``model_json`` (a JSON string).
 
-    Only ``model`` and ``stream_options`` are touched. They are spliced into the caller's own bytes
-    where that is safe (each key written once, unescaped); otherwise the object is written anew from
-    its members' own bytes. ``quirks`` change the members for a provider that needs it.
+    Only ``model`` and ``stream_options`` are touched, spliced into the caller's own bytes. Where a
+    key is written twice (its last value counts), or ``quirks`` change members for a provider that
+    needs it, the object is written anew from its members' own bytes. Raises :class:`GatewayError`
+    (400) when a key is not valid UTF-8.
     """
     add = request.hide_usage and ask_usage
     at = None if quirks else _place_of_model(request.body, request.model)
@@ -194,23 +207,65 @@ def encode(
         if not add:
             return b"%b%b%b" % (body[:start], model_json, body[end:])
         opening = body.find(b"{") + 1
-        return b"%b%b,%b%b%b" % (
+        return b'%b"stream_options":%b,%b%b%b' % (
             body[:opening],
-            _WANT_USAGE,
+            _USAGE_WANTED,
             body[opening:start],
             model_json,
             body[end:],
         )
-    changed = dict(request.fields)
-    changed["model"] = Raw(model_json)
+    fields = request.fields
+    changes = {"model": model_json}
     if add:
-        options = changed.get("stream_options")
-        members = {} if options is None or bytes(options) == b"null" else _fields.decode(options)
-        members["include_usage"] = Raw(b"true")
-        changed["stream_options"] = Raw(_encode(members))
+        changes["stream_options"] = _wanting_usage(fields.get("stream_options"))
+    if not quirks:
+        spliced = _splice(request.body, fields, changes)
+        if spliced is not None:
+            return spliced
+    changed = dict(fields)
+    changed.update({name: Raw(value) for name, value in changes.items()})
     for quirk in quirks:
         quirk(changed)
     return _encode(changed)
+
+
+def _wanting_usage(options: Raw | None) -> bytes:
+    if options is None or bytes(options) == b"null":
+        return _USAGE_WANTED
+    members = _fields.decode(options)
+    members["include_usage"] = Raw(b"true")
+    return _encode(members)
+
+
+def _splice(body: bytes, fields: Fields, changes: dict[str, bytes]) -> bytes | None:
+    """``body`` with the values of ``changes``; every other byte stays. None = a key comes twice.
+
+    ``fields`` are the members of ``body``; since they are known to be valid JSON, walking from key
+    to key by the lengths of the values is safe, and a new member may go in front of the first.
+    """
+    opening = body.find(b"{") + 1
+    new = [b'"%b":%b,' % (n.encode(), v) for n, v in changes.items() if n not in fields]
+    parts = [body[:opening], *new]
+    done = at = opening
+    for _ in range(len(fields)):
+        key = _KEY.match(body, at)
+        if key is None:
+            return None
+        name = _text.decode(key[1])
+        value = bytes(fields[name])
+        start = key.end()
+        end = start + len(value)
+        after = _AFTER_VALUE.match(body, end)
+        if after is None or body[start:end] != value:
+            return None
+        if name in changes:
+            parts += (body[done:start], changes[name])
+            done = end
+        at = after.end()
+    if body[at - 1] != 125:  # not the closing brace: more members than names
+        return None
+    parts.append(body[done:])
+    return b"".join(parts)
 
 
 def _place_of_model(body: bytes, model: str) -> tuple[int, int] | None:

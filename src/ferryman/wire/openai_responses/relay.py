@@ -45,7 +45,7 @@ class ResponsesTap(StreamTap):
             return True
         try:
             said = _event.decode(data)
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self._content = True
             return True
         if said.response is not None and said.response.usage is not None:
