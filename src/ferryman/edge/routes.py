@@ -1,5 +1,6 @@
 """The data plane's endpoints: a path leads to one function, and what is not listed is a 404."""
 
+import asyncio
 import contextlib
 import ipaddress
 from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ class Edge:
         self._connections = connections
         self._calls = {p + path: name for path, name in CALLS.items() for p in PREFIXES}
         self._models: tuple[Fleet, bytes] | None = None
+        self._scrapes: set[asyncio.Future[None]] = set()
 
     def handle(self, exchange: Exchange) -> None:
         """The server's handler (:data:`ferryman.http1.exchange.Handler`)."""
@@ -83,7 +85,9 @@ class Edge:
             _allow(exchange, b"GET")
             if not _is_loopback(exchange.peer):
                 self._identify(exchange)
-            exchange.respond(200, TEXT, self.plane.metrics.render(self._connections()))
+            scrape = asyncio.ensure_future(self._metrics(exchange))
+            self._scrapes.add(scrape)
+            scrape.add_done_callback(self._scrapes.discard)
         elif path in (b"/v1/models", b"/models"):
             _allow(exchange, b"GET")
             self._identify(exchange)
@@ -106,6 +110,18 @@ class Edge:
 
     def _identify(self, exchange: Exchange) -> None:
         identify(self.plane, facts_of(self.plane, exchange))
+
+    async def _metrics(self, exchange: Exchange) -> None:
+        try:
+            pieces = []
+            for piece in self.plane.metrics.render(self._connections()):
+                pieces.append(piece)
+                await asyncio.sleep(0)
+        except Exception as error:
+            self._escaped(error)
+            refuse(exchange, _failed(), self.plane.next_id())
+        else:
+            exchange.respond(200, TEXT, b"".join(pieces))
 
     def _readyz(self, exchange: Exchange) -> None:
         plane = self.plane
