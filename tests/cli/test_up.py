@@ -95,7 +95,8 @@ def test_a_killed_plane_comes_back(up: Up, plane: str) -> None:
         for line in up.process.lines
         if f"{name} ended" in line
     ]
-    assert pauses == [0.1, 0.2]
+    # 0.1 again if a slow machine took ten seconds for this: then it had settled.
+    assert pauses in ([0.1, 0.2], [0.1, 0.1])
     assert up.plane(plane) != pid
     assert len(until(lambda: len(up.calls()) >= 3 and up.calls(), "all calls")) == 3
 

@@ -40,6 +40,8 @@ def text(options: Options, facts: Mapping[str, object], *, color: bool) -> str:
     model = facts.get("model")
     if providers and isinstance(model, str) and model:
         lines += ["", bold("Try it:"), "", _curl(base, key, model), "", _python(base, key, model)]
+    elif providers:  # all of them the user's own, with models that only the user knows
+        lines += ["", bold("Try it:"), "", f'curl {base}/models -H "authorization: Bearer {key}"']
     return "\n".join(lines) + "\n\n"
 
 
