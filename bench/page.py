@@ -23,7 +23,8 @@ METHOD = """\
   so that a slow minute of the machine hits all of them. Tables show medians over the rounds, in
   brackets the least and the most; ratios compare within a round.
 - **CPU** is user and system time of the gateway's processes from `/proc`, over requests (or chunks)
-  that arrived. It hardly depends on what else the machine does; rates and delays do.
+  that arrived. Other processes hardly change it, while they do change rates and delays; but on a
+  shared host it includes time that the hypervisor took away, which stands under "Machine".
 - **Whole answers**: a chat request of 250 bytes, a reply of {reply} bytes with its usage, served by
   nginx from memory, keep-alive on both sides. "direct" is the load generator on the upstream; "load
   core" says how busy those two were (⚠ above 85 %: then rates are theirs, not the gateway's).

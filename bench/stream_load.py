@@ -5,6 +5,7 @@ Run as a process (``python -m bench.stream_load --port P …``). Prints a line `
 """
 
 import argparse
+import errno
 import gc
 import json
 import select
@@ -67,6 +68,11 @@ class Call:
         self.stalled = False
 
 
+def _ended(call: Call) -> bool:
+    """Whether the stream said that it is over; not every gateway passes ``[DONE]`` on."""
+    return b"[DONE]" in call.end or b'"finish_reason":"stop"' in call.end
+
+
 class Load:
     """Keeps ``connections`` streams open after ``ramp``; measures between ``warm`` and the end."""
 
@@ -75,7 +81,7 @@ class Load:
         self.address = (args.host, args.port)
         body = args.body.encode()
         lines = [f"POST {args.path} HTTP/1.1", f"host: {args.host}:{args.port}"]
-        lines += ["content-type: application/json", f"content-length: {len(body)}", *args.header]
+        lines += [f"content-length: {len(body)}", *args.header]
         self.request = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
         self.epoll = select.epoll()
         self.calls: dict[int, Call] = {}
@@ -88,24 +94,30 @@ class Load:
 
     def begin(self, call: Call) -> None:
         """Send the next request of ``call``, over a new connection when it has none."""
+        call.reset(time.monotonic_ns())
         if call.sock is None:
-            try:
-                call.sock = socket.create_connection(self.address, timeout=5)
-            except OSError as error:
-                self.refuse(type(error).__name__)
-                self.free.append(call)
-                return
+            call.sock = socket.socket()
             call.sock.setblocking(False)
             call.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             call.fd = call.sock.fileno()
-            self.epoll.register(call.fd, select.EPOLLIN)
             self.calls[call.fd] = call
-            self.most_open = max(self.most_open, len(self.calls))
-        call.reset(time.monotonic_ns())
+            self.epoll.register(call.fd, select.EPOLLOUT)
+            call.sock.connect_ex(self.address)  # epoll tells how it went
+            return
         try:
             call.sock.send(self.request)
         except OSError:
             self.drop(call, "send")
+
+    def connected(self, call: Call) -> None:
+        """A connection is there, or has failed: ask, or give up."""
+        assert call.sock is not None
+        if error := call.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.drop(call, errno.errorcode.get(error, str(error)))
+            return
+        self.epoll.modify(call.fd, select.EPOLLIN)
+        self.most_open = max(self.most_open, len(self.calls))
+        self.begin(call)
 
     def refuse(self, why: str) -> None:
         self.refused[why] = self.refused.get(why, 0) + 1
@@ -116,8 +128,7 @@ class Load:
             call.sock.close()
             call.sock = None
         self.calls.pop(call.fd, None)
-        complete = b"[DONE]" in call.end
-        if complete:
+        if _ended(call):
             self.finished += 1
         elif call.seen > call.sent:
             self.cut += 1
@@ -153,7 +164,7 @@ class Load:
                 self.complete(call)
 
     def complete(self, call: Call) -> None:
-        if b"[DONE]" in call.end:
+        if _ended(call):
             self.finished += 1
         else:
             self.cut += 1
@@ -194,9 +205,12 @@ class Load:
 
     def poll(self, timeout: float) -> None:
         clock = time.monotonic_ns
-        for fd, _ in self.epoll.poll(timeout, 1024):
+        for fd, mask in self.epoll.poll(timeout, 1024):
             call = self.calls.get(fd)
             if call is None or call.sock is None:
+                continue
+            if mask & select.EPOLLOUT:
+                self.connected(call)
                 continue
             try:
                 data = call.sock.recv(16384)

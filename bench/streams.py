@@ -74,7 +74,7 @@ def turn(running: Running, upstream: Proc, plan: Plan) -> Sample:
     """Run the load and sample the gateway's CPU at the edges of the measured window."""
     body = request_body(running.model, stream=True)
     status, answer = http(running.url, body=body, headers=running.headers, timeout=60)
-    if status != 200 or b"[DONE]" not in answer:
+    if status != 200 or b'"stop"' not in answer:
         raise BenchError(f"{running.name} answers {status}: {answer[:300]!r}")
     parts = urlsplit(running.url)
     argv = [sys.executable, "-m", "bench.stream_load", "--port", str(parts.port)]
