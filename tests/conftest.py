@@ -1,10 +1,22 @@
 """What all test folders share."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.gateway import Stack
+
+# How fast examples are made says more of the machine's load than of the code; and what CI finds,
+# it has to find again.
+settings.register_profile(
+    "here",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+)
+settings.load_profile("here")
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,12 @@ def event_data(event: bytes) -> bytes:
     """The joined ``data`` of one event, without comments and other fields; empty if it has none."""
     if event.startswith(BOM):
         event = event[3:]
-    if event.startswith(b"data: ") and event.count(b"\n") == 2 and event.endswith(b"\n\n"):
+    if (
+        event.startswith(b"data: ")
+        and event.endswith(b"\n\n")
+        and event.count(b"\n") == 2
+        and b"\r" not in event
+    ):
         return event[6:-2]  # one line of data: nearly every event there is
     out = []
     for line in _LINES.split(event):

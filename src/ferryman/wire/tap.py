@@ -52,6 +52,7 @@ class StreamTap:
             and not splitter.tail
             and data.endswith(b"\n\n")
             and not self.done
+            and not self.failure
             and not self.notable(data)
         ):
             return data
@@ -68,7 +69,7 @@ class StreamTap:
         tail = self._splitter.tail
         if tail and not self.done and not self.failure:
             said = self._content
-            self.read(tail + b"\n\n")
+            self.read(tail if tail.endswith(b"\r\r") else tail + b"\n\n")
             if not self.done:
                 self._content = said
 

@@ -6,6 +6,7 @@ https://platform.openai.com/docs/api-reference/chat-streaming
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.usage import Usage
@@ -17,10 +18,11 @@ from ferryman.wire.tap import Quirks, StreamTap
 
 DONE = b"[DONE]"
 
-
 _whole = msgspec.json.Decoder(Whole)
 _chunk = msgspec.json.Decoder(Chunk)
 _any = msgspec.json.Decoder(dict[str, Any])
+_members = msgspec.json.Decoder(dict[str, Raw])
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _ANSWERS = frozenset(("choices", "data", "results", "output"))
 """Members of which every whole answer has one; an error beside one of them is part of an answer."""
 _EMPTY = (b"null", b'""', b"[]", b"{}", b"false")
@@ -40,10 +42,11 @@ def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usag
         ):
             return kind_in_stream(body), None
         return None, usage_of(odd_usage(body, quirks) if quirks else said.usage)
-    except msgspec.ValidationError:
-        # An object with a usage of another shape is still an answer.
-        return None if body.lstrip()[:1] == b"{" else ErrorKind.UPSTREAM_PROTOCOL, None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except _UNREADABLE:
+        pass
+    try:
+        return None, _odd_types(_members.decode(body).get("usage"))  # an answer, if an object
+    except _UNREADABLE:
         return ErrorKind.UPSTREAM_PROTOCOL, None
 
 
@@ -53,6 +56,15 @@ def odd_usage(data: bytes, quirks: Quirks) -> WireUsage | None:
     for quirk in quirks:
         quirk(said)
     return msgspec.convert(said.get("usage"), WireUsage | None)
+
+
+def _odd_types(raw: Raw | None) -> Usage | None:
+    """Usage whose counts are ``12.0`` or ``"12"``; None when it isn't to be read at all."""
+    try:
+        said = msgspec.json.decode(raw or b"null", type=dict[str, Any] | None)
+        return usage_of(msgspec.convert(said, WireUsage | None, strict=False))
+    except _UNREADABLE:
+        return None
 
 
 class ChatTap(StreamTap):
@@ -73,7 +85,7 @@ class ChatTap(StreamTap):
         data = event_data(event)
         if not data:
             return True
-        if data == DONE:
+        if data.rstrip() == DONE:
             self.done = True
             self.ending = event
             return False
@@ -82,9 +94,8 @@ class ChatTap(StreamTap):
             wire = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
             if self.quirks and b'"usage"' in data:
                 wire = odd_usage(data, self.quirks)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            self._content = True  # not ours to judge: the caller sees it as the provider sent it
-            return True
+        except _UNREADABLE:
+            return self._read_odd(data)
         if chunk.object == "error" or (chunk.error and bytes(chunk.error) not in _EMPTY):
             self.failure = data
             return False
@@ -94,6 +105,22 @@ class ChatTap(StreamTap):
                 return False
         if not self._content and chunk.choices:
             self._content = any(_says_something(choice) for choice in chunk.choices)
+        return True
+
+    def _read_odd(self, data: bytes) -> bool:
+        """An event that is not as the format says: the caller sees it as the provider sent it."""
+        try:
+            members = _members.decode(data)
+        except _UNREADABLE:
+            members = {}
+        if bytes(members.get("error", b"null")) not in _EMPTY:
+            self.failure = data
+            return False
+        self.usage = _odd_types(members.get("usage")) or self.usage
+        hollow = bytes(members.get("choices", b"null")) in _EMPTY
+        if self.hide_usage and hollow and bytes(members.get("usage", b"null")) not in _EMPTY:
+            return False
+        self._content = True
         return True
 
 

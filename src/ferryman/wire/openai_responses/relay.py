@@ -9,8 +9,9 @@ import msgspec
 from ferryman.ir.errors import GatewayError
 from ferryman.wire.framing import event_data
 from ferryman.wire.openai_chat.errors import error_body
+from ferryman.wire.openai_chat.relay import DONE
 from ferryman.wire.openai_chat.usage import usage_of
-from ferryman.wire.openai_responses.types import StreamEvent
+from ferryman.wire.openai_responses.types import EventType, StreamEvent
 from ferryman.wire.tap import StreamTap
 
 _OPENING = frozenset({"response.created", "response.in_progress", "response.queued"})
@@ -18,7 +19,15 @@ _ENDING = frozenset({"response.completed", "response.incomplete"})
 
 
 _event = msgspec.json.Decoder(StreamEvent)
+_type = msgspec.json.Decoder(EventType)
 _encode = msgspec.json.Encoder().encode
+
+
+def _bare(data: bytes) -> StreamEvent:
+    try:
+        return StreamEvent(_type.decode(data).type)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return StreamEvent()  # not ours to judge: the caller sees it as the provider sent it
 
 
 class ResponsesTap(StreamTap):
@@ -37,6 +46,7 @@ class ResponsesTap(StreamTap):
             or b"response.incomplete" in data
             or b"response.failed" in data
             or b'"error"' in data
+            or DONE in data
         )
 
     def read(self, event: bytes) -> bool:
@@ -46,8 +56,9 @@ class ResponsesTap(StreamTap):
         try:
             said = _event.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            self._content = True
-            return True
+            if data.rstrip() == DONE:
+                return False  # some servers end so as well; it must not end a stream that was cut
+            said = _bare(data)
         if said.response is not None and said.response.usage is not None:
             self.usage = usage_of(said.response.usage) or self.usage
         if said.type in _ENDING:

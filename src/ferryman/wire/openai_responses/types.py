@@ -14,6 +14,12 @@ class ResponseObject(Struct):
     usage: WireUsage | None = None
 
 
+class EventType(Struct):
+    """The name of an event, where the rest of it is odd."""
+
+    type: str = ""
+
+
 class StreamEvent(Struct):
     """One event of a stream."""
 
