@@ -207,12 +207,17 @@ class Gateway:
         for task in self._background:
             task.cancel()
         await asyncio.sleep(0)
+        with contextlib.suppress(JournalError):
+            self.plane.pay()
         self._journal.sync()
         self._journal.close()
 
     async def _sync_journal(self) -> None:
         while True:
             await asyncio.sleep(self._sync_seconds)
+            if self.plane.owed:
+                with contextlib.suppress(JournalError):
+                    self.plane.pay()
             try:
                 await self._loop.run_in_executor(None, self._journal.sync)
             except JournalError as error:

@@ -3,16 +3,19 @@
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from ferryman.http1.exchange import Exchange
-from ferryman.ir.errors import ErrorKind
+from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost as cost_of
 from ferryman.meter.keytable import KeyTable
+from ferryman.store.journal import JournalError
 from ferryman.telemetry.metrics import Metrics
 from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
 from ferryman.upstream.fleet import Fleet, Target
@@ -28,7 +31,7 @@ class Journal(Protocol):
     """Where records go; see ``store/journal.py``."""
 
     def append(self, kind: int, payload: bytes) -> None:
-        """Write one record. Raises when it could not be written."""
+        """Write one record. Raises :class:`JournalError` when it could not be written."""
 
 
 class Plane:
@@ -51,6 +54,11 @@ class Plane:
         self.now = now
         self.log = log
         self.metrics = Metrics()
+        self.owed: deque[bytes] = deque()
+        """``closed`` records that could not be written. They come first when there is room again,
+        and until then no call is opened: so there are no more of them than open calls."""
+        self.refusing = False
+        """True from the first record that could not be written until one can be again."""
         self.idle = asyncio.Event()
         """Set whenever no call is being served."""
         self.rng = random.Random()  # noqa: S311 - spreads load, protects nothing
@@ -61,6 +69,32 @@ class Plane:
         """A request id: unique, ordered by boot and then by count."""
         self._count += 1
         return f"{self._boot}{self._count:08x}"
+
+    def pay(self) -> None:
+        """Write the records that are owed. Raises :class:`JournalError`."""
+        while self.owed:
+            self.journal.append(CLOSED, self.owed[0])
+            self.owed.popleft()
+        self.written()
+
+    def written(self) -> None:
+        """A record could be written: say so if that is news."""
+        if self.refusing:
+            self.refusing = False
+            self.log("the journal can be written again: calls are served")
+
+    def unwritten(self, trouble: JournalError) -> GatewayError:
+        """A record could not be written: what to tell the caller."""
+        if not self.refusing:
+            self.refusing = True
+            self.log(f"{trouble} Calls are refused until then.")
+        return GatewayError(
+            503,
+            ErrorKind.JOURNAL,
+            "The gateway cannot write its journal (is the disk full?), and does not serve what it "
+            "could not account for. Its log says more.",
+            headers=((b"retry-after", b"1"),),
+        )
 
 
 class Call:
@@ -102,7 +136,10 @@ class Call:
 
 
 def open_call(call: Call, target: Target, body_bytes: int, max_output: int) -> None:
-    """Write the call's ``opened`` record, with the most it could cost as its hold."""
+    """Write the call's ``opened`` record, with the most it could cost as its hold.
+
+    Raises :class:`GatewayError` (503) when that can't be done.
+    """
     # A token is at least one byte, so the body's bytes bound the tokens in.
     hold = (
         target.dear_fee
@@ -113,14 +150,24 @@ def open_call(call: Call, target: Target, body_bytes: int, max_output: int) -> N
         call.id, call.at_us, call.key, call.endpoint, call.model,
         target.provider, target.model, min(hold, MAX_PICO),
     )  # fmt: skip
-    call.plane.journal.append(OPENED, _pack(opened))
+    plane = call.plane
+    try:
+        if plane.owed:
+            plane.pay()
+        plane.journal.append(OPENED, _pack(opened))
+    except JournalError as trouble:
+        raise plane.unwritten(trouble) from trouble
     call.opened = True
+    if plane.refusing:
+        plane.written()
 
 
 def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None) -> int | None:
     """Write the call's ``closed`` record, once. Returns its cost in picodollars, None = unknown.
 
-    Give :data:`NOTHING` for a call that no upstream worked on.
+    Give :data:`NOTHING` for a call that no upstream worked on. Raises :class:`GatewayError` (503)
+    when the record can't be written: the caller must not get the end of its answer then, and the
+    record of an opened call is kept to be written later.
     """
     call.settled = True
     plane, target = call.plane, call.target
@@ -136,9 +183,26 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
         provider, model, call.stream, status, error or "", usage, cost, tuple(call.attempts),
         call.us(call.first_token) if call.stream else -1, int(overhead * 1e6),
     )  # fmt: skip
-    plane.journal.append(CLOSED, _pack(closed))
+    refusal = None
+    try:
+        plane.journal.append(CLOSED, _pack(closed))
+    except JournalError as trouble:
+        refusal = plane.unwritten(trouble)
+        status = _owe(call, closed, refusal)
     plane.metrics.closed(
         (call.endpoint, provider, model, status), seconds, overhead, usage, cost,
         len(call.attempts) - (error is None),
     )  # fmt: skip
+    if refusal is not None:
+        raise refusal
     return cost
+
+
+def _owe(call: Call, closed: Closed, refusal: GatewayError) -> int:
+    """Keep a record that can't be written now, as it has to read then. Returns its status."""
+    if not call.exchange.gone:
+        status = closed.status if call.started else refusal.status
+        closed = replace(closed, status=status, error=refusal.kind)
+    if call.opened:
+        call.plane.owed.append(_pack(closed))
+    return closed.status

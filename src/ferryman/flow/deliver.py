@@ -66,19 +66,21 @@ async def deliver_stream(call: Call, reply: Reply) -> None:
     call.waited += plane.now() - waiting
     if exchange.gone or (reply.fault is not None and reply.fault.kind is FaultKind.CANCELLED):
         settle(call, 499, ErrorKind.CANCELLED, tap.usage)
-    elif tap.done:
-        cost = settle(call, reply.status, None, tap.usage)
-        last = tap.ending
-        if call.summary:
-            last = _summary(call, tap.usage, cost) + last
-        exchange.finish(last)
-    else:
-        error = _cut_stream(call, reply)
-        cost = settle(call, reply.status, error.kind, tap.usage)
-        last = tap.ending or tap.error_event(error, call.id)
-        if call.summary:
-            last = _summary(call, tap.usage, cost) + last
-        exchange.finish(last)
+        return
+    try:
+        if tap.done:
+            cost = settle(call, reply.status, None, tap.usage)
+            last = tap.ending
+        else:
+            error = _cut_stream(call, reply)
+            cost = settle(call, reply.status, error.kind, tap.usage)
+            last = tap.ending or tap.error_event(error, call.id)
+    except GatewayError as unrecorded:
+        exchange.finish(tap.error_event(unrecorded, call.id))
+        return
+    if call.summary:
+        last = _summary(call, tap.usage, cost) + last
+    exchange.finish(last)
 
 
 def _cut_stream(call: Call, reply: Reply) -> GatewayError:

@@ -10,6 +10,7 @@
 Every call that was opened is closed exactly once, whatever happens in between.
 """
 
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -138,7 +139,8 @@ async def serve(plane: Plane, exchange: Exchange, endpoint: str) -> None:
         if not plane.metrics.in_flight:
             plane.idle.set()
         if call.opened and not call.settled:
-            settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, None)
+            with contextlib.suppress(GatewayError):
+                settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, None)
 
 
 def _turn_away(call: Call, error: GatewayError) -> None:
@@ -146,6 +148,9 @@ def _turn_away(call: Call, error: GatewayError) -> None:
     try:
         if call.key and not call.settled:
             settle(call, error.status, error.kind, NOTHING)
+    except GatewayError as unrecorded:
+        error = unrecorded
+    try:
         refuse(call, error)
     except Exception as trouble:
         _stumble(call, trouble)
@@ -154,7 +159,7 @@ def _turn_away(call: Call, error: GatewayError) -> None:
 def _stumble(call: Call, error: Exception) -> None:
     """Tell the log and the caller of an error of our own, however far the call has got."""
     call.plane.log(f"{call.id}: internal error: {type(error).__name__}: {error}")
-    shown = _internal(error)
+    shown = _internal()
     if call.started:
         call.exchange.finish(error_event(shown, call.id))
     else:
@@ -299,9 +304,6 @@ def _verdict(reply: Reply, runtime: Runtime) -> ErrorKind | None:
     return kind
 
 
-def _internal(error: Exception) -> GatewayError:
+def _internal() -> GatewayError:
     text = "The gateway failed to handle this call; its log says more under the request id."
-    if type(error).__name__ == "JournalError":
-        text = "The gateway cannot write its journal (disk full?), and does not serve what it "
-        return GatewayError(503, ErrorKind.INTERNAL, text + "could not account for.")
     return GatewayError(500, ErrorKind.INTERNAL, text)

@@ -29,6 +29,7 @@ class ErrorKind(StrEnum):
     UPSTREAM_TRUNCATED = "upstream_stream_truncated"
     # ours
     NOT_READY = "gateway_not_ready"
+    JOURNAL = "gateway_journal_unavailable"
     OVERLOADED = "gateway_overloaded"
     INTERNAL = "gateway_internal_error"
     # nobody's: the caller left
