@@ -136,6 +136,7 @@ _WORDS: tuple[tuple[ErrorKind, tuple[str, ...]], ...] = (
         "content_filter", "content_policy", "contentfilter", "data_inspection_failed",
         "moderation_blocked", "requires moderation", "sensitive_words", "sensitive content",
         "prohibited_content", "considered high risk",
+        "content exists risk",
     )),
     (ErrorKind.MODEL_NOT_FOUND, (
         "model_not_found", "invalid_model", "invalid model", "model not exist",
@@ -146,7 +147,7 @@ _WORDS: tuple[tuple[ErrorKind, tuple[str, ...]], ...] = (
     (ErrorKind.UPSTREAM_RATE_LIMIT, ("rate_limit", "rate limit", "tokens per min", "throttl")),
 )  # fmt: skip
 """Words of error bodies that say more than the status; the first hit counts. The bodies that they
-come from, as providers document them and users report them, are in ``tests/wire/test_errors.py``.
+come from, as providers document them and users report them, are in ``tests/wire/error_bodies.txt``.
 """
 
 _BY_STATUS = {
