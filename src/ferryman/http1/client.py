@@ -99,10 +99,10 @@ class ClientConnection(asyncio.Protocol):
     """One connection. ``send`` starts an exchange; the sink hears of the rest."""
 
     __slots__ = (
-        "_active", "_body", "_complete", "_ended_by_close", "_fresh", "_head_bytes", "_headers",
-        "_headers_done", "_idle_seconds", "_inflate", "_interim", "_keep_alive", "_parser",
-        "_paused", "_sink", "_status", "broken", "deadline", "idle_since", "loop", "on_body",
-        "pool", "total_deadline", "transport", "uses",
+        "_active", "_body", "_complete", "_ended_by_close", "_eof", "_fields", "_fresh", "_headers",
+        "_headers_done", "_idle_seconds", "_inflate", "_interim", "_keep_alive", "_large",
+        "_parser", "_paused", "_sink", "_status", "_unfruitful", "broken", "deadline", "idle_since",
+        "loop", "on_body", "pool", "total_deadline", "transport", "uses",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -115,8 +115,10 @@ class ClientConnection(asyncio.Protocol):
         self.idle_since = 0.0
         self.deadline = NEVER
         self.total_deadline = NEVER
-        self._active = False
         self._paused = False
+        self._large = False
+        """True when the request was too large to be sent at once."""
+        self._eof = False
         self._idle_seconds = NEVER
         self._sink: Sink | None = None
         self._parser: Any = None
@@ -125,11 +127,14 @@ class ClientConnection(asyncio.Protocol):
         self._reset()
 
     def _reset(self) -> None:
+        self._active = False
+        """True when something came since a deadline was last set."""
         self._body.clear()
         self._headers: Headers = []
         self._headers_done = False
         self._status = 0
-        self._head_bytes = 0
+        self._unfruitful = 0
+        """Bytes in a row that brought no body; 0 only while nothing of a reply has come."""
         self._complete = False
         self._keep_alive = False
         self._fresh = True
@@ -145,7 +150,11 @@ class ClientConnection(asyncio.Protocol):
         """Send a request and give its reply to ``sink``.
 
         ``first_byte`` and ``idle`` are seconds; ``total`` is a loop time by which all must be over.
+        A reply that stalls is given up after ``idle`` seconds, and before twice as many.
         """
+        if self.broken:
+            sink.on_fault(Fault(FaultKind.CLOSED, "closed before it was used", fresh=True))
+            return
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
         self.uses += 1
@@ -153,7 +162,8 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = self.loop.time() + first_byte
         self.total_deadline = total
         self._idle_seconds = idle
-        if len(body) > 65_536:
+        self._large = len(body) > 65_536
+        if self._large:
             self.transport.write(head)
             self.transport.write(body)
         else:
@@ -203,7 +213,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._sink is not None:
-            if self._ended_by_close and exc is None:
+            if self._ended_by_close and self._eof and exc is None:
                 self._finish(reusable=False)
             else:
                 self._fail(FaultKind.CLOSED, f"connection lost: {exc}" if exc else "closed early")
@@ -212,18 +222,18 @@ class ClientConnection(asyncio.Protocol):
         self.pool.lost(self)
 
     def eof_received(self) -> bool:
+        self._eof = True  # TLS that is cut instead of closed doesn't come here
         return False
 
     def data_received(self, data: bytes) -> None:
         if self._sink is None:
             self._drop()  # bytes nobody asked for: the next reply could not be trusted
             return
-        if not self._head_bytes and data.startswith(_OK) and self._take_whole(data):
+        if not self._unfruitful and data.startswith(_OK) and self._take_whole(data):
             return
         self._active = True
         self._fresh = False
-        if not self._headers_done:
-            self._head_bytes += len(data)
+        self._unfruitful += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -237,8 +247,10 @@ class ClientConnection(asyncio.Protocol):
                 return
             self._fail(FaultKind.PROTOCOL, cause.message if cause else f"not valid HTTP: {error}")
             return
-        if not self._headers_done and self._head_bytes > MAX_HEAD_BYTES:
-            self._fail(FaultKind.PROTOCOL, f"response head over {MAX_HEAD_BYTES} bytes")
+        if self._body:
+            self._unfruitful = 1
+        elif self._unfruitful > MAX_HEAD_BYTES and not self._complete:
+            self._fail(FaultKind.PROTOCOL, f"response head or trailers over {MAX_HEAD_BYTES} bytes")
             return
         self._deliver()
         if self._complete and self._sink is not None:
@@ -263,6 +275,8 @@ class ClientConnection(asyncio.Protocol):
         body = data[end + 4 :]
         if len(body) != length or len(headers) > MAX_HEADERS:
             return False
+        if self._large and self.transport.get_write_buffer_size():
+            return False
         sink, self._sink = self._sink, None
         self.deadline = self.total_deadline = NEVER
         self.pool.release(self)
@@ -273,7 +287,10 @@ class ClientConnection(asyncio.Protocol):
     def _deliver(self) -> None:
         if self._status and self._sink is not None:
             status, self._status = self._status, 0
-            self._sink.on_head(status, self._headers)
+            if not self._complete:
+                self._active = False
+                self.deadline = self.loop.time() + self._idle_seconds
+            self._sink.on_head(status, self._fields)
         body = self._body
         if not body or self._sink is None:
             return
@@ -291,6 +308,10 @@ class ClientConnection(asyncio.Protocol):
 
     # -- the parser's side
 
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._keep_alive = False  # bytes to spare: what follows can't be trusted
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))
 
@@ -299,8 +320,8 @@ class ClientConnection(asyncio.Protocol):
             raise Fault(FaultKind.PROTOCOL, "bytes after the end of the reply")
         status = self._parser.get_status_code()
         if status < 200:
-            if status == 101:
-                raise Fault(FaultKind.PROTOCOL, "the upstream switched protocols")
+            if status < 100 or status == 101:
+                raise Fault(FaultKind.PROTOCOL, f"status {status} was not asked for")
             self._interim = True
             self._headers = []
             return
@@ -308,17 +329,18 @@ class ClientConnection(asyncio.Protocol):
             raise Fault(FaultKind.PROTOCOL, f"over {MAX_HEADERS} header fields")
         self._headers_done = True
         fields = dict(self._headers)
+        coding = fields.get(b"transfer-encoding")
+        if coding is not None and coding.strip().lower() != b"chunked":
+            raise Fault(FaultKind.PROTOCOL, "its transfer-encoding is not understood")
         self._ended_by_close = not (
-            b"content-length" in fields
-            or b"transfer-encoding" in fields
-            or status == 204
-            or status == 304
+            b"content-length" in fields or coding is not None or status == 204 or status == 304
         )
+        self._fields, self._headers = self._headers, []  # what comes now are trailers: forgotten
         encoding = fields.get(b"content-encoding", b"").strip().lower()
         if encoding and encoding != b"identity":
             self._inflate = Inflater(encoding)
             dropped = (b"content-encoding", b"content-length")
-            self._headers = [pair for pair in self._headers if pair[0] not in dropped]
+            self._fields = [pair for pair in self._fields if pair[0] not in dropped]
         self._status = status
 
     def on_message_complete(self) -> None:
@@ -334,6 +356,8 @@ class ClientConnection(asyncio.Protocol):
         sink, self._sink = self._sink, None
         inflate = self._inflate
         self.deadline = self.total_deadline = NEVER
+        if self._large and self.transport.get_write_buffer_size():
+            reusable = False  # answered before all was sent
         if reusable and not self.broken and not self.transport.is_closing():
             if self._paused:
                 self.resume()
@@ -376,29 +400,49 @@ class Inflater:
     """Bounded decompression of gzip and deflate: some upstreams send it although not asked."""
 
     def __init__(self, encoding: bytes) -> None:
-        if encoding in (b"gzip", b"x-gzip"):
-            self._z = zlib.decompressobj(31)
-        elif encoding == b"deflate":
-            self._z = zlib.decompressobj()
-        else:
+        if encoding not in (b"gzip", b"x-gzip", b"deflate"):
             name = encoding.decode("latin-1")[:40]
             raise Fault(FaultKind.PROTOCOL, f"content-encoding {name!r} is not understood")
+        self._gzip = encoding != b"deflate"
+        self._z: Any = zlib.decompressobj(31) if self._gzip else None
+        self._start = b""
         self._in = 0
         self._out = 0
 
     @property
     def complete(self) -> bool:
-        return self._z.eof
+        """False when data ended inside the compressed body; no data at all is complete."""
+        return not self._in or (self._z is not None and self._z.eof)
 
     def feed(self, data: bytes) -> bytes:
         """Raises :class:`Fault` when the data is not what it says, or a bomb."""
         self._in += len(data)
-        allowed = max(INFLATION_FREE, self._in * MAX_INFLATION) - self._out
+        if self._z is None:
+            # Servers disagree on whether "deflate" has zlib's wrapper (RFC 9110 §8.4.1.2), whose
+            # two first bytes are a multiple of 31 (RFC 1950 §2.2).
+            data = self._start = self._start + data
+            if len(data) < 2:
+                return b""
+            wrapped = data[0] & 15 == 8 and (data[0] * 256 + data[1]) % 31 == 0
+            self._z = zlib.decompressobj(15 if wrapped else -15)
         try:
-            out = self._z.decompress(data, max(allowed, 0) + 1)
+            return self._inflate(data)
         except zlib.error as error:
             raise Fault(FaultKind.PROTOCOL, f"bad compressed body: {error}") from None
-        self._out += len(out)
-        if len(out) > allowed:
-            raise Fault(FaultKind.PROTOCOL, "compressed body inflates beyond reason")
-        return out
+
+    def _inflate(self, data: bytes) -> bytes:
+        allowed = max(INFLATION_FREE, self._in * MAX_INFLATION) - self._out
+        parts = []
+        while data:
+            if self._z.eof:
+                if not self._gzip:
+                    raise zlib.error("data after its end")
+                self._z = zlib.decompressobj(31)  # gzip may have several members
+            out = self._z.decompress(data, max(allowed, 0) + 1)
+            self._out += len(out)
+            allowed -= len(out)
+            if allowed < 0:
+                raise Fault(FaultKind.PROTOCOL, "compressed body inflates beyond reason")
+            parts.append(out)
+            data = self._z.unused_data
+        return parts[0] if len(parts) == 1 else b"".join(parts)

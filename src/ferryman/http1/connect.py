@@ -3,9 +3,12 @@
 import asyncio
 import base64
 import contextlib
+import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
@@ -18,7 +21,11 @@ DNS_SECONDS = 30.0
 DNS_STALE_SECONDS = 3600.0
 """How long an old answer serves while the resolver fails."""
 
-Address = tuple[socket.AddressFamily, tuple[str, int]]
+MAX_PROXY_HEAD = 16_384
+_CONNECTED = re.compile(rb"HTTP/1\.[01] (\d\d\d)[ \r]")
+
+Address = tuple[socket.AddressFamily, tuple[Any, ...]]
+"""A family and its socket address, as ``getaddrinfo`` gives them."""
 
 
 class Origin(Struct, frozen=True):
@@ -52,23 +59,33 @@ class Resolver:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._cache: dict[tuple[str, int], tuple[float, list[Address]]] = {}
+        self._asking: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
 
     async def resolve(self, host: str, port: int) -> list[Address]:
         """Addresses in the order to try, families interleaved. Raises OSError."""
-        now = self._loop.time()
         known = self._cache.get((host, port))
-        if known is not None and now - known[0] < DNS_SECONDS:
+        if known is not None and self._loop.time() - known[0] < DNS_SECONDS:
             return known[1]
+        asking = self._asking.get((host, port))
+        if asking is None:
+            asking = self._loop.create_task(self._ask(host, port))
+            self._asking[host, port] = asking
+            asking.add_done_callback(lambda _: self._asking.pop((host, port), None))
+        # Whoever gives up waiting must not take the answer from all who wait for the same.
+        return await asyncio.shield(asking)
+
+    async def _ask(self, host: str, port: int) -> list[Address]:
+        known = self._cache.get((host, port))
         try:
             infos = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError:
-            if known is not None and now - known[0] < DNS_STALE_SECONDS:
+            if known is not None and self._loop.time() - known[0] < DNS_STALE_SECONDS:
                 return known[1]
             raise
-        addresses = interleave([(info[0], (info[4][0], info[4][1])) for info in infos])  # type: ignore[misc]
+        addresses = interleave([(info[0], info[4]) for info in infos])
         if len(self._cache) > 1000:
             self._cache.clear()
-        self._cache[(host, port)] = (now, addresses)
+        self._cache[host, port] = (self._loop.time(), addresses)
         return addresses
 
 
@@ -97,11 +114,12 @@ async def race(addresses: list[Address], loop: asyncio.AbstractEventLoop) -> soc
                 timeout=STAGGER_SECONDS if waiting else None,
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            for task in done:
-                error = task.exception()
-                if error is None:
-                    return task.result()
-                errors.append(error)
+            errors += [error for task in done if (error := task.exception()) is not None]
+            won = [task.result() for task in done if task.exception() is None]
+            for late in won[1:]:
+                late.close()
+            if won:
+                return won[0]
     finally:
         for task in pending:
             task.cancel()
@@ -127,6 +145,22 @@ async def _connect_one(address: Address, loop: asyncio.AbstractEventLoop) -> soc
     return sock
 
 
+def tls_context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
+    """Trusts the system's certificate authorities and those in ``ca_files``.
+
+    Raises :class:`Fault` of kind CONNECT when a file can't be used.
+    """
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    for path in ca_files:
+        try:
+            context.load_verify_locations(cafile=path)
+        except OSError as error:  # ssl.SSLError is one
+            text = f"certificate authorities in {path}: {error.strerror or error}"
+            raise Fault(FaultKind.CONNECT, text) from None
+    return context
+
+
 class Connector:
     """Makes connections for pools. One for the whole process: it holds DNS and TLS state."""
 
@@ -141,17 +175,7 @@ class Connector:
         self._resolver = Resolver(loop)
         self._proxy_for = proxy_for
         self._ca_files = ca_files
-        self._tls: ssl.SSLContext | None = None
-
-    @property
-    def tls(self) -> ssl.SSLContext:
-        """System certificate authorities plus the configured extra files; made on first use."""
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-            self._tls.set_alpn_protocols(["http/1.1"])
-            for path in self._ca_files:
-                self._tls.load_verify_locations(cafile=path)
-        return self._tls
+        self._tls: asyncio.Future[ssl.SSLContext] | None = None
 
     def set_ca_files(self, ca_files: tuple[str, ...]) -> None:
         """Trust these certificate authorities too, from the next connection on."""
@@ -163,14 +187,38 @@ class Connector:
         self, origin: Origin, make: Callable[[], ClientConnection], seconds: float
     ) -> ClientConnection:
         """A new connection to ``origin``. Raises :class:`Fault` of kind CONNECT."""
+        # Neither wait_for nor timeout: both need a current task, which a driven coroutine is not.
+        task = self._loop.create_task(self._connect(origin, make))
         try:
-            return await asyncio.wait_for(self._connect(origin, make), seconds)
-        except TimeoutError:
-            raise Fault(FaultKind.CONNECT, f"no connection within {seconds:g} s") from None
+            await asyncio.wait((task,), timeout=seconds)
+        finally:
+            if not task.done():
+                task.cancel()
+                task.add_done_callback(_abort_late)
+        if not task.done():
+            raise Fault(FaultKind.CONNECT, f"no connection within {seconds:g} s")
+        try:
+            return task.result()
+        except ssl.SSLCertVerificationError as error:
+            raise Fault(FaultKind.CONNECT, f"TLS: {error.verify_message or error}") from None
         except ssl.SSLError as error:
             raise Fault(FaultKind.CONNECT, f"TLS: {error.reason or error}") from None
         except OSError as error:
             raise Fault(FaultKind.CONNECT, error.strerror or str(error)) from None
+        except UnicodeError:
+            raise Fault(FaultKind.CONNECT, f"{origin.host!r} is no host name") from None
+
+    async def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            # In a thread: reading a hundred certificates takes as many milliseconds.
+            self._tls = self._loop.run_in_executor(None, tls_context, self._ca_files)
+        made = self._tls
+        try:
+            return await asyncio.shield(made)
+        except Fault:
+            if self._tls is made:
+                self._tls = None  # the file may be there the next time
+            raise
 
     async def _connect(
         self, origin: Origin, make: Callable[[], ClientConnection]
@@ -181,6 +229,7 @@ class Connector:
         proxy = self._proxy_for(origin) if origin.scheme == "https" else ""
         target = Origin.of(proxy) if proxy else origin
         addresses = await self._resolver.resolve(target.host, target.port)
+        tls = await self._context() if origin.scheme == "https" else None
         sock = await race(addresses, self._loop)
         try:
             if proxy:
@@ -188,8 +237,8 @@ class Connector:
             _, made = await self._loop.create_connection(
                 make,
                 sock=sock,
-                ssl=self.tls if origin.scheme == "https" else None,
-                server_hostname=origin.host if origin.scheme == "https" else None,
+                ssl=tls,
+                server_hostname=origin.host if tls is not None else None,
             )
         except BaseException:
             sock.close()
@@ -205,35 +254,52 @@ class Connector:
             request += f"proxy-authorization: Basic {base64.b64encode(login.encode()).decode()}\r\n"
         await self._loop.sock_sendall(sock, request.encode() + b"\r\n")
         head = b""
-        while b"\r\n\r\n" not in head:
-            data = await self._loop.sock_recv(sock, 1 if len(head) > 4 else 4)
+        while not head.endswith(b"\r\n\r\n"):
+            data = await self._loop.sock_recv(sock, 1)  # not one byte of what follows the head
             head += data
-            if not data or len(head) > 16_384:
+            if not data or len(head) > MAX_PROXY_HEAD:
                 raise Fault(FaultKind.CONNECT, "the proxy gave no answer to CONNECT")
-        status = head.split(b" ", 2)[1:2]
-        if status != [b"200"]:
-            code = status[0].decode("latin-1")[:3] if status else "?"
-            raise Fault(FaultKind.CONNECT, f"the proxy refused CONNECT with status {code}")
+        found = _CONNECTED.match(head)
+        if found is None:
+            raise Fault(FaultKind.CONNECT, "the proxy does not answer in HTTP")
+        if not found[1].startswith(b"2"):
+            text = f"the proxy refused CONNECT with status {found[1].decode()}"
+            raise Fault(FaultKind.CONNECT, text)
+
+
+def _abort_late(task: "asyncio.Task[ClientConnection]") -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().cancel()
 
 
 def environment_proxy(env: dict[str, str]) -> Callable[[Origin], str]:
-    """``HTTPS_PROXY`` and ``NO_PROXY`` (either case; lower case wins), as curl reads them."""
+    """``HTTPS_PROXY`` and ``NO_PROXY`` (either case; lower case wins), as curl reads them.
+
+    The result gives the proxy's URL for an origin, or nothing. ``NO_PROXY`` holds names (which
+    stand for all names below them, too), addresses, networks such as ``10.0.0.0/8``, or ``*``.
+    Raises ValueError for a proxy that isn't one of http://.
+    """
     proxy = env.get("https_proxy") or env.get("HTTPS_PROXY") or ""
     bypass = env.get("no_proxy") or env.get("NO_PROXY") or ""
-    names = [n.strip().lstrip(".").lower() for n in bypass.split(",") if n.strip()]
+    names = [n.strip().lstrip(".").strip("[]").lower() for n in bypass.split(",") if n.strip()]
+    networks = []
+    for name in names:
+        with contextlib.suppress(ValueError):
+            networks.append(ipaddress.ip_network(name, strict=False))
     if proxy and "://" not in proxy:
         proxy = "http://" + proxy
+    if proxy and Origin.of(proxy).scheme != "http":
+        raise ValueError("HTTPS_PROXY must be an http:// URL")
 
     def choose(origin: Origin) -> str:
         host = origin.host.lower()
         for name in names:
             if name == "*" or host == name or host.endswith("." + name):
                 return ""
+        with contextlib.suppress(ValueError):
+            address = ipaddress.ip_address(host)
+            if any(address in network for network in networks):
+                return ""
         return proxy
 
-    with contextlib.suppress(ValueError):
-        if proxy and Origin.of(proxy).scheme == "http":
-            return choose
-    if proxy:
-        raise ValueError("HTTPS_PROXY must be an http:// URL")
     return choose

@@ -41,8 +41,12 @@ class Gate(Generic[T]):
         if drive is not None:
             drive.step()
 
-    def attach(self, drive: "Drive") -> None:
+    def attach(self, drive: "Drive") -> bool:
+        """Resume ``drive`` when the gate opens; False when another is waiting already."""
+        if self._drive is not None:
+            return False
         self._drive = drive
+        return True
 
 
 class Drive:
@@ -61,16 +65,25 @@ class Drive:
         """Run up to the next wait."""
         try:
             waits_for = self._coroutine.send(None)
+            if waits_for.__class__ is Gate and waits_for.attach(self):
+                return
+            if not self._await(waits_for):
+                # Thrown into the coroutine, so that it can still clean up and answer.
+                error = RuntimeError(f"a driven coroutine can't await {waits_for!r}")
+                waits_for = self._coroutine.throw(error)
+                if not self._await(waits_for):
+                    self._coroutine.close()
+                    self._on_error(error)
         except StopIteration:
             return
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             self._on_error(error)
-            return
+
+    def _await(self, waits_for: Any) -> bool:
         if waits_for.__class__ is Gate:
-            waits_for.attach(self)
-        elif asyncio.isfuture(waits_for):
+            return bool(waits_for.attach(self))
+        if asyncio.isfuture(waits_for):
             waits_for._asyncio_future_blocking = False
             waits_for.add_done_callback(self.step)
-        else:
-            self._coroutine.close()
-            self._on_error(RuntimeError(f"a driven coroutine awaited {waits_for!r}"))
+            return True
+        return False

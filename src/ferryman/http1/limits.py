@@ -15,18 +15,29 @@ class Limits(Struct, frozen=True, kw_only=True):
     max_header_bytes: int = 32768
     max_body_bytes: int = 52_428_800
     max_buffered_bytes: int = 1 << 30
-    """Request bodies held in memory at once, over all connections."""
+    """Request bodies held in memory at once, over all connections, until they are answered.
+    Bodies up to ``SMALL_BODY`` bytes that came in one piece don't count."""
     header_seconds: float = 10.0
     min_body_rate: int = 1024
-    """Bytes per second, averaged, after a grace of ``BODY_GRACE`` seconds."""
+    """Bytes per second, averaged, after a grace of ``body_grace_seconds``."""
+    body_grace_seconds: float = 5.0
     idle_seconds: float = 75.0
+    """How long nothing at all may move: between two requests, inside a body, or while a reply
+    waits to be read."""
     max_connections: int = 20_000
+    linger_seconds: float = 2.0
+    """How long a refused sender may be silent while its remaining bytes are read and dropped, so
+    that it sees the refusal (RFC 9112 §9.6)."""
+    linger_most_seconds: float = 30.0
+    """How long they are read and dropped at most."""
 
 
-BODY_GRACE = 5.0
+SMALL_BODY = 16_384
 SWEEP_SECONDS = 0.5
-LINGER_SECONDS = 2.0
-"""How long a refused sender's remaining bytes are read and dropped, so that it sees the refusal."""
+MAX_WAITING = 16
+"""Pipelined requests that wait for an answer before no more are read."""
+SLICE = 8192
+"""Bytes parsed in one go; the requests in them are held as objects, many times their size."""
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is not our error

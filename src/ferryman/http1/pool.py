@@ -1,7 +1,6 @@
 """Pools of client connections, one per origin, and the sweep that holds their deadlines."""
 
 import asyncio
-from collections import deque
 
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.connect import Connector, Origin
@@ -18,7 +17,8 @@ class Pool:
         self, origin: Origin, connector: Connector, *, max_connections: int = 10_000
     ) -> None:
         self.origin = origin
-        self.idle: deque[ClientConnection] = deque()
+        self.idle: dict[ClientConnection, None] = {}
+        """In the order in which they were last used."""
         self.open: set[ClientConnection] = set()
         self._connector = connector
         self._connecting = 0
@@ -29,7 +29,7 @@ class Pool:
         """A kept connection, or None when a new one has to be made."""
         idle = self.idle
         while idle:
-            connection = idle.pop()
+            connection, _ = idle.popitem()
             if not connection.broken and not connection.transport.is_closing():
                 return connection
         return None
@@ -45,25 +45,31 @@ class Pool:
             )
         finally:
             self._connecting -= 1
+        if made.broken:
+            raise Fault(FaultKind.CONNECT, "the connection was closed as soon as it was made")
         self.open.add(made)
         return made
 
     def release(self, connection: ClientConnection) -> None:
+        """Keep a connection for the next call."""
         connection.idle_since = self._loop.time()
-        self.idle.append(connection)
+        self.idle[connection] = None
 
     def lost(self, connection: ClientConnection) -> None:
+        """Forget a connection that is closed."""
         self.open.discard(connection)
-        if connection in self.idle:
-            self.idle.remove(connection)
+        self.idle.pop(connection, None)
 
     def sweep(self, now: float) -> None:
         """Fail what is overdue, close what has been idle for long."""
         for connection in [c for c in self.open if c.deadline <= now or c.total_deadline <= now]:
             connection.overdue(now)
         idle = self.idle
-        while idle and now - idle[0].idle_since > IDLE_SECONDS:
-            idle.popleft().cancel()
+        for connection in list(idle):
+            if now - connection.idle_since <= IDLE_SECONDS:
+                break
+            del idle[connection]
+            connection.cancel()
 
     def close(self) -> None:
         """Cut every connection."""

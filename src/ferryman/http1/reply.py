@@ -8,11 +8,11 @@ from ferryman.http1.exchange import Headers
 from ferryman.http1.limits import status_line
 
 if TYPE_CHECKING:
-    from ferryman.http1.server import Connection
+    from ferryman.http1.intake import Intake
 
 JOIN_BELOW = 65_536
 """Head and body up to this many bytes leave as one buffer; above, the copy would cost more."""
-STATUS_LINES = {code: status_line(code) for code in range(100, 600)}
+STATUS_LINES = {code: status_line(code) for code in range(100, 1000)}
 
 
 class ServerExchange:
@@ -20,19 +20,21 @@ class ServerExchange:
 
     gone = False
     started = False
+    held = 0
+    """Bytes of the body that are counted in ``server.buffered`` until the reply is complete."""
     on_gone: Callable[[], None] | None = None
     on_resume: Callable[[], None] | None = None
 
     def __init__(
         self,
-        conn: "Connection",
+        conn: "Intake",
         method: bytes,
         target: bytes,
         headers: Headers,
         body: bytes,
         shared: dict[str, Any],
     ) -> None:
-        self._conn: Connection | None = conn
+        self._conn: Intake | None = conn
         self.method = method
         self.target = target
         self.headers = headers
@@ -66,7 +68,10 @@ class ServerExchange:
         if conn is None or self.started:
             return
         self.started = True
-        head = self._head(status, headers, b"content-length: %d\r\n\r\n" % len(body))
+        if body or (status != 204 and status != 304):
+            head = self._head(status, headers, b"content-length: %d\r\n\r\n" % len(body))
+        else:
+            head = self._head(status, headers, b"\r\n")
         if self.method == b"HEAD" or len(body) > JOIN_BELOW:
             conn.transport.write(head)
             if self.method != b"HEAD":
@@ -110,17 +115,28 @@ class ServerExchange:
     def abort(self) -> None:
         conn = self._conn
         if conn is not None:
+            self.release()
             self._conn = None
+            self.on_gone = self.on_resume = None
             conn.current = None
-            conn.transport.abort()
+            conn.cut()
 
-    def _done(self, conn: "Connection") -> None:
+    def _done(self, conn: "Intake") -> None:
+        if self.held:
+            self.release()
         self._conn = None
         self.on_gone = self.on_resume = None
         conn.answered(self._keep_alive)
 
+    def release(self) -> None:
+        """Count the body no longer."""
+        if self._conn is not None:
+            self._conn.server.buffered -= self.held
+            self.held = 0
+
     def lost(self) -> None:
         """The connection is no more: tell whoever is working on the reply."""
+        self.release()
         self._conn = None
         self.gone = True
         callback, self.on_gone = self.on_gone, None
