@@ -68,7 +68,8 @@ def test_events_say_what_the_standard_says(pieces: list[bytes]) -> None:
         data += b"x"
     events, _ = split(data)
     lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-    said, now = [], []
+    said: list[bytes] = []
+    now: list[bytes] = []
     for line in lines[:-1]:
         if not line:
             if any(now):

@@ -110,6 +110,8 @@ class Call:
     settled = False
     started = False
     """True once the caller has the head of a streamed reply."""
+    error_event: Callable[[GatewayError, str], bytes] | None = None
+    """Then: makes an event of an error and the request's id, in the format of the stream."""
     uncertain = False
     """True once an attempt failed in a way that leaves open whether the provider charges for it."""
     waited = 0.0

@@ -58,6 +58,7 @@ async def deliver_stream(call: Call, reply: Reply) -> None:
     call.first_token = reply.first_token
     exchange.start(reply.status, _head(call, reply.headers, None) + _STREAM_HEADERS)
     call.started = True
+    call.error_event = tap.error_event
     waiting = plane.now()
     plane.metrics.streams += 1
     reply.commit(exchange)
@@ -177,7 +178,10 @@ def _words(data: bytes) -> str:
 
 
 def refuse(call: Call, error: GatewayError) -> None:
-    """Send an error in the caller's format."""
+    """Send an error in the caller's format: as an event, if its stream has begun."""
+    if call.error_event is not None:
+        call.exchange.finish(call.error_event(error, call.id))
+        return
     headers = [*JSON, (b"x-ferryman-request-id", call.id.encode()), *error.headers]
     headers += _error_headers(error.kind)
     if call.attempts:

@@ -27,7 +27,7 @@ from ferryman.telemetry.record import Attempt
 from ferryman.upstream.fleet import Fleet, Resolved, Runtime, Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire.openai_chat import request as openai
-from ferryman.wire.openai_chat.errors import SURFACED, error_event, kind_in_stream, kind_of
+from ferryman.wire.openai_chat.errors import SURFACED, kind_in_stream, kind_of
 from ferryman.wire.openai_chat.relay import ChatTap, read_whole
 from ferryman.wire.openai_responses.relay import ResponsesTap
 from ferryman.wire.tap import StreamTap
@@ -159,11 +159,7 @@ def _turn_away(call: Call, error: GatewayError) -> None:
 def _stumble(call: Call, error: Exception) -> None:
     """Tell the log and the caller of an error of our own, however far the call has got."""
     call.plane.log(f"{call.id}: internal error: {type(error).__name__}: {error}")
-    shown = _internal()
-    if call.started:
-        call.exchange.finish(error_event(shown, call.id))
-    else:
-        refuse(call, shown)
+    refuse(call, _internal())
 
 
 def _said(call: Call, reply: Reply) -> Usage | None:
