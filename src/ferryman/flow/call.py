@@ -63,12 +63,12 @@ class Plane:
         """Set whenever no call is being served."""
         self.rng = random.Random()  # noqa: S311 - spreads load, protects nothing
         self._boot = f"req_{time.time_ns() // 1_000_000:011x}{self.rng.getrandbits(40):010x}"
-        self._count = 0
+        self._count = 1 << 32  # so that every count has nine digits, and ids sort as they come
 
     def next_id(self) -> str:
         """A request id: unique, ordered by boot and then by count."""
         self._count += 1
-        return f"{self._boot}{self._count:08x}"
+        return self._boot + hex(self._count)[2:]
 
     def pay(self) -> None:
         """Write the records that are owed. Raises :class:`JournalError`."""

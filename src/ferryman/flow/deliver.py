@@ -6,7 +6,6 @@ from ferryman.flow.call import NOTHING, Call, settle
 from ferryman.http1.client import FaultKind
 from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.ir.price import PICO
 from ferryman.ir.usage import Usage
 from ferryman.upstream.reply import Reply
 from ferryman.wire.openai_chat.errors import (
@@ -204,14 +203,14 @@ def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
     ]
     target = call.target
     assert target is not None
-    overhead = (call.plane.now() - call.began - call.waited) * 1e3
-    relayed.append(
-        b"x-ferryman-request-id: %b\r\n%bx-ferryman-attempts: %d\r\n"
-        b"x-ferryman-overhead-ms: %.3f\r\n"
-        % (call.id.encode(), target.labels, len(call.attempts), overhead)
-    )
+    overhead = max(int((call.plane.now() - call.began - call.waited) * 1e6), 0)
+    relayed += (
+        b"x-ferryman-request-id: ", call.id.encode(), b"\r\n", target.labels,
+        b"x-ferryman-attempts: %d\r\nx-ferryman-overhead-ms: %d.%03d\r\n"
+        % (len(call.attempts), overhead // 1000, overhead % 1000),
+    )  # fmt: skip
     if cost is not None:
-        relayed.append(b"x-ferryman-cost-usd: %b\r\n" % usd(cost).encode())
+        relayed += (b"x-ferryman-cost-usd: ", usd(cost).encode(), b"\r\n")
     return b"".join(relayed)
 
 
@@ -231,5 +230,5 @@ def _relay_line(pair: tuple[bytes, bytes]) -> bytes:
 
 def usd(picodollars: int) -> str:
     """An exact decimal: ``150_000_000`` → ``0.00015``."""
-    whole, part = divmod(picodollars, PICO)
-    return f"{whole}.{part:012d}".rstrip("0").rstrip(".")
+    digits = str(picodollars).zfill(13)  # 10⁻¹² dollars: twelve places, and one before the point
+    return f"{digits[:-12]}.{digits[-12:]}".rstrip("0").rstrip(".")
