@@ -191,6 +191,11 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
     except JournalError as trouble:
         refusal = plane.unwritten(trouble)
         status = _owe(call, closed, refusal)
+    if target is not None and not target.named:
+        if error is None:
+            target.named = True
+        else:
+            model = "other"
     plane.metrics.closed(
         (call.endpoint, provider, model, status), seconds, overhead, usage, cost,
         len(call.attempts) - (error is None),

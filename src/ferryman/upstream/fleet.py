@@ -102,7 +102,7 @@ class Target:
 
     __slots__ = (
         "dear_fee", "dear_input", "dear_output", "health", "labels", "max_output", "model",
-        "model_json", "prices", "provider", "runtime",
+        "model_json", "named", "prices", "provider", "runtime",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, model: str, health: Health) -> None:
@@ -112,6 +112,8 @@ class Target:
         self.model = model
         self.model_json = _json(model)
         row = runtime.rows.get(model)
+        self.named = row is not None
+        """Whether metrics may show the name: it isn't one that a caller made up."""
         self.prices: tuple[Price, ...] = row.prices if row else ()
         self.max_output = row.max_output if row else 0
         self.dear_input, self.dear_output, self.dear_fee = dearest(self.prices)
@@ -201,6 +203,9 @@ class Fleet:
                 if (target := self._target(provider, model)) is not None
             ]
             fallbacks = [self._target(provider, model) for provider, model in route.fallbacks]
+            for target in [target for target, _ in pairs] + fallbacks:
+                if target is not None:
+                    target.named = True
             if not pairs and not any(fallbacks):
                 raise self._inactive(sorted({p for p, _ in route.targets + route.fallbacks}))
             return Resolved(
