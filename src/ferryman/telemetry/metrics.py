@@ -5,9 +5,6 @@ Exposition format: https://prometheus.io/docs/instrumenting/exposition_formats/
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from operator import add
-
-from msgspec.structs import astuple
 
 from ferryman.ir.usage import Usage
 
@@ -72,7 +69,19 @@ class Metrics:
         if usage is None:
             series.usage_unknown += 1
         else:
-            series.tokens = list(map(add, series.tokens, astuple(usage)))
+            tokens = series.tokens
+            tokens[0] += usage.input
+            tokens[5] += usage.output
+            if usage.cache_read:
+                tokens[1] += usage.cache_read
+            if usage.reasoning:
+                tokens[6] += usage.reasoning
+            if usage.cache_write or usage.cache_write_1h:
+                tokens[2] += usage.cache_write
+                tokens[3] += usage.cache_write_1h
+            if usage.audio_input or usage.audio_output:
+                tokens[4] += usage.audio_input
+                tokens[7] += usage.audio_output
         if cost is None:
             series.cost_unknown += 1
         else:
