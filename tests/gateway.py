@@ -2,12 +2,15 @@
 
 ``stack`` (in ``conftest.py``) is one for the whole session: a simulator, and ``ferryman up`` with
 ``CONFIG``, on free ports, as real processes. The provider ``lab`` and its twin ``spare`` are the
-simulator; model names say how it behaves, see docs/simulator.md.
+simulator; model names say how it behaves, see docs/simulator.md. The provider ``canned`` sends the
+bytes that a test gives it.
 """
 
 import json
 import os
-from collections.abc import Mapping
+import socket
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +32,13 @@ providers:
   spare: { base_url: SIM/v1, key: env:SPARE_KEY, auth: header:x-spare-key }
   chatty: { base_url: SIM/v1, auth: none, endpoints: [chat.completions] }
   silent: { base_url: SIM/v1, auth: none, quirks: [no_stream_options] }
+  canned: { base_url: CANNED/v1, auth: none }
   dead: { base_url: "http://127.0.0.1:1/v1", auth: none }
   asleep: { base_url: SIM/v1, key: env:A_VARIABLE_NOBODY_SETS }
 models:
   quick: lab/sim
   two: { targets: [dead/sim, lab/sim] }
+  canned-or-spare: { targets: [canned/m, spare/sim] }
   plan-b: { targets: [lab/sim-503], fallbacks: [spare/sim] }
   dreaming: { targets: [asleep/sim] }
   shares: { targets: [lab/sim, spare/sim], strategy: weighted, weights: { lab/sim: 3 } }
@@ -48,10 +53,64 @@ RETRYABLE = (
     "401", "402", "403", "404", "408", "429", "500", "502", "503", "504", "529", "quota", "html",
     "html-200", "empty", "bad-json", "close", "reset", "bad-status", "redirect",
 )  # fmt: skip
-"""Words of the simulator after which another target is asked: ``first-WORD`` is a route that does."""
+"""Words of the simulator after which another target is asked: the route ``first-WORD`` has one."""
 ROUTES = "\n".join(
     f"  first-{word}: {{ targets: [lab/sim-{word}, spare/sim] }}" for word in RETRYABLE
 )
+
+
+class Canned:
+    """An upstream on loopback that answers with bytes from ``answers``, one after the other.
+
+    An answer is bytes, or a function that is given the socket and returns whether to keep it.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[int, bytes]] = []
+        """Number of the connection, and the request's bytes."""
+        self.answers: list[bytes | Callable[[socket.socket], bool]] = []
+        self.connections = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                link, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(link, self.connections), daemon=True).start()
+
+    def _serve(self, link: socket.socket, number: int) -> None:
+        with link:
+            keep = True
+            while keep and (request := _read_request(link)):
+                self.requests.append((number, request))
+                answer = self.answers.pop(0)
+                if isinstance(answer, bytes):
+                    link.sendall(answer)
+                else:
+                    keep = answer(link)
+
+    def end(self) -> None:
+        self._listener.close()
+
+
+def _read_request(link: socket.socket) -> bytes:
+    """One request with a content-length; empty when the connection ends."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = link.recv(65536)
+        if not piece:
+            return b""
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    while len(body) < length:
+        body += link.recv(65536)
+    return head + b"\r\n\r\n" + body
 
 
 class Stack:
@@ -61,6 +120,7 @@ class Stack:
         self.data = folder / "data"
         self.file = folder / "ferryman.yaml"
         self.sim = Process(["ferryman.simulator", "--port", "0"], os.environ, folder)
+        self.canned = Canned()
         self.sim_url = self.sim.wait_for(r"^simulator: (http://\S+)/v1$")[1]
         self.write(config)
         variables = environment(
@@ -73,7 +133,9 @@ class Stack:
 
     def write(self, config: str) -> None:
         """Write the configuration file; ``SIM`` is the simulator's URL."""
-        self.file.write_text(config.replace("SIM", self.sim_url).replace("ROUTES", ROUTES))
+        for name, text in (("ROUTES", ROUTES), ("SIM", self.sim_url), ("CANNED", self.canned.url)):
+            config = config.replace(name, text)
+        self.file.write_text(config)
 
     def ready(self) -> "Stack":
         """Wait until it serves."""
@@ -84,6 +146,7 @@ class Stack:
         """End both processes (for fixtures)."""
         self.up.end()
         self.sim.end()
+        self.canned.end()
 
     def complaints(self) -> list[str]:
         """Log lines that no test should cause."""
@@ -112,7 +175,9 @@ class Stack:
     ) -> wire.Reply:
         """A POST on a connection of its own; ``fields`` are JSON, or bytes as they are."""
         sent = {} if key is None else {"Authorization": f"Bearer {key}"}
-        return wire.talk(self.port, wire.request(path, fields, sent | dict(headers or {})), patience)
+        return wire.talk(
+            self.port, wire.request(path, fields, sent | dict(headers or {})), patience
+        )
 
     def chat(
         self, model: str, *, headers: Mapping[str, str] | None = None, **fields: Any
@@ -169,6 +234,21 @@ class Stack:
         [row] = rows
         found: dict[str, Any] = row
         return found
+
+
+def whole(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
+    """An HTTP reply with a length."""
+    lines = [b"HTTP/1.1 " + status, b"content-type: application/json", *headers]
+    return b"\r\n".join([*lines, b"content-length: %d" % len(body)]) + b"\r\n\r\n" + body
+
+
+def events(*pieces: bytes, end: bool = True) -> bytes:
+    """A chunked event stream; without ``end`` it breaks off after the pieces."""
+    head = (
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+    body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    return head + body + (b"0\r\n\r\n" if end else b"")
 
 
 def asked(model: str, **fields: Any) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from ferryman.wire.tap import StreamTap
 
 _FORWARDED = (b"idempotency-key", b"openai-beta", b"traceparent", b"tracestate")
 """Request headers that an upstream gets to see. All others, credentials above all, end here."""
+_NO = (b"", b"0", b"false", b"no", b"off")
 
 
 _FAULTS = {
@@ -63,7 +64,7 @@ class HeaderFacts:
             elif name == b"content-encoding":
                 self.compressed = value.lower() != b"identity"
             elif name == b"x-ferryman-summary":
-                self.summary = True
+                self.summary = value.lower() not in _NO
             elif name in _FORWARDED:
                 self.forwarded += b"%b: %b\r\n" % (name, value)
         self.digest = digest(pepper, token)

@@ -30,6 +30,7 @@ HINTS_KEPT = 512
 
 _rows = msgspec.msgpack.Decoder(dict[str, ModelRow])
 _json = msgspec.json.Encoder().encode
+_VISIBLE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 
 
 class Runtime:
@@ -118,7 +119,7 @@ class Target:
         self.max_output = row.max_output if row else 0
         self.dear_input, self.dear_output, self.dear_fee = dearest(self.prices)
         # The name came from a caller: what is no plain header text must not get into a header.
-        shown = quote(model, safe="/:@!$&'()*+,;=~-._ ")
+        shown = quote(model, safe=_VISIBLE)
         self.labels = (
             f"x-ferryman-provider: {runtime.name}\r\nx-ferryman-model: {shown}\r\n".encode()
         )

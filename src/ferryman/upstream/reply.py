@@ -60,10 +60,14 @@ class Reply:
         self.first_byte = self.now()
         self.status = status
         self.headers = headers
-        if self.tap is not None and 200 <= status < 300:
-            for name, value in headers:
-                if name == b"content-type":
-                    self.streaming = value.lower().startswith(b"text/event-stream")
+        streamed = self.tap is not None and 200 <= status < 300
+        for name, value in headers:
+            if name == b"content-type" and streamed:
+                self.streaming = value.lower().startswith(b"text/event-stream")
+            elif name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
+                # Fields that it names are of this hop only (RFC 9110 §7.6.1).
+                named = {part.strip() for part in value.lower().split(b",")}
+                self.headers = [pair for pair in self.headers if pair[0] not in named]
 
     def on_data(self, data: bytes) -> None:
         if not self.streaming:
