@@ -107,21 +107,22 @@ class FeedClient:
             while True:
                 wait = WAIT_SECONDS if self.version and self.keys is not None else 0
                 try:
-                    feed = await self._ask(pool, wait)
-                except (Fault, msgspec.MsgspecError, KeyTableError) as error:
+                    await self._apply(await self._ask(pool, wait))
+                except Exception as error:
+                    # Whatever it is: a data plane that stops asking never hears of a revoked key.
                     await self._again(error)
                     continue
                 if self._failures >= len(RETRY_SECONDS):
                     self._log("the control plane answers again")
                 self._failures = 0
-                await self._apply(feed)
         finally:
             pool.close()
 
     async def _again(self, error: Exception) -> None:
         self._failures += 1
         if self._failures == len(RETRY_SECONDS):
-            self._log(f"no control plane at {self._origin.authority} ({error}); serving on without")
+            where = self._origin.authority
+            self._log(f"no usable answer from a control plane at {where} ({error}); serving on")
         await asyncio.sleep(RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1])
 
     async def _ask(self, pool: Pool, wait: int) -> Feed:
@@ -143,21 +144,38 @@ class FeedClient:
         return _feed.decode(b"".join(sink.parts))
 
     async def _apply(self, feed: Feed) -> None:
-        loop = asyncio.get_running_loop()
-        if feed.snapshot:
-            snapshot = SNAPSHOT.decode(feed.snapshot)
-            self._on_snapshot(snapshot)
-            self.version = snapshot.version
-            await loop.run_in_executor(None, self._save, self._paths.snapshot, feed.snapshot)
-        if feed.keys_full or self.keys is None:
+        """Take over what is new, then write it to the cache. Raises what is wrong with the answer.
+
+        Keys come first, so that a bad snapshot keeps no revoked key alive.
+        """
+        full = bool(feed.keys_full) or self.keys is None
+        if full:
             self.keys = KeyTable(feed.keys_full)
             self._on_keys(self.keys)
-            await loop.run_in_executor(None, self._save, self._paths.keys, feed.keys_full)
-            await loop.run_in_executor(None, self._save, self._deltas, b"")
-        elif feed.keys_delta:
+        elif feed.keys_delta and self.keys is not None:
             self.keys.apply(feed.keys_delta)
-            await loop.run_in_executor(None, self._append, self._deltas, feed.keys_delta)
         self.seq = feed.keys_seq
+        try:
+            if feed.snapshot:
+                snapshot = SNAPSHOT.decode(feed.snapshot)
+                self._on_snapshot(snapshot)
+                self.version = snapshot.version
+        finally:
+            await self._cache_keys(feed, full)
+        if feed.snapshot:
+            await self._off_loop(self._save, self._paths.snapshot, feed.snapshot)
+
+    async def _cache_keys(self, feed: Feed, full: bool) -> None:
+        if full:
+            await self._off_loop(self._save, self._paths.keys, feed.keys_full)
+            await self._off_loop(self._save, self._deltas, b"")
+        elif feed.keys_delta:
+            await self._off_loop(self._append, self._deltas, feed.keys_delta)
+
+    async def _off_loop(
+        self, write: Callable[[Path, bytes], None], path: Path, data: bytes
+    ) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, write, path, data)
 
     @property
     def _deltas(self) -> Path:

@@ -29,9 +29,9 @@ from ferryman.upstream.fleet import Fleet
 PLANE_NAME = "gateway"
 SETTLE_SECONDS = 10.0
 TARGETS_KEPT = 10_000
-KEYS_PATIENCE = 5.0
+NEWS_PATIENCE = 5.0
 """Seconds that callers wait in the queue of an inherited socket, rather than be refused, while a
-data plane without a cached key table asks its control plane for it."""
+data plane without a cache asks its control plane for keys and configuration."""
 FEW_CONNECTIONS = 4096
 """A limit below this is worth a line in the log."""
 
@@ -67,7 +67,8 @@ class Gateway:
         self.server: Server | None = None
         self._sync_seconds = 0.05
         self._stopping = asyncio.Event()
-        self._keyed = asyncio.Event()
+        self._equipped = asyncio.Event()
+        """Set once there are a key table and a snapshot."""
         self._reported = False
         self._background: list[asyncio.Future[None]] = []
         self._feed = FeedClient(
@@ -106,13 +107,13 @@ class Gateway:
 
     def _adopt_keys(self, keys: KeyTable) -> None:
         self.plane.keys = keys
-        self._keyed.set()
         self._maybe_ready()
 
     def _maybe_ready(self) -> None:
-        if self._reported or self.server is None or self.plane.keys is None:
+        if self.plane.keys is None or not self._snapshot.version:
             return
-        if not self._snapshot.version:
+        self._equipped.set()
+        if self._reported or self.server is None:
             return
         self._reported = True
         log("ready")
@@ -158,7 +159,7 @@ class Gateway:
     def stop(self) -> None:
         """Drain and end."""
         self._stopping.set()
-        self._keyed.set()
+        self._equipped.set()
 
     def reload(self) -> None:
         """Read keys from files and the environment again (SIGHUP)."""
@@ -183,7 +184,7 @@ class Gateway:
         self.start()
         if self._env.get(lifeline.LISTEN):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._keyed.wait(), KEYS_PATIENCE)
+                await asyncio.wait_for(self._equipped.wait(), NEWS_PATIENCE)
         self.server = await self._listen()
         self._warn_of_few_files()
         self._maybe_ready()
