@@ -24,7 +24,11 @@ const tool = {
     },
   },
 };
-const Crossing = z.object({ boat: z.string(), passengers: z.int(), piers: z.array(z.string()) });
+const Crossing = z.object({
+  boat: z.string(),
+  passengers: z.int().min(7), // without a bound zod asks for the least safe integer
+  piers: z.array(z.string()),
+});
 const crossing = { boat: "ferry", passengers: 7, piers: ["ferry"] };
 
 const chat = (model, more = {}, options) =>
