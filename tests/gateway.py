@@ -39,6 +39,7 @@ models:
   quick: lab/sim
   two: { targets: [dead/sim, lab/sim] }
   canned-or-spare: { targets: [canned/m, spare/sim] }
+  lab-then-spare: { targets: [lab/sim, spare/sim] }
   plan-b: { targets: [lab/sim-503], fallbacks: [spare/sim] }
   dreaming: { targets: [asleep/sim] }
   shares: { targets: [lab/sim, spare/sim], strategy: weighted, weights: { lab/sim: 3 } }

@@ -48,12 +48,13 @@ def test_the_caller_gets_the_openai_shape_with_a_code_or_nothing(
         error = json.loads(shown)["error"]
         assert error["message"] == words
         assert error["code"]
+        assert error["type"]
 
 
-def test_an_error_with_a_code_goes_through_byte_by_byte() -> None:
-    body = b' {"error" : {"message":"x", "code" : "rate_limit_exceeded", "n":1.50} , "id":1}\n'
+def test_an_error_with_type_and_code_goes_through_byte_by_byte() -> None:
+    body = b' {"error" : {"message":"x", "code" : "rate_limit_exceeded", "type":"t"} , "id":1.50}\n'
     assert relayed_error(429, K.UPSTREAM_RATE_LIMIT, body, "req_1") == body
-    body = b'{"error":{"message":"x","code":402,"metadata":{"raw":"y"}}}'
+    body = b'{"error":{"message":"x","type":"t","code":402,"metadata":{"raw":"y"}}}'
     assert relayed_error(402, K.UPSTREAM_NO_CREDIT, body, "req_1") == body
 
 
@@ -70,6 +71,17 @@ def test_a_missing_code_is_filled_in_and_all_else_stays(code: str) -> None:
         },
         "id": "a",
     }  # fmt: skip
+
+
+def test_a_missing_type_is_filled_in_and_the_code_stays() -> None:
+    for body in (
+        b'{"error":{"message":"x","code":402}}',
+        b'{"error":{"message":"x","code":402,"type":null}}',
+    ):
+        shown = relayed_error(402, K.UPSTREAM_NO_CREDIT, body, "req_1")
+        assert shown is not None
+        error = json.loads(shown)["error"]
+        assert (error["code"], error["type"]) == (402, "invalid_request_error")
 
 
 def test_another_shape_becomes_this_one() -> None:

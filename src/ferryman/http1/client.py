@@ -327,6 +327,10 @@ class ClientConnection(asyncio.Protocol):
             return
         if len(self._headers) > MAX_HEADERS:
             raise Fault(FaultKind.PROTOCOL, f"over {MAX_HEADERS} header fields")
+        if self._unfruitful > MAX_HEAD_BYTES:  # may count body bytes: look closer
+            size = sum([len(name) + len(value) + 4 for name, value in self._headers])
+            if size > MAX_HEAD_BYTES:
+                raise Fault(FaultKind.PROTOCOL, f"response head over {MAX_HEAD_BYTES} bytes")
         self._headers_done = True
         fields = dict(self._headers)
         coding = fields.get(b"transfer-encoding")

@@ -16,6 +16,7 @@ _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit
 _object = msgspec.json.Decoder(dict[str, Raw])
 _any = msgspec.json.Decoder()
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError)
+_NOTHING = (b"", b"null", b'""')
 LONGEST_MESSAGE = 2000
 """Characters of a provider's words that are quoted in an error of ours."""
 
@@ -54,8 +55,8 @@ def _members(error: GatewayError, request_id: str) -> dict[str, str | None]:
 def relayed_error(status: int, kind: ErrorKind, body: bytes, request_id: str) -> bytes | None:
     """A provider's error for the caller, in the OpenAI shape; None when it has no words to show.
 
-    One of that shape that has a ``code`` goes through as it is. Where the code is missing, ``kind``
-    is filled in; another shape becomes this one, with the provider's message.
+    One of that shape with type and code goes through as it is. Where these are missing, they are
+    filled in, with ``kind`` as code; another shape becomes this one, with the provider's message.
     """
     try:
         top = _object.decode(body)
@@ -69,11 +70,12 @@ def relayed_error(status: int, kind: ErrorKind, body: bytes, request_id: str) ->
             return None
         error = GatewayError(status, kind, said.message[:LONGEST_MESSAGE])
         return error_body(error, request_id)
-    if bytes(detail.get("code", b"")) not in (b"", b"null", b'""'):
+    lacking = [name for name in ("type", "code") if bytes(detail.get(name, b"")) in _NOTHING]
+    if not lacking:
         return body
     made = _members(GatewayError(status, kind, ""), request_id)
     for name, value in made.items():
-        if name == "code" or name not in detail:
+        if name in lacking or name not in detail:
             detail[name] = Raw(_encode(value))
     top["error"] = Raw(_encode(detail))
     return _encode(top)
