@@ -3,11 +3,14 @@
 ``node/check.mjs`` does the calls and judges what came; here it is installed, run, and read.
 """
 
+import contextlib
+import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -39,30 +42,36 @@ def finished(command: list[str], folder: Path, env: dict[str, str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the packages of ``package.json``; kept in pytest's cache between runs."""
+def packages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``node_modules`` as ``package.json`` wants them; kept in pytest's cache between runs."""
     cache = getattr(request.config, "cache", None)
     base = cache.mkdir("sdk-node") if cache else tmp_path_factory.mktemp("sdk-node")
     wanted = MANIFEST.read_bytes()
-    folder, stamp = base / "installed", base / "installed" / "complete"
-    if not stamp.exists() or stamp.read_bytes() != wanted:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        (folder / "package.json").write_bytes(wanted)
-        quiet = ["--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"]
-        finished(["npm", "install", *quiet], folder, dict(os.environ))
-        stamp.write_bytes(wanted)
-    return folder
+    ready: Path = base / hashlib.sha256(wanted).hexdigest()[:16]
+    if not ready.exists():
+        # Made elsewhere and moved whole: other runs of the tests may do the same just now.
+        with tempfile.TemporaryDirectory(dir=base) as made:
+            folder = Path(made) / "packages"
+            folder.mkdir()
+            (folder / "package.json").write_bytes(wanted)
+            quiet = ["--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"]
+            finished(["npm", "install", *quiet], folder, dict(os.environ))
+            with contextlib.suppress(OSError):
+                folder.rename(ready)
+    return ready / "node_modules"
 
 
 @pytest.fixture(scope="module")
-def lines(installed: Path, stack: Stack) -> dict[str, dict[str, Any]]:
+def lines(
+    packages: Path, stack: Stack, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Any]]:
     """What the script said of each check."""
-    copy = installed / SCRIPT.name  # Node looks for packages beside the script
-    shutil.copyfile(SCRIPT, copy)
+    folder = tmp_path_factory.mktemp("check")
+    (folder / "node_modules").symlink_to(packages)  # Node looks for packages beside the script
+    shutil.copy(SCRIPT, folder)
     proxies = {"HTTP_PROXY": "", "HTTPS_PROXY": "", "NODE_USE_ENV_PROXY": ""}
     env = environment(stack.data, ENDPOINT=stack.endpoint, KEY=KEY, SIM=stack.sim_url, **proxies)
-    said = [json.loads(line) for line in finished(["node", copy.name], installed, env).splitlines()]
+    said = [json.loads(line) for line in finished(["node", SCRIPT.name], folder, env).splitlines()]
     return {line["check"]: line for line in said}
 
 
