@@ -205,6 +205,13 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
     return cost
 
 
+def count_stranger(call: Call, status: int) -> None:
+    """Count a call without a valid key: strangers get into the metrics, never into the journal."""
+    seconds = call.plane.now() - call.began
+    labels = (call.endpoint, "", "", status)
+    call.plane.metrics.closed(labels, seconds, seconds, NOTHING, 0, 0)
+
+
 def _owe(call: Call, closed: Closed, refusal: GatewayError) -> int:
     """Keep a record that can't be written now, as it has to read then. Returns its status."""
     if not call.exchange.gone:

@@ -14,7 +14,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 
-from ferryman.flow.call import NOTHING, Call, Plane, open_call, settle
+from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
@@ -147,7 +147,9 @@ async def serve(plane: Plane, exchange: Exchange, endpoint: str) -> None:
 def _turn_away(call: Call, error: GatewayError) -> None:
     """Refuse a call that has not been anywhere, and write that down if its caller is known."""
     try:
-        if call.key and not call.settled:
+        if not call.key:
+            count_stranger(call, error.status)
+        elif not call.settled:
             settle(call, error.status, error.kind, NOTHING)
     except GatewayError as unrecorded:
         error = unrecorded
