@@ -93,8 +93,8 @@ bench: $(TOOLS) ## Measure against nginx and other gateways; writes docs/benchma
 bench-peers: $(TOOLS) ## Install the other gateways, each into an environment of its own elsewhere
 	@$(PY) -m bench --install-peers $(ARGS)
 
-soak: $(TOOLS) ## Mixed load for a long while; watches the memory
-	@$(PY) -m bench.soak $(ARGS)
+soak: $(TOOLS) ## Prove the durability: kills, full disks, crowds, an hour of load; takes 1.5 hours
+	@$(PY) -m soak $(ARGS)
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(ARGS)

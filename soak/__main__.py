@@ -1,0 +1,207 @@
+"""``python -m soak``: runs the proofs whole, and writes what they found into docs/durability.md."""
+
+import argparse
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable
+
+import uvloop
+
+from soak import crowd, disk, keyring, kills, outages, page, steady
+from soak.plant import plant
+
+Facts = dict[str, str]
+FILES = 20_000
+"""Files that 10,000 connections and 5,000 streams need, in the data plane and here."""
+
+
+def _kills(args: argparse.Namespace) -> Facts:
+    with plant() as place:
+        found = uvloop.run(kills.run(place.up(), kills=args.kills, seed=args.seed))
+    tally = found.tally
+    return {
+        "kills": ", ".join(f"{n} × {who}" for who, n in sorted(found.kills.items())),
+        "calls sent": f"{tally.sent:,}",
+        "answers received whole, each once in the ledger": f"{tally.whole:,}",
+        "of these, streams": f"{tally.streams:,}",
+        "calls of killed data planes, settled as lost": f"{tally.lost:,}",
+        "other rows (callers that left, answers cut by a kill)": f"{tally.unseen:,}",
+        "longest wait of a caller who connected to a dead data plane": f"{found.waited:.1f} s",
+        "keys made or revoked just before a kill": str(found.keys),
+        "money in the ledger, equal to the sum over calls": f"{tally.cost / 1e12:.6f} USD",
+    }
+
+
+def _disk(args: argparse.Namespace) -> Facts:
+    with plant() as place:
+        full, room = disk.by_limit(place.up())
+        limit = uvloop.run(disk.run(place, full, room))
+    facts = {"with a file size limit of 0": _of_disk(limit)}
+    with plant() as place:
+        journal = place.data / "journal"
+        try:
+            with disk.small_disk(journal):
+                full, room = disk.by_filling(journal)
+                place.up()
+                facts["with a full file system"] = _of_disk(uvloop.run(disk.run(place, full, room)))
+                place.close()
+        except disk.NotAllowedError as error:
+            facts["with a full file system"] = f"not tried: {error}"
+    return facts
+
+
+def _of_disk(found: disk.Outcome) -> str:
+    return (
+        f"{found.cut} streams and {found.failed} answers under way failed clearly, {found.refused} "
+        f"new calls refused, {found.squeezed_in} squeezed in; {found.settled} settled afterwards"
+    )
+
+
+def _keys(args: argparse.Namespace) -> Facts:
+    with plant() as place:
+        found = uvloop.run(keyring.changes(place.up(), 50))
+    late = max(found.created + found.revoked)
+    assert late <= keyring.SOON, f"a change took {late:.2f} s"
+    one, many = (keyring.ring(count, 3000) for count in (1, args.keys))
+    return {
+        "new key accepted after, at most": f"{max(found.created) * 1000:.0f} ms",
+        "revoked key refused after, at most": f"{max(found.revoked) * 1000:.0f} ms",
+        f"start to ready, {args.keys:,} keys to 1, cached": f"{many.again / one.again:.2f}×",
+        f"start to ready, {args.keys:,} keys to 1, no cache": f"{many.ready / one.ready:.2f}×",
+        f"time of a call, {args.keys:,} keys to 1": f"{many.call_us / one.call_us:.2f}×",
+        f"memory for {args.keys:,} keys": f"{many.edge_mb - one.edge_mb:.0f} MB",
+    }
+
+
+def _streams(args: argparse.Namespace) -> Facts:
+    with plant() as place:
+        with crowd.low_limit():
+            place.up()
+        found = uvloop.run(crowd.streams(place, args.streams, words=90, tps=3))
+    assert found.most_open == args.streams, f"only {found.most_open} were open at once"
+    assert found.peak_mb <= 400, f"{found.peak_mb:.0f} MB"
+    assert found.longest_gap <= crowd.STALLED, f"{found.longest_gap:.1f} s of silence"
+    return {
+        "streams at once": f"{found.most_open:,}",
+        "cut, stalled, or wrong in a byte": "0",
+        "tokens relayed": f"{found.chunks:,} in {found.seconds:.0f} s",
+        "longest silence": f"{found.longest_gap:.2f} s, with {found.period:.2f} s between tokens",
+        "memory of the data plane": f"{found.peak_mb:.0f} MB, {found.idle_mb:.0f} MB before",
+        "memory for a stream": f"{found.kb_each:.1f} kB",
+    }
+
+
+def _idle(args: argparse.Namespace) -> Facts:
+    with plant() as place:
+        with crowd.low_limit():
+            place.up()
+        found = uvloop.run(crowd.idle(place, args.idle, calls=1000))
+    return {
+        "silent connections": f"{found.connections:,}, all kept",
+        "calls answered beside them": f"{found.answered:,}",
+        "memory they took": f"{found.mb:.0f} MB",
+    }
+
+
+def _files(args: argparse.Namespace) -> Facts:
+    with plant() as place:
+        found = uvloop.run(crowd.too_few(place.up(), limit=200, callers=600))
+    return {
+        "callers at once": f"{found.callers}, with {found.limit} files",
+        "answered": str(found.served),
+        "told that there is no room": str(found.refused),
+        "hung up on": str(found.hung_up),
+        "afterwards": "served all again, same process",
+    }
+
+
+def _outages(args: argparse.Namespace) -> Facts:
+    with plant() as place:
+        found = uvloop.run(outages.upstream(place.up()))
+    with plant() as place:
+        uvloop.run(outages.wrong_token(place))
+    with plant() as place:
+        answers = uvloop.run(outages.mad_control(place, args.seed))
+    return {
+        "provider killed": f"{found.cut} streams ended with an error event, {found.refused} calls "
+        "with a clear 502; all served again once it was back",
+        "wrong feed token": "said so, served on from disk, followed again with the right one",
+        "control plane talking rubbish": f"{answers} answers outlived, then followed the real one",
+    }
+
+
+def _steady(args: argparse.Namespace) -> Facts:
+    with plant() as place:
+        found = uvloop.run(
+            steady.run(
+                place.up(), seconds=args.minutes * 60, seed=args.seed, callers=32, pause=0.04
+            )
+        )
+    return {
+        "minutes": f"{found.minutes:g}",
+        "calls, each to a model name of its own": f"{found.calls:,}",
+        "keys": str(found.keys),
+        "data plane": _of_fit(found.edge),
+        "control plane": _of_fit(found.control),
+        "label sets in the metrics": f"{found.series:,}",
+        "journal files": f"{found.segments} at most at a time, {found.written} written",
+    }
+
+
+def _of_fit(line: steady.Fit) -> str:
+    return (
+        f"{line.peak_mb:.0f} MB at most; over the second half {line.growth_mb:+.1f} MB, "
+        f"{line.bytes_per_call:+.1f} bytes a call"
+    )
+
+
+PROOFS: dict[str, Callable[[argparse.Namespace], Facts]] = {
+    "kills": _kills,
+    "disk": _disk,
+    "keys": _keys,
+    "streams": _streams,
+    "idle": _idle,
+    "files": _files,
+    "outages": _outages,
+    "steady": _steady,
+}
+
+
+def main() -> int:
+    """Run the proofs that were asked for. Returns the exit code: 0 all hold, 1 one does not."""
+    parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
+    parser.add_argument("proofs", nargs="*", metavar="PROOF", help=f"of: {', '.join(PROOFS)}")
+    parser.add_argument("--minutes", type=float, default=60, help="of mixed load (default 60)")
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--streams", type=int, default=5000)
+    parser.add_argument("--idle", type=int, default=10_000)
+    parser.add_argument("--keys", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    args = parser.parse_args()
+    unknown = set(args.proofs) - PROOFS.keys()
+    if unknown:
+        parser.error(f"no proof is called {min(unknown)}; there are: {', '.join(PROOFS)}")
+    crowd.raise_limit()
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < FILES:
+        print(f"warning: fewer than {FILES:,} open files are allowed here; crowds may not fit")
+    failed = False
+    for name in args.proofs or PROOFS:
+        print(f"==> {name} (seed {args.seed})", flush=True)
+        began = time.monotonic()
+        try:
+            facts = PROOFS[name](args)
+        except Exception:
+            failed = True
+            traceback.print_exc()
+            print(f"    {name} does not hold", flush=True)
+            continue
+        for what, value in facts.items():
+            print(f"    {what}: {value}")
+        page.record(name, facts, seed=args.seed, seconds=time.monotonic() - began)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+"""A full disk: what can't be journaled is not served; what was served is accounted for later."""
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from msgspec import Struct
+from tests.processes import PATIENCE
+
+from soak.client import Answer, call, connect, request
+from soak.mix import CHAT
+from soak.plant import PRICES, PROVIDER, Ledger, Plant
+
+TOKENS = 40
+STREAMS = 12
+REFUSALS = 25
+PROMPT = 99
+"""Prompt tokens of the calls made while the disk is full."""
+
+
+class NotAllowedError(Exception):
+    """This user may not mount a file system here."""
+
+
+class Outcome(Struct, kw_only=True):
+    """What a run has shown."""
+
+    cut: int
+    """Streams under way that ended with an error event, as their end could not be recorded."""
+    failed: int
+    """Whole answers that were under way and became errors."""
+    refused: int
+    """New calls that were refused, none of which reached the provider."""
+    squeezed_in: int
+    """Calls whose records still found room, in the last block of a file, say."""
+    settled: int
+    """Calls whose end was recorded when there was room again."""
+
+
+def _body(stream: bool, words: str, prompt: int) -> bytes:
+    return json.dumps(
+        {
+            "model": f"{PROVIDER}/one",
+            "messages": [{"role": "user", "content": "Mind the gap."}],
+            "sim": f"tokens={TOKENS}&prompt={prompt}&{words}",
+            "stream": stream,
+        }
+    ).encode()
+
+
+async def run(plant: Plant, full: Callable[[], None], room: Callable[[], None]) -> Outcome:
+    """Fill the disk with ``full`` while calls are under way, then make ``room`` again."""
+    address = plant.address
+    before = await call(address, CHAT, _body(False, "", 1))
+    assert before.status == 200, before
+    bodies = [_body(True, "tps=30", 2 + i) for i in range(STREAMS)]
+    bodies += [_body(False, "delay=1200", 2 + STREAMS + i) for i in range(STREAMS)]
+    under_way = [asyncio.create_task(call(address, CHAT, body)) for body in bodies]
+    await plant.busy_with(len(bodies))
+    await asyncio.to_thread(full)
+    sent = (await asyncio.to_thread(plant.stats))["requests"]
+    served, refused = await _refused(plant, full)
+    answers = await asyncio.wait_for(asyncio.gather(*under_way), PATIENCE)
+    reached = (await asyncio.to_thread(plant.stats))["requests"] - sent
+    streams, whole = answers[:STREAMS], answers[STREAMS:]
+    cut = [answer for answer in streams if not answer.whole]
+    for answer in cut:
+        assert answer.ended, f"a stream was left hanging: {answer}"
+        _is_refused(answer)
+        assert answer.body.count(b'"content":"') >= TOKENS, "what came before it was lost"
+    failed = [answer for answer in whole if answer.status != 200]
+    for answer in failed:
+        _is_refused(answer)
+    assert cut, "the disk was full, and every stream had its end recorded"
+    assert failed, "the disk was full, and every answer was recorded"
+    await asyncio.to_thread(room)
+    await _recovered(plant)
+    ledger = await asyncio.to_thread(_settled, plant, answers)
+    late = [each for each in refused if ledger.by_id.get(each, {}).get("input") == PROMPT]
+    assert reached == len(served) + len(late), "a call was served without being recorded"
+    assert all(ledger.by_id[each]["status"] == 200 for each in served)
+    return Outcome(
+        cut=len(cut),
+        failed=len(failed),
+        refused=REFUSALS,
+        squeezed_in=len(served),
+        settled=len(cut) + len(failed) + len(late),
+    )
+
+
+async def _refused(plant: Plant, full: Callable[[], None]) -> tuple[list[str], list[str]]:
+    """Call until enough calls were refused; returns the ids of those served, and of the refused."""
+    link = await connect(plant.address)
+    refused: list[str] = []
+    served: list[str] = []
+    while len(refused) < REFUSALS:
+        body = _body(bool(len(refused) % 2), "", PROMPT)
+        answer = await link.ask(request(plant.address, CHAT, body))
+        assert answer.id, "a refusal has an id, too"
+        if answer.status == 200 and answer.whole:
+            served.append(answer.id)
+            await asyncio.to_thread(full)
+            continue
+        refused.append(answer.id)
+        _is_refused(answer)
+        assert len(served) < REFUSALS * 10, "the disk does not get full"
+    link.close()
+    return served, refused
+
+
+def _is_refused(answer: Answer) -> None:
+    if answer.status == 200:  # a stream whose end could not be recorded
+        _is_clear(json.loads(answer.body.rstrip().rpartition(b"data: ")[2]))
+    else:
+        assert answer.status == 503, answer
+        _is_clear(json.loads(answer.body))
+
+
+def _is_clear(body: dict[str, dict[str, str]]) -> None:
+    """The error says what is wrong, under a code of its own."""
+    assert body["error"]["code"] == "gateway_journal_unavailable", body
+    assert "journal" in body["error"]["message"], body
+
+
+async def _recovered(plant: Plant) -> None:
+    for _ in range(100):
+        answer = await call(plant.address, CHAT, _body(False, "", 1))
+        if answer.status == 200:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"not served again: {answer.status} {answer.body!r}")
+
+
+def _settled(plant: Plant, answers: list[Answer]) -> Ledger:
+    """Every call that was under way is in the ledger, with what it used and how it ended."""
+    for _ in range(100):
+        ledger = plant.ledger()
+        if not ledger.open:
+            break
+    assert not ledger.open, f"{len(ledger.open)} calls are open for ever"
+    for number, answer in enumerate(answers):
+        row = ledger.by_id[answer.id]
+        fine = answer.whole and answer.status == 200
+        wanted = ("closed", "" if fine else "gateway_journal_unavailable", answer.status)
+        assert (row["state"], row["error"], row["status"]) == wanted, row
+        assert (row["input"], row["output"]) == (2 + number, TOKENS)
+        cost = PRICES["input"] * (2 + number) + PRICES["output"] * TOKENS
+        assert row["cost_pico"] == cost * 1_000_000
+    return ledger
+
+
+def by_limit(plant: Plant) -> tuple[Callable[[], None], Callable[[], None]]:
+    """A file size limit of 0 on the running data plane: writing fails as if the disk were full."""
+    pid = plant.pid("edge")
+    old = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+
+    def set_limit(soft: int) -> None:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, old[1]))
+
+    return lambda: set_limit(0), lambda: set_limit(old[0])
+
+
+@contextlib.contextmanager
+def small_disk(place: Path, size: str = "1m") -> Iterator[None]:
+    """A file system of ``size`` at ``place``, in memory. Raises :class:`NotAllowedError`."""
+    place.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(place)]
+    done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode:
+        raise NotAllowedError(done.stderr.strip())
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def by_filling(place: Path) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Fill the file system that ``place`` is on, to the last byte; and empty it again."""
+    ballast = place / "ballast"
+
+    def full() -> None:
+        fd = os.open(ballast, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        try:
+            for size in (65536, 1):
+                with contextlib.suppress(OSError):
+                    while os.write(fd, b"x" * size):
+                        pass
+        finally:
+            os.close(fd)
+
+    return full, ballast.unlink

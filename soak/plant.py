@@ -1,0 +1,213 @@
+"""A whole installation of real processes: simulator, ``ferryman up``, and what one may do to it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.processes import PATIENCE, Process, Reply, alive, environment, request, until
+
+from soak.client import Address
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+PLANES = ("control", "edge")
+PROVIDER = "lab"
+PRICES = {"input": 1, "cache_read": 0.25, "output": 2, "reasoning": 3}
+"""USD per million tokens, which makes them micro-USD a token."""
+PRICED = ("one", "two", "three")
+"""Models with these prices; all others have none."""
+
+
+class Plant:
+    """A simulator and an installation that knows it as the provider ``lab``.
+
+    ``settings`` is more YAML for the configuration file.
+    """
+
+    def __init__(self, work: Path, settings: str = "") -> None:
+        self.work = work
+        self.data = work / "data"
+        self.env = environment(self.data)
+        self.simulator = self._simulator(0)
+        self.upstream = self.simulator.wait_for(r"^simulator: (http://\S+)/v1$")[1]
+        rows = "".join(f"      {name}: {json.dumps(PRICES)}\n" for name in PRICED)
+        self.config = work / "ferryman.yaml"
+        self.config.write_text(
+            f"providers:\n  {PROVIDER}:\n    format: openai_chat\n    auth: none\n"
+            f'    base_url: "{self.upstream}/v1"\n    prices:\n{rows}{settings}'
+        )
+        self.env["FERRYMAN_CONFIG"] = str(self.config)
+        self.supervisor: Process | None = None
+        self.others: list[Process] = []
+        """Processes started apart from the supervisor."""
+        self.port = 0
+        self.output: list[str] = []
+        """What supervisors that are gone have said."""
+
+    def _simulator(self, port: int) -> Process:
+        return Process(["ferryman.simulator", "--port", str(port)], self.env, self.work)
+
+    # -- starting and ending
+
+    def up(self) -> "Plant":
+        """Start both planes, on the port they had before, and wait until they serve."""
+        if self.supervisor is not None:
+            self.output += self.supervisor.lines
+        env = self.env | {"FERRYMAN_PORT": str(self.port)}
+        self.supervisor = Process(["ferryman", "up"], env, self.work)
+        found = self.supervisor.wait_for(r"^ready: Ferryman \S+ serves http://[^:]+:(\d+)")
+        self.port = int(found[1])
+        return self
+
+    def start(self, plane: str, **env: str) -> Process:
+        """Start one plane (``control``, ``edge``) without a supervisor."""
+        process = Process([f"ferryman.{plane}"], self.env | env, self.work)
+        self.others.append(process)
+        return process
+
+    def restart_simulator(self) -> None:
+        """Start it again on the address it had."""
+        port = self.upstream.rpartition(":")[2]
+        self.simulator = self._simulator(int(port))
+        self.simulator.wait_for("^simulator: ")
+
+    def close(self) -> None:
+        """End everything that belongs to this installation."""
+        for process in (self.supervisor, *self.others, self.simulator):
+            if process is not None:
+                process.end()
+        for plane in PLANES:
+            for pid in self.pids(plane):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        until(lambda: not any(map(self.pids, PLANES)), "the end of the planes")
+
+    # -- processes
+
+    def pids(self, plane: str) -> list[int]:
+        """Living processes of a plane of this installation, orphans too."""
+        mine = f"FERRYMAN_DATA_DIR={self.data}".encode()
+        found = []
+        for place in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if f"ferryman.{plane}".encode() not in (place / "cmdline").read_bytes().split(
+                    b"\0"
+                ):
+                    continue
+                if mine in (place / "environ").read_bytes().split(b"\0"):
+                    found.append(int(place.name))
+        return [pid for pid in found if alive(pid)]
+
+    def pid(self, plane: str) -> int:
+        """The process of a plane, once there is exactly one."""
+        return int(until(lambda: len(p := self.pids(plane)) == 1 and p[0], f"one {plane} process"))
+
+    def kill(self, plane: str) -> None:
+        """``kill -9``; returns when it is dead."""
+        for pid in self.pids(plane):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            until(lambda pid=pid: not alive(pid), "a killed process's end")
+
+    def said(self, pattern: str) -> int:
+        """How many lines of the supervisor so far hold ``pattern``."""
+        assert self.supervisor is not None
+        return sum(pattern in line for line in self.supervisor.lines)
+
+    # -- talking
+
+    @property
+    def key(self) -> str:
+        """The first virtual key."""
+        return (self.data / "first-key").read_text().strip()
+
+    @property
+    def address(self) -> Address:
+        """Of the data plane, with the first key."""
+        return Address("127.0.0.1", self.port, self.key)
+
+    def admin(self, method: str, path: str, body: object = None) -> Reply:
+        """One call of the admin API."""
+        url = (self.data / "admin-url").read_text().strip()
+        token = (self.data / "secrets" / "admin-token").read_text().strip()
+        encoded = None if body is None else json.dumps(body)
+        headers = {"content-type": "application/json"}
+        return request(url, method, path, token=token, body=encoded, headers=headers)
+
+    def stats(self) -> dict[str, Any]:
+        """What the simulator has counted."""
+        found: dict[str, Any] = request(self.upstream, "GET", "/sim/stats").json()
+        return found
+
+    async def busy_with(self, count: int) -> None:
+        """Wait until the simulator is playing so many replies."""
+        for _ in range(int(PATIENCE * 50)):
+            if (await asyncio.to_thread(self.stats))["active"] >= count:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"never came: {count} replies under way")
+
+    def metrics(self) -> str:
+        """The data plane's page of metrics."""
+        return request(f"http://127.0.0.1:{self.port}", "GET", "/metrics").body.decode()
+
+    # -- the ledger
+
+    def ledger(self) -> "Ledger":
+        """The ledger's rows, after everything journaled before now is in."""
+        until(lambda: self.admin("GET", "/admin/v1/usage").status == 200, "an answer on usage")
+        return Ledger(self.data / "ferryman.db")
+
+    def segments(self) -> list[Path]:
+        """Journal files of the data plane."""
+        return sorted((self.data / "journal" / "gateway").glob("*.fj"))
+
+
+class Ledger:
+    """A picture of the database's tables."""
+
+    def __init__(self, path: Path) -> None:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        connection.row_factory = sqlite3.Row
+        try:
+            rows = connection.execute("SELECT * FROM calls").fetchall()
+            self.rows = [dict(row) for row in rows]
+            self.by_id = {row["request_id"]: row for row in self.rows}
+            self.open = [dict(row) for row in connection.execute("SELECT * FROM open_calls")]
+            self.meta = {str(k): int(v) for k, v in connection.execute("SELECT * FROM meta")}
+        finally:
+            connection.close()
+
+    @property
+    def lost(self) -> list[dict[str, Any]]:
+        """Rows of calls that never closed."""
+        return [row for row in self.rows if row["state"] == "lost"]
+
+
+@contextlib.contextmanager
+def plant(settings: str = "") -> Iterator[Plant]:
+    """An installation in a directory of its own, not started yet; gone afterwards."""
+    work = Path(tempfile.mkdtemp(prefix="ferryman-soak-"))
+    made = Plant(work, settings)
+    try:
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def memory(pid: int) -> int:
+    """Resident bytes of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+
+
+def descriptors(pid: int) -> int:
+    """Open files of a process."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
