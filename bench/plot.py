@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.report import middle
 
-INK = "#8b949e"
+INK = "#7a828b"
 """Mid-grey: enough contrast on white and on near-black."""
 COLOURS = {"ferryman": "#2f81f7", "nginx": "#3fb950"}
 OTHER = "#a371a3"
