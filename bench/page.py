@@ -31,8 +31,8 @@ METHOD = """\
 - **Streams**: 1,000 open streams, 50 tokens a second each, 200 tokens a stream, then the next one.
   Each chunk carries the time it was sent; "added" is the gateway's percentile minus that of the
   direct way. "Chunks a read" above 1 means that chunks ran together on the way, because the gateway
-  was too busy to pass each on in time: its CPU per chunk then looks lower than it is. One that can't
-  keep up delivers fewer than 50,000 chunks/s; "stalled" counts streams that were silent for 5 s.
+  was too busy to pass each on in time: its CPU per chunk then looks lower than it is. One that is
+  at its limit delivers fewer than 50,000 chunks/s; "stalled" counts streams silent for 5 s.
 - **Ferryman** runs as `ferryman up` with everything on: the virtual key is checked, the call is
   journaled twice, its usage read, priced and entered into the ledger, metrics kept. "CPU" is the
   data plane's; the control plane's share (taking the journal into the database, on the same core)
