@@ -356,8 +356,9 @@ def test_cut_stream_of_responses_raises(client: openai.OpenAI, stack: Stack, wor
 
 def test_error_in_a_stream_of_responses_raises(client: openai.OpenAI) -> None:
     stream = client.responses.create(model="lab/sim-error-event?at=3", input="Good", stream=True)
-    with pytest.raises(openai.APIError, match="had an error while processing"):
+    with pytest.raises(openai.APIError, match="had an error while processing") as caught:
         list(stream)
+    assert caught.value.code == "upstream_error"
 
 
 @pytest.mark.parametrize("word", CUTS)

@@ -12,7 +12,7 @@ from ferryman.simulator.chat import CREATED
 DIMENSIONS = 256
 MODELS = (
     "sim", "sim-tools", "sim-unicode", "sim?ttft=300&tps=30&tokens=100", "sim-think?tps=50",
-    "sim-429", "sim-503", "sim-cut", "sim-stall", "sim-embedding",
+    "sim-429", "sim-503", "sim-cut", "sim-stall",
 )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ class Chunk(Struct):
     object: str | None = None
     choices: list[Choice] | None = None
     usage: WireUsage | None = None
-    error: Raw | None = None
+    error: Raw = Raw()
     x_groq: SideUsage | None = None
 
 

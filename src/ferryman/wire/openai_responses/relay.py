@@ -69,6 +69,9 @@ class ResponsesTap(StreamTap):
             self.failure = data
             self.ending = event
             return False
+        if not said.type and said.error and bytes(said.error) != b"null":
+            self.failure = data  # no event of this format: the caller gets one that is
+            return False
         if said.type not in _OPENING:
             self._content = True
         return True

@@ -3,7 +3,7 @@
 https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from ferryman.wire.openai_chat.types import WireUsage
 
@@ -25,3 +25,5 @@ class StreamEvent(Struct):
 
     type: str = ""
     response: ResponseObject | None = None
+    error: Raw = Raw()
+    """An error that stands by itself, without a type: not this format, but some servers do."""
