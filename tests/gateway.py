@@ -128,9 +128,13 @@ class Stack:
             self.data, FERRYMAN_CONFIG=str(self.file), FERRYMAN_KEY=KEY,
             LAB_KEY=LAB_KEY, SPARE_KEY=SPARE_KEY, **env,
         )  # fmt: skip
-        self.up = Process(["ferryman", "up", *flags], variables, folder)
+        self.up = self.launch(variables, flags)
         self.endpoint = ""
         """Base URL for callers, with ``/v1``."""
+
+    def launch(self, env: dict[str, str], flags: tuple[str, ...]) -> Process:
+        """Start what serves the calls."""
+        return Process(["ferryman", "up", *flags], env, self.data.parent)
 
     def write(self, config: str) -> None:
         """Write the configuration file; ``SIM`` is the simulator's URL."""
