@@ -8,8 +8,11 @@ Rules that hold in this file:
 """
 
 import contextlib
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -102,9 +105,8 @@ class Connection(Intake):
 
     def pause_writing(self) -> None:
         self.paused = True
-        self._mark = self.transport.get_write_buffer_size()
-        self._marked = self.now()
-        self.deadline = self._marked + self.server.limits.idle_seconds
+        self._mark = -1
+        self.deadline = self.now() + SWEEP_SECONDS
 
     def resume_writing(self) -> None:
         self.paused = False
@@ -278,6 +280,20 @@ class Connection(Intake):
 
     # -- deadlines
 
+    def _unread(self) -> int:
+        """Bytes that the peer has yet to take, in our buffer and in the kernel's.
+
+        The kernel asks for more only when a third of its megabytes is free: by our buffer alone, a
+        peer on a slow line would not seem to read at all.
+        """
+        count = self.transport.get_write_buffer_size()
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                queued = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+                count += int.from_bytes(queued, sys.byteorder)
+        return count
+
     def _stuck(self, count: int, now: float) -> bool:
         """True when ``count`` has not changed for as long as a connection may be idle."""
         if count != self._mark:
@@ -291,7 +307,7 @@ class Connection(Intake):
         if self._closing:
             self._overstay(now)
         elif self.paused:
-            if self._stuck(self.transport.get_write_buffer_size(), now):
+            if self._stuck(self._unread(), now):
                 self.cut()
             else:
                 self.deadline = now + SWEEP_SECONDS
@@ -314,14 +330,14 @@ class Connection(Intake):
     def _overstay(self, now: float) -> None:
         """A connection that is to close has not: the peer reads slowly, sends on, or is gone."""
         transport = self.transport
-        pending = transport.get_write_buffer_size()
+        unread = self._unread()
         self.deadline = now + self.server.limits.linger_seconds
-        if pending or (transport.is_closing() and not transport.can_write_eof()):
-            if self._stuck(pending, now):
+        if unread or (transport.is_closing() and not transport.can_write_eof()):
+            if self._stuck(unread, now):
                 self.cut()
         elif self._noisy and now < self._linger_ends:
             self._noisy = False
         elif not transport.is_closing() and not transport.can_write_eof():
             transport.close()
         else:
-            transport.abort()  # no reset: what the kernel still has to send may arrive
+            transport.abort()

@@ -182,9 +182,11 @@ class Intake(asyncio.Protocol):
             self._unfruitful = 0  # blank lines between requests
         else:
             limits = self.server.limits
-            if not self._headers_done:
-                self._problem = heads.too_large(self._url, self._headers, limits)
-            if self._unfruitful > limits.max_request_line + limits.max_header_bytes:
+            most = limits.max_request_line + limits.max_header_bytes
+            if self._headers_done:
+                most += limits.max_header_bytes  # as many again for trailers
+            self._problem = heads.too_large(self._url, self._headers, limits)
+            if self._unfruitful > most:
                 self._problem = self._problem or heads.headers_too_large(limits)
 
     def _keep(self, data: bytes) -> None:

@@ -1,0 +1,1 @@
+"""The two HTTP/1.1 ends, over real sockets."""
