@@ -149,7 +149,10 @@ class Ferryman:
     def version(self) -> str:
         import ferryman
 
-        return f"{ferryman.__version__} (Python {platform.python_version()})"
+        # mypyc puts its modules beside the sources, where they win
+        compiled = any((ROOT / "src" / "ferryman").rglob("*.so"))
+        form = "compiled" if compiled else "interpreted"
+        return f"{ferryman.__version__} (Python {platform.python_version()}, {form})"
 
     @contextlib.contextmanager
     def start(self, work: Path, upstream: int, *, streams: bool) -> Iterator[Running]:
