@@ -79,7 +79,7 @@ def _streams(args: argparse.Namespace) -> Facts:
     with plant() as place:
         with crowd.low_limit():
             place.up()
-        found = uvloop.run(crowd.streams(place, args.streams, words=90, tps=3))
+        found = uvloop.run(crowd.streams(place, args.streams, words=120, tps=2))
     assert found.most_open == args.streams, f"only {found.most_open} were open at once"
     assert found.peak_mb <= 400, f"{found.peak_mb:.0f} MB"
     assert found.longest_gap <= crowd.STALLED, f"{found.longest_gap:.1f} s of silence"

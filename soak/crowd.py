@@ -102,22 +102,20 @@ async def streams(plant: Plant, count: int, *, words: int, tps: float) -> Stream
     began = time.monotonic()
     links: list[Link] = []
     tasks = []
-    async with _watched(edge) as peak:
+    async with _watched(plant, edge) as peak:
         for number in range(count):
             tasks.append(asyncio.create_task(_one(plant.address, links, number, words, tps)))
             if number % 50 == 49:
                 await asyncio.sleep(50 / RAMP)
-        await asyncio.sleep(0.5)
-        most = _open_streams(await asyncio.to_thread(plant.metrics))
         answers = await asyncio.gather(*tasks)
     _check(answers, direct.body)
     return Streams(
         streams=count,
-        most_open=most,
+        most_open=peak.streams,
         chunks=count * words,
         idle_mb=idle / MB,
-        peak_mb=peak[0] / MB,
-        kb_each=(peak[0] - idle) / count / 1000,
+        peak_mb=peak.memory / MB,
+        kb_each=(peak.memory - idle) / count / 1000,
         longest_gap=max(answer.gap for answer in answers),
         period=1 / tps,
         seconds=time.monotonic() - began,
@@ -145,21 +143,28 @@ def _check(answers: list[Answer], sample: bytes) -> None:
         assert _fingerprint(answer.body) == _fingerprint(mine), f"stream {number} has wrong bytes"
 
 
+class _Peak(Struct):
+    memory: int = 0
+    streams: int = 0
+
+
 @contextlib.asynccontextmanager
-async def _watched(pid: int) -> AsyncIterator[list[int]]:
-    """The most memory that a process has had within the block, in bytes."""
-    peak = [memory(pid)]
+async def _watched(plant: Plant, pid: int) -> AsyncIterator[_Peak]:
+    """The most memory (bytes) and open streams that a data plane has within the block."""
+    peak = _Peak()
 
     async def watch() -> None:
         while True:
-            peak[0] = max(peak[0], memory(pid))
+            peak.memory = max(peak.memory, memory(pid))
+            page = await asyncio.to_thread(plant.metrics)
+            peak.streams = max(peak.streams, _open_streams(page))
             await asyncio.sleep(0.2)
 
     task = asyncio.create_task(watch())
     try:
         yield peak
     finally:
-        peak[0] = max(peak[0], memory(pid))
+        peak.memory = max(peak.memory, memory(pid))
         task.cancel()
 
 

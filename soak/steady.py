@@ -18,7 +18,7 @@ SEGMENTS = 4
 KEYS = 64
 SAMPLE = 0.5
 MB = 1_000_000
-GROWTH = {"edge": 4.0, "control": 8.0}
+GROWTH = {"edge": 3.0, "control": 8.0}
 """MB by which the fitted line may rise over the second half, however long it was: an allocator's
 noise, and far less than losing one object a call."""
 
