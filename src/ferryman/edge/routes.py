@@ -182,8 +182,15 @@ def model_facts(name: str, provider: str, row: ModelRow | None) -> dict[str, Any
 
 def refuse(exchange: Exchange, error: GatewayError, request_id: str) -> None:
     """Send ``error`` in the OpenAI format."""
-    headers = [*JSON, (b"x-ferryman-request-id", request_id.encode()), *error.headers]
+    headers = [*JSON, *_ours(request_id, error.kind), *error.headers]
     exchange.respond(error.status, headers, error_body(error, request_id))
+
+
+def _ours(request_id: str, code: str) -> Headers:
+    return [
+        (b"x-ferryman-request-id", request_id.encode()),
+        (b"x-ferryman-error", code.encode()),
+    ]
 
 
 def http_refusal(plane: Plane) -> Callable[[Refusal], tuple[Headers, bytes]]:
@@ -202,7 +209,7 @@ def http_refusal(plane: Plane) -> Callable[[Refusal], tuple[Headers, bytes]]:
                 }
             }
         )
-        return [*JSON, (b"x-ferryman-request-id", request_id.encode())], body
+        return [*JSON, *_ours(request_id, refusal.code)], body
 
     return shape
 
