@@ -1,5 +1,6 @@
 """Real Ferryman processes for tests: on free ports, watched through what they say."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds to wait for what must come."""
 
 
@@ -50,9 +51,17 @@ class Process:
             return [m for line in self.lines if (m := re.search(pattern, line))]
 
         with self._news:
-            came = self._news.wait_for(lambda: len(found()) >= count, PATIENCE)
-            assert came, f"no line like {pattern!r} in:\n" + "\n".join(self.lines)
+            if not self._news.wait_for(lambda: len(found()) >= count, PATIENCE):
+                self._tell_where()
+                raise AssertionError(f"no line like {pattern!r} in:\n" + "\n".join(self.lines))
             return found()[count - 1]
+
+    def _tell_where(self) -> None:
+        """Make the process and its descendants die with their stacks (``faulthandler``)."""
+        for pid in descendants(self.popen.pid):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGABRT)
+        self._news.wait(2)
 
     def send(self, number: int) -> None:
         """Send a signal to the process alone."""
@@ -92,7 +101,7 @@ def environment(data: Path, **more: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(ours) and not name.endswith("_API_KEY")
     }
-    env["FERRYMAN_DATA_DIR"] = str(data)
+    env |= {"FERRYMAN_DATA_DIR": str(data), "PYTHONFAULTHANDLER": "1"}
     env |= {"FERRYMAN_PORT": "0", "FERRYMAN_ADMIN_PORT": "0"}
     return env | more
 
@@ -143,6 +152,19 @@ def until(condition: Any, what: str) -> Any:
             return found
         time.sleep(0.02)
     raise AssertionError(f"never came: {what}")
+
+
+def descendants(pid: int) -> list[int]:
+    """``pid`` and all that it started, directly or not, children first."""
+    parents: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(status.parent.name))
+    found = [pid]
+    for each in found:
+        found += parents.get(each, [])
+    return found[::-1]
 
 
 def alive(pid: int) -> bool:
