@@ -29,6 +29,7 @@ class Peer:
     name = ""
     what = ""
     package = ""
+    """What to install; empty = its user has to."""
 
     @property
     def home(self) -> Path:
@@ -93,6 +94,9 @@ def install(names: list[str]) -> int:
             continue
         if not peer.absent():
             say(f"{peer.name}: already there")
+            continue
+        if not peer.package:
+            say(f"{peer.name}: {peer.absent()}")
             continue
         say(f"{peer.name}: installing {peer.package} into {peer.home}")
         try:

@@ -17,7 +17,6 @@ class Bifrost(Peer):
 
     name = "bifrost"
     what = "`bifrost-http`, one Go processor, no log store, no key check"
-    package = "bifrost-http"
 
     @property
     def program(self) -> Path:
@@ -34,9 +33,6 @@ class Bifrost(Peer):
     def version(self) -> str:
         out = subprocess.run([str(self.program), "-version"], capture_output=True, text=True)
         return (out.stdout or out.stderr).strip().splitlines()[-1] if out.returncode == 0 else ""
-
-    def install(self) -> None:
-        raise OSError(self.absent())
 
     @contextlib.contextmanager
     def start(self, work: Path, upstream: int, *, streams: bool) -> Iterator[Running]:
