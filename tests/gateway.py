@@ -6,6 +6,7 @@ simulator; model names say how it behaves, see docs/simulator.md. The provider `
 bytes that a test gives it.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -85,7 +86,7 @@ class Canned:
             threading.Thread(target=self._serve, args=(link, self.connections), daemon=True).start()
 
     def _serve(self, link: socket.socket, number: int) -> None:
-        with link:
+        with link, contextlib.suppress(ConnectionError):
             keep = True
             while keep and (request := _read_request(link)):
                 self.requests.append((number, request))

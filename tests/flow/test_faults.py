@@ -233,6 +233,13 @@ def test_a_stream_that_says_nothing_is_a_failed_call(stack: Stack, pieces: list[
     assert stack.stream("canned-or-spare").header("x-ferryman-provider") == "spare"
 
 
+def test_a_stream_that_goes_on_and_on_without_saying_anything_is_cut(stack: Stack) -> None:
+    stack.canned.answers = [events(*[b": " + b"x" * 65_000 + b"\n\n"] * 300, end=False)] * 2
+    reply = stack.stream("canned/m")
+    assert (reply.status, error_of(reply)["code"]) == (502, "upstream_invalid_response")
+    assert "before it said anything" in error_of(reply)["message"]
+
+
 def test_a_stream_of_an_end_alone_is_a_good_one(stack: Stack) -> None:
     stack.canned.answers = [events(b"data: [DONE]\n\n")]
     assert stack.stream("canned/m").body == b"data: [DONE]\n\n"

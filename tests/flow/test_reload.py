@@ -69,7 +69,7 @@ def test_a_new_configuration_drops_nothing(own: Stack) -> None:
     threads = [threading.Thread(target=calls) for _ in range(2)]
     for thread in threads:
         thread.start()
-    for number in range(5):
+    for number in range(3):
         own.write(CONFIG.replace("models:", f"models:\n  new-{number}: spare/sim", 1))
         until(lambda name=f"new-{number}": own.chat(name).status == 200, "the new route")
         assert own.chat(f"new-{number - 1}").status == 404, "the old one is gone"

@@ -167,9 +167,9 @@ def _stumble(call: Call, error: Exception) -> None:
 
 def _said(call: Call, reply: Reply) -> Usage | None:
     """Usage of a call whose caller has left: as far as its upstream told, if it was ever asked."""
-    if reply.connection is None and not call.uncertain:
-        return NOTHING
-    return reply.usage or (reply.tap.usage if reply.tap is not None else None)
+    usage = reply.usage or (reply.tap.usage if reply.tap is not None else None)
+    refused = not 200 <= reply.status < 300
+    return NOTHING if usage is None and refused and not call.uncertain else usage
 
 
 def _plan(plane: Plane, resolved: Resolved) -> Sequence[Target]:

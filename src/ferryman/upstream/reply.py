@@ -10,6 +10,8 @@ from ferryman.wire.framing import EventTooLargeError
 from ferryman.wire.tap import StreamTap
 
 MAX_WHOLE_BYTES = 256 << 20
+MAX_HELD_BYTES = 16 << 20
+"""Most that a stream may bring before it says anything."""
 END_GRACE_SECONDS = 2.0
 """How long an upstream may take to close its framing after the stream's own end."""
 
@@ -92,6 +94,10 @@ class Reply:
                 self._stream_over()
             return
         self._held.append(out)
+        self._size += len(out)
+        if self._size > MAX_HELD_BYTES and not tap.content:
+            self._cut(f"over {MAX_HELD_BYTES} bytes before it said anything")
+            return
         if tap.content or tap.done or tap.failure:
             if tap.content:
                 self.first_token = self.now()
