@@ -125,7 +125,7 @@ class Edge:
 
     def _readyz(self, exchange: Exchange) -> None:
         plane = self.plane
-        ready = plane.keys is not None
+        ready = plane.ready
         facts = {
             "status": "ready" if ready else "waiting for the control plane",
             "snapshot": plane.fleet.snapshot.version,

@@ -65,6 +65,11 @@ class Plane:
         self._boot = f"req_{time.time_ns() // 1_000_000:011x}{self.rng.getrandbits(40):010x}"
         self._count = 1 << 32  # so that every count has nine digits, and ids sort as they come
 
+    @property
+    def ready(self) -> bool:
+        """True once there is a key table and a configuration to serve from."""
+        return self.keys is not None and bool(self.fleet.snapshot.version)
+
     def next_id(self) -> str:
         """A request id: unique, ordered by boot and then by count."""
         self._count += 1

@@ -81,12 +81,12 @@ def facts_of(plane: Plane, exchange: Exchange) -> HeaderFacts:
 def identify(plane: Plane, facts: HeaderFacts) -> str:
     """The id of the caller's virtual key. Raises :class:`GatewayError`: 401, or 503 at start-up."""
     keys = plane.keys
-    if keys is None:
+    if keys is None or not plane.fleet.snapshot.version:
         raise GatewayError(
             503,
             ErrorKind.NOT_READY,
-            "The gateway has no key table yet: its control plane has not answered since it "
-            "started. Retry in a moment.",
+            "The gateway has no keys or no configuration yet: its control plane has not answered "
+            "since it started. Retry in a moment.",
             headers=((b"retry-after", b"1"),),
         )
     row = keys.get(facts.digest)
