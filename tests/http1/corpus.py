@@ -132,6 +132,16 @@ CASES: dict[str, tuple[bytes, int, str]] = {
     "two equal hosts": (b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 0, "bad_host"),
     "two names in one host": (b"GET / HTTP/1.1\r\nHost: x, y\r\n\r\n", 0, "bad_host"),
     "a path in the host": (b"GET / HTTP/1.1\r\nHost: x/y\r\n\r\n", 0, "bad_host"),
+    # offers to upgrade: no reason to look away
+    "offer with an unknown coding": (
+        P + b"Connection: Upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: x, chunked\r\n\r\n"
+        b"0\r\n\r\n", 0, CODING),
+    "offer with a coding that is no last": (
+        P + b"Connection: Upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked, x\r\n\r\n"
+        b"0\r\n\r\n", 0, BAD),
+    "offer with length and coding": (
+        P + b"Connection: Upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\r\n"
+        b"Content-Length: 5\r\n\r\n0\r\n\r\n", 0, BAD),
     # not ambiguous: served, and so is nothing that is not there
     "second is bad": (P + b"Content-Length: 5\r\n\r\nhello" + G + b"X\x00: y\r\n\r\n", 1, BAD),
     "bad behind a close": (G + b"Connection: close\r\n\r\n", 1, ""),

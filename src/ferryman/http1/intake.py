@@ -131,14 +131,12 @@ class Intake(asyncio.Protocol):
         if not self._headers_done:
             self._head = b"" if self._begun else data
         self._unfruitful += len(data)
-        view: bytes | memoryview = data
         while True:
             try:
-                self._parser.feed_data(view)
+                self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
                 if self._problem is None:
-                    view = memoryview(view)[upgrade.args[0] :]
-                    self._ignore_upgrade()
+                    data = self._without_offer() + data[upgrade.args[0] :]
                     continue
             except httptools.HttpParserCallbackError:
                 raise  # a fault of ours: nothing is known about the rest
@@ -157,11 +155,11 @@ class Intake(asyncio.Protocol):
         if self._queue and not self._deaf and self._queue[-1].held:  # type: ignore[union-attr]
             self._pause_reading()
 
-    def _ignore_upgrade(self) -> None:
-        """Go on in HTTP/1.1, as if no upgrade had been offered (RFC 9110 §7.8).
+    def _without_offer(self) -> bytes:
+        """The head just parsed, without its offer to upgrade, which is ignored (RFC 9110 §7.8).
 
         The parser takes what follows such a head for another protocol, while it is this request's
-        body. So a new parser gets the head again, without the offer.
+        body. So a new parser gets the head again.
         """
         head = b"%b %b HTTP/%b\r\n" % (
             self._parser.get_method(), self._url, self._parser.get_http_version().encode(),
@@ -169,7 +167,7 @@ class Intake(asyncio.Protocol):
         head += b"".join([b"%b: %b\r\n" % pair for pair in self._headers if pair[0] != b"upgrade"])
         self._url, self._headers = b"", []
         self._parser = httptools.HttpRequestParser(self)
-        self._parser.feed_data(head + b"\r\n")
+        return head + b"\r\n"
 
     def _weigh(self) -> None:
         """Hold what has come of an unfinished request against the limits."""
