@@ -23,7 +23,7 @@ _chunk = msgspec.json.Decoder(Chunk)
 _any = msgspec.json.Decoder(dict[str, Any])
 _members = msgspec.json.Decoder(dict[str, Raw])
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-_ANSWERS = frozenset(("choices", "data", "results", "output"))
+_ANSWERS = ("choices", "data", "results", "output")
 """Members of which every whole answer has one; an error beside one of them is part of an answer."""
 _EMPTY = (b"null", b'""', b"[]", b"{}", b"false")
 
@@ -35,12 +35,10 @@ def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usag
     """
     try:
         said = _whole.decode(body)
-        if (
-            said.error
-            and bytes(said.error) not in _EMPTY
-            and not _ANSWERS & _any.decode(body).keys()
-        ):
-            return kind_in_stream(body), None
+        if said.error and bytes(said.error) not in _EMPTY:
+            members = _any.decode(body)
+            if not any(name in members for name in _ANSWERS):
+                return kind_in_stream(body), None
         return None, usage_of(odd_usage(body, quirks) if quirks else said.usage)
     except _UNREADABLE:
         pass
