@@ -123,11 +123,15 @@ def _outages(args: argparse.Namespace) -> Facts:
     with plant() as place:
         uvloop.run(outages.wrong_token(place))
     with plant() as place:
+        learnt = uvloop.run(outages.alone(place))
+    with plant() as place:
         answers = uvloop.run(outages.mad_control(place, args.seed))
     return {
         "provider killed": f"{found.cut} streams ended with an error event, {found.refused} calls "
         "with a clear 502; all served again once it was back",
         "wrong feed token": "said so, served on from disk, followed again with the right one",
+        "control plane away": "keys as they were through 3 kills of the data plane; "
+        f"{learnt} calls in the ledger afterwards",
         "control plane talking rubbish": f"{answers} answers outlived, then followed the real one",
     }
 

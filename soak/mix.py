@@ -185,6 +185,10 @@ def check(load: Load, ledger: Ledger, upstream: dict[str, int]) -> Tally:
     tally.unseen = sum(
         1 for row in ledger.rows if row["state"] == "closed" and row["request_id"] not in whole
     )
+    for row in ledger.lost:
+        priced = row["target"] in PRICED
+        if (row["status"], row["input"]) != (0, None) or priced is not bool(row["cost_pico"]):
+            wrong.append(f"a lost call is not settled at its hold: {row}")
     tally.cost = sum(row["cost_pico"] or 0 for row in ledger.rows)
     wrong += _rows_without_a_call(load, ledger)
     wrong += _against_upstream(load, ledger, upstream)

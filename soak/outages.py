@@ -13,6 +13,7 @@ from tests.processes import PATIENCE, Process
 from tests.processes import until as wait_until
 
 from ferryman.config.feed import Feed
+from ferryman.store.keys import RECORD, REVOKED
 from soak.client import Address, Answer, call
 from soak.kills import SIMPLE
 from soak.mix import CHAT
@@ -98,6 +99,48 @@ async def wrong_token(plant: Plant) -> None:
     await until_status(first, 401)
     again.stop()
     control.stop()
+
+
+async def alone(plant: Plant) -> int:
+    """A data plane killed and started again while its control plane is away knows what it knew.
+
+    ``plant`` must not be up. Returns how many calls the ledger learnt of afterwards.
+    """
+    control = await asyncio.to_thread(_control, plant)
+    edge = await asyncio.to_thread(_edge, plant)
+    made = [
+        await asyncio.to_thread(plant.admin, "POST", "/admin/v1/keys", {"name": name})
+        for name in ("stays", "goes")
+    ]
+    stays, goes = (Address("127.0.0.1", plant.port, each.json()["key"]) for each in made)
+    await until_status(goes, 200)
+    await asyncio.to_thread(plant.admin, "DELETE", "/admin/v1/keys/goes")
+    await until_status(goes, 401)
+    delta = plant.data / "cache" / "keys.delta"
+    await asyncio.to_thread(wait_until, lambda: _revoked_in(delta.read_bytes()), "it to be on disk")
+    control.stop(signal.SIGKILL)
+    ids = []
+    for _ in range(3):
+        edge.stop(signal.SIGKILL)
+        edge = await asyncio.to_thread(_edge, plant)
+        for address, status in ((stays, 200), (goes, 401), (plant.address, 200)):
+            answer = await call(address, CHAT, SIMPLE)
+            assert answer.status == status, answer
+            if status == 200:
+                ids.append(answer.id)
+    port = plant.env["FERRYMAN_CONTROL_URL"].rpartition(":")[2]
+    control = await asyncio.to_thread(_control, plant, port)
+    ledger = await asyncio.to_thread(plant.ledger)
+    for each in ids:
+        assert ledger.by_id[each]["state"] == "closed", each
+    assert not ledger.lost
+    edge.stop()
+    control.stop()
+    return len(ids)
+
+
+def _revoked_in(delta: bytes) -> bool:
+    return any(record[-1] & REVOKED for record in RECORD.iter_unpack(delta))
 
 
 def _control(plant: Plant, port: str = "0") -> Process:
