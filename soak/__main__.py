@@ -140,7 +140,7 @@ def _steady(args: argparse.Namespace) -> Facts:
     with plant() as place:
         found = uvloop.run(
             steady.run(
-                place.up(), seconds=args.minutes * 60, seed=args.seed, callers=32, pause=0.04
+                place.up(), seconds=args.minutes * 60, seed=args.seed, callers=32, pause=args.pause
             )
         )
     return {
@@ -178,6 +178,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
     parser.add_argument("proofs", nargs="*", metavar="PROOF", help=f"of: {', '.join(PROOFS)}")
     parser.add_argument("--minutes", type=float, default=60, help="of mixed load (default 60)")
+    parser.add_argument("--pause", type=float, default=0.04, help="seconds callers rest then")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--streams", type=int, default=5000)
     parser.add_argument("--idle", type=int, default=10_000)
