@@ -102,6 +102,9 @@ def test_a_provider_cannot_make_an_error_endless() -> None:
     shown = relayed_error(500, K.UPSTREAM_ERROR, b'{"detail":"%b"}' % (b"x" * 10**6), "req_1")
     assert shown is not None
     assert len(shown) < 3000
+    long = b'{"error":{"message":"x","type":"t","code":"c","more":"%b"}}' % (b"x" * 2**20)
+    assert relayed_error(500, K.UPSTREAM_ERROR, long, "req_1") is None
+    assert kind_of(400, long) == K.INVALID_REQUEST
 
 
 IN_STREAM = [

@@ -221,7 +221,7 @@ LINES_KEPT = 2048
 
 def _relay_line(pair: tuple[bytes, bytes]) -> bytes:
     line = b"" if pair[0] in _DROPPED else b"%b: %b\r\n" % pair
-    if len(pair[1]) <= 100:
+    if len(pair[0]) + len(pair[1]) <= 128:
         if len(_lines) >= LINES_KEPT:
             _lines.clear()
         _lines[pair] = line

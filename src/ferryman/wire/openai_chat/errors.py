@@ -17,6 +17,8 @@ _object = msgspec.json.Decoder(dict[str, Raw])
 _any = msgspec.json.Decoder()
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError)
 _NOTHING = (b"", b"null", b'""')
+MAX_BODY_BYTES = 1 << 20
+"""A longer error is not read: no provider has that much to say."""
 LONGEST_MESSAGE = 2000
 """Characters of a provider's words that are quoted in an error of ours."""
 
@@ -59,7 +61,7 @@ def relayed_error(status: int, kind: ErrorKind, body: bytes, request_id: str) ->
     filled in, with ``kind`` as code; another shape becomes this one, with the provider's message.
     """
     try:
-        top = _object.decode(body)
+        top = _object.decode(body if len(body) <= MAX_BODY_BYTES else b"")
         detail = _object.decode(top["error"])
         shown = bytes(detail["message"])[:1] == b'"'
     except (*_UNREADABLE, KeyError):
@@ -84,7 +86,7 @@ def relayed_error(status: int, kind: ErrorKind, body: bytes, request_id: str) ->
 def error_facts(body: bytes) -> ErrorFacts:
     """Code, type and words of a provider's error, in whichever of the usual shapes it comes."""
     try:
-        said = _any.decode(body)
+        said = _any.decode(body if len(body) <= MAX_BODY_BYTES else b"")
     except _UNREADABLE:
         return ErrorFacts()
     while isinstance(said, list) and said:

@@ -20,7 +20,7 @@ DONE = b"[DONE]"
 
 _whole = msgspec.json.Decoder(Whole)
 _chunk = msgspec.json.Decoder(Chunk)
-_any = msgspec.json.Decoder(dict[str, Any])
+_value = msgspec.json.Decoder()
 _members = msgspec.json.Decoder(dict[str, Raw])
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _ANSWERS = ("choices", "data", "results", "output")
@@ -36,7 +36,7 @@ def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usag
     try:
         said = _whole.decode(body)
         if said.error and bytes(said.error) not in _EMPTY:
-            members = _any.decode(body)
+            members = _members.decode(body)
             if not any(name in members for name in _ANSWERS):
                 return kind_in_stream(body), None
         return None, usage_of(odd_usage(body, quirks) if quirks else said.usage)
@@ -50,7 +50,10 @@ def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usag
 
 def odd_usage(data: bytes, quirks: Quirks) -> WireUsage | None:
     """Usage where a provider has its own way to say it. Raises :class:`msgspec.MsgspecError`."""
-    said = _any.decode(data)
+    members = _members.decode(data)
+    said = {"usage": _value.decode(members["usage"])} if "usage" in members else {}
+    if said.get("usage") is None and "choices" in members:
+        said["choices"] = _value.decode(members["choices"])
     for quirk in quirks:
         quirk(said)
     return msgspec.convert(said.get("usage"), WireUsage | None)
