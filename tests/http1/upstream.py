@@ -204,6 +204,7 @@ class Upstream:
 
     def close(self) -> None:
         self._accepting.cancel()
+        self._made.clear()
         for line in self.lines:
             line.end()
         self._listener.close()

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import ipaddress
+import os
 import re
 import socket
 import ssl
@@ -204,7 +205,7 @@ class Connector:
         except ssl.SSLError as error:
             raise Fault(FaultKind.CONNECT, f"TLS: {error.reason or error}") from None
         except OSError as error:
-            raise Fault(FaultKind.CONNECT, error.strerror or str(error)) from None
+            raise Fault(FaultKind.CONNECT, _words(error)) from None
         except UnicodeError:
             raise Fault(FaultKind.CONNECT, f"{origin.host!r} is no host name") from None
 
@@ -265,6 +266,13 @@ class Connector:
         if not found[1].startswith(b"2"):
             text = f"the proxy refused CONNECT with status {found[1].decode()}"
             raise Fault(FaultKind.CONNECT, text)
+
+
+def _words(error: OSError) -> str:
+    """The system's words; loops say less, and name lookups have numbers of their own."""
+    if error.errno is not None and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 def _abort_late(task: "asyncio.Task[ClientConnection]") -> None:
