@@ -47,9 +47,19 @@ def _disk(args: argparse.Namespace) -> Facts:
                 place.up()
                 facts["with a full file system"] = _of_disk(uvloop.run(disk.run(place, full, room)))
                 place.close()
+            facts["with a full file system under the database"] = _database()
         except disk.NotAllowedError as error:
             facts["with a full file system"] = f"not tried: {error}"
     return facts
+
+
+def _database() -> str:
+    with plant() as place, disk.small_disk(place.work / "ledger", "2m"):
+        place.move_database(place.work / "ledger")
+        full, room = disk.by_filling(place.work / "ledger")
+        served = uvloop.run(disk.database(place.up(), full, room))
+        place.close()
+    return f"{served} calls served meanwhile, and in the ledger afterwards"
 
 
 def _of_disk(found: disk.Outcome) -> str:

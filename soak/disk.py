@@ -13,7 +13,7 @@ from msgspec import Struct
 from tests.processes import PATIENCE
 
 from soak.client import Answer, call, connect, request
-from soak.mix import CHAT
+from soak.mix import CHAT, CLEAN
 from soak.plant import PRICES, PROVIDER, Ledger, Plant
 
 TOKENS = 40
@@ -152,6 +152,35 @@ def _settled(plant: Plant, answers: list[Answer]) -> Ledger:
         cost = PRICES["input"] * (2 + number) + PRICES["output"] * TOKENS
         assert row["cost_pico"] == cost * 1_000_000
     return ledger
+
+
+async def database(plant: Plant, full: Callable[[], None], room: Callable[[], None]) -> int:
+    """Fill the disk that only the database is on: calls go on, and are in the ledger later.
+
+    Returns how many.
+    """
+    await asyncio.to_thread(full)
+    ids = []
+    for number in range(300):
+        answer = await call(plant.address, CHAT, _body(bool(number % 2), "", 1 + number))
+        assert answer.whole, answer
+        assert answer.status == 200, answer
+        ids.append(answer.id)
+    for _ in range(200):
+        if plant.said("can't take records into the ledger"):
+            break
+        await asyncio.sleep(0.05)
+    assert plant.said("can't take records into the ledger"), "the database's disk was not full"
+    await asyncio.to_thread(room)
+    for _ in range(100):
+        ledger = await asyncio.to_thread(plant.ledger)
+        if len(ledger.rows) >= len(ids):
+            break
+        await asyncio.sleep(0.2)
+    rows = [ledger.by_id[each] for each in ids]
+    assert [row["input"] for row in rows] == list(range(1, len(ids) + 1))
+    assert not [name for name in CLEAN if ledger.meta.get(name)]
+    return len(ids)
 
 
 def by_limit(plant: Plant) -> tuple[Callable[[], None], Callable[[], None]]:

@@ -34,6 +34,7 @@ class Plant:
     def __init__(self, work: Path, settings: str = "") -> None:
         self.work = work
         self.data = work / "data"
+        self.database = self.data / "ferryman.db"
         self.env = environment(self.data)
         self.simulator = self._simulator(0)
         self.upstream = self.simulator.wait_for(r"^simulator: (http://\S+)/v1$")[1]
@@ -88,6 +89,11 @@ class Plant:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         until(lambda: not any(map(self.pids, PLANES)), "the end of the planes")
+
+    def move_database(self, folder: Path) -> None:
+        """Keep the ledger in a file in ``folder`` instead."""
+        self.database = folder / "ledger.db"
+        self.env["FERRYMAN_DATABASE_URL"] = f"sqlite:///{self.database}"
 
     # -- processes
 
@@ -163,7 +169,7 @@ class Plant:
     def ledger(self) -> "Ledger":
         """The ledger's rows, after everything journaled before now is in."""
         until(lambda: self.admin("GET", "/admin/v1/usage").status == 200, "an answer on usage")
-        return Ledger(self.data / "ferryman.db")
+        return Ledger(self.database)
 
     def segments(self) -> list[Path]:
         """Journal files of the data plane."""
