@@ -242,7 +242,7 @@ def test_an_unknown_path_says_what_there_is(stack: Stack, path: str) -> None:
         request = f"{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n"
         reply = wire.talk(stack.port, f"{request}connection: close\r\n\r\n".encode())
         assert reply.status == 404
-        assert error_of(reply)["code"] == "not_found"
+        assert error_of(reply)["code"] == reply.header("x-ferryman-error") == "not_found"
         assert "/v1/chat/completions" in error_of(reply)["message"]
 
 
@@ -257,6 +257,7 @@ def test_http_refusals_have_the_same_shape(stack: Stack) -> None:
         reply = wire.talk(stack.port, request)
         assert reply.status == status
         assert error_of(reply)["request_id"] == reply.header("x-ferryman-request-id")
+        assert error_of(reply)["code"] == reply.header("x-ferryman-error")
 
 
 # -- callers that leave ---------------------------------------------------------------------------

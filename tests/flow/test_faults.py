@@ -79,6 +79,8 @@ def test_a_call_that_fails(
     )
     assert reply.header("content-type") == "application/json"
     assert reply.header("x-ferryman-attempts") == "1"
+    assert reply.header("x-ferryman-provider") == "lab"
+    assert reply.header("x-ferryman-model") == f"sim?{word}"
     hopeless = ours in ("upstream_auth_failed", "upstream_credit_exhausted")
     assert reply.header("x-should-retry") == ("false" if hopeless else None)
     assert "sk-sim" not in error["message"], "nothing about the gateway's key"
@@ -125,6 +127,22 @@ def test_the_providers_words_waits_and_limits_go_through(stack: Stack) -> None:
     reply = stack.chat("canned/m")
     assert (reply.status, reply.header("retry-after")) == (503, "9")
     assert "without a readable error" in error_of(reply)["message"]
+
+
+@pytest.mark.parametrize("status", [b"999 Odd", b"600 Odd", b"401 Broke"])
+def test_a_status_that_callers_would_misread_is_not_passed_on(stack: Stack, status: bytes) -> None:
+    body = b'{"error":{"message":"no money","type":"t","code":"insufficient_quota"}}'
+    headers = [b"content-type: text/x-theirs", b"x-should-retry: true", b"x-ferryman-error: theirs"]
+    stack.canned.answers = [whole(body, *headers, status=status)]
+    reply = stack.chat("canned/m")
+    credit = status.startswith(b"401")
+    kind = "upstream_credit_exhausted" if credit else "upstream_error"
+    assert (reply.status, reply.header("x-ferryman-error")) == (402 if credit else 502, kind)
+    assert reply.body == body
+    names = [name for name, _ in reply.headers]
+    assert sorted(set(names)) == sorted(names), "no header twice"
+    assert reply.header("content-type") == "application/json"
+    assert stack.row(reply)["status"] == reply.status
 
 
 def test_an_error_with_status_200_is_none_the_less_an_error(stack: Stack) -> None:

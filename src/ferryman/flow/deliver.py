@@ -122,14 +122,16 @@ def deliver_failure(call: Call, reply: Reply, kind: ErrorKind) -> None:
     usage = None if call.uncertain else NOTHING
     # The provider's own words go through as they are, unless they are about our key for it.
     if reply.fault is None and reply.status >= 400 and kind is not ErrorKind.UPSTREAM_AUTH:
-        status = reply.status if reply.status != 401 else _STATUS[kind]
+        status = reply.status if reply.status < 600 else 502
+        if status == 401:
+            status = _STATUS.get(kind, 502)  # to the caller it would be about its own key
         body = relayed_error(status, kind, reply.body, call.id)
         if body is not None:
             settle(call, status, kind, usage)
-            upstream = [pair for pair in reply.headers if pair[0] != b"content-type"]
-            head = _head(call, upstream + JSON, None)
-            ours = b"".join([b"%b: %b\r\n" % pair for pair in _error_headers(kind)])
-            call.exchange.respond(status, head + ours, body)
+            ours = JSON + _error_headers(kind)
+            names = [name for name, _ in ours]
+            theirs = [pair for pair in reply.headers if pair[0] not in names]
+            call.exchange.respond(status, _head(call, theirs, None) + _block(ours), body)
             return
         status = status if status in (429, 503, 504) else 502
         if kind in (ErrorKind.INVALID_REQUEST, ErrorKind.MODEL_NOT_FOUND):
@@ -182,10 +184,14 @@ def refuse(call: Call, error: GatewayError) -> None:
         call.exchange.finish(call.error_event(error, call.id))
         return
     headers = [*JSON, (b"x-ferryman-request-id", call.id.encode()), *error.headers]
-    headers += _error_headers(error.kind)
-    if call.attempts:
-        headers.append((b"x-ferryman-attempts", b"%d" % len(call.attempts)))
-    call.exchange.respond(error.status, headers, error_body(error, call.id))
+    block = _block(headers + _error_headers(error.kind))
+    if call.attempts and call.target is not None:
+        block += b"%bx-ferryman-attempts: %d\r\n" % (call.target.labels, len(call.attempts))
+    call.exchange.respond(error.status, block, error_body(error, call.id))
+
+
+def _block(headers: Headers) -> bytes:
+    return b"".join([b"%b: %b\r\n" % pair for pair in headers])
 
 
 def _error_headers(kind: ErrorKind) -> Headers:
