@@ -82,6 +82,8 @@ class Scene:
 
     def __init__(self) -> None:
         self.seen: list[tuple[bytes, bytes, Headers, bytes]] = []
+        self.recognised = 0
+        """How many heads were the same as one before."""
         self.pending: list[Exchange] = []
         self.left: list[bytes] = []
         """Targets whose callers left before the reply was complete."""
@@ -91,6 +93,9 @@ class Scene:
     def handle(self, exchange: Exchange) -> None:
         target = exchange.target
         self.seen.append((exchange.method, target, exchange.headers, exchange.body))
+        before = exchange.shared.get("before", 0)
+        self.recognised += before > 0
+        exchange.shared["before"] = before + 1
         exchange.on_gone = lambda: self.left.append(target)
         if target.startswith(b"/later"):
             self.pending.append(exchange)

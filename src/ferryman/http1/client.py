@@ -313,7 +313,7 @@ class ClientConnection(asyncio.Protocol):
             self._keep_alive = False  # bytes to spare: what follows can't be trusted
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        self._headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         if self._complete:

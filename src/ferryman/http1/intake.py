@@ -249,7 +249,7 @@ class Intake(asyncio.Protocol):
             self._queue = deque()
         self._queue.append(exchange)
         self._served = True
-        if self.keep_alive and self.http11:
+        if self.keep_alive and self.http11 and self.server.recognise:
             self._remember(exchange)
         else:
             self._template = None  # its requests are taken for HTTP/1.1 that keeps alive

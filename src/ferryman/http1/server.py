@@ -27,6 +27,8 @@ class Server:
         self.loop = loop
         self.connections: set[Connection] = set()
         self.draining = False
+        self.recognise = True
+        """False parses every head, also those that a connection has sent before."""
         self.buffered = 0
         self.date = b""
         self.listeners: list[Any] = []  # uvloop's own servers, asyncio's only in name
