@@ -2,12 +2,13 @@
 
 import asyncio
 import secrets
+import shutil
 import statistics
 import time
 from pathlib import Path
 
 from msgspec import Struct
-from tests.processes import PATIENCE
+from tests.processes import PATIENCE, until
 
 from ferryman.meter import keys as tokens
 from ferryman.store.db import migrate, open_engine
@@ -30,17 +31,18 @@ class Prompt(Struct, kw_only=True):
     revoked: list[float]
 
 
-class Ring(Struct, kw_only=True):
-    """What an installation with so many keys has shown."""
+class Ratios(Struct, kw_only=True):
+    """What so many keys change, compared with one."""
 
     keys: int
-    ready: float
-    """Seconds from starting both planes to ready, with the keys in the database and no cache."""
-    again: float
-    """The same with the data plane's cache on disk."""
-    call_us: float
-    """Median time of a call at one connection, with keys drawn from all of them."""
-    edge_mb: float
+    start: float
+    """Time from starting both planes to ready, with the data plane's cache on disk."""
+    fresh: float
+    """The same without the cache."""
+    call: float
+    """Median time of a call."""
+    mb: float
+    """Memory of the data plane, the difference."""
 
 
 async def changes(plant: Plant, rounds: int) -> Prompt:
@@ -71,23 +73,65 @@ async def _until(address: Address, status: int) -> float:
         link.close()
 
 
-def ring(count: int, calls: int) -> Ring:
-    """Start an installation with ``count`` keys, twice, and call with keys drawn from them."""
+def known(count: int, calls: int) -> int:
+    """Call with keys drawn from ``count`` of them, and with strangers; returns how many were tried.
+
+    Every one of ``count`` keys that is tried must be let in, and no stranger.
+    """
     with plant() as place:
         some = _fill(place.data, count)
-        ready = _timed_up(place)
-        asyncio.run(_calls(place, some, 50))
-        assert place.supervisor is not None
-        assert place.supervisor.stop() == 0
-        again = _timed_up(place)
-        call_us = asyncio.run(_calls(place, some, calls))
-        return Ring(
+        place.up()
+        strangers = [tokens.mint() for _ in range(100)]
+        asyncio.run(_calls(place, some, calls, 200))
+        asyncio.run(_calls(place, strangers, len(strangers), 401))
+    return min(calls, len(some))
+
+
+def compare(count: int, *, calls: int, starts: int = 3) -> Ratios:
+    """Two installations, with one key and with ``count``, started and called in turn.
+
+    The shortest of ``starts`` starts counts, and the median call.
+    """
+    with plant() as one, plant() as many:
+        places = (one, many)
+        keys = [_fill(place.data, number) for place, number in ((one, 1), (many, count))]
+        cached: tuple[list[float], list[float]] = ([], [])
+        fresh: tuple[list[float], list[float]] = ([], [])
+        for number in range(2 * starts):
+            for place, times in zip(places, (fresh, cached)[number % 2], strict=True):
+                if place.supervisor is not None:
+                    assert place.supervisor.stop() == 0
+                if not number % 2:
+                    shutil.rmtree(place.data / "cache", ignore_errors=True)
+                times.append(_timed_up(place))
+                until(lambda p=place: (p.data / "cache" / "snapshot.msgpack").exists(), "a cache")
+        times = asyncio.run(_in_turn(places, keys, calls))
+        size = [memory(place.pid("edge")) for place in places]
+        return Ratios(
             keys=count,
-            ready=ready,
-            again=again,
-            call_us=call_us,
-            edge_mb=memory(place.pid("edge")) / MB,
+            start=min(cached[1]) / min(cached[0]),
+            fresh=min(fresh[1]) / min(fresh[0]),
+            call=times[1] / times[0],
+            mb=(size[1] - size[0]) / MB,
         )
+
+
+async def _in_turn(places: tuple[Plant, ...], keys: list[list[str]], calls: int) -> list[float]:
+    """Median seconds of a call at each place, each connection with a key of its own."""
+    found: list[list[float]] = [[] for _ in places]
+    links = []
+    for place, some in zip(places, keys, strict=True):
+        addresses = [Address("127.0.0.1", place.port, some[i % len(some)]) for i in range(20)]
+        links.append([(await connect(address), address) for address in addresses])
+    for number in range(calls):
+        for at, times in zip(links, found, strict=True):
+            link, address = at[number % len(at)]
+            data = request(address, CHAT, SIMPLE)
+            began = time.perf_counter()
+            answer = await link.ask(data)
+            times.append(time.perf_counter() - began)
+            assert answer.status == 200, answer
+    return [statistics.median(times) for times in found]
 
 
 def _timed_up(place: Plant) -> float:
@@ -118,16 +162,10 @@ def _fill(data: Path, count: int) -> list[str]:
     return kept
 
 
-async def _calls(place: Plant, some: list[str], count: int) -> float:
-    """Median microseconds of a call, one after the other on one connection."""
+async def _calls(place: Plant, some: list[str], count: int, status: int) -> None:
     addresses = [Address("127.0.0.1", place.port, secret) for secret in some]
     link = await connect(addresses[0])
-    times = []
     for number in range(count):
-        data = request(addresses[number % len(addresses)], CHAT, SIMPLE)
-        began = time.perf_counter()
-        answer = await link.ask(data)
-        times.append(time.perf_counter() - began)
-        assert answer.status == 200, answer
+        answer = await link.ask(request(addresses[number % len(addresses)], CHAT, SIMPLE))
+        assert answer.status == status, answer
     link.close()
-    return statistics.median(times) * 1e6

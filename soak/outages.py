@@ -120,7 +120,7 @@ async def alone(plant: Plant) -> int:
     await asyncio.to_thread(wait_until, lambda: _revoked_in(delta.read_bytes()), "it to be on disk")
     control.stop(signal.SIGKILL)
     ids = []
-    for _ in range(3):
+    for _ in range(2):
         edge.stop(signal.SIGKILL)
         edge = await asyncio.to_thread(_edge, plant)
         for address, status in ((stays, 200), (goes, 401), (plant.address, 200)):

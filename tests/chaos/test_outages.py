@@ -15,7 +15,7 @@ def test_a_data_plane_with_the_wrong_feed_token_says_so_and_serves_on(idle_plant
 
 
 def test_a_data_plane_alone_knows_what_it_knew(idle_plant: Plant) -> None:
-    assert uvloop.run(outages.alone(idle_plant)) == 6
+    assert uvloop.run(outages.alone(idle_plant)) == 4
 
 
 def test_a_data_plane_outlives_a_control_plane_gone_mad(idle_plant: Plant) -> None:
