@@ -5,6 +5,7 @@ that: plain ``--flag value`` pairs are read here. What is not as plain as that, 
 typer, which explains it.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Collection, Sequence
@@ -31,6 +32,25 @@ FLAGS: Final = {
 
 def main() -> int:
     """Entry point of the ``ferryman`` script. Returns the exit code."""
+    try:
+        return _command()
+    finally:
+        _let_go_of_output()
+
+
+def _let_go_of_output() -> None:
+    """What nobody reads any more is dropped: Python would exit with 120 for it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
+
+
+def _command() -> int:
     command, *arguments = sys.argv[1:] or [""]
     if command == "simulator":
         become("ferryman.simulator", *arguments)

@@ -114,7 +114,7 @@ def ensure_fixed(engine: sa.Engine, key: NewKey, *, now: int | None = None) -> K
 
 def list_keys(engine: sa.Engine) -> list[KeyInfo]:
     """All keys, revoked ones too, oldest first."""
-    order = (virtual_keys.c.created_at, virtual_keys.c.id)
+    order = (virtual_keys.c.created_at, virtual_keys.c.seq)  # several may be of one second
     with reading(engine) as connection:
         return [_info(row) for row in connection.execute(sa.select(*_SHOWN).order_by(*order))]
 
@@ -153,7 +153,7 @@ def find(engine: sa.Engine, id_or_name: str) -> list[KeyInfo]:
     """The key with this id, else every key with this name, oldest first."""
     table = virtual_keys.c
     wanted = sa.or_(table.id == id_or_name, table.name == id_or_name)
-    query = sa.select(*_SHOWN).where(wanted).order_by(table.created_at, table.id)
+    query = sa.select(*_SHOWN).where(wanted).order_by(table.created_at, table.seq)
     with reading(engine) as connection:
         found = [_info(row) for row in connection.execute(query)]
     return [key for key in found if key.id == id_or_name] or found
