@@ -51,6 +51,9 @@ policies:
     use: spare/sim
 """
 
+BARE = {"MISTRAL_API_KEY": "sk-bare", "FERRYMAN_MISTRAL_BASE_URL": "SIM/v1"}
+"""Makes a provider of the catalogue active, which is the simulator too."""
+
 RETRYABLE = (
     "401", "402", "403", "404", "408", "429", "500", "502", "503", "504", "529", "quota", "html",
     "html-200", "empty", "bad-json", "close", "reset", "bad-status", "redirect",
@@ -127,8 +130,9 @@ class Stack:
         self.write(config)
         variables = environment(
             self.data, FERRYMAN_CONFIG=str(self.file), FERRYMAN_KEY=KEY,
-            LAB_KEY=LAB_KEY, SPARE_KEY=SPARE_KEY, **env,
+            LAB_KEY=LAB_KEY, SPARE_KEY=SPARE_KEY, **BARE,
         )  # fmt: skip
+        variables = {n: v.replace("SIM", self.sim_url) for n, v in (variables | env).items()}
         self.up = self.launch(variables, flags)
         self.endpoint = ""
         """Base URL for callers, with ``/v1``."""

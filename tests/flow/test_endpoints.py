@@ -136,6 +136,25 @@ def test_a_name_of_ones_own_leads_to_its_target(stack: Stack) -> None:
     assert row["cost_usd"] == "0.000036"
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_bare_name_leads_to_the_provider_that_has_it(stack: Stack, streamed: bool) -> None:
+    reply = stack.chat("mistral-small-latest", stream=streamed, max_completion_tokens=4)
+    assert reply.status == 200
+    assert reply.header("x-ferryman-provider") == "mistral"
+    assert reply.header("x-ferryman-model") == "mistral-small-latest"
+    assert stack.last_headers()["authorization"] == "Bearer sk-bare"
+    sent = json.loads(stack.last_body())
+    assert sent["model"] == "mistral-small-latest"
+    assert sent["max_tokens"] == 4, "as this provider calls it"
+    assert not sent.keys() & {"max_completion_tokens", "stream_options"}
+    row = stack.row(reply)
+    assert row["model"] == "mistral-small-latest"
+    if not streamed:
+        assert row["tokens"]["output"] == 4
+        assert float(row["cost_usd"]) > 0
+        assert reply.header("x-ferryman-cost-usd") == row["cost_usd"]
+
+
 @pytest.mark.parametrize(
     ("metadata", "provider"),
     [
