@@ -44,7 +44,7 @@ models:
   plan-b: { targets: [lab/sim-503], fallbacks: [spare/sim] }
   dreaming: { targets: [asleep/sim] }
   shares: { targets: [lab/sim, spare/sim], strategy: weighted, weights: { lab/sim: 3 } }
-  nearest: { targets: [dead/sim, spare/sim, lab/sim?delay=40], strategy: latency }
+  nearest: { targets: [dead/sim, spare/sim, lab/sim?delay=900], strategy: latency }
 ROUTES
 policies:
   - when: { metadata.task: summarise, metadata.tier: 2 }

@@ -97,7 +97,7 @@ def test_a_body_up_to_the_limit_and_one_above(asgi: Asgi) -> None:
 
 def test_a_caller_that_leaves_ends_the_providers_work(asgi: Asgi) -> None:
     asgi.forget()
-    begun = asgi.post(asked("lab/sim?tps=2&tokens=500", stream=True), patience=0.4)
+    begun = asgi.post(asked("lab/sim?tps=0.3&tokens=500", stream=True), patience=2)
     assert begun.ended == "silent", "after which this caller hangs up"
     until(lambda: asgi.stats()["cancelled"] == 1, "the end of the provider's work")
     row = asgi.row(begun)

@@ -128,7 +128,7 @@ def _refusal(reply: wire.Reply) -> tuple[int, Any, list[tuple[bytes, bytes]]]:
 
 def test_every_wrong_key_gets_the_same_answer(stack: Stack) -> None:
     revoked = stack.admin("POST", "/admin/v1/keys", {"name": "for-revocation"}).json()["key"]
-    expired = stack.admin("POST", "/admin/v1/keys", {"name": "short", "expires_in": 1}).json()[
+    expired = stack.admin("POST", "/admin/v1/keys", {"name": "short", "expires_in": 3}).json()[
         "key"
     ]
     for key in (revoked, expired):
@@ -310,9 +310,9 @@ def test_a_caller_that_leaves_before_the_answer_ends_the_providers_work(
 
 
 def test_a_caller_that_reads_slowly_gets_everything(stack: Stack) -> None:
-    """Back-pressure: 20,000 tokens do not pile up, and none is lost."""
+    """Its buffers fill up on the way, and nothing is lost."""
     request = wire.request(
-        CHAT, asked("lab/sim?tokens=20000", stream=True), {"Authorization": f"Bearer {KEY}"}
+        CHAT, asked("lab/sim?tokens=6000", stream=True), {"Authorization": f"Bearer {KEY}"}
     )
     with socket.socket() as link:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -323,6 +323,6 @@ def test_a_caller_that_reads_slowly_gets_everything(stack: Stack) -> None:
         raw = b""
         while piece := link.recv(65536):
             raw += piece
-    assert raw.count(b'"delta":{"content":') == 20_000
+    assert raw.count(b'"delta":{"content":') == 6000
     assert raw.rstrip().endswith(b"0")
     assert b"data: [DONE]" in raw
