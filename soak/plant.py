@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -61,11 +62,18 @@ class Plant:
         """Start both planes, on the port they had before, and wait until they serve."""
         if self.supervisor is not None:
             self.output += self.supervisor.lines
+            # Planes whose supervisor was killed have yet to notice, and to let go of the port.
+            until(lambda: not self._listening(), "the end of the old listener")
         env = self.env | {"FERRYMAN_PORT": str(self.port)}
         self.supervisor = Process(["ferryman", "up"], env, self.work)
         found = self.supervisor.wait_for(r"^ready: Ferryman \S+ serves http://[^:]+:(\d+)")
         self.port = int(found[1])
         return self
+
+    def _listening(self) -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(PATIENCE)
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def start(self, plane: str, **env: str) -> Process:
         """Start one plane (``control``, ``edge``) without a supervisor."""
