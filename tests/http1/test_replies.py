@@ -207,7 +207,7 @@ def _damaged(chance: random.Random) -> bytes:
 async def test_damaged_replies_mean_the_same_however_they_are_cut(tmp_path: Path) -> None:
     chance = random.Random(11)
     async with upstream(tmp_path) as up:
-        for number in range(1200):
+        for number in range(800):
             case = Case(_damaged(chance), close=True)
             size = len(case.data)
             cuts = [0, *sorted(chance.randrange(size + 1) for _ in range(3)), size]

@@ -112,7 +112,7 @@ def both(tmp_path: Path) -> Iterator[Both]:
 
 
 def test_recognised_heads_give_the_same_exchanges_as_parsed_ones(both: Both) -> None:
-    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def check(data: st.DataObject) -> None:
         pieces = Chooser(lambda below: data.draw(st.integers(0, below - 1))).stream()
@@ -120,16 +120,16 @@ def test_recognised_heads_give_the_same_exchanges_as_parsed_ones(both: Both) -> 
         assert quick == plain
 
     check()
-    assert both.quick.recognised > 20, "does this test still reach what it is about?"
+    assert both.quick.recognised > 10, "does this test still reach what it is about?"
 
 
 def test_recognised_heads_in_many_random_streams(both: Both) -> None:
     chance = random.Random(7)  # hypothesis finds the small case, this the rare one
-    for number in range(1500):
+    for number in range(800):
         pieces = Chooser(chance.randrange).stream()
         quick, plain = both.play(pieces)
         assert quick == plain, (number, pieces)
-    assert both.quick.recognised > 500, "does this test still reach what it is about?"
+    assert both.quick.recognised > 250, "does this test still reach what it is about?"
 
 
 FIRST = post("/", b"hello", "A: b")
