@@ -22,7 +22,7 @@ from ferryman.http1.server import Server, serve
 SIOCOUTQ = 0x5411
 PATIENCE = 20.0
 """Seconds after which a wait has failed. Nothing is expected to take anywhere near as long."""
-FUZZ_SECONDS = float(os.environ.get("FERRYMAN_FUZZ_SECONDS", "4"))
+FUZZ_SECONDS = float(os.environ.get("FERRYMAN_FUZZ_SECONDS", "3"))
 LAST = b"GET /last HTTP/1.1\r\nHost: x\r\n\r\n"
 
 

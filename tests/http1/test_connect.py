@@ -300,8 +300,6 @@ async def test_a_handshake_that_fails_or_stalls(tmp_path: Path) -> None:
         assert "TLS" in await fault_of(Pool(https(stage.server.port), connector))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         origin = https(silent.getsockname()[1])
-        connector = Connector(asyncio.get_running_loop())
-        await fault_of(Pool(origin, connector), 1.5)
         fds = open_files()
         for _ in range(3):
             assert "within" in await fault_of(Pool(origin, connector), 0.1)

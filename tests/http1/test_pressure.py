@@ -75,13 +75,13 @@ async def test_a_peer_that_reads_nothing_is_cut_after_the_idle_time() -> None:
 
 @on_loop
 async def test_a_peer_that_reads_slowly_is_not_cut() -> None:
-    async with scene(limits=Limits(idle_seconds=1.5, linger_seconds=0.1)) as stage:
+    async with scene(limits=Limits(idle_seconds=1.2, linger_seconds=0.1)) as stage:
         peers = [await stage.peer(receive_buffer=150_000) for _ in range(3)]
         size = 6_000_000
         await peers[0].send(get(f"/big/{size}"))
         await peers[1].send(get(f"/big/{size}", "Connection: close"))
         await peers[2].send(get(f"/big/{size}", version="1.0"))
-        for _ in range(30):
+        for _ in range(24):
             await asyncio.sleep(0.1)
             for peer in peers:
                 # A little of it, as by a slow line; the kernel's buffers hold much of the rest.
