@@ -192,6 +192,10 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
     cost = 0 if usage is NOTHING else None
     if cost is None and usage is not None and target is not None and target.prices:
         cost = cost_of(usage, target.prices, call.at_us // 1_000_000)
+    if call.receipt is not None and call.attempts:
+        call.attempts[-1] = replace(
+            call.attempts[-1], dropped=call.receipt.dropped, altered=call.receipt.altered
+        )
     seconds = now - call.began
     overhead = max(seconds - call.waited, 0.0)
     provider, model = (target.provider, target.model) if target is not None else ("", "")

@@ -300,6 +300,9 @@ async def _attempt(
             int((started - call.began) * 1e6),
             call.us(first),
             int((ended - call.began) * 1e6),
+            runtime.provider.format if call.receipt is not None else "",
+            call.receipt.dropped if call.receipt is not None else (),
+            call.receipt.altered if call.receipt is not None else (),
         )
     )
     return reply, kind
