@@ -95,7 +95,7 @@ class Metrics:
 
     def estimated(self, ratio: float) -> None:
         """Count how an estimate of input tokens (``ratio`` = estimate / count) turned out."""
-        self._estimates[bisect_left(ESTIMATE_BUCKETS, ratio)] += 1
+        self._estimates[_bucket(ESTIMATE_BUCKETS, ratio)] += 1
         self._estimates_sum += ratio
 
     def _make(self, labels: tuple[str, str, str, int]) -> Series:
