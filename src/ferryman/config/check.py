@@ -16,6 +16,12 @@ from ferryman.config.problem import WARNING
 from ferryman.config.secret import ENV, FILE, PLACEHOLDER, activate, resolve
 from ferryman.config.snapshot import Provider
 
+CLOUDS = {
+    "sigv4": "credentials from AWS's own chain",
+    "google": "application default credentials",
+}
+"""Where providers without a key take their credentials from, by kind of ``auth``."""
+
 
 class ProviderState(Struct, frozen=True, kw_only=True):
     """Whether a provider would be active in this environment, and why."""
@@ -52,7 +58,9 @@ def report(
     policies = []
     for policy in config.policies:
         when = " and ".join(f"metadata.{key} = {value}" for key, value in policy.when)
-        policies.append(f"{when} → {policy.use or '(no model)'}")
+        what = [policy.use or ("" if policy.on_unsupported else "(no model)")]
+        what.append(f"on_unsupported: {policy.on_unsupported}" if policy.on_unsupported else "")
+        policies.append(f"{when} → {', '.join(filter(None, what))}")
     lines += _section("Policies", policies)
     return "\n".join(lines) + "\n"
 
@@ -118,6 +126,8 @@ def _active(provider: Provider, env: Mapping[str, str], key: bytes) -> str:
             told = {ENV: secret.value, FILE: f"the file {secret.value}"}
             found.append(told.get(secret.kind, "the configuration"))
     found = found[:1] if provider.alternatives else found
+    if provider.auth in CLOUDS:
+        return CLOUDS[provider.auth]
     return f"key from {', '.join(found)}" if found else "no key needed"
 
 

@@ -64,6 +64,7 @@ class PolicyConfig(Struct, frozen=True, kw_only=True):
 
     when: tuple[tuple[str, str], ...]
     use: str = ""
+    on_unsupported: str = ""
 
 
 class Config(Struct, frozen=True, kw_only=True):
