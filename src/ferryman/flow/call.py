@@ -12,6 +12,8 @@ from msgspec.structs import replace
 
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.receipt import Receipt
+from ferryman.ir.request import Request as Conversation
 from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost as cost_of
 from ferryman.meter.keytable import KeyTable
@@ -19,6 +21,7 @@ from ferryman.store.journal import JournalError
 from ferryman.telemetry.metrics import Metrics
 from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
 from ferryman.upstream.fleet import Fleet, Target
+from ferryman.wire.formats import client_of
 
 _pack = msgspec.msgpack.Encoder().encode
 NOTHING = Usage()
@@ -122,11 +125,18 @@ class Call:
     waited = 0.0
     """Seconds spent waiting for upstreams; the rest is overhead."""
     first_token = -1.0
+    strict = False
+    """True: a target that would lose a part of the request is not asked."""
+    conversation: Conversation | None = None
+    """The request in the common language, once a target needed it."""
+    receipt: Receipt | None = None
+    """What the translation for the last target asked has lost; None = not translated."""
 
     def __init__(self, plane: Plane, exchange: Exchange, endpoint: str) -> None:
         self.plane = plane
         self.exchange = exchange
         self.endpoint = endpoint
+        self.client = client_of(endpoint)
         self.id = plane.next_id()
         self.began = exchange.began
         self.at_us = time.time_ns() // 1000
