@@ -2,10 +2,9 @@
 
 import asyncio
 import random
-import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from time import time_ns
 
 import msgspec
 from msgspec.structs import replace
@@ -17,7 +16,7 @@ from ferryman.ir.request import Request as Conversation
 from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost as cost_of
 from ferryman.meter.keytable import KeyTable
-from ferryman.store.journal import JournalError
+from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.telemetry.metrics import Metrics
 from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
 from ferryman.upstream.fleet import Fleet, Target
@@ -30,13 +29,6 @@ MAX_PICO = 2**63 - 1
 """Records hold amounts in 64 bits: over nine million dollars a call."""
 
 
-class Journal(Protocol):
-    """Where records go; see ``store/journal.py``."""
-
-    def append(self, kind: int, payload: bytes) -> None:
-        """Write one record. Raises :class:`JournalError` when it could not be written."""
-
-
 class Plane:
     """What a data plane has at hand for every call. Replaced piece by piece on a new snapshot."""
 
@@ -46,7 +38,7 @@ class Plane:
         fleet: Fleet,
         keys: KeyTable | None,
         pepper: bytes,
-        journal: Journal,
+        journal: JournalWriter,
         now: Callable[[], float],
         log: Callable[[str], None],
     ) -> None:
@@ -65,7 +57,7 @@ class Plane:
         self.idle = asyncio.Event()
         """Set whenever no call is being served."""
         self.rng = random.Random()  # noqa: S311 - spreads load, protects nothing
-        self._boot = f"req_{time.time_ns() // 1_000_000:011x}{self.rng.getrandbits(40):010x}"
+        self._boot = f"req_{time_ns() // 1_000_000:011x}{self.rng.getrandbits(40):010x}"
         self._count = 1 << 32  # so that every count has nine digits, and ids sort as they come
 
     @property
@@ -148,7 +140,7 @@ class Call:
         self.client = client_of(endpoint)
         self.id = plane.next_id()
         self.began = exchange.began
-        self.at_us = time.time_ns() // 1000
+        self.at_us = time_ns() // 1000
         self.attempts: list[Attempt] = []
 
     def us(self, moment: float) -> int:

@@ -336,8 +336,8 @@ def _send(call: Call, reply: Reply, connection: ClientConnection, head: bytes, b
         return False
     reply.connection = connection
     exchange.on_gone = reply.leave
-    limits = call.plane.fleet.snapshot.timeouts
-    connection.send(reply, head, body, limits.first_byte, limits.idle, call.began + limits.total)
+    fleet = call.plane.fleet
+    connection.send(reply, head, body, fleet.first_byte, fleet.idle, call.began + fleet.total)
     return True
 
 

@@ -205,6 +205,11 @@ class Fleet:
         ``live`` gives what is kept of a target across snapshots.
         """
         self.snapshot = snapshot
+        timeouts = snapshot.timeouts
+        # Asked for at every call: an attribute of ours costs a fraction of a struct's.
+        self.first_byte: float = timeouts.first_byte
+        self.idle: float = timeouts.idle
+        self.total: float = timeouts.total
         self.problems: list[str] = []
         self._near = near
         self._resolved: dict[str, Resolved] = {}
