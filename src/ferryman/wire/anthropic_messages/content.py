@@ -25,7 +25,6 @@ from ferryman.ir.request import (
 )
 from ferryman.ir.signature import unwrap
 from ferryman.wire.anthropic_messages.citations import citation_of
-from ferryman.wire.anthropic_messages.reading import UNREADABLE, Form, bad, form, read, wrong
 from ferryman.wire.anthropic_messages.types import (
     NAME,
     AnyBlock,
@@ -41,6 +40,7 @@ from ferryman.wire.anthropic_messages.types import (
     ToolResultBlock,
     ToolUseBlock,
 )
+from ferryman.wire.carry import UNREADABLE, Reader, bad_request, checked_base64, shape_error
 
 ATTACHED = "fm-of:"
 """Begins the data of a ``redacted_thinking`` block that holds no thought, but the signature of the
@@ -48,13 +48,12 @@ block before it: the format has no place for one on text or on a tool's call."""
 
 _block = msgspec.json.Decoder(AnyBlock)
 _kind = msgspec.json.Decoder(Kind)
-_FORMS: dict[str, Form] = {
-    of.__struct_config__.tag: form(of)  # type: ignore[misc]
+_READERS: dict[str, Reader[Any]] = {
+    of.__struct_config__.tag: Reader(of)  # type: ignore[misc]
     for of in (TextBlock, ImageBlock, DocumentBlock, SearchBlock, ThinkingBlock, RedactedBlock,
                ToolUseBlock, ToolResultBlock)
 }  # fmt: skip
 _MARKS = {None: CacheMark(), "5m": CacheMark(300), "1h": CacheMark(3600)}
-_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _JOINT = "\n\n"
 """Between the paragraphs of a document that other formats get as one text."""
 
@@ -67,12 +66,12 @@ def blocks_of(raws: list[Raw], path: str, unknown: list[str]) -> tuple[Block, ..
             block = _block.decode(raw)
         except UNREADABLE as error:
             kind = _kind_of(raw, f"{path}[{place}]")
-            if kind not in _FORMS:
+            if kind not in _READERS:
                 out.append(Opaque(origin=NAME, kind=kind, raw=bytes(raw)))
                 continue
             if not isinstance(error, msgspec.ValidationError):
-                raise wrong(error, f"{path}[{place}]") from None
-            block = read(_FORMS[kind], raw, f"{path}[{place}]", unknown)
+                raise shape_error(error, f"{path}[{place}]") from None
+            block = _READERS[kind].read(raw, f"{path}[{place}]", unknown)
         if isinstance(block, TextBlock) and not block.citations:
             mark = block.cache_control
             out.append(Text(text=block.text, cache=_MARKS[mark.ttl] if mark else None))
@@ -88,9 +87,9 @@ def _kind_of(raw: Raw, path: str) -> str:
     try:
         kind = _kind.decode(raw).type
     except UNREADABLE as error:
-        raise wrong(error, path) from None
+        raise shape_error(error, path) from None
     if not kind:
-        raise bad(f"'{path}.type' is missing.", f"{path}.type")
+        raise bad_request(f"'{path}.type' is missing.", f"{path}.type")
     return kind
 
 
@@ -115,7 +114,7 @@ def _text(block: TextBlock, raw: Raw, path: str, unknown: list[str]) -> Block:
         try:
             citations.append(citation_of(said))
         except UNREADABLE as error:
-            raise wrong(error, f"{path}.citations[{place}]") from None
+            raise shape_error(error, f"{path}.citations[{place}]") from None
     return Text(text=block.text, citations=tuple(citations), cache=mark_of(block.cache_control))
 
 
@@ -134,7 +133,7 @@ def _document(block: DocumentBlock, raw: Raw, path: str, unknown: list[str]) -> 
             if words is None:  # with images within
                 return Opaque(origin=NAME, kind="document", raw=bytes(raw))
         if words is None:
-            raise bad(f"'{path}.source.content' is missing.", f"{path}.source.content")
+            raise bad_request(f"'{path}.source.content' is missing.", f"{path}.source.content")
         media = {"source": _plain(words), "origin": NAME, "raw": bytes(raw)}
     else:
         kinds = ("base64", "text", "url", "file", "content")
@@ -152,7 +151,7 @@ def _document(block: DocumentBlock, raw: Raw, path: str, unknown: list[str]) -> 
 def _search(block: SearchBlock, raw: Raw, path: str, unknown: list[str]) -> Block:
     words = _paragraphs(block.content, f"{path}.content")
     if words is None:
-        raise bad(f"'{path}.content' may hold text blocks only.", f"{path}.content")
+        raise bad_request(f"'{path}.content' may hold text blocks only.", f"{path}.content")
     return Media(
         kind=MediaKind.DOCUMENT,
         source=_plain(words),
@@ -175,18 +174,18 @@ def _paragraphs(raws: list[Raw], path: str) -> str | None:
     for place, raw in enumerate(raws):
         if _kind_of(raw, f"{path}[{place}]") != "text":
             return None
-        words.append(read(_FORMS["text"], raw, f"{path}[{place}]", []).text)
+        words.append(_READERS["text"].read(raw, f"{path}[{place}]", []).text)
     return _JOINT.join(words)
 
 
 def _source(source: MediaSource, path: str, kinds: tuple[str, ...]) -> Source:
     kind = source.type
     if kind not in kinds:
-        raise bad(f"'{path}.type' must be one of {', '.join(kinds)}.", f"{path}.type")
+        raise bad_request(f"'{path}.type' must be one of {', '.join(kinds)}.", f"{path}.type")
     name = {"base64": "data", "text": "data", "url": "url", "file": "file_id"}[kind]
     value = getattr(source, name)
     if not value:
-        raise bad(f"'{path}.{name}' is missing.", f"{path}.{name}")
+        raise bad_request(f"'{path}.{name}' is missing.", f"{path}.{name}")
     media_type = source.media_type or ""
     if kind == "text":
         return Source(media_type=media_type or "text/plain", text=value)
@@ -195,18 +194,8 @@ def _source(source: MediaSource, path: str, kinds: tuple[str, ...]) -> Source:
     if kind == "file":
         return Source(media_type=media_type, file_id=value, origin=NAME)
     if not media_type:
-        raise bad(f"'{path}.media_type' is missing.", f"{path}.media_type")
-    if not is_base64(value):
-        raise bad(f"'{path}.data' is not valid base64 (standard alphabet).", f"{path}.data")
-    return Source(media_type=media_type, data=value)
-
-
-def is_base64(data: str) -> bool:
-    """Whether ``data`` is base64 of the standard alphabet with its padding, without decoding it."""
-    if len(data) % 4 or not data.isascii():
-        return False
-    rest = data.encode().translate(None, _BASE64)
-    return rest in (b"", b"=", b"==") and data.endswith(rest.decode())
+        raise bad_request(f"'{path}.media_type' is missing.", f"{path}.media_type")
+    return Source(media_type=media_type, data=checked_base64(value, f"{path}.data"))
 
 
 def _thinking(block: ThinkingBlock, raw: Raw, path: str, unknown: list[str]) -> Block:
@@ -228,11 +217,11 @@ def _tool_use(block: ToolUseBlock, raw: Raw, path: str, unknown: list[str]) -> B
         return Opaque(origin=NAME, kind="tool_use", raw=bytes(raw))
     given = bytes(block.input)
     if given[:1] != b"{":
-        raise bad(f"'{path}.input' must be an object.", f"{path}.input")
+        raise bad_request(f"'{path}.input' must be an object.", f"{path}.input")
     try:
         arguments = given.decode()
     except UnicodeDecodeError as error:
-        raise wrong(error, f"{path}.input") from None
+        raise shape_error(error, f"{path}.input") from None
     return ToolCall(
         id=block.id, name=block.name, arguments=arguments, cache=mark_of(block.cache_control)
     )
@@ -249,7 +238,7 @@ def _tool_result(block: ToolResultBlock, raw: Raw, path: str, unknown: list[str]
         found = blocks_of(content, f"{path}.content", unknown)
         blocks = tuple(part for part in found if isinstance(part, Text | Media | Opaque))
         if len(blocks) != len(found):
-            raise bad(
+            raise bad_request(
                 f"'{path}.content' may hold text, images, documents and search results only.",
                 f"{path}.content",
             )

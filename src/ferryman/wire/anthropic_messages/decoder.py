@@ -35,6 +35,7 @@ from ferryman.wire.anthropic_messages.types import (
     WireUsage,
 )
 from ferryman.wire.anthropic_messages.usage import merged, read_usage, usage_of
+from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.framing import EventTooLargeError, Splitter, event_data
 
 _event = msgspec.json.Decoder(StreamEvent)
@@ -42,7 +43,6 @@ _block = msgspec.json.Decoder(ReplyBlock)
 _members = msgspec.json.Decoder(dict[str, Raw])
 _texts = msgspec.json.Decoder(str | None)
 _encode = msgspec.json.Encoder().encode
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _EMPTY_TEXT, _EMPTY_THOUGHT, _EMPTY_REFUSAL = Text(text=""), Thinking(), Refusal(text="")
 _NOTHING = (b"", b"null", b"{}")
 MAX_BROKEN = 1
@@ -127,7 +127,7 @@ class MessagesDecoder:
                 _HANDLERS[event.type](self, event, out, data)
             elif not event.type and bytes(event.error) not in _NOTHING:
                 self._error(event, out, data)  # an error without a type: from a host in between
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             self._break(out, str(error))
 
     def _break(self, out: list[Event], why: str) -> None:

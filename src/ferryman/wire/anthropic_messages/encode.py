@@ -26,6 +26,7 @@ from ferryman.wire.anthropic_messages.output import fits, output_tool
 from ferryman.wire.anthropic_messages.scope import Scope, refused
 from ferryman.wire.anthropic_messages.thinking import thinking_out
 from ferryman.wire.anthropic_messages.types import NAME
+from ferryman.wire.carry import UNREADABLE, drop_unknown
 from ferryman.wire.format import Aim
 
 DEFAULT_LIMIT = 4096
@@ -33,7 +34,6 @@ DEFAULT_LIMIT = 4096
 
 _encode = msgspec.json.Encoder().encode
 _members = msgspec.json.Decoder(dict[str, Raw])
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}}
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 
@@ -168,7 +168,7 @@ def _schema(scope: Scope, tool: Tool, place: int) -> Any:
         return tool.parameters
     try:
         members = _members.decode(tool.parameters)
-    except _UNREADABLE:
+    except UNREADABLE:
         path = f"tools[{place}].parameters"
         raise refused(f"'{path}' must be an object's JSON Schema.", path) from None
     if "type" in members:
@@ -257,12 +257,9 @@ def _rest(scope: Scope, body: dict[str, Any]) -> None:
     ):
         if said:
             receipt.drop(name)
-    for path in request.unknown:
-        receipt.drop(path)
-    for name, raw in request.extra:
-        if not scope.native:
-            receipt.drop(name)
-        elif name in ("output_config", "metadata") and name in body:
+    drop_unknown(request, receipt, NAME)
+    for name, raw in request.extra if scope.native else ():
+        if name in ("output_config", "metadata") and name in body:
             body[name] = {**body[name], **_members.decode(raw)}
         else:
             body[name] = raw

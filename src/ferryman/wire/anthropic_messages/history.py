@@ -10,7 +10,6 @@ https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview demands.
 import re
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
 from ferryman.ir.request import (
@@ -29,6 +28,7 @@ from ferryman.ir.request import (
 from ferryman.wire.anthropic_messages.media import media_out
 from ferryman.wire.anthropic_messages.scope import Scope, refused
 from ferryman.wire.anthropic_messages.types import NAME
+from ferryman.wire.carry import object_arguments
 from ferryman.wire.tool_ids import fit
 
 OPENER = "Hello."
@@ -37,8 +37,6 @@ FREE_TEXT = "input"
 """The member that stands for the arguments of a tool that takes free text."""
 
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_arguments = msgspec.json.Decoder(dict[str, Raw])
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _THOUGHTS_OF = (NAME, "bedrock_converse")
 """Formats whose signatures of readable thoughts are the same models'."""
 Turn = dict[str, Any]
@@ -206,22 +204,9 @@ def _thinking(block: Thinking) -> dict[str, Any] | None:
 
 
 def _call(scope: Scope, block: ToolCall, path: str) -> dict[str, Any]:
-    text = block.arguments
-    given: Any
-    if block.free:
-        given = {FREE_TEXT: text}
-    elif not text.strip():
-        given = {}
-    else:
-        try:
-            _arguments.decode(text)
-            given = Raw(text.encode())
-        except (*_UNREADABLE, UnicodeEncodeError):
-            raise refused(
-                f"'{path}': the arguments of the call {block.id} of {block.name} are no JSON "
-                "object, which this model's format demands.",
-                f"{path}.arguments",
-            ) from None
+    given: Any = {FREE_TEXT: block.arguments}
+    if not block.free:
+        given = object_arguments(block.arguments, block.name, f"{path}.arguments")
     call = {"type": "tool_use", "id": _fit(scope, block.id), "name": block.name, "input": given}
     return scope.mark(call, block.cache, path)
 

@@ -9,14 +9,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from ferryman.ir.request import Tool
+from ferryman.wire import carry
 from ferryman.wire.anthropic_messages.scope import Scope
 
-OUTPUT_TOOL = "structured_output"
-"""The name of the tool that stands for the answer; with an underscore where it is taken."""
-
-_ABOUT = "Give the final answer by calling this tool: its arguments are the answer."
-_ANY_OBJECT: dict[str, Any] = {"type": "object"}
 _value = msgspec.json.Decoder()
 _ANYWHERE = frozenset(
     ("type", "enum", "const", "anyOf", "allOf", "$ref", "$defs", "definitions", "description",
@@ -38,7 +33,7 @@ def fits(schema: Raw | None) -> bool:
         return False
     try:
         return _fits(_value.decode(schema))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except carry.UNREADABLE:
         return False
 
 
@@ -69,19 +64,12 @@ def output_tool(scope: Scope, body: dict[str, Any], choice: dict[str, Any] | Non
     if choice is not None and choice["type"] == "tool":
         receipt.drop("response_format")  # the one call that is forced leaves no room for text
         return
-    taken = {tool.name for tool in scope.request.tools if isinstance(tool, Tool)}
-    name = OUTPUT_TOOL
-    while name in taken:
-        name += "_"
-    tool = {
-        "name": name,
-        "description": f"{_ABOUT} {output.description}".strip(),
-        "input_schema": output.schema if output.schema is not None else _ANY_OBJECT,
-    }
-    body["tools"] = [*body.get("tools", ()), tool]
-    if taken and (choice is None or choice["type"] != "none"):
+    tool = carry.output_tool(output, scope.request, receipt)
+    said = {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
+    others = body.get("tools", ())
+    body["tools"] = [*others, said]
+    if others and (choice is None or choice["type"] != "none"):
         body["tool_choice"] = {**(choice or {}), "type": "any"}
     else:
-        body["tool_choice"] = {"type": "tool", "name": name, "disable_parallel_tool_use": True}
-    receipt.output_tool = name
-    receipt.alter("response_format", "forced tool")
+        one = {"type": "tool", "name": tool.name, "disable_parallel_tool_use": True}
+        body["tool_choice"] = one

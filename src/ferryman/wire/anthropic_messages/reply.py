@@ -30,14 +30,13 @@ from ferryman.wire.anthropic_messages.errors import failed_of
 from ferryman.wire.anthropic_messages.stops import finish_of, stop_out
 from ferryman.wire.anthropic_messages.types import NAME, ReplyBlock, Tier, WireReply
 from ferryman.wire.anthropic_messages.usage import read_usage, usage_of, usage_out
+from ferryman.wire.carry import UNREADABLE, is_object
 from ferryman.wire.format import ReplyContext, ReplyError
 
 _reply = msgspec.json.Decoder(WireReply)
 _block = msgspec.json.Decoder(ReplyBlock)
 _tier = msgspec.json.Decoder(Tier | None)
-_object = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 TIERS = ("standard", "priority", "batch")
 """``usage.service_tier`` as the format says it."""
 
@@ -52,7 +51,7 @@ def decode_reply(body: bytes) -> Reply:
         if said.content is None:
             raise ReplyError(ErrorKind.UPSTREAM_PROTOCOL, "the reply has no content")
         blocks = [block_of(_block.decode(raw), raw) for raw in said.content]
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ReplyError(
             ErrorKind.UPSTREAM_PROTOCOL, f"the reply is no message of the format: {error}"
         ) from None
@@ -73,7 +72,7 @@ def begin_of(said: WireReply, *, with_usage: bool) -> Begin:
         try:
             known = _tier.decode(said.usage)
             tier = (known.service_tier or "") if known is not None else ""
-        except _UNREADABLE:
+        except UNREADABLE:
             pass
     usage = usage_of(read_usage(said.usage)) if with_usage else None
     return Begin(id=said.id, model=said.model, service_tier=tier, usage=usage)
@@ -214,11 +213,9 @@ def attached(signature: Signature) -> dict[str, str]:
 def _input(call: ToolCall) -> Any:
     if not call.arguments.strip():
         return {}
-    try:
-        _object.decode(call.arguments)
-        return Raw(call.arguments.encode())
-    except (*_UNREADABLE, UnicodeEncodeError):
+    if not is_object(call.arguments):
         raise ReplyError(
             ErrorKind.UPSTREAM_PROTOCOL,
             f"the model called {call.name} with arguments that are no JSON object",
-        ) from None
+        )
+    return Raw(call.arguments.encode())

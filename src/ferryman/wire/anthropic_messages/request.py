@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from ferryman.ir.errors import GatewayError
 from ferryman.ir.request import (
     HostedTool,
     Message,
@@ -26,7 +25,6 @@ from ferryman.ir.request import (
     ToolMode,
 )
 from ferryman.wire.anthropic_messages.content import blocks_of, mark_of
-from ferryman.wire.anthropic_messages.reading import UNREADABLE, bad, form, read, wrong
 from ferryman.wire.anthropic_messages.types import (
     NAME,
     Choosing,
@@ -36,16 +34,19 @@ from ferryman.wire.anthropic_messages.types import (
     ThinkingConfig,
     WireMessage,
 )
+from ferryman.wire.carry import UNREADABLE, Reader, bad_request, members, shape_error
 
-_members = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
 _messages = msgspec.json.Decoder(list[WireMessage])
 _raws = msgspec.json.Decoder(list[Raw])
 _kind = msgspec.json.Decoder(Kind)
 _NULL = b"null"
 _ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT, "system": Role.SYSTEM}
-_MESSAGE, _TOOL, _CHOICE = form(WireMessage), form(CustomTool), form(Choosing)
-_THINKING, _FORMAT = form(ThinkingConfig), form(JSONFormat)
+_MESSAGE: Reader[WireMessage] = Reader(WireMessage)
+_TOOL: Reader[CustomTool] = Reader(CustomTool)
+_CHOICE: Reader[Choosing] = Reader(Choosing)
+_THINKING: Reader[ThinkingConfig] = Reader(ThinkingConfig)
+_FORMAT: Reader[JSONFormat] = Reader(JSONFormat)
 _PLAIN: dict[str, tuple[msgspec.json.Decoder[Any], str]] = {
     "model": (msgspec.json.Decoder(str), "a string"),
     "max_tokens": (msgspec.json.Decoder(int), "an integer"),
@@ -82,18 +83,12 @@ class _Decoding:
     """One body's members; each that is taken leaves the rest to ``extra``."""
 
     def __init__(self, body: bytes) -> None:
-        if not body:
-            raise bad("The body is empty; send a JSON object.", "")
         try:
             if not body.isascii():
                 body.decode()
-            self.members = _members.decode(body)
-        except msgspec.ValidationError:
-            raise bad("The body must be a JSON object.", "") from None
-        except msgspec.DecodeError as error:
-            raise bad(f"The body is not valid JSON: {error}.", "") from None
-        except UNREADABLE as error:
-            raise wrong(error, "") from None
+        except UnicodeDecodeError as error:
+            raise shape_error(error) from None
+        self.members = members(body)
         self.unknown: list[str] = []
         self.extra: dict[str, Raw] = {}
 
@@ -101,10 +96,10 @@ class _Decoding:
         """All of it."""
         model = self.plain("model", model)
         if not model:
-            raise bad("'model' is missing; name one.", "model")
+            raise bad_request("'model' is missing; name one.", "model")
         limit = self.plain("max_tokens", None)
         if limit is not None and limit < 0:
-            raise bad("'max_tokens' must not be negative.", "max_tokens")
+            raise bad_request("'max_tokens' must not be negative.", "max_tokens")
         if limit == 0:
             self.extra["max_tokens"], limit = Raw(b"0"), 1
         messages = (*self.system(), *self.messages())
@@ -147,9 +142,9 @@ class _Decoding:
         try:
             return decoder.decode(raw)
         except msgspec.ValidationError:
-            raise bad(f"'{name}' must be {words}.", name) from None
+            raise bad_request(f"'{name}' must be {words}.", name) from None
         except UNREADABLE as error:
-            raise wrong(error, name) from None
+            raise shape_error(error, name) from None
 
     def system(self) -> tuple[Message, ...]:
         """The system text as the first message."""
@@ -164,26 +159,26 @@ class _Decoding:
         blocks = blocks_of(raws, path, self.unknown)
         for place, block in enumerate(blocks):
             if not isinstance(block, Text):
-                raise bad(f"'{path}[{place}]' must be a text block.", f"{path}[{place}]")
+                raise bad_request(f"'{path}[{place}]' must be a text block.", f"{path}[{place}]")
         return blocks
 
     def messages(self) -> list[Message]:
         """The conversation."""
         raw = self.take("messages")
         if raw is None:
-            raise bad("'messages' is missing; it must be an array of messages.", "messages")
+            raise bad_request("'messages' is missing; it must be an array of messages.", "messages")
         try:
             turns = _messages.decode(raw)
         except UNREADABLE:
             turns = self.each_message(raw)
         if not turns:
-            raise bad("'messages' is empty; at least one message is needed.", "messages")
+            raise bad_request("'messages' is empty; at least one message is needed.", "messages")
         out = []
         for place, turn in enumerate(turns):
             role = _ROLES.get(turn.role)
             if role is None:
                 path = f"messages[{place}].role"
-                raise bad(f"'{path}' must be user, assistant or system.", path)
+                raise bad_request(f"'{path}' must be user, assistant or system.", path)
             content = turn.content
             if isinstance(content, str):
                 out.append(Message(role=role, blocks=(Text(text=content),)))
@@ -201,9 +196,9 @@ class _Decoding:
         try:
             raws = _raws.decode(raw)
         except UNREADABLE as error:
-            raise wrong(error, "messages") from None
+            raise shape_error(error, "messages") from None
         return [
-            read(_MESSAGE, each, f"messages[{place}]", self.unknown)
+            _MESSAGE.read(each, f"messages[{place}]", self.unknown)
             for place, each in enumerate(raws)
         ]
 
@@ -217,13 +212,15 @@ class _Decoding:
             except msgspec.ValidationError:
                 kind = ""  # null, or no object: said below
             except UNREADABLE as error:
-                raise wrong(error, path) from None
+                raise shape_error(error, path) from None
             if kind and kind != "custom":
                 out.append(HostedTool(origin=NAME, kind=kind, raw=bytes(raw)))
                 continue
-            tool = read(_TOOL, raw, path, self.unknown)
+            tool = _TOOL.read(raw, path, self.unknown)
             if bytes(tool.input_schema)[:1] != b"{":
-                raise bad(f"'{path}.input_schema' must be an object.", f"{path}.input_schema")
+                raise bad_request(
+                    f"'{path}.input_schema' must be an object.", f"{path}.input_schema"
+                )
             out.append(
                 Tool(
                     name=tool.name,
@@ -240,12 +237,14 @@ class _Decoding:
         raw = self.take("tool_choice")
         if raw is None:
             return None, None
-        said = read(_CHOICE, raw, "tool_choice", self.unknown)
+        said = _CHOICE.read(raw, "tool_choice", self.unknown)
         mode = _CHOICES.get(said.type)
         if mode is None:
-            raise bad("'tool_choice.type' must be auto, any, tool or none.", "tool_choice.type")
+            raise bad_request(
+                "'tool_choice.type' must be auto, any, tool or none.", "tool_choice.type"
+            )
         if said.type == "tool" and not said.name:
-            raise bad("'tool_choice.name' is missing.", "tool_choice.name")
+            raise bad_request("'tool_choice.name' is missing.", "tool_choice.name")
         allowed = (said.name,) if said.type == "tool" else ()
         one = said.disable_parallel_tool_use
         return ToolChoice(mode=mode, allowed=allowed), None if one is None else not one
@@ -256,7 +255,7 @@ class _Decoding:
         if raw is None:
             return Reasoning(effort=effort) if effort else None
         unknown: list[str] = []
-        said = read(_THINKING, raw, "thinking", unknown)
+        said = _THINKING.read(raw, "thinking", unknown)
         if said.type not in ("enabled", "disabled", "adaptive"):
             self.extra["thinking"] = raw
             return Reasoning(effort=effort) if effort else None
@@ -265,7 +264,7 @@ class _Decoding:
         if said.type == "enabled":
             if said.budget_tokens is None or said.budget_tokens < 1:
                 path = "thinking.budget_tokens"
-                raise bad(f"'{path}' must be a number of tokens.", path)
+                raise bad_request(f"'{path}' must be a number of tokens.", path)
             budget = said.budget_tokens
         elif said.type == "disabled":
             budget = 0
@@ -280,48 +279,36 @@ class _Decoding:
         """Effort and form of the answer; ``output_format`` is the form's older place."""
         wanted = self.take("output_format")
         path, effort = "output_format", ""
-        members = self.object("output_config")
-        if members:
-            raw = members.pop("effort", None)
-            if raw is not None and bytes(raw) != _NULL:
-                effort = self.string(raw, "output_config.effort")
-            raw = members.pop("format", None)
-            if raw is not None and bytes(raw) != _NULL:
-                wanted, path = raw, "output_config.format"
-            if members:
-                self.extra["output_config"] = Raw(_encode(members))
+        config = self.object("output_config")
+        raw = config.pop("effort", None)
+        if raw is not None and bytes(raw) != _NULL:
+            effort = self.string(raw, "output_config.effort")
+        raw = config.pop("format", None)
+        if raw is not None and bytes(raw) != _NULL:
+            wanted, path = raw, "output_config.format"
+        if config:
+            self.extra["output_config"] = Raw(_encode(config))
         if wanted is None:
             return effort, None
-        said = read(_FORMAT, wanted, path, self.unknown)
+        said = _FORMAT.read(wanted, path, self.unknown)
         return effort, OutputFormat(kind=OutputKind.SCHEMA, schema=said.schema)
 
     def user(self) -> str:
         """The application's name for its user."""
-        members = self.object("metadata")
-        raw = members.pop("user_id", None) if members else None
-        if members:
-            self.extra["metadata"] = Raw(_encode(members))
+        facts = self.object("metadata")
+        raw = facts.pop("user_id", None)
+        if facts:
+            self.extra["metadata"] = Raw(_encode(facts))
         return "" if raw is None or bytes(raw) == _NULL else self.string(raw, "metadata.user_id")
 
     def object(self, name: str) -> dict[str, Raw]:
         """A member's own members."""
         raw = self.take(name)
-        if raw is None:
-            return {}
-        try:
-            return _members.decode(raw)
-        except msgspec.ValidationError:
-            raise bad(f"'{name}' must be an object.", name) from None
-        except UNREADABLE as error:
-            raise wrong(error, name) from None
+        return {} if raw is None else members(raw, name)
 
     def string(self, raw: Raw, path: str) -> str:
         """A member that must be a string."""
         try:
             return str(_PLAIN["model"][0].decode(raw))
-        except UNREADABLE:
-            raise _not_text(path) from None
-
-
-def _not_text(path: str) -> GatewayError:
-    return bad(f"'{path}' must be a string.", path)
+        except UNREADABLE as error:
+            raise shape_error(error, path) from None

@@ -11,12 +11,12 @@ from ferryman.ir.usage import Usage
 from ferryman.wire.anthropic_messages.errors import error_event, failed_of
 from ferryman.wire.anthropic_messages.types import TapEvent, WireReply, WireUsage
 from ferryman.wire.anthropic_messages.usage import merged, read_usage, usage_of
+from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.framing import event_data
 from ferryman.wire.tap import Quirks, StreamTap
 
 _reply = msgspec.json.Decoder(WireReply)
 _event = msgspec.json.Decoder(TapEvent)
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _NOTHING = (b"", b"null", b"{}")
 
 
@@ -28,7 +28,7 @@ def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usag
     """
     try:
         said = _reply.decode(body)
-    except _UNREADABLE:
+    except UNREADABLE:
         return ErrorKind.UPSTREAM_PROTOCOL, None
     if said.type == "error" or (said.content is None and bytes(said.error) not in _NOTHING):
         return failed_of(body).kind, None
@@ -56,7 +56,7 @@ class MessagesTap(StreamTap):
             return True
         try:
             said = _event.decode(data)
-        except _UNREADABLE:
+        except UNREADABLE:
             return True  # not ours to judge: the caller sees it as the provider sent it
         kind = said.type
         if kind == "error" or (not kind and bytes(said.error) not in _NOTHING):

@@ -13,13 +13,13 @@ from msgspec import Raw
 
 from ferryman.ir.usage import Usage
 from ferryman.wire.anthropic_messages.types import CacheSplit, WireUsage
+from ferryman.wire.carry import UNREADABLE
 
 MAX_TOKENS = 1 << 40
 """A count above this is a mistake of the provider's, not a number of tokens."""
 
 _usage: msgspec.json.Decoder[WireUsage | None] = msgspec.json.Decoder(WireUsage | None)
 _value = msgspec.json.Decoder()
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def read_usage(raw: Raw) -> WireUsage | None:
@@ -28,13 +28,13 @@ def read_usage(raw: Raw) -> WireUsage | None:
         return None
     try:
         return _usage.decode(raw)
-    except _UNREADABLE:
+    except UNREADABLE:
         pass
     try:
         said: WireUsage | None
         said = msgspec.convert(_value.decode(raw), WireUsage | None, strict=False)
         return said
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
