@@ -38,9 +38,9 @@ def sign(
     """The headers to add: ``x-amz-date``, ``x-amz-security-token`` if any, ``authorization``.
 
     ``host`` is the Host header as it will be sent, with a port other than the scheme's own.
-    ``path`` and ``query`` (without ``?``) stand as in the request line, already percent-encoded; AWS
-    encodes the path a second time for the signature. ``headers`` are further ones to be signed, each
-    with its value exactly as sent. ``amz_date`` is UTC as ``YYYYMMDDTHHMMSSZ``.
+    ``path`` and ``query`` (without ``?``) stand as in the request line, already percent-encoded;
+    AWS encodes the path a second time for the signature. ``headers`` are further ones to be signed,
+    each with its value exactly as sent. ``amz_date`` is UTC as ``YYYYMMDDTHHMMSSZ``.
     """
     added = [("x-amz-date", amz_date)]
     if credentials.token:

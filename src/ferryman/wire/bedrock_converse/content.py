@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import (
     Block,
@@ -68,7 +67,7 @@ class Conversation:
         self._rest: list[Wire | Raw] = []
 
     def write(self, messages: Sequence[Message]) -> None:
-        """Take all messages. Raises :class:`GatewayError` for what can't be carried."""
+        """Take all messages. Raises :class:`~ferryman.ir.errors.GatewayError` for what can't be carried."""
         leading = True
         for number, message in enumerate(messages):
             path = f"messages[{number}]"
@@ -88,7 +87,7 @@ class Conversation:
                 self._block(block, path)
         self._end_message()
         if not self.messages:
-            raise _bad("'messages' holds nothing to answer; give a message that says something.",
+            raise bad_request("'messages' holds nothing to answer; give a message that says something.",
                        "messages")  # fmt: skip
 
     def _end_message(self) -> None:
@@ -183,7 +182,7 @@ class Conversation:
 
     def _call(self, block: ToolCall, path: str) -> None:
         if not TOOL_NAME.fullmatch(block.name):
-            raise _bad(
+            raise bad_request(
                 f"'{path}' calls '{block.name[:80]}'; this model's provider takes names of 1 to 64 "
                 "letters, digits, - and _.", path
             )  # fmt: skip
@@ -207,7 +206,7 @@ class Conversation:
             data = text.encode()
             _object.decode(data)
         except _UNREADABLE:
-            raise _bad(
+            raise bad_request(
                 f"'{path}': the arguments of the call '{block.id[:80]}' of {block.name} are no "
                 "JSON object, which is all that this model's provider takes.", path
             ) from None  # fmt: skip
@@ -259,7 +258,3 @@ def _kind(block: Block) -> str:
     if isinstance(block, Media):
         return str(block.kind)
     return block.kind if isinstance(block, Opaque) else type(block).__name__.lower()
-
-
-def _bad(message: str, param: str) -> GatewayError:
-    return GatewayError(400, ErrorKind.INVALID_REQUEST, message, param=param)

@@ -1,7 +1,7 @@
 """Errors of the Converse format.
 
-https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html: an error reply's body is
-``{"message": …}``, the exception's name stands in the header ``x-amzn-errortype``. In a stream it is
+https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html: an error's body is
+``{"message": …}``, its name stands in the header ``x-amzn-errortype``. In a stream an exception is
 a message of its own kind.
 """
 

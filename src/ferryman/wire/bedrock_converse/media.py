@@ -8,7 +8,6 @@ import base64
 import re
 from typing import Any
 
-from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Media, MediaKind
 from ferryman.wire.bedrock_converse.types import ORIGIN
@@ -65,7 +64,7 @@ class MediaWriter:
         self._names: set[str] = set()
 
     def block(self, media: Media, path: str) -> dict[str, Any]:
-        """The content block. Raises :class:`GatewayError` for what can't be carried."""
+        """The content block. Raises :class:`~ferryman.ir.errors.GatewayError` for what can't be carried."""
         path = f"{path}.{media.kind}"
         body: dict[str, Any] = {"format": _format(media, path)}
         if media.kind is MediaKind.DOCUMENT:
@@ -114,7 +113,7 @@ def _format(media: Media, path: str) -> str:
         return "txt"
     offered = ", ".join(sorted(set(formats.values())))
     problem = f"is of type {said}" if said else "doesn't say its type"
-    raise _bad(f"'{path}' {problem}; the model takes {offered}.", path)
+    raise bad_request(f"'{path}' {problem}; the model takes {offered}.", path)
 
 
 def _source(media: Media, path: str) -> dict[str, Any]:
@@ -129,14 +128,12 @@ def _source(media: Media, path: str) -> dict[str, Any]:
     if place.startswith("s3://"):
         return {"s3Location": {"uri": place}}
     if source.url:
-        raise _bad(
+        raise bad_request(
             f"'{path}' is given by its URL; this model's provider fetches only s3:// addresses, "
             "send the bytes instead.", path
         )  # fmt: skip
     if source.file_id:
-        raise _bad(f"'{path}' is a file stored at another provider; send the bytes instead.", path)
-    raise _bad(f"'{path}' is empty.", path)
-
-
-def _bad(message: str, param: str) -> GatewayError:
-    return GatewayError(400, ErrorKind.INVALID_REQUEST, message, param=param)
+        raise bad_request(
+            f"'{path}' is a file stored at another provider; send the bytes instead.", path
+        )
+    raise bad_request(f"'{path}' is empty.", path)

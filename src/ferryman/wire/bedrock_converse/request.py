@@ -19,15 +19,14 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import HostedTool, OutputKind, Request, Tool, ToolChoice, ToolMode
 from ferryman.wire.bedrock_converse.content import TOOL_NAME, Conversation, cache_point
 from ferryman.wire.bedrock_converse.types import ORIGIN
+from ferryman.wire.carry import UNREADABLE, bad_request, drop_unknown, output_tool
 from ferryman.wire.effort import EFFORTS, NONE, budget_of, effort_of, nearest
 from ferryman.wire.format import Aim
 
-OUTPUT_TOOL = "structured_output"
 LEAST_BUDGET = 1024
 """https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-extended-thinking.html"""
 _OWN = ("guardrailConfig", "promptVariables", "performanceConfig", "requestMetadata",
@@ -38,7 +37,7 @@ _TIERS = {"default": "default", "flex": "flex", "priority": "priority", "reserve
           "standard_only": "default", "standard": "default"}  # fmt: skip
 _METADATA = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}")
 _MOST_METADATA = 16
-_ANY_OBJECT = Raw(b'{"type":"object","additionalProperties":true}')
+_ANY_OBJECT = Raw(b'{"type":"object"}')
 _NO_ARGUMENTS = Raw(b'{"type":"object","properties":{}}')
 _encode = msgspec.json.Encoder().encode
 _type_of = msgspec.json.Decoder(dict[str, Raw])
@@ -47,8 +46,8 @@ Wire = dict[str, Any]
 
 
 def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
-    """The body. Raises :class:`GatewayError` 400 for what can't be carried."""
-    _drop_unknown(request, receipt)
+    """The body. Raises :class:`~ferryman.ir.errors.GatewayError` 400 for what can't be carried."""
+    drop_unknown(request, receipt, ORIGIN)
     native = "json_schema" in aim.abilities
     caching = not aim.abilities or "prompt_cache" in aim.abilities
     conversation = Conversation(receipt, caching=caching)
@@ -76,14 +75,6 @@ def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
     return _encode(body)
 
 
-def _drop_unknown(request: Request, receipt: Receipt) -> None:
-    for path in request.unknown:
-        receipt.drop(path)
-    if request.origin != ORIGIN:
-        for name, _ in request.extra:
-            receipt.drop(name)
-
-
 def _inference(request: Request, receipt: Receipt) -> Wire:
     config: Wire = {}
     if request.max_output:
@@ -107,6 +98,8 @@ class _Tools:
         self._request = request
         self._receipt = receipt
         self._mode = request.tool_choice.mode if request.tool_choice else ToolMode.AUTO
+        self._callable = False
+        """The caller has tools that may be called."""
         self._native = native
         self._caching = caching
 
@@ -117,7 +110,7 @@ class _Tools:
         if said.mode is ToolMode.NONE and not called:
             if request.tools:
                 receipt.alter("tools", "left out, since none may be called")
-            return self._with_output([], None, set())
+            return self._with_output([], None)
         tools: list[Wire | Raw] = []
         names: set[str] = set()
         for number, tool in enumerate(request.tools):
@@ -129,6 +122,7 @@ class _Tools:
             else:
                 names.add(tool.name)
                 self._declare(tool, path, tools)
+        self._callable = bool(tools) and said.mode is not ToolMode.NONE
         for name in called:
             if name not in names:
                 names.add(name)
@@ -141,12 +135,12 @@ class _Tools:
                 choice = {"tool": {"name": said.allowed[0]}}
         if said.allowed and len(said.allowed) != 1 and not names <= set(said.allowed):
             receipt.alter("tool_choice", f"{said.mode} without the named subset")
-        return self._with_output(tools, choice, names)
+        return self._with_output(tools, choice)
 
     def _hosted(self, tool: HostedTool, path: str) -> Raw:
         if tool.origin == ORIGIN:
             return Raw(tool.raw)
-        raise _bad(
+        raise bad_request(
             f"'{path}' ({tool.kind}) is a tool that only another provider runs; leave it out, or "
             "ask a model of that provider.", path
         )  # fmt: skip
@@ -154,7 +148,7 @@ class _Tools:
     def _declare(self, tool: Tool, path: str, tools: list[Wire | Raw]) -> None:
         receipt = self._receipt
         if not TOOL_NAME.fullmatch(tool.name):
-            raise _bad(
+            raise bad_request(
                 f"'{path}' is called '{tool.name[:80]}'; this model's provider takes names of 1 to "
                 "64 letters, digits, - and _.", f"{path}.name"
             )  # fmt: skip
@@ -179,7 +173,7 @@ class _Tools:
                 receipt.drop(f"{path}.cache")
 
     def _with_output(
-        self, tools: list[Wire | Raw], choice: Wire | None, names: set[str]
+        self, tools: list[Wire | Raw], choice: Wire | None
     ) -> tuple[list[Wire | Raw], Wire | None]:
         """The same with the tool that stands for structured output, where it takes one."""
         output, receipt = self._request.output, self._receipt
@@ -195,19 +189,12 @@ class _Tools:
         if self._mode is ToolMode.REQUIRED:
             receipt.drop("response_format")  # the answer is a call, there is no text to form
             return tools, choice
-        schema = output.schema if output.schema is not None else _ANY_OBJECT
-        if output.kind is OutputKind.SCHEMA and not _is_object(schema):
+        if output.kind is OutputKind.SCHEMA and not _is_object(output.schema):
             receipt.drop("response_format")  # arguments of tools are objects
             return tools, choice
-        name = OUTPUT_TOOL
-        while name in names:
-            name += "_"
-        receipt.output_tool = name
-        receipt.alter("response_format", "forced tool")
-        purpose = output.description or "Gives the answer to the user, in the form asked for."
-        may_call = bool(tools) and not forbidden
-        tools.append(_spec(name, schema, purpose))
-        return tools, {"any": {}} if may_call else {"tool": {"name": name}}
+        tool = output_tool(output, self._request, receipt)
+        tools.append(_spec(tool.name, tool.parameters or _ANY_OBJECT, tool.description))
+        return tools, {"any": {}} if self._callable else {"tool": {"name": tool.name}}
 
 
 def _spec(name: str, schema: Raw, description: str = "") -> Wire:
@@ -217,10 +204,12 @@ def _spec(name: str, schema: Raw, description: str = "") -> Wire:
     return {"toolSpec": spec}
 
 
-def _is_object(schema: Raw) -> bool:
+def _is_object(schema: Raw | None) -> bool:
+    if schema is None:
+        return True
     try:
         kind = _type_of.decode(schema).get("type")
-    except (msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         return False
     return kind is None or bytes(kind) == b'"object"'
 
@@ -378,7 +367,3 @@ def _settings(request: Request, receipt: Receipt, body: Wire) -> None:
     for path, given in lost.items():
         if given:
             receipt.drop(path)
-
-
-def _bad(message: str, param: str) -> GatewayError:
-    return GatewayError(400, ErrorKind.INVALID_REQUEST, message, param=param)
