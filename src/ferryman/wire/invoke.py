@@ -12,6 +12,7 @@ import binascii
 import msgspec
 from msgspec import Struct
 
+from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.eventstream import Frame, FrameDecoder
 
 
@@ -31,7 +32,6 @@ _chunk = msgspec.json.Decoder(_Chunk)
 _typed = msgspec.json.Decoder(_Typed)
 _words = msgspec.json.Decoder(_Words)
 _encode = msgspec.json.Encoder().encode
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _TYPES = {
     "throttlingexception": "rate_limit_error",
@@ -89,7 +89,7 @@ class InvokeUnwrapper:
         try:
             event = base64.b64decode(_chunk.decode(frame.payload).bytes, validate=True)
             name = _typed.decode(event).type
-        except (*_UNREADABLE, binascii.Error, ValueError):
+        except (*UNREADABLE, binascii.Error, ValueError):
             self.broken += 1
             if self.broken == 1:
                 return b""
@@ -109,5 +109,5 @@ class InvokeUnwrapper:
 def _message(payload: bytes) -> str:
     try:
         return _words.decode(payload).message
-    except _UNREADABLE:
+    except UNREADABLE:
         return ""

@@ -29,15 +29,14 @@ from ferryman.ir.request import (
 )
 from ferryman.wire.bedrock_converse.media import MediaWriter
 from ferryman.wire.bedrock_converse.types import ORIGIN
+from ferryman.wire.carry import bad_request, object_arguments
 from ferryman.wire.tool_ids import fit
 
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _TOOL_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 _SIGNED_BY = (ORIGIN, "anthropic_messages")
 """Formats whose thoughts with signature are the same model's."""
-_object = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
-_UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 _APPLICATION = (Role.SYSTEM, Role.DEVELOPER)
 
 Wire = dict[str, Any]
@@ -67,7 +66,7 @@ class Conversation:
         self._rest: list[Wire | Raw] = []
 
     def write(self, messages: Sequence[Message]) -> None:
-        """Take all messages. Raises :class:`~ferryman.ir.errors.GatewayError` for what can't be carried."""
+        """Take all messages. Raises :class:`~ferryman.ir.errors.GatewayError` (400)."""
         leading = True
         for number, message in enumerate(messages):
             path = f"messages[{number}]"
@@ -87,8 +86,9 @@ class Conversation:
                 self._block(block, path)
         self._end_message()
         if not self.messages:
-            raise bad_request("'messages' holds nothing to answer; give a message that says something.",
-                       "messages")  # fmt: skip
+            raise bad_request(
+                "'messages' holds nothing to answer; give one that says something.", "messages"
+            )
 
     def _end_message(self) -> None:
         content = [*self._results, *self._rest]
@@ -184,33 +184,20 @@ class Conversation:
         if not TOOL_NAME.fullmatch(block.name):
             raise bad_request(
                 f"'{path}' calls '{block.name[:80]}'; this model's provider takes names of 1 to 64 "
-                "letters, digits, - and _.", path
-            )  # fmt: skip
+                "letters, digits, - and _.",
+                path,
+            )
         if block.free:
             arguments = Raw(_encode({"input": block.arguments}))
             self._receipt.alter(f"{path}.{block.name}", "free text as member input")
         else:
-            arguments = self._arguments(block, path)
+            arguments = object_arguments(block.arguments, block.name, path)
         self.called[block.name] = None
         call_id = fit(block.id, _TOOL_ID)
         call = {"toolUseId": call_id, "name": block.name, "input": arguments}
         self._rest.append({"toolUse": call})
         self._unsigned(block, path)
         self._mark(block.cache, path)
-
-    def _arguments(self, block: ToolCall, path: str) -> Raw:
-        text = block.arguments
-        if not text or text.isspace():
-            return Raw(b"{}")
-        try:
-            data = text.encode()
-            _object.decode(data)
-        except _UNREADABLE:
-            raise bad_request(
-                f"'{path}': the arguments of the call '{block.id[:80]}' of {block.name} are no "
-                "JSON object, which is all that this model's provider takes.", path
-            ) from None  # fmt: skip
-        return Raw(data)
 
     def _result(self, block: ToolResult, path: str) -> None:
         content: list[Wire | Raw] = []

@@ -11,6 +11,7 @@ from typing import Any
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Media, MediaKind
 from ferryman.wire.bedrock_converse.types import ORIGIN
+from ferryman.wire.carry import bad_request
 
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _FORMATS: dict[MediaKind, dict[str, str]] = {
@@ -64,7 +65,7 @@ class MediaWriter:
         self._names: set[str] = set()
 
     def block(self, media: Media, path: str) -> dict[str, Any]:
-        """The content block. Raises :class:`~ferryman.ir.errors.GatewayError` for what can't be carried."""
+        """The content block. Raises :class:`~ferryman.ir.errors.GatewayError` (400)."""
         path = f"{path}.{media.kind}"
         body: dict[str, Any] = {"format": _format(media, path)}
         if media.kind is MediaKind.DOCUMENT:
@@ -130,8 +131,9 @@ def _source(media: Media, path: str) -> dict[str, Any]:
     if source.url:
         raise bad_request(
             f"'{path}' is given by its URL; this model's provider fetches only s3:// addresses, "
-            "send the bytes instead.", path
-        )  # fmt: skip
+            "send the bytes instead.",
+            path,
+        )
     if source.file_id:
         raise bad_request(
             f"'{path}' is a file stored at another provider; send the bytes instead.", path

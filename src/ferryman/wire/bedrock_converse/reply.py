@@ -32,6 +32,7 @@ from ferryman.wire.bedrock_converse.types import (
     Words,
 )
 from ferryman.wire.bedrock_converse.usage import usage_of
+from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.format import ReplyError
 
 SERVER_TOOL = "server_tool_use"
@@ -39,7 +40,6 @@ _reply = msgspec.json.Decoder(WireReply)
 _block = msgspec.json.Decoder(WireBlock)
 _members = msgspec.json.Decoder(dict[str, Raw])
 _model_fields = msgspec.json.Decoder(ModelFields)
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _REASONS = {
     "end_turn": FinishReason.STOP,

@@ -142,16 +142,18 @@ class _Tools:
             return Raw(tool.raw)
         raise bad_request(
             f"'{path}' ({tool.kind}) is a tool that only another provider runs; leave it out, or "
-            "ask a model of that provider.", path
-        )  # fmt: skip
+            "ask a model of that provider.",
+            path,
+        )
 
     def _declare(self, tool: Tool, path: str, tools: list[Wire | Raw]) -> None:
         receipt = self._receipt
         if not TOOL_NAME.fullmatch(tool.name):
             raise bad_request(
                 f"'{path}' is called '{tool.name[:80]}'; this model's provider takes names of 1 to "
-                "64 letters, digits, - and _.", f"{path}.name"
-            )  # fmt: skip
+                "64 letters, digits, - and _.",
+                f"{path}.name",
+            )
         schema = tool.parameters if tool.parameters is not None else _NO_ARGUMENTS
         if tool.free:
             schema = Raw(

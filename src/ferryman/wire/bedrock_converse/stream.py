@@ -40,7 +40,7 @@ from ferryman.ir.request import (
 from ferryman.wire.bedrock_converse.citations import citation_of
 from ferryman.wire.bedrock_converse.errors import kind_of_exception
 from ferryman.wire.bedrock_converse.media import media_type
-from ferryman.wire.bedrock_converse.reply import SERVER_TOOL, UNREADABLE, finish_of, not_made
+from ferryman.wire.bedrock_converse.reply import SERVER_TOOL, finish_of, not_made
 from ferryman.wire.bedrock_converse.types import (
     ORIGIN,
     BlockDelta,
@@ -54,6 +54,7 @@ from ferryman.wire.bedrock_converse.types import (
     Words,
 )
 from ferryman.wire.bedrock_converse.usage import usage_of
+from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.eventstream import Frame, FrameDecoder
 from ferryman.wire.openai_chat.errors import LONGEST_MESSAGE
 
