@@ -270,7 +270,7 @@ class StreamDecoder:
             self._on_input(place, delta.toolUse.input, events)
         elif delta.reasoningContent is not None:
             self._on_reasoning(place, delta.reasoningContent, events)
-        elif delta.citation is not None:
+        elif bytes(delta.citation) not in (b"", b"null"):
             citation = citation_of(delta.citation)
             if place != self._place or self._kind != "text":
                 self._open(events, place, "text", Text(text=""))

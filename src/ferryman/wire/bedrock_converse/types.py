@@ -194,7 +194,7 @@ class WireDelta(Struct):
     text: str | None = None
     toolUse: Input | None = None  # noqa: N815
     reasoningContent: ReasoningDelta | None = None  # noqa: N815
-    citation: Raw | None = None
+    citation: Raw = Raw()
     image: WireMedia | None = None
     toolResult: list[Raw] | None = None  # noqa: N815
 
