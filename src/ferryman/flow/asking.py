@@ -2,7 +2,9 @@
 
 import time
 
+from ferryman.catalog.tokens import estimate
 from ferryman.flow.call import Call
+from ferryman.flow.window import compressed, surely_fits, too_long
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Request as Conversation
@@ -56,6 +58,12 @@ def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
     Raises :class:`GatewayError` (400) for a request that can't be put into the target's format.
     """
     runtime = target.runtime
+    if not surely_fits(request.body, target) and call.endpoint in CONVERSATIONS:
+        error = _too_long(call, request, target)
+        if error is not None:
+            if call.too_long != "compress":
+                raise error
+            return _translated(call, request, target, error)
     head = runtime.head(call.endpoint, target.model, request.stream)
     if head is None:
         return _translated(call, request, target)
@@ -69,22 +77,39 @@ def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
     return Asking(head, body, tap, None)
 
 
-def _translated(call: Call, request: openai.Request, target: Target) -> Asking | None:
+def _too_long(call: Call, request: openai.Request, target: Target) -> GatewayError | None:
+    try:
+        return too_long(_conversation(call, request), target)
+    except GatewayError:
+        return None  # what we can't read, we can't measure: the provider will say
+
+
+def _translated(
+    call: Call, request: openai.Request, target: Target, unfit: GatewayError | None = None
+) -> Asking | None:
+    """The request in the target's format; with ``unfit``, less of it, so that it fits."""
     runtime = target.runtime
-    name = runtime.provider.format
     if call.endpoint not in CONVERSATIONS:
         return None
+    name = (
+        CONVERSATIONS[call.endpoint] if runtime.offers(call.endpoint) else runtime.provider.format
+    )
     head = runtime.head(MAIN[name], target.model, request.stream)
     if head is None:
         return None
     conversation = _conversation(call, request)
     receipt = Receipt()
+    if unfit is not None:
+        shorter = compressed(conversation, target, receipt)
+        if shorter is None:
+            raise unfit
+        conversation = shorter
     context = ReplyContext(
         request=conversation,
         receipt=receipt,
         request_id=call.id,
         now=int(time.time()),
-        input_estimate=max(len(request.body) // 4, 1),
+        input_estimate=estimate(conversation, target.gauge),
     )
     translation = Translation(client_of(call.endpoint), name, context)
     body = translation.provider.encode_request(conversation, target.aim, receipt)

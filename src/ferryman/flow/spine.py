@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 from ferryman.flow.asking import Asking, ask, read_whole
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
+from ferryman.flow.window import text_size
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
@@ -52,7 +53,9 @@ _FAULTS = {
 class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
-    __slots__ = ("compressed", "digest", "forwarded", "strict", "summary", "translated")
+    __slots__ = (
+        "compressed", "digest", "forwarded", "strict", "summary", "too_long", "translated",
+    )  # fmt: skip
 
     def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
         token = b""
@@ -60,6 +63,7 @@ class HeaderFacts:
         self.translated = b""
         """What is forwarded to providers of another format."""
         self.strict = False
+        self.too_long = ""
         self.compressed = False
         self.summary = False
         for name, value in headers:
@@ -73,6 +77,8 @@ class HeaderFacts:
                 self.summary = value.lower() not in _NO
             elif name == b"x-ferryman-on-unsupported":
                 self.strict = value.lower() == b"reject"
+            elif name == b"x-ferryman-too-long":
+                self.too_long = value.decode("latin-1").lower()
             elif name in _FORWARDED:
                 self.forwarded += b"%b: %b\r\n" % (name, value)
                 self.translated += b"%b: %b\r\n" % (name, value)
@@ -148,6 +154,9 @@ async def serve(
         call.stream = request.stream
         call.summary = facts.summary and request.stream
         call.strict = facts.strict
+        call.too_long = facts.too_long
+        if plane.sample():
+            call.measured = text_size(request.body)
         order = _plan(plane, plane.fleet.resolve(_by_rules(plane.fleet, request)))
         open_call(call, order[0], len(request.body), request.max_output)
         reply, kind, unfit = await _first_good(call, request, order, facts)
@@ -244,7 +253,9 @@ async def _first_good(
         try:
             asking = ask(call, request, target)
         except GatewayError as error:
-            unfit = unfit or error  # another target may speak a format that can say it
+            unfit = unfit or error  # another target may have the words, or the room, for it
+            if error.kind is ErrorKind.CONTEXT_TOO_LONG and call.too_long == "error":
+                break
             continue
         call.target = target
         reply, kind = await _attempt(call, target, asking, facts)
@@ -300,6 +311,9 @@ async def _attempt(
             int((started - call.began) * 1e6),
             call.us(first),
             int((ended - call.began) * 1e6),
+            runtime.provider.format if call.receipt is not None else "",
+            call.receipt.dropped if call.receipt is not None else (),
+            call.receipt.altered if call.receipt is not None else (),
         )
     )
     return reply, kind

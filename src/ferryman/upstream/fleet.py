@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from ferryman import __version__
 from ferryman.catalog.quirks import request_quirks, usage_quirks
+from ferryman.catalog.tokens import Gauge
 from ferryman.config.snapshot import ModelRow, Provider, Snapshot
 from ferryman.http1.connect import Origin
 from ferryman.http1.pool import Pool, Pools
@@ -128,12 +129,13 @@ class Target:
     """One model at one provider, ready to be called."""
 
     __slots__ = (
-        "aim", "dear_fee", "dear_input", "dear_output", "health", "labels", "max_output", "model",
-        "model_json", "named", "prices", "provider", "runtime",
+        "aim", "context", "dear_fee", "dear_input", "dear_output", "gauge", "health", "labels",
+        "max_output", "model", "model_json", "named", "prices", "provider", "runtime",
     )  # fmt: skip
 
-    def __init__(self, runtime: Runtime, model: str, health: Health) -> None:
+    def __init__(self, runtime: Runtime, model: str, health: Health, gauge: Gauge) -> None:
         self.health = health
+        self.gauge = gauge
         self.runtime = runtime
         self.provider = runtime.name
         self.model = model
@@ -142,6 +144,7 @@ class Target:
         self.named = row is not None
         """Whether metrics may show the name: it isn't one that a caller made up."""
         self.prices: tuple[Price, ...] = row.prices if row else ()
+        self.context = row.context if row else 0
         self.max_output = row.max_output if row else 0
         self.aim = Aim(
             model=model,
@@ -195,16 +198,19 @@ class Fleet:
         pools: Pools,
         activate: Callable[[Provider], list[str] | None],
         near: Callable[[str, list[str]], list[str]],
-        health: Callable[[str], Health],
+        live: Callable[[str], tuple[Health, Gauge]],
     ) -> None:
-        """``activate`` gives a provider's keys (none for a keyless one), or None = not active."""
+        """``activate`` gives a provider's keys (none for a keyless one), or None = not active.
+
+        ``live`` gives what is kept of a target across snapshots.
+        """
         self.snapshot = snapshot
         self.problems: list[str] = []
         self._near = near
         self._resolved: dict[str, Resolved] = {}
         self._targets: dict[tuple[str, str], Target] = {}
         self._hints: dict[str, str] = {}
-        self._health = health
+        self._live = live
         self.runtimes: dict[str, Runtime] = {}
         for provider in snapshot.providers.values():
             keys = activate(provider)
@@ -265,8 +271,9 @@ class Fleet:
     def _target(self, provider: str, model: str) -> Target | None:
         target = self._targets.get((provider, model))
         if target is None and provider in self.runtimes:
-            health = self._health(f"{provider}/{model}")
-            target = self._targets[provider, model] = Target(self.runtimes[provider], model, health)
+            target = self._targets[provider, model] = Target(
+                self.runtimes[provider], model, *self._live(f"{provider}/{model}")
+            )
         return target
 
     def _inactive(self, names: list[str]) -> GatewayError:

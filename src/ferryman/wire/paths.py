@@ -1,8 +1,8 @@
 """Endpoints by name: which format a caller of one speaks, and where providers have theirs.
 
 A path is relative to the provider's base URL; ``{model}`` becomes the model's name,
-percent-encoded. ``NAME+stream`` is the path of streamed calls, where it is another one. Rows of the catalogue may
-have paths of their own.
+percent-encoded. ``NAME+stream`` is the path of streamed calls, where it is another one. Rows of the
+catalogue may have paths of their own.
 """
 
 from types import MappingProxyType
