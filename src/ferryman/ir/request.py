@@ -201,6 +201,9 @@ class Tool(Struct, frozen=True, kw_only=True, tag="function"):
     """Takes free text instead of JSON."""
     grammar: Raw | None = None
     """What the free text must look like (its format's own JSON)."""
+    namespace: str = ""
+    """Group that the tool belongs to, where the format has such: ``name`` begins with it and two
+    underscores, so that it is unique without."""
     cache: CacheMark | None = None
 
 
