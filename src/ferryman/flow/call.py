@@ -25,6 +25,7 @@ from ferryman.wire.formats import client_of
 _pack = msgspec.msgpack.Encoder().encode
 NOTHING = Usage()
 """Usage of a call that no upstream worked on: not unknown, but none, and it cost nothing."""
+_LOW = [f"{low:02x}" for low in range(256)]
 MAX_PICO = 2**63 - 1
 """Records hold amounts in 64 bits: over nine million dollars a call."""
 
@@ -59,6 +60,7 @@ class Plane:
         self.rng = random.Random()  # noqa: S311 - spreads load, protects nothing
         self._boot = f"req_{time_ns() // 1_000_000:011x}{self.rng.getrandbits(40):010x}"
         self._count = 1 << 32  # so that every count has nine digits, and ids sort as they come
+        self._stem = ""
 
     @property
     def ready(self) -> bool:
@@ -68,7 +70,10 @@ class Plane:
     def next_id(self) -> str:
         """A request id: unique, ordered by boot and then by count."""
         self._count += 1
-        return self._boot + hex(self._count)[2:]
+        low = self._count & 255
+        if not low or not self._stem:
+            self._stem = self._boot + hex(self._count)[2:-2]
+        return self._stem + _LOW[low]
 
     def sample(self) -> bool:
         """True for one call in eight, whose tokens calibrate an estimate."""

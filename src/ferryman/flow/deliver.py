@@ -1,6 +1,6 @@
 """What the caller gets: a whole reply, a stream, or an error, settled before its last byte."""
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -230,9 +230,8 @@ def _error_headers(kind: ErrorKind) -> Headers:
 
 def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
     """Reply headers: the provider's own, less the hop's, plus the gateway's."""
-    relayed = [
-        _relay_line(pair) if (line := _lines.get(pair)) is None else line for pair in upstream
-    ]
+    pairs: list[Any] = upstream
+    relayed = [_relay_line(pair) if (line := _lines.get(pair)) is None else line for pair in pairs]
     target = call.target
     assert target is not None
     overhead = max(int((call.plane.now() - call.began - call.waited) * 1e6), 0)
@@ -275,8 +274,9 @@ _OVERHEAD = [_overhead(us) for us in range(1000)]
 """The usual cases, ready to send: to format numbers is a good part of what a head costs."""
 
 
-_lines: dict[tuple[bytes, bytes], bytes] = {}
-"""Reply header lines that providers repeat, ready to send; empty for those that are dropped."""
+_lines: dict[Any, bytes] = {}
+"""Reply header lines that providers repeat, ready to send; empty for those that are dropped. By
+pairs (``Any``, since compiled code would make a new one for each look)."""
 LINES_KEPT = 2048
 
 
