@@ -235,6 +235,7 @@ def _by_rules(call: Call, request: openai.Request) -> str:
             if all(metadata.get(name) == value for name, value in rule.when):
                 if rule.on_unsupported == "reject":
                     call.strict = True
+                call.too_long = call.too_long or rule.too_long
                 return rule.use or request.model
     return request.model
 
