@@ -25,7 +25,7 @@ _text = msgspec.json.Decoder(str)
 _encode = msgspec.json.Encoder().encode
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding JSON from outside may raise."""
-NOTHING = (b"null", b'""', b"[]", b"{}", b"false")
+NOTHING = (b"null", b'""', b"[]", b"{}")
 """Values that say no more than a member's absence."""
 
 OUTPUT_TOOL = "structured_output"
@@ -35,6 +35,11 @@ OUTPUT_TOOL = "structured_output"
 def bad_request(message: str, param: str | None = None) -> GatewayError:
     """A 400 that says what is wrong in ``param`` and what would be right."""
     return GatewayError(400, ErrorKind.INVALID_REQUEST, message, param=param)
+
+
+def unsupported(message: str, param: str | None = None) -> GatewayError:
+    """A 400 for what this target's format can't take; another target's may."""
+    return GatewayError(400, ErrorKind.UNSUPPORTED, message, param=param)
 
 
 def drop_unknown(request: Request, receipt: Receipt, origin: str) -> None:
