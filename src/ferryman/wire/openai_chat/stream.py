@@ -98,7 +98,8 @@ class ChatStreamDecoder:
             if reader is None:
                 reader = self._readers[choice.index] = ChoiceReader(choice.index, self._begin.id)
             reader.take(choice, choice.delta or choice.message, out)
-        self._count(said, data, out)
+        if b'"usage"' in data:
+            self._count(said, data, out)
 
     def _unreadable(self, event: bytes, data: bytes, out: list[Event]) -> None:
         self.broken += 1
@@ -161,7 +162,7 @@ def begin_of(said: SaidReply) -> Begin:
 def usage_in(said: SaidReply, data: bytes, quirks: Quirks) -> Usage | None:
     """The usage that a reply, or a chunk of one, tells of, wherever it stands."""
     raw: Raw | None = said.usage
-    if quirks and b'"usage"' in data:
+    if quirks:
         try:
             return usage_of(odd_usage(data, quirks))
         except UNREADABLE:
