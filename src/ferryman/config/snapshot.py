@@ -27,7 +27,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     base_url: str
     """Up to and including the version segment, no trailing slash: ``https://host/v1``."""
     auth: str = "bearer"
-    """``bearer``, ``none``, ``x-api-key``, or ``header:NAME``."""
+    """``bearer``, ``none``, ``x-api-key``, ``header:NAME``, ``sigv4``, or ``google``."""
     keys: tuple[Secret, ...] = ()
     alternatives: bool = False
     """True: ``keys`` are several places to look, the first key found is the only one used."""
@@ -39,7 +39,11 @@ class Provider(Struct, frozen=True, kw_only=True):
     """Values may be references (``env:``, ``file:``, ``sealed:``) until ``config/secret.py``'s
     ``localise`` fills them in, as it does with ``{VAR}`` in ``base_url``."""
     endpoints: tuple[str, ...] = ()
-    """Endpoints the provider is known to offer (see ``Opened.endpoint``); empty = all."""
+    """Endpoints the provider is known to offer (see ``Opened.endpoint``); empty = all of its
+    format's."""
+    paths: tuple[tuple[str, str], ...] = ()
+    """(endpoint, path below ``base_url``) where it differs from the format's own; see
+    ``wire/paths.py``."""
     quirks: tuple[str, ...] = ()
     """Names of functions in ``catalog/quirks.py``."""
     region: str = ""

@@ -8,6 +8,7 @@ import ssl
 import time
 
 from ferryman import lifeline
+from ferryman.catalog.tokens import Gauge
 from ferryman.config.options import Options
 from ferryman.config.seal import derive
 from ferryman.config.secret import activate, localise
@@ -54,7 +55,7 @@ class Gateway:
         self._connector = connector
         self._pools = Pools(connector)
         self._snapshot = Snapshot(version="")
-        self._health: dict[str, PeakEwma] = {}
+        self._live: dict[str, tuple[PeakEwma, Gauge]] = {}
         self.plane = Plane(
             fleet=self._fleet(self._snapshot),
             keys=None,
@@ -77,15 +78,15 @@ class Gateway:
 
     def _fleet(self, snapshot: Snapshot) -> Fleet:
         here = localise(snapshot, self._env, self._open_key)
-        return Fleet(here, self._pools, self._activate, near, self._health_of)
+        return Fleet(here, self._pools, self._activate, near, self._live_of)
 
-    def _health_of(self, name: str) -> PeakEwma:
-        health = self._health.get(name)
-        if health is None:
-            if len(self._health) >= TARGETS_KEPT:
-                self._health.clear()
-            health = self._health[name] = PeakEwma()
-        return health
+    def _live_of(self, name: str) -> tuple[PeakEwma, Gauge]:
+        live = self._live.get(name)
+        if live is None:
+            if len(self._live) >= TARGETS_KEPT:
+                self._live.clear()
+            live = self._live[name] = (PeakEwma(), Gauge())
+        return live
 
     def _activate(self, provider: Provider) -> list[str] | None:
         return activate(provider, self._env, self._open_key)

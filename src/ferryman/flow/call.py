@@ -12,6 +12,8 @@ from msgspec.structs import replace
 
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.receipt import Receipt
+from ferryman.ir.request import Request as Conversation
 from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost as cost_of
 from ferryman.meter.keytable import KeyTable
@@ -19,6 +21,7 @@ from ferryman.store.journal import JournalError
 from ferryman.telemetry.metrics import Metrics
 from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
 from ferryman.upstream.fleet import Fleet, Target
+from ferryman.wire.formats import client_of
 
 _pack = msgspec.msgpack.Encoder().encode
 NOTHING = Usage()
@@ -75,6 +78,10 @@ class Plane:
         self._count += 1
         return self._boot + hex(self._count)[2:]
 
+    def sample(self) -> bool:
+        """True for one call in eight, whose tokens calibrate an estimate."""
+        return not self._count & 7
+
     def pay(self) -> None:
         """Write the records that are owed. Raises :class:`JournalError`."""
         while self.owed:
@@ -122,11 +129,23 @@ class Call:
     waited = 0.0
     """Seconds spent waiting for upstreams; the rest is overhead."""
     first_token = -1.0
+    too_long = ""
+    """``error``: a request that does not fit is refused, also if another target could take it;
+    ``compress``: messages are left out of its middle; else the next target that can take it is."""
+    measured = 0
+    """Bytes of a body that is text, for the calibration of its target's gauge; 0 = not this one."""
+    strict = False
+    """True: a target that would lose a part of the request is not asked."""
+    conversation: Conversation | None = None
+    """The request in the common language, once a target needed it."""
+    receipt: Receipt | None = None
+    """What the translation for the last target asked has lost; None = not translated."""
 
     def __init__(self, plane: Plane, exchange: Exchange, endpoint: str) -> None:
         self.plane = plane
         self.exchange = exchange
         self.endpoint = endpoint
+        self.client = client_of(endpoint)
         self.id = plane.next_id()
         self.began = exchange.began
         self.at_us = time.time_ns() // 1000
@@ -182,8 +201,15 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
     cost = 0 if usage is NOTHING else None
     if cost is None and usage is not None and target is not None and target.prices:
         cost = cost_of(usage, target.prices, call.at_us // 1_000_000)
+    if call.receipt is not None and call.attempts:
+        call.attempts[-1] = replace(
+            call.attempts[-1], dropped=call.receipt.dropped, altered=call.receipt.altered
+        )
     seconds = now - call.began
     overhead = max(seconds - call.waited, 0.0)
+    if call.measured and target is not None and usage is not None and usage.total_input:
+        error_ratio = target.gauge.observe(call.measured, usage.total_input)
+        plane.metrics.estimated(error_ratio)
     provider, model = (target.provider, target.model) if target is not None else ("", "")
     closed = Closed(
         call.id, call.at_us, int(seconds * 1e6), call.key, call.endpoint, call.model,

@@ -11,6 +11,8 @@ from ferryman.ir.usage import Usage
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 """Upper bounds in seconds."""
 OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
+ESTIMATE_BUCKETS = (0.5, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 2.0)
+"""Upper bounds of estimated / counted input tokens."""
 MAX_SERIES = 2000
 """Most label sets; what comes later is counted under ``other``, so that memory stays bounded."""
 SLICE = 100
@@ -44,6 +46,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, str, str, int], Series] = {}
+        self._estimates = [0] * (len(ESTIMATE_BUCKETS) + 1)
+        self._estimates_sum = 0.0
         self.in_flight = 0
         self.streams = 0
 
@@ -87,6 +91,11 @@ class Metrics:
         else:
             series.cost += cost
 
+    def estimated(self, ratio: float) -> None:
+        """Count how an estimate of input tokens (``ratio`` = estimate / count) turned out."""
+        self._estimates[bisect_left(ESTIMATE_BUCKETS, ratio)] += 1
+        self._estimates_sum += ratio
+
     def _make(self, labels: tuple[str, str, str, int]) -> Series:
         if len(self._series) >= MAX_SERIES:
             labels = (labels[0], "other", "other", labels[3])
@@ -105,6 +114,13 @@ class Metrics:
             ("client_connections", "Open client connections.", connections),
         ):
             lines += [*_head(name, "gauge", text), f"ferryman_{name} {value}"]
+        lines += _head("token_estimate_ratio", "histogram", "Input tokens, estimated / counted.")
+        running = 0
+        for bound, count in zip((*ESTIMATE_BUCKETS, "+Inf"), self._estimates, strict=True):
+            running += count
+            lines.append(f'ferryman_token_estimate_ratio_bucket{{le="{bound}"}} {running}')
+        lines.append(f"ferryman_token_estimate_ratio_sum {self._estimates_sum:.6f}")
+        lines.append(f"ferryman_token_estimate_ratio_count {running}")
         named = [
             (f'endpoint="{e}",provider="{_escape(p)}",model="{_escape(m)}",status="{s}"', series)
             for (e, p, m, s), series in sorted(self._series.items())

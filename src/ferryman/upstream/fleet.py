@@ -10,19 +10,15 @@ from msgspec import Raw
 
 from ferryman import __version__
 from ferryman.catalog.quirks import request_quirks, usage_quirks
+from ferryman.catalog.tokens import Gauge
 from ferryman.config.snapshot import ModelRow, Provider, Snapshot
 from ferryman.http1.connect import Origin
 from ferryman.http1.pool import Pool, Pools
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.price import Price
+from ferryman.wire.format import Aim
+from ferryman.wire.paths import PATHS, STREAM
 
-PATHS = {
-    "chat.completions": "/chat/completions",
-    "completions": "/completions",
-    "embeddings": "/embeddings",
-    "responses": "/responses",
-    "moderations": "/moderations",
-}
 NAMES_KEPT = 4096
 """Resolved model names kept; more distinct names than that are resolved again each time."""
 HINTS_KEPT = 512
@@ -30,6 +26,8 @@ HINTS_KEPT = 512
 
 _rows = msgspec.msgpack.Decoder(dict[str, ModelRow])
 _json = msgspec.json.Encoder().encode
+_IN_PATH = "-._~:@"
+"""Left as they are in a model's name within a path; slashes must not become levels of it."""
 _VISIBLE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 
 
@@ -47,21 +45,50 @@ class Runtime:
         self.ask_usage = "no_stream_options" not in provider.quirks
         self.request_quirks = request_quirks(provider.quirks)
         self.usage_quirks = usage_quirks(provider.quirks)
-        base = quote(urlsplit(provider.base_url).path.rstrip("/"), safe="/%:@!$&'()*+,;=~-._")
-        query = urlsplit(provider.base_url).query
-        self._heads = {
-            endpoint: itertools.cycle(
-                [_head(provider, origin, f"{base}{path}{'?' + query if query else ''}", key)
-                 for key in keys or [""]]
-            )
-            for endpoint, path in PATHS.items()
-            if not provider.endpoints or endpoint in provider.endpoints
-        }  # fmt: skip
+        for key in keys:
+            _head(provider, origin, "/", key)  # says now what can't be sent
+        self._origin = origin
+        self._keys = itertools.cycle(keys or [""])
+        self._key_count = max(len(keys), 1)
+        self._paths = _paths(provider)
+        self._heads: dict[str, Iterator[bytes]] = {}
+        """Heads ready to send, by path; as many as keys."""
 
-    def head(self, endpoint: str) -> bytes | None:
+    def offers(self, endpoint: str) -> bool:
+        """Whether calls of ``endpoint`` can be sent there as they are."""
+        return endpoint in self._paths
+
+    def head(self, endpoint: str, model: str, stream: bool) -> bytes | None:
         """Request head up to ``content-length: ``, with the next key; None if not offered."""
-        heads: Iterator[bytes] | None = self._heads.get(endpoint)
-        return next(heads) if heads is not None else None
+        path = self._paths.get(endpoint)
+        if path is None:
+            return None
+        if stream:
+            path = self._paths.get(endpoint + STREAM, path)
+        if "{model}" in path:
+            path = path.replace("{model}", quote(model, safe=_IN_PATH))
+        heads = self._heads.get(path)
+        if heads is None:
+            if len(self._heads) >= NAMES_KEPT:
+                self._heads.clear()
+            keys = [next(self._keys) for _ in range(self._key_count)]
+            heads = itertools.cycle([_head(self.provider, self._origin, path, key) for key in keys])
+            self._heads[path] = heads
+        return next(heads)
+
+
+def _paths(provider: Provider) -> dict[str, str]:
+    """Endpoint → path and query from the origin on."""
+    url = urlsplit(provider.base_url)
+    base = quote(url.path.rstrip("/"), safe="/%:@!$&'()*+,;=~-._")
+    own = dict(provider.paths)
+    offered = provider.endpoints or PATHS[provider.format]
+    out = {}
+    for name, path in {**PATHS[provider.format], **own}.items():
+        if name.removesuffix(STREAM) in offered or name in own:
+            joint = "&" if "?" in path else "?"
+            out[name] = f"{base}{path}{joint + url.query if url.query else ''}"
+    return out
 
 
 def _head(provider: Provider, origin: Origin, path: str, key: str) -> bytes:
@@ -102,12 +129,13 @@ class Target:
     """One model at one provider, ready to be called."""
 
     __slots__ = (
-        "dear_fee", "dear_input", "dear_output", "health", "labels", "max_output", "model",
-        "model_json", "named", "prices", "provider", "runtime",
+        "aim", "context", "dear_fee", "dear_input", "dear_output", "gauge", "health", "labels",
+        "max_output", "model", "model_json", "named", "prices", "provider", "runtime",
     )  # fmt: skip
 
-    def __init__(self, runtime: Runtime, model: str, health: Health) -> None:
+    def __init__(self, runtime: Runtime, model: str, health: Health, gauge: Gauge) -> None:
         self.health = health
+        self.gauge = gauge
         self.runtime = runtime
         self.provider = runtime.name
         self.model = model
@@ -116,7 +144,14 @@ class Target:
         self.named = row is not None
         """Whether metrics may show the name: it isn't one that a caller made up."""
         self.prices: tuple[Price, ...] = row.prices if row else ()
+        self.context = row.context if row else 0
         self.max_output = row.max_output if row else 0
+        self.aim = Aim(
+            model=model,
+            max_output=self.max_output,
+            abilities=row.abilities if row else (),
+            quirks=runtime.provider.quirks,
+        )
         self.dear_input, self.dear_output, self.dear_fee = dearest(self.prices)
         # The name came from a caller: what is no plain header text must not get into a header.
         shown = quote(model, safe=_VISIBLE)
@@ -163,16 +198,19 @@ class Fleet:
         pools: Pools,
         activate: Callable[[Provider], list[str] | None],
         near: Callable[[str, list[str]], list[str]],
-        health: Callable[[str], Health],
+        live: Callable[[str], tuple[Health, Gauge]],
     ) -> None:
-        """``activate`` gives a provider's keys (none for a keyless one), or None = not active."""
+        """``activate`` gives a provider's keys (none for a keyless one), or None = not active.
+
+        ``live`` gives what is kept of a target across snapshots.
+        """
         self.snapshot = snapshot
         self.problems: list[str] = []
         self._near = near
         self._resolved: dict[str, Resolved] = {}
         self._targets: dict[tuple[str, str], Target] = {}
         self._hints: dict[str, str] = {}
-        self._health = health
+        self._live = live
         self.runtimes: dict[str, Runtime] = {}
         for provider in snapshot.providers.values():
             keys = activate(provider)
@@ -233,8 +271,9 @@ class Fleet:
     def _target(self, provider: str, model: str) -> Target | None:
         target = self._targets.get((provider, model))
         if target is None and provider in self.runtimes:
-            health = self._health(f"{provider}/{model}")
-            target = self._targets[provider, model] = Target(self.runtimes[provider], model, health)
+            target = self._targets[provider, model] = Target(
+                self.runtimes[provider], model, *self._live(f"{provider}/{model}")
+            )
         return target
 
     def _inactive(self, names: list[str]) -> GatewayError:

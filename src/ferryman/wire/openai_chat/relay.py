@@ -11,7 +11,7 @@ from msgspec import Raw
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.usage import Usage
 from ferryman.wire.framing import event_data
-from ferryman.wire.openai_chat.errors import error_event, kind_in_stream
+from ferryman.wire.openai_chat.errors import error_event, failed, kind_in_stream
 from ferryman.wire.openai_chat.types import Choice, Chunk, Whole, WireUsage
 from ferryman.wire.openai_chat.usage import usage_of
 from ferryman.wire.tap import Quirks, StreamTap
@@ -98,7 +98,7 @@ class ChatTap(StreamTap):
         except _UNREADABLE:
             return self._read_odd(data)
         if chunk.object == "error" or (chunk.error and bytes(chunk.error) not in _EMPTY):
-            self.failure = data
+            self.failure = failed(data)
             return False
         if wire is not None:
             self.usage = usage_of(wire) or self.usage
@@ -115,7 +115,7 @@ class ChatTap(StreamTap):
         except _UNREADABLE:
             members = {}
         if bytes(members.get("error", b"null")) not in _EMPTY:
-            self.failure = data
+            self.failure = failed(data)
             return False
         self.usage = _odd_types(members.get("usage")) or self.usage
         hollow = bytes(members.get("choices", b"null")) in _EMPTY

@@ -8,7 +8,7 @@ import msgspec
 
 from ferryman.ir.errors import GatewayError
 from ferryman.wire.framing import event_data
-from ferryman.wire.openai_chat.errors import error_body
+from ferryman.wire.openai_chat.errors import error_body, failed
 from ferryman.wire.openai_chat.relay import DONE
 from ferryman.wire.openai_chat.usage import usage_of
 from ferryman.wire.openai_responses.types import EventType, StreamEvent
@@ -66,11 +66,11 @@ class ResponsesTap(StreamTap):
             self.ending = event
             return False
         if said.type == "response.failed" or said.type == "error":
-            self.failure = data
+            self.failure = failed(data)
             self.ending = event
             return False
         if not said.type and said.error and bytes(said.error) != b"null":
-            self.failure = data  # no event of this format: the caller gets one that is
+            self.failure = failed(data)  # no event of this format: the caller gets one that is
             return False
         if said.type not in _OPENING:
             self._content = True
