@@ -1,12 +1,15 @@
-"""Where single providers leave the OpenAI format: small named functions, called by name from rows.
+"""Where single providers leave their format: small named functions, called by name from rows.
 
-Three oddities need no name here, because ``wire/openai_chat`` reads them from everybody: usage in
-``x_groq.usage``, cached tokens in ``usage.prompt_cache_hit_tokens`` or ``usage.cached_tokens``, and
-usage that comes with the last content chunk or with every chunk (the last one counts).
+Three oddities of the OpenAI format need no name here, because ``wire/openai_chat`` reads them from
+everybody: usage in ``x_groq.usage``, cached tokens in ``usage.prompt_cache_hit_tokens`` or
+``usage.cached_tokens``, and usage that comes with the last content chunk or with every chunk (the
+last one counts).
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -15,7 +18,12 @@ from msgspec import Raw
 Fields = dict[str, Raw]
 """A request body's members, each still the JSON bytes the caller sent."""
 
-_model = msgspec.json.Decoder(str)
+_text = msgspec.json.Decoder(str)
+_objects = msgspec.json.Decoder(list[dict[str, Raw]])
+_encode = msgspec.json.Encoder().encode
+_NINE = re.compile("[A-Za-z0-9]{9}")
+_SYSTEM = Raw(b'"system"')
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _only_completion_tokens = re.compile(r"(?:o[1-9]|gpt-[5-9])(?!\d)")
 
 
@@ -48,12 +56,107 @@ def max_completion_tokens(fields: Fields) -> None:
     if "max_tokens" not in fields or "model" not in fields:
         return
     try:
-        name = _model.decode(fields["model"]).rpartition("/")[2]
+        name = _text.decode(fields["model"]).rpartition("/")[2]
     except msgspec.MsgspecError:
         return
     if _only_completion_tokens.match(name):
         fields.setdefault("max_completion_tokens", fields.pop("max_tokens"))
         fields.pop("max_tokens", None)
+
+
+def random_seed(fields: Fields) -> None:
+    """Send ``seed`` as ``random_seed``.
+
+    https://docs.mistral.ai/api/ lists the latter, and other names are refused (422
+    ``extra_forbidden``): https://github.com/langchain-ai/langchain-azure/issues/82.
+    """
+    seed = fields.pop("seed", None)
+    if seed is not None:
+        fields.setdefault("random_seed", seed)
+
+
+def developer_as_system(fields: Fields) -> None:
+    """Send messages of the role ``developer`` as ``system``, the older name of the same thing.
+
+    https://github.com/earendil-works/pi/issues/1048 (400 "unknown variant `developer`"),
+    https://github.com/proma-ai/Proma/issues/1496 ("developer is not one of ['system', …]").
+    """
+
+    def change(message: Fields) -> bool:
+        if bytes(message.get("role", b"")) != b'"developer"':
+            return False
+        message["role"] = _SYSTEM
+        return True
+
+    _change_messages(fields, b'"developer"', change)
+
+
+def nine_character_tool_ids(fields: Fields) -> None:
+    """Give tool calls and their results ids of nine letters and digits, the same for the same id.
+
+    https://mistralai.github.io/mistral-common/usage/tools/,
+    https://github.com/anomalyco/opencode/issues/1680 ("Tool call id was … but must be a-z, A-Z,
+    0-9, with a length of 9").
+    """
+
+    def change(message: Fields) -> bool:
+        changed = _shorten_id(message, "tool_call_id")
+        if "tool_calls" in message and bytes(message["tool_calls"]) != b"null":
+            calls = _objects.decode(message["tool_calls"])
+            shortened = [_shorten_id(call, "id") for call in calls]
+            if any(shortened):
+                message["tool_calls"] = Raw(_encode(calls))
+                changed = True
+        return changed
+
+    _change_messages(fields, b'"tool_call', change)
+
+
+def _shorten_id(holder: Fields, name: str) -> bool:
+    if name not in holder:
+        return False
+    given = _text.decode(holder[name])
+    if _NINE.fullmatch(given):
+        return False
+    digest = hashlib.sha256(given.encode("utf-8", "surrogatepass")).hexdigest()
+    holder[name] = Raw(_encode(digest[:9]))
+    return True
+
+
+def _change_messages(fields: Fields, mark: bytes, change: Callable[[Fields], bool]) -> None:
+    """Apply ``change`` to each message, if ``mark`` occurs in them; what is unreadable stays."""
+    raw = fields.get("messages")
+    if raw is None or mark not in bytes(raw):
+        return
+    try:
+        messages = _objects.decode(raw)
+        changed = [change(message) for message in messages]
+        if any(changed):
+            fields["messages"] = Raw(_encode(messages))
+    except _UNREADABLE:
+        return  # the provider will say what it thinks of it
+
+
+def vertex_claude(fields: Fields) -> None:
+    """Name the version of the API in the body, and leave the model to the URL.
+
+    https://docs.claude.com/en/api/claude-on-vertex-ai: "``model`` is not passed in the request
+    body", and "``anthropic_version`` is passed in the request body rather than as a header".
+    """
+    fields.pop("model", None)
+    fields["anthropic_version"] = Raw(b'"vertex-2023-10-16"')
+
+
+def bedrock_claude(fields: Fields) -> None:
+    """Name the version of the API in the body; model and streaming are said by the URL.
+
+    https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages-request-response.html,
+    and what the official SDK sends: https://github.com/anthropics/anthropic-sdk-python
+    (``lib/bedrock/_client.py``).
+    """
+    fields.pop("model", None)
+    fields.pop("stream", None)
+    fields["anthropic_version"] = Raw(b'"bedrock-2023-05-31"')
 
 
 def usage_in_choice(reply: dict[str, Any]) -> None:
@@ -119,6 +222,11 @@ REQUEST_QUIRKS: dict[str, Callable[[Fields], None]] = {
     "no_stream_options": no_stream_options,
     "max_tokens_only": max_tokens_only,
     "max_completion_tokens": max_completion_tokens,
+    "random_seed": random_seed,
+    "developer_as_system": developer_as_system,
+    "nine_character_tool_ids": nine_character_tool_ids,
+    "vertex_claude": vertex_claude,
+    "bedrock_claude": bedrock_claude,
 }
 """Change a request's members in place, once ``model`` names the target. Never raise."""
 
@@ -131,6 +239,81 @@ USAGE_QUIRKS: dict[str, Callable[[dict[str, Any]], None]] = {
 
 For reading usage only: what the caller gets are the provider's own bytes. Never raise.
 """
+
+
+REFUSED = MappingProxyType(
+    {
+        # https://console.groq.com/docs/openai, "Currently Unsupported OpenAI Features"
+        "no_logprobs": ("logprobs", "top_logprobs", "logit_bias"),
+        # https://docs.mistral.ai/api/ has none of these, and refuses what it doesn't have (422):
+        # https://github.com/mistralai/platform-docs-public/issues/7
+        "no_extras": (
+            "logprobs", "top_logprobs", "logit_bias", "user", "store", "service_tier",
+            "safety_identifier", "verbosity",
+        ),
+    }
+)  # fmt: skip
+"""Quirk → members of a chat request that the provider refuses. They are left out, and the caller is
+told, or the call is refused, if that is what it wants (``on_unsupported``)."""
+
+SAID_ELSEWHERE = MappingProxyType(
+    {
+        "aws_chunks": "streams come as AWS messages of chunks (wire/invoke.py)",
+        "claude_fields": "models of Claude take its own fields beside the format's",
+        "adaptive_thinking": "the model thinks as much as it wants, and is told an effort",
+        "adaptive_only": "the same, and it can't be told not to think",
+        "effort_xhigh": "the model takes this effort",
+        "effort_max": "the model takes this effort",
+        "no_sampling": "the model refuses temperature, top_p and top_k",
+    }
+)
+"""Quirk → what it means, of those that the request path or an encoder of requests heeds by name."""
+
+NAMES = frozenset({*REQUEST_QUIRKS, *USAGE_QUIRKS, *REFUSED, *SAID_ELSEWHERE})
+"""Every quirk that a row, or the user's configuration, may name."""
+OF_MODELS = frozenset((
+    "adaptive_thinking", "adaptive_only", "claude_fields", "effort_xhigh", "effort_max",
+    "no_sampling",
+))  # fmt: skip
+"""Those that :func:`model_quirks` names, and rows need not."""
+
+_claude = re.compile(
+    r"claude-(?:(?P<family>[a-z]+)-)?(?:(?P<major>\d{1,2})(?:[-.](?P<minor>\d{1,2}))?(?!\d))?"
+)
+_ALWAYS_THINKING = ("fable", "mythos")
+
+
+def model_quirks(format_name: str, model: str) -> tuple[str, ...]:
+    """Quirks of a model, for the encoder of the format that its provider speaks."""
+    if format_name == "anthropic_messages":
+        return _claude_quirks(model)
+    if format_name == "bedrock_converse":
+        return ("claude_fields", *_claude_quirks(model))
+    return ()
+
+
+def _claude_quirks(model: str) -> tuple[str, ...]:
+    """How a model of Claude is told to think, by its version.
+
+    https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking (from 4.6; some can't do
+    without), https://platform.claude.com/docs/en/build-with-claude/extended-thinking (budgets are
+    refused from 4.7), https://platform.claude.com/docs/en/build-with-claude/effort,
+    https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-7 (sampling).
+    """
+    found = _claude.search(model.lower())
+    if found is None:
+        return ()
+    version = (int(found["major"] or 0), int(found["minor"] or 0))
+    if found["family"] in _ALWAYS_THINKING:
+        return ("adaptive_only", "adaptive_thinking", "effort_xhigh", "effort_max", "no_sampling")
+    if version >= (4, 7):
+        return ("adaptive_thinking", "effort_xhigh", "effort_max", "no_sampling")
+    return ("adaptive_thinking", "effort_max") if version >= (4, 6) else ()
+
+
+def refused(names: Iterable[str]) -> frozenset[str]:
+    """The members of a chat request that a provider with the quirks ``names`` refuses."""
+    return frozenset(member for name in names for member in REFUSED.get(name, ()))
 
 
 def request_quirks(names: Iterable[str]) -> tuple[Callable[[Fields], None], ...]:

@@ -27,7 +27,7 @@ from ferryman.ir.usage import Usage
 from ferryman.meter.keys import digest
 from ferryman.routing.plan import plan
 from ferryman.telemetry.record import Attempt
-from ferryman.upstream.fleet import Fleet, Resolved, Runtime, Target
+from ferryman.upstream.fleet import Resolved, Runtime, Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire.format import ReplyError
 from ferryman.wire.openai_chat import request as openai
@@ -157,7 +157,7 @@ async def serve(
         call.too_long = facts.too_long
         if plane.sample():
             call.measured = text_size(request.body)
-        order = _plan(plane, plane.fleet.resolve(_by_rules(plane.fleet, request)))
+        order = _plan(plane, plane.fleet.resolve(_by_rules(call, request)))
         open_call(call, order[0], len(request.body), request.max_output)
         reply, kind, unfit = await _first_good(call, request, order, facts)
         if unfit is not None:
@@ -226,14 +226,17 @@ def _plan(plane: Plane, resolved: Resolved) -> Sequence[Target]:
     )
 
 
-def _by_rules(fleet: Fleet, request: openai.Request) -> str:
+def _by_rules(call: Call, request: openai.Request) -> str:
     """The model name to serve, after the policies had their say."""
-    rules = fleet.snapshot.rules
+    rules = call.plane.fleet.snapshot.rules
     if rules:
         metadata = request.metadata()
         for rule in rules:
             if all(metadata.get(name) == value for name, value in rule.when):
-                return rule.use
+                if rule.on_unsupported == "reject":
+                    call.strict = True
+                call.too_long = call.too_long or rule.too_long
+                return rule.use or request.model
     return request.model
 
 
@@ -336,8 +339,8 @@ def _send(call: Call, reply: Reply, connection: ClientConnection, head: bytes, b
         return False
     reply.connection = connection
     exchange.on_gone = reply.leave
-    limits = call.plane.fleet.snapshot.timeouts
-    connection.send(reply, head, body, limits.first_byte, limits.idle, call.began + limits.total)
+    fleet = call.plane.fleet
+    connection.send(reply, head, body, fleet.first_byte, fleet.idle, call.began + fleet.total)
     return True
 
 

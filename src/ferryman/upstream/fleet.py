@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from ferryman import __version__
-from ferryman.catalog.quirks import request_quirks, usage_quirks
+from ferryman.catalog.quirks import model_quirks, request_quirks, usage_quirks
 from ferryman.catalog.tokens import Gauge
 from ferryman.config.snapshot import ModelRow, Provider, Snapshot
 from ferryman.http1.connect import Origin
@@ -87,7 +87,8 @@ def _paths(provider: Provider) -> dict[str, str]:
     for name, path in {**PATHS[provider.format], **own}.items():
         if name.removesuffix(STREAM) in offered or name in own:
             joint = "&" if "?" in path else "?"
-            out[name] = f"{base}{path}{joint + url.query if url.query else ''}"
+            at = path[1:] if path.startswith("//") else base + path
+            out[name] = f"{at}{joint + url.query if url.query else ''}"
     return out
 
 
@@ -137,6 +138,7 @@ class Target:
         self.health = health
         self.gauge = gauge
         self.runtime = runtime
+        provider = runtime.provider
         self.provider = runtime.name
         self.model = model
         self.model_json = _json(model)
@@ -150,7 +152,7 @@ class Target:
             model=model,
             max_output=self.max_output,
             abilities=row.abilities if row else (),
-            quirks=runtime.provider.quirks,
+            quirks=(*provider.quirks, *model_quirks(provider.format, model)),
         )
         self.dear_input, self.dear_output, self.dear_fee = dearest(self.prices)
         # The name came from a caller: what is no plain header text must not get into a header.
@@ -205,6 +207,11 @@ class Fleet:
         ``live`` gives what is kept of a target across snapshots.
         """
         self.snapshot = snapshot
+        timeouts = snapshot.timeouts
+        # Asked for at every call: an attribute of ours costs a fraction of a struct's.
+        self.first_byte: float = timeouts.first_byte
+        self.idle: float = timeouts.idle
+        self.total: float = timeouts.total
         self.problems: list[str] = []
         self._near = near
         self._resolved: dict[str, Resolved] = {}
@@ -260,6 +267,8 @@ class Fleet:
                 raise self._inactive([provider])
             return Resolved((target,))
         candidates = self.snapshot.bare.get(name, ())
+        if slash and model and not candidates and provider in self.snapshot.aliases:
+            return self._resolve(f"{self.snapshot.aliases[provider]}/{model}")
         for provider, model in candidates:
             target = self._target(provider, model)
             if target is not None:
