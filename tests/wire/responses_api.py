@@ -132,7 +132,7 @@ ANSWERS: dict[str, Wire] = {
     "parallel calls": response(
         [message(text("Let me see.")), *[call("look", f'{{"at":{n}}}', n) for n in range(3)]]
     ),
-    "free text": response([custom("apply_patch", "*** Begin Patch\n+\"ü\"\n*** End Patch\n")]),
+    "free text": response([custom("apply_patch", '*** Begin Patch\n+"ü"\n*** End Patch\n')]),
     "refusal": response([message(REFUSAL)]),
     "citations": response([SEARCH, message(text("See there for it", CITED, FILE_CITED))]),
     "logprobs": response([message(text("Héllo", logprobs=TOKENS))]),

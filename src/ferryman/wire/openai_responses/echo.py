@@ -14,7 +14,8 @@ from ferryman.wire.openai_responses.parts import NAME
 from ferryman.wire.openai_responses.tools import own_name
 
 _encode = msgspec.json.Encoder().encode
-_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"})
+TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"})
+"""Names of service tiers."""
 _OTHER_TIERS = {"standard": "default", "on_demand": "default"}
 _FORMER = ("max_tool_calls", "previous_response_id", "prompt", "conversation")
 """Members of ``extra`` that are repeated as they came."""
@@ -59,7 +60,7 @@ def _instructions(request: Request) -> str | None:
 
 def _tier(said: str) -> str | None:
     tier = _OTHER_TIERS.get(said, said)
-    return tier if tier in _TIERS else None
+    return tier if tier in TIERS else None
 
 
 def _text(request: Request) -> dict[str, Any]:

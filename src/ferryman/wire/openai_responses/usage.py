@@ -6,25 +6,10 @@ read from and written to the prompt cache, output includes reasoning.
 
 from typing import Any
 
-import msgspec
-from msgspec import Raw
-
 from ferryman.ir.usage import Usage
-from ferryman.wire.carry import UNREADABLE
-from ferryman.wire.openai_chat.types import WireUsage
-from ferryman.wire.openai_chat.usage import usage_of
+from ferryman.wire.openai_chat.usage import read_usage
 
-_usage = msgspec.json.Decoder(WireUsage | None).decode
-
-
-def read_usage(raw: Raw) -> Usage | None:
-    """What a reply says of its tokens; None when it says nothing usable."""
-    if not bytes(raw):
-        return None
-    try:
-        return usage_of(_usage(raw))
-    except UNREADABLE:
-        return None
+__all__ = ["read_usage", "write_usage"]
 
 
 def write_usage(usage: Usage | None) -> dict[str, Any] | None:

@@ -48,6 +48,7 @@ from ferryman.ir.usage import Usage
 from ferryman.wire import tool_ids
 from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.format import ReplyContext
+from ferryman.wire.openai_chat.finish import DECLINED
 from ferryman.wire.openai_responses.echo import echo
 from ferryman.wire.openai_responses.errors import code_of
 from ferryman.wire.openai_responses.items import ATTACHED
@@ -61,8 +62,6 @@ _wrapped = msgspec.json.Decoder(WrappedInput).decode
 _logprob = msgspec.json.Decoder(Logprob).decode
 _ID = re.compile("[A-Za-z0-9_-]{1,48}")
 """What of a response's id goes into its items' ids, which have 64 characters at most."""
-_REFUSED = "The model declined to answer."
-"""Said for a model that declines without words."""
 _INCOMPLETE = {
     FinishReason.LENGTH: "max_output_tokens",
     FinishReason.CONTEXT: "max_output_tokens",
@@ -192,7 +191,7 @@ class ResponsesEncoder:
         if finish.reason is FinishReason.REFUSAL and not self._refused:
             if not finish.detail:
                 self._receipt.alter("output.refusal", "words added")
-            self._open(Refusal(text=finish.detail or _REFUSED))
+            self._open(Refusal(text=finish.detail or DECLINED))
             self._close()
         self._finish = finish
         self._end_item("incomplete" if finish.reason in _INCOMPLETE else "completed")
@@ -208,7 +207,7 @@ class ResponsesEncoder:
             FinishReason.LENGTH,
             FinishReason.CONTENT_FILTER,
         ):
-            self._receipt.alter("output.finish", finish.detail or finish.reason.value)
+            self._receipt.alter("finish_reason", f"{reason} for {finish.detail or finish.reason}")
         self.response = self._object(status, reason)
         self._emit(f"response.{status}", b'"response":' + self.response)
 
