@@ -6,7 +6,7 @@ from ferryman.ir.fold import OutputFromTool, output_from_tool, unfold
 from ferryman.ir.grammar import Grammar
 from ferryman.ir.request import Refusal, Text, Thinking
 from ferryman.ir.usage import Usage
-from ferryman.wire.format import ClientSide, ProviderSide, ReplyContext
+from ferryman.wire.format import ClientSide, ProviderSide, ReplyContext, ReplyError
 from ferryman.wire.tap import StreamTap
 
 check_grammar = False
@@ -92,7 +92,11 @@ class TranslatingTap(StreamTap):
                 if turned is None:
                     continue
                 event = turned
-            data = self._encoder.encode(event)
+            try:
+                data = self._encoder.encode(event)
+            except ReplyError as error:
+                self.failure = Failed(kind=error.kind, message=error.message)
+                break
             if isinstance(event, End):
                 self.done = True
                 self.ending = data
