@@ -2,7 +2,8 @@
 
 Three oddities of the OpenAI format need no name here, because ``wire/openai_chat`` reads them from
 everybody: usage in ``x_groq.usage``, cached tokens in ``usage.prompt_cache_hit_tokens`` or
-``usage.cached_tokens``, and usage that comes with the last content chunk or with every chunk (the last one counts).
+``usage.cached_tokens``, and usage that comes with the last content chunk or with every chunk (the
+last one counts).
 """
 
 import hashlib

@@ -25,6 +25,7 @@ from ferryman.log import log as write_log
 from ferryman.meter.keytable import KeyTable
 from ferryman.routing.health import PeakEwma
 from ferryman.store.journal import JournalError, JournalWriter
+from ferryman.upstream.cloud import forget
 from ferryman.upstream.fleet import Fleet
 
 PLANE_NAME = "gateway"
@@ -165,6 +166,7 @@ class Gateway:
     def reload(self) -> None:
         """Read keys from files and the environment again (SIGHUP)."""
         log("reloading provider keys")
+        forget()
         self.adopt(self._snapshot)
 
     @property
