@@ -62,6 +62,7 @@ class Builder:
             policies=self._policies(found.get("policies", []), providers, models),
             server=ServerSettings(**_floats(found.get("server", {}))),
             timeouts=self._timeouts(found.get("timeouts", {})),
+            keep_responses=float(found.get("responses", {}).get("keep", 0)),
             ca_files=self._ca_files(found.get("tls", {}).get("ca_files", [])),
         )
 
@@ -296,7 +297,7 @@ class Builder:
             path: Path = ("policies", i)
             if "use" in policy:
                 targets.check((*path, "use"), policy["use"])
-            elif not any(self._given(path, key) for key in ("use", "budget", "on_unsupported")):
+            elif not any(self._given(path, key) for key in _DOES):
                 self._add(path, "this policy does nothing", "Say which model serves: use: NAME")
             if "budget" in policy:
                 message = "this version does not enforce budgets yet: nothing limits the spending"
@@ -304,8 +305,8 @@ class Builder:
                 self._at_key((*path, "budget"), message, fix, self._unsafe)
             when = policy.get("when", {})
             pairs = tuple((key.removeprefix("metadata."), text) for key, text in when.items())
-            strict = policy.get("on_unsupported", "")
-            out.append(PolicyConfig(when=pairs, use=policy.get("use", ""), on_unsupported=strict))
+            said = {name: policy.get(name, "") for name in ("use", "on_unsupported", "too_long")}
+            out.append(PolicyConfig(when=pairs, **said))
         return tuple(out)
 
     # -- the rest ----------------------------------------------------------------------------------
@@ -327,6 +328,10 @@ class Builder:
                 self._add(("tls", "ca_files", i), "there is no such file here", fix, WARNING)
             out.append(str(file))
         return tuple(out)
+
+
+_DOES = ("use", "budget", "on_unsupported", "too_long")
+"""Keys of which a policy needs one, to do anything."""
 
 
 class TargetCheck:

@@ -58,8 +58,11 @@ def report(
     policies = []
     for policy in config.policies:
         when = " and ".join(f"metadata.{key} = {value}" for key, value in policy.when)
-        what = [policy.use or ("" if policy.on_unsupported else "(no model)")]
-        what.append(f"on_unsupported: {policy.on_unsupported}" if policy.on_unsupported else "")
+        what = [policy.use] if policy.use else []
+        for name in ("on_unsupported", "too_long"):
+            if said := getattr(policy, name):
+                what.append(f"{name}: {said}")
+        what = what or ["(no model)"]
         policies.append(f"{when} → {', '.join(filter(None, what))}")
     lines += _section("Policies", policies)
     return "\n".join(lines) + "\n"

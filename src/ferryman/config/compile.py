@@ -69,11 +69,17 @@ def compile_snapshot(
         aliases={name: row for name, row in known.also.items() if name not in providers},
         routes=routes,
         rules=tuple(
-            Rule(when=rule.when, use=rule.use, on_unsupported=rule.on_unsupported)
+            Rule(
+                when=rule.when,
+                use=rule.use,
+                on_unsupported=rule.on_unsupported,
+                too_long=rule.too_long,
+            )
             for rule in config.policies
-            if rule.use or rule.on_unsupported
+            if rule.use or rule.on_unsupported or rule.too_long
         ),
         timeouts=config.timeouts,
+        keep_responses=config.keep_responses,
         server=config.server,
         ca_files=config.ca_files,
     )

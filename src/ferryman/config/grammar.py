@@ -358,6 +358,18 @@ POLICY: Final = Table(
             default="what the call asks for, or drop",
         ),
         Key(
+            name="too_long",
+            kind=Word(
+                says="next, error or compress",
+                example="compress",
+                choices=("next", "error", "compress"),
+            ),
+            doc="What becomes of these calls when they don't fit into a model's window: the next "
+            "target that can take them is asked, they are refused, or messages are left out of "
+            "their middle, which the answer says.",
+            default="what the call asks for, or next",
+        ),
+        Key(
             name="budget",
             kind=BUDGET,
             doc="Accepted, but not enforced by this version (a warning; an error with --strict).",
@@ -454,6 +466,20 @@ SERVER: Final = Table(
     ),
 )
 
+RESPONSES: Final = Table(
+    says="a mapping",
+    example="{ keep: 24h }",
+    keys=(
+        Key(
+            name="keep",
+            kind=_duration("24h", "0", Decimal(31_536_000)),
+            doc="How long answers are kept, encrypted, so that callers of the Responses API can go "
+            "on from them (`previous_response_id`) with any provider. 0s: not at all.",
+            default="0s",
+        ),
+    ),
+)
+
 TIMEOUTS: Final = Table(
     says="a mapping",
     example="{ connect: 5s, total: 10m }",
@@ -503,7 +529,8 @@ TLS: Final = Table(
 )
 
 FILE: Final = Table(
-    says="a mapping with the sections providers, models, policies, server, timeouts, tls",
+    says="a mapping with the sections providers, models, policies, server, timeouts, responses, "
+    "tls",
     example="providers: {}",
     keys=(
         Key(
@@ -552,6 +579,11 @@ FILE: Final = Table(
             name="timeouts",
             kind=TIMEOUTS,
             doc="How long calls to providers may take.",
+        ),
+        Key(
+            name="responses",
+            kind=RESPONSES,
+            doc="Answers that callers of the Responses API go on from later.",
         ),
         Key(
             name="tls",

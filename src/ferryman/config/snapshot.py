@@ -86,6 +86,9 @@ class Rule(Struct, frozen=True, kw_only=True):
     on_unsupported: str = ""
     """``drop`` or ``reject``: what becomes of parts of a request that a target's format can't
     carry; empty = as the request says."""
+    too_long: str = ""
+    """``next``, ``error`` or ``compress``: what becomes of a request that does not fit into a
+    target's window; empty = as the request says."""
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
@@ -128,5 +131,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     routes: dict[str, Route] = {}
     rules: tuple[Rule, ...] = ()
     timeouts: Timeouts = Timeouts()
+    keep_responses: float = 0.0
+    """Seconds to keep answers for ``previous_response_id``; 0 = they are not kept."""
     server: ServerSettings = ServerSettings()
     ca_files: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ import time
 
 from ferryman.catalog.tokens import estimate
 from ferryman.flow.call import Call
+from ferryman.flow.keeping import unknown
 from ferryman.flow.window import compressed, surely_fits, too_long
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
@@ -14,6 +15,7 @@ from ferryman.upstream.reply import Reply
 from ferryman.wire.format import ClientSide, ProviderSide, ReplyContext
 from ferryman.wire.formats import FORMATS, client_of, relay_of
 from ferryman.wire.openai_chat import request as openai
+from ferryman.wire.openai_responses.request import needs_store
 from ferryman.wire.paths import CONVERSATIONS, MAIN, MEDIA_TYPES, SSE
 from ferryman.wire.tap import StreamTap
 from ferryman.wire.translate import TranslatingTap, translate_to_stream, translate_whole
@@ -98,6 +100,8 @@ def _translated(
     if head is None:
         return None
     conversation = _conversation(call, request)
+    if call.endpoint == "responses" and (elsewhere := needs_store(conversation)):
+        raise unknown(elsewhere)
     receipt = Receipt()
     if unfit is not None:
         shorter = compressed(conversation, target, receipt)

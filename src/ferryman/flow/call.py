@@ -5,6 +5,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from time import time_ns
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -21,6 +22,9 @@ from ferryman.telemetry.metrics import Metrics
 from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
 from ferryman.upstream.fleet import Fleet, Target
 from ferryman.wire.formats import client_of
+
+if TYPE_CHECKING:
+    from ferryman.flow.keeping import Keeper
 
 _pack = msgspec.msgpack.Encoder().encode
 NOTHING = Usage()
@@ -50,6 +54,8 @@ class Plane:
         self.now = now
         self.log = log
         self.metrics = Metrics()
+        self.keeper: Keeper | None = None
+        """Keeps answers for callers of the Responses API, if the configuration wants it."""
         self.owed: deque[bytes] = deque()
         """``closed`` records that could not be written. They come first when there is room again,
         and until then no call is opened: so there are no more of them than open calls."""

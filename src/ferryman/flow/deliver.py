@@ -1,5 +1,6 @@
 """What the caller gets: a whole reply, a stream, or an error, settled before its last byte."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -56,8 +57,10 @@ def deliver_whole(call: Call, reply: Reply) -> None:
     call.exchange.respond(reply.status, _head(call, reply.headers, cost), reply.body)
 
 
-async def deliver_stream(call: Call, reply: Reply) -> None:
-    """Relay a stream whose first content is here, until its end."""
+async def deliver_stream(
+    call: Call, reply: Reply, keeps: Callable[[bytes], Awaitable[None]] | None = None
+) -> None:
+    """Relay a stream whose first content is here, until its end; ``keeps`` gets its last event."""
     exchange, plane, tap = call.exchange, call.plane, reply.tap
     assert tap is not None
     call.first_token = reply.first_token
@@ -75,6 +78,8 @@ async def deliver_stream(call: Call, reply: Reply) -> None:
         return
     try:
         if tap.done:
+            if keeps is not None:
+                await keeps(tap.ending)
             cost = settle(call, reply.status, None, tap.usage)
             last = tap.ending
         else:

@@ -12,7 +12,7 @@ Every call that was opened is closed exactly once, whatever happens in between.
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import unquote_to_bytes
 
 from ferryman.flow.asking import Asking, ask, read_whole
@@ -150,6 +150,8 @@ async def serve(
             request = openai.decode_named(exchange.body, model, stream)
         else:
             request = openai.decode(endpoint, exchange.body)
+        if plane.keeper is not None and endpoint == "responses":
+            request = await plane.keeper.resume(call, request)
         call.model = request.model
         call.stream = request.stream
         call.summary = facts.summary and request.stream
@@ -162,13 +164,16 @@ async def serve(
         reply, kind, unfit = await _first_good(call, request, order, facts)
         if unfit is not None:
             raise unfit
+        keeps = _keeps(call, request)
         if exchange.gone:
             settle(call, 499, ErrorKind.CANCELLED, _said(call, reply))
         elif kind is not None:
             deliver_failure(call, reply, kind)
         elif reply.streaming:
-            await deliver_stream(call, reply)
+            await deliver_stream(call, reply, keeps)
         else:
+            if keeps is not None:
+                await keeps(reply.body)
             deliver_whole(call, reply)
     except GatewayError as error:
         _turn_away(call, error)
@@ -181,6 +186,14 @@ async def serve(
         if call.opened and not call.settled:
             with contextlib.suppress(GatewayError):
                 settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, None)
+
+
+def _keeps(call: Call, request: openai.Request) -> Callable[[bytes], Awaitable[None]] | None:
+    """Keeps an answer that its caller may go on from, when no provider does; None = nothing to."""
+    keeper = call.plane.keeper
+    if keeper is None or call.receipt is None or call.endpoint != "responses":
+        return None
+    return lambda body: keeper.keep(call, request, body)
 
 
 def _turn_away(call: Call, error: GatewayError) -> None:
@@ -235,6 +248,7 @@ def _by_rules(call: Call, request: openai.Request) -> str:
             if all(metadata.get(name) == value for name, value in rule.when):
                 if rule.on_unsupported == "reject":
                     call.strict = True
+                call.too_long = call.too_long or rule.too_long
                 return rule.use or request.model
     return request.model
 

@@ -3,7 +3,8 @@
 One file per answer, ``<sha256 of tenant and id>.r``: expiry (8 bytes, Unix seconds), nonce (12),
 AES-256-GCM of the payload. Tenant, id and expiry are authenticated, so that a file can't be moved
 to another tenant, renamed, or kept longer. Every method does blocking file work: call them off the
-event loop.
+event loop. ``cryptography`` is imported when a store is made: a data plane that keeps nothing never
+loads it.
 """
 
 import contextlib
@@ -14,9 +15,6 @@ import time
 import zlib
 from pathlib import Path
 from typing import Final
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _HEAD: Final = struct.Struct(">Q")
 _NONCE: Final = 12
@@ -34,6 +32,8 @@ class ResponseStore:
 
     def __init__(self, directory: Path, key: bytes) -> None:
         """``key``: 32 bytes."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         self._directory = directory
         self._cipher = AESGCM(key)
 
@@ -59,6 +59,8 @@ class ResponseStore:
 
     def load(self, tenant: str, ident: str) -> bytes | None:
         """The payload; None when it is not there, has expired, or is damaged."""
+        from cryptography.exceptions import InvalidTag
+
         try:
             data = self._path(tenant, ident).read_bytes()
         except OSError:

@@ -14,6 +14,7 @@ Abilities and quirks heeded (either may name them):
 The body holds ``model`` and ``stream``; hosts that want them elsewhere take them out.
 """
 
+import re
 from typing import Any
 
 import msgspec
@@ -34,6 +35,7 @@ DEFAULT_LIMIT = 4096
 
 _encode = msgspec.json.Encoder().encode
 _members = msgspec.json.Decoder(dict[str, Raw])
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}}
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 
@@ -138,11 +140,17 @@ def _tool(scope: Scope, tool: Tool | HostedTool, place: int) -> Any:
             f"'tools[{place}]': the tool {tool.kind} is run by providers of another kind only.",
             f"tools[{place}]",
         )
+    if not scope.native and not _NAME.fullmatch(tool.name):
+        raise refused(
+            f"'tools[{place}]' is called {tool.name[:80]!r}; this model's format takes names of 1 "
+            "to 128 letters, digits, - and _.",
+            f"tools[{place}].name",
+        )
     out: dict[str, Any] = {"name": tool.name}
     if tool.description:
         out["description"] = tool.description
     if tool.free:
-        scope.receipt.alter(f"tools[{place}]", f"JSON with one member {FREE_TEXT}")
+        scope.receipt.alter(f"tools[{place}]", f"free text as member {FREE_TEXT}")
         if tool.grammar is not None:
             scope.receipt.drop(f"tools[{place}].grammar")
         free = {"type": "object", "properties": {FREE_TEXT: {"type": "string"}}}

@@ -204,8 +204,11 @@ def _thinking(block: Thinking) -> dict[str, Any] | None:
 
 
 def _call(scope: Scope, block: ToolCall, path: str) -> dict[str, Any]:
-    given: Any = {FREE_TEXT: block.arguments}
-    if not block.free:
+    given: Any
+    if block.free:
+        given = {FREE_TEXT: block.arguments}
+        scope.receipt.alter(f"{path}.{block.name}", f"free text as member {FREE_TEXT}")
+    else:
         given = object_arguments(block.arguments, block.name, f"{path}.arguments")
     call = {"type": "tool_use", "id": _fit(scope, block.id), "name": block.name, "input": given}
     return scope.mark(call, block.cache, path)

@@ -218,9 +218,8 @@ class _Decoding:
                 continue
             tool = _TOOL.read(raw, path, self.unknown)
             if bytes(tool.input_schema)[:1] != b"{":
-                raise bad_request(
-                    f"'{path}.input_schema' must be an object.", f"{path}.input_schema"
-                )
+                path += ".input_schema"
+                raise bad_request(f"'{path}' must be an object.", path)
             out.append(
                 Tool(
                     name=tool.name,
@@ -240,12 +239,13 @@ class _Decoding:
         said = _CHOICE.read(raw, "tool_choice", self.unknown)
         mode = _CHOICES.get(said.type)
         if mode is None:
-            raise bad_request(
-                "'tool_choice.type' must be auto, any, tool or none.", "tool_choice.type"
-            )
-        if said.type == "tool" and not said.name:
-            raise bad_request("'tool_choice.name' is missing.", "tool_choice.name")
-        allowed = (said.name,) if said.type == "tool" else ()
+            path = "tool_choice.type"
+            raise bad_request(f"'{path}' must be auto, any, tool or none.", path)
+        allowed: tuple[str, ...] = ()
+        if said.type == "tool":
+            if not said.name:
+                raise bad_request("'tool_choice.name' is missing.", "tool_choice.name")
+            allowed = (said.name,)
         one = said.disable_parallel_tool_use
         return ToolChoice(mode=mode, allowed=allowed), None if one is None else not one
 
