@@ -3,7 +3,8 @@
 import time
 
 from ferryman.catalog.tokens import estimate
-from ferryman.flow.call import Call
+from ferryman.flow.call import NOTHING, Call
+from ferryman.flow.counting import COUNTS
 from ferryman.flow.keeping import unknown
 from ferryman.flow.window import compressed, surely_fits, too_long
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -153,4 +154,6 @@ def read_whole(
     """
     if asking.translation is not None:
         return None, asking.translation.whole(reply)
+    if call.endpoint in COUNTS:
+        return None, NOTHING
     return relay_of(call.endpoint).read_whole(reply.body, runtime.usage_quirks)

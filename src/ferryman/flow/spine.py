@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from ferryman.flow.asking import Asking, ask, read_whole
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
+from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.flow.window import text_size
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
@@ -160,6 +161,9 @@ async def serve(
         if plane.sample():
             call.measured = text_size(request.body)
         order = _plan(plane, plane.fleet.resolve(_by_rules(call, request)))
+        if counted_here(call, order[0]):
+            count(call, request, order[0])
+            return
         open_call(call, order[0], len(request.body), request.max_output)
         reply, kind, unfit = await _first_good(call, request, order, facts)
         if unfit is not None:
