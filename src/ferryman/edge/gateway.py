@@ -27,6 +27,7 @@ from ferryman.meter.keytable import KeyTable
 from ferryman.routing.health import PeakEwma
 from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.store.responses import ResponseStore
+from ferryman.upstream.cloud import forget
 from ferryman.upstream.fleet import Fleet
 
 PLANE_NAME = "gateway"
@@ -177,6 +178,7 @@ class Gateway:
     def reload(self) -> None:
         """Read keys from files and the environment again (SIGHUP)."""
         log("reloading provider keys")
+        forget()
         self.adopt(self._snapshot)
 
     @property

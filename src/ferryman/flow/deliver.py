@@ -178,7 +178,9 @@ def _blame(kind: ErrorKind, provider: str, reply: Reply) -> GatewayError:
     failure = reply.tap.failure if reply.tap is not None else None
     if failure is not None and failure.kind in _OURS and not why:
         why = failure.message
-    if kind is ErrorKind.UPSTREAM_AUTH:
+    if kind is ErrorKind.UPSTREAM_AUTH and why:
+        text = f"The gateway has no credentials for {provider}: {why}. Whoever runs it has to look."
+    elif kind is ErrorKind.UPSTREAM_AUTH:
         text = f"{provider} refused the gateway's own access to it ({reply.status}); whoever runs "
         text += "the gateway has to look at the key and its permissions."
     elif failure is not None and failure.kind not in _OURS:

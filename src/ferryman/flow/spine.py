@@ -292,11 +292,16 @@ async def _attempt(
     runtime = target.runtime
     started = now()
     reply = Reply(now, asking.tap if asking is not None else None)
+    why = await runtime.signer.ready(time.time()) if runtime.signer is not None else ""
     if asking is None:
         reply.fault = Fault(FaultKind.CONNECT, f"{runtime.name} does not offer {call.endpoint}")
+    elif why:
+        reply.fault = Fault(FaultKind.CONNECT, why)
     else:
         body = asking.body
         forwarded = facts.forwarded if asking.translation is None else facts.translated
+        if runtime.signer is not None:
+            forwarded += runtime.signature(asking.head, body, time.time())
         head = b"%b%d\r\n%b\r\n" % (asking.head, len(body), forwarded)
         connection = runtime.pool.take()
         if connection is None:
@@ -312,7 +317,7 @@ async def _attempt(
                 connection = await _connect(call, reply, runtime.pool)
         if connection is not None and _send(call, reply, connection, head, body):
             await reply.ready
-    kind = _verdict(call, asking, reply, runtime)
+    kind = ErrorKind.UPSTREAM_AUTH if why else _verdict(call, asking, reply, runtime)
     ended = now()
     call.waited += ended - started
     first = reply.first_byte

@@ -16,6 +16,7 @@ from ferryman.http1.connect import Origin
 from ferryman.http1.pool import Pool, Pools
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.price import Price
+from ferryman.upstream.cloud import Signer, signer_of
 from ferryman.wire.format import Aim
 from ferryman.wire.paths import PATHS, STREAM
 
@@ -47,12 +48,23 @@ class Runtime:
         self.usage_quirks = usage_quirks(provider.quirks)
         for key in keys:
             _head(provider, origin, "/", key)  # says now what can't be sent
+        self.signer: Signer | None = signer_of(provider.auth, provider.region, origin.host)
+        """Makes further header lines for each request; None where the head says it all."""
+        # AWS encodes the path once more for the signature: no character may be in doubt.
+        self._in_path = "-._~" if provider.auth == "sigv4" else _IN_PATH
         self._origin = origin
         self._keys = itertools.cycle(keys or [""])
         self._key_count = max(len(keys), 1)
         self._paths = _paths(provider)
         self._heads: dict[str, Iterator[bytes]] = {}
         """Heads ready to send, by path; as many as keys."""
+
+    def signature(self, head: bytes, body: bytes, now: float) -> bytes:
+        """Header lines that vouch for a request with this head; see :class:`Signer`."""
+        if self.signer is None:
+            return b""
+        method, target, _ = head[: head.index(b"\r\n")].decode("latin-1").split(" ")
+        return self.signer.lines(method, target, self._origin.authority, body, now)
 
     def offers(self, endpoint: str) -> bool:
         """Whether calls of ``endpoint`` can be sent there as they are."""
@@ -66,7 +78,7 @@ class Runtime:
         if stream:
             path = self._paths.get(endpoint + STREAM, path)
         if "{model}" in path:
-            path = path.replace("{model}", quote(model, safe=_IN_PATH))
+            path = path.replace("{model}", quote(model, safe=self._in_path))
         heads = self._heads.get(path)
         if heads is None:
             if len(self._heads) >= NAMES_KEPT:
