@@ -343,12 +343,14 @@ def _output(said: _Members) -> OutputFormat | None:
     raw = said.take("response_format")
     if raw is None:
         return None
-    form = _format.read(raw, "response_format", said.unknown)
+    unknown: list[str] = []
+    form = _format.read(raw, "response_format", unknown)
     try:
         kind = OutputKind(form.type)
     except ValueError:
         said.left["response_format"] = raw  # a compatible server's own, such as a grammar
         return None
+    said.unknown.extend(unknown)
     schema = form.json_schema
     if kind is not OutputKind.SCHEMA:
         return OutputFormat(kind=kind)
