@@ -37,6 +37,11 @@ def bad_request(message: str, param: str | None = None) -> GatewayError:
     return GatewayError(400, ErrorKind.INVALID_REQUEST, message, param=param)
 
 
+def unsupported(message: str, param: str | None = None) -> GatewayError:
+    """A 400 for what this target's format can't take; another target's may."""
+    return GatewayError(400, ErrorKind.UNSUPPORTED, message, param=param)
+
+
 def drop_unknown(request: Request, receipt: Receipt, origin: str) -> None:
     """Put into the receipt what an encoder of ``origin``'s format cannot know of the request."""
     for path in request.unknown:
