@@ -111,6 +111,10 @@ class Media(Struct, frozen=True, kw_only=True, tag="media"):
     """Of sound that the model made."""
     signature: Signature | None = None
     cache: CacheMark | None = None
+    origin: str = ""
+    """The format it came in, and its own JSON there, where that says more than the other members
+    do (a search result's paragraphs, say): so that it can be repeated exactly."""
+    raw: bytes = b""
 
 
 class Thinking(Struct, frozen=True, kw_only=True, tag="thinking"):
