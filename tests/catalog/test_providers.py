@@ -1,15 +1,18 @@
 """Every row of providers.toml is whole, and leads where it says."""
 
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from ferryman import wire
 from ferryman.catalog import quirks
 from ferryman.catalog.load import CatalogError, CatalogProvider, aliases, providers
 from ferryman.catalog.prices import genai_providers
-from ferryman.wire.paths import MAIN, PATHS, STREAM
+from ferryman.wire.paths import CALLERS, MAIN, PATHS, STREAM
 
+WIRE = Path(wire.__file__).parent
 ROWS = providers()
 EACH = pytest.mark.parametrize("row", ROWS.values(), ids=list(ROWS))
 LOOPBACK = {"127.0.0.1"}
@@ -106,9 +109,24 @@ def test_aliases_are_names_of_nothing_else() -> None:
 
 def test_quirks_exist_and_are_used() -> None:
     used = {quirk for row in ROWS.values() for quirk in row.quirks}
-    assert used | quirks.OF_MODELS == quirks.NAMES
-    kinds = [quirks.REQUEST_QUIRKS, quirks.USAGE_QUIRKS, quirks.REFUSED, quirks.SAID_ELSEWHERE]
-    assert len(quirks.NAMES) == sum(len(kind) for kind in kinds)
+    assert quirks.REQUEST_QUIRKS.keys() | quirks.USAGE_QUIRKS.keys() <= used <= quirks.NAMES
+    assert not quirks.REQUEST_QUIRKS.keys() & quirks.USAGE_QUIRKS.keys()
+
+
+def test_quirks_are_of_the_formats_that_a_row_speaks() -> None:
+    """What an encoder heeds stands in rows of its format, or of one the row has endpoints of."""
+    for row in ROWS.values():
+        formats = {row.format} | {CALLERS.get(name, row.format) for name in row.endpoints}
+        known = {quirk for name in formats for quirk in quirks.OF_ENCODERS.get(name, ())}
+        general = quirks.NAMES - {q for names in quirks.OF_ENCODERS.values() for q in names}
+        assert set(row.quirks) <= known | general, row.name
+
+
+@pytest.mark.parametrize("name", quirks.OF_ENCODERS)
+def test_encoders_document_the_quirks_they_heed(name: str) -> None:
+    text = "".join(path.read_text("utf-8") for path in sorted((WIRE / name).glob("*.py")))
+    for quirk in quirks.OF_ENCODERS[name]:
+        assert f"``{quirk}``" in text or ("``no_X``" in text and quirk.startswith("no_")), quirk
 
 
 def test_price_sources_exist() -> None:

@@ -140,11 +140,11 @@ def test_developers_become_the_system() -> None:
         {"role": "user", "content": [{"type": "text", "text": '"developer"'}]},
     ]
     body = fields(messages=said)
-    quirks.developer_as_system(body)
+    quirks.system_role(body)
     assert plain(body) == {"messages": [{"role": "system", "content": "developer"}, said[1]]}
     body = fields(messages=said[1:])
     before = bytes(body["messages"])
-    quirks.developer_as_system(body)
+    quirks.system_role(body)
     assert bytes(body["messages"]) == before, "untouched, to the byte"
 
 
@@ -165,13 +165,13 @@ def test_tool_ids_of_nine_characters() -> None:
         {"role": "assistant", "content": "done", "tool_calls": None},
     ]
     body = fields(messages=said)
-    quirks.nine_character_tool_ids(body)
+    quirks.short_tool_ids(body)
     _, asked, first, second, last = plain(body)["messages"]
     assert re.fullmatch("[a-zA-Z0-9]{9}", first["tool_call_id"])
     assert asked["tool_calls"] == [{**call(long), "id": first["tool_call_id"]}, call("nineChars")]
     assert (second, last) == (said[3], said[4])
     again = dict(body)
-    quirks.nine_character_tool_ids(again)
+    quirks.short_tool_ids(again)
     assert again == body
 
 
@@ -183,7 +183,7 @@ def test_tool_ids_of_nine_characters() -> None:
     ids=repr,
 )  # fmt: skip
 def test_odd_messages_are_left_to_the_provider(odd: object) -> None:
-    for quirk in (quirks.developer_as_system, quirks.nine_character_tool_ids):
+    for quirk in (quirks.system_role, quirks.short_tool_ids):
         quirk(fields(messages=odd))
 
 
@@ -226,14 +226,36 @@ def test_how_claude_is_told_to_think(model: str, expected: str) -> None:
     assert found == tuple(expected.split())
     on_bedrock = quirks.model_quirks("bedrock_converse", model)
     assert on_bedrock == ("claude_fields", *found)
-    assert quirks.OF_MODELS.issuperset(on_bedrock)
+    assert quirks.NAMES.issuperset(on_bedrock)
     assert quirks.model_quirks("openai_chat", model) == ()
 
 
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("gemini-1.5-pro", "no_thinking openapi_schema no_output_with_tools"),
+        ("gemini-2.0-flash", "no_thinking openapi_schema no_output_with_tools"),
+        ("gemini-2.5-flash", "no_additional_properties no_output_with_tools"),
+        ("gemini-2.5-pro", "no_additional_properties no_output_with_tools thinking_always"),
+        ("gemini-live-2.5-flash", "no_additional_properties no_output_with_tools"),
+        ("gemini-3-pro-preview", "thinking_level need_signature media_in_results part_resolution"),
+        (
+            "models/gemini-3.8-flash",
+            "thinking_level need_signature media_in_results part_resolution",
+        ),
+        ("gemini-flash-latest", "thinking_level need_signature media_in_results part_resolution"),
+        ("gemma-3-27b-it", "no_thinking openapi_schema output_by_tool"),
+    ],
+)
+def test_what_gemini_knows(model: str, expected: str) -> None:
+    found = quirks.model_quirks("gemini_generate", model)
+    assert found == tuple(expected.split())
+    assert quirks.NAMES.issuperset(found)
+
+
 def test_what_a_provider_refuses() -> None:
-    assert quirks.refused(("no_logprobs", "no_stream_options")) == {
-        "logprobs", "top_logprobs", "logit_bias"
-    }  # fmt: skip
+    names = ("no_logprobs", "no_stream_options", "no_json_schema", "no_seed", "top_k")
+    assert quirks.refused(names) == {"logprobs", "seed"}
     assert quirks.refused(()) == frozenset()
 
 

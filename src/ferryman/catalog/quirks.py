@@ -6,7 +6,6 @@ everybody: usage in ``x_groq.usage``, cached tokens in ``usage.prompt_cache_hit_
 last one counts).
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable
 from types import MappingProxyType
@@ -14,6 +13,8 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw
+
+from ferryman.wire.tool_ids import fit
 
 Fields = dict[str, Raw]
 """A request body's members, each still the JSON bytes the caller sent."""
@@ -75,7 +76,7 @@ def random_seed(fields: Fields) -> None:
         fields.setdefault("random_seed", seed)
 
 
-def developer_as_system(fields: Fields) -> None:
+def system_role(fields: Fields) -> None:
     """Send messages of the role ``developer`` as ``system``, the older name of the same thing.
 
     https://github.com/earendil-works/pi/issues/1048 (400 "unknown variant `developer`"),
@@ -91,7 +92,7 @@ def developer_as_system(fields: Fields) -> None:
     _change_messages(fields, b'"developer"', change)
 
 
-def nine_character_tool_ids(fields: Fields) -> None:
+def short_tool_ids(fields: Fields) -> None:
     """Give tool calls and their results ids of nine letters and digits, the same for the same id.
 
     https://mistralai.github.io/mistral-common/usage/tools/,
@@ -116,11 +117,9 @@ def _shorten_id(holder: Fields, name: str) -> bool:
     if name not in holder:
         return False
     given = _text.decode(holder[name])
-    if _NINE.fullmatch(given):
-        return False
-    digest = hashlib.sha256(given.encode("utf-8", "surrogatepass")).hexdigest()
-    holder[name] = Raw(_encode(digest[:9]))
-    return True
+    short = fit(given, _NINE, "", 9)
+    holder[name] = Raw(_encode(short))
+    return short != given
 
 
 def _change_messages(fields: Fields, mark: bytes, change: Callable[[Fields], bool]) -> None:
@@ -223,8 +222,8 @@ REQUEST_QUIRKS: dict[str, Callable[[Fields], None]] = {
     "max_tokens_only": max_tokens_only,
     "max_completion_tokens": max_completion_tokens,
     "random_seed": random_seed,
-    "developer_as_system": developer_as_system,
-    "nine_character_tool_ids": nine_character_tool_ids,
+    "system_role": system_role,
+    "short_tool_ids": short_tool_ids,
     "vertex_claude": vertex_claude,
     "bedrock_claude": bedrock_claude,
 }
@@ -241,46 +240,59 @@ For reading usage only: what the caller gets are the provider's own bytes. Never
 """
 
 
-REFUSED = MappingProxyType(
+MEMBERS = (
+    "frequency_penalty", "logit_bias", "logprobs", "parallel_tool_calls", "presence_penalty",
+    "prompt_cache_key", "prompt_cache_retention", "reasoning_effort", "safety_identifier", "seed",
+    "service_tier", "store", "top_logprobs", "user", "verbosity",
+)  # fmt: skip
+"""Members of a chat request that some providers refuse: the quirk ``no_X`` leaves X out, and the
+caller is told, or the call is refused, if that is what it wants (``on_unsupported``)."""
+
+OF_ENCODERS = MappingProxyType(
     {
-        # https://console.groq.com/docs/openai, "Currently Unsupported OpenAI Features"
-        "no_logprobs": ("logprobs", "top_logprobs", "logit_bias"),
-        # https://docs.mistral.ai/api/ has none of these, and refuses what it doesn't have (422):
-        # https://github.com/mistralai/platform-docs-public/issues/7
-        "no_extras": (
-            "logprobs", "top_logprobs", "logit_bias", "user", "store", "service_tier",
-            "safety_identifier", "verbosity",
+        "openai_chat": (
+            "allowed_tools", "audio_formats", "audio_url", "cache_breakpoint", "cache_control",
+            "echo_reasoning_content", "extra_content", "file_url", "flat_content", "metadata",
+            "no_json_object", "no_json_schema", "no_parallel_tools", "reasoning_details",
+            "reasoning_object", "safety_identifier", "thinking_object", "tool_images", "top_k",
+            "video_url",
         ),
+        "openai_responses": (
+            "any_output_limit", "cache_breakpoints", "efforts_low_to_high", "reasoning_content",
+        ),
+        "anthropic_messages": (
+            "adaptive_only", "adaptive_thinking", "effort_max", "effort_xhigh", "no_sampling",
+            "output_format", "system_messages",
+        ),
+        "gemini_generate": (
+            "labels", "media_in_results", "need_signature", "no_additional_properties",
+            "no_call_ids", "no_output_with_tools", "no_thinking", "no_urls", "openapi_schema",
+            "output_by_tool", "part_resolution", "thinking_always", "thinking_level",
+        ),
+        "bedrock_converse": ("adaptive_thinking", "claude_fields"),
     }
 )  # fmt: skip
-"""Quirk → members of a chat request that the provider refuses. They are left out, and the caller is
-told, or the call is refused, if that is what it wants (``on_unsupported``)."""
+"""Format → quirks that the encoder of its requests heeds by name, and documents."""
 
-SAID_ELSEWHERE = MappingProxyType(
+AWS_CHUNKS = "aws_chunks"
+"""Quirk: streams come as AWS messages, each of which holds an event of the format."""
+
+NAMES = frozenset(
     {
-        "aws_chunks": "streams come as AWS messages of chunks (wire/invoke.py)",
-        "claude_fields": "models of Claude take its own fields beside the format's",
-        "adaptive_thinking": "the model thinks as much as it wants, and is told an effort",
-        "adaptive_only": "the same, and it can't be told not to think",
-        "effort_xhigh": "the model takes this effort",
-        "effort_max": "the model takes this effort",
-        "no_sampling": "the model refuses temperature, top_p and top_k",
+        *REQUEST_QUIRKS,
+        *USAGE_QUIRKS,
+        *(f"no_{member}" for member in MEMBERS),
+        *(name for names in OF_ENCODERS.values() for name in names),
+        AWS_CHUNKS,
     }
 )
-"""Quirk → what it means, of those that the request path or an encoder of requests heeds by name."""
-
-NAMES = frozenset({*REQUEST_QUIRKS, *USAGE_QUIRKS, *REFUSED, *SAID_ELSEWHERE})
 """Every quirk that a row, or the user's configuration, may name."""
-OF_MODELS = frozenset((
-    "adaptive_thinking", "adaptive_only", "claude_fields", "effort_xhigh", "effort_max",
-    "no_sampling",
-))  # fmt: skip
-"""Those that :func:`model_quirks` names, and rows need not."""
 
 _claude = re.compile(
     r"claude-(?:(?P<family>[a-z]+)-)?(?:(?P<major>\d{1,2})(?:[-.](?P<minor>\d{1,2}))?(?!\d))?"
 )
 _ALWAYS_THINKING = ("fable", "mythos")
+_gemini = re.compile(r"gemini-(?:[a-z]+-)*(\d)(?:\.(\d+))?")
 
 
 def model_quirks(format_name: str, model: str) -> tuple[str, ...]:
@@ -289,6 +301,8 @@ def model_quirks(format_name: str, model: str) -> tuple[str, ...]:
         return _claude_quirks(model)
     if format_name == "bedrock_converse":
         return ("claude_fields", *_claude_quirks(model))
+    if format_name == "gemini_generate":
+        return _gemini_quirks(model)
     return ()
 
 
@@ -311,9 +325,30 @@ def _claude_quirks(model: str) -> tuple[str, ...]:
     return ("adaptive_thinking", "effort_max") if version >= (4, 6) else ()
 
 
+def _gemini_quirks(model: str) -> tuple[str, ...]:
+    """What a model of Gemini knows, by its version; without one in its name, it is a new one.
+
+    https://ai.google.dev/gemini-api/docs/thinking (levels from 3, budgets for 2.5; 2.5 Pro can't be
+    told not to), https://ai.google.dev/gemini-api/docs/gemini-3 (signatures, media in results,
+    ``media_resolution``), https://ai.google.dev/gemini-api/docs/structured-output (JSON Schema from
+    2.5; with tools from 3).
+    """
+    name = model.lower().rpartition("/")[2]
+    if not name.startswith("gemini-"):
+        return ("no_thinking", "openapi_schema", "output_by_tool")
+    found = _gemini.match(name)
+    version = (int(found[1]), int(found[2] or 0)) if found is not None else (3, 0)
+    if version >= (3, 0):
+        return ("thinking_level", "need_signature", "media_in_results", "part_resolution")
+    if version >= (2, 5):
+        always = ("thinking_always",) if "-pro" in name else ()
+        return ("no_additional_properties", "no_output_with_tools", *always)
+    return ("no_thinking", "openapi_schema", "no_output_with_tools")
+
+
 def refused(names: Iterable[str]) -> frozenset[str]:
     """The members of a chat request that a provider with the quirks ``names`` refuses."""
-    return frozenset(member for name in names for member in REFUSED.get(name, ()))
+    return frozenset(name[3:] for name in names if name[:3] == "no_" and name[3:] in MEMBERS)
 
 
 def request_quirks(names: Iterable[str]) -> tuple[Callable[[Fields], None], ...]:

@@ -378,7 +378,7 @@ def _verdict(call: Call, asking: Asking | None, reply: Reply, runtime: Runtime) 
     if not 200 <= reply.status < 300:
         return kind_of(reply.status, reply.body)
     assert asking is not None
-    if asking.translation is not None:
+    if asking.translation is not None or (runtime.aws_chunks and reply.streaming):
         reply.headers = _headers_of_ours(reply.headers, reply.tap is not None)
     if reply.streaming:
         tap = reply.tap

@@ -9,7 +9,13 @@ import msgspec
 from msgspec import Raw
 
 from ferryman import __version__
-from ferryman.catalog.quirks import model_quirks, request_quirks, usage_quirks
+from ferryman.catalog.quirks import (
+    AWS_CHUNKS,
+    model_quirks,
+    refused,
+    request_quirks,
+    usage_quirks,
+)
 from ferryman.catalog.tokens import Gauge
 from ferryman.config.snapshot import ModelRow, Provider, Snapshot
 from ferryman.http1.connect import Origin
@@ -46,6 +52,10 @@ class Runtime:
         self.ask_usage = "no_stream_options" not in provider.quirks
         self.request_quirks = request_quirks(provider.quirks)
         self.usage_quirks = usage_quirks(provider.quirks)
+        self.refused = refused(provider.quirks)
+        """Members of chat requests that must be left out."""
+        self.aws_chunks = AWS_CHUNKS in provider.quirks
+        """Whether streams come as AWS messages around events of the provider's format."""
         for key in keys:
             _head(provider, origin, "/", key)  # says now what can't be sent
         self.signer: Signer | None = signer_of(provider.auth, provider.region, origin.host)
