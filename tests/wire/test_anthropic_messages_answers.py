@@ -257,6 +257,7 @@ def test_a_signature_may_come_whenever_the_block_is_open() -> None:
              "document_title": None, "start_char_index": 4, "end_char_index": 9},
         ),
         (Citation(quote="from nowhere"), None),
+        (Citation(quote="of no document", unit="char", first=1, last=2), None),
     ],
 )  # fmt: skip
 def test_citations_of_others(citation: Citation, written: Any) -> None:
