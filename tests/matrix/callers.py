@@ -43,7 +43,7 @@ class Caller(ABC):
     def ask(self, provider: str, wish: Wish, *, stream: bool) -> Said:
         """One call of ``provider``'s simulator."""
         self.headers = {}
-        model = f"{provider}/sim?{wish.words}"
+        model = f"{provider}/sim-{wish.words}"
         said = self.stream(model, wish) if stream else self.whole(model, wish)
         return Said(**{**said.__dict__, "headers": dict(self.headers)})
 
@@ -213,21 +213,21 @@ class Responses(Caller):
             return Said(error=(error.status_code, error.message))
 
     def said(self, reply: Any) -> Said:
-        text = thought = ""
+        text = thought = words = ""
         calls: list[Call] = []
-        refused = False
         for item in reply.output:
             if item.type == "message":
                 for part in item.content:
-                    refused |= part.type == "refusal"
-                    text += part.refusal if part.type == "refusal" else part.text
+                    words += part.refusal if part.type == "refusal" else ""
+                    text += part.text if part.type == "output_text" else ""
             elif item.type == "function_call":
                 calls.append(Call(item.name, json.loads(item.arguments), item.call_id))
             elif item.type == "reasoning":
                 thought += "".join(part.text for part in item.summary)
         why = reply.incomplete_details.reason if reply.incomplete_details else ""
-        words = {"max_output_tokens": "length", "content_filter": "filter"}
-        finish = words.get(why, why) or ("calls" if calls else "refusal" if refused else "stop")
+        ends = {"max_output_tokens": "length", "content_filter": "filter"}
+        refused = bool(words)
+        finish = ends.get(why, why) or ("calls" if calls else "refusal" if refused else "stop")
         usage = reply.usage
         raw = [item.model_dump(exclude_none=True, by_alias=True) for item in reply.output]
         for item in raw:  # what the SDK adds for its own use
@@ -235,7 +235,7 @@ class Responses(Caller):
             for part in item.get("content") or ():
                 part.pop("parsed", None)
         return Said(
-            text=text,
+            text=text or words,
             calls=tuple(calls),
             thought=thought,
             refused=refused,

@@ -52,7 +52,7 @@ class Wish:
     """One request."""
 
     words: str = "tokens=6"
-    """How the simulator behaves: the model's name after ``sim?``."""
+    """How the simulator behaves: the model's name after ``sim-``, joined by +."""
     text: str = "Good morning, dear ferry"
     system: str = ""
     tools: int = 0

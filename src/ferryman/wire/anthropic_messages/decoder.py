@@ -152,7 +152,8 @@ class MessagesDecoder:
             return
         block = _block.decode(event.content_block)
         citations = [citation_of(each) for each in block.citations or ()]
-        self._close_block(out)
+        if not self._close_block(out):
+            return
         self._place = event.index
         if block.type not in _WORDED or not is_direct(block.caller, block.toolset_name):
             self._block, self._parts = None, [bytes(event.content_block).decode()]
@@ -223,13 +224,18 @@ class MessagesDecoder:
         if event.index == self._place:
             self._close_block(out)
 
-    def _close_block(self, out: list[Event]) -> None:
+    def _close_block(self, out: list[Event]) -> bool:
+        """End the open block, if there is one; False when the stream has failed over it."""
         if self._place < 0:
-            return
+            return True
         self._place = -1
         block, place = self._block, self._count
         if block is None:
-            whole = _opaque(self._parts[0], "".join(self._parts[1:]))
+            try:
+                whole = _opaque(self._parts[0], "".join(self._parts[1:]))
+            except UNREADABLE as error:
+                self._fail(out, f"a block's input is no JSON: {error}")
+                return False
             place = self._count = place + 1
             out.append(Open(index=place, block=whole))
         elif block.type == "tool_use" and self._silent:
@@ -238,12 +244,14 @@ class MessagesDecoder:
         elif self._seal and block.type == "thinking":
             out.append(Seal(index=place, signature=Signature(self._seal, NAME)))
         out.append(Close(index=place))
+        return True
 
     def _message(self, event: StreamEvent, out: list[Event], data: bytes) -> None:
         if not self._begun:
             self._fail(out, "message_delta comes before message_start")
             return
-        self._close_block(out)
+        if not self._close_block(out):
+            return
         usage = read_usage(event.usage)
         if usage is not None:
             self._usage = merged(self._usage, usage)
@@ -265,7 +273,8 @@ class MessagesDecoder:
         if not self._begun:
             self._fail(out, "message_stop comes before message_start")
             return
-        self._close_block(out)
+        if not self._close_block(out):
+            return
         if not self._finished:
             out.append(finish_of(None, None, None))
         out.append(End())

@@ -73,7 +73,7 @@ class _Choice:
         """Of the open text, for the citations that come after it."""
         self.calls = 0
         self.finish: tuple[str, str] | None = None
-        self.given: list[Citation] = []
+        self.given: set[Citation] = set()
         self.grounding = Raw()
         self.cited = Raw()
 
@@ -258,7 +258,7 @@ class Pieces:
                 for citation in citations_of(choice.grounding, choice.cited, text):
                     if citation in choice.given or (citation.start < 0 and not last):
                         continue  # another text of the answer may be what it is about
-                    choice.given.append(citation)
+                    choice.given.add(citation)
                     out.append(Cite(index=place, citation=citation, choice=choice.index))
             choice.words = []
         out.append(Close(index=place, choice=choice.index))

@@ -3,12 +3,15 @@
 https://platform.openai.com/docs/api-reference/responses/create. The conversation is sent whole, and
 nothing is left with the provider unless the caller says so: thoughts come and go encrypted.
 
-Heeded of the target: the abilities ``reasoning`` (known to be missing: effort is left out),
-``audio`` (sound as input) and ``json_schema`` (known to be missing, while there are ``tools``: a
-forced tool stands for structured output); the quirks ``efforts_low_to_high`` (no other names of
-efforts), ``reasoning_content`` (thoughts without proof go back as text), ``cache_breakpoints``
-(marks of other formats become ``prompt_cache_breakpoint``) and ``any_output_limit`` (limits below
-16 tokens are taken).
+Heeded of the target:
+
+- the ability ``reasoning``: where it is known to be missing, effort is left out; ``audio``: sound
+  is sent;
+- quirks: ``no_json_schema`` (a forced tool stands for structured output),
+  ``efforts_low_to_high`` (no other names of efforts), ``reasoning_content`` (thoughts without proof
+  go back as text), ``cache_breakpoint`` (marks of other formats are sent; own ones always are),
+  ``any_output_limit`` (limits below 16 tokens are taken), ``safety_identifier`` (instead of
+  ``user``); and ``no_X`` for any other member X that the provider refuses, such as ``no_include``.
 """
 
 from typing import Any
@@ -26,12 +29,13 @@ from ferryman.ir.request import (
     ToolChoice,
     ToolMode,
 )
-from ferryman.wire.carry import bad_request, drop_unknown, output_tool
+from ferryman.wire.carry import drop_unknown, output_tool, unsupported
 from ferryman.wire.effort import NONE, effort_of, nearest
 from ferryman.wire.format import Aim
+from ferryman.wire.openai_responses.echo import TIERS
 from ferryman.wire.openai_responses.history import History
 from ferryman.wire.openai_responses.parts import NAME
-from ferryman.wire.openai_responses.request import DAY, ENCRYPTED, LOGPROBS
+from ferryman.wire.openai_responses.request import DAY, ENCRYPTED, IN_MEMORY, LOGPROBS
 from ferryman.wire.openai_responses.tools import own_name
 
 Wire = dict[str, Any]
@@ -39,17 +43,25 @@ Wire = dict[str, Any]
 _encode = msgspec.json.Encoder().encode
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _names = msgspec.json.Decoder(list[str]).decode
+_FIXED = frozenset(["model", "input", "stream", "json_schema", "json_object"])
+_HOUR = 3600
 LEAST_OUTPUT = 16
 """Tokens: the API takes no lower limit."""
 _LOW_TO_HIGH = ("low", "medium", "high")
 _NO_ARGUMENTS = Raw(b'{"type":"object","properties":{}}')
-_DEFAULT_NAME = "answer"
+_DEFAULT_NAME = "response"
 """Name of a schema that came without one."""
 
 
 def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
     """The body. Raises :class:`GatewayError` (400) for what can't be sent, not even in part."""
     drop_unknown(request, receipt, NAME)
+    if request.cached_content:
+        raise unsupported(
+            f"The prompt stored as '{request.cached_content[:80]}' exists at its own provider only;"
+            " send the prompt itself to reach this target.",
+            "cached_content",
+        )
     own = request.origin == NAME
     body: Wire = {"model": aim.model, "input": History(request, aim, receipt).items()}
     if request.stream:
@@ -63,10 +75,15 @@ def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
         include.append(LOGPROBS)
     if include:
         body["include"] = include
-    _tools(request, aim, receipt, body)
-    _bookkeeping(request, receipt, body)
+    _tools(request, receipt, body)
+    _text(request, aim, receipt, body)
+    _bookkeeping(request, aim, receipt, body)
     for name, raw in extra.items():
         body.setdefault(name, raw)
+    for quirk in aim.quirks:
+        name = quirk.removeprefix("no_")
+        if name != quirk and name not in _FIXED and body.pop(name, None) is not None:
+            receipt.drop(name)
     _not_offered(request, receipt)
     return _encode(body)
 
@@ -117,7 +134,7 @@ def _thinking(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> bool:
     return "reasoning" in aim.abilities or wanted.get("effort", NONE) != NONE
 
 
-def _tools(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> None:
+def _tools(request: Request, receipt: Receipt, body: Wire) -> None:
     tools: list[Wire | Raw] = []
     groups: dict[str, list[Wire]] = {}
     for number, tool in enumerate(request.tools):
@@ -136,28 +153,32 @@ def _tools(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> None:
             groups[tool.namespace] = [wire]
             group = {"type": "namespace", "name": tool.namespace, "description": ""}
             tools.append({**group, "tools": groups[tool.namespace]})
-    choice = _choice(request.tool_choice, request, receipt)
+    if tools:
+        body["tools"] = tools
+    if request.tool_choice is not None:
+        body["tool_choice"] = _choice(request.tool_choice, request)
+    if request.parallel_tools is not None:
+        body["parallel_tool_calls"] = request.parallel_tools
+
+
+def _text(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> None:
+    """``text``: verbosity, and the form of the words; or the tool that stands for it."""
     text: Wire = {}
     if request.verbosity:
         text["verbosity"] = request.verbosity
     output = request.output
-    if output is not None and output.kind is not OutputKind.TEXT:
-        lacking = "tools" in aim.abilities and "json_schema" not in aim.abilities
-        if output.kind is OutputKind.SCHEMA and lacking and request.origin != NAME:
-            stand_in = output_tool(output, request, receipt)
-            callable_ = bool(tools) and choice != NONE
-            tools.append(_tool(stand_in, request.origin))
-            choice = "required" if callable_ else {"type": "function", "name": stand_in.name}
-        else:
-            text["format"] = _format(output)
+    if (
+        output is not None
+        and output.kind is not OutputKind.TEXT
+        and f"no_{output.kind}" in aim.quirks
+    ):
+        tool = output_tool(output, request, receipt)
+        others = body.get("tools", [])
+        body["tools"] = [*others, _tool(tool, request.origin)]
+        only = not others or body.get("tool_choice") == "none"
+        body["tool_choice"] = {"type": "function", "name": tool.name} if only else "required"
     elif output is not None:
-        text["format"] = {"type": "text"}
-    if tools:
-        body["tools"] = tools
-    if choice is not None:
-        body["tool_choice"] = choice
-    if request.parallel_tools is not None:
-        body["parallel_tool_calls"] = request.parallel_tools
+        text["format"] = _format(output)
     if text:
         body["text"] = text
 
@@ -165,9 +186,9 @@ def _tools(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> None:
 def _hosted(tool: HostedTool, path: str) -> Raw:
     if tool.origin == NAME:
         return Raw(tool.raw)
-    raise bad_request(
-        f"'{path}' ({tool.kind}) is a tool that only another provider runs; leave it out, or ask a "
-        "model of that provider.",
+    raise unsupported(
+        f"'{tool.kind}' is a tool that the provider runs itself, and only providers of the"
+        " caller's own format have it. Leave it out, or choose such a target.",
         path,
     )
 
@@ -196,9 +217,7 @@ def _flat_grammar(raw: Raw) -> Raw:
     return Raw(_encode({**said, **_fields(inner)}))
 
 
-def _choice(choice: ToolChoice | None, request: Request, receipt: Receipt) -> Wire | str | None:
-    if choice is None:
-        return None
+def _choice(choice: ToolChoice, request: Request) -> Wire | str:
     if not choice.allowed or choice.mode is ToolMode.NONE:
         return choice.mode.value
     tools = {tool.name: tool for tool in request.tools if isinstance(tool, Tool)}
@@ -225,26 +244,32 @@ def _format(output: OutputFormat) -> Wire:
     return wire
 
 
-def _bookkeeping(request: Request, receipt: Receipt, body: Wire) -> None:
+def _bookkeeping(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> None:
     """What isn't for the model."""
     if request.origin != NAME:
         body["store"] = bool(request.store)
     elif request.store is not None:
         body["store"] = request.store
+    tier = request.service_tier
+    if tier == "standard_only":
+        tier = "default"
+        receipt.alter("service_tier", tier)
+    if tier and tier not in TIERS and request.origin != NAME:
+        receipt.drop("service_tier")
+        tier = ""
     for name, value in (
-        ("user", request.user),
+        ("safety_identifier" if "safety_identifier" in aim.quirks else "user", request.user),
         ("metadata", dict(request.metadata)),
-        ("service_tier", request.service_tier),
+        ("service_tier", tier),
         ("prompt_cache_key", request.cache_key),
     ):
         if value:
             body[name] = value
-    if request.cache_seconds > 3600:
-        body["prompt_cache_retention"] = "24h"
-        if request.cache_seconds != DAY:
-            receipt.alter("cache_seconds", "24h")
-    elif request.cache_seconds:
-        receipt.drop("cache_seconds")
+    if request.cache_seconds:
+        long = request.cache_seconds > _HOUR
+        body["prompt_cache_retention"] = "24h" if long else "in_memory"
+        if request.cache_seconds not in (DAY, IN_MEMORY):
+            receipt.alter("prompt_cache_retention", body["prompt_cache_retention"])
 
 
 def _not_offered(request: Request, receipt: Receipt) -> None:
@@ -255,7 +280,6 @@ def _not_offered(request: Request, receipt: Receipt) -> None:
         ("presence_penalty", request.presence_penalty or None),
         ("frequency_penalty", request.frequency_penalty or None),
         ("audio", request.audio),
-        ("cached_content", request.cached_content or None),
     ):
         if value is not None:
             receipt.drop(name)

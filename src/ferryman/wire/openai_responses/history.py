@@ -23,20 +23,13 @@ from ferryman.ir.request import (
     ToolCall,
     ToolResult,
 )
-from ferryman.wire.carry import bad_request, data_url
+from ferryman.wire.carry import data_url, unsupported
 from ferryman.wire.format import Aim
+from ferryman.wire.openai_chat.media import PLAIN_AUDIO, audio_format, file_name_for
 from ferryman.wire.openai_responses.parts import NAME, TTLS
 from ferryman.wire.openai_responses.tools import own_name
 
 Wire = dict[str, Any]
-_FORMS = {
-    "audio/mpeg": "mp3",
-    "audio/mp3": "mp3",
-    "audio/wav": "wav",
-    "audio/x-wav": "wav",
-    "audio/wave": "wav",
-}
-"""Media types of sound → names of the form."""
 
 
 class History:
@@ -47,7 +40,7 @@ class History:
         self._aim = aim
         self._receipt = receipt
         self._own = request.origin == NAME
-        self._marks = self._own or "cache_breakpoints" in aim.quirks
+        self._marks = self._own or "cache_breakpoint" in aim.quirks
         self._tools = {tool.name: tool for tool in request.tools if isinstance(tool, Tool)}
         self._free: set[str] = set()
         """Ids of calls with free text: their results are of another kind as well."""
@@ -137,31 +130,35 @@ class History:
         part["prompt_cache_breakpoint"] = point
 
     def _medium(self, block: Media, path: str) -> Wire:
-        if block.kind is MediaKind.VIDEO:
-            raise bad_request(f"'{path}' is a video; the target's format takes none.", path)
-        if block.kind is MediaKind.AUDIO:
-            if block.cache is not None:
-                self._receipt.drop(f"{path}.cache")
-            return self._sound(block, path)
         source = block.source
+        if block.kind is MediaKind.VIDEO:
+            raise unsupported(f"'{path}' is a video; this target's format takes none.", path)
         if source.file_id and source.origin != NAME:
-            raise bad_request(
+            raise unsupported(
                 f"'{path}' is a file stored with another provider; send its bytes or its URL.", path
             )
-        for name in ("context", "cite"):
-            if getattr(block, name):
-                self._receipt.drop(f"{path}.{name}")
-        if source.text:
+        if block.cite:
+            self._receipt.drop(f"{path}.cite")
+        if block.kind is MediaKind.AUDIO:
+            part = self._sound(block, path)
+        elif source.text:
             self._receipt.alter(f"{path}.document", "text")
-            part: Wire = {"type": "input_text", "text": source.text}
+            words = [word for word in (block.name, block.context, source.text) if word]
+            part = {"type": "input_text", "text": "\n\n".join(words)}
         else:
             part = self._shown(block, path)
-        if block.cache is not None:
+        if block.cache is not None and block.kind is MediaKind.AUDIO:
+            self._receipt.drop(f"{path}.cache")
+        elif block.cache is not None:
             self._mark(part, block.cache, path)
         return part
 
     def _shown(self, block: Media, path: str) -> Wire:
         source, image = block.source, block.kind is MediaKind.IMAGE
+        if block.context:
+            self._receipt.drop(f"{path}.context")
+        if block.name and image:
+            self._receipt.drop(f"{path}.name")
         part: Wire = {"type": "input_image" if image else "input_file"}
         if source.file_id:
             part["file_id"] = source.file_id
@@ -171,24 +168,21 @@ class History:
             part["image_url"] = data_url(source.media_type or "image/png", source.data)
         else:
             part["file_data"] = data_url(source.media_type or "application/pdf", source.data)
-            part["filename"] = block.name or "document.pdf"
-        if block.name:
-            if image:
-                self._receipt.drop(f"{path}.name")
-            else:
-                part["filename"] = block.name
+            part["filename"] = block.name or file_name_for(source.media_type)
+        if block.name and not image:
+            part["filename"] = block.name
         if block.detail:
             part["detail"] = block.detail
         return part
 
     def _sound(self, block: Media, path: str) -> Wire:
-        form = _FORMS.get(block.source.media_type)
-        if not (self._own or "audio" in self._aim.abilities) or not block.source.data:
-            raise bad_request(
-                f"'{path}' is sound, which the target isn't known to take; send words.", path
+        form = audio_format(block.source.media_type)
+        if not (self._own or "audio" in self._aim.abilities):
+            raise unsupported(f"'{path}' is sound, which this target isn't known to take.", path)
+        if not block.source.data or form not in PLAIN_AUDIO:
+            raise unsupported(
+                f"'{path}' is sound; this target takes it as bytes only (base64, wav or mp3).", path
             )
-        if form is None:
-            raise bad_request(f"'{path}' is sound of another form than mp3 and wav.", path)
         return {"type": "input_audio", "input_audio": {"data": block.source.data, "format": form}}
 
     def _call(self, block: ToolCall) -> None:

@@ -14,6 +14,7 @@ from ferryman.wire.carry import (
     from_data_url,
     is_data_url,
 )
+from ferryman.wire.openai_chat.media import AUDIO_TYPES, media_type_of
 from ferryman.wire.openai_responses.types import (
     Annotation,
     Breakpoint,
@@ -29,8 +30,6 @@ from ferryman.wire.openai_responses.types import (
 NAME = "openai_responses"
 TTLS = {"30m": 1800, "12h": 43200}
 """Lifetimes of a cached prompt → seconds."""
-_AUDIO = {"mp3": "audio/mpeg"}
-"""Forms of sound whose media type isn't ``audio/`` and their name."""
 
 _annotation = msgspec.json.Decoder(Annotation).decode
 
@@ -110,7 +109,8 @@ def _file(part: InputFile, path: str) -> Media:
     if data and is_data_url(data):
         source = _inline(data, f"{path}.file_data")
     elif data:
-        source = Source(data=checked_base64(data, f"{path}.file_data"))
+        media_type = media_type_of(part.filename or "")
+        source = Source(media_type=media_type, data=checked_base64(data, f"{path}.file_data"))
     elif part.file_url:
         source = _remote(part.file_url, f"{path}.file_url")
     else:
@@ -128,7 +128,7 @@ def _audio(part: InputAudio, path: str) -> Media:
     sound = part.input_audio
     form = sound.format.lower()
     data = checked_base64(sound.data, f"{path}.input_audio.data")
-    source = Source(media_type=_AUDIO.get(form, f"audio/{form}"), data=data)
+    source = Source(media_type=AUDIO_TYPES.get(form, f"audio/{form}"), data=data)
     return Media(kind=MediaKind.AUDIO, source=source)
 
 

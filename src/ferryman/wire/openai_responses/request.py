@@ -44,6 +44,9 @@ ENCRYPTED = "reasoning.encrypted_content"
 LOGPROBS = "message.output_text.logprobs"
 """Member of ``include``: log-probabilities."""
 DAY = 86400
+IN_MEMORY = 300
+"""Seconds that stand for a retention ``in_memory``, which is a few minutes."""
+_RETENTIONS = {"": 0, "in_memory": IN_MEMORY, "in-memory": IN_MEMORY, "24h": DAY}
 _AS_IT_IS = {"truncation": b'"disabled"', "background": b"false", "stream_options": b"{}"}
 """Fields whose plain value says what happens anyway."""
 
@@ -74,9 +77,6 @@ def decode_request(body: bytes, model: str, stream: bool) -> Request:
         tool_choice = read_choice(choice, unknown)
         if tool_choice is not None:
             del fields["tool_choice"]
-    retention = _take(fields, "prompt_cache_retention", _string) or ""
-    if retention not in ("", "24h"):
-        fields["prompt_cache_retention"] = Raw(_encode(retention))
     return Request(
         model=_name(fields),
         messages=reader.messages(),
@@ -97,7 +97,7 @@ def decode_request(body: bytes, model: str, stream: bool) -> Request:
         service_tier=_take(fields, "service_tier", _string) or "",
         store=_take(fields, "store", _flag),
         cache_key=_take(fields, "prompt_cache_key", _string) or "",
-        cache_seconds=DAY if retention == "24h" else 0,
+        cache_seconds=_retention(fields),
         include_usage=True,
         origin=NAME,
         extra=_rest(fields),
@@ -162,6 +162,14 @@ def _user(fields: Fields) -> str:
     if not user or bytes(fields.get("safety_identifier", b"")) == _encode(user):
         user = _take(fields, "safety_identifier", _string) or user
     return user
+
+
+def _retention(fields: Fields) -> int:
+    name = "prompt_cache_retention"
+    seconds = _RETENTIONS.get(_take(fields, name, _string) or "")
+    if seconds is None:
+        raise bad_request(f'\'{name}\' must be "in_memory" or "24h".', name)
+    return seconds
 
 
 def _included(fields: Fields) -> list[str]:

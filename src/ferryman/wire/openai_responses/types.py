@@ -315,6 +315,12 @@ class WirePart(Struct):
     logprobs: list[Logprob] | None = None
 
 
+class Tagged(Struct):
+    """What kind of item a provider sends."""
+
+    type: str | None = None
+
+
 class Annotation(Struct):
     """What an annotation says that other formats can say as well."""
 
@@ -329,7 +335,6 @@ class Annotation(Struct):
 class WireItem(Struct):
     """An output item, as far as other formats know its kind."""
 
-    type: str = ""
     id: str | None = None
     content: list[WirePart] | None = None
     summary: list[WirePart] | None = None
@@ -339,6 +344,12 @@ class WireItem(Struct):
     namespace: str | None = None
     arguments: str | None = None
     input: str | None = None
+
+
+class WrappedInput(Struct):
+    """Arguments of a function that stands for a tool which takes free text."""
+
+    input: str
 
 
 class IncompleteDetails(Struct):
@@ -369,10 +380,6 @@ class WireEvent(Struct):
     content_index: int = 0
     summary_index: int = 0
     delta: str | None = None
-    text: str | None = None
-    refusal: str | None = None
-    arguments: str | None = None
-    input: str | None = None
     item: Raw = Raw()
     part: WirePart | None = None
     annotation: Raw = Raw()
