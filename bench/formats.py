@@ -107,6 +107,7 @@ def _events(caller: Sides, provider: Sides, quick: bool) -> float:
         tap = TranslatingTap(provider[2], caller[1], _context(request), ())
         for chunk in chunks:
             tap.feed(chunk)
+        tap.close()  # some formats end with their body
         assert tap.done, f"{provider[0]} was not read to its end"
 
     return _best(run, 10 if quick else 60) / len(chunks) * 1e6
