@@ -1,6 +1,7 @@
 """Answers of the generateContent format: whole and streamed, in both directions."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -48,6 +49,7 @@ from ferryman.wire.gemini_generate.errors import error_body, error_event
 from ferryman.wire.gemini_generate.types import NAME, UsageMetadata
 from ferryman.wire.gemini_generate.usage import usage_of, wire_usage
 from tests.wire.generate import (
+    AIM,
     CLIENT,
     PROVIDER,
     ask,
@@ -358,7 +360,8 @@ BROKEN: list[tuple[bytes, ErrorKind, str]] = [
     (sse(parts({"text": "a"})), ErrorKind.UPSTREAM_TRUNCATED, "ended"),
     (sse({"usageMetadata": USED}), ErrorKind.UPSTREAM_TRUNCATED, "ended"),
     (sse(parts({"text": "a"})) + b'data: {"candidates":[{"fin', ErrorKind.UPSTREAM_TRUNCATED, ""),
-    (sse(parts({"text": "a"}), {"error": {"code": 503, "message": "busy", "status": "UNAVAILABLE"}}),
+    (sse(parts({"text": "a"}),
+         {"error": {"code": 503, "message": "busy", "status": "UNAVAILABLE"}}),
      ErrorKind.UPSTREAM_OVERLOADED, "busy"),
     (sse({"error": {"code": 429, "message": "slow", "status": "RESOURCE_EXHAUSTED"}}),
      ErrorKind.UPSTREAM_RATE_LIMIT, "slow"),
@@ -667,7 +670,7 @@ _json = st.recursive(
 
 @examples(st.lists(_json | st.binary(max_size=20), max_size=6), st.integers(1, 40))
 def test_no_stream_breaks_the_decoder_or_the_grammar(said: list[Any], step: int) -> None:
-    data = sse(*[s if isinstance(s, bytes) else s for s in said])
+    data = sse(*said)
     events = events_of([data])
     pieces = [data[at : at + step] for at in range(0, len(data), step)]
     assert plain(events_of(pieces)) == plain(events)
@@ -704,7 +707,7 @@ def test_streams_and_whole_answers_come_to_the_same(said: list[list[Any]], chanc
     data = sse(*pieces)
     cuts = sorted(chance.randrange(len(data)) for _ in range(5))
     places = [0, *cuts, len(data)]
-    events = events_of([data[a:b] for a, b in zip(places, places[1:], strict=False)])
+    events = events_of([data[a:b] for a, b in pairwise(places)])
     folded = fold(events)
     assert plain(folded) == plain(decoded(everything))
     assert plain(fold(events_of([encoded(events)]))) == plain(folded)
@@ -728,8 +731,8 @@ def test_no_request_breaks_the_reader(said: Any) -> None:
     except GatewayError as error:
         assert error.status == 400
         return
-    from tests.wire.generate import AIM
-
+    if not found.messages:
+        return  # nothing that a provider would take
     again = ask(PROVIDER.encode_request(found, AIM, Receipt()))
     assert plain(again.tools) == plain(found.tools)
     assert plain(again.reasoning or None) == plain(found.reasoning or None) or found.reasoning

@@ -74,7 +74,7 @@ def encoded(
 def plain(value: object) -> object:
     """With raw JSON as objects, so that it can be compared."""
     if isinstance(value, Raw | bytes):
-        return json.loads(bytes(value))
+        return json.loads(bytes(value)) if bytes(value) else None
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     if isinstance(value, msgspec.Struct):
@@ -123,7 +123,10 @@ MESSAGES: list[tuple[dict[str, Any], Message]] = [
                 part("input_audio", {"data": "QUJD", "format": "flac"}),
                 part("audio_url", {"url": "https://e.x/a.wav"}),
                 part("video_url", {"url": "https://e.x/a.mp4"}),
-                part("file", {"filename": "a.pdf", "file_data": "data:application/pdf;base64,QUJD"}),
+                part(
+                    "file",
+                    {"filename": "a.pdf", "file_data": "data:application/pdf;base64,QUJD"},
+                ),
                 part("file", {"file_id": "file-1"}),
                 part("file", {"file_data": "https://e.x/a.pdf", "filename": "x"}),
                 {"type": "hologram", "hologram": {"a": [1.50, 2]}},
@@ -606,7 +609,11 @@ FULL = Request(
     top_logprobs=2,
     tools=(
         Tool(name="f", parameters=Raw(b'{"type":"object"}'), strict=True),
-        Tool(name="g", free=True, grammar=Raw(b'{"type":"grammar","syntax":"lark","definition":"a"}')),
+        Tool(
+            name="g",
+            free=True,
+            grammar=Raw(b'{"type":"grammar","syntax":"lark","definition":"a"}'),
+        ),
     ),
     tool_choice=ToolChoice(mode=ToolMode.AUTO),
     parallel_tools=True,
@@ -742,7 +749,12 @@ def turn(thoughts: list[Thinking], text: Text | None, calls: list[ToolCall]) -> 
 CONVERSATIONS = st.lists(
     st.tuples(
         st.lists(TEXTS | PICTURES, min_size=1, max_size=3).map(lambda blocks: says(*blocks)),
-        st.builds(turn, st.lists(THOUGHTS, max_size=2), st.none() | TEXTS, st.lists(CALLS, min_size=1, max_size=2)),
+        st.builds(
+            turn,
+            st.lists(THOUGHTS, max_size=2),
+            st.none() | TEXTS,
+            st.lists(CALLS, min_size=1, max_size=2),
+        ),
         RESULTS.map(says),
     ),
     min_size=1,
