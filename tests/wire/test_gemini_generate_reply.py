@@ -659,12 +659,7 @@ _json = st.recursive(
     | st.sampled_from(["STOP", "MAX_TOKENS", "AUDIO", "c2ln", "u"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
         st.sampled_from(
-            "candidates content parts text thought thoughtSignature functionCall name args id "
-            "finishReason index usageMetadata promptTokenCount groundingMetadata groundingChunks "
-            "web uri groundingSupports segment endIndex groundingChunkIndices logprobsResult "
-            "chosenCandidates token inlineData data mimeType executableCode promptFeedback "
-            "blockReason error message contents role functionResponse response generationConfig "
-            "tools functionDeclarations parameters fileData fileUri output".split()
+            ["candidates", "content", "parts", "text", "thought", "thoughtSignature", "functionCall", "name", "args", "id", "finishReason", "index", "usageMetadata", "promptTokenCount", "groundingMetadata", "groundingChunks", "web", "uri", "groundingSupports", "segment", "endIndex", "groundingChunkIndices", "logprobsResult", "chosenCandidates", "token", "inlineData", "data", "mimeType", "executableCode", "promptFeedback", "blockReason", "error", "message", "contents", "role", "functionResponse", "response", "generationConfig", "tools", "functionDeclarations", "parameters", "fileData", "fileUri", "output"]
         ), inner, max_size=5),
     max_leaves=30,
 )  # fmt: skip
