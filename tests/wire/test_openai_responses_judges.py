@@ -46,8 +46,13 @@ ITEM: TypeAdapter[Any] = TypeAdapter(ResponseInputItem)
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 TOOL: TypeAdapter[Any] = TypeAdapter(Tool)
 CHOICE: TypeAdapter[Any] = TypeAdapter(ToolChoice)
-OURS = {"Response.store", "ResponseCustomToolCall.status"}
-"""Members that the types don't know; the API repeats the one, Codex reads the other."""
+OURS = {
+    "Response.store",  # the API repeats it
+    "ResponseCustomToolCall.status",  # Codex reads it
+    "Logprob.bytes",  # of deltas: the types know it of whole texts only
+    "LogprobTopLogprob.bytes",
+}
+"""Members that the types don't know."""
 
 BLOCKS = (
     Thinking(text="hm", signature=Signature("s", "anthropic_messages"), id="th_1"),
