@@ -117,7 +117,7 @@ def test_base64_of_any_text_is_right_or_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "Q", "QUJ", "Q===", "Q=Q=", "QU-D", "QUI=QUI=", "é" * 4])
 def test_what_is_no_base64_is_refused_with_its_path(text: str) -> None:
-    with pytest.raises(GatewayError, match="'a.b' is not valid base64") as caught:
+    with pytest.raises(GatewayError, match=r"'a\.b' is not valid base64") as caught:
         carry.checked_base64(text, "a.b")
     assert caught.value.param == "a.b"
 
