@@ -34,6 +34,7 @@ HOT = [
     "wire/anthropic_messages/tap.py",
     "wire/framing.py",
     "wire/gemini_generate/tap.py",
+    "wire/invoke.py",
     "wire/openai_chat/relay.py",
     "wire/openai_chat/request.py",
     "wire/openai_chat/usage.py",

@@ -23,6 +23,9 @@ providers:
   generate: { format: gemini_generate, base_url: SIM/v1beta, key: env:LAB_KEY,
     auth: "header:x-goog-api-key" }
   converse: { format: bedrock_converse, base_url: SIM, key: env:LAB_KEY }
+  bedrock-invoke: { base_url: SIM, key: env:LAB_KEY, auth: bearer }
+  vertex: { base_url: SIM/v1/projects/p/locations/l, key: env:LAB_KEY, auth: bearer }
+  vertex-claude: { base_url: SIM/v1/projects/p/locations/l, key: env:LAB_KEY, auth: bearer }
   cohere-like: { format: cohere_chat, base_url: SIM/v2, key: env:LAB_KEY }
 """
 PROVIDERS = {
@@ -31,14 +34,18 @@ PROVIDERS = {
     "messages": "anthropic_messages",
     "generate": "gemini_generate",
     "converse": "bedrock_converse",
+    "bedrock-invoke": "anthropic_messages by InvokeModel",
+    "vertex": "gemini_generate by Vertex AI",
+    "vertex-claude": "anthropic_messages by Vertex AI",
     "cohere-like": "cohere_chat",
 }
-"""Provider → its format."""
+"""Provider → its format, and the way to it."""
 
 JSON = '{"boat":"ferry","passengers":7,"piers":["ferry"]}'
 ARGUMENTS = {"pier": "ferry", "day": 7}
-SAME, RECEIPT, REFUSED = "same", "receipt", "refused"
-"""What a cell says: the same message; the same but for what its receipt names; refused by name."""
+SAME, RECEIPT, REFUSED, OTHER = "same", "receipt", "refused", "other"
+"""What a cell says: the same message; the same but for what its receipt names; refused by name; what
+the provider's format says instead."""
 
 
 @dataclass(frozen=True)
@@ -127,21 +134,27 @@ FEATURES = (
 )
 
 
-FILTERS = {("generate", "refusal"), ("converse", "refusal")}
-"""Providers whose formats know no refusal but a filter's."""
+INSTEAD: dict[tuple[str, str], Callable[[Said], str]] = {
+    ("generate", "refusal"): _filtered,
+    ("converse", "refusal"): _filtered,
+    ("vertex", "refusal"): _filtered,
+    ("cohere-like", "refusal"): lambda said: "" if "can't help" in said.text else "no words",
+}
+"""What a provider's format says instead of what it has no word for: its filter's end, or text."""
 
 
 def verdict(caller: Caller, provider: str, feature: Feature, *, stream: bool) -> tuple[str, str]:
     """(one of the verdicts, or empty for a fault; what differs)."""
     said = caller.ask(provider, feature.wish, stream=stream)
-    check = _filtered if (provider, feature.name) in FILTERS else feature.wrong
+    instead = INSTEAD.get((provider, feature.name))
+    check = instead or feature.wrong
     wrong = check(said)
     if not wrong and feature.follow:
         wrong = _follow(caller, provider, feature, said, stream=stream)
     receipt = "; ".join(filter(None, (said.dropped, said.altered)))
     if not wrong:
-        return SAME, receipt
-    if said.error[0] == 400 and said.headers.get("x-ferryman-error") == "invalid_request":
+        return (OTHER if instead else SAME), receipt
+    if said.error[0] == 400 and said.headers.get("x-ferryman-error") == "unsupported_by_model":
         return REFUSED, said.error[1]
     if said.dropped and feature.name.split()[0] in _WORDS.get(said.dropped.split(",")[0], ""):
         return RECEIPT, said.dropped

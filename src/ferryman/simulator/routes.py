@@ -21,6 +21,8 @@ from ferryman.simulator import (
     messages_read,
     responses,
     responses_read,
+    v2chat,
+    v2chat_read,
     vendor_errors,
 )
 from ferryman.simulator.answer import Answer
@@ -125,6 +127,14 @@ def _vertex(model: str, action: str) -> Format | None:
     return found and msgspec.structs.replace(found, check=credentials.vertex)
 
 
+FIXED["/v2/chat"] = Format(
+    read=v2chat_read.read,
+    whole=v2chat.whole,
+    stream=v2chat.stream,
+    failure=vendor_errors.cohere_failure,
+    refusal=vendor_errors.cohere_refusal,
+    broken=_event(vendor_errors.cohere_failure("500")),
+)
 _THROTTLED = vendor_errors.converse_failure("429")
 CONVERSE = Format(
     read=converse_read.read,
