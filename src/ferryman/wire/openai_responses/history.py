@@ -14,6 +14,7 @@ from ferryman.ir.request import (
     CacheMark,
     Media,
     MediaKind,
+    Opaque,
     Refusal,
     Request,
     Role,
@@ -56,11 +57,14 @@ class History:
             self._message = number
             if message.name:
                 self._receipt.drop(f"messages[{number}].name")
-            role = message.role
-            for index, block in enumerate(message.blocks):
+            role, blocks = message.role, message.blocks
+            if len(blocks) == 1 and isinstance(blocks[0], Text) and _is_plain(blocks[0]):
+                self._items.append({"type": "message", "role": role, "content": blocks[0].text})
+                continue
+            for index, block in enumerate(blocks):
                 self._block = index
                 self._write(block, role)
-            if self._parts or not message.blocks:
+            if self._parts or not blocks:
                 self._end_message(role)
         return self._items
 
@@ -210,8 +214,19 @@ class History:
             self._receipt.drop(f"{self._path}.error")
         if block.cache is not None:
             self._receipt.drop(f"{self._path}.cache")
+        kind = "custom_tool_call_output" if block.call_id in self._free else "function_call_output"
+        said = block.blocks
+        output: list[Wire] | str
+        if len(said) == 1 and isinstance(said[0], Text) and said[0].cache is None:
+            output = said[0].text
+        else:
+            output = self._given(said)
+        self._items.append({"type": kind, "call_id": block.call_id, "output": output})
+
+    def _given(self, blocks: tuple[Text | Media | Opaque, ...]) -> list[Wire] | str:
+        """What a tool gave back, in parts."""
         parts: list[Wire] = []
-        for number, part in enumerate(block.blocks):
+        for number, part in enumerate(blocks):
             at = f"{self._path}.blocks[{number}]"
             if isinstance(part, Text):
                 text: Wire = {"type": "input_text", "text": part.text}
@@ -222,10 +237,7 @@ class History:
                 parts.append(self._medium(part, at))
             else:
                 self._receipt.drop(f"{at}.{part.kind}")
-        output = (
-            "custom_tool_call_output" if block.call_id in self._free else "function_call_output"
-        )
-        self._items.append({"type": output, "call_id": block.call_id, "output": _content(parts)})
+        return _content(parts)
 
     def _thought(self, block: Thinking) -> None:
         signature = block.signature
@@ -242,6 +254,10 @@ class History:
             self._receipt.drop(f"messages[{self._message}].thinking")
 
 
+def _is_plain(block: Text) -> bool:
+    return block.cache is None and block.signature is None and not block.citations
+
+
 def _content(parts: list[Wire]) -> list[Wire] | str:
     """A single plain text as a string, which is shorter, and which all accept."""
     if not parts:
@@ -253,4 +269,4 @@ def _content(parts: list[Wire]) -> list[Wire] | str:
 
 
 def _message(role: Role, parts: list[Wire]) -> Wire:
-    return {"type": "message", "role": role.value, "content": _content(parts)}
+    return {"type": "message", "role": role, "content": _content(parts)}

@@ -162,14 +162,17 @@ class Turns:
         self._join(Role.ASSISTANT, call)
 
     def _gave(self, item: FunctionOutput, number: int) -> None:
-        blocks: list[Text | Media | Opaque] = []
-        for block in blocks_of(item.output, number, "output") if item.output else ():
-            if isinstance(block, Refusal):
+        blocks: tuple[Text | Media | Opaque, ...] = ()
+        if isinstance(item.output, str):
+            blocks = (Text(text=item.output),) if item.output else ()
+        else:
+            said = blocks_of(item.output, number, "output")
+            blocks = tuple([block for block in said if not isinstance(block, Refusal)])
+            if len(blocks) != len(said):
                 path = f"input[{number}].output"
                 raise bad_request(f"'{path}' holds a refusal, which no tool gives.", path)
-            blocks.append(block)
         name = flat_name(item.namespace, item.name) if item.name else ""
-        result = ToolResult(call_id=item.call_id, name=name, blocks=tuple(blocks))
+        result = ToolResult(call_id=item.call_id, name=name, blocks=blocks)
         self._join(Role.USER, result)
 
     def _thought(self, item: ReasoningItem, number: int) -> None:
