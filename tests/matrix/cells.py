@@ -43,7 +43,7 @@ SAME, RECEIPT, REFUSED = "same", "receipt", "refused"
 
 @dataclass(frozen=True)
 class Feature:
-    """One column: a request, and what is wrong with its answer (empty = nothing)."""
+    """A request, and what is wrong with its answer (empty = nothing)."""
 
     name: str
     wish: Wish
@@ -98,9 +98,13 @@ def _refused(said: Said) -> str:
     return "" if said.text else "a refusal without words"
 
 
+def _filtered(said: Said) -> str:
+    return "" if said.refused or said.finish == "filter" else f"finish {said.finish}"
+
+
 def _error(said: Said) -> str:
     status, words = said.error
-    return "" if status == 429 and "limit" in words.lower() else f"{status} {words}"
+    return "" if status == 429 and len(words) > 20 else f"{status} {words}"
 
 
 def _cut(said: Said) -> str:
@@ -123,10 +127,15 @@ FEATURES = (
 )
 
 
+FILTERS = {("generate", "refusal"), ("converse", "refusal")}
+"""Providers whose formats know no refusal but a filter's."""
+
+
 def verdict(caller: Caller, provider: str, feature: Feature, *, stream: bool) -> tuple[str, str]:
     """(one of the verdicts, or empty for a fault; what differs)."""
     said = caller.ask(provider, feature.wish, stream=stream)
-    wrong = feature.wrong(said)
+    check = _filtered if (provider, feature.name) in FILTERS else feature.wrong
+    wrong = check(said)
     if not wrong and feature.follow:
         wrong = _follow(caller, provider, feature, said, stream=stream)
     receipt = "; ".join(filter(None, (said.dropped, said.altered)))

@@ -3,8 +3,9 @@
 import json
 from typing import Any, NamedTuple
 
-from ferryman.ir.events import Event, FinishReason
+from ferryman.ir.events import Count, End, Event, Finish, FinishReason
 from ferryman.ir.grammar import Grammar
+from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import (
     Block,
     Citation,
@@ -20,7 +21,9 @@ from ferryman.ir.request import (
 )
 from ferryman.ir.usage import Usage
 from ferryman.wire.anthropic_messages.decoder import MessagesDecoder
+from ferryman.wire.anthropic_messages.encoder import MessagesEncoder
 from ferryman.wire.anthropic_messages.types import NAME
+from ferryman.wire.format import ReplyContext
 
 ASKED = Request(
     model="claude-test",
@@ -301,3 +304,29 @@ def decode(pieces: list[bytes]) -> list[Event]:
     assert grammar.over, "an answer ends, in success or failure"
     assert decoder.feed(b"data: {}\n\n") == [] == decoder.close(), "nothing comes after the end"
     return events
+
+
+def context(**more: Any) -> ReplyContext:
+    return ReplyContext(
+        request=ASKED, receipt=Receipt(), request_id="req_1", input_estimate=42, **more
+    )
+
+
+def encode(events: list[Event], ctx: ReplyContext | None = None) -> bytes:
+    encoder = MessagesEncoder(ctx or context())
+    return b"".join([encoder.encode(event) for event in events])
+
+
+def data_of(stream: bytes) -> list[dict[str, Any]]:
+    """The events of a stream of ours; each must be named by its type."""
+    out = []
+    for event in stream.decode().split("\n\n")[:-1]:
+        name, data = event.split("\n")
+        said = json.loads(data.removeprefix("data: "))
+        assert name == f"event: {said['type']}"
+        out.append(said)
+    return out
+
+
+def tail(reason: FinishReason = FinishReason.STOP, **more: Any) -> list[Event]:
+    return [Finish(reason=reason, **more), Count(usage=Usage(3, output=4)), End()]

@@ -433,7 +433,7 @@ BAD: list[tuple[Wire | bytes, str | None, str]] = [
     ({"input": "hi", "temperature": "hot"}, "temperature", "a number"),
     ({"input": "hi", "max_output_tokens": -1}, "max_output_tokens", "negative"),
     ({"input": "hi", "stream": 1}, "stream", "true or false"),
-    ({"input": "hi", "metadata": {"a": 1}}, "metadata[...]", "a string"),
+    ({"input": "hi", "metadata": {"a": 1}}, "metadata", "a string"),
     ({"input": "hi", "include": "x"}, "include", "an array"),
     ({"input": "hi", "text": {"format": {"type": "yaml"}}}, "text.format.type", "json_schema"),
     ({"input": "hi", "text": {"format": {"type": "json_schema", "name": "n"}}},

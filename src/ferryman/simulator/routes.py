@@ -12,6 +12,8 @@ from ferryman.simulator import (
     chat_read,
     credentials,
     errors,
+    generate,
+    generate_read,
     lists,
     messages,
     messages_read,
@@ -81,7 +83,56 @@ FIXED: dict[str, Format] = {
 }
 """Endpoints whose path says it all."""
 
-NAMED: list[tuple[re.Pattern[str], Callable[[str], Format | None]]] = []
+GENERATE = Format(
+    read=generate_read.read,
+    whole=generate.whole,
+    stream=generate.stream,
+    failure=vendor_errors.generate_failure,
+    refusal=vendor_errors.generate_refusal,
+    broken=_event(vendor_errors.generate_failure("503")),
+    check=credentials.goog,
+)
+_COUNT = msgspec.structs.replace(
+    GENERATE, read=generate_read.read_count, whole=generate.count, stream=None, answers=False
+)
+_EMBED = msgspec.structs.replace(_COUNT, read=generate_read.read_embed, whole=generate.embed)
+GOOGLE = {
+    "generateContent": GENERATE,
+    "streamGenerateContent": GENERATE,
+    "countTokens": _COUNT,
+    "embedContent": _EMBED,
+    "batchEmbedContents": _EMBED,
+}
+"""What can be done with a model at Google."""
+_PREDICT = msgspec.structs.replace(
+    MESSAGES, read=messages_read.read_vertex, check=credentials.vertex
+)
+_COUNT_PREDICT = msgspec.structs.replace(
+    _PREDICT, read=messages_read.read_count, whole=messages.count, stream=None, answers=False
+)
+
+
+def _google(_model: str, action: str) -> Format | None:
+    return GOOGLE.get(action)
+
+
+def _vertex(model: str, action: str) -> Format | None:
+    if action in ("rawPredict", "streamRawPredict"):
+        return _COUNT_PREDICT if model == "count-tokens" else _PREDICT
+    found = GOOGLE.get(action)
+    return found and msgspec.structs.replace(found, check=credentials.vertex)
+
+
+NAMED: list[tuple[re.Pattern[str], Callable[[str, str], Format | None]]] = [
+    (re.compile(r"/v1(?:beta|alpha)?/models/(?P<model>[^/]+):(?P<action>\w+)"), _google),
+    (
+        re.compile(
+            r"/v1(?:beta1)?/projects/[^/]+/locations/[^/]+/publishers/[^/]+/models/"
+            r"(?P<model>[^/]+):(?P<action>\w+)"
+        ),
+        _vertex,
+    ),
+]
 """Endpoints whose path names the model and what to do with it."""
 
 
@@ -101,7 +152,7 @@ def find(path: str) -> Route | None:
     for pattern, formats in NAMED:
         match = pattern.fullmatch(path)
         if match:
-            action = match["action"]
-            found = formats(action)
-            return None if found is None else Route(found, unquote(match["model"]), action)
+            model, action = unquote(match["model"]), match["action"]
+            found = formats(model, action)
+            return None if found is None else Route(found, model, action)
     return None

@@ -71,7 +71,7 @@ class MessagesTap(StreamTap):
         if kind == "message_start" or kind == "message_delta":
             raw = said.message.usage if said.message is not None else said.usage
             self._wire = merged(self._wire, read_usage(raw))
-            self.usage = usage_of(self._wire)
+            self.usage = usage_of(self._wire) or self.usage
         elif kind.startswith("content_block_"):
             self._content = True
         return True
