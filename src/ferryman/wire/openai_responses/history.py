@@ -4,6 +4,7 @@ https://platform.openai.com/docs/api-reference/responses/create (``input``). Sys
 text stays where it is. Items go without ids but for thoughts: made-up ids are refused.
 """
 
+import re
 from typing import Any
 
 from msgspec import Raw
@@ -29,8 +30,11 @@ from ferryman.wire.format import Aim
 from ferryman.wire.openai_chat.media import PLAIN_AUDIO, audio_format, file_name_for
 from ferryman.wire.openai_responses.parts import NAME, TTLS
 from ferryman.wire.openai_responses.tools import own_name
+from ferryman.wire.tool_ids import fit
 
 Wire = dict[str, Any]
+_ID = re.compile(r"[!-~]{1,64}")
+"""Ids of calls that the API takes."""
 
 
 class History:
@@ -197,7 +201,7 @@ class History:
         tool = self._tools.get(block.name)
         item: Wire = {
             "type": "custom_tool_call" if block.free else "function_call",
-            "call_id": block.id,
+            "call_id": fit(block.id, _ID),
             "name": own_name(tool) if tool else block.name,
         }
         if block.free:
@@ -221,7 +225,7 @@ class History:
             output = said[0].text
         else:
             output = self._given(said)
-        self._items.append({"type": kind, "call_id": block.call_id, "output": output})
+        self._items.append({"type": kind, "call_id": fit(block.call_id, _ID), "output": output})
 
     def _given(self, blocks: tuple[Text | Media | Opaque, ...]) -> list[Wire] | str:
         """What a tool gave back, in parts."""
