@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ferryman.ir.events import Event, Failed, Reply
+from ferryman.ir.events import Event, Reply
 from ferryman.ir.fold import fold
 from ferryman.ir.grammar import Grammar
 from ferryman.ir.receipt import Receipt
@@ -90,12 +90,6 @@ def events_of(pieces: Iterable[bytes]) -> list[Event]:
     for piece in pieces:
         out += decoder.feed(piece)
     return checked(out + decoder.close())
-
-
-def joined(events: list[Event]) -> Any:
-    """What the events come to, comparable however their texts are cut."""
-    last = events[-1]
-    return plain(last if isinstance(last, Failed) else fold(events))
 
 
 def listen(data: bytes) -> list[Event]:

@@ -39,9 +39,10 @@ def _closed(kind: Any, known: dict[Any, Any]) -> Any:
 
 def _dictionary(kind: Any, known: dict[Any, Any]) -> Any:
     fields = {}
-    for name, hint in get_type_hints(kind).items():
+    for name, hint in get_type_hints(kind, include_extras=True).items():
         closed = _closed(hint, known)
-        needed = name in kind.__required_keys__
+        # The SDKs' classes are all total=False, and say themselves what is required.
+        needed = get_origin(hint) is Required
         fields[name] = Required[closed] if needed else NotRequired[closed]
     made = TypedDict(kind.__name__, fields)  # type: ignore[operator]
     made.__pydantic_config__ = ConfigDict(extra="forbid")

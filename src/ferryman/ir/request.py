@@ -314,6 +314,9 @@ class Request(Struct, frozen=True, kw_only=True):
     """The caller wants usage in the stream, where its format makes that a choice."""
     origin: str = ""
     """The format that the request came in."""
+    dialect: str = ""
+    """Which older form of that format the caller speaks, where it has several: for its own encoder
+    of replies. Empty = today's."""
     extra: tuple[tuple[str, Raw], ...] = ()
     """Top-level members that the common language has no word for, for encoders of ``origin``."""
     unknown: tuple[str, ...] = ()

@@ -96,7 +96,7 @@ def shape_error(error: Exception, at: str = "", allowed: str = "") -> GatewayErr
         return bad_request(f"{whole} is not valid JSON: {error}.", at or None)
     match = _AT.fullmatch(str(error))
     words, inner = (match[1], match[2] or "") if match else (str(error), "")
-    path = (at + inner).lstrip(".")
+    path = (at + inner.replace("[...]", "")).lstrip(".")
     missing = _MISSING.fullmatch(words)
     if missing:
         path = f"{path}.{missing[1]}".lstrip(".")

@@ -43,13 +43,15 @@ from ferryman.ir.request import (
     ToolCall,
 )
 from ferryman.ir.usage import Usage
-from ferryman.wire.format import ReplyContext, ReplyError
+from ferryman.wire.format import ReplyContext
+from ferryman.wire.openai_chat.decode import FUNCTIONS
 from ferryman.wire.openai_chat.errors import error_event
 from ferryman.wire.openai_chat.finish import DECLINED
 from ferryman.wire.openai_chat.reply import (
     annotation,
     call_members,
     finish_members,
+    function_members,
     hides_thoughts,
     image_part,
     service_tier,
@@ -92,18 +94,27 @@ class _Choice:
 
 
 class ChunkEncoder:
-    """Encodes one stream. ``bytes`` of an event may be empty."""
+    """Encodes one stream. Raises :class:`ReplyError` for an answer that the provider gave up."""
 
-    __slots__ = ("_choices", "_context", "_failed", "_hides", "_prefix", "_receipt", "_tail",
-                 "_usage")  # fmt: skip
+    __slots__ = (
+        "_choices",
+        "_context",
+        "_hides",
+        "_older",
+        "_prefix",
+        "_receipt",
+        "_tail",
+        "_usage",
+    )
 
     def __init__(self, context: ReplyContext) -> None:
         self._context = context
         self._receipt = context.receipt
         self._hides = hides_thoughts(context)
+        self._older = context.request.dialect == FUNCTIONS
+        """The caller knows no ``tool_calls``, but one ``function_call``."""
         self._choices: dict[int, _Choice] = {}
         self._usage: Usage | None = None
-        self._failed = False
         self._prefix = b""
         self._tail = b""
         self._begin(Begin())
@@ -112,8 +123,6 @@ class ChunkEncoder:
         """The bytes for ``event``."""
         if isinstance(event, Delta):
             return self._delta(self._choices[event.choice], event.text)
-        if self._failed:
-            return b""
         if isinstance(event, Open):
             return self._open(event)
         if isinstance(event, Close):
@@ -207,9 +216,7 @@ class ChunkEncoder:
                 if block.signature is not None:
                     out += self._seal(choice, block.signature)
         elif isinstance(block, ToolCall):
-            call = {"index": choice.calls, **call_members(block)}
-            choice.calls += 1
-            out += self._say(choice, {"tool_calls": [call]})
+            out += self._call(choice, block)
         elif isinstance(block, Thinking):
             choice.signature = block.signature
             if block.text:
@@ -226,14 +233,7 @@ class ChunkEncoder:
             choice.length += len(text)
             return self._words(choice, b"content", text)
         if isinstance(block, ToolCall):
-            said = _encode(text)
-            inner = (
-                b'"custom":{"input":%b}' % said
-                if block.free
-                else b'"function":{"arguments":%b}' % said
-            )
-            delta = b'{"tool_calls":[{"index":%d,%b}]}' % (choice.calls - 1, inner)
-            return self._chunk(choice, delta)
+            return self._arguments(choice, block, _encode(text))
         if isinstance(block, Refusal):
             return self._words(choice, b"refusal", text)
         choice.texts.append(text)
@@ -242,6 +242,24 @@ class ChunkEncoder:
         if isinstance(block, Media) and block.kind is MediaKind.AUDIO:
             return self._say(choice, {"audio": {"transcript": text}})
         return b""
+
+    def _call(self, choice: _Choice, block: ToolCall) -> bytes:
+        choice.calls += 1
+        if not self._older:
+            call = {"index": choice.calls - 1, **call_members(block)}
+            return self._say(choice, {"tool_calls": [call]})
+        if choice.calls > 1:
+            self._receipt.drop(f"function_call {block.name}")
+            return b""
+        return self._say(choice, {"function_call": function_members(block)})
+
+    def _arguments(self, choice: _Choice, block: ToolCall, said: bytes) -> bytes:
+        if self._older:
+            delta = b'{"function_call":{"arguments":%b}}' % said
+            return self._chunk(choice, delta) if choice.calls == 1 else b""
+        form = b'"custom":{"input":%b}' if block.free else b'"function":{"arguments":%b}'
+        delta = b'{"tool_calls":[{"index":%d,%b}]}' % (choice.calls - 1, form % said)
+        return self._chunk(choice, delta)
 
     def _medium(self, choice: _Choice, block: Media) -> bytes:
         if block.kind is MediaKind.AUDIO:
@@ -281,6 +299,8 @@ class ChunkEncoder:
     def _seal(self, choice: _Choice, signature: Signature) -> bytes:
         block = choice.block
         if isinstance(block, ToolCall):
+            if self._older:
+                return b""
             call = {"index": choice.calls - 1, "extra_content": extra_content(signature)}
             return self._say(choice, {"tool_calls": [call]})
         if isinstance(block, Text):
@@ -289,8 +309,6 @@ class ChunkEncoder:
         return b""
 
     def _close(self, choice: _Choice) -> bytes:
-        if self._failed:
-            return b""
         block, choice.block = choice.block, None
         out = b""
         for citation in choice.cites:
@@ -318,21 +336,14 @@ class ChunkEncoder:
             out += self._say(choice, {"refusal": event.detail or DECLINED})
         if choice.probs:
             out += self._chunk(choice, b'{"content":""}', self._probabilities(choice))
-        try:
-            members = finish_members(event, self._receipt)
-        except ReplyError as error:
-            return out + self._fail(Failed(kind=error.kind, message=error.message))
+        members = finish_members(event, self._context)
         ending = _encode({"logprobs": None, **members})
         return b"%b%b{},%b]%b" % (out, choice.head, ending[1:], self._tail)
 
-    def _fail(self, event: Failed) -> bytes:
-        self._failed = True
-        error = GatewayError(502, event.kind, event.message)
-        return error_event(error, self._context.request_id)
-
     def _end(self, event: Event) -> bytes:
         if isinstance(event, Failed):
-            return self._fail(event)
+            error = GatewayError(502, event.kind, event.message)
+            return error_event(error, self._context.request_id)
         if not isinstance(event, End):
             return b""
         if not self._context.request.include_usage or self._usage is None:

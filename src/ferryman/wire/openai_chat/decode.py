@@ -49,7 +49,9 @@ from ferryman.wire.openai_chat.types import (
 )
 
 WEB_SEARCH = "web_search_options"
-"""The member that turns on the provider's own web search; kept as a hosted tool of this kind."""
+"""The member that turns on the provider's own web search; a hosted tool of this kind."""
+FUNCTIONS = "functions"
+"""The dialect of callers who send these instead of ``tools``, and read ``function_call``."""
 
 _items = msgspec.json.Decoder(list[Raw])
 _tool: Reader[AnyTool] = Reader(AnyTool)
@@ -138,7 +140,8 @@ def decode_request(body: bytes, model: str, stream: bool) -> Request:
     messages = Messages(said.unknown).read(raw)
     if not messages:
         raise bad_request("'messages' is empty; send at least one message.", "messages")
-    tools = (*_tools(said), *_legacy_tools(said))
+    tools, older = tuple(_tools(said)), tuple(_functions_of(said))
+    parallel = said.flag("parallel_tool_calls")
     return Request(
         model=model,
         messages=messages,
@@ -154,9 +157,10 @@ def decode_request(body: bytes, model: str, stream: bool) -> Request:
         choices=said.integer("n", 1) or 1,
         logprobs=bool(said.flag("logprobs")),
         top_logprobs=said.integer("top_logprobs", 0) or 0,
-        tools=tools,
+        tools=(*tools, *older),
         tool_choice=_tool_choice(said),
-        parallel_tools=said.flag("parallel_tool_calls"),
+        # Who speaks the older form has room for one call.
+        parallel_tools=False if older else parallel,
         output=_output(said),
         reasoning=_thoughts_wanted(said),
         verbosity=said.text("verbosity"),
@@ -170,6 +174,7 @@ def decode_request(body: bytes, model: str, stream: bool) -> Request:
         cache_seconds=_retention(said),
         include_usage=_include_usage(said),
         origin=NAME,
+        dialect=FUNCTIONS if older and not tools else "",
         extra=tuple((n, v) for n, v in said.left.items() if bytes(v) != b"null"),
         unknown=tuple(said.unknown),
     )
@@ -280,7 +285,7 @@ def _said(raw: Raw) -> Raw | None:
     return raw if raw and bytes(memoryview(raw)[:4]) != b"null" else None
 
 
-def _legacy_tools(said: _Members) -> Iterator[Tool]:
+def _functions_of(said: _Members) -> Iterator[Tool]:
     """``functions``: what tools were before there were ``tools``."""
     raw = said.take("functions")
     if raw is not None:

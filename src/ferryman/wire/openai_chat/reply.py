@@ -25,6 +25,7 @@ from ferryman.ir.request import (
 )
 from ferryman.wire.carry import UNREADABLE, data_url
 from ferryman.wire.format import ReplyContext, ReplyError
+from ferryman.wire.openai_chat.decode import FUNCTIONS
 from ferryman.wire.openai_chat.errors import failed
 from ferryman.wire.openai_chat.finish import DECLINED, EXACT, WORDS
 from ferryman.wire.openai_chat.read import ChoiceReader
@@ -101,7 +102,7 @@ def service_tier(tier: str, receipt: Receipt) -> str:
     return tier
 
 
-def finish_members(finish: Finish, receipt: Receipt) -> Body:
+def finish_members(finish: Finish, context: ReplyContext) -> Body:
     """``finish_reason``, and ``native_finish_reason`` where that word says less than was known.
 
     Raises :class:`ReplyError` for an answer that the provider gave up: there is no word for it.
@@ -113,12 +114,15 @@ def finish_members(finish: Finish, receipt: Receipt) -> Body:
             f"the provider gave the answer up ({finish.detail or 'it did not say why'})",
         )
     word = WORDS[reason]
+    if reason is FinishReason.TOOL_CALLS and context.request.dialect == FUNCTIONS:
+        word = "function_call"
     out: Body = {"finish_reason": word}
     native = finish.detail or (reason if reason not in EXACT else "")
     if native and native != word:
         out["native_finish_reason"] = native
     if reason not in EXACT:
-        receipt.alter("finish_reason", f"{word} for {finish.stop_sequence or native}")
+        said = finish.stop_sequence or native
+        context.receipt.alter("finish_reason", f"{word} for {said}")
     return out
 
 
@@ -145,10 +149,15 @@ def call_members(call: ToolCall) -> Body:
         out["type"], out["custom"] = "custom", {"name": call.name, "input": call.arguments}
     else:
         out["type"] = "function"
-        out["function"] = {"name": call.name, "arguments": call.arguments}
+        out["function"] = function_members(call)
     if call.signature is not None:
         out["extra_content"] = extra_content(call.signature)
     return out
+
+
+def function_members(call: ToolCall) -> Body:
+    """``function`` of a call, and ``function_call``."""
+    return {"name": call.name, "arguments": call.arguments}
 
 
 def image_part(media: Media) -> Body | None:
@@ -178,7 +187,7 @@ class _Message:
         self._thoughts: list[str] = []
         self._details: list[object] = []
         self._annotations: list[object] = []
-        self._calls: list[Body] = []
+        self._calls: list[ToolCall] = []
         self._more: dict[str, Any] = {}
 
     def take(self, block: Block, index: int) -> None:
@@ -192,7 +201,7 @@ class _Message:
             if block.signature is not None:
                 self._details.extend(details(block, index))
         elif isinstance(block, ToolCall):
-            self._calls.append(call_members(block))
+            self._calls.append(block)
         elif isinstance(block, Media):
             self._media(block)
         else:
@@ -241,8 +250,12 @@ class _Message:
             out["reasoning_details"] = self._details
         if self._annotations:
             out["annotations"] = self._annotations
-        if self._calls:
-            out["tool_calls"] = self._calls
+        if self._calls and self._context.request.dialect == FUNCTIONS:
+            for call in self._calls[1:]:
+                self._context.receipt.drop(f"function_call {call.name}")
+            out["function_call"] = function_members(self._calls[0])
+        elif self._calls:
+            out["tool_calls"] = [call_members(call) for call in self._calls]
         return out | self._more
 
 
@@ -257,5 +270,5 @@ def _choice(choice: Choice, number: int, context: ReplyContext) -> Body:
         "index": number,
         "message": message.members(choice.finish),
         "logprobs": probs if choice.logprobs else None,
-        **finish_members(choice.finish, context.receipt),
+        **finish_members(choice.finish, context),
     }

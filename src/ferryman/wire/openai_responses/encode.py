@@ -112,7 +112,8 @@ def _thinking(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> bool:
         effort = said.effort
         if not effort and said.budget >= 0:
             effort = effort_of(said.budget)
-            receipt.alter("reasoning.budget", f"effort {effort}")
+            if said.budget:
+                receipt.alter("reasoning.budget", f"effort {effort}")
         if "efforts_low_to_high" in aim.quirks and effort:
             offered = nearest(effort, _LOW_TO_HIGH)
             if offered != effort:
