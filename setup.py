@@ -32,6 +32,7 @@ HOT = [
     "upstream/fleet.py",
     "upstream/reply.py",
     "wire/anthropic_messages/tap.py",
+    "wire/formats.py",
     "wire/framing.py",
     "wire/gemini_generate/tap.py",
     "wire/invoke.py",
