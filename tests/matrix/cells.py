@@ -21,7 +21,7 @@ providers:
   messages: { format: anthropic_messages, base_url: SIM/v1, key: env:LAB_KEY, auth: x-api-key,
     headers: { anthropic-version: "2023-06-01" } }
   generate: { format: gemini_generate, base_url: SIM/v1beta, key: env:LAB_KEY,
-    auth: "header:x-goog-api-key" }
+    auth: "header:x-goog-api-key", quirks: [need_signature] }
   converse: { format: bedrock_converse, base_url: SIM, key: env:LAB_KEY }
   bedrock-invoke: { base_url: SIM, key: env:LAB_KEY, auth: bearer }
   vertex: { base_url: SIM/v1/projects/p/locations/l, key: env:LAB_KEY, auth: bearer }
@@ -44,8 +44,8 @@ PROVIDERS = {
 JSON = '{"boat":"ferry","passengers":7,"piers":["ferry"]}'
 ARGUMENTS = {"pier": "ferry", "day": 7}
 SAME, RECEIPT, REFUSED, OTHER = "same", "receipt", "refused", "other"
-"""What a cell says: the same message; the same but for what its receipt names; refused by name; what
-the provider's format says instead."""
+"""What a cell says: the same message; the same but for what its receipt names; refused by name;
+what the provider's format says instead."""
 
 
 @dataclass(frozen=True)
