@@ -324,3 +324,9 @@ def test_line_ends_within_json_of_others_dont_cut_events() -> None:
     events = said(told(reply, asked))
     assert events[-1]["response"]["output"][0] == SEARCH
     assert events[0]["response"]["tools"][0]["parameters"] == {"type": "object"}
+
+
+@pytest.mark.parametrize("ident", ['rs_"', "rs_" + "x" * 62, "th_1", "rs_"])
+def test_ids_of_thoughts_that_are_none_of_this_api_are_made_anew(ident: str) -> None:
+    item = said(told(answer(Thinking(text="a", id=ident))))[-1]["response"]["output"][0]
+    assert item["id"] == "rs_x_0"

@@ -62,6 +62,7 @@ _wrapped = msgspec.json.Decoder(WrappedInput).decode
 _logprob = msgspec.json.Decoder(Logprob).decode
 _ID = re.compile("[A-Za-z0-9_-]{1,48}")
 """What of a response's id goes into its items' ids, which have 64 characters at most."""
+_THOUGHT_ID = re.compile("rs_[A-Za-z0-9_-]{1,61}")
 _INCOMPLETE = {
     FinishReason.LENGTH: "max_output_tokens",
     FinishReason.CONTEXT: "max_output_tokens",
@@ -306,7 +307,7 @@ class ResponsesEncoder:
                 "summary": [],
                 "encrypted_content": None,
             }
-            self._start_item("rs", fields, block.id if block.id.startswith("rs_") else "")
+            self._start_item("rs", fields, block.id if _THOUGHT_ID.fullmatch(block.id) else "")
             self._say(block.text)
         elif isinstance(block, ToolCall):
             self._open_call(block)
