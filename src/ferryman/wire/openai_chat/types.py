@@ -137,6 +137,8 @@ class ImagePart(Part, tag="image_url"):
     """An image."""
 
     image_url: Link | str
+    index: int | None = None
+    """Of an answer's image, as streams number them."""
 
 
 class VideoPart(Part, tag="video_url"):
