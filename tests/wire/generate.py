@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from ferryman.ir.events import Event, Failed, Reply
+from ferryman.ir.events import Event, Reply
 from ferryman.ir.fold import fold
 from ferryman.ir.grammar import Grammar
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Message as IrMessage
-from ferryman.ir.request import Request, Role, Text
+from ferryman.ir.request import Request, Role, Text, ToolCall
 from ferryman.wire.format import Aim, ReplyContext
 from ferryman.wire.gemini_generate.format import FORMAT
 from ferryman.wire.gemini_generate.stream import StreamDecoder
@@ -25,7 +25,16 @@ AIM = Aim(model="gemini-2.5-flash")
 
 def plain(value: Any) -> Any:
     """A structure of the common language, to be compared: JSON within it without its spacing."""
-    return json.loads(msgspec.json.encode(value))
+    if isinstance(value, msgspec.Raw | bytes):
+        return json.loads(bytes(value)) if bytes(value) else None
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, msgspec.Struct):
+        named = {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+        if isinstance(value, ToolCall) and value.arguments and not value.free:
+            named["arguments"] = json.loads(value.arguments)
+        return type(value).__name__, named
+    return value
 
 
 def ask(body: Any, stream: bool = False) -> Request:
@@ -81,12 +90,6 @@ def events_of(pieces: Iterable[bytes]) -> list[Event]:
     for piece in pieces:
         out += decoder.feed(piece)
     return checked(out + decoder.close())
-
-
-def joined(events: list[Event]) -> Any:
-    """What the events come to, comparable however their texts are cut."""
-    last = events[-1]
-    return plain(last if isinstance(last, Failed) else fold(events))
 
 
 def listen(data: bytes) -> list[Event]:

@@ -258,8 +258,8 @@ OF_ENCODERS = MappingProxyType(
             "video_url",
         ),
         "openai_responses": (
-            "any_output_limit", "cache_breakpoint", "efforts_low_to_high", "no_json_schema",
-            "reasoning_content", "safety_identifier",
+            "any_output_limit", "cache_breakpoint", "efforts_low_to_high", "no_json_object",
+            "no_json_schema", "reasoning_content", "safety_identifier",
         ),
         "anthropic_messages": (
             "adaptive_only", "adaptive_thinking", "effort_max", "effort_xhigh", "no_sampling",

@@ -42,7 +42,6 @@ from ferryman.wire.gemini_generate.schema import to_openapi, without
 from ferryman.wire.gemini_generate.types import (
     NAME,
     CallingConfig,
-    Content,
     FunctionDeclaration,
     GenerationConfig,
     ThinkingConfig,
@@ -93,7 +92,7 @@ class _Encoder:
             sign_calls(contents, receipt)
         body: dict[str, Any] = {"contents": contents}
         if prompt.system:
-            body["systemInstruction"] = Content(prompt.system)
+            body["systemInstruction"] = {"parts": prompt.system}
         config = self._config()
         tool = self._output(config)
         self._tools(body, tool)

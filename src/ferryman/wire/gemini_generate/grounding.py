@@ -104,15 +104,20 @@ def _places(segments: list[Segment], text: str) -> list[tuple[int, int]]:
     return out
 
 
+_CONTINUATION = bytes(range(0x80, 0xC0))
+"""Bytes of UTF-8 that begin no character."""
+
+
 def _characters(segments: list[Segment], data: bytes) -> dict[int, int]:
     """Byte offset → number of characters before it, for the offsets that segments name."""
     offsets = {segment.start_index or 0 for segment in segments}
     offsets |= {segment.end_index for segment in segments if segment.end_index is not None}
     before, counted, found = 0, 0, {}
     for offset in sorted(offset for offset in offsets if 0 <= offset <= len(data)):
-        counted += len(data[before:offset].decode("utf-8", "ignore"))
+        counted += len(data[before:offset].translate(None, _CONTINUATION))
         before = offset
-        found[offset] = counted
+        within = offset < len(data) and data[offset] in _CONTINUATION
+        found[offset] = counted - within  # one that has only begun does not count
     return found
 
 

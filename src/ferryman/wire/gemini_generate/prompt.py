@@ -36,16 +36,17 @@ from ferryman.wire.gemini_generate.results import wire_response
 from ferryman.wire.gemini_generate.types import (
     NAME,
     Blob,
-    Content,
     FileData,
     FunctionCall,
     FunctionResponse,
     Part,
     Resolution,
     ResultPart,
+    WireContent,
 )
 
 _encode = msgspec.json.Encoder().encode
+_JOINING = (ToolCall, ToolResult)
 _LEVELS = {"low": "MEDIA_RESOLUTION_LOW", "high": "MEDIA_RESOLUTION_HIGH"}
 NO_VALIDATION = "skip_thought_signature_validator"
 """What the service takes for the signature of a call that its models did not make
@@ -62,7 +63,7 @@ class Prompt:
         self._request = request
         self._calls: dict[str, tuple[str, int]] = {}
         """Id of a call → its name and its place among all."""
-        self._contents: list[Content | Raw] = []
+        self._contents: list[WireContent] = []
         self._run: list[Part | Raw] = []
         self._role: Role | None = None
         self._joins = False
@@ -70,9 +71,8 @@ class Prompt:
         self._orders: list[tuple[int, int]] = []
         """(place in the run, place of its call) of each result in the run."""
         self.system: list[Part] = []
-        self._signed: list[tuple[Content, int]] = []
 
-    def write(self) -> list[Content | Raw]:
+    def write(self) -> list[WireContent]:
         """The contents; the system instruction is in ``system`` afterwards.
 
         Raises :class:`GatewayError` (400).
@@ -88,7 +88,7 @@ class Prompt:
         if not self._contents and self.system:
             # The service wants a content; what it is told then is what it is asked.
             self._receipt.alter("messages[0].role", "user")
-            self._contents.append(Content(list(self.system), "user"))
+            self._contents.append(WireContent(list(self.system), "user"))
             self.system = []
         return self._contents
 
@@ -109,7 +109,11 @@ class Prompt:
             self._receipt.alter(f"{path}.role", "user")
         if message.name:
             self._receipt.drop(f"{path}.name")
-        joins = any(isinstance(block, ToolCall | ToolResult) for block in message.blocks)
+        joins = False
+        for block in message.blocks:
+            if isinstance(block, _JOINING):
+                joins = True
+                break
         if role is not self._role or (role is Role.USER and not (joins and self._joins)):
             self._flush()
             self._role = role
@@ -126,11 +130,7 @@ class Prompt:
             if len(self._orders) > 1:
                 self._sort_results()
             role = "model" if self._role is Role.ASSISTANT else "user"
-            parts: list[Part | Raw] = self._run
-            if any(isinstance(part, Raw) for part in parts):
-                self._contents.append(Raw(_encode({"parts": parts, "role": role})))
-            else:
-                self._contents.append(Content([p for p in parts if isinstance(p, Part)], role))
+            self._contents.append(WireContent(self._run, role))
         self._run, self._role, self._joins, self._orders = [], None, False, []
 
     def _sort_results(self) -> None:
@@ -333,16 +333,14 @@ _EXAMPLES = {
 }
 
 
-def sign_calls(contents: Sequence[Content | Raw], receipt: Receipt) -> None:
+def sign_calls(contents: Sequence[WireContent], receipt: Receipt) -> None:
     """Mark the calls of the current turn that came without a signature, as the service asks for.
 
     The turn is what follows the last content that the user said himself; of each of the model's
     contents in it, the first call needs one.
     """
     for content in reversed(contents):
-        if isinstance(content, Raw):
-            continue  # parts that only its own models make: they come with what they need
-        parts = content.parts or []
+        parts = [part for part in content.parts if isinstance(part, Part)]
         if content.role == "user":
             if any(part.function_response is None for part in parts):
                 return

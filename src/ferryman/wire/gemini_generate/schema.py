@@ -174,7 +174,7 @@ class _ToOpenApi:
                 out[name] = value
             elif name == "properties" and isinstance(value, dict):
                 out[name] = {key: self.node(inner, refs) for key, inner in value.items()}
-            elif name == "items":
+            elif name == "items" and isinstance(value, dict):
                 out[name] = self.node(value, refs)
             elif name in ("anyOf", "oneOf") and isinstance(value, list):
                 self._any_of(out, name, value, refs)
@@ -184,7 +184,7 @@ class _ToOpenApi:
                 self._enum(out, [value])
             elif name == "examples" and isinstance(value, list) and value:
                 out["example"] = value[0]
-            elif name == "format" and value in _FORMATS:
+            elif name == "format" and isinstance(value, str) and value in _FORMATS:
                 out[name] = value
             elif name not in _SILENT and name not in ("type", "allOf"):
                 self._drop(name)

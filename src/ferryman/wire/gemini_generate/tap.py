@@ -45,12 +45,14 @@ def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usag
 class GenerateTap(StreamTap):
     """Tap for ``streamGenerateContent``."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_finished", "_held")
 
     def __init__(self, *, hide_usage: bool, quirks: Quirks = ()) -> None:
         super().__init__(hide_usage=hide_usage, quirks=quirks)
+        self._finished = False
+        """True once a reason to end has come."""
         self._held = b""
-        """An event that may be the last."""
+        """From then on, the latest event: it may be the last."""
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes as they come, return those to relay now.
@@ -61,7 +63,7 @@ class GenerateTap(StreamTap):
         if (
             self._content
             and not splitter.tail
-            and not self._held
+            and not self._finished
             and data.endswith((b"\r\n\r\n", b"\n\n"))
             and not self.failure
             and not self.notable(data)
@@ -69,15 +71,15 @@ class GenerateTap(StreamTap):
             return data
         out = []
         for event in splitter.feed(data):
-            if self._content and not self._held and not self.notable(event):
+            if self.failure:
+                break
+            if self._content and not self._finished and not self.notable(event):
                 out.append(event)
                 continue
             held, self._held = self._held, b""
             relayed = self.read(event)
             if held:
                 out.append(held)
-            if self.failure:
-                break
             if relayed:
                 out.append(event)
         return b"".join(out)
@@ -88,19 +90,18 @@ class GenerateTap(StreamTap):
         if self.failure:
             return
         tail = self._splitter.tail
-        held, self._held = self._held, b""
         if tail.strip(b"\r\n" + BOM):
-            said = self._content
+            said, held = self._content, self._held
             event = tail + b"\r\n\r\n"
-            self.read(event)
+            if not _whole(event) or self.read(event):
+                self._content = said
+                return
             if self.failure:
                 self.ending = held + event if held else b""
                 return
-            if not self._held:
-                self._content = said
-                return
-        self.ending = held + self._held
-        self.done = bool(self.ending)
+            self._held = held + event
+        self.ending = self._held
+        self.done = self._finished
 
     def error_event(self, error: GatewayError, request_id: str) -> bytes:
         return error_event(error, request_id)
@@ -114,12 +115,13 @@ class GenerateTap(StreamTap):
         if not data:
             plain = event.removeprefix(BOM).strip()
             if plain[:1] not in (b"{", b"["):
-                return True
+                self._held = event if self._finished else b""
+                return not self._finished
             data = plain  # an error, told without the framing of events
         try:
             said = _read(data)
         except UNREADABLE:
-            return self._read_odd(data)
+            return self._read_odd(event, data)
         if said.error and bytes(said.error) not in _NOTHING:
             self.failure = failed(data)
             return False
@@ -131,15 +133,26 @@ class GenerateTap(StreamTap):
             if candidate.content is not None and candidate.content.parts:
                 self._content = True
         if finished:
-            self._content = True
+            self._content = self._finished = True
+        if self._finished:
             self._held = event
-            return False
-        return True
+        return not self._finished
 
-    def _read_odd(self, data: bytes) -> bool:
+    def _read_odd(self, event: bytes, data: bytes) -> bool:
         """An event that is not as the format says: the caller sees it as the provider sent it."""
         if b'"error"' in data and kind_in_stream(data) is not ErrorKind.UPSTREAM_ERROR:
             self.failure = failed(data)
             return False
         self._content = True
-        return True
+        if self._finished:
+            self._held = event
+        return not self._finished
+
+
+def _whole(event: bytes) -> bool:
+    """Whether the JSON of an event is all there."""
+    try:
+        _value(event_data(event) or event.removeprefix(BOM))
+    except UNREADABLE:
+        return False
+    return True

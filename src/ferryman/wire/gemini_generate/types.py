@@ -91,6 +91,13 @@ class Content(Struct, rename="camel", omit_defaults=True, forbid_unknown_fields=
     role: str | None = None
 
 
+class WireContent(Struct):
+    """A content on its way to a provider; parts that only the format has are their own JSON."""
+
+    parts: list[Part | Raw]
+    role: str
+
+
 class FunctionDeclaration(Struct, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
     """A function that the model may call."""
 

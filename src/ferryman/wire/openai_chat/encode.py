@@ -250,7 +250,7 @@ def _thinking(body: Body, request: Request, aim: Aim, quirks: Quirks, receipt: R
 
 
 def _reasoning_object(body: Body, request: Request, receipt: Receipt) -> None:
-    """``reasoning``, as https://openrouter.ai/docs/guides/best-practices/reasoning-tokens has it."""
+    """As routers take it: https://openrouter.ai/docs/guides/best-practices/reasoning-tokens."""
     wanted = request.reasoning
     assert wanted is not None
     said: Body = {}

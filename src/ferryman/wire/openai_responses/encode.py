@@ -14,6 +14,7 @@ Heeded of the target:
   ``user``); and ``no_X`` for any other member X that the provider refuses, such as ``no_include``.
 """
 
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -47,6 +48,8 @@ _FIXED = frozenset(["model", "input", "stream", "json_schema", "json_object"])
 _HOUR = 3600
 LEAST_OUTPUT = 16
 """Tokens: the API takes no lower limit."""
+LONGEST_IDENTIFIER = 64
+"""Characters of ``safety_identifier``."""
 _LOW_TO_HIGH = ("low", "medium", "high")
 _NO_ARGUMENTS = Raw(b'{"type":"object","properties":{}}')
 _DEFAULT_NAME = "response"
@@ -112,7 +115,8 @@ def _thinking(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> bool:
         effort = said.effort
         if not effort and said.budget >= 0:
             effort = effort_of(said.budget)
-            receipt.alter("reasoning.budget", f"effort {effort}")
+            if said.budget:
+                receipt.alter("reasoning.budget", f"effort {effort}")
         if "efforts_low_to_high" in aim.quirks and effort:
             offered = nearest(effort, _LOW_TO_HIGH)
             if offered != effort:
@@ -257,8 +261,12 @@ def _bookkeeping(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> No
     if tier and tier not in TIERS and request.origin != NAME:
         receipt.drop("service_tier")
         tier = ""
+    user, identifier = request.user, "safety_identifier" in aim.quirks
+    if identifier and len(user) > LONGEST_IDENTIFIER:
+        user = sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
+        receipt.alter("user", "its hash")  # which is what the API recommends anyway
     for name, value in (
-        ("safety_identifier" if "safety_identifier" in aim.quirks else "user", request.user),
+        ("safety_identifier" if identifier else "user", user),
         ("metadata", dict(request.metadata)),
         ("service_tier", tier),
         ("prompt_cache_key", request.cache_key),
