@@ -189,6 +189,7 @@ ENDINGS = [
      ("finish_reason=length for pause_turn",)),
     (Finish(reason=FinishReason.OTHER, detail="boredom"), "stop", "boredom",
      ("finish_reason=stop for boredom",)),
+    (Finish(reason=FinishReason.OTHER), "stop", None, ("finish_reason=stop for none said",)),
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from enum import IntEnum
 import msgspec
 from msgspec import Raw
 
-from ferryman.ir.errors import ErrorKind
+from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.events import Cite, Close, Data, Delta, Event, Finish, Open, Probs, Seal
 from ferryman.ir.request import (
     Block,
@@ -240,7 +240,7 @@ class ChoiceReader:
                 if coding != "base64":
                     media_type, data = from_data_url(url, "image_url")
                     source = Source(media_type=media_type, data=data)
-        except UNREADABLE:
+        except (*UNREADABLE, GatewayError):
             self._single(Opaque(origin=NAME, kind=type_of(raw) or "image", raw=bytes(raw)), out)
             return
         self._single(Media(kind=MediaKind.IMAGE, source=source), out)

@@ -509,7 +509,7 @@ class SaidProbs(Struct):
 class SaidChoice(Struct):
     """One choice of a whole reply (``message``) or of a stream's chunk (``delta``)."""
 
-    index: int = 0
+    index: int | None = 0
     delta: Said | None = None
     message: Said | None = None
     finish_reason: str | None = None
