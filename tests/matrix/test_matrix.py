@@ -1,4 +1,4 @@
-"""Every caller, every provider, every feature, whole and streamed: no cell may be without a verdict.
+"""Every caller, provider and feature, whole and streamed: no cell may be without a verdict.
 
 docs/matrix.md is what the cells say; ``python -m tests.matrix`` writes it.
 """

@@ -3,6 +3,20 @@
 import json
 from typing import Any
 
+from ferryman.ir.events import Begin, Choice, Event, Finish, FinishReason, Reply
+from ferryman.ir.fold import unfold
+from ferryman.ir.grammar import Grammar
+from ferryman.ir.receipt import Receipt
+from ferryman.ir.request import Message, Request, Role
+from ferryman.wire.format import Aim, ReplyContext
+from ferryman.wire.openai_responses.encode import encode_request
+from ferryman.wire.openai_responses.format import FORMAT
+from ferryman.wire.openai_responses.request import decode_request
+from ferryman.wire.openai_responses.stream import ResponsesDecoder
+
+assert FORMAT.client is not None and FORMAT.provider is not None
+CLIENT, PROVIDER = FORMAT.client, FORMAT.provider
+NAME = FORMAT.name
 Wire = dict[str, Any]
 
 
@@ -243,3 +257,58 @@ def sse(events: list[Wire]) -> bytes:
         b"event: %b\ndata: %b\n\n" % (event["type"].encode(), json.dumps(event).encode())
         for event in events
     )
+
+
+def read(*pieces: bytes) -> list[Event]:
+    """The events of a stream, which keep the grammar."""
+    decoder = ResponsesDecoder()
+    events = [event for piece in pieces for event in decoder.feed(piece)] + decoder.close()
+    grammar = Grammar()
+    for event in events:
+        grammar.check(event)
+    assert grammar.over, "neither End nor Failed"
+    assert decoder.feed(b"data: {}\n\n") == [] == decoder.close()
+    return events
+
+
+def context(**fields: Any) -> ReplyContext:
+    request = decode_request(
+        json.dumps({"model": "m", "input": "hi", "stream": True, **fields}).encode(), "", False
+    )
+    return ReplyContext(request=request, receipt=Receipt(), request_id="req-1", now=1700000000)
+
+
+def told(reply: Reply, asked: ReplyContext | None = None) -> bytes:
+    """A reply as the stream that callers get."""
+    encoder = CLIENT.stream_encoder(asked or context())
+    return b"".join([encoder.encode(event) for event in unfold(reply)])
+
+
+def said(data: bytes) -> list[Wire]:
+    """The events of a stream of ours, each with its type as event name."""
+    out = []
+    for block in data.decode().removesuffix("\n\n").split("\n\n"):
+        name, line = block.split("\n")
+        out.append(json.loads(line.removeprefix("data: ")))
+        assert name == f"event: {out[-1]['type']}"
+    return out
+
+
+def answer(*blocks: Any, reason: FinishReason = FinishReason.STOP, detail: str = "") -> Reply:
+    finish = Finish(reason=reason, detail=detail)
+    return Reply(begin=Begin(id="x", model="m"), choices=(Choice(blocks=blocks, finish=finish),))
+
+
+def sent(request: Request, **aim: Any) -> tuple[Wire, Receipt]:
+    """The body that a provider is sent, and what the translation cost."""
+    receipt = Receipt()
+    body = encode_request(request, Aim(model="there", **aim), receipt)
+    return json.loads(body), receipt
+
+
+def user(*blocks: Any) -> Message:
+    return Message(role=Role.USER, blocks=blocks)
+
+
+def model(*blocks: Any) -> Message:
+    return Message(role=Role.ASSISTANT, blocks=blocks)

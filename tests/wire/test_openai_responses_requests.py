@@ -1,4 +1,4 @@
-"""Requests of the Responses API: what callers ask, and what providers are sent."""
+"""What callers of the Responses API ask, and how it is sent on to providers of the same."""
 
 import json
 from typing import Any
@@ -37,10 +37,10 @@ from ferryman.ir.request import (
 )
 from ferryman.wire.format import Aim
 from ferryman.wire.openai_responses.encode import encode_request
+from ferryman.wire.openai_responses.foreign import without_foreign
 from ferryman.wire.openai_responses.request import decode_request, needs_store
-from tests.wire.responses_api import CITED, SEARCH, Wire
+from tests.wire.responses_api import CITED, NAME, SEARCH, Wire, model, sent, user
 
-NAME = "openai_responses"
 PNG = "iVBORw0KGgo="
 GRAMMAR = {"type": "grammar", "syntax": "lark", "definition": "start: begin_patch"}
 WEATHER = {
@@ -63,25 +63,6 @@ def items(*given: Wire) -> tuple[Message, ...]:
     request = decode({"input": list(given)})
     assert request.unknown == ()
     return request.messages
-
-
-def encode(request: Request, **aim: Any) -> tuple[Wire, Receipt]:
-    receipt = Receipt()
-    body = encode_request(request, Aim(model="there", **aim), receipt)
-    return json.loads(body), receipt
-
-
-def ask(*messages: Message, origin: str = "openai_chat", **fields: Any) -> Request:
-    said = messages or (Message(role=Role.USER, blocks=(Text(text="hi"),)),)
-    return Request(model="here", messages=said, origin=origin, **fields)
-
-
-def user(*blocks: Any) -> Message:
-    return Message(role=Role.USER, blocks=blocks)
-
-
-def model(*blocks: Any) -> Message:
-    return Message(role=Role.ASSISTANT, blocks=blocks)
 
 
 ITEMS: list[tuple[list[Wire], tuple[Message, ...]]] = [
@@ -271,7 +252,7 @@ def test_what_codex_asks() -> None:
 
 
 def test_a_request_of_codex_sent_on_says_the_same() -> None:
-    body, receipt = encode(decode(json.dumps(CODEX).encode()))
+    body, receipt = sent(decode(json.dumps(CODEX).encode()))
     assert (receipt.dropped, receipt.altered) == ((), ())
     for name in CODEX.keys() - {"model", "instructions", "input"}:
         assert body[name] == CODEX[name], name
@@ -302,7 +283,7 @@ def test_tools_within_the_input_and_in_namespaces() -> None:
     call = request.messages[1].blocks[0]
     assert isinstance(call, ToolCall) and call.name == "collab__spawn"
     assert request.unknown == ()
-    body, _ = encode(request)
+    body, _ = sent(request)
     assert body["tools"] == [PATCH, group]
     assert (body["input"][1]["namespace"], body["input"][1]["name"]) == ("collab", "spawn")
 
@@ -332,6 +313,7 @@ SETTINGS: list[tuple[Wire, dict[str, Any]]] = [
     ({"store": True}, {"store": True}),
     ({"reasoning": {"effort": "none"}}, {"reasoning": Reasoning(effort="none")}),
     ({"truncation": "disabled", "background": False, "user": None}, {}),
+    ({"stream_options": None}, {}),
 ]  # fmt: skip
 
 
@@ -341,7 +323,7 @@ def test_settings(given: Wire, wanted: dict[str, Any]) -> None:
     plain = decode({"input": "hi"})
     for name in plain.__struct_fields__:
         assert getattr(request, name) == wanted.get(name, getattr(plain, name)), name
-    body, receipt = encode(request)
+    body, receipt = sent(request)
     gone = {name for name, value in given.items() if value in ("disabled", False, None)}
     assert {name: body[name] for name in given.keys() - gone} == {
         name: value for name, value in given.items() if name not in gone
@@ -357,14 +339,36 @@ def test_what_only_this_api_has_goes_on_to_its_providers_only() -> None:
     }  # fmt: skip
     request = decode({"input": "hi", "user": "u", **only, "invented": {"deep": [1]}})
     assert {name for name, _ in request.extra} == {*only, "invented"}
-    body, receipt = encode(request)
+    body, receipt = sent(request)
     assert {name: body[name] for name in only} == only and body["invented"] == {"deep": [1]}
     assert receipt.dropped == ()
 
 
+@pytest.mark.parametrize(("wanted", "kept"), [(True, True), (False, False), (None, False)])
+def test_obfuscation_is_what_isnt_done_here(wanted: bool | None, kept: bool) -> None:
+    request = decode({"input": "hi", "stream_options": {"include_obfuscation": wanted}})
+    assert bool(request.extra) is kept
+
+
+def test_proofs_of_other_formats_stay_behind_when_a_request_is_relayed() -> None:
+    def thought(proof: str | None) -> Wire:
+        return {"type": "reasoning", "summary": [], "encrypted_content": proof}
+
+    kept = [thought("gAAA"), thought(None), thought("fm1:"), "odd", {"role": "user", "content":
+            'say "fm1:anthropic_messages:x"'}]  # fmt: skip
+    gone = [thought("fm1:anthropic_messages:x"), thought("fm1<fm1:gemini_generate:x")]
+    fields = {"input": Raw(json.dumps([*kept, *gone]).encode())}
+    assert without_foreign(fields) == ["input[5]", "input[6]"]
+    assert json.loads(bytes(fields["input"])) == kept
+    for odd in (b'"hi"', b"3", b"[", b"null"):
+        fields = {"input": Raw(odd)}
+        assert without_foreign(fields) == [] and bytes(fields["input"]) == odd
+    assert without_foreign({}) == []
+
+
 def test_includes_are_one_list_again() -> None:
     both = ["web_search_call.action.sources", "message.output_text.logprobs"]
-    body, _ = encode(decode({"input": "hi", "include": both}))
+    body, _ = sent(decode({"input": "hi", "include": both}))
     assert body["include"] == both
 
 
@@ -379,6 +383,7 @@ def test_includes_are_one_list_again() -> None:
         ({"prompt": {"id": "pmpt_1", "version": "2"}}, "pmpt_1"),
         ({"input": [{"type": "item_reference", "id": "rs_1"}]}, "rs_1"),
         ({"input": [SEARCH, {"type": "item_reference", "id": "msg_1"}]}, "msg_1"),
+        ({"input": [{"id": "msg_2"}, {"role": "user", "content": "go on"}]}, "msg_2"),
     ],
 )
 def test_what_lies_elsewhere(given: Wire, wanted: str) -> None:
@@ -405,7 +410,7 @@ def test_unknown_members_are_named() -> None:
         "tools[0].defer_loading",
         "reasoning.context",
     )
-    _, receipt = encode(request)
+    _, receipt = sent(request)
     assert receipt.dropped == request.unknown
 
 
@@ -445,6 +450,7 @@ BAD: list[tuple[Wire | bytes, str | None, str]] = [
                  "output": [{"type": "refusal", "refusal": "x"}]}]}, "input[0].output", "refusal"),
     ({"input": [{"type": "reasoning", "summary": [{"type": "input_image"}]}]}, "input[0]", "text"),
     ({"input": "hi", "tools": {}}, "tools", "an array"),
+    ({"input": "hi", "tools": [{"name": "f"}]}, "tools[0].type", "missing"),
     ({"input": "hi", "tools": [{"type": "function"}]}, "tools[0].name", "missing"),
     ({"input": "hi", "tools": [{"type": "function", "name": "f", "parameters": []}]},
      "tools[0].parameters", "object"),
@@ -485,204 +491,8 @@ def test_a_key_that_comes_twice_counts_once() -> None:
 def test_five_megabytes_of_arguments_pass() -> None:
     arguments = '{"a":"' + "x" * (5 << 20) + '"}'
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": arguments}
-    body, _ = encode(decode({"input": [call]}))
+    body, _ = sent(decode({"input": [call]}))
     assert body["input"][0]["arguments"] == arguments
-
-
-# --- from other formats ---------------------------------------------------------------------------
-
-
-def test_nothing_is_left_with_the_provider_unless_asked() -> None:
-    for store, wanted in ((None, False), (False, False), (True, True)):
-        body, receipt = encode(ask(store=store))
-        assert body["store"] is wanted and receipt.dropped == ()
-
-
-@pytest.mark.parametrize(
-    ("reasoning", "abilities", "wanted", "encrypted", "altered", "dropped"),
-    [
-        (None, (), None, False, (), ()),
-        (None, ("tools", "reasoning"), None, True, (), ()),
-        (Reasoning(effort="high"), (), {"effort": "high"}, True, (), ()),
-        (Reasoning(effort="none"), (), {"effort": "none"}, False, (), ()),
-        (Reasoning(effort="high"), ("tools",), None, False, (), ("reasoning",)),
-        (Reasoning(effort="none"), ("tools",), None, False, (), ()),
-        (Reasoning(budget=8192, summary="auto"), (), {"effort": "medium", "summary": "auto"},
-         True, ("reasoning.budget=effort medium",), ()),
-        (Reasoning(budget=0), (), {"effort": "none"}, False, (), ()),
-        (Reasoning(adaptive=True), (), None, False, (), ()),
-    ],
-)  # fmt: skip
-def test_how_much_to_think(
-    reasoning: Reasoning | None,
-    abilities: tuple[str, ...],
-    wanted: Wire | None,
-    encrypted: bool,
-    altered: tuple[str, ...],
-    dropped: tuple[str, ...],
-) -> None:
-    body, receipt = encode(ask(reasoning=reasoning), abilities=abilities)
-    assert body.get("reasoning") == wanted
-    assert ("reasoning.encrypted_content" in body.get("include", [])) is encrypted
-    assert (receipt.altered, receipt.dropped) == (altered, dropped)
-
-
-def test_efforts_that_a_provider_doesnt_know() -> None:
-    body, receipt = encode(
-        ask(reasoning=Reasoning(effort="minimal")), quirks=("efforts_low_to_high",)
-    )
-    assert body["reasoning"] == {"effort": "low"}
-    assert receipt.altered == ("reasoning.effort=low",)
-
-
-def test_what_this_api_doesnt_offer_is_reported() -> None:
-    _, receipt = encode(
-        ask(
-            top_k=3, stop=("x",), seed=1, presence_penalty=0.5, frequency_penalty=0.5, choices=2,
-            modalities=("text", "audio"), audio=Raw(b"{}"), extra=(("logit_bias", Raw(b"{}")),),
-            unknown=("messages[0].glow",),
-        )
-    )  # fmt: skip
-    assert set(receipt.dropped) == {
-        "top_k", "stop", "seed", "presence_penalty", "frequency_penalty", "modalities.audio",
-        "audio", "logit_bias", "messages[0].glow",
-    }  # fmt: skip
-    assert receipt.altered == ("n=1",)
-
-
-def test_limits_below_the_least() -> None:
-    body, receipt = encode(ask(max_output=1))
-    assert body["max_output_tokens"] == 16 and receipt.altered
-    body, receipt = encode(ask(max_output=1), quirks=("any_output_limit",))
-    assert body["max_output_tokens"] == 1 and not receipt.altered
-
-
-def test_functions_of_other_formats_are_not_strict_unless_they_say_so() -> None:
-    tools = (Tool(name="f"), Tool(name="g", strict=True, parameters=Raw(b'{"type":"object"}')))
-    body, _ = encode(ask(tools=tools))
-    assert [tool["strict"] for tool in body["tools"]] == [False, True]
-    assert body["tools"][0]["parameters"] == {"type": "object", "properties": {}}
-
-
-def test_the_chat_formats_grammar_is_laid_flat() -> None:
-    inner = {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: x"}}
-    tool = Tool(name="p", free=True, grammar=Raw(json.dumps(inner).encode()))
-    body, _ = encode(ask(tools=(tool,)))
-    assert body["tools"][0]["format"] == {
-        "type": "grammar",
-        "syntax": "lark",
-        "definition": "start: x",
-    }
-
-
-def test_tools_that_other_providers_run_are_refused_by_name() -> None:
-    tool = HostedTool(origin="anthropic_messages", kind="web_search_20250305", raw=b"{}")
-    with pytest.raises(GatewayError) as caught:
-        encode(ask(tools=(tool,)))
-    error = caught.value
-    assert (error.kind, error.param) == (ErrorKind.UNSUPPORTED, "tools[0]")
-    assert "web_search_20250305" in error.message
-
-
-def test_structured_output_by_a_tool_where_there_is_nothing_else() -> None:
-    schema = Raw(b'{"type":"object"}')
-    output = OutputFormat(kind=OutputKind.SCHEMA, schema=schema)
-    body, _ = encode(ask(output=output))
-    assert body["text"]["format"] == {
-        "type": "json_schema",
-        "name": "response",
-        "schema": {"type": "object"},
-    }
-    body, receipt = encode(ask(output=output, verbosity="low"), quirks=("no_json_schema",))
-    assert body["text"] == {"verbosity": "low"}
-    assert body["tool_choice"] == {"type": "function", "name": receipt.output_tool}
-    body, receipt = encode(ask(output=output, tools=(Tool(name="f"),)), quirks=("no_json_schema",))
-    assert body["tool_choice"] == "required" and len(body["tools"]) == 2
-
-
-def test_members_that_a_provider_refuses() -> None:
-    body, receipt = encode(ask(service_tier="flex"), quirks=("no_service_tier",))
-    assert "service_tier" not in body and receipt.dropped == ("service_tier",)
-
-
-def test_a_conversation_of_another_format() -> None:
-    call = ToolCall(id="t1", name="f", arguments="", signature=Signature("x", "gemini_generate"))
-    said = (
-        Message(role=Role.SYSTEM, blocks=(Text(text="s", cache=CacheMark()),)),
-        user(Text(text="look"), Media(kind=MediaKind.IMAGE, source=Source(data=PNG), name="n")),
-        model(
-            Thinking(text="t", signature=Signature("x", "anthropic_messages")),
-            Thinking(text="u", signature=Signature("y", "anthropic_messages")),
-            Text(text="a", citations=(Citation(url="https://x.example/"),)),
-            call,
-            Opaque(origin="anthropic_messages", kind="server_tool_use", raw=b"{}"),
-        ),
-        Message(role=Role.USER, name="Ann", blocks=(
-            ToolResult(call_id="t1", blocks=(Text(text="oops"),), error=True),
-            Media(kind=MediaKind.DOCUMENT, name="T", source=Source(text="words")),
-        )),
-    )  # fmt: skip
-    body, receipt = encode(ask(*said, origin="anthropic_messages"))
-    image = {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}"}
-    assert body["input"] == [
-        {"type": "message", "role": "system", "content": "s"},
-        {"type": "message", "role": "user",
-         "content": [{"type": "input_text", "text": "look"}, image]},
-        {"type": "message", "role": "assistant", "content": "a"},
-        {"type": "function_call", "call_id": "t1", "name": "f", "arguments": "{}"},
-        {"type": "function_call_output", "call_id": "t1", "output": "oops"},
-        {"type": "message", "role": "user", "content": "T\n\nwords"},
-    ]  # fmt: skip
-    assert receipt.dropped == (
-        "messages[0].blocks[0].cache",
-        "messages[1].blocks[1].name",
-        "messages[2].thinking",
-        "messages[2].blocks[2].citations",
-        "messages[2].blocks[3].signature",
-        "messages[2].blocks[4].server_tool_use",
-        "messages[3].name",
-        "messages[3].blocks[0].error",
-    )
-    assert receipt.altered == ("messages[3].blocks[1].document=text",)
-
-
-@pytest.mark.parametrize("form", [MediaKind.VIDEO, MediaKind.AUDIO])
-def test_media_that_cant_be_sent_are_refused(form: MediaKind) -> None:
-    medium = Media(kind=form, source=Source(media_type="audio/wav", data=PNG))
-    with pytest.raises(GatewayError) as caught:
-        encode(ask(user(medium)))
-    assert (caught.value.kind, caught.value.param) == (
-        ErrorKind.UNSUPPORTED,
-        "messages[0].blocks[0]",
-    )
-    if form is MediaKind.AUDIO:
-        body, _ = encode(ask(user(medium)), abilities=("audio",))
-        assert body["input"][0]["content"][0]["input_audio"] == {"data": PNG, "format": "wav"}
-
-
-def test_files_of_other_providers_are_refused() -> None:
-    source = Source(file_id="f", origin="anthropic_messages")
-    with pytest.raises(GatewayError, match="stored with another provider"):
-        encode(ask(user(Media(kind=MediaKind.DOCUMENT, source=source))))
-
-
-def test_cache_marks_where_the_provider_takes_them() -> None:
-    marked = ask(user(Text(text="a", cache=CacheMark(3600)), Text(text="b", cache=CacheMark())))
-    body, receipt = encode(marked, quirks=("cache_breakpoint",))
-    assert [part["prompt_cache_breakpoint"] for part in body["input"][0]["content"]] == [
-        {"mode": "explicit", "ttl": "12h"},
-        {"mode": "explicit"},
-    ]
-    assert receipt.altered == ("messages[0].blocks[0].cache=12h",)
-
-
-def test_thoughts_without_proof_go_back_where_servers_take_them() -> None:
-    said = (user(Text(text="q")), model(Thinking(text="hm", id="rs_1"), Text(text="a")))
-    body, receipt = encode(ask(*said))
-    assert receipt.dropped == ("messages[1].thinking",)
-    body, receipt = encode(ask(*said), quirks=("reasoning_content",))
-    assert body["input"][1]["content"] == [{"type": "reasoning_text", "text": "hm"}]
-    assert receipt.dropped == ()
 
 
 # --- whatever comes -------------------------------------------------------------------------------
@@ -713,7 +523,7 @@ def test_mangled_requests_are_refused_or_carried(changes: Wire, chance: Any) -> 
     try:
         request = decode(json.dumps(body).encode())
         needs_store(request)
-        encode(request)
+        sent(request)
     except GatewayError as error:
         assert error.status == 400 and error.message
 

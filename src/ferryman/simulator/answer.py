@@ -167,9 +167,8 @@ def _planned(ask: Ask) -> list[Call] | None:
     With each result the next line is due, and after the last one the answer is text: so an agent
     can be led through a loop. None = the request has no plan.
     """
-    plan: list[tuple[str, str]] = []
-    for text in _strings(ask.body):
-        plan = plan or _STEP.findall(text)
+    found = (_STEP.findall(text) for text in _strings(ask.body))
+    plan: list[tuple[str, str]] = next(filter(None, found), [])
     if not plan:
         return None
     done = _count_results(ask.body)

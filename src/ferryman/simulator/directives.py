@@ -58,6 +58,7 @@ _ALL = (
     _flag("citations", REPLY, "Cites a source for its first words."),
     _flag("image", REPLY, "Sends a small image beside the text."),
     _flag("audio", REPLY, "Says its text in sound, too."),
+    _flag("old", REPLY, "Behaves like an older model, where a vendor's models differ."),
     _flag("refusal", REPLY, "Refuses, in the format's own way."),
     _flag("filtered", REPLY, "Is stopped by a filter of content."),
     _flag("pause", REPLY, "Pauses a long turn, where the format has such an end."),

@@ -92,3 +92,21 @@ def messages_model(name: str) -> dict[str, Any]:
         "max_input_tokens": 200_000,
         "max_tokens": 64_000,
     }
+
+
+def generate_models() -> dict[str, Any]:
+    """The same in the shape of Gemini's API, as one page."""
+    return {"models": [generate_model(name) for name in MODELS]}
+
+
+def generate_model(name: str) -> dict[str, Any]:
+    """One model in that shape: https://ai.google.dev/api/models."""
+    return {
+        "name": f"models/{name}",
+        "version": "001",
+        "displayName": name,
+        "inputTokenLimit": 1_048_576,
+        "outputTokenLimit": 65_536,
+        "supportedGenerationMethods": ["generateContent", "countTokens", "embedContent"],
+        "thinking": True,
+    }

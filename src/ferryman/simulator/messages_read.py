@@ -62,6 +62,25 @@ def read(request: Request) -> Ask:
     return cached(fill(body, request.wishes(_model(body), body.get("sim"))), request.memory)
 
 
+def read_vertex(request: Request) -> Ask:
+    """The same by way of Vertex AI: https://platform.claude.com/docs/en/api/claude-on-vertex-ai."""
+    return hosted(request, "vertex-2023-10-16", KNOWN | {"anthropic_beta"})
+
+
+def hosted(request: Request, version: str, known: set[str]) -> Ask:
+    """A request where the path names the model and the body the ``version``."""
+    body = request.json()
+    for name in ("anthropic_version", "max_tokens", "messages"):
+        if name not in body:
+            raise RefusedError(f"{name}: Field required")
+    if body["anthropic_version"] != version:
+        raise RefusedError("anthropic_version: Input should be the version of this platform")
+    _only(body, (known | {"anthropic_version"}) - {"model"}, "")
+    ask = fill(body, request.wishes(request.model, body.get("sim")))
+    ask.model = request.model
+    return cached(ask, request.memory)
+
+
 def read_count(request: Request) -> Ask:
     """A request to count the tokens of one."""
     body = request.json()
@@ -81,7 +100,7 @@ def _model(body: dict[str, Any]) -> str:
 
 
 def _versioned(request: Request, body: dict[str, Any]) -> None:
-    version = request.headers.get("anthropic-version")
+    version = request.headers.get("anthropic-version") or request.action
     if not version:
         raise RefusedError("anthropic-version: header is required")
     given = [name for name in SAMPLING if name in body]

@@ -10,13 +10,19 @@ import msgspec
 from ferryman.simulator import (
     chat,
     chat_read,
+    converse,
+    converse_read,
     credentials,
     errors,
+    generate,
+    generate_read,
     lists,
     messages,
     messages_read,
     responses,
     responses_read,
+    v2chat,
+    v2chat_read,
     vendor_errors,
 )
 from ferryman.simulator.answer import Answer
@@ -81,7 +87,92 @@ FIXED: dict[str, Format] = {
 }
 """Endpoints whose path says it all."""
 
-NAMED: list[tuple[re.Pattern[str], Callable[[str], Format | None]]] = []
+GENERATE = Format(
+    read=generate_read.read,
+    whole=generate.whole,
+    stream=generate.stream,
+    failure=vendor_errors.generate_failure,
+    refusal=vendor_errors.generate_refusal,
+    broken=_event(vendor_errors.generate_failure("503")),
+    check=credentials.goog,
+)
+_COUNT = msgspec.structs.replace(
+    GENERATE, read=generate_read.read_count, whole=generate.count, stream=None, answers=False
+)
+_EMBED = msgspec.structs.replace(_COUNT, read=generate_read.read_embed, whole=generate.embed)
+GOOGLE = {
+    "generateContent": GENERATE,
+    "streamGenerateContent": GENERATE,
+    "countTokens": _COUNT,
+    "embedContent": _EMBED,
+    "batchEmbedContents": _EMBED,
+}
+"""What can be done with a model at Google."""
+_PREDICT = msgspec.structs.replace(
+    MESSAGES, read=messages_read.read_vertex, check=credentials.vertex
+)
+_COUNT_PREDICT = msgspec.structs.replace(
+    _PREDICT, read=messages_read.read_count, whole=messages.count, stream=None, answers=False
+)
+
+
+def _google(_model: str, action: str) -> Format | None:
+    return GOOGLE.get(action)
+
+
+def _vertex(model: str, action: str) -> Format | None:
+    if action in ("rawPredict", "streamRawPredict"):
+        return _COUNT_PREDICT if model == "count-tokens" else _PREDICT
+    found = GOOGLE.get(action)
+    return found and msgspec.structs.replace(found, check=credentials.vertex)
+
+
+FIXED["/v2/chat"] = Format(
+    read=v2chat_read.read,
+    whole=v2chat.whole,
+    stream=v2chat.stream,
+    failure=vendor_errors.cohere_failure,
+    refusal=vendor_errors.cohere_refusal,
+    broken=_event(vendor_errors.cohere_failure("500")),
+)
+_THROTTLED = vendor_errors.converse_failure("429")
+CONVERSE = Format(
+    read=converse_read.read,
+    whole=converse.whole,
+    stream=converse.stream,
+    failure=vendor_errors.converse_failure,
+    refusal=vendor_errors.converse_refusal,
+    broken=Event(msgspec.json.encode(_THROTTLED and _THROTTLED[2]), "throttlingException"),
+    number="x-amzn-requestid",
+    sealed=True,
+)
+_INVOKE = msgspec.structs.replace(
+    CONVERSE, read=converse_read.read_invoke, whole=messages.whole, stream=messages.stream
+)
+BEDROCK = {
+    "converse": CONVERSE,
+    "converse-stream": CONVERSE,
+    "invoke": _INVOKE,
+    "invoke-with-response-stream": _INVOKE,
+}
+"""What can be done with a model at Amazon."""
+
+
+def _amazon(_model: str, action: str) -> Format | None:
+    return BEDROCK.get(action)
+
+
+NAMED: list[tuple[re.Pattern[str], Callable[[str, str], Format | None]]] = [
+    (re.compile(r"/v1(?:beta|alpha)?/models/(?P<model>[^/]+):(?P<action>\w+)"), _google),
+    (
+        re.compile(
+            r"/v1(?:beta1)?/projects/[^/]+/locations/[^/]+/publishers/[^/]+/models/"
+            r"(?P<model>[^/]+):(?P<action>\w+)"
+        ),
+        _vertex,
+    ),
+    (re.compile(r"/model/(?P<model>[^/]+)/(?P<action>[a-z-]+)"), _amazon),
+]
 """Endpoints whose path names the model and what to do with it."""
 
 
@@ -101,7 +192,7 @@ def find(path: str) -> Route | None:
     for pattern, formats in NAMED:
         match = pattern.fullmatch(path)
         if match:
-            action = match["action"]
-            found = formats(action)
-            return None if found is None else Route(found, unquote(match["model"]), action)
+            model, action = unquote(match["model"]), match["action"]
+            found = formats(model, action)
+            return None if found is None else Route(found, model, action)
     return None

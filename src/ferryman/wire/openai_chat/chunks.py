@@ -301,7 +301,11 @@ class ChunkEncoder:
         if isinstance(block, ToolCall):
             if self._older:
                 return b""
-            call = {"index": choice.calls - 1, "extra_content": extra_content(signature)}
+            call = {
+                "index": choice.calls - 1,
+                "function": {"arguments": ""},  # the official SDK wants it in each piece of a call
+                "extra_content": extra_content(signature),
+            }
             return self._say(choice, {"tool_calls": [call]})
         if isinstance(block, Text):
             return self._say(choice, {"extra_content": extra_content(signature)})

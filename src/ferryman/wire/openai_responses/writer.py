@@ -223,6 +223,8 @@ class ResponsesEncoder:
     def _emit(self, kind: str, rest: bytes) -> None:
         if not self._silent:
             name = kind.encode()
+            if b"\n" in rest or b"\r" in rest:  # white space of JSON that came from elsewhere
+                rest = rest.translate(None, b"\r\n")
             self._out.append(
                 b'event: %b\ndata: {"type":"%b","sequence_number":%d,%b}\n\n'
                 % (name, name, self._sequence, rest)
