@@ -115,7 +115,7 @@ def test_the_protocols_own_spelling_is_read_too() -> None:
             max_output=5,
             reasoning=Reasoning(budget=0),
             cached_content="c",
-            extra=(("safety_settings", Raw(b"[]")),),
+            extra=(("safetySettings", Raw(b"[]")),),
         )
     )
 

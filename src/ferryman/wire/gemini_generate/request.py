@@ -42,6 +42,7 @@ from ferryman.wire.gemini_generate.lenient import Reader, Strays
 from ferryman.wire.gemini_generate.results import read_result
 from ferryman.wire.gemini_generate.schema import to_json_schema
 from ferryman.wire.gemini_generate.types import (
+    CONFIG_EXTRAS,
     NAME,
     OPAQUE,
     Blob,
@@ -107,6 +108,12 @@ def _request(said: Body, model: str, stream: bool, strays: Strays) -> Request:
     validated, choice = _tool_choice(said.tool_config)
     output = _output(config, strays)
     modalities = tuple(word.lower() for word in config.response_modalities or ())
+    if given(said.safety_settings):
+        strays.append(("safetySettings", said.safety_settings))
+    for name, wire_name in CONFIG_EXTRAS.items():
+        raw: Raw = getattr(config, name)
+        if given(raw):
+            strays.append((_CONFIG + wire_name, raw))
     speech = given(config.speech_config)
     if speech and not modalities:
         strays.append((_CONFIG + "speechConfig", config.speech_config))
