@@ -133,7 +133,7 @@ FIXED["/v2/chat"] = Format(
     stream=v2chat.stream,
     failure=vendor_errors.cohere_failure,
     refusal=vendor_errors.cohere_refusal,
-    broken=_event(vendor_errors.cohere_failure("500")),
+    broken=v2chat.BROKEN,
 )
 _THROTTLED = vendor_errors.converse_failure("429")
 CONVERSE = Format(
@@ -143,6 +143,7 @@ CONVERSE = Format(
     failure=vendor_errors.converse_failure,
     refusal=vendor_errors.converse_refusal,
     broken=Event(msgspec.json.encode(_THROTTLED and _THROTTLED[2]), "throttlingException"),
+    check=credentials.amazon,
     number="x-amzn-requestid",
     sealed=True,
 )
