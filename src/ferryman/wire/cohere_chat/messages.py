@@ -8,6 +8,7 @@ as the plan of a message that calls tools, else as thoughts.
 import base64
 import binascii
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -48,22 +49,27 @@ class Conversation:
         self._receipt = receipt
 
     def write(self, messages: Sequence[Message]) -> None:
-        """Take all messages. Raises :class:`~ferryman.ir.errors.GatewayError` (400)."""
-        for number, message in enumerate(messages):
-            at = f"messages[{number}]"
-            if message.name:
-                self._receipt.drop(f"{at}.name")
-            if message.role is Role.ASSISTANT:
-                self._assistant(message.blocks, at)
+        """Take all messages. Raises :class:`~ferryman.ir.errors.GatewayError` (400).
+
+        Neighbours of the assistant become one message, since results must follow all its calls.
+        """
+        for role, run in groupby(enumerate(messages), lambda numbered: numbered[1].role):
+            said = [(message, f"messages[{number}]") for number, message in run]
+            for message, at in said:
+                if message.name:
+                    self._receipt.drop(f"{at}.name")
+            if role is Role.ASSISTANT:
+                self._assistant([(block, at) for message, at in said for block in message.blocks])
                 continue
-            if message.role is Role.USER:
+            for message, at in said:
                 for block in message.blocks:
                     if isinstance(block, ToolResult):
                         self._result(block, at)
-            role = "user" if message.role is Role.USER else "system"
-            parts = self._parts(message.blocks, at, role)
-            if parts:
-                self.messages.append({"role": role, "content": _content(parts)})
+            for message, at in said:
+                name = "user" if role is Role.USER else "system"
+                parts = self._parts(message.blocks, at, name)
+                if parts:
+                    self.messages.append({"role": name, "content": _content(parts)})
 
     def _cache(self, block: Text | Media | ToolCall | ToolResult, at: str) -> None:
         if block.cache is not None:
@@ -135,13 +141,13 @@ class Conversation:
         content = _content(parts) if parts else ""
         self.messages.append({"role": "tool", "tool_call_id": result.call_id, "content": content})
 
-    def _assistant(self, blocks: Sequence[Block], at: str) -> None:
+    def _assistant(self, blocks: list[tuple[Block, str]]) -> None:
         parts: list[Wire | Raw] = []
         calls: list[Wire] = []
         plan: list[str] = []
         citations: list[Raw] = []
-        plans = any(isinstance(block, ToolCall) for block in blocks)
-        for block in blocks:
+        plans = any(isinstance(block, ToolCall) for block, _ in blocks)
+        for block, at in blocks:
             if isinstance(block, Text):
                 self._cache(block, at)
                 if block.text:
