@@ -1,5 +1,6 @@
 """Every word of docs/simulator.md, tried with the example that stands beside it."""
 
+import base64
 import gzip
 import re
 from collections.abc import Callable
@@ -10,7 +11,16 @@ import pytest
 
 from ferryman.simulator.directives import DIRECTIVES
 from tests.simulator.conftest import Sim
-from tests.simulator.wire import SILENCE, Reply, chat, request, stream, talk
+from tests.simulator.wire import (
+    SILENCE,
+    Reply,
+    chat,
+    message,
+    request,
+    respond,
+    stream,
+    talk,
+)
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "simulator.md"
 ROW = re.compile(r"^\| `([\w-]+)` \| (\S+) \| `(sim\S*)` \| (.+) \|$", re.MULTILINE)
@@ -92,6 +102,14 @@ def _(port: int, model: str) -> None:
     assert deltas == ["", "The ferry leaves the", " bank at dawn, crosses", None]
 
 
+@check("cache-write")
+def _(port: int, model: str) -> None:
+    usage = good(message(port, model)).json()["usage"]
+    assert (usage["input_tokens"], usage["cache_creation_input_tokens"]) == (0, 32)
+    details = good(chat(port, model)).json()["usage"]["prompt_tokens_details"]
+    assert details["cache_write_tokens"] == 32
+
+
 @check("prompt", "cached", "reasoning")
 def _(port: int, model: str) -> None:
     usage = good(chat(port, model)).json()["usage"]
@@ -163,6 +181,51 @@ def _(port: int, model: str) -> None:
     deltas = [chunk["choices"][0]["delta"] for chunk in good(stream(port, model)).data[:-1]]
     thought = "".join(delta.get("reasoning_content", "") for delta in deltas)
     assert thought == message["reasoning_content"]
+
+
+@check("preamble")
+def _(port: int, model: str) -> None:
+    choice = good(chat(port, model, tools=[TOOL])).json()["choices"][0]
+    assert choice["message"]["content"].startswith("The ferry leaves")
+    assert choice["message"]["tool_calls"]
+
+
+@check("json")
+def _(port: int, model: str) -> None:
+    assert whole_text(chat(port, model)) == '{"answer":"ferry"}'
+
+
+@check("redacted")
+def _(port: int, model: str) -> None:
+    kinds = [block["type"] for block in good(message(port, model)).json()["content"]]
+    assert kinds == ["redacted_thinking", "text"]
+
+
+@check("citations")
+def _(port: int, model: str) -> None:
+    (note,) = good(chat(port, model)).json()["choices"][0]["message"]["annotations"]
+    assert note["url_citation"]["url"] == "https://example.com/timetable"
+    (text,) = good(message(port, model)).json()["content"]
+    assert text["citations"][0]["document_title"] == "Timetable"
+
+
+@check("image")
+def _(port: int, model: str) -> None:
+    image, said = good(respond(port, model)).json()["output"]
+    assert base64.b64decode(image["result"]).startswith(b"\x89PNG")
+    assert said["content"][0]["text"].startswith("The ferry")
+
+
+@check("audio")
+def _(port: int, model: str) -> None:
+    said = good(chat(port, model)).json()["choices"][0]["message"]["audio"]
+    assert base64.b64decode(said["data"]).startswith(b"RIFF")
+    assert said["transcript"].startswith("The ferry")
+
+
+@check("pause")
+def _(port: int, model: str) -> None:
+    assert good(message(port, model)).json()["stop_reason"] == "pause_turn"
 
 
 @check("refusal")

@@ -132,6 +132,21 @@ def stream(port: int, model: str, *, patience: float = PATIENCE, **fields: Any) 
     return chat(port, model, patience=patience, stream=True, **fields)
 
 
+ANTHROPIC = {"anthropic-version": "2023-06-01"}
+
+
+def message(port: int, model: str, *, patience: float = PATIENCE, **fields: Any) -> Reply:
+    """A request to Anthropic's Messages API."""
+    messages = [{"role": "user", "content": "Good morning, dear ferry"}]
+    asked = {"model": model, "max_tokens": 4096, "messages": messages, **fields}
+    return talk(port, request("/v1/messages", asked, ANTHROPIC), patience)
+
+
+def respond(port: int, model: str, **fields: Any) -> Reply:
+    """A request to OpenAI's responses API."""
+    return talk(port, request("/v1/responses", {"model": model, "input": "Hello", **fields}))
+
+
 def _understand(reply: Reply) -> None:
     parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
     host, close = ("host", "sim"), ("connection", "close")

@@ -1,9 +1,14 @@
 """What a target is sent, and how its reply is read: the caller's own bytes, or a translation."""
 
 import time
+from collections.abc import Callable
+
+from msgspec import Raw
 
 from ferryman.catalog.tokens import estimate
-from ferryman.flow.call import Call
+from ferryman.flow.call import NOTHING, Call
+from ferryman.flow.counting import COUNTS
+from ferryman.flow.keeping import unknown
 from ferryman.flow.window import compressed, surely_fits, too_long
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
@@ -13,7 +18,9 @@ from ferryman.upstream.fleet import Runtime, Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire.format import ClientSide, ProviderSide, ReplyContext
 from ferryman.wire.formats import FORMATS, client_of, relay_of
+from ferryman.wire.invoke import UnwrappingTap
 from ferryman.wire.openai_chat import request as openai
+from ferryman.wire.openai_responses.request import needs_store
 from ferryman.wire.paths import CONVERSATIONS, MAIN, MEDIA_TYPES, SSE
 from ferryman.wire.tap import StreamTap
 from ferryman.wire.translate import TranslatingTap, translate_to_stream, translate_whole
@@ -67,14 +74,49 @@ def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
     head = runtime.head(call.endpoint, target.model, request.stream)
     if head is None:
         return _translated(call, request, target)
-    body = openai.encode(
-        request, target.model_json, ask_usage=runtime.ask_usage, quirks=runtime.request_quirks
-    )
-    tap = None
+    quirks = runtime.request_quirks
+    if runtime.refused and call.endpoint == "chat.completions":
+        left_out = [name for name in request.fields if name in runtime.refused]
+        if left_out:
+            quirks = (*quirks, _leave_out(call, left_out, target))
+    body = openai.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
+    tap: StreamTap | None = None
     if request.stream:
         hide = request.hide_usage and runtime.ask_usage
         tap = relay_of(call.endpoint).tap(hide_usage=hide, quirks=runtime.usage_quirks)
+        if runtime.aws_chunks:
+            tap = UnwrappingTap(tap)
     return Asking(head, body, tap, None)
+
+
+def _leave_out(call: Call, names: list[str], target: Target) -> Callable[[dict[str, Raw]], None]:
+    """Note what the provider would refuse; the function that takes it out of a request's members.
+
+    Raises :class:`GatewayError` (400) when the call asks to be refused instead.
+    """
+    receipt = Receipt()
+    for name in names:
+        receipt.drop(name)
+    call.receipt = receipt
+    _hold_to(call, receipt, target)
+
+    def leave_out(fields: dict[str, Raw]) -> None:
+        for name in names:
+            fields.pop(name, None)
+
+    return leave_out
+
+
+def _hold_to(call: Call, receipt: Receipt, target: Target) -> None:
+    """Raise :class:`GatewayError` (400) when the call must lose nothing, and would."""
+    if call.strict and receipt.dropped:
+        raise GatewayError(
+            400,
+            ErrorKind.UNSUPPORTED,
+            f"{target.provider}/{target.model} can't take {', '.join(receipt.dropped)}, and this "
+            "call asks to be refused rather than to lose anything. Leave that out, or choose "
+            "another model.",
+        )
 
 
 def _too_long(call: Call, request: openai.Request, target: Target) -> GatewayError | None:
@@ -98,6 +140,8 @@ def _translated(
     if head is None:
         return None
     conversation = _conversation(call, request)
+    if call.endpoint == "responses" and (elsewhere := needs_store(conversation)):
+        raise unknown(elsewhere)
     receipt = Receipt()
     if unfit is not None:
         shorter = compressed(conversation, target, receipt)
@@ -114,21 +158,16 @@ def _translated(
     translation = Translation(client_of(call.endpoint), name, context)
     body = translation.provider.encode_request(conversation, target.aim, receipt)
     call.receipt = receipt
-    if call.strict and receipt.dropped:
-        raise GatewayError(
-            400,
-            ErrorKind.UNSUPPORTED,
-            f"{target.provider}/{target.model} can't take {', '.join(receipt.dropped)}, and this "
-            "call asks to be refused rather than to lose anything. Leave that out, or choose "
-            "another model.",
-        )
+    _hold_to(call, receipt, target)
     if runtime.request_quirks:
         body = openai.with_quirks(body, runtime.request_quirks)
-    tap = None
+    tap: StreamTap | None = None
     if request.stream:
         tap = TranslatingTap(
             translation.provider, translation.client, context, translation.media_types
         )
+        if runtime.aws_chunks:
+            tap = UnwrappingTap(tap)
     return Asking(head, body, tap, translation)
 
 
@@ -149,4 +188,6 @@ def read_whole(
     """
     if asking.translation is not None:
         return None, asking.translation.whole(reply)
+    if call.endpoint in COUNTS:
+        return None, NOTHING
     return relay_of(call.endpoint).read_whole(reply.body, runtime.usage_quirks)

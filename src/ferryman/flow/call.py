@@ -2,10 +2,10 @@
 
 import asyncio
 import random
-import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from time import time_ns
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -17,24 +17,21 @@ from ferryman.ir.request import Request as Conversation
 from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost as cost_of
 from ferryman.meter.keytable import KeyTable
-from ferryman.store.journal import JournalError
+from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.telemetry.metrics import Metrics
 from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
 from ferryman.upstream.fleet import Fleet, Target
 from ferryman.wire.formats import client_of
 
+if TYPE_CHECKING:
+    from ferryman.flow.keeping import Keeper
+
 _pack = msgspec.msgpack.Encoder().encode
 NOTHING = Usage()
 """Usage of a call that no upstream worked on: not unknown, but none, and it cost nothing."""
+_LOW = [f"{low:02x}" for low in range(256)]
 MAX_PICO = 2**63 - 1
 """Records hold amounts in 64 bits: over nine million dollars a call."""
-
-
-class Journal(Protocol):
-    """Where records go; see ``store/journal.py``."""
-
-    def append(self, kind: int, payload: bytes) -> None:
-        """Write one record. Raises :class:`JournalError` when it could not be written."""
 
 
 class Plane:
@@ -46,7 +43,7 @@ class Plane:
         fleet: Fleet,
         keys: KeyTable | None,
         pepper: bytes,
-        journal: Journal,
+        journal: JournalWriter,
         now: Callable[[], float],
         log: Callable[[str], None],
     ) -> None:
@@ -57,6 +54,8 @@ class Plane:
         self.now = now
         self.log = log
         self.metrics = Metrics()
+        self.keeper: Keeper | None = None
+        """Keeps answers for callers of the Responses API, if the configuration wants it."""
         self.owed: deque[bytes] = deque()
         """``closed`` records that could not be written. They come first when there is room again,
         and until then no call is opened: so there are no more of them than open calls."""
@@ -65,8 +64,9 @@ class Plane:
         self.idle = asyncio.Event()
         """Set whenever no call is being served."""
         self.rng = random.Random()  # noqa: S311 - spreads load, protects nothing
-        self._boot = f"req_{time.time_ns() // 1_000_000:011x}{self.rng.getrandbits(40):010x}"
+        self._boot = f"req_{time_ns() // 1_000_000:011x}{self.rng.getrandbits(40):010x}"
         self._count = 1 << 32  # so that every count has nine digits, and ids sort as they come
+        self._stem = ""
 
     @property
     def ready(self) -> bool:
@@ -76,7 +76,10 @@ class Plane:
     def next_id(self) -> str:
         """A request id: unique, ordered by boot and then by count."""
         self._count += 1
-        return self._boot + hex(self._count)[2:]
+        low = self._count & 255
+        if not low or not self._stem:
+            self._stem = self._boot + hex(self._count)[2:-2]
+        return self._stem + _LOW[low]
 
     def sample(self) -> bool:
         """True for one call in eight, whose tokens calibrate an estimate."""
@@ -148,7 +151,7 @@ class Call:
         self.client = client_of(endpoint)
         self.id = plane.next_id()
         self.began = exchange.began
-        self.at_us = time.time_ns() // 1000
+        self.at_us = time_ns() // 1000
         self.attempts: list[Attempt] = []
 
     def us(self, moment: float) -> int:

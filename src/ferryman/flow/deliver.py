@@ -1,5 +1,8 @@
 """What the caller gets: a whole reply, a stream, or an error, settled before its last byte."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
 import msgspec
 
 from ferryman.flow.call import NOTHING, Call, settle
@@ -54,8 +57,10 @@ def deliver_whole(call: Call, reply: Reply) -> None:
     call.exchange.respond(reply.status, _head(call, reply.headers, cost), reply.body)
 
 
-async def deliver_stream(call: Call, reply: Reply) -> None:
-    """Relay a stream whose first content is here, until its end."""
+async def deliver_stream(
+    call: Call, reply: Reply, keeps: Callable[[bytes], Awaitable[None]] | None = None
+) -> None:
+    """Relay a stream whose first content is here, until its end; ``keeps`` gets its last event."""
     exchange, plane, tap = call.exchange, call.plane, reply.tap
     assert tap is not None
     call.first_token = reply.first_token
@@ -73,6 +78,8 @@ async def deliver_stream(call: Call, reply: Reply) -> None:
         return
     try:
         if tap.done:
+            if keeps is not None:
+                await keeps(tap.ending)
             cost = settle(call, reply.status, None, tap.usage)
             last = tap.ending
         else:
@@ -171,7 +178,9 @@ def _blame(kind: ErrorKind, provider: str, reply: Reply) -> GatewayError:
     failure = reply.tap.failure if reply.tap is not None else None
     if failure is not None and failure.kind in _OURS and not why:
         why = failure.message
-    if kind is ErrorKind.UPSTREAM_AUTH:
+    if kind is ErrorKind.UPSTREAM_AUTH and why:
+        text = f"The gateway has no credentials for {provider}: {why}. Whoever runs it has to look."
+    elif kind is ErrorKind.UPSTREAM_AUTH:
         text = f"{provider} refused the gateway's own access to it ({reply.status}); whoever runs "
         text += "the gateway has to look at the key and its permissions."
     elif failure is not None and failure.kind not in _OURS:
@@ -228,19 +237,26 @@ def _error_headers(kind: ErrorKind) -> Headers:
 
 def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
     """Reply headers: the provider's own, less the hop's, plus the gateway's."""
-    relayed = [
-        _relay_line(pair) if (line := _lines.get(pair)) is None else line for pair in upstream
-    ]
+    pairs: list[Any] = upstream
+    relayed = [_relay_line(pair) if (line := _lines.get(pair)) is None else line for pair in pairs]
     target = call.target
     assert target is not None
     overhead = max(int((call.plane.now() - call.began - call.waited) * 1e6), 0)
-    relayed += (
-        b"x-ferryman-request-id: ", call.id.encode(), b"\r\n", target.labels,
-        b"x-ferryman-attempts: %d\r\nx-ferryman-overhead-ms: %d.%03d\r\n"
-        % (len(call.attempts), overhead // 1000, overhead % 1000),
-    )  # fmt: skip
+    # One by one: compiled, that costs less than to make a tuple of them first.
+    relayed.append(b"x-ferryman-request-id: ")
+    relayed.append(call.id.encode())
+    relayed.append(b"\r\n")
+    relayed.append(target.labels)
+    attempts = len(call.attempts)
+    relayed.append(_ONE_ATTEMPT if attempts == 1 else b"x-ferryman-attempts: %d\r\n" % attempts)
+    if overhead < 1000:
+        relayed.append(_OVERHEAD[overhead])
+    else:
+        relayed.append(_overhead(overhead))
     if cost is not None:
-        relayed += (b"x-ferryman-cost-usd: ", usd(cost).encode(), b"\r\n")
+        relayed.append(b"x-ferryman-cost-usd: ")
+        relayed.append(usd(cost).encode())
+        relayed.append(b"\r\n")
     if call.receipt is not None:
         relayed.append(_receipt_lines(call.receipt))
     return b"".join(relayed)
@@ -256,8 +272,18 @@ def _receipt_lines(receipt: Receipt) -> bytes:
     return lines
 
 
-_lines: dict[tuple[bytes, bytes], bytes] = {}
-"""Reply header lines that providers repeat, ready to send; empty for those that are dropped."""
+def _overhead(us: int) -> bytes:
+    return b"x-ferryman-overhead-ms: %d.%03d\r\n" % (us // 1000, us % 1000)
+
+
+_ONE_ATTEMPT = b"x-ferryman-attempts: 1\r\n"
+_OVERHEAD = [_overhead(us) for us in range(1000)]
+"""The usual cases, ready to send: to format numbers is a good part of what a head costs."""
+
+
+_lines: dict[Any, bytes] = {}
+"""Reply header lines that providers repeat, ready to send; empty for those that are dropped. By
+pairs (``Any``, since compiled code would make a new one for each look)."""
 LINES_KEPT = 2048
 
 
@@ -272,5 +298,10 @@ def _relay_line(pair: tuple[bytes, bytes]) -> bytes:
 
 def usd(picodollars: int) -> str:
     """An exact decimal: ``150_000_000`` → ``0.00015``."""
-    digits = str(picodollars).zfill(13)  # 10⁻¹² dollars: twelve places, and one before the point
+    if 0 < picodollars < _DOLLAR:
+        return "0." + str(_DOLLAR + picodollars)[1:].rstrip("0")  # twelve places
+    digits = str(picodollars).zfill(13)
     return f"{digits[:-12]}.{digits[-12:]}".rstrip("0").rstrip(".")
+
+
+_DOLLAR: Final = 10**12

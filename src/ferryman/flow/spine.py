@@ -12,11 +12,12 @@ Every call that was opened is closed exactly once, whatever happens in between.
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import unquote_to_bytes
 
 from ferryman.flow.asking import Asking, ask, read_whole
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
+from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.flow.window import text_size
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
@@ -27,7 +28,7 @@ from ferryman.ir.usage import Usage
 from ferryman.meter.keys import digest
 from ferryman.routing.plan import plan
 from ferryman.telemetry.record import Attempt
-from ferryman.upstream.fleet import Fleet, Resolved, Runtime, Target
+from ferryman.upstream.fleet import Resolved, Runtime, Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire.format import ReplyError
 from ferryman.wire.openai_chat import request as openai
@@ -150,6 +151,8 @@ async def serve(
             request = openai.decode_named(exchange.body, model, stream)
         else:
             request = openai.decode(endpoint, exchange.body)
+        if plane.keeper is not None and endpoint == "responses":
+            request = await plane.keeper.resume(call, request)
         call.model = request.model
         call.stream = request.stream
         call.summary = facts.summary and request.stream
@@ -157,18 +160,24 @@ async def serve(
         call.too_long = facts.too_long
         if plane.sample():
             call.measured = text_size(request.body)
-        order = _plan(plane, plane.fleet.resolve(_by_rules(plane.fleet, request)))
+        order = _plan(plane, plane.fleet.resolve(_by_rules(call, request)))
+        if counted_here(call, order[0]):
+            count(call, request, order[0])
+            return
         open_call(call, order[0], len(request.body), request.max_output)
         reply, kind, unfit = await _first_good(call, request, order, facts)
         if unfit is not None:
             raise unfit
+        keeps = _keeps(call, request)
         if exchange.gone:
             settle(call, 499, ErrorKind.CANCELLED, _said(call, reply))
         elif kind is not None:
             deliver_failure(call, reply, kind)
         elif reply.streaming:
-            await deliver_stream(call, reply)
+            await deliver_stream(call, reply, keeps)
         else:
+            if keeps is not None:
+                await keeps(reply.body)
             deliver_whole(call, reply)
     except GatewayError as error:
         _turn_away(call, error)
@@ -181,6 +190,14 @@ async def serve(
         if call.opened and not call.settled:
             with contextlib.suppress(GatewayError):
                 settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, None)
+
+
+def _keeps(call: Call, request: openai.Request) -> Callable[[bytes], Awaitable[None]] | None:
+    """Keeps an answer that its caller may go on from, when no provider does; None = nothing to."""
+    keeper = call.plane.keeper
+    if keeper is None or call.receipt is None or call.endpoint != "responses":
+        return None
+    return lambda body: keeper.keep(call, request, body)
 
 
 def _turn_away(call: Call, error: GatewayError) -> None:
@@ -226,14 +243,17 @@ def _plan(plane: Plane, resolved: Resolved) -> Sequence[Target]:
     )
 
 
-def _by_rules(fleet: Fleet, request: openai.Request) -> str:
+def _by_rules(call: Call, request: openai.Request) -> str:
     """The model name to serve, after the policies had their say."""
-    rules = fleet.snapshot.rules
+    rules = call.plane.fleet.snapshot.rules
     if rules:
         metadata = request.metadata()
         for rule in rules:
             if all(metadata.get(name) == value for name, value in rule.when):
-                return rule.use
+                if rule.on_unsupported == "reject":
+                    call.strict = True
+                call.too_long = call.too_long or rule.too_long
+                return rule.use or request.model
     return request.model
 
 
@@ -272,11 +292,16 @@ async def _attempt(
     runtime = target.runtime
     started = now()
     reply = Reply(now, asking.tap if asking is not None else None)
+    why = await runtime.signer.ready(time.time()) if runtime.signer is not None else ""
     if asking is None:
         reply.fault = Fault(FaultKind.CONNECT, f"{runtime.name} does not offer {call.endpoint}")
+    elif why:
+        reply.fault = Fault(FaultKind.CONNECT, why)
     else:
         body = asking.body
         forwarded = facts.forwarded if asking.translation is None else facts.translated
+        if runtime.signer is not None:
+            forwarded += runtime.signature(asking.head, body, time.time())
         head = b"%b%d\r\n%b\r\n" % (asking.head, len(body), forwarded)
         connection = runtime.pool.take()
         if connection is None:
@@ -292,7 +317,7 @@ async def _attempt(
                 connection = await _connect(call, reply, runtime.pool)
         if connection is not None and _send(call, reply, connection, head, body):
             await reply.ready
-    kind = _verdict(call, asking, reply, runtime)
+    kind = ErrorKind.UPSTREAM_AUTH if why else _verdict(call, asking, reply, runtime)
     ended = now()
     call.waited += ended - started
     first = reply.first_byte
@@ -336,8 +361,8 @@ def _send(call: Call, reply: Reply, connection: ClientConnection, head: bytes, b
         return False
     reply.connection = connection
     exchange.on_gone = reply.leave
-    limits = call.plane.fleet.snapshot.timeouts
-    connection.send(reply, head, body, limits.first_byte, limits.idle, call.began + limits.total)
+    fleet = call.plane.fleet
+    connection.send(reply, head, body, fleet.first_byte, fleet.idle, call.began + fleet.total)
     return True
 
 
@@ -353,7 +378,7 @@ def _verdict(call: Call, asking: Asking | None, reply: Reply, runtime: Runtime) 
     if not 200 <= reply.status < 300:
         return kind_of(reply.status, reply.body)
     assert asking is not None
-    if asking.translation is not None:
+    if asking.translation is not None or (runtime.aws_chunks and reply.streaming):
         reply.headers = _headers_of_ours(reply.headers, reply.tap is not None)
     if reply.streaming:
         tap = reply.tap

@@ -128,14 +128,15 @@ def unfold(reply: Reply) -> Iterator[Event]:
         if choice.logprobs:
             yield Probs(index=0, tokens=choice.logprobs, choice=number)
         for index, block in enumerate(choice.blocks):
-            yield from _unfold_block(block, index, number)
+            yield from unfold_block(block, index, number)
         yield replace(choice.finish, choice=number)
     if reply.usage is not None:
         yield Count(usage=reply.usage)
     yield End()
 
 
-def _unfold_block(block: Block, index: int, choice: int) -> Iterator[Event]:
+def unfold_block(block: Block, index: int, choice: int = 0) -> Iterator[Event]:
+    """The events of one whole block."""
     text = ""
     citations: tuple[Citation, ...] = ()
     signature: Signature | None = None

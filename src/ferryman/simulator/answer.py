@@ -1,116 +1,203 @@
 """The content of an answer, before it takes any API's shape."""
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from ferryman.simulator import text
-from ferryman.simulator.ask import Ask, last_text, words
+from ferryman.simulator.ask import Ask, Tool
 
 DEFAULT_TOKENS = 16
+ANYTHING = {"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}
+"""What JSON looks like where no schema says more."""
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A tool call; ``arguments`` is JSON text."""
+    """A tool call; ``arguments`` is JSON text, or plain text for a tool of the kind ``custom``."""
 
     name: str
     arguments: str
+    kind: str = "function"
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What is said, in tokens, and what it counts."""
 
-    tokens: list[str]
+    tokens: list[str] = []
     calls: list[Call] = []
     thought: list[str] = []
+    redacted: bool = False
+    """Whether reasoning comes encrypted as well."""
     refusal: bool = False
     finish: str = "stop"
+    """``stop``, ``sequence``, ``length``, ``calls``, ``filter``, ``refusal`` or ``pause``."""
+    sequence: str | None = None
+    """The stop sequence that ended it."""
     choices: int = 1
     prompt: int = 0
+    """All prompt tokens, those read from and written to a cache among them."""
     cached: int = 0
+    written: int = 0
+    written_hour: int = 0
+    """Of ``written``, what is kept for an hour."""
     reasoning: int = 0
+    citations: bool = False
+    image: bool = False
+    audio: bool = False
 
     @property
     def text(self) -> str:
         return "".join(self.tokens)
 
     @property
+    def musing(self) -> str:
+        """The reasoning as text."""
+        return "".join(self.thought)
+
+    @property
+    def visible(self) -> int:
+        """Output tokens of all choices without reasoning."""
+        called = sum(len(text.pieces(call.arguments)) for call in self.calls)
+        return (len(self.tokens) + called) * self.choices
+
+    @property
     def output(self) -> int:
         """Output tokens of all choices, reasoning included."""
-        called = sum(len(text.pieces(call.arguments)) for call in self.calls)
-        return (len(self.tokens) + called) * self.choices + self.reasoning
+        return self.visible + self.reasoning
+
+
+NOTHING = Answer()
 
 
 def answer(ask: Ask) -> Answer:
     """What the simulator says to ``ask``; the same for the same request."""
     wish = ask.behaviour
-    counted = sum(len(words(source)) for source in (ask.messages, ask.prompt, ask.input))
-    cached = wish.count("cached")
-    prompt = max(wish.count("prompt", counted), cached)
+    cached = wish.count("cached", ask.cached)
+    written = wish.count("cache-write", ask.written)
     calls = _calls(ask)
-    tokens = [] if calls else _tokens(ask)
-    finish = "tool_calls" if calls else "stop"
+    thinks = ask.think or "think" in wish
+    tokens = [] if calls and "preamble" not in wish else _tokens(ask)
+    tokens, sequence = _stopped(tokens, ask.stops)
+    finish = "calls" if calls else "sequence" if sequence else "stop"
     if ask.limit is not None and len(tokens) > ask.limit:
-        tokens, finish = tokens[: max(ask.limit, 0)], "length"
-    if "filtered" in wish:
-        finish = "content_filter"
+        tokens, finish, calls, sequence = tokens[: max(ask.limit, 0)], "length", [], None
+    for word, end in (("pause", "pause"), ("refusal", "refusal"), ("filtered", "filter")):
+        if word in wish:
+            finish = end
     return Answer(
         tokens=tokens,
         calls=calls,
-        thought=text.tokens(wish.count("reasoning", 8), text.THOUGHT) if "think" in wish else [],
+        thought=text.tokens(wish.count("reasoning", 8), text.THOUGHT) if thinks else [],
+        redacted="redacted" in wish,
         refusal="refusal" in wish,
         finish=finish,
-        choices=max(1, ask.n or 1),
-        prompt=prompt,
+        sequence=sequence,
+        choices=ask.choices,
+        prompt=max(wish.count("prompt", ask.prompt), cached + written),
         cached=cached,
-        reasoning=wish.count("reasoning", 8 if "think" in wish else 0),
+        written=written,
+        written_hour=min(ask.written_hour, written),
+        reasoning=wish.count("reasoning", 8 if thinks else 0),
+        citations="citations" in wish,
+        image="image" in wish,
+        audio="audio" in wish,
     )
 
 
 def _tokens(ask: Ask) -> list[str]:
     """The visible text: JSON when a format asks for it, else words."""
     wish = ask.behaviour
-    schema = _schema(ask)
-    if schema is not None:
-        return text.pieces(msgspec.json.encode(text.instance(schema)).decode())
     if "refusal" in wish:
         return ["I'm", " sorry,", " I", " can't", " help", " with", " that."]
+    if ask.schema is not None or "json" in wish:
+        found = text.instance(ask.schema if ask.schema is not None else ANYTHING)
+        return text.pieces(msgspec.json.encode(found).decode())
     if "echo" in wish:
-        said = last_text(ask).split()
-        return text.tokens(len(said), said)
+        return re.findall(r"\s*\S+|\s+", ask.last)
     source = text.UNICODE if "unicode" in wish else text.PLAIN
     return text.tokens(wish.count("tokens", DEFAULT_TOKENS), source)
 
 
-def _schema(ask: Ask) -> Any:
-    """The JSON Schema that the reply has to fit; None when plain text will do."""
-    wanted = ask.response_format
-    if isinstance(ask.text, dict):
-        wanted = ask.text.get("format")
-    if not isinstance(wanted, dict):
-        return None
-    if wanted.get("type") == "json_object":
-        return {"properties": {"answer": {"type": "string"}}}
-    if wanted.get("type") == "json_schema":
-        return (wanted.get("json_schema") or wanted).get("schema", {})
-    return None
+def _stopped(tokens: list[str], stops: list[str]) -> tuple[list[str], str | None]:
+    """``tokens`` up to the first of ``stops`` that they contain, and that one."""
+    if not stops:
+        return tokens, None
+    said = "".join(tokens)
+    hits = [(said.find(stop), stop) for stop in stops if stop and stop in said]
+    if not hits:
+        return tokens, None
+    end, stop = min(hits)
+    kept: list[str] = []
+    for token in tokens:
+        if end <= 0:
+            break
+        kept.append(token[:end])
+        end -= len(token)
+    return kept, stop
 
 
 def _calls(ask: Ask) -> list[Call]:
     """Tool calls: with the word ``tools``, or when the request insists."""
-    offered = [t.get("function", t) for t in ask.tools or [] if isinstance(t, dict)]
-    choice = ask.tool_choice
-    if not offered or choice == "none":
+    offered = ask.tools
+    planned = _planned(ask)
+    if planned is not None:
+        return planned
+    if not offered or ask.choice == "none" or ask.behaviour.first("refusal", "filtered"):
         return []
-    if isinstance(choice, dict):
-        name = choice.get("function", choice).get("name")
-        offered = [tool for tool in offered if tool.get("name") == name]
+    if ask.choice.startswith("="):
+        offered = [tool for tool in offered if tool.name == ask.choice[1:]]
         count = len(offered[:1])
     else:
-        count = ask.behaviour.count("tools", 1 if choice == "required" else 0)
-    made = []
-    for i in range(count):
-        tool = offered[i % len(offered)]
-        arguments = text.instance(tool.get("parameters") or {"type": "object"})
-        made.append(Call(str(tool.get("name")), msgspec.json.encode(arguments).decode()))
-    return made
+        count = ask.behaviour.count("tools", 1 if ask.choice == "required" else 0)
+    if not ask.parallel:
+        count = min(count, 1)
+    return [_call(offered[i % len(offered)]) for i in range(count)]
+
+
+_STEP = re.compile(r"^sim call (\S+) (\{.*\})\s*$", re.MULTILINE)
+_RESULTS = ("tool_result", "function_call_output", "custom_tool_call_output")
+_RESULT_KEYS = ("functionResponse", "function_response", "toolResult")
+
+
+def _planned(ask: Ask) -> list[Call] | None:
+    """The step of a plan that is due: lines ``sim call NAME {arguments}`` in a message of the user.
+
+    With each result the next line is due, and after the last one the answer is text: so an agent
+    can be led through a loop. None = the request has no plan.
+    """
+    found = (_STEP.findall(text) for text in _strings(ask.body))
+    plan: list[tuple[str, str]] = next(filter(None, found), [])
+    if not plan:
+        return None
+    done = _count_results(ask.body)
+    return [Call(*step) for step in plan[done : done + 1]]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _strings(inner)
+
+
+def _count_results(value: Any) -> int:
+    """How many results of tools a body holds, in whichever format."""
+    if isinstance(value, list):
+        return sum(_count_results(item) for item in value)
+    if not isinstance(value, dict):
+        return 0
+    if value.get("role") == "tool" or value.get("type") in _RESULTS:
+        return 1
+    if any(key in value for key in _RESULT_KEYS):
+        return 1
+    return sum(_count_results(item) for item in value.values())
+
+
+def _call(tool: Tool) -> Call:
+    if tool.kind == "custom":
+        return Call(tool.name, "ferry", tool.kind)
+    arguments = text.instance(tool.schema or {"type": "object"})
+    return Call(tool.name, msgspec.json.encode(arguments).decode())

@@ -5,9 +5,7 @@ from email.utils import formatdate
 from typing import Any
 
 from ferryman.simulator.directives import Behaviour
-
-Failure = tuple[int, dict[str, str], Any]
-"""Status, headers, body: an object for JSON, bytes for anything else."""
+from ferryman.simulator.format import Failure
 
 HTML = b"""<!DOCTYPE html>
 <html>
@@ -90,9 +88,14 @@ ERRORS: dict[str, Failure] = {
 }  # fmt: skip
 
 
-def failure(name: str, wish: Behaviour) -> Failure:
-    """The error called ``name``, with the ``retry-after`` that ``wish`` asks for."""
-    status, headers, body = ERRORS[name]
+def failure(name: str) -> Failure | None:
+    """OpenAI's error for a word."""
+    return ERRORS[name]
+
+
+def dressed(found: Failure, wish: Behaviour) -> Failure:
+    """An error with the ``retry-after`` that ``wish`` asks for."""
+    status, headers, body = found
     headers = {"content-type": "application/json", **headers}
     if "retry-after" in wish:
         seconds = wish.number("retry-after")
@@ -106,6 +109,6 @@ def failure(name: str, wish: Behaviour) -> Failure:
 
 
 def refusal(status: int, message: str, code: str) -> Failure:
-    """What the simulator itself has to say about a request."""
-    body = _body(message, "invalid_request_error", code)
+    """OpenAI's error with a message of its own."""
+    body = _body(message, "invalid_request_error", code or None)
     return status, {"content-type": "application/json"}, body

@@ -5,15 +5,14 @@ A reply is compiled into a :class:`Script` before its first byte is sent; the se
 
 import gzip
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 
 import msgspec
 
 from ferryman.http1.limits import status_line
-from ferryman.simulator.chat import DONE, Event
 from ferryman.simulator.directives import Behaviour
-from ferryman.simulator.errors import ERRORS
+from ferryman.simulator.event import Event, Framing
 
 IDENT = b"51m1de47000000000000f00d"
 """Stands for a reply's number in a script; the server puts the real one in its place."""
@@ -43,6 +42,8 @@ class Script(msgspec.Struct, frozen=True):
     """Seconds after which the idle connection is closed; below 0 never."""
     counted: bool = True
     """Whether the statistics count it."""
+    note: Callable[[bytes], None] | None = None
+    """Told the reply's number when it begins."""
 
     @property
     def at_once(self) -> bool:
@@ -67,29 +68,37 @@ def whole(
     return wire.script([(pause, body[:half]), (0, body[half:])], 1)
 
 
-def stream(headers: dict[str, str], events: Iterable[Event], wish: Behaviour) -> Script:
-    """The script of a stream of events."""
+def stream(
+    headers: dict[str, str],
+    events: Iterable[Event],
+    wish: Behaviour,
+    framing: Framing,
+    broken: Event,
+) -> Script:
+    """The script of a stream of events; ``broken`` is the one that reports an error."""
     found = list(events)
     if "no-done" in wish:
-        found = [event for event in found if event is not DONE]
+        found = [event for event in found if not event.last]
     at = _at(found, wish)
     if "error-event" in wish or "error-done" in wish:
-        failed = Event(msgspec.json.encode(ERRORS["500"][2]), "error" if found[at].name else "")
-        found = [*found[:at], failed, *([DONE] if "error-done" in wish else [])]
+        ends = [event for event in found if event.last] if "error-done" in wish else []
+        found = [*found[:at], broken, *ends]
         at = len(found)
     if "bad-event" in wish:
         bad = found[at]
         found[at] = Event(bad.data[: len(bad.data) // 2], bad.name, bad.tokens)
-    pieces = _timed(found, wish)
+    pieces = _timed(found, wish, framing)
+    if framing.tail:
+        pieces.append((0, framing.tail))
     if "bom" in wish:
         pieces[0] = (pieces[0][0], b"\xef\xbb\xbf" + pieces[0][1])
     if "gzip" in wish:
         headers = {**headers, "content-encoding": "gzip"}
         packer = zlib.compressobj(wbits=31)
-        ends = [zlib.Z_SYNC_FLUSH] * (len(pieces) - 1) + [zlib.Z_FINISH]
+        ends_of = [zlib.Z_SYNC_FLUSH] * (len(pieces) - 1) + [zlib.Z_FINISH]
         pieces = [
             (pause, packer.compress(data) + packer.flush(end))
-            for (pause, data), end in zip(pieces, ends, strict=True)
+            for (pause, data), end in zip(pieces, ends_of, strict=True)
         ]
     return _Wire(200, headers, wish, streamed=True).script(pieces, at)
 
@@ -115,10 +124,10 @@ def _at(events: list[Event], wish: Behaviour) -> int:
     return len(events) - 1
 
 
-def _timed(events: list[Event], wish: Behaviour) -> Steps:
+def _timed(events: list[Event], wish: Behaviour, framing: Framing) -> Steps:
     """Events as bytes, each with the pause before it."""
     tps, ttft = wish.number("tps"), wish.number("ttft") / 1000
-    every = wish.number("keep-alive") / 1000
+    every = wish.number("keep-alive") / 1000 if framing.idle else 0
     waits = int((ttft or 3 * every) / every) if every else 0
     steps: Steps = []
     begun = False
@@ -126,29 +135,10 @@ def _timed(events: list[Event], wish: Behaviour) -> Steps:
         pause = event.tokens / tps if tps and begun else 0.0
         if event.tokens and not begun:
             begun = True
-            steps += [(every, b": keep-alive\n\n")] * waits
+            steps += [(every, framing.idle)] * waits
             pause = max(0.0, ttft - waits * every)
-        steps.append((pause, _render(event, number, wish)))
+        steps.append((pause, framing.render(event, number, wish)))
     return steps
-
-
-def _render(event: Event, number: int, wish: Behaviour) -> bytes:
-    """One event as lines."""
-    lines = []
-    if "fields" in wish:
-        lines += [b"id: %d" % number, b"retry: 3000", b"colour: blue"]
-    if event.name or "fields" in wish:
-        lines.append(b"event: " + (event.name or "message").encode())
-    data = [event.data]
-    if "multiline" in wish and event.data != DONE.data:
-        data = msgspec.json.format(event.data, indent=1).split(b"\n")
-    prefix = b"data:" if "no-space" in wish else b"data: "
-    lines += [prefix + line for line in data]
-    newline = b"\r\n" if "crlf" in wish else b"\r" if "cr" in wish else b"\n"
-    text = newline.join(lines) + newline + newline
-    if "comments" in wish:
-        text = b": comment %d" % number + newline + newline + text
-    return text + newline * 2 if "blank" in wish else text
 
 
 class _Wire:

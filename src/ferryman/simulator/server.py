@@ -147,6 +147,8 @@ class Connection(asyncio.Protocol):
     def begin(self, script: Script) -> None:
         """Start to play; what is due at once leaves at once."""
         self.ident = self.server.ident()
+        if script.note is not None:
+            script.note(self.ident)
         steps = script.steps
         if self.keep and script.at_once:
             self.transport.write(steps[0][1].replace(IDENT, self.ident))

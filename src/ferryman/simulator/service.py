@@ -3,16 +3,18 @@
 import base64
 import random
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 
-from ferryman.simulator import chat, errors, lists, responses, script
-from ferryman.simulator.answer import Answer, answer
-from ferryman.simulator.ask import Ask, read
+from ferryman.simulator import errors, listing, routes, script
+from ferryman.simulator.answer import NOTHING, Answer, answer
+from ferryman.simulator.ask import Ask, RefusedError, Request
 from ferryman.simulator.directives import DIRECTIVES, ERROR, STREAM, WIRE, Behaviour, parse
 from ferryman.simulator.directives import DirectiveError as Wrong
+from ferryman.simulator.format import Body, Format
+from ferryman.simulator.memory import Memory
 from ferryman.simulator.script import IDENT, Script
 
 KEPT_SCRIPTS = 512
@@ -23,18 +25,14 @@ MOST_MODELS = 1000
 """Model names counted singly; further ones only count as requests."""
 
 Headers = list[tuple[bytes, bytes]]
-Whole = Callable[[Ask, Answer, str], Any]
-Stream = Callable[[Ask, Answer, str], Any]
+Key = tuple[bytes, tuple[tuple[bytes, bytes], ...], bytes]
+"""What an answer depends on: target, headers, body."""
 
-SPOKEN: dict[str, tuple[Whole, Stream]] = {
-    "/v1/chat/completions": (chat.whole, chat.stream),
-    "/v1/completions": (chat.old_whole, chat.old_stream),
-    "/v1/responses": (responses.whole, responses.stream),
-}
-LISTED: dict[str, Callable[[Ask], Any]] = {
-    "/v1/embeddings": lists.embeddings,
-    "/v1/moderations": lambda ask: lists.moderations(ask, IDENT.decode()),
-}
+MATTERING = {
+    b"x-sim", b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"anthropic-version",
+    b"accept", b"content-type",
+}  # fmt: skip
+"""Headers on which an answer depends."""
 
 
 class Received(msgspec.Struct):
@@ -70,9 +68,10 @@ class Service:
 
     def __init__(self, default: Behaviour, *, key: str = "", seed: int = 0) -> None:
         self.default = default
-        self.key = f"Bearer {key}".encode() if key else b""
+        self.key = key
         self.seed = seed
-        self.scripts: dict[tuple[bytes, bytes | None, bytes], tuple[Script, str]] = {}
+        self.scripts: dict[Key, tuple[Script, str]] = {}
+        self.numbers = 0
         self.reset()
 
     def reset(self) -> None:
@@ -84,6 +83,8 @@ class Service:
         self.models: Counter[str] = Counter()
         self.firsts: Counter[tuple[bytes, bytes]] = Counter()
         self.random = random.Random(self.seed)  # noqa: S311 - repeatable on purpose
+        self.memory = Memory()
+        self.scripts.clear()
 
     def handle(self, method: bytes, target: bytes, headers: Headers, body: bytes) -> Script:
         """The reply to a request, with ``IDENT`` where its number belongs."""
@@ -93,57 +94,71 @@ class Service:
         self.stats.requests += 1
         self.stats.body_bytes += len(body)
         self.last = Received(method, target, headers, body)
-        asked = authorization = None
-        for name, value in headers:
-            lower = name.lower()
-            if lower == b"x-sim":
-                asked = value
-            elif lower == b"authorization":
-                authorization = value
-        if self.key and authorization != self.key and path != b"/healthz":
-            return _reply(*errors.ERRORS["401"], Behaviour())
-        found = self.scripts.get((path, asked, body))
+        mattering = [(name.lower(), value) for name, value in headers]
+        key = (target, tuple(pair for pair in mattering if pair[0] in MATTERING), body)
+        found = self.scripts.get(key) if method == b"POST" else None
         if found is not None:
             self._count(path, found[1])
             return found[0]
-        try:
-            return self._answer(method, path, asked, body)
-        except Wrong as error:
-            return _reply(*errors.refusal(400, f"{error}.", "wrong_directive"), Behaviour())
+        return self._answer(method.decode("latin-1"), key, dict(reversed(mattering)))
 
     def _count(self, path: bytes, model: str) -> None:
         self.paths[path.decode("latin-1")] += 1
         if len(self.models) < MOST_MODELS or model in self.models:
             self.models[model] += 1
 
-    def _answer(self, method: bytes, path: bytes, asked: bytes | None, body: bytes) -> Script:
-        name = path.decode("latin-1")
-        if method in (b"GET", b"HEAD"):
-            return self._get(name, parse((asked or b"").decode("latin-1")).over(self.default))
-        if name not in SPOKEN and name not in LISTED:
-            message = f"Unknown request URL: {method.decode('latin-1')} {name}."
-            return _reply(*errors.refusal(404, message, "unknown_url"), Behaviour())
-        if method != b"POST":
-            message = f"Not allowed to {method.decode('latin-1')} on {name}; use POST."
-            return _reply(*errors.refusal(405, message, "method_not_allowed"), Behaviour())
+    def _answer(self, method: str, key: Key, headers: dict[bytes, bytes]) -> Script:
+        path, _, query = key[0].decode("latin-1").partition("?")
+        route = routes.find(path)
+        spoken = route.format if route else listing.spoken(path, headers)
+        request = Request(
+            method=method,
+            path=path,
+            query=dict(parse_qsl(query, keep_blank_values=True)),
+            headers={k.decode("latin-1"): v.decode("latin-1") for k, v in headers.items()},
+            body=key[2],
+            default=self.default,
+            memory=self.memory,
+            model=route.model if route else "",
+            action=route.action if route else "",
+        )
         try:
-            ask = read(body, parse((asked or b"").decode("latin-1")), self.default)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            message = f"We could not parse the JSON body of your request: {error}"
-            return _reply(*errors.refusal(400, message, "invalid_json"), Behaviour())
-        self._count(path, ask.model)
-        if not ask.model:
-            message = "you must provide a model parameter"
-            return _reply(*errors.refusal(400, message, "missing_model"), Behaviour())
-        chance = "fail" in ask.behaviour or "fail-first" in ask.behaviour
+            if path != "/healthz":
+                spoken.check(request, self.key)
+            if method in ("GET", "HEAD"):
+                return self._get(request, spoken)
+            if route is None:
+                raise RefusedError(
+                    f"Unknown request URL: {method} {path}.", status=404, code="unknown_url"
+                )
+            if method != "POST":
+                message = f"Not allowed to {method} on {path}; use POST."
+                raise RefusedError(message, status=405, code="method_not_allowed")
+            return self._post(request, spoken, key)
+        except Wrong as error:
+            return _reply(*spoken.refusal(400, f"{error}.", "wrong_directive"), Behaviour(), spoken)
+        except RefusedError as error:
+            refusal = spoken.refusal(error.status, error.message, error.code)
+            return _reply(*refusal, Behaviour(), spoken)
+        except (AttributeError, TypeError, KeyError, ValueError) as error:
+            # readers take members for what they should be; a body of another shape ends up here
+            message = f"The body of your request is not of the right shape: {error!r}"
+            return _reply(*spoken.refusal(400, message, "invalid_json"), Behaviour(), spoken)
+
+    def _post(self, request: Request, spoken: Format, key: Key) -> Script:
+        ask = spoken.read(request)
+        self._count(key[0].partition(b"?")[0], ask.model)
+        wish = ask.behaviour
+        chance = "fail" in wish or "fail-first" in wish
         if chance:
-            ask.behaviour = self._chance(ask.behaviour, (asked or b"", ask.model.encode()))
-        made = self._script(name, ask)
-        dated = "retry-date" in ask.behaviour
-        if not chance and not dated and len(body) <= KEPT_BODY:
+            asked = request.headers.get("x-sim", "").encode()
+            ask.behaviour = self._chance(wish, (asked, ask.model.encode()))
+        made = self._script(request, spoken, ask)
+        kept = not (chance or ask.fresh or "retry-date" in wish)
+        if kept and len(request.body) <= KEPT_BODY:
             if len(self.scripts) >= KEPT_SCRIPTS:
                 self.scripts.clear()
-            self.scripts[path, asked, body] = made, ask.model
+            self.scripts[key] = made, ask.model
         return made
 
     def _chance(self, wish: Behaviour, who: tuple[bytes, bytes]) -> Behaviour:
@@ -159,58 +174,55 @@ class Service:
             words["500"] = 1
         return Behaviour(words)
 
-    def _script(self, path: str, ask: Ask) -> Script:
+    def _script(self, request: Request, spoken: Format, ask: Ask) -> Script:
         wish = ask.behaviour
-        silent = script.nothing(wish)
-        if silent is not None:
-            return silent
-        if failed := wish.first(*errors.ERRORS):
-            return _reply(*errors.failure(failed, wish), wish)
-        if "redirect" in wish:
-            return _reply(307, {"location": path}, b"", wish)
-        if path in LISTED:
-            return _reply(200, _json(), LISTED[path](ask), wish)
-        whole, stream = SPOKEN[path]
-        found = answer(ask)
+        spoiled = _spoiled(request, spoken, wish)
+        if spoiled is not None:
+            return spoiled
+        found = answer(ask) if spoken.answers else NOTHING
         ident = IDENT.decode()
-        if ask.stream and "bomb" not in wish:
-            headers = {"content-type": "text/event-stream; charset=utf-8"}
-            headers |= {"cache-control": "no-cache", "x-request-id": f"req_{ident}"}
-            return script.stream(headers, stream(ask, found, ident), wish)
-        return _reply(200, _json(), whole(ask, found, ident), wish, found.output)
+        if spoken.sealed:
+            self.numbers += 1
+            ident = f"{self.numbers:024x}"
+        if spoken.stream is not None and ask.stream and "bomb" not in wish:
+            headers = {"content-type": ask.framing.content_type, "cache-control": "no-cache"}
+            headers |= {spoken.number: f"req_{IDENT.decode()}", **spoken.headers}
+            events = spoken.stream(ask, found, ident)
+            made = script.stream(headers, events, wish, ask.framing, spoken.broken)
+        else:
+            body = spoken.whole(ask, found, ident)
+            made = _reply(200, {}, body, wish, spoken, found.output)
+        return _noted(made, ask, found)
 
-    def _get(self, name: str, wish: Behaviour) -> Script:
-        if name == "/healthz":
-            return _reply(200, _json(), {"status": "ok"}, Behaviour())
-        silent = script.nothing(wish)
-        if silent is not None:
-            return silent
-        if failed := wish.first(*errors.ERRORS):
-            return _reply(*errors.failure(failed, wish), wish)
-        if name == "/v1/models":
-            return _reply(200, _json(), lists.models(), wish)
-        if name.startswith("/v1/models/"):
-            model = name.removeprefix("/v1/models/")
-            return _reply(200, _json(), lists.model(model), wish)
-        return _reply(
-            *errors.refusal(404, f"Unknown request URL: GET {name}.", "unknown_url"), wish
-        )
+    def _get(self, request: Request, spoken: Format) -> Script:
+        if request.path == "/healthz":
+            return _reply(200, {}, {"status": "ok"}, Behaviour(), spoken)
+        wish = request.wishes("", None)
+        spoiled = _spoiled(request, spoken, wish)
+        if spoiled is not None:
+            return spoiled
+        found = listing.get(request)
+        if found is None:
+            message = f"Unknown request URL: GET {request.path}."
+            raise RefusedError(message, status=404, code="unknown_url")
+        return _reply(200, {}, found, wish, spoken)
 
     def _control(self, method: bytes, path: bytes, body: bytes) -> Script:
         """What tests ask the simulator itself; not counted."""
         plain = Behaviour()
         if method == b"POST" and path == b"/sim/reset":
             self.reset()
-            return _reply(200, _json(), {"reset": True}, plain)
+            return _reply(200, {}, {"reset": True}, plain, routes.OPENAI)
         if method == b"POST" and path == b"/sim/default":
             self.default = parse(body.decode("latin-1"))
             self.scripts.clear()
-            return _reply(200, _json(), self.default.words, plain)
+            return _reply(200, {}, self.default.words, plain, routes.OPENAI)
         if path == b"/sim/stats":
             self.stats.paths, self.stats.models = dict(self.paths), dict(self.models)
-            return _reply(200, _json(), self.stats, plain)
+            return _reply(200, {}, self.stats, plain, routes.OPENAI)
         if path == b"/sim/last/body":
-            return _reply(200, {"content-type": "application/octet-stream"}, self.last.body, plain)
+            raw = Body("application/octet-stream", self.last.body)
+            return _reply(200, {}, raw, plain, routes.OPENAI)
         if path == b"/sim/last":
             last = self.last
             pairs = [[k.decode("latin-1"), v.decode("latin-1")] for k, v in last.headers]
@@ -221,18 +233,46 @@ class Service:
                 "body": last.body.decode("utf-8", "replace"),
                 "body_base64": base64.b64encode(last.body).decode(),
             }
-            return _reply(200, _json(), told, plain)
+            return _reply(200, {}, told, plain, routes.OPENAI)
         message = "known: GET /sim/stats, /sim/last, /sim/last/body; POST /sim/reset, /sim/default."
-        return _reply(*errors.refusal(404, message, "unknown_url"), plain)
+        return _reply(*errors.refusal(404, message, "unknown_url"), plain, routes.OPENAI)
 
 
-def _json() -> dict[str, str]:
-    return {"content-type": "application/json"}
+def _spoiled(request: Request, spoken: Format, wish: Behaviour) -> Script | None:
+    """The reply that has no answer in it, if one is wished for."""
+    silent = script.nothing(wish)
+    if silent is not None:
+        return silent
+    word = wish.first(*errors.ERRORS)
+    failure = spoken.failure(word) if word else None
+    if failure is not None:
+        return _reply(*errors.dressed(failure, wish), wish, spoken)
+    if "redirect" in wish:
+        return _reply(307, {"location": request.path}, b"", wish, spoken)
+    return None
+
+
+def _noted(made: Script, ask: Ask, found: Answer) -> Script:
+    """The script with what is to be remembered when it begins."""
+    note = ask.note
+    if note is None:
+        return made
+    return msgspec.structs.replace(made, note=lambda number: note(number, found))
 
 
 def _reply(
-    status: int, headers: dict[str, str], body: Any, wish: Behaviour, tokens: int = 0
+    status: int,
+    headers: dict[str, str],
+    body: Any,
+    wish: Behaviour,
+    spoken: Format,
+    tokens: int = 0,
 ) -> Script:
-    data = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    headers = {**headers, "x-request-id": f"req_{IDENT.decode()}"}
+    kind, data = "application/json", body
+    if isinstance(body, Body):
+        kind, data = body.content_type, body.data
+    elif not isinstance(body, bytes):
+        data = msgspec.json.encode(body)
+    number = {spoken.number: f"req_{IDENT.decode()}"}
+    headers = {"content-type": kind, **headers, **number, **spoken.headers}
     return script.whole(status, headers, data, wish, tokens)

@@ -53,6 +53,7 @@ def instance(schema: Any, root: Any = None, depth: int = 0) -> Any:
         return merged
     kind = schema.get("type", "object" if "properties" in schema else "string")
     kind = next((k for k in kind if k != "null"), "null") if isinstance(kind, list) else kind
+    kind = kind.lower()
     return _typed(kind, schema, root, depth)
 
 

@@ -9,13 +9,20 @@ import msgspec
 from msgspec import Raw
 
 from ferryman import __version__
-from ferryman.catalog.quirks import request_quirks, usage_quirks
+from ferryman.catalog.quirks import (
+    AWS_CHUNKS,
+    model_quirks,
+    refused,
+    request_quirks,
+    usage_quirks,
+)
 from ferryman.catalog.tokens import Gauge
 from ferryman.config.snapshot import ModelRow, Provider, Snapshot
 from ferryman.http1.connect import Origin
 from ferryman.http1.pool import Pool, Pools
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.price import Price
+from ferryman.upstream.cloud import Signer, signer_of
 from ferryman.wire.format import Aim
 from ferryman.wire.paths import PATHS, STREAM
 
@@ -45,14 +52,29 @@ class Runtime:
         self.ask_usage = "no_stream_options" not in provider.quirks
         self.request_quirks = request_quirks(provider.quirks)
         self.usage_quirks = usage_quirks(provider.quirks)
+        self.refused = refused(provider.quirks)
+        """Members of chat requests that must be left out."""
+        self.aws_chunks = AWS_CHUNKS in provider.quirks
+        """Whether streams come as AWS messages around events of the provider's format."""
         for key in keys:
             _head(provider, origin, "/", key)  # says now what can't be sent
+        self.signer: Signer | None = signer_of(provider.auth, provider.region, origin.host)
+        """Makes further header lines for each request; None where the head says it all."""
+        # AWS encodes the path once more for the signature: no character may be in doubt.
+        self._in_path = "-._~" if provider.auth == "sigv4" else _IN_PATH
         self._origin = origin
         self._keys = itertools.cycle(keys or [""])
         self._key_count = max(len(keys), 1)
         self._paths = _paths(provider)
         self._heads: dict[str, Iterator[bytes]] = {}
         """Heads ready to send, by path; as many as keys."""
+
+    def signature(self, head: bytes, body: bytes, now: float) -> bytes:
+        """Header lines that vouch for a request with this head; see :class:`Signer`."""
+        if self.signer is None:
+            return b""
+        method, target, _ = head[: head.index(b"\r\n")].decode("latin-1").split(" ")
+        return self.signer.lines(method, target, self._origin.authority, body, now)
 
     def offers(self, endpoint: str) -> bool:
         """Whether calls of ``endpoint`` can be sent there as they are."""
@@ -66,7 +88,7 @@ class Runtime:
         if stream:
             path = self._paths.get(endpoint + STREAM, path)
         if "{model}" in path:
-            path = path.replace("{model}", quote(model, safe=_IN_PATH))
+            path = path.replace("{model}", quote(model, safe=self._in_path))
         heads = self._heads.get(path)
         if heads is None:
             if len(self._heads) >= NAMES_KEPT:
@@ -87,7 +109,8 @@ def _paths(provider: Provider) -> dict[str, str]:
     for name, path in {**PATHS[provider.format], **own}.items():
         if name.removesuffix(STREAM) in offered or name in own:
             joint = "&" if "?" in path else "?"
-            out[name] = f"{base}{path}{joint + url.query if url.query else ''}"
+            at = path[1:] if path.startswith("//") else base + path
+            out[name] = f"{at}{joint + url.query if url.query else ''}"
     return out
 
 
@@ -137,6 +160,7 @@ class Target:
         self.health = health
         self.gauge = gauge
         self.runtime = runtime
+        provider = runtime.provider
         self.provider = runtime.name
         self.model = model
         self.model_json = _json(model)
@@ -150,7 +174,7 @@ class Target:
             model=model,
             max_output=self.max_output,
             abilities=row.abilities if row else (),
-            quirks=runtime.provider.quirks,
+            quirks=(*provider.quirks, *model_quirks(provider.format, model)),
         )
         self.dear_input, self.dear_output, self.dear_fee = dearest(self.prices)
         # The name came from a caller: what is no plain header text must not get into a header.
@@ -205,6 +229,11 @@ class Fleet:
         ``live`` gives what is kept of a target across snapshots.
         """
         self.snapshot = snapshot
+        timeouts = snapshot.timeouts
+        # Asked for at every call: an attribute of ours costs a fraction of a struct's.
+        self.first_byte: float = timeouts.first_byte
+        self.idle: float = timeouts.idle
+        self.total: float = timeouts.total
         self.problems: list[str] = []
         self._near = near
         self._resolved: dict[str, Resolved] = {}
@@ -260,6 +289,8 @@ class Fleet:
                 raise self._inactive([provider])
             return Resolved((target,))
         candidates = self.snapshot.bare.get(name, ())
+        if slash and model and not candidates and provider in self.snapshot.aliases:
+            return self._resolve(f"{self.snapshot.aliases[provider]}/{model}")
         for provider, model in candidates:
             target = self._target(provider, model)
             if target is not None:

@@ -25,7 +25,7 @@ _text = msgspec.json.Decoder(str)
 _encode = msgspec.json.Encoder().encode
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding JSON from outside may raise."""
-NOTHING = (b"null", b'""', b"[]", b"{}", b"false")
+NOTHING = (b"null", b'""', b"[]", b"{}")
 """Values that say no more than a member's absence."""
 
 OUTPUT_TOOL = "structured_output"
@@ -96,7 +96,7 @@ def shape_error(error: Exception, at: str = "", allowed: str = "") -> GatewayErr
         return bad_request(f"{whole} is not valid JSON: {error}.", at or None)
     match = _AT.fullmatch(str(error))
     words, inner = (match[1], match[2] or "") if match else (str(error), "")
-    path = (at + inner).lstrip(".")
+    path = (at + inner.replace("[...]", "")).lstrip(".")
     missing = _MISSING.fullmatch(words)
     if missing:
         path = f"{path}.{missing[1]}".lstrip(".")
@@ -121,11 +121,12 @@ class Reader(Generic[T]):
     The common case, nothing unknown, costs no more than a plain decoder.
     """
 
-    __slots__ = ("_decode", "_kind")
+    __slots__ = ("_below", "_decode", "_kind")
 
     def __init__(self, kind: Any) -> None:
         self._decode = msgspec.json.Decoder(kind).decode
         self._kind = shapes.type_info(kind)
+        self._below = _below(self._kind)
 
     def read(self, raw: bytes | Raw, at: str, unknown: list[str]) -> T:
         """The value at path ``at``; paths of unknown members are added to ``unknown``.
@@ -136,9 +137,9 @@ class Reader(Generic[T]):
             try:
                 decoded: T = self._decode(raw)
             except msgspec.ValidationError as error:
-                if not str(error).startswith(_UNKNOWN):
+                if self._below is None or not str(error).startswith(_UNKNOWN):
                     raise
-                decoded = self._decode(_trim(Raw(raw), self._kind, at, unknown))
+                decoded = self._decode(_trim(raw, self._below, at, unknown))
         except UNREADABLE as error:
             raise shape_error(error, at, self._allowed(error)) from None
         return decoded
@@ -172,34 +173,57 @@ def _structs(kind: shapes.Type) -> list[shapes.StructType]:
     return [k for k in _options(kind) if isinstance(k, shapes.StructType)]
 
 
-def _trim(raw: Raw, kind: shapes.Type, at: str, unknown: list[str]) -> Raw:
-    """``raw`` without the members that structs of ``kind`` have no field for."""
+class _Below:
+    """What lies below a value of some type: enough to tell which members are unknown."""
+
+    __slots__ = ("item", "structs", "tag_field")
+
+    def __init__(self, tag_field: str) -> None:
+        self.tag_field = tag_field
+        self.structs: dict[str, dict[str, _Below | None]] = {}
+        """Tag (empty without) → members → what lies below them."""
+        self.item: _Below | None = None
+        """What lies below the items of an array."""
+
+
+def _below(kind: shapes.Type) -> _Below | None:
+    """None = nothing that could hold an unknown member."""
+    structs = [struct for struct in _structs(kind) if struct.forbid_unknown_fields]
+    below = _Below((structs[0].tag_field or "") if structs else "")
+    for struct in structs:
+        fields = {field.encode_name: _below(field.type) for field in struct.fields}
+        below.structs[str(struct.tag) if struct.tag_field else ""] = fields
+    for option in _options(kind):
+        if isinstance(option, shapes.ListType):
+            below.item = _below(option.item_type)
+    return below if below.structs or below.item else None
+
+
+def _trim(raw: bytes | Raw, below: _Below, at: str, unknown: list[str]) -> Raw:
+    """``raw`` without the members that the structs there have no field for."""
     start = bytes(memoryview(raw)[:64]).lstrip()[:1]
-    if start == b"[":
-        lists = [k for k in _options(kind) if isinstance(k, shapes.ListType)]
-        if not lists:
-            return raw
-        item = lists[0].item_type
-        trimmed = [_trim(r, item, f"{at}[{i}]", unknown) for i, r in enumerate(_items.decode(raw))]
-        return Raw(_encode(trimmed))
-    structs = _structs(kind)
-    if start != b"{" or not structs:
-        return raw
+    if start == b"[" and below.item is not None:
+        item = below.item
+        items = enumerate(_items.decode(raw))
+        return Raw(_encode([_trim(value, item, f"{at}[{i}]", unknown) for i, value in items]))
+    if start != b"{" or not below.structs:
+        return Raw(raw)
     said = _fields.decode(raw)
-    struct = structs[0]
-    if struct.tag_field:
-        tag = _text.decode(said.get(struct.tag_field, b'""'))
-        struct = next((s for s in structs if s.tag == tag), struct)
-    known = {field.encode_name: field.type for field in struct.fields}
+    tag = _text.decode(said[below.tag_field]) if below.tag_field else ""
+    known = below.structs.get(tag)
+    if known is None:
+        return Raw(raw)  # the decoder says what is wrong with it
     kept: Fields = {}
     for name, value in said.items():
-        path = f"{at}.{name}" if at else name
         if name in known:
-            kept[name] = _trim(value, known[name], path, unknown)
-        elif name == struct.tag_field:
+            inner = known[name]
+            if inner is not None:
+                value = _trim(value, inner, f"{at}.{name}" if at else name, unknown)
+            kept[name] = value
+        elif name == below.tag_field:
             kept[name] = value
         elif bytes(value) not in NOTHING:
-            unknown.append(path)
+            unknown.append(f"{at}.{name}" if at else name)
     return Raw(_encode(kept))
 
 

@@ -19,7 +19,7 @@ from ferryman.wire.openai_chat import format as openai_chat
 from ferryman.wire.openai_chat import relay as chat_relay
 from ferryman.wire.openai_responses import format as openai_responses
 from ferryman.wire.openai_responses import relay as responses_relay
-from ferryman.wire.paths import CONVERSATIONS
+from ferryman.wire.paths import CALLERS
 from ferryman.wire.tap import StreamTap
 
 FORMATS: dict[str, Format] = {
@@ -57,7 +57,7 @@ def relay_of(endpoint: str) -> Relay:
 
 
 def client_of(endpoint: str) -> ClientSide:
-    """The side that callers of ``endpoint`` see; of those without a conversation, the chat's."""
-    client = FORMATS[CONVERSATIONS.get(endpoint, "openai_chat")].client
+    """The side that callers of ``endpoint`` see; the chat's where it has none of its own."""
+    client = FORMATS[CALLERS.get(endpoint, "openai_chat")].client
     assert client is not None, "every conversation has a client side"
     return client

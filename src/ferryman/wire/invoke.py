@@ -12,8 +12,10 @@ import binascii
 import msgspec
 from msgspec import Struct
 
+from ferryman.ir.errors import GatewayError
 from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.eventstream import Frame, FrameDecoder
+from ferryman.wire.tap import StreamTap
 
 
 class _Chunk(Struct):
@@ -111,3 +113,38 @@ def _message(payload: bytes) -> str:
         return _words.decode(payload).message
     except UNREADABLE:
         return ""
+
+
+class UnwrappingTap(StreamTap):
+    """Gives another tap what is inside the messages, and says what that one says."""
+
+    __slots__ = ("_inner", "_unwrapper")
+
+    def __init__(self, inner: StreamTap) -> None:
+        super().__init__(hide_usage=inner.hide_usage)
+        self.media_types = (b"application/vnd.amazon.eventstream",)
+        self._inner = inner
+        self._unwrapper = InvokeUnwrapper()
+
+    def feed(self, data: bytes) -> bytes:
+        """See :meth:`StreamTap.feed`."""
+        out = self._inner.feed(self._unwrapper.feed(data))
+        self._say()
+        return out
+
+    def close(self) -> None:
+        """See :meth:`StreamTap.close`."""
+        self._inner.feed(self._unwrapper.close())
+        self._inner.close()
+        self._say()
+
+    def _say(self) -> None:
+        inner = self._inner
+        self._content = inner.content
+        self.usage = inner.usage
+        self.done = inner.done
+        self.ending = inner.ending
+        self.failure = inner.failure
+
+    def error_event(self, error: GatewayError, request_id: str) -> bytes:
+        return self._inner.error_event(error, request_id)

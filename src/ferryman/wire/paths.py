@@ -17,6 +17,15 @@ CONVERSATIONS = MappingProxyType(
 )
 """Endpoint → the format in which its callers hold a conversation with a model."""
 
+CALLERS = MappingProxyType(
+    {
+        **CONVERSATIONS,
+        "count_tokens": "anthropic_messages",
+        "count_content": "gemini_generate",
+    }
+)
+"""Endpoint → the format in which its callers are answered; all others speak ``openai_chat``."""
+
 MAIN = MappingProxyType(
     {
         "openai_chat": "chat.completions",

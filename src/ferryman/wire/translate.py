@@ -1,16 +1,18 @@
 """A provider's answer in the caller's format, when the two differ: whole, or event by event."""
 
-from ferryman.ir.errors import GatewayError
+import os
+
+from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.events import Begin, Count, Data, Delta, End, Event, Failed, Finish, Open, Reply
 from ferryman.ir.fold import OutputFromTool, output_from_tool, unfold
-from ferryman.ir.grammar import Grammar
+from ferryman.ir.grammar import Grammar, GrammarError
 from ferryman.ir.request import Refusal, Text, Thinking
 from ferryman.ir.usage import Usage
-from ferryman.wire.format import ClientSide, ProviderSide, ReplyContext
+from ferryman.wire.format import ClientSide, ProviderSide, ReplyContext, ReplyError
 from ferryman.wire.tap import StreamTap
 
-check_grammar = False
-"""True puts the grammar's checker between decoder and encoder (tests do; see docs/formats.md)."""
+check_grammar = os.environ.get("FERRYMAN_CHECK_GRAMMAR") == "1"
+"""True puts the grammar's checker between decoder and encoder, as in the tests."""
 
 
 def translate_whole(
@@ -34,10 +36,6 @@ def _decode(body: bytes, provider: ProviderSide, context: ReplyContext) -> Reply
     reply = provider.decode_reply(body)
     if context.receipt.output_tool:
         reply = output_from_tool(reply, context.receipt.output_tool)
-    if check_grammar:
-        grammar = Grammar()
-        for event in unfold(reply):
-            grammar.check(event)
     return reply
 
 
@@ -81,8 +79,9 @@ class TranslatingTap(StreamTap):
             if isinstance(event, Failed):
                 self.failure = event
                 break
-            if self._grammar is not None:
-                self._grammar.check(event)
+            if self._grammar is not None and (wrong := _wrong(self._grammar, event)):
+                self.failure = wrong
+                break
             if isinstance(event, Count | Begin):
                 self.usage = event.usage
             elif not self._content:
@@ -92,7 +91,11 @@ class TranslatingTap(StreamTap):
                 if turned is None:
                     continue
                 event = turned
-            data = self._encoder.encode(event)
+            try:
+                data = self._encoder.encode(event)
+            except ReplyError as error:
+                self.failure = Failed(kind=error.kind, message=error.message)
+                break
             if isinstance(event, End):
                 self.done = True
                 self.ending = data
@@ -102,6 +105,14 @@ class TranslatingTap(StreamTap):
 
     def error_event(self, error: GatewayError, request_id: str) -> bytes:
         return self._client.error_event(error, request_id)
+
+
+def _wrong(grammar: Grammar, event: Event) -> Failed | None:
+    try:
+        grammar.check(event)
+    except GrammarError as error:
+        return Failed(kind=ErrorKind.INTERNAL, message=f"a decoder broke the grammar: {error}")
+    return None
 
 
 def _says_something(event: Event) -> bool:

@@ -28,7 +28,7 @@ from ferryman.wire.effort import EFFORTS, NONE, budget_of, effort_of, nearest
 from ferryman.wire.format import Aim
 
 LEAST_BUDGET = 1024
-"""https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-extended-thinking.html"""
+"""Tokens: https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-extended-thinking.html"""
 _OWN = ("guardrailConfig", "promptVariables", "performanceConfig", "requestMetadata",
         "additionalModelRequestFields", "additionalModelResponseFieldPaths")  # fmt: skip
 """Members that the common language has no word for."""

@@ -1,6 +1,6 @@
 """Requests in the Cohere format: https://docs.cohere.com/reference/chat.
 
-Heeded of the aim: with the ability ``reasoning``, or none known at all, ``thinking`` is sent.
+Heeded of the aim: the ability ``reasoning`` (or none known at all): ``thinking`` is sent.
 Structured output is native, but not beside tools or documents: there a tool stands for it.
 """
 
