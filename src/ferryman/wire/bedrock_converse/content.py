@@ -29,7 +29,7 @@ from ferryman.ir.request import (
 )
 from ferryman.wire.bedrock_converse.media import MediaWriter
 from ferryman.wire.bedrock_converse.types import ORIGIN
-from ferryman.wire.carry import bad_request, object_arguments
+from ferryman.wire.carry import bad_request, object_arguments, unsupported
 from ferryman.wire.tool_ids import fit
 
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -148,7 +148,7 @@ class Conversation:
 
     def _may_cache(self, path: str) -> bool:
         if not self._caching:
-            self._receipt.drop(f"{path}.cache")
+            self._receipt.drop(f"{path}.cache_control")
         return self._caching
 
     def _mark(self, cache: CacheMark | None, path: str) -> None:
@@ -182,14 +182,14 @@ class Conversation:
 
     def _call(self, block: ToolCall, path: str) -> None:
         if not TOOL_NAME.fullmatch(block.name):
-            raise bad_request(
+            raise unsupported(
                 f"'{path}' calls '{block.name[:80]}'; this model's provider takes names of 1 to 64 "
                 "letters, digits, - and _.",
                 path,
             )
         if block.free:
             arguments = Raw(_encode({"input": block.arguments}))
-            self._receipt.alter(f"{path}.{block.name}", "free text as member input")
+            self._receipt.alter(f"{path}.{block.name}", "JSON with one member input")
         else:
             arguments = object_arguments(block.arguments, block.name, path)
         self.called[block.name] = None

@@ -11,7 +11,7 @@ from typing import Any
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Media, MediaKind
 from ferryman.wire.bedrock_converse.types import ORIGIN
-from ferryman.wire.carry import bad_request
+from ferryman.wire.carry import unsupported
 
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _FORMATS: dict[MediaKind, dict[str, str]] = {
@@ -114,7 +114,7 @@ def _format(media: Media, path: str) -> str:
         return "txt"
     offered = ", ".join(sorted(set(formats.values())))
     problem = f"is of type {said}" if said else "doesn't say its type"
-    raise bad_request(f"'{path}' {problem}; the model takes {offered}.", path)
+    raise unsupported(f"'{path}' {problem}; the model takes {offered}.", path)
 
 
 def _source(media: Media, path: str) -> dict[str, Any]:
@@ -129,13 +129,13 @@ def _source(media: Media, path: str) -> dict[str, Any]:
     if place.startswith("s3://"):
         return {"s3Location": {"uri": place}}
     if source.url:
-        raise bad_request(
+        raise unsupported(
             f"'{path}' is given by its URL; this model's provider fetches only s3:// addresses, "
             "send the bytes instead.",
             path,
         )
     if source.file_id:
-        raise bad_request(
+        raise unsupported(
             f"'{path}' is a file stored at another provider; send the bytes instead.", path
         )
-    raise bad_request(f"'{path}' is empty.", path)
+    raise unsupported(f"'{path}' is empty.", path)
