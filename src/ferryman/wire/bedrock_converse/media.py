@@ -11,7 +11,7 @@ from typing import Any
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Media, MediaKind
 from ferryman.wire.bedrock_converse.types import ORIGIN
-from ferryman.wire.carry import unsupported
+from ferryman.wire.carry import type_by_beginning, unsupported
 
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _FORMATS: dict[MediaKind, dict[str, str]] = {
@@ -39,11 +39,6 @@ _FORMATS: dict[MediaKind, dict[str, str]] = {
         "audio/x-matroska": "mka",
     },
 }  # fmt: skip
-_BEGINNINGS = {
-    MediaKind.IMAGE: (("iVBORw0", "png"), ("/9j/", "jpeg"), ("R0lGOD", "gif"), ("UklGR", "webp")),
-    MediaKind.DOCUMENT: (("JVBERi0", "pdf"),),
-}
-"""How base64 of a format begins, for media that don't say their type."""
 _TYPES = {name: media for formats in _FORMATS.values() for media, name in reversed(formats.items())}
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9\s\-()\[\]]+")
 _BLANKS = re.compile(r"\s+")
@@ -100,9 +95,9 @@ def _format(media: Media, path: str) -> str:
     if said in formats:
         return formats[said]
     if not said or said == "application/octet-stream":
-        for beginning, name in _BEGINNINGS.get(media.kind, ()):
-            if media.source.data.startswith(beginning):
-                return name
+        found = formats.get(type_by_beginning(media.source.data))
+        if found is not None:
+            return found
         if media.source.text:
             return "txt"
         where = media.name or media.source.url

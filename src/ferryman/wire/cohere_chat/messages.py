@@ -28,11 +28,12 @@ from ferryman.ir.request import (
     ToolCall,
     ToolResult,
 )
-from ferryman.wire.carry import UNREADABLE, data_url, unsupported
+from ferryman.wire.carry import UNREADABLE, data_url, type_by_beginning, unsupported
 from ferryman.wire.cohere_chat.blocks import DOCUMENT_ID
 from ferryman.wire.cohere_chat.types import ORIGIN
 
 _IMAGES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+_TEXTS = ("text/", "application/json", "application/xml")
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
 
@@ -107,10 +108,11 @@ class Conversation:
             raise unsupported(f"'{at}': this model's provider takes no {media.kind}.", at)
         source = media.source
         if source.data:
-            kind = source.media_type.lower()
-            if kind and kind not in (*_IMAGES, "image/jpg"):
-                raise unsupported(f"'{at}' is of type {kind}; it takes {', '.join(_IMAGES)}.", at)
-            url = data_url(kind or "image/png", source.data)
+            kind = source.media_type.lower() or type_by_beginning(source.data)
+            if kind not in (*_IMAGES, "image/jpg"):
+                problem = f"is of type {kind}" if kind else "doesn't say its type"
+                raise unsupported(f"'{at}' {problem}; it takes {', '.join(_IMAGES)}.", at)
+            url = data_url(kind, source.data)
         elif source.url:
             url = source.url
         else:
@@ -219,7 +221,7 @@ def _document(media: Media, at: str) -> Wire:
     """Members of a document: the model is shown names and values."""
     source = media.source
     text = source.text
-    if not text and source.data and source.media_type.lower().startswith("text/"):
+    if not text and source.data and source.media_type.lower().startswith(_TEXTS):
         try:
             text = base64.b64decode(source.data, validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
