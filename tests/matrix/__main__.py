@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.gateway import KEY, Stack
 from tests.matrix.callers import CALLERS
-from tests.matrix.cells import CONFIG, ENV, FEATURES, PROVIDERS, SAME, verdict
+from tests.matrix.cells import CONFIG, ENV, FEATURES, PROVIDERS, verdict
 from tests.matrix.page import PAGE, page
 
 
@@ -23,7 +23,7 @@ def main() -> int:
                         for stream in (False, True):
                             found = verdict(caller, provider, feature, stream=stream)
                             results[caller.name, provider, feature.name, stream] = found
-                            if found[0] != SAME:
+                            if not found[0]:
                                 print(caller.name, provider, feature.name, stream, *found)
         finally:
             stack.end()

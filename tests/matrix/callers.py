@@ -122,6 +122,8 @@ class Chat(Caller):
                 reply = events.get_final_completion()
         except openai.APIStatusError as error:
             return Said(error=(error.status_code, error.message))
+        except openai.ContentFilterFinishReasonError:
+            return Said(finish="filter")
         choice = reply.choices[0]
         message = choice.message.model_dump(exclude_none=True)
         message.pop("parsed", None)
@@ -206,8 +208,9 @@ class Responses(Caller):
     def stream(self, model: str, wish: Wish) -> Said:
         try:
             with self.client.responses.stream(**self.asked(model, wish)) as events:
-                for _ in events:
-                    pass
+                for event in events:
+                    if event.type == "response.incomplete":  # the SDK waits for a completed one
+                        return self.said(event.response)
                 return self.said(events.get_final_response())
         except openai.APIStatusError as error:
             return Said(error=(error.status_code, error.message))
@@ -400,7 +403,10 @@ class Generate(Caller):
         last = replies[-1]
         candidate = last.candidates[0] if last.candidates else None
         finish = str(candidate.finish_reason.value) if candidate else ""
-        words = {"STOP": "calls" if calls else "stop", "MAX_TOKENS": "length", "SAFETY": "filter"}
+        words = {"STOP": "calls" if calls else "stop", "MAX_TOKENS": "length"}
+        blocked = last.prompt_feedback and last.prompt_feedback.block_reason
+        if blocked or finish in ("SAFETY", "PROHIBITED_CONTENT"):
+            words[finish] = "filter"
         usage = last.usage_metadata
         made = (
             (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0) if usage else -1
@@ -409,7 +415,7 @@ class Generate(Caller):
             text="".join(p.text for p in parts if p.text and not p.thought),
             calls=calls,
             thought="".join(p.text for p in parts if p.text and p.thought),
-            refused=finish == "SAFETY",
+            refused=words.get(finish) == "filter",
             finish=words.get(finish, finish),
             tokens=(usage.prompt_token_count or 0, made) if usage else (-1, -1),
             cached=(usage.cached_content_token_count or 0) if usage else 0,

@@ -21,8 +21,11 @@ providers:
   messages: { format: anthropic_messages, base_url: SIM/v1, key: env:LAB_KEY, auth: x-api-key,
     headers: { anthropic-version: "2023-06-01" } }
   generate: { format: gemini_generate, base_url: SIM/v1beta, key: env:LAB_KEY,
-    auth: "header:x-goog-api-key" }
+    auth: "header:x-goog-api-key", quirks: [need_signature] }
   converse: { format: bedrock_converse, base_url: SIM, key: env:LAB_KEY }
+  bedrock-invoke: { base_url: SIM, key: env:LAB_KEY, auth: bearer }
+  vertex: { base_url: SIM/v1/projects/p/locations/l, key: env:LAB_KEY, auth: bearer }
+  vertex-claude: { base_url: SIM/v1/projects/p/locations/l, key: env:LAB_KEY, auth: bearer }
   cohere-like: { format: cohere_chat, base_url: SIM/v2, key: env:LAB_KEY }
 """
 PROVIDERS = {
@@ -31,19 +34,23 @@ PROVIDERS = {
     "messages": "anthropic_messages",
     "generate": "gemini_generate",
     "converse": "bedrock_converse",
+    "bedrock-invoke": "anthropic_messages by InvokeModel",
+    "vertex": "gemini_generate by Vertex AI",
+    "vertex-claude": "anthropic_messages by Vertex AI",
     "cohere-like": "cohere_chat",
 }
-"""Provider → its format."""
+"""Provider → its format, and the way to it."""
 
 JSON = '{"boat":"ferry","passengers":7,"piers":["ferry"]}'
 ARGUMENTS = {"pier": "ferry", "day": 7}
-SAME, RECEIPT, REFUSED = "same", "receipt", "refused"
-"""What a cell says: the same message; the same but for what its receipt names; refused by name."""
+SAME, RECEIPT, REFUSED, OTHER = "same", "receipt", "refused", "other"
+"""What a cell says: the same message; the same but for what its receipt names; refused by name;
+what the provider's format says instead."""
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One column: a request, and what is wrong with its answer (empty = nothing)."""
+    """A request, and what is wrong with its answer (empty = nothing)."""
 
     name: str
     wish: Wish
@@ -98,9 +105,13 @@ def _refused(said: Said) -> str:
     return "" if said.text else "a refusal without words"
 
 
+def _filtered(said: Said) -> str:
+    return "" if said.refused or said.finish == "filter" else f"finish {said.finish}"
+
+
 def _error(said: Said) -> str:
     status, words = said.error
-    return "" if status == 429 and "limit" in words.lower() else f"{status} {words}"
+    return "" if status == 429 and len(words) > 20 else f"{status} {words}"
 
 
 def _cut(said: Said) -> str:
@@ -123,16 +134,27 @@ FEATURES = (
 )
 
 
+INSTEAD: dict[tuple[str, str], Callable[[Said], str]] = {
+    ("generate", "refusal"): _filtered,
+    ("converse", "refusal"): _filtered,
+    ("vertex", "refusal"): _filtered,
+    ("cohere-like", "refusal"): lambda said: "" if "can't help" in said.text else "no words",
+}
+"""What a provider's format says instead of what it has no word for: its filter's end, or text."""
+
+
 def verdict(caller: Caller, provider: str, feature: Feature, *, stream: bool) -> tuple[str, str]:
     """(one of the verdicts, or empty for a fault; what differs)."""
     said = caller.ask(provider, feature.wish, stream=stream)
-    wrong = feature.wrong(said)
+    instead = INSTEAD.get((provider, feature.name))
+    check = instead or feature.wrong
+    wrong = check(said)
     if not wrong and feature.follow:
         wrong = _follow(caller, provider, feature, said, stream=stream)
     receipt = "; ".join(filter(None, (said.dropped, said.altered)))
     if not wrong:
-        return SAME, receipt
-    if said.error[0] == 400 and said.headers.get("x-ferryman-error") == "invalid_request":
+        return (OTHER if instead else SAME), receipt
+    if said.error[0] == 400 and said.headers.get("x-ferryman-error") == "unsupported_by_model":
         return REFUSED, said.error[1]
     if said.dropped and feature.name.split()[0] in _WORDS.get(said.dropped.split(",")[0], ""):
         return RECEIPT, said.dropped

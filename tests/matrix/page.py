@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from tests import tree
 from tests.matrix.callers import CALLERS
-from tests.matrix.cells import FEATURES, PROVIDERS, RECEIPT, REFUSED, SAME
+from tests.matrix.cells import FEATURES, OTHER, PROVIDERS, RECEIPT, REFUSED, SAME
 
 PAGE = tree.ROOT / "docs" / "matrix.md"
 Results = Mapping[tuple[str, str, str, bool], tuple[str, str]]
@@ -19,17 +19,18 @@ and hold this page to it. Callers are in the rows, formats of providers in the c
 
 - **=** the same message arrives as from a provider of the caller's own format
 - **~** the same, but for what the reply's receipt names (`x-ferryman-dropped`)
+- **·** the provider's format has no such thing; what it says instead arrives
 - **×** refused, with an error that says which part can't be carried
 
 Two signs: whole answers, then streams, where they differ.
 """
-SIGNS = {SAME: "=", RECEIPT: "~", REFUSED: "×", "": "**?**"}
+SIGNS = {SAME: "=", RECEIPT: "~", REFUSED: "×", OTHER: "·", "": "**?**"}
 
 
 def page(results: Results) -> str:
     """The page in Markdown."""
     parts = [INTRO]
-    head = ["", *(f"`{name}`" for name in PROVIDERS.values())]
+    head = ["", *PROVIDERS.values()]
     for feature in FEATURES:
         rows = [head, ["---"] * len(head)]
         for caller in CALLERS:

@@ -152,6 +152,7 @@ ANSWERS: dict[str, Wire] = {
     "logprobs": response([message(text("Héllo", logprobs=TOKENS))]),
     "ran by the provider": response([INTERPRETER, reasoning("ran it"), message(text("1"))]),
     "unknown item": response([{"type": "hologram", "shape": {"deep": [1, 2]}}]),
+    "unknown part": response([message(text("See:"), {"type": "hologram", "deep": [1]})]),
     "limit": response(
         [message(text("Once upon"), status="incomplete")],
         status="incomplete",
@@ -214,6 +215,10 @@ class Stream:
         self.add("response.output_item.done", output_index=index, item=item)
 
     def _part(self, place: Wire, part: Wire) -> None:
+        if part["type"] not in ("output_text", "refusal"):
+            self.add("response.content_part.added", **place, part={"type": part["type"]})
+            self.add("response.content_part.done", **place, part=part)
+            return
         refusal = part["type"] == "refusal"
         name = "refusal" if refusal else "text"
         kind = "refusal" if refusal else "output_text"

@@ -33,6 +33,8 @@ from ferryman.wire.cohere_chat.stream import StreamDecoder
 from ferryman.wire.format import Aim, ReplyError
 from tests.wire.judges_cohere_chat import judge_reply, judge_stream
 
+# the SDK's own
+pytestmark = pytest.mark.filterwarnings("ignore::pydantic.PydanticDeprecatedSince20")
 OWN = "cohere_chat"
 Json = dict[str, Any]
 

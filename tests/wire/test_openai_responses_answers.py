@@ -226,6 +226,16 @@ def test_arguments_that_come_with_the_opening_too_are_not_doubled() -> None:
     assert isinstance(block, ToolCall) and block.arguments == '{"a":1}'
 
 
+def test_calls_may_be_done_together_at_the_end() -> None:
+    one, two = call("f", "{}", 1), call("g", "[]", 2)
+    empty = [{**item, "arguments": ""} for item in (one, two)]
+    events = [added(empty[0]), arguments("{}", 0), added(empty[1], 1), arguments("[]", 1)]
+    blocks = fold(read(sse([*events, done(one), done(two, 1), COMPLETED]))).choices[0].blocks
+    assert [b.arguments for b in blocks if isinstance(b, ToolCall)] == ["{}", "[]"]
+    lost = {**one, "arguments": '{"a": 1}'}
+    assert isinstance(read(sse([*events, done(lost), COMPLETED]))[-1], Failed)
+
+
 def test_calls_that_are_told_in_turns_end_the_stream() -> None:
     one, two = call("f", "", 1), call("g", "", 2)
     events = read(sse([added(one), added(two, 1), arguments("{", 0), COMPLETED]))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 from msgspec.structs import replace
 
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -36,6 +37,7 @@ from ferryman.ir.request import (
 )
 from ferryman.wire.format import Aim
 from ferryman.wire.openai_responses.encode import encode_request
+from ferryman.wire.openai_responses.foreign import without_foreign
 from ferryman.wire.openai_responses.request import decode_request, needs_store
 from tests.wire.responses_api import CITED, NAME, SEARCH, Wire, model, sent, user
 
@@ -311,6 +313,7 @@ SETTINGS: list[tuple[Wire, dict[str, Any]]] = [
     ({"store": True}, {"store": True}),
     ({"reasoning": {"effort": "none"}}, {"reasoning": Reasoning(effort="none")}),
     ({"truncation": "disabled", "background": False, "user": None}, {}),
+    ({"stream_options": None}, {}),
 ]  # fmt: skip
 
 
@@ -341,6 +344,28 @@ def test_what_only_this_api_has_goes_on_to_its_providers_only() -> None:
     assert receipt.dropped == ()
 
 
+@pytest.mark.parametrize(("wanted", "kept"), [(True, True), (False, False), (None, False)])
+def test_obfuscation_is_what_isnt_done_here(wanted: bool | None, kept: bool) -> None:
+    request = decode({"input": "hi", "stream_options": {"include_obfuscation": wanted}})
+    assert bool(request.extra) is kept
+
+
+def test_proofs_of_other_formats_stay_behind_when_a_request_is_relayed() -> None:
+    def thought(proof: str | None) -> Wire:
+        return {"type": "reasoning", "summary": [], "encrypted_content": proof}
+
+    kept = [thought("gAAA"), thought(None), thought("fm1:"), "odd", {"role": "user", "content":
+            'say "fm1:anthropic_messages:x"'}]  # fmt: skip
+    gone = [thought("fm1:anthropic_messages:x"), thought("fm1<fm1:gemini_generate:x")]
+    fields = {"input": Raw(json.dumps([*kept, *gone]).encode())}
+    assert without_foreign(fields) == ["input[5]", "input[6]"]
+    assert json.loads(bytes(fields["input"])) == kept
+    for odd in (b'"hi"', b"3", b"[", b"null"):
+        fields = {"input": Raw(odd)}
+        assert without_foreign(fields) == [] and bytes(fields["input"]) == odd
+    assert without_foreign({}) == []
+
+
 def test_includes_are_one_list_again() -> None:
     both = ["web_search_call.action.sources", "message.output_text.logprobs"]
     body, _ = sent(decode({"input": "hi", "include": both}))
@@ -358,6 +383,7 @@ def test_includes_are_one_list_again() -> None:
         ({"prompt": {"id": "pmpt_1", "version": "2"}}, "pmpt_1"),
         ({"input": [{"type": "item_reference", "id": "rs_1"}]}, "rs_1"),
         ({"input": [SEARCH, {"type": "item_reference", "id": "msg_1"}]}, "msg_1"),
+        ({"input": [{"id": "msg_2"}, {"role": "user", "content": "go on"}]}, "msg_2"),
     ],
 )
 def test_what_lies_elsewhere(given: Wire, wanted: str) -> None:
@@ -424,6 +450,7 @@ BAD: list[tuple[Wire | bytes, str | None, str]] = [
                  "output": [{"type": "refusal", "refusal": "x"}]}]}, "input[0].output", "refusal"),
     ({"input": [{"type": "reasoning", "summary": [{"type": "input_image"}]}]}, "input[0]", "text"),
     ({"input": "hi", "tools": {}}, "tools", "an array"),
+    ({"input": "hi", "tools": [{"name": "f"}]}, "tools[0].type", "missing"),
     ({"input": "hi", "tools": [{"type": "function"}]}, "tools[0].name", "missing"),
     ({"input": "hi", "tools": [{"type": "function", "name": "f", "parameters": []}]},
      "tools[0].parameters", "object"),

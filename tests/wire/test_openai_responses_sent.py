@@ -229,3 +229,23 @@ def test_thoughts_without_proof_go_back_where_servers_take_them() -> None:
     body, receipt = sent(ask(*said), quirks=("reasoning_content",))
     assert body["input"][1]["content"] == [{"type": "reasoning_text", "text": "hm"}]
     assert receipt.dropped == ()
+
+
+def test_ids_of_calls_that_the_api_would_refuse_are_fitted() -> None:
+    for ident in ("x" * 65, "call 1", "é"):
+        said = (
+            model(ToolCall(id=ident, name="f", arguments="{}")),
+            user(ToolResult(call_id=ident)),
+        )
+        body, _ = sent(ask(*said))
+        called, output = body["input"]
+        assert called["call_id"] == output["call_id"] != ident and len(called["call_id"]) <= 64
+    body, _ = sent(ask(model(ToolCall(id="toolu_01A09q", name="f", arguments="{}"))))
+    assert body["input"][0]["call_id"] == "toolu_01A09q"
+
+
+def test_names_of_end_users_that_are_too_long_are_hashed() -> None:
+    body, receipt = sent(ask(user="u" * 65), quirks=("safety_identifier",))
+    assert len(body["safety_identifier"]) == 64 and receipt.altered == ("user=its hash",)
+    body, receipt = sent(ask(user="u" * 65))
+    assert body["user"] == "u" * 65 and receipt.altered == ()

@@ -40,15 +40,19 @@ from ferryman.wire.format import ReplyContext
 from ferryman.wire.openai_responses.request import decode_request
 from tests.wire.responses_api import (
     ANSWERS,
+    CITED,
     CLIENT,
     PROVIDER,
+    SEARCH,
     Wire,
     answer,
     context,
     custom,
+    message,
     read,
     response,
     said,
+    text,
     told,
 )
 
@@ -306,3 +310,23 @@ def test_free_text_of_the_provider_stays_free() -> None:
     reply = PROVIDER.decode_reply(json.dumps(response([custom("p", '{"input":1}')])).encode())
     item = json.loads(CLIENT.encode_reply(reply, context()))["output"][0]
     assert (item["type"], item["input"]) == ("custom_tool_call", '{"input":1}')
+
+
+def test_line_ends_within_json_of_others_dont_cut_events() -> None:
+    pretty = json.dumps(response([SEARCH, message(text("See there for it", CITED))]), indent=2)
+    reply = PROVIDER.decode_reply(pretty.replace("\n", "\r\n").encode())
+    body = json.dumps(
+        {"model": "m", "input": "hi", "tools": [{"type": "function", "name": "f", "parameters":
+         {"type": "object"}}, {"type": "web_search"}]}, indent=1
+    )  # fmt: skip
+    asked = context()
+    asked.request = decode_request(body.encode(), "", False)
+    events = said(told(reply, asked))
+    assert events[-1]["response"]["output"][0] == SEARCH
+    assert events[0]["response"]["tools"][0]["parameters"] == {"type": "object"}
+
+
+@pytest.mark.parametrize("ident", ['rs_"', "rs_" + "x" * 62, "th_1", "rs_"])
+def test_ids_of_thoughts_that_are_none_of_this_api_are_made_anew(ident: str) -> None:
+    item = said(told(answer(Thinking(text="a", id=ident))))[-1]["response"]["output"][0]
+    assert item["id"] == "rs_x_0"

@@ -72,7 +72,7 @@ def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
                 raise error
             return _translated(call, request, target, error)
     head = runtime.head(call.endpoint, target.model, request.stream)
-    if head is None:
+    if head is None or (call.endpoint in CONVERSATIONS and _carries_foreign(request.body)):
         return _translated(call, request, target)
     quirks = runtime.request_quirks
     if runtime.refused and call.endpoint == "chat.completions":
@@ -87,6 +87,21 @@ def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
         if runtime.aws_chunks:
             tap = UnwrappingTap(tap)
     return Asking(head, body, tap, None)
+
+
+_FOREIGN = (b'"fm1', b'"fm-of:', b'"Zm0xO')
+"""How signatures of other formats begin within a body (``ir/signature.py``, and in base64)."""
+
+
+def _carries_foreign(body: bytes) -> bool:
+    """Whether an earlier answer came from a provider of another format and left its proof here.
+
+    This provider would refuse it: the request is put into its format anew, without that.
+    """
+    for mark in _FOREIGN:  # noqa: SIM110 - compiled, a loop costs less than a generator
+        if mark in body:
+            return True
+    return False
 
 
 def _leave_out(call: Call, names: list[str], target: Target) -> Callable[[dict[str, Raw]], None]:

@@ -21,6 +21,7 @@ from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.telemetry.metrics import Metrics
 from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
 from ferryman.upstream.fleet import Fleet, Target
+from ferryman.wire.format import ClientSide
 from ferryman.wire.formats import client_of
 
 if TYPE_CHECKING:
@@ -148,11 +149,15 @@ class Call:
         self.plane = plane
         self.exchange = exchange
         self.endpoint = endpoint
-        self.client = client_of(endpoint)
         self.id = plane.next_id()
         self.began = exchange.began
         self.at_us = time_ns() // 1000
         self.attempts: list[Attempt] = []
+
+    @property
+    def client(self) -> ClientSide:
+        """What errors look like to the caller; most calls never ask."""
+        return client_of(self.endpoint)
 
     def us(self, moment: float) -> int:
         """Microseconds from the call's beginning to ``moment``; -1 for "never"."""

@@ -165,7 +165,7 @@ def _their_words(call: Call, status: int, kind: ErrorKind, body: bytes) -> bytes
     said = error_facts(body)
     if not said.message:
         return None
-    if call.receipt is None:
+    if call.receipt is None and b'"error"' in body:
         return body
     return call.client.error_body(
         GatewayError(status, kind, said.message[:LONGEST_MESSAGE]), call.id

@@ -43,44 +43,113 @@ DATA = (
 
 Spec = dict[str, Any]
 SCHEMA: Spec = dict.fromkeys(
-    "type format title description nullable enum maxItems minItems required minProperties "
-    "maxProperties minLength maxLength pattern example propertyOrdering default minimum "
-    "maximum".split()
+    [
+        "type",
+        "format",
+        "title",
+        "description",
+        "nullable",
+        "enum",
+        "maxItems",
+        "minItems",
+        "required",
+        "minProperties",
+        "maxProperties",
+        "minLength",
+        "maxLength",
+        "pattern",
+        "example",
+        "propertyOrdering",
+        "default",
+        "minimum",
+        "maximum",
+    ]
 )
 SCHEMA |= {"properties": {"*": SCHEMA}, "anyOf": SCHEMA, "items": SCHEMA}
-BLOB: Spec = dict.fromkeys("mimeType data displayName fileUri".split())
+BLOB: Spec = dict.fromkeys(["mimeType", "data", "displayName", "fileUri"])
 PART: Spec = dict.fromkeys(
-    "text thought thoughtSignature executableCode codeExecutionResult videoMetadata "
-    "mediaResolution partMetadata toolCall toolResponse".split()
+    [
+        "text",
+        "thought",
+        "thoughtSignature",
+        "executableCode",
+        "codeExecutionResult",
+        "videoMetadata",
+        "mediaResolution",
+        "partMetadata",
+        "toolCall",
+        "toolResponse",
+    ]
 ) | {
     "inlineData": BLOB,
     "fileData": BLOB,
-    "functionCall": dict.fromkeys("id name args partialArgs willContinue".split()),
-    "functionResponse": dict.fromkeys("id name response willContinue scheduling".split())
+    "functionCall": dict.fromkeys(["id", "name", "args", "partialArgs", "willContinue"]),
+    "functionResponse": dict.fromkeys(["id", "name", "response", "willContinue", "scheduling"])
     | {"parts": {"inlineData": BLOB, "fileData": BLOB}},
 }
 CONTENT: Spec = {"parts": PART, "role": None}
 FUNCTION: Spec = dict.fromkeys(
-    "name description parametersJsonSchema responseJsonSchema behavior".split()
+    ["name", "description", "parametersJsonSchema", "responseJsonSchema", "behavior"]
 ) | {"parameters": SCHEMA, "response": SCHEMA}
 TOOLS: Spec = dict.fromkeys(
-    "googleSearch googleSearchRetrieval codeExecution urlContext computerUse fileSearch googleMaps "
-    "enterpriseWebSearch retrieval mcpServers".split()
+    [
+        "googleSearch",
+        "googleSearchRetrieval",
+        "codeExecution",
+        "urlContext",
+        "computerUse",
+        "fileSearch",
+        "googleMaps",
+        "enterpriseWebSearch",
+        "retrieval",
+        "mcpServers",
+    ]
 ) | {"functionDeclarations": FUNCTION}
 CONFIG: Spec = dict.fromkeys(
-    "stopSequences responseMimeType responseJsonSchema responseModalities candidateCount "
-    "maxOutputTokens temperature topP topK seed presencePenalty frequencyPenalty responseLogprobs "
-    "logprobs enableEnhancedCivicAnswers speechConfig imageConfig mediaResolution audioTimestamp "
-    "routingConfig modelConfig responseFormat audioTranscriptionConfig translationConfig "
-    "_responseJsonSchema".split()
+    [
+        "stopSequences",
+        "responseMimeType",
+        "responseJsonSchema",
+        "responseModalities",
+        "candidateCount",
+        "maxOutputTokens",
+        "temperature",
+        "topP",
+        "topK",
+        "seed",
+        "presencePenalty",
+        "frequencyPenalty",
+        "responseLogprobs",
+        "logprobs",
+        "enableEnhancedCivicAnswers",
+        "speechConfig",
+        "imageConfig",
+        "mediaResolution",
+        "audioTimestamp",
+        "routingConfig",
+        "modelConfig",
+        "responseFormat",
+        "audioTranscriptionConfig",
+        "translationConfig",
+        "_responseJsonSchema",
+    ]
 ) | {
     "responseSchema": SCHEMA,
-    "thinkingConfig": dict.fromkeys("includeThoughts thinkingBudget thinkingLevel".split()),
+    "thinkingConfig": dict.fromkeys(["includeThoughts", "thinkingBudget", "thinkingLevel"]),
 }
-CALLING: Spec = dict.fromkeys("mode allowedFunctionNames streamFunctionCallArguments".split())
+CALLING: Spec = dict.fromkeys(["mode", "allowedFunctionNames", "streamFunctionCallArguments"])
 REQUEST: Spec = dict.fromkeys(
-    "safetySettings cachedContent labels serviceTier store continuationToken model sim "
-    "modelArmorConfig".split()
+    [
+        "safetySettings",
+        "cachedContent",
+        "labels",
+        "serviceTier",
+        "store",
+        "continuationToken",
+        "model",
+        "sim",
+        "modelArmorConfig",
+    ]
 ) | {
     "contents": CONTENT,
     "systemInstruction": CONTENT,
@@ -93,7 +162,7 @@ REQUEST: Spec = dict.fromkeys(
     "generationConfig": CONFIG,
 }
 EMBED: Spec = dict.fromkeys(
-    "model taskType title outputDimensionality embedContentConfig sim".split()
+    ["model", "taskType", "title", "outputDimensionality", "embedContentConfig", "sim"]
 ) | {"content": CONTENT}
 COUNT: Spec = REQUEST | {"generateContentRequest": REQUEST}
 
@@ -112,7 +181,7 @@ def checked(value: Any, spec: Spec | None, where: str = "") -> Any:
         raise RefusedError(
             f"Invalid value at '{where}': Proto field is not repeating, cannot start list."
         )
-    found = {}
+    found: dict[str, Any] = {}
     for name, inner in value.items():
         known = name if name in spec else _camel(name)
         if known not in spec and "*" not in spec:

@@ -36,16 +36,17 @@ from ferryman.wire.gemini_generate.results import wire_response
 from ferryman.wire.gemini_generate.types import (
     NAME,
     Blob,
-    Content,
     FileData,
     FunctionCall,
     FunctionResponse,
     Part,
     Resolution,
     ResultPart,
+    WireContent,
 )
 
 _encode = msgspec.json.Encoder().encode
+_JOINING = (ToolCall, ToolResult)
 _LEVELS = {"low": "MEDIA_RESOLUTION_LOW", "high": "MEDIA_RESOLUTION_HIGH"}
 NO_VALIDATION = "skip_thought_signature_validator"
 """What the service takes for the signature of a call that its models did not make
@@ -62,7 +63,7 @@ class Prompt:
         self._request = request
         self._calls: dict[str, tuple[str, int]] = {}
         """Id of a call → its name and its place among all."""
-        self._contents: list[Content | Raw] = []
+        self._contents: list[WireContent] = []
         self._run: list[Part | Raw] = []
         self._role: Role | None = None
         self._joins = False
@@ -70,9 +71,8 @@ class Prompt:
         self._orders: list[tuple[int, int]] = []
         """(place in the run, place of its call) of each result in the run."""
         self.system: list[Part] = []
-        self._signed: list[tuple[Content, int]] = []
 
-    def write(self) -> list[Content | Raw]:
+    def write(self) -> list[WireContent]:
         """The contents; the system instruction is in ``system`` afterwards.
 
         Raises :class:`GatewayError` (400).
@@ -88,11 +88,13 @@ class Prompt:
         if not self._contents and self.system:
             # The service wants a content; what it is told then is what it is asked.
             self._receipt.alter("messages[0].role", "user")
-            self._contents.append(Content(list(self.system), "user"))
+            self._contents.append(WireContent(list(self.system), "user"))
             self.system = []
         return self._contents
 
     def _system(self, message: Message, path: str) -> None:
+        if message.name:
+            self._receipt.drop(f"{path}.name")
         for block in message.blocks:
             if isinstance(block, Text):
                 self._cached(block, path)
@@ -109,7 +111,11 @@ class Prompt:
             self._receipt.alter(f"{path}.role", "user")
         if message.name:
             self._receipt.drop(f"{path}.name")
-        joins = any(isinstance(block, ToolCall | ToolResult) for block in message.blocks)
+        joins = False
+        for block in message.blocks:
+            if isinstance(block, _JOINING):
+                joins = True
+                break
         if role is not self._role or (role is Role.USER and not (joins and self._joins)):
             self._flush()
             self._role = role
@@ -126,11 +132,7 @@ class Prompt:
             if len(self._orders) > 1:
                 self._sort_results()
             role = "model" if self._role is Role.ASSISTANT else "user"
-            parts: list[Part | Raw] = self._run
-            if any(isinstance(part, Raw) for part in parts):
-                self._contents.append(Raw(_encode({"parts": parts, "role": role})))
-            else:
-                self._contents.append(Content([p for p in parts if isinstance(p, Part)], role))
+            self._contents.append(WireContent(self._run, role))
         self._run, self._role, self._joins, self._orders = [], None, False, []
 
     def _sort_results(self) -> None:
@@ -173,10 +175,13 @@ class Prompt:
     def _media(self, media: Media, path: str) -> None:
         self._cached(media, path)
         name = f"{path}.{media.kind}"
-        if media.cite:
-            self._receipt.drop(f"{name}.citations")
-        if media.transcript and self._role is Role.USER:
-            self._receipt.drop(f"{name}.transcript")
+        source = media.source
+        if media.transcript and source.file_id and source.origin != NAME:
+            # Sound that another provider made and keeps: what was said is all there is.
+            self._receipt.alter(name, "its transcript")
+            self._run.append(Part(text=media.transcript))
+            return
+        self._lost(media, name)
         if media.context:
             self._receipt.alter(f"{name}.context", "text before it")
             self._run.append(Part(text=media.context))
@@ -189,6 +194,12 @@ class Prompt:
         elif media.detail not in ("", "auto"):
             self._receipt.drop(f"{name}.detail")
         self._run.append(part)
+
+    def _lost(self, media: Media, name: str) -> None:
+        if media.cite:
+            self._receipt.drop(f"{name}.citations")
+        if media.transcript:
+            self._receipt.drop(f"{name}.transcript")
 
     def _data(self, media: Media, name: str) -> tuple[Blob | None, FileData | None]:
         """The bytes, or where they are."""
@@ -220,7 +231,7 @@ class Prompt:
     def _result(self, result: ToolResult, path: str) -> None:
         path = f"{path}.tool_result"
         name, order = self._calls.get(result.call_id, ("", len(self._calls)))
-        name = result.name or name
+        name = name or result.name
         if not name:
             raise bad_request(
                 f"'{path}' answers the call '{result.call_id[:80]}', which no earlier message"
@@ -261,10 +272,15 @@ class Prompt:
         if (media.source.url or media.source.file_id) and not self._own:
             return None
         name = f"{path}.{media.kind}"
-        for said, word in ((media.context, "context"), (media.cite, "citations")):
-            if said:
-                self._receipt.drop(f"{name}.{word}")
+        self._cached(media, path)
+        self._lost(media, name)
+        if media.context:
+            self._receipt.drop(f"{name}.context")
+        if media.detail not in ("", "auto"):
+            self._receipt.drop(f"{name}.detail")
         blob, file = self._data(media, name)
+        if blob is not None and media.name:
+            blob.display_name = media.name
         return ResultPart(blob, file)
 
     # --- the model --------------------------------------------------------------------------------
@@ -333,18 +349,16 @@ _EXAMPLES = {
 }
 
 
-def sign_calls(contents: Sequence[Content | Raw], receipt: Receipt) -> None:
+def sign_calls(contents: Sequence[WireContent], receipt: Receipt) -> None:
     """Mark the calls of the current turn that came without a signature, as the service asks for.
 
     The turn is what follows the last content that the user said himself; of each of the model's
     contents in it, the first call needs one.
     """
     for content in reversed(contents):
-        if isinstance(content, Raw):
-            continue  # parts that only its own models make: they come with what they need
-        parts = content.parts or []
+        parts = [part for part in content.parts if isinstance(part, Part)]
         if content.role == "user":
-            if any(part.function_response is None for part in parts):
+            if not any(part.function_response is not None for part in parts):
                 return
             continue
         first = next((part for part in parts if part.function_call is not None), None)

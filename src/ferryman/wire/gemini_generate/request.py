@@ -32,6 +32,7 @@ from ferryman.wire.carry import UNREADABLE, bad_request, checked_base64, shape_e
 from ferryman.wire.gemini_generate.blocks import (
     compact,
     file_source,
+    given,
     kind_of,
     opaque_of,
     signature_of,
@@ -41,7 +42,9 @@ from ferryman.wire.gemini_generate.lenient import Reader, Strays
 from ferryman.wire.gemini_generate.results import read_result
 from ferryman.wire.gemini_generate.schema import to_json_schema
 from ferryman.wire.gemini_generate.types import (
+    CONFIG_EXTRAS,
     NAME,
+    OPAQUE,
     Blob,
     Body,
     Content,
@@ -95,15 +98,28 @@ def _request(said: Body, model: str, stream: bool, strays: Strays) -> Request:
     if said.system_instruction is not None:
         reader.system(said.system_instruction)
     for place, content in enumerate(said.contents):
-        reader.take(content, f"contents[{place}]")
+        reader.take(content, place)
+    messages = reader.messages()
+    if not any(message.role is not Role.SYSTEM for message in messages):
+        raise bad_request(
+            "'contents' has no parts at all; it must hold at least one content with a part.",
+            "contents",
+        )
     validated, choice = _tool_choice(said.tool_config)
     output = _output(config, strays)
     modalities = tuple(word.lower() for word in config.response_modalities or ())
-    if config.speech_config and not modalities:
+    if given(said.safety_settings):
+        strays.append(("safetySettings", said.safety_settings))
+    for name, wire_name in CONFIG_EXTRAS.items():
+        raw: Raw = getattr(config, name)
+        if given(raw):
+            strays.append((_CONFIG + wire_name, raw))
+    speech = given(config.speech_config)
+    if speech and not modalities:
         strays.append((_CONFIG + "speechConfig", config.speech_config))
     return Request(
         model=model or (said.model or "").removeprefix("models/"),
-        messages=tuple(reader.messages()),
+        messages=tuple(messages),
         stream=stream,
         max_output=max(config.max_output_tokens or 0, 0),
         temperature=config.temperature,
@@ -121,7 +137,7 @@ def _request(said: Body, model: str, stream: bool, strays: Strays) -> Request:
         output=output,
         reasoning=_reasoning(config.thinking_config),
         modalities=modalities,
-        audio=config.speech_config if config.speech_config and modalities else None,
+        audio=config.speech_config if speech and modalities else None,
         metadata=tuple((said.labels or {}).items()),
         service_tier=_tier(said.service_tier),
         store=said.store,
@@ -197,7 +213,9 @@ def _tool(raw: Raw, at: str, strict: bool, strays: Strays) -> Tool:
     if not said.name:
         raise bad_request(f"'{at}.name' is empty; a function needs a name.", f"{at}.name")
     parameters = said.parameters_json_schema
-    if not parameters and said.parameters and bytes(said.parameters) != b"null":
+    if not given(parameters):
+        parameters = Raw()
+    if not parameters and given(said.parameters):
         parameters = _schema(said.parameters, f"{at}.parameters")
     return Tool(
         name=said.name,
@@ -242,9 +260,9 @@ def _output(config: GenerationConfig, strays: Strays) -> OutputFormat | None:
         if schema:
             strays.append((_CONFIG + "responseSchema", schema))
         return None
-    if json_schema and bytes(json_schema) != b"null":
+    if given(json_schema):
         return OutputFormat(kind=OutputKind.SCHEMA, schema=json_schema)
-    if schema and bytes(schema) != b"null":
+    if given(schema):
         made = _schema(schema, "generationConfig.responseSchema")
         return OutputFormat(kind=OutputKind.SCHEMA, schema=made)
     return OutputFormat(kind=OutputKind.JSON) if media_type == "application/json" else None
@@ -289,8 +307,8 @@ class _Pending:
 class _Contents:
     """Turns contents into messages."""
 
-    __slots__ = ("_blocks", "_calls", "_made", "_messages", "_role", "_strays", "_thought",
-                 "_words")  # fmt: skip
+    __slots__ = ("_blocks", "_calls", "_content", "_made", "_messages", "_place", "_role",
+                 "_strays", "_thought", "_words")  # fmt: skip
 
     def __init__(self, strays: Strays) -> None:
         self._strays = strays
@@ -300,8 +318,17 @@ class _Contents:
         self._calls: list[_Pending] = []
         self._made = 0
         self._words: list[str] = []
-        self._thought: bool | None = None
-        """Whether the words are thoughts; None = there are none."""
+        self._thought = False
+        """Whether the words are thoughts."""
+        self._content = -1
+        """Index of the content being read; -1 = the system instruction."""
+        self._place = 0
+        """Index of the part."""
+
+    def _at(self) -> str:
+        """Path of the part being read."""
+        content = "systemInstruction" if self._content < 0 else f"contents[{self._content}]"
+        return f"{content}.parts[{self._place}]"
 
     def messages(self) -> list[Message]:
         """All messages; the reader is used up."""
@@ -309,50 +336,60 @@ class _Contents:
         return self._messages
 
     def _flush(self) -> None:
-        self._stop(None)
-        if self._role is not None:
+        if self._words:
+            self._stop(None)
+        if self._role is not None and self._blocks:
             self._messages.append(Message(role=self._role, blocks=tuple(self._blocks)))
-        self._role, self._blocks = None, []
+            self._blocks = []
+        self._role = None
 
     def system(self, content: Content) -> None:
         """The system instruction."""
         self._role = Role.SYSTEM
-        for place, part in enumerate(content.parts or ()):
-            self._part(part, f"systemInstruction.parts[{place}]")
-        self._stop(None)
-        if not self._blocks:
-            self._role = None
+        for self._place, part in enumerate(content.parts or ()):
+            self._part(part)
         self._flush()
 
-    def take(self, content: Content, at: str) -> None:
+    def take(self, content: Content, place: int) -> None:
         """The next content. The model's neighbours become one message: callers who stream keep
         every piece of an answer as a content of its own."""
-        role = _ROLES.get((content.role or "").lower())
+        said = content.role
+        role = Role.USER if said is None else _ROLES.get(said) or _ROLES.get(said.lower())
         if role is None:
+            at = f"contents[{place}].role"
             raise bad_request(
-                f"'{at}.role' is '{content.role}'; it must be user or model"
-                " (system text belongs into 'systemInstruction').",
-                f"{at}.role",
+                f"'{at}' is '{said}'; it must be user or model (system text belongs into"
+                " 'systemInstruction').",
+                at,
             )
         if role is not Role.ASSISTANT or self._role is not Role.ASSISTANT:
             self._flush()
             if role is Role.ASSISTANT:
                 self._calls = []
-        self._role = role
-        for place, part in enumerate(content.parts or ()):
-            self._part(part, f"{at}.parts[{place}]")
+            self._role = role
+        self._content = place
+        for self._place, part in enumerate(content.parts or ()):
+            self._part(part)
 
-    def _part(self, part: Part, at: str) -> None:
-        model = self._role is Role.ASSISTANT
+    def _part(self, part: Part) -> None:
         text = part.text
         if text is not None:
-            if part.function_call or part.inline_data or part.function_response or part.file_data:
-                raise _two(at)
-            if model or part.thought:
+            if self._role is Role.ASSISTANT:
                 self._say(text, bool(part.thought), part.thought_signature)
-            else:
+            elif not part.thought:
                 self._add(Text(text=text, signature=signature_of(part.thought_signature)))
-        elif part.function_call is not None:
+            else:
+                at = f"{self._at()}.thought"
+                raise bad_request(
+                    f"'{at}' is true in a content whose role is not model; only the model has"
+                    " thoughts.",
+                    at,
+                )
+            if _kinds(part):
+                raise _two(self._at())
+            return
+        at = self._at()
+        if part.function_call is not None:
             self._call(part.function_call, signature_of(part.thought_signature), at)
         elif part.function_response is not None:
             self._result(part.function_response, at)
@@ -362,6 +399,8 @@ class _Contents:
             self._add(self._file(part.file_data, part, at))
         else:
             self._rest(part, at)
+        if _kinds(part) > 1:
+            raise _two(at)
 
     def _rest(self, part: Part, at: str) -> None:
         block = opaque_of(part)
@@ -378,7 +417,7 @@ class _Contents:
 
     def _say(self, text: str, thought: bool, signed: str | None) -> None:
         """More of the model's words or thoughts: pieces are one block until a signature ends it."""
-        if self._thought is not thought:
+        if self._words and self._thought is not thought:
             self._stop(None)
         self._thought = thought
         self._words.append(text)
@@ -389,11 +428,11 @@ class _Contents:
         """The words so far are a block, if there are any."""
         text = "".join(self._words)
         if text or signed:
-            block: Block = thinking_of(text, signed)
-            if not self._thought:
-                block = Text(text=text, signature=signature_of(signed))
-            self._blocks.append(block)
-        self._words, self._thought = [], None
+            if self._thought:
+                self._blocks.append(thinking_of(text, signed))
+            else:
+                self._blocks.append(Text(text=text, signature=signature_of(signed)))
+        self._words = []
 
     def _add(self, block: Block) -> None:
         if self._words:
@@ -446,8 +485,7 @@ class _Contents:
             )
         if not call.name:
             raise bad_request(f"'{at}.functionCall.name' is missing.", f"{at}.functionCall.name")
-        args = bytes(call.args)
-        if args[:1] not in (b"{", b"") and args != b"null":
+        if given(call.args) and bytes(call.args)[:1] != b"{":
             raise bad_request(
                 f"'{at}.functionCall.args' must be an object.", f"{at}.functionCall.args"
             )
@@ -468,9 +506,9 @@ class _Contents:
                 " functions come from the application.",
                 f"{at}.functionResponse",
             )
-        self._add(read_result(said, self._answers(said, at), at))
+        self._add(read_result(said, self._answers(said), at))
 
-    def _answers(self, said: FunctionResponse, at: str) -> str:
+    def _answers(self, said: FunctionResponse) -> str:
         """Id of the call that a result answers: by its own id, else by name and order."""
         found: _Pending | None = None
         if said.id:
@@ -483,6 +521,19 @@ class _Contents:
             return said.id or self._new_id()
         self._calls.remove(found)
         return found.id
+
+
+def _kinds(part: Part) -> int:
+    """How many kinds of data a part has beside text."""
+    kinds = (
+        (part.function_call is not None)
+        + (part.inline_data is not None)
+        + (part.function_response is not None)
+        + (part.file_data is not None)
+    )
+    if part.executable_code or part.code_execution_result or part.tool_call or part.tool_response:
+        kinds += sum(given(getattr(part, name)) for name in OPAQUE)
+    return kinds
 
 
 def _two(at: str) -> GatewayError:

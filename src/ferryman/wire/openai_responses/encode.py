@@ -14,6 +14,7 @@ Heeded of the target:
   ``user``); and ``no_X`` for any other member X that the provider refuses, such as ``no_include``.
 """
 
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -47,6 +48,8 @@ _FIXED = frozenset(["model", "input", "stream", "json_schema", "json_object"])
 _HOUR = 3600
 LEAST_OUTPUT = 16
 """Tokens: the API takes no lower limit."""
+LONGEST_IDENTIFIER = 64
+"""Characters of ``safety_identifier``."""
 _LOW_TO_HIGH = ("low", "medium", "high")
 _NO_ARGUMENTS = Raw(b'{"type":"object","properties":{}}')
 _DEFAULT_NAME = "response"
@@ -258,8 +261,12 @@ def _bookkeeping(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> No
     if tier and tier not in TIERS and request.origin != NAME:
         receipt.drop("service_tier")
         tier = ""
+    user, identifier = request.user, "safety_identifier" in aim.quirks
+    if identifier and len(user) > LONGEST_IDENTIFIER:
+        user = sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
+        receipt.alter("user", "its hash")  # which is what the API recommends anyway
     for name, value in (
-        ("safety_identifier" if "safety_identifier" in aim.quirks else "user", request.user),
+        ("safety_identifier" if identifier else "user", user),
         ("metadata", dict(request.metadata)),
         ("service_tier", tier),
         ("prompt_cache_key", request.cache_key),

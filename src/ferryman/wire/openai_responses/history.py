@@ -4,6 +4,7 @@ https://platform.openai.com/docs/api-reference/responses/create (``input``). Sys
 text stays where it is. Items go without ids but for thoughts: made-up ids are refused.
 """
 
+import re
 from typing import Any
 
 from msgspec import Raw
@@ -14,6 +15,7 @@ from ferryman.ir.request import (
     CacheMark,
     Media,
     MediaKind,
+    Opaque,
     Refusal,
     Request,
     Role,
@@ -28,8 +30,11 @@ from ferryman.wire.format import Aim
 from ferryman.wire.openai_chat.media import PLAIN_AUDIO, audio_format, file_name_for
 from ferryman.wire.openai_responses.parts import NAME, TTLS
 from ferryman.wire.openai_responses.tools import own_name
+from ferryman.wire.tool_ids import fit
 
 Wire = dict[str, Any]
+_ID = re.compile(r"[!-~]{1,64}")
+"""Ids of calls that the API takes."""
 
 
 class History:
@@ -56,11 +61,14 @@ class History:
             self._message = number
             if message.name:
                 self._receipt.drop(f"messages[{number}].name")
-            role = message.role
-            for index, block in enumerate(message.blocks):
+            role, blocks = message.role, message.blocks
+            if len(blocks) == 1 and isinstance(blocks[0], Text) and _is_plain(blocks[0]):
+                self._items.append({"type": "message", "role": role, "content": blocks[0].text})
+                continue
+            for index, block in enumerate(blocks):
                 self._block = index
                 self._write(block, role)
-            if self._parts or not message.blocks:
+            if self._parts or not blocks:
                 self._end_message(role)
         return self._items
 
@@ -193,7 +201,7 @@ class History:
         tool = self._tools.get(block.name)
         item: Wire = {
             "type": "custom_tool_call" if block.free else "function_call",
-            "call_id": block.id,
+            "call_id": fit(block.id, _ID),
             "name": own_name(tool) if tool else block.name,
         }
         if block.free:
@@ -210,8 +218,19 @@ class History:
             self._receipt.drop(f"{self._path}.error")
         if block.cache is not None:
             self._receipt.drop(f"{self._path}.cache")
+        kind = "custom_tool_call_output" if block.call_id in self._free else "function_call_output"
+        said = block.blocks
+        output: list[Wire] | str
+        if len(said) == 1 and isinstance(said[0], Text) and said[0].cache is None:
+            output = said[0].text
+        else:
+            output = self._given(said)
+        self._items.append({"type": kind, "call_id": fit(block.call_id, _ID), "output": output})
+
+    def _given(self, blocks: tuple[Text | Media | Opaque, ...]) -> list[Wire] | str:
+        """What a tool gave back, in parts."""
         parts: list[Wire] = []
-        for number, part in enumerate(block.blocks):
+        for number, part in enumerate(blocks):
             at = f"{self._path}.blocks[{number}]"
             if isinstance(part, Text):
                 text: Wire = {"type": "input_text", "text": part.text}
@@ -222,10 +241,7 @@ class History:
                 parts.append(self._medium(part, at))
             else:
                 self._receipt.drop(f"{at}.{part.kind}")
-        output = (
-            "custom_tool_call_output" if block.call_id in self._free else "function_call_output"
-        )
-        self._items.append({"type": output, "call_id": block.call_id, "output": _content(parts)})
+        return _content(parts)
 
     def _thought(self, block: Thinking) -> None:
         signature = block.signature
@@ -242,6 +258,10 @@ class History:
             self._receipt.drop(f"messages[{self._message}].thinking")
 
 
+def _is_plain(block: Text) -> bool:
+    return block.cache is None and block.signature is None and not block.citations
+
+
 def _content(parts: list[Wire]) -> list[Wire] | str:
     """A single plain text as a string, which is shorter, and which all accept."""
     if not parts:
@@ -253,4 +273,4 @@ def _content(parts: list[Wire]) -> list[Wire] | str:
 
 
 def _message(role: Role, parts: list[Wire]) -> Wire:
-    return {"type": "message", "role": role.value, "content": _content(parts)}
+    return {"type": "message", "role": role, "content": _content(parts)}

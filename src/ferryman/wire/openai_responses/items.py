@@ -35,11 +35,11 @@ from ferryman.wire.openai_responses.types import (
     EasyMessage,
     FunctionCall,
     FunctionOutput,
-    Head,
     InputAudio,
     InputFile,
     InputImage,
     Item,
+    ItemHead,
     MessageItem,
     Part,
     ReasoningItem,
@@ -53,7 +53,7 @@ the block before it, for providers that sign text and calls."""
 _all = msgspec.json.Decoder(list[Item]).decode
 _raws: Reader[list[Raw]] = Reader(list[Raw])
 _text: Reader[str] = Reader(str)
-_head: Reader[Head] = Reader(Head)
+_head: Reader[ItemHead] = Reader(ItemHead)
 _item: Reader[Item] = Reader(Item)
 _easy: Reader[EasyMessage] = Reader(EasyMessage)
 _KINDS = frozenset(str(kind.__struct_config__.tag) for kind in get_args(Item))
@@ -96,7 +96,7 @@ class Turns:
         """The same for an input that holds other things, too: to be told, kept raw, or refused."""
         for number, item in enumerate(_raws.read(raw, "input", self.unknown)):
             path = f"input[{number}]"
-            kind = _head.read(item, path, self.unknown).type
+            kind = _head.read(item, path, self.unknown).kind()
             if not kind:
                 self._said(_easy.read(item, path, self.unknown), number)
             elif kind in _KINDS:
@@ -162,14 +162,17 @@ class Turns:
         self._join(Role.ASSISTANT, call)
 
     def _gave(self, item: FunctionOutput, number: int) -> None:
-        blocks: list[Text | Media | Opaque] = []
-        for block in blocks_of(item.output, number, "output") if item.output else ():
-            if isinstance(block, Refusal):
+        blocks: tuple[Text | Media | Opaque, ...] = ()
+        if isinstance(item.output, str):
+            blocks = (Text(text=item.output),) if item.output else ()
+        else:
+            said = blocks_of(item.output, number, "output")
+            blocks = tuple([block for block in said if not isinstance(block, Refusal)])
+            if len(blocks) != len(said):
                 path = f"input[{number}].output"
                 raise bad_request(f"'{path}' holds a refusal, which no tool gives.", path)
-            blocks.append(block)
         name = flat_name(item.namespace, item.name) if item.name else ""
-        result = ToolResult(call_id=item.call_id, name=name, blocks=tuple(blocks))
+        result = ToolResult(call_id=item.call_id, name=name, blocks=blocks)
         self._join(Role.USER, result)
 
     def _thought(self, item: ReasoningItem, number: int) -> None:

@@ -30,11 +30,19 @@ from ferryman.wire.openai_responses.writer import ResponsesEncoder
 _response = msgspec.json.Decoder(WireResponse).decode
 _item = msgspec.json.Decoder(WireItem).decode
 _tagged = msgspec.json.Decoder(Tagged).decode
+_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_raws = msgspec.json.Decoder(list[Raw]).decode
 _encode = msgspec.json.Encoder().encode
 CALLS = ("function_call", "custom_tool_call")
 """Kinds of items that call a tool of the application's."""
 READ = frozenset(("message", "reasoning", *CALLS))
 """Kinds of items that the common language has words for."""
+SAID: dict[str, type[Text] | type[Refusal]] = {
+    "output_text": Text,
+    "text": Text,
+    "refusal": Refusal,
+}
+"""Types of a message's parts → kinds of blocks."""
 _INCOMPLETE = {
     "max_output_tokens": FinishReason.LENGTH,
     "content_filter": FinishReason.CONTENT_FILTER,
@@ -125,9 +133,23 @@ def blocks_of_item(raw: Raw) -> tuple[list[Block], list[Raw]]:
     blocks: list[Block] = []
     probs: list[Raw] = []
     for part in item.content or ():
-        blocks.append(_said(part))
-        probs += tokens_of(part.logprobs)
-    return blocks, probs
+        if part.type in SAID:
+            blocks.append(_said(part))
+            probs += tokens_of(part.logprobs)
+    return [*blocks, *odd_parts(item, raw)], probs
+
+
+def odd_parts(item: WireItem, raw: Raw) -> list[Block]:
+    """Parts of a message that the common language has no word for, each as a message of its own."""
+    if all(part.type in SAID for part in item.content or ()):
+        return []
+    members = _members(raw)
+    blocks: list[Block] = []
+    for part, said in zip(item.content or (), _raws(members["content"]), strict=True):
+        if part.type not in SAID:
+            alone = _encode({**members, "content": [said]})
+            blocks.append(Opaque(origin=NAME, kind=part.type or "part", raw=alone))
+    return blocks
 
 
 def call_of(item: WireItem, kind: str) -> ToolCall:

@@ -23,7 +23,7 @@ from ferryman.wire.carry import Fields, Reader, bad_request, members, shape_erro
 from ferryman.wire.openai_responses.items import Turns
 from ferryman.wire.openai_responses.parts import NAME
 from ferryman.wire.openai_responses.tools import read_choice, read_tool
-from ferryman.wire.openai_responses.types import ReasoningOptions, TextOptions
+from ferryman.wire.openai_responses.types import ReasoningOptions, StreamOptions, TextOptions
 
 T = TypeVar("T")
 
@@ -37,6 +37,7 @@ _number: Reader[float] = Reader(float)
 _pairs: Reader[dict[str, str]] = Reader(dict[str, str])
 _object: Reader[Fields] = Reader(Fields)
 _text_options: Reader[TextOptions] = Reader(TextOptions)
+_stream: Reader[StreamOptions] = Reader(StreamOptions)
 _reasoning: Reader[ReasoningOptions] = Reader(ReasoningOptions)
 
 ENCRYPTED = "reasoning.encrypted_content"
@@ -47,7 +48,7 @@ DAY = 86400
 IN_MEMORY = 300
 """Seconds that stand for a retention ``in_memory``, which is a few minutes."""
 _RETENTIONS = {"": 0, "in_memory": IN_MEMORY, "in-memory": IN_MEMORY, "24h": DAY}
-_AS_IT_IS = {"truncation": b'"disabled"', "background": b"false", "stream_options": b"{}"}
+_AS_IT_IS = {"truncation": b'"disabled"', "background": b"false"}
 """Fields whose plain value says what happens anyway."""
 
 
@@ -77,6 +78,12 @@ def decode_request(body: bytes, model: str, stream: bool) -> Request:
         tool_choice = read_choice(choice, unknown)
         if tool_choice is not None:
             del fields["tool_choice"]
+    options = fields.get("stream_options", Raw(b"null"))
+    if (
+        bytes(options) != b"null"
+        and not _stream.read(options, "stream_options", unknown).include_obfuscation
+    ):
+        del fields["stream_options"]  # nothing obfuscates here
     return Request(
         model=_name(fields),
         messages=reader.messages(),

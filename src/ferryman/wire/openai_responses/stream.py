@@ -33,10 +33,12 @@ from ferryman.wire.openai_responses.parts import citation_of
 from ferryman.wire.openai_responses.reply import (
     CALLS,
     READ,
+    SAID,
     begin_of,
     blocks_of_item,
     call_of,
     finish_of,
+    odd_parts,
     tokens_of,
 )
 from ferryman.wire.openai_responses.types import (
@@ -79,7 +81,8 @@ class ResponsesDecoder:
         self._open: Block | None = None
         self._place: Place = (-1, -1)
         """Of the open block."""
-        self._closed: set[Place] = set()
+        self._closed: dict[Place, int] = {}
+        """Places of blocks that are complete, and how many characters came."""
         self._length = 0
         """Characters of the open block so far."""
         self._cited = 0
@@ -233,13 +236,18 @@ class ResponsesDecoder:
             for place, part in enumerate(item.content or ()):
                 self._part(part, (number, place))
             self._shut()
+            for block in odd_parts(item, said.item):
+                self._say(block)
         elif kind == "reasoning":
             self._end_thoughts(item, (number, -1), said.item)
         else:
             whole = call_of(item, kind or "")
-            if self._place != (number, -1):
-                if (number, -1) in self._closed:
+            said_before = self._closed.get((number, -1))
+            if said_before is not None:
+                if said_before != len(whole.arguments):
                     raise _LateError
+                return
+            if self._place != (number, -1):
                 self._start(replace(whole, arguments=""), (number, -1))
             self._delta(whole.arguments[self._length :])
             self._shut()
@@ -279,17 +287,17 @@ class ResponsesDecoder:
 
     def _part_added(self, said: WireEvent, data: bytes) -> None:
         part = said.part
-        if part is not None and part.type in _SAID:
-            self._at(_SAID[part.type], said)
+        if part is not None and part.type in SAID:
+            self._at(SAID[part.type], said)
 
     def _part_done(self, said: WireEvent, data: bytes) -> None:
         part = said.part
-        if part is not None and part.type in _SAID:
+        if part is not None and part.type in SAID:
             self._part(part, (self._number(said.output_index), said.content_index))
 
     def _part(self, part: WirePart, place: Place) -> None:
         """What a part says when it is done, beyond what came before."""
-        kind = _SAID.get(part.type)
+        kind = SAID.get(part.type)
         if kind is None or place in self._closed:
             return
         if self._place != place:
@@ -367,7 +375,7 @@ class ResponsesDecoder:
     def _shut(self) -> None:
         if self._open is not None:
             self._events.append(Close(index=self._last))
-            self._closed.add(self._place)
+            self._closed[self._place] = self._length
             self._open, self._place = None, (-1, -1)
         if self._later:
             later, self._later = self._later, []
@@ -388,7 +396,6 @@ class ResponsesDecoder:
         self._events.append(Probs(index=self._last, tokens=tuple(tokens_of(logprobs))))
 
 
-_SAID: dict[str, type[Text] | type[Refusal]] = {"output_text": Text, "refusal": Refusal}
 _METHODS = {
     "response.created": ResponsesDecoder._created,
     "response.in_progress": ResponsesDecoder._created,

@@ -66,6 +66,8 @@ def read_tool(
         ]
     if kind == "namespace" and not namespace:
         return _members(raw, path, unknown)
+    if not kind:
+        raise bad_request(f"'{path}.type' is missing; name one, such as function.", f"{path}.type")
     return [HostedTool(origin=NAME, kind=kind, raw=bytes(raw))]
 
 

@@ -137,7 +137,21 @@ Part: TypeAlias = (
 class Head(Struct):
     """What kind of item or tool this is."""
 
-    type: str = ""
+    type: str | None = None
+
+
+class ItemHead(Struct):
+    """What kind of item this is; two kinds may leave that out."""
+
+    type: str | None = None
+    role: Raw = Raw()
+    id: Raw = Raw()
+
+    def kind(self) -> str:
+        """The type that it has, or must have; empty for a message without one."""
+        if self.type is None and self.id and not self.role:
+            return "item_reference"
+        return self.type or ""
 
 
 class EasyMessage(Struct, forbid_unknown_fields=True):
@@ -221,6 +235,13 @@ Item: TypeAlias = (
 """Items whose kind the common language knows."""
 
 
+class Proof(Struct):
+    """What an item proves."""
+
+    type: str | None = None
+    encrypted_content: str | None = None
+
+
 # --- other members of a request, strictly ---------------------------------------------------------
 
 
@@ -283,6 +304,12 @@ class TextOptions(Struct, forbid_unknown_fields=True):
 
     format: TextFormat | None = None
     verbosity: str | None = None
+
+
+class StreamOptions(Struct, forbid_unknown_fields=True):
+    """``stream_options``."""
+
+    include_obfuscation: bool | None = None
 
 
 class ReasoningOptions(Struct, forbid_unknown_fields=True):

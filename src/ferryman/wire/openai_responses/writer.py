@@ -62,6 +62,7 @@ _wrapped = msgspec.json.Decoder(WrappedInput).decode
 _logprob = msgspec.json.Decoder(Logprob).decode
 _ID = re.compile("[A-Za-z0-9_-]{1,48}")
 """What of a response's id goes into its items' ids, which have 64 characters at most."""
+_THOUGHT_ID = re.compile("rs_[A-Za-z0-9_-]{1,61}")
 _INCOMPLETE = {
     FinishReason.LENGTH: "max_output_tokens",
     FinishReason.CONTEXT: "max_output_tokens",
@@ -223,6 +224,8 @@ class ResponsesEncoder:
     def _emit(self, kind: str, rest: bytes) -> None:
         if not self._silent:
             name = kind.encode()
+            if b"\n" in rest or b"\r" in rest:  # white space of JSON that came from elsewhere
+                rest = rest.translate(None, b"\r\n")
             self._out.append(
                 b'event: %b\ndata: {"type":"%b","sequence_number":%d,%b}\n\n'
                 % (name, name, self._sequence, rest)
@@ -304,7 +307,7 @@ class ResponsesEncoder:
                 "summary": [],
                 "encrypted_content": None,
             }
-            self._start_item("rs", fields, block.id if block.id.startswith("rs_") else "")
+            self._start_item("rs", fields, block.id if _THOUGHT_ID.fullmatch(block.id) else "")
             self._say(block.text)
         elif isinstance(block, ToolCall):
             self._open_call(block)
