@@ -30,6 +30,7 @@ from ferryman.ir.request import (
     ToolResult,
 )
 from ferryman.wire.bedrock_converse.request import encode_request
+from ferryman.wire.format import Aim
 from tests.wire.converse import (
     ADDED,
     CLAUDE,
@@ -239,7 +240,7 @@ MESSAGES: list[tuple[str, list[Message], list[dict[str, Any]], list[str]]] = [
         [
             {"role": "user", "content": [
                 {"text": "a"}, {"cachePoint": {"type": "default"}},
-                {"cachePoint": {"type": "default", "ttl": "5m"}}]},
+                {"cachePoint": {"type": "default"}}]},
             {"role": "assistant", "content": [
                 {"toolUse": {"toolUseId": "c1", "name": "look", "input": {}}},
                 {"cachePoint": {"type": "default", "ttl": "1h"}}]},
@@ -287,19 +288,25 @@ def test_leading_system_text_stands_apart() -> None:
 def test_cache_marks_go_only_to_models_that_take_them() -> None:
     marked = Tool(name="look", parameters=Raw(b'{"type":"object"}'), cache=CacheMark())
     messages = [
-        system(Text(text="s", cache=CacheMark())),
-        user(Text(text="a", cache=CacheMark())),
+        Message(role=Role.SYSTEM, blocks=(Text(text="s", cache=CacheMark()),)),
+        user(Text(text="a", cache=CacheMark(3600))),
     ]
     wire, said = encode(*messages, aim=NOVA, tools=(marked,))
     assert "cachePoint" not in json.dumps(wire)
     assert said == [
-        "messages[0].cache_control",
-        "messages[1].cache_control",
-        "tools[0].cache_control",
-    ]
-    wire, said = encode(*messages, aim=NATIVE, tools=(marked,))
-    assert json.dumps(wire).count("cachePoint") == 3
-    assert not said
+        "messages[0].cache_control", "messages[1].cache_control", "tools[0].cache_control",
+    ]  # fmt: skip
+    caching = Aim(model="amazon.nova-pro-v1:0", abilities=("tools", "prompt_cache"))
+    wire, said = encode(*messages, aim=caching, tools=(marked,))
+    assert json.dumps(wire).count("cachePoint") == 2
+    assert "ttl" not in json.dumps(wire)
+    assert said == ["tools[0].cache_control", "messages[1].cache_control=5 minutes"]
+    arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc"
+    for aim in (NATIVE, Aim(model=arn)):
+        wire, said = encode(*messages, aim=aim, tools=(marked,))
+        assert json.dumps(wire).count("cachePoint") == 3
+        assert json.dumps(wire).count('"ttl": "1h"') == 1
+        assert not said
 
 
 # --- tools --------------------------------------------------------------------------------------

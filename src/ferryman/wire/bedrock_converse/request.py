@@ -7,7 +7,8 @@ have the same body at another path, and the model stands in the path too. Heeded
   (https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html); else a tool that
   the model must call stands for structured output, and ``strict`` is dropped. The ability
   ``json_schema`` does not count: the catalogue's sources give it to all models that know tools;
-- ability ``prompt_cache``, or none known at all: cache points are sent;
+- ability ``prompt_cache``, or none known at all: cache points are sent, among tools and for an hour
+  only to models of Claude;
 - quirk ``claude_fields``: the model takes Claude's own ``top_k`` and ``thinking``, and says which
   stop sequence it met. Heeded only where the model's name holds "claude", or is an ARN that doesn't
   tell what the model is. Beside it, as in the ``anthropic_messages`` format: ``adaptive_thinking``,
@@ -31,7 +32,8 @@ from ferryman.ir.request import (
     ToolMode,
 )
 from ferryman.wire.anthropic_messages.output import fits
-from ferryman.wire.bedrock_converse.content import TOOL_NAME, Conversation, cache_point
+from ferryman.wire.bedrock_converse.content import TOOL_NAME, Conversation
+from ferryman.wire.bedrock_converse.marks import CachePoints
 from ferryman.wire.bedrock_converse.thinking import asks_to_think, thinking_out
 from ferryman.wire.bedrock_converse.types import ORIGIN
 from ferryman.wire.carry import UNREADABLE, drop_unknown, output_tool, unsupported
@@ -57,8 +59,8 @@ def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
     _refuse(request)
     drop_unknown(request, receipt, ORIGIN)
     native = "output_format" in aim.quirks
-    caching = not aim.abilities or "prompt_cache" in aim.abilities
-    conversation = Conversation(receipt, caching=caching)
+    points = CachePoints(aim, receipt)
+    conversation = Conversation(receipt, points)
     conversation.write(request.messages)
     body: Wire = {"messages": conversation.messages}
     if conversation.system:
@@ -66,7 +68,7 @@ def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
     config = _inference(request, receipt)
     if config:
         body["inferenceConfig"] = config
-    writer = _Tools(request, receipt, native=native, caching=caching)
+    writer = _Tools(request, receipt, points, native=native)
     tools, choice = writer.write(conversation.called)
     if tools:
         body["toolConfig"] = {"tools": tools, "toolChoice": choice} if choice else {"tools": tools}
@@ -115,14 +117,16 @@ def _inference(request: Request, receipt: Receipt) -> Wire:
 class _Tools:
     """``toolConfig`` of one request."""
 
-    def __init__(self, request: Request, receipt: Receipt, *, native: bool, caching: bool) -> None:
+    def __init__(
+        self, request: Request, receipt: Receipt, points: CachePoints, *, native: bool
+    ) -> None:
         self._request = request
         self._receipt = receipt
         self._mode = request.tool_choice.mode if request.tool_choice else ToolMode.AUTO
         self._callable = False
         """The caller has tools that may be called."""
         self._native = native
-        self._caching = caching
+        self._points = points
 
     def write(self, called: dict[str, None]) -> tuple[list[Wire | Raw], Wire | None]:
         """Tools and choice. ``called``: tools that the history calls; they must be declared."""
@@ -189,11 +193,9 @@ class _Tools:
         elif tool.strict:
             receipt.drop(f"{path}.strict")
         tools.append(spec)
-        if tool.cache is not None:
-            if self._caching:
-                tools.append(cache_point(tool.cache))
-            else:
-                receipt.drop(f"{path}.cache_control")
+        point = self._points.point(tool.cache, path, tool=True)
+        if point is not None:
+            tools.append(point)
 
     def _with_output(
         self, tools: list[Wire | Raw], choice: Wire | None
