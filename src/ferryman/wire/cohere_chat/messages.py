@@ -62,12 +62,12 @@ class Conversation:
             if role is Role.ASSISTANT:
                 self._assistant([(block, at) for message, at in said for block in message.blocks])
                 continue
+            name = "user" if role is Role.USER else "system"
             for message, at in said:
                 for block in message.blocks:
                     if isinstance(block, ToolResult):
                         self._result(block, at)
             for message, at in said:
-                name = "user" if role is Role.USER else "system"
                 parts = self._parts(message.blocks, at, name)
                 if parts:
                     self.messages.append({"role": name, "content": _content(parts)})
@@ -148,7 +148,7 @@ class Conversation:
         calls: list[Wire] = []
         plan: list[str] = []
         citations: list[Raw] = []
-        plans = any(isinstance(block, ToolCall) for block, _ in blocks)
+        plans = ToolCall in [type(block) for block, _ in blocks]
         for block, at in blocks:
             if isinstance(block, Text):
                 self._cache(block, at)
