@@ -376,7 +376,8 @@ def test_five_megabytes_of_arguments_come_through_in_fragments() -> None:
 
 DEEP = b"[" * 100_000
 BAD_REPLIES = [
-    b"", b"null", b"[]", b"{}", b"\xff", DEEP, b'{"message":' + DEEP, b'{"message":3}', b'{"message":""}',
+    b"", b"null", b"[]", b"{}", b"\xff", DEEP, b'{"message":' + DEEP, b'{"message":3}',
+    b'{"message":""}',
     b'{"message":{"content":[1]}}', b'{"message":{"content":"text"}}',
     b'{"message":{"content":[{"x":' + DEEP, b'{"message":{"citations":[1]}}',
     b'{"message":{},"usage":{"tokens":{"input_tokens":"3"}}}',
