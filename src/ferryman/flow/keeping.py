@@ -31,8 +31,6 @@ class Kept(msgspec.Struct):
 
     items: list[Raw]
     """The conversation up to and including it: items of the API's ``input``."""
-    response: Raw
-    """The response object."""
 
 
 _kept = msgspec.json.Decoder(Kept)
@@ -50,18 +48,13 @@ class Keeper:
         data = await _in_thread(self.store.load, tenant, ident)
         return _kept.decode(data) if data is not None else None
 
-    async def forget(self, tenant: str, ident: str) -> bool:
-        """Delete one; False when there was none."""
-        return bool(await _in_thread(self.store.delete, tenant, ident))
-
     async def resume(self, call: Call, request: Request) -> Request:
         """``request`` with the conversation it goes on from written out, if that is kept here."""
         if _MARK not in request.body:
             return request
         try:
             ident = _text.decode(request.fields[PREVIOUS])
-            given = request.fields.get("input", Raw(b"[]"))
-            new = _items.decode(given) if bytes(given)[:1] == b"[" else [_said(given)]
+            new = _asked(request)
         except (KeyError, *_UNREADABLE):
             return request  # null, or a mistake that its decoder explains
         kept = await self.find(call.key, ident)
@@ -76,20 +69,17 @@ class Keeper:
 
         ``response`` is its JSON or, of a stream, its last event.
         """
-        fields = request.fields
         if request.stream:
             response = _response_of(response)
-        if bytes(fields.get("store", b"true")) == b"false":
+        if bytes(request.fields.get("store", b"true")) == b"false":
             return
         try:
             said = _members.decode(response)
             ident = _text.decode(said["id"])
-            given = fields.get("input", Raw(b"[]"))
-            asked = _items.decode(given) if bytes(given)[:1] == b"[" else [_said(given)]
-            items = [*asked, *_items.decode(said["output"])]
+            items = [*_asked(request), *_items.decode(said["output"])]
         except (KeyError, *_UNREADABLE):
             return
-        payload = _encode(Kept(items, Raw(response)))
+        payload = _encode(Kept(items))
         try:
             await _in_thread(self.store.save, call.key, ident, payload, self.seconds)
         except StoreError as error:
@@ -120,9 +110,12 @@ def unknown(ident: str) -> GatewayError:
     )
 
 
-def _said(given: Raw) -> Raw:
-    """A plain text as an item."""
-    return Raw(b'{"role":"user","content":%b}' % bytes(given))
+def _asked(request: Request) -> list[Raw]:
+    """The request's ``input`` as items; a plain text becomes one. Raises as msgspec does."""
+    given = request.fields.get("input", Raw(b"[]"))
+    if bytes(given)[:1] == b"[":
+        return _items.decode(given)
+    return [Raw(b'{"role":"user","content":%b}' % bytes(given))]
 
 
 async def _in_thread(work: Any, *args: Any) -> Any:
