@@ -42,45 +42,53 @@ DATA = (
 """Members of a part of which one must be there."""
 
 Spec = dict[str, Any]
-SCHEMA: Spec = dict.fromkeys(
+
+
+def _members(names: str) -> Spec:
+    """Members with nothing to check inside."""
+    return dict.fromkeys(names.split())
+
+
+SCHEMA: Spec = _members(
     "type format title description nullable enum maxItems minItems required minProperties "
     "maxProperties minLength maxLength pattern example propertyOrdering default minimum "
-    "maximum".split()
+    "maximum"
 )
 SCHEMA |= {"properties": {"*": SCHEMA}, "anyOf": SCHEMA, "items": SCHEMA}
-BLOB: Spec = dict.fromkeys("mimeType data displayName fileUri".split())
-PART: Spec = dict.fromkeys(
+BLOB: Spec = _members("mimeType data displayName fileUri")
+PART: Spec = _members(
     "text thought thoughtSignature executableCode codeExecutionResult videoMetadata "
-    "mediaResolution partMetadata toolCall toolResponse".split()
+    "mediaResolution partMetadata toolCall toolResponse"
 ) | {
     "inlineData": BLOB,
     "fileData": BLOB,
-    "functionCall": dict.fromkeys("id name args partialArgs willContinue".split()),
-    "functionResponse": dict.fromkeys("id name response willContinue scheduling".split())
+    "functionCall": _members("id name args partialArgs willContinue"),
+    "functionResponse": _members("id name response willContinue scheduling")
     | {"parts": {"inlineData": BLOB, "fileData": BLOB}},
 }
 CONTENT: Spec = {"parts": PART, "role": None}
-FUNCTION: Spec = dict.fromkeys(
-    "name description parametersJsonSchema responseJsonSchema behavior".split()
-) | {"parameters": SCHEMA, "response": SCHEMA}
-TOOLS: Spec = dict.fromkeys(
+FUNCTION: Spec = _members("name description parametersJsonSchema responseJsonSchema behavior") | {
+    "parameters": SCHEMA,
+    "response": SCHEMA,
+}
+TOOLS: Spec = _members(
     "googleSearch googleSearchRetrieval codeExecution urlContext computerUse fileSearch googleMaps "
-    "enterpriseWebSearch retrieval mcpServers".split()
+    "enterpriseWebSearch retrieval mcpServers"
 ) | {"functionDeclarations": FUNCTION}
-CONFIG: Spec = dict.fromkeys(
+CONFIG: Spec = _members(
     "stopSequences responseMimeType responseJsonSchema responseModalities candidateCount "
     "maxOutputTokens temperature topP topK seed presencePenalty frequencyPenalty responseLogprobs "
     "logprobs enableEnhancedCivicAnswers speechConfig imageConfig mediaResolution audioTimestamp "
     "routingConfig modelConfig responseFormat audioTranscriptionConfig translationConfig "
-    "_responseJsonSchema".split()
+    "_responseJsonSchema"
 ) | {
     "responseSchema": SCHEMA,
-    "thinkingConfig": dict.fromkeys("includeThoughts thinkingBudget thinkingLevel".split()),
+    "thinkingConfig": _members("includeThoughts thinkingBudget thinkingLevel"),
 }
-CALLING: Spec = dict.fromkeys("mode allowedFunctionNames streamFunctionCallArguments".split())
-REQUEST: Spec = dict.fromkeys(
+CALLING: Spec = _members("mode allowedFunctionNames streamFunctionCallArguments")
+REQUEST: Spec = _members(
     "safetySettings cachedContent labels serviceTier store continuationToken model sim "
-    "modelArmorConfig".split()
+    "modelArmorConfig"
 ) | {
     "contents": CONTENT,
     "systemInstruction": CONTENT,
@@ -92,9 +100,9 @@ REQUEST: Spec = dict.fromkeys(
     },
     "generationConfig": CONFIG,
 }
-EMBED: Spec = dict.fromkeys(
-    "model taskType title outputDimensionality embedContentConfig sim".split()
-) | {"content": CONTENT}
+EMBED: Spec = _members("model taskType title outputDimensionality embedContentConfig sim") | {
+    "content": CONTENT
+}
 COUNT: Spec = REQUEST | {"generateContentRequest": REQUEST}
 
 
@@ -112,7 +120,7 @@ def checked(value: Any, spec: Spec | None, where: str = "") -> Any:
         raise RefusedError(
             f"Invalid value at '{where}': Proto field is not repeating, cannot start list."
         )
-    found = {}
+    found: dict[str, Any] = {}
     for name, inner in value.items():
         known = name if name in spec else _camel(name)
         if known not in spec and "*" not in spec:
