@@ -10,9 +10,11 @@ from setuptools import setup
 
 HOT = [
     "edge/routes.py",
+    "flow/asking.py",
     "flow/call.py",
     "flow/deliver.py",
     "flow/spine.py",
+    "flow/window.py",
     "http1/client.py",
     "http1/connection.py",
     "http1/drive.py",
@@ -29,12 +31,17 @@ HOT = [
     "telemetry/metrics.py",
     "upstream/fleet.py",
     "upstream/reply.py",
+    "wire/anthropic_messages/tap.py",
+    "wire/formats.py",
     "wire/framing.py",
+    "wire/gemini_generate/tap.py",
+    "wire/invoke.py",
     "wire/openai_chat/relay.py",
     "wire/openai_chat/request.py",
     "wire/openai_chat/usage.py",
     "wire/openai_responses/relay.py",
     "wire/tap.py",
+    "wire/translate.py",
 ]
 
 if os.environ.get("FERRYMAN_COMPILE") == "1":

@@ -6,11 +6,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from bench import idle, machine, nginx, peers, report, streams, whole
+from bench import formats, idle, machine, nginx, peers, report, streams, whole
 from bench.gateways import ROOT, Gateway, everything
 from bench.procs import BenchError, on_signals_exit, one_core, raise_limits, say, scratch
 
-SECTIONS = ("idle", "whole", "stream")
+SECTIONS = ("idle", "whole", "stream", "formats")
 RESULTS = ROOT / "bench" / "results.json"
 
 
@@ -68,6 +68,8 @@ def measure(args: argparse.Namespace, work: Path) -> dict[str, object]:
     stolen = machine.steal_seconds()
     if "idle" in sections and any(row.name == "ferryman" for row in rows):
         results["idle"] = idle.measure(work, quick=args.quick)
+    if "formats" in sections and any(row.name == "ferryman" for row in rows):
+        results["formats"] = formats.measure(quick=args.quick)
     if "whole" in sections:
         plan = whole.QUICK if args.quick else whole.FULL
         plan = replace(plan, rounds=args.rounds or plan.rounds)

@@ -33,6 +33,8 @@ METHOD = """\
   direct way. "Chunks a read" above 1 means that chunks ran together on the way, because the gateway
   was too busy to pass each on in time: its CPU per chunk then looks lower than it is. One that is
   at its limit delivers fewer than 50,000 chunks/s; "stalled" counts streams silent for 5 s.
+- **Translations** are timed in process, on one core: bytes of one format in, bytes of the other
+  out, without the network and the rest of the call.
 - **Ferryman** runs as `ferryman up` with everything on: the virtual key is checked, the call is
   journaled twice, its usage read, priced and entered into the ledger, metrics kept. "CPU" is the
   data plane's; the control plane's share (taking the journal into the database, on the same core)
@@ -57,6 +59,9 @@ def text(results: Mapping[str, Any]) -> str:
     if results.get("many"):
         title = "## Streams: 5,000 at 4 tokens a second\n"
         parts += [title, report.stream_table(results["many"]) + "\n"]
+    if results.get("formats"):
+        title = "## Translating between formats\n"
+        parts += [title, report.formats_table(results["formats"]) + "\n"]
     if results.get("idle"):
         parts += ["## At rest\n", _idle(results["idle"]) + "\n"]
     parts += [METHOD.format(reply=len(REPLY)), _setups(results), _machine(results)]

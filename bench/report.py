@@ -123,6 +123,16 @@ def stream_table(section: Mapping[str, Rounds]) -> str:
     return table(head, rows)
 
 
+def formats_table(section: Mapping[str, Mapping[str, float]]) -> str:
+    """What translations cost, by pair."""
+    rows = [
+        [name, f"{row['event_us']:.1f}", f"{row['whole_us']:.0f}", f"{row['prompt_ms']:.1f}"]
+        for name, row in section.items()
+    ]
+    head = ["caller → provider", "µs an event", "µs a reply of 4 KB", "ms a request of 1 MB"]
+    return table(head, rows)
+
+
 def bars(results: Results) -> list[tuple[str, str, str]]:
     """(bar, measured, verdict) for every bar that this run can speak about."""
     found: list[tuple[str, str, str]] = []
@@ -158,6 +168,14 @@ def bars(results: Results) -> list[tuple[str, str, str]]:
             ("100,000 keys change the latency by ≤ 20 %", "keys_latency"),
         ):
             bar(text, idle.get(key), 0.2, lambda v: f"{v:+.0%}")
+    if pairs := results.get("formats"):
+        for text, key, limit, unit in (
+            ("Translated streams: CPU per event ≤ 15 µs", "event_us", 15, "µs"),
+            ("Translated whole answers of 4 KB ≤ 300 µs", "whole_us", 300, "µs"),
+            ("Requests of 1 MB hold others up for ≤ 10 ms", "prompt_ms", 10, "ms"),
+        ):
+            worst = max(row[key] for row in pairs.values())
+            bar(text, worst, limit, lambda v, unit=unit: f"{v:.1f} {unit} at worst")
     if many := results.get("many", {}).get("ferryman"):
         broken = sum(r["cut"] + r["stalled"] + r["refused"] for r in many)
         short = max(0.0, 5000 - min(r["open"] for r in many))
@@ -176,6 +194,8 @@ def summary(results: Results) -> str:
         parts += ["Streams: 1,000 at 50 tokens/s", stream_table(results["stream"])]
     if results.get("many"):
         parts += ["5,000 streams", stream_table(results["many"])]
+    if results.get("formats"):
+        parts += ["Translations", formats_table(results["formats"])]
     if verdicts := bars(results):
         parts += [table(["bar", "measured", "verdict"], verdicts)]
     return "\n\n".join(parts)

@@ -30,6 +30,7 @@ from msgspec import Struct
 
 from ferryman.catalog import load, prices
 from ferryman.catalog.load import ABILITIES, CatalogProvider, Source
+from ferryman.wire.paths import MAIN
 
 LITELLM_VERSION = "1.109.1"
 LITELLM_PLATFORM = ("manylinux_2_28_x86_64", "3.11", "abi3")
@@ -39,13 +40,12 @@ JSON_SHA256 = "8f8060d8ce7a40c91b995c74d6a27657543d49e3c1c53430dabd556f244392c6"
 JSON_MEMBER = "litellm/model_prices_and_context_window_backup.json"
 
 MODES = {
-    "chat": "chat.completions",
     "completion": "completions",
     "responses": "responses",
     "embedding": "embeddings",
     "moderation": "moderations",
 }
-"""LiteLLM's modes that Ferryman has an endpoint for."""
+"""LiteLLM's modes that Ferryman has an endpoint for, beside ``chat``."""
 FLAGS = {
     "t": ("supports_function_calling",),
     "v": ("supports_vision", "supports_image_input", "supports_embedding_image_input"),
@@ -138,7 +138,9 @@ def stem(row: CatalogProvider, key: str) -> str:
 
 
 def offered(row: CatalogProvider, mode: str) -> bool:
-    return MODES.get(mode) in row.endpoints
+    # whoever holds conversations in a format of its own serves the models that chat
+    endpoint = MAIN[row.format] if mode == "chat" else MODES.get(mode)
+    return endpoint in row.endpoints
 
 
 def other_modes(row: CatalogProvider, table: Table) -> set[str]:

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.gateway import Stack
+from tests.matrix.cells import CONFIG as FORMATS
+from tests.matrix.cells import ENV
 
 # How fast examples are made says more of the machine's load than of the code; and what CI finds,
 # it has to find again.
@@ -26,5 +28,19 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     try:
         yield running.ready()
         assert not running.complaints(), "the log of the whole session"
+    finally:
+        running.end()
+
+
+@pytest.fixture(scope="session")
+def formats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A gateway in front of one simulator, which is a provider of every format.
+
+    The grammar of answers is checked between every decoder and encoder.
+    """
+    running = Stack(tmp_path_factory.mktemp("formats"), FORMATS, **ENV)
+    try:
+        yield running.ready()
+        assert not running.complaints()
     finally:
         running.end()

@@ -1,5 +1,6 @@
 """Each named oddity, as providers show it."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -115,12 +116,147 @@ def test_odd_replies_are_left_alone(name: str, odd: object) -> None:
         assert msgspec.json.encode(reply) == before
 
 
-@pytest.mark.parametrize("name", quirks.REQUEST_QUIRKS)
+OF_HOSTS = ("vertex_claude", "bedrock_claude")
+"""They change every request."""
+
+
+@pytest.mark.parametrize("name", [name for name in quirks.REQUEST_QUIRKS if name not in OF_HOSTS])
 def test_requests_without_the_matter_are_left_alone(name: str) -> None:
     for body in (fields(), fields(model="o3"), fields(model=None, messages=[])):
         before = plain(body)
         quirks.REQUEST_QUIRKS[name](body)
         assert plain(body) == before
+
+
+def test_the_seed_has_another_name() -> None:
+    body = fields(model="m", seed=7)
+    quirks.random_seed(body)
+    assert plain(body) == {"model": "m", "random_seed": 7}
+
+
+def test_developers_become_the_system() -> None:
+    said = [
+        {"role": "developer", "content": "developer"},
+        {"role": "user", "content": [{"type": "text", "text": '"developer"'}]},
+    ]
+    body = fields(messages=said)
+    quirks.system_role(body)
+    assert plain(body) == {"messages": [{"role": "system", "content": "developer"}, said[1]]}
+    body = fields(messages=said[1:])
+    before = bytes(body["messages"])
+    quirks.system_role(body)
+    assert bytes(body["messages"]) == before, "untouched, to the byte"
+
+
+def test_tool_ids_of_nine_characters() -> None:
+    def call(name: str) -> dict[str, object]:
+        return {
+            "id": name,
+            "type": "function",
+            "function": {"name": "f", "arguments": '{"a": 1.0}'},
+        }
+
+    long = "call_" + "x" * 60
+    said = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": None, "tool_calls": [call(long), call("nineChars")]},
+        {"role": "tool", "tool_call_id": long, "content": "1"},
+        {"role": "tool", "tool_call_id": "nineChars", "content": "2"},
+        {"role": "assistant", "content": "done", "tool_calls": None},
+    ]
+    body = fields(messages=said)
+    quirks.short_tool_ids(body)
+    _, asked, first, second, last = plain(body)["messages"]
+    assert re.fullmatch("[a-zA-Z0-9]{9}", first["tool_call_id"])
+    assert asked["tool_calls"] == [{**call(long), "id": first["tool_call_id"]}, call("nineChars")]
+    assert (second, last) == (said[3], said[4])
+    again = dict(body)
+    quirks.short_tool_ids(again)
+    assert again == body
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [5, {}, [5], [{"role": 5}], [{"role": ["developer"]}], [{"tool_call_id": 5}],
+     [{"tool_calls": 5}], [{"tool_calls": [5]}], [{"tool_calls": [{"id": None}]}],
+     [{"tool_calls": [{}]}, {"role": "developer"}]],
+    ids=repr,
+)  # fmt: skip
+def test_odd_messages_are_left_to_the_provider(odd: object) -> None:
+    for quirk in (quirks.system_role, quirks.short_tool_ids):
+        quirk(fields(messages=odd))
+
+
+def test_hosts_of_claude_want_the_version_in_the_body() -> None:
+    body = fields(model="m", stream=True, max_tokens=5, anthropic_version="2023-06-01")
+    quirks.vertex_claude(body)
+    assert plain(body) == {
+        "stream": True, "max_tokens": 5, "anthropic_version": "vertex-2023-10-16"
+    }  # fmt: skip
+    quirks.bedrock_claude(body)
+    assert plain(body) == {"max_tokens": 5, "anthropic_version": "bedrock-2023-05-31"}
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("claude-sonnet-4-5-20250929", ""),
+        ("claude-3-7-sonnet-20250219", ""),
+        ("claude-sonnet-4-20250514", ""),
+        ("claude-haiku-4-5@20251001", ""),
+        ("amazon.nova-pro-v1:0", ""),
+        ("us.anthropic.claude-opus-4-6-v1", "adaptive_thinking effort_max"),
+        ("claude-sonnet-4.6", "adaptive_thinking effort_max"),
+        ("claude-opus-4-7", "adaptive_thinking effort_xhigh effort_max no_sampling"),
+        ("claude-sonnet-5", "adaptive_thinking effort_xhigh effort_max no_sampling"),
+        ("claude-opus-5@default", "adaptive_thinking effort_xhigh effort_max no_sampling"),
+        ("claude-opus-10", "adaptive_thinking effort_xhigh effort_max no_sampling"),
+        (
+            "claude-mythos-preview",
+            "adaptive_only adaptive_thinking effort_xhigh effort_max no_sampling",
+        ),
+        (
+            "anthropic.claude-fable-5-1",
+            "adaptive_only adaptive_thinking effort_xhigh effort_max no_sampling",
+        ),
+    ],
+)
+def test_how_claude_is_told_to_think(model: str, expected: str) -> None:
+    found = quirks.model_quirks("anthropic_messages", model)
+    assert found == tuple(expected.split())
+    on_bedrock = quirks.model_quirks("bedrock_converse", model)
+    assert on_bedrock == ("claude_fields", *found)
+    assert quirks.NAMES.issuperset(on_bedrock)
+    assert quirks.model_quirks("openai_chat", model) == ()
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("gemini-1.5-pro", "no_thinking openapi_schema no_output_with_tools"),
+        ("gemini-2.0-flash", "no_thinking openapi_schema no_output_with_tools"),
+        ("gemini-2.5-flash", "no_additional_properties no_output_with_tools"),
+        ("gemini-2.5-pro", "no_additional_properties no_output_with_tools thinking_always"),
+        ("gemini-live-2.5-flash", "no_additional_properties no_output_with_tools"),
+        ("gemini-3-pro-preview", "thinking_level need_signature media_in_results part_resolution"),
+        (
+            "models/gemini-3.8-flash",
+            "thinking_level need_signature media_in_results part_resolution",
+        ),
+        ("gemini-flash-latest", "thinking_level need_signature media_in_results part_resolution"),
+        ("gemma-3-27b-it", "no_thinking openapi_schema output_by_tool"),
+    ],
+)
+def test_what_gemini_knows(model: str, expected: str) -> None:
+    found = quirks.model_quirks("gemini_generate", model)
+    assert found == tuple(expected.split())
+    assert quirks.NAMES.issuperset(found)
+
+
+def test_what_a_provider_refuses() -> None:
+    names = ("no_logprobs", "no_stream_options", "no_json_schema", "no_seed", "top_k")
+    assert quirks.refused(names) == {"logprobs", "seed"}
+    assert quirks.refused(()) == frozenset()
 
 
 def test_names_are_sorted_by_what_they_concern() -> None:

@@ -76,6 +76,7 @@ KNOWN = Known(
         "claude-sonnet-4-5": (("anthropic", "claude-sonnet-4-5"),),
     },
     quirks=frozenset({"no_stream_options", "max_completion_tokens"}),
+    also={"google": "gemini"},
 )
 
 KEYS = {

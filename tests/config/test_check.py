@@ -39,6 +39,22 @@ def test_a_good_file_is_summed_up(tmp_path: Path) -> None:
     )
 
 
+def test_where_clouds_take_their_credentials_from(tmp_path: Path) -> None:
+    text = """\
+providers:
+  a: { format: bedrock_converse, base_url: http://a, auth: sigv4 }
+  b: { format: gemini_generate, base_url: http://b, auth: google }
+policies:
+  - { when: { metadata.task: x }, on_unsupported: reject }
+  - { when: { metadata.task: y }, use: a/m, on_unsupported: drop }
+"""
+    told = report(loaded(tmp_path, text, env={}), env={}, known=KNOWN)
+    assert "active    a                    credentials from AWS's own chain\n" in told
+    assert "active    b                    application default credentials\n" in told
+    assert "metadata.task = x → on_unsupported: reject\n" in told
+    assert "metadata.task = y → a/m, on_unsupported: drop\n" in told
+
+
 def test_why_a_provider_is_inactive(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     text = """\

@@ -168,6 +168,91 @@ def test_base_urls_come_from_the_environment(tmp_path: Path) -> None:
     assert "cloudflare" in _active(bare, env), "filled where the provider is called"
 
 
+def test_rows_of_other_formats_are_whole() -> None:
+    env = {"ANTHROPIC_API_KEY": "x"}
+    snapshot = compile_snapshot(load(None, env={}), seal_key=SEAL, env=env)
+    claude = snapshot.providers["anthropic"]
+    assert (claude.format, claude.auth) == ("anthropic_messages", "x-api-key")
+    assert claude.headers == (("anthropic-version", "2023-06-01"),)
+    assert dict(snapshot.providers["vertex"].paths)["count_content"].endswith(":countTokens")
+    assert snapshot.aliases["google"] == "gemini"
+
+
+def test_another_format_leaves_the_rows_interface_out(tmp_path: Path) -> None:
+    text = """\
+providers:
+  anthropic: { format: openai_chat, auth: bearer }
+  gemini: { headers: { X-Team: a, X-Goog-User-Project: b } }
+  deepseek: { base_url: http://10.0.0.7/v1 }
+"""
+    path = tmp_path / "ferryman.yaml"
+    path.write_text(text)
+    env = {"ANTHROPIC_API_KEY": "x", "FERRYMAN_ZAI_BASE_URL": "http://10.0.0.8/v4"}
+    found = compile_snapshot(load(path, env=env), seal_key=SEAL, env=env).providers
+    claude = found["anthropic"]
+    assert (claude.format, claude.base_url) == ("openai_chat", "https://api.anthropic.com/v1")
+    assert (claude.endpoints, claude.paths, claude.headers) == ((), (), ())
+    assert found["gemini"].paths == (("embeddings", "/openai/embeddings"),)
+    assert found["gemini"].headers == (("X-Team", "a"), ("X-Goog-User-Project", "b"))
+    assert found["deepseek"].paths == found["zai"].paths == (), "another host has other paths"
+    assert found["moonshot"].paths == (("messages", "//anthropic/v1/messages"),)
+
+
+def test_headers_of_the_file_come_beside_those_of_the_row(tmp_path: Path) -> None:
+    path = tmp_path / "ferryman.yaml"
+    path.write_text("providers: { anthropic: { headers: { X-Team: a } } }\n")
+    found = compile_snapshot(load(path, env={}), seal_key=SEAL, env={}).providers["anthropic"]
+    assert found.headers == (("anthropic-version", "2023-06-01"), ("X-Team", "a"))
+    path.write_text("providers: { anthropic: { headers: { Anthropic-Version: 2026-10-21 } } }\n")
+    found = compile_snapshot(load(path, env={}), seal_key=SEAL, env={}).providers["anthropic"]
+    assert found.headers == (("Anthropic-Version", "2026-10-21"),)
+
+
+def test_clouds_are_active_once_they_are_named(tmp_path: Path) -> None:
+    env = {"AWS_REGION": "eu-west-1", "VERTEX_PROJECT": "p", "VERTEX_LOCATION": "us-east5"}
+    nothing = compile_snapshot(load(None, env=env), seal_key=SEAL, env=env)
+    assert _active(nothing, env) == set()
+    path = tmp_path / "ferryman.yaml"
+    path.write_text(
+        """\
+providers:
+  bedrock: { auth: sigv4 }
+  bedrock-invoke: {}
+  vertex-claude: {}
+  mine: { format: bedrock_converse, base_url: http://127.0.0.1:9, auth: sigv4 }
+  keyed: { format: bedrock_converse, base_url: http://127.0.0.1:9, key: env:BEARER }
+"""
+    )
+    env["BEARER"] = "x"
+    found = load(path, env=env)
+    assert not found.problems
+    snapshot = compile_snapshot(found, seal_key=SEAL, env=env)
+    assert _active(snapshot, env) == {"bedrock", "bedrock-invoke", "vertex-claude", "mine", "keyed"}
+    auths = {name: snapshot.providers[name].auth for name in _active(snapshot, env)}
+    assert auths == {
+        "bedrock": "sigv4", "bedrock-invoke": "sigv4", "vertex-claude": "google", "mine": "sigv4",
+        "keyed": "bearer",
+    }  # fmt: skip
+    assert snapshot.providers["vertex-claude"].base_url == (
+        "https://us-east5-aiplatform.googleapis.com/v1/projects/p/locations/us-east5"
+    )
+    assert activate(snapshot.providers["bedrock"], {**env, "AWS_BEARER_TOKEN_BEDROCK": "k"}) == []
+
+
+def test_a_second_name_of_a_provider_is_a_target(tmp_path: Path) -> None:
+    env = {"GEMINI_API_KEY": "x"}
+    path = tmp_path / "ferryman.yaml"
+    text = "models: { a: google/gemini-2.5-flash, b: google/made-up }\n"
+    path.write_text(text)
+    routes = compile_snapshot(load(path, env=env), seal_key=SEAL, env=env).routes
+    assert routes["a"].targets == (("gemini", "gemini-2.5-flash"),)
+    assert routes["b"].targets == (("gemini", "made-up"),)
+    path.write_text(text + "providers: { google: { base_url: http://127.0.0.1:9/v1 } }\n")
+    snapshot = compile_snapshot(load(path, env=env), seal_key=SEAL, env=env)
+    assert snapshot.routes["a"].targets == (("google", "gemini-2.5-flash"),)
+    assert "google" not in snapshot.aliases
+
+
 # -- prices --------------------------------------------------------------------------------------
 
 
@@ -277,6 +362,7 @@ models:
 policies:
   - { when: { metadata.task: x, metadata.n: 2 }, use: outer }
   - { when: { metadata.task: y }, budget: { usd: 1, per: day } }
+  - { when: { metadata.task: z }, on_unsupported: reject }
 """,
     )
     assert list(snapshot.routes) == ["outer", "inner", "last", "mini", "bare"]
@@ -284,7 +370,10 @@ policies:
     assert snapshot.routes["inner"].strategy == "latency"
     assert snapshot.routes["last"] == Route(targets=(LLAMA,), fallbacks=(MINI,))
     assert snapshot.routes["bare"] == Route(targets=(BIG,))
-    assert snapshot.rules == (Rule(when=(("task", "x"), ("n", "2")), use="outer"),)
+    assert snapshot.rules == (
+        Rule(when=(("task", "x"), ("n", "2")), use="outer"),
+        Rule(when=(("task", "z"),), on_unsupported="reject"),
+    )
 
 
 def test_a_bare_target_is_the_first_active_candidate(tmp_path: Path) -> None:

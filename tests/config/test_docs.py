@@ -22,6 +22,7 @@ SECTIONS = {
     "Budget": grammar.BUDGET,
     "Server": grammar.SERVER,
     "Timeouts": grammar.TIMEOUTS,
+    "Responses": grammar.RESPONSES,
     "TLS": grammar.TLS,
 }
 

@@ -3,62 +3,29 @@
 ``node/check.mjs`` does the calls and judges what came; here it is installed, run, and read.
 """
 
-import contextlib
-import hashlib
 import json
-import os
 import re
 import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.gateway import KEY, Stack
+from tests.npm import finished, installed, needs_node
 from tests.processes import environment
 
 HERE = Path(__file__).parent / "node"
 SCRIPT, MANIFEST = HERE / "check.mjs", HERE / "package.json"
-PATIENCE = 100
-"""Seconds for the installation, and for all checks; a test may take 120."""
-
 CHECKS = re.findall(r"^  async (\w+)\(\) \{$", SCRIPT.read_text("utf-8"), re.MULTILINE)
 
-missing = [tool for tool in ("node", "npm") if shutil.which(tool) is None]
-pytestmark = pytest.mark.skipif(
-    bool(missing), reason=f"not installed here: {', '.join(missing)} (Node 20 or later)"
-)
-
-
-def finished(command: list[str], folder: Path, env: dict[str, str]) -> str:
-    """What a command printed; fails with all of its output if it failed."""
-    done = subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, text=True, timeout=PATIENCE
-    )
-    assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+pytestmark = needs_node
 
 
 @pytest.fixture(scope="module")
 def packages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``node_modules`` as ``package.json`` wants them; kept in pytest's cache between runs."""
-    cache = getattr(request.config, "cache", None)
-    base = cache.mkdir("sdk-node") if cache else tmp_path_factory.mktemp("sdk-node")
-    wanted = MANIFEST.read_bytes()
-    ready: Path = base / hashlib.sha256(wanted).hexdigest()[:16]
-    if not ready.exists():
-        # Made elsewhere and moved whole: other runs of the tests may do the same just now.
-        with tempfile.TemporaryDirectory(dir=base) as made:
-            folder = Path(made) / "packages"
-            folder.mkdir()
-            (folder / "package.json").write_bytes(wanted)
-            quiet = ["--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"]
-            finished(["npm", "install", *quiet], folder, dict(os.environ))
-            with contextlib.suppress(OSError):
-                folder.rename(ready)
-    return ready / "node_modules"
+    """``node_modules`` as ``package.json`` wants them."""
+    return installed(MANIFEST, request, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

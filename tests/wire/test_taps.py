@@ -8,6 +8,7 @@ import pytest
 
 from ferryman.catalog.quirks import usage_quirks
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.events import Failed
 from ferryman.ir.usage import Usage
 from ferryman.wire.openai_chat.relay import ChatTap
 from ferryman.wire.openai_responses.relay import ResponsesTap
@@ -20,7 +21,7 @@ class Heard(NamedTuple):
     relayed: bytes
     ending: bytes
     done: bool
-    failure: bytes
+    failure: Failed | None
     usage: Usage | None
     content: bool
 
@@ -74,7 +75,7 @@ USED = Usage(input=9, output=3)
 def test_a_plain_stream_goes_through_and_its_end_is_held_back() -> None:
     heard = chat(ROLE, TEXT, STOP, DONE)
     assert heard.relayed == event(ROLE) + event(TEXT) + event(STOP)
-    assert (heard.ending, heard.done, heard.failure, heard.usage) == (DONE, True, b"", None)
+    assert (heard.ending, heard.done, heard.failure, heard.usage) == (DONE, True, None, None)
 
 
 @pytest.mark.parametrize("hide", [True, False])
@@ -118,7 +119,7 @@ def test_words_of_the_format_within_the_text_mean_nothing() -> None:
     chunks = [says(content=text) for text in texts]
     heard = chat(*chunks, LAST, DONE, hide=True)
     assert heard.relayed == b"".join(map(event, chunks))
-    assert (heard.failure, heard.done, heard.usage) == (b"", True, USED)
+    assert (heard.failure, heard.done, heard.usage) == (None, True, USED)
 
 
 def test_after_the_end_nothing_is_relayed() -> None:
@@ -170,12 +171,13 @@ ERRORS = [
 @pytest.mark.parametrize("before", [[], [ROLE], [ROLE, TEXT]])
 def test_an_error_event_ends_the_relay(error: dict[str, Any], before: list[dict[str, Any]]) -> None:
     heard = chat(*before, error, TEXT, DONE)
-    assert json.loads(heard.failure) == error
+    assert heard.failure is not None
+    assert heard.failure.message == "boom"
     assert heard.relayed == b"".join(map(event, before))
     assert not heard.done
     assert heard.content == (TEXT in before)
     named = chat(*before, b"event: error\n" + event(error), DONE)
-    assert json.loads(named.failure) == error
+    assert named.failure == heard.failure
 
 
 @pytest.mark.parametrize("empty", [None, "", {}, [], False])
@@ -342,7 +344,7 @@ def test_a_done_mark_does_not_end_a_response() -> None:
 def test_text_that_names_events_means_nothing() -> None:
     sly = typed("response.output_text.delta", delta='{"type":"response.completed"} [DONE] "error"')
     heard = responses(sly, DELTA)
-    assert (heard.relayed, heard.done, heard.failure) == (event(sly) + event(DELTA), False, b"")
+    assert (heard.relayed, heard.done, heard.failure) == (event(sly) + event(DELTA), False, None)
 
 
 def test_error_events_are_what_the_sdks_look_for() -> None:

@@ -62,8 +62,11 @@ class CatalogProvider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     endpoints: tuple[str, ...]
     format: str = "openai_chat"
     auth: str = "bearer"
+    headers: dict[str, str] = {}
     key_env: tuple[str, ...] = ()
     keyless: bool = False
+    paths: dict[str, str] = {}
+    aliases: tuple[str, ...] = ()
     quirks: tuple[str, ...] = ()
     region: str = ""
     makes: tuple[str, ...] = ()
@@ -146,7 +149,16 @@ def providers() -> dict[str, CatalogProvider]:
     for row in rows.values():
         if row.models_of and row.models_of not in rows:
             raise CatalogError(f"{PROVIDERS_FILE}: {row.name}: no row is called {row.models_of}.")
+        for alias in row.aliases:
+            if alias in rows:
+                raise CatalogError(f"{PROVIDERS_FILE}: {row.name}: {alias} is a row of its own.")
     return rows
+
+
+@functools.cache
+def aliases() -> dict[str, str]:
+    """Further names of providers → the names of their rows."""
+    return {alias: row.name for row in providers().values() for alias in row.aliases}
 
 
 @functools.cache
@@ -190,7 +202,8 @@ def bare_names() -> dict[str, tuple[tuple[str, str], ...]]:
     The model's maker comes first, then the others in the order of the rows. A candidate's own name
     is the bare name, or ends in "/" and the bare name; upper and lower case apart, nothing else
     counts as the same. Every spelling that a provider uses is a key, and so is the name in lower
-    case. A provider with two different models for one bare name is left out of it.
+    case. A provider with two different models for one bare name is left out of it. Behind an alias
+    of a provider, its own models come first.
     """
     found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     spellings: dict[str, set[str]] = defaultdict(set)
@@ -214,6 +227,11 @@ def bare_names() -> dict[str, tuple[tuple[str, str], ...]]:
         if candidates:
             for spelling in spellings[key]:
                 out[spelling] = tuple(candidates)
+    for alias, provider in aliases().items():
+        for model in models()[provider]:
+            # the alias is another name of this very provider; routers may use the same words
+            for name in {f"{alias}/{model}", f"{alias}/{model.casefold()}"}:
+                out[name] = ((provider, model), *out.get(name, ()))
     return out
 
 

@@ -1,21 +1,30 @@
-"""Where single providers leave the OpenAI format: small named functions, called by name from rows.
+"""Where single providers leave their format: small named functions, called by name from rows.
 
-Three oddities need no name here, because ``wire/openai_chat`` reads them from everybody: usage in
-``x_groq.usage``, cached tokens in ``usage.prompt_cache_hit_tokens`` or ``usage.cached_tokens``, and
-usage that comes with the last content chunk or with every chunk (the last one counts).
+Three oddities of the OpenAI format need no name here, because ``wire/openai_chat`` reads them from
+everybody: usage in ``x_groq.usage``, cached tokens in ``usage.prompt_cache_hit_tokens`` or
+``usage.cached_tokens``, and usage that comes with the last content chunk or with every chunk (the
+last one counts).
 """
 
 import re
 from collections.abc import Callable, Iterable
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
+from ferryman.wire.tool_ids import fit
+
 Fields = dict[str, Raw]
 """A request body's members, each still the JSON bytes the caller sent."""
 
-_model = msgspec.json.Decoder(str)
+_text = msgspec.json.Decoder(str)
+_objects = msgspec.json.Decoder(list[dict[str, Raw]])
+_encode = msgspec.json.Encoder().encode
+_NINE = re.compile("[A-Za-z0-9]{9}")
+_SYSTEM = Raw(b'"system"')
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _only_completion_tokens = re.compile(r"(?:o[1-9]|gpt-[5-9])(?!\d)")
 
 
@@ -48,12 +57,105 @@ def max_completion_tokens(fields: Fields) -> None:
     if "max_tokens" not in fields or "model" not in fields:
         return
     try:
-        name = _model.decode(fields["model"]).rpartition("/")[2]
+        name = _text.decode(fields["model"]).rpartition("/")[2]
     except msgspec.MsgspecError:
         return
     if _only_completion_tokens.match(name):
         fields.setdefault("max_completion_tokens", fields.pop("max_tokens"))
         fields.pop("max_tokens", None)
+
+
+def random_seed(fields: Fields) -> None:
+    """Send ``seed`` as ``random_seed``.
+
+    https://docs.mistral.ai/api/ lists the latter, and other names are refused (422
+    ``extra_forbidden``): https://github.com/langchain-ai/langchain-azure/issues/82.
+    """
+    seed = fields.pop("seed", None)
+    if seed is not None:
+        fields.setdefault("random_seed", seed)
+
+
+def system_role(fields: Fields) -> None:
+    """Send messages of the role ``developer`` as ``system``, the older name of the same thing.
+
+    https://github.com/earendil-works/pi/issues/1048 (400 "unknown variant `developer`"),
+    https://github.com/proma-ai/Proma/issues/1496 ("developer is not one of ['system', …]").
+    """
+
+    def change(message: Fields) -> bool:
+        if bytes(message.get("role", b"")) != b'"developer"':
+            return False
+        message["role"] = _SYSTEM
+        return True
+
+    _change_messages(fields, b'"developer"', change)
+
+
+def short_tool_ids(fields: Fields) -> None:
+    """Give tool calls and their results ids of nine letters and digits, the same for the same id.
+
+    https://mistralai.github.io/mistral-common/usage/tools/,
+    https://github.com/anomalyco/opencode/issues/1680 ("Tool call id was … but must be a-z, A-Z,
+    0-9, with a length of 9").
+    """
+
+    def change(message: Fields) -> bool:
+        changed = _shorten_id(message, "tool_call_id")
+        if "tool_calls" in message and bytes(message["tool_calls"]) != b"null":
+            calls = _objects.decode(message["tool_calls"])
+            shortened = [_shorten_id(call, "id") for call in calls]
+            if any(shortened):
+                message["tool_calls"] = Raw(_encode(calls))
+                changed = True
+        return changed
+
+    _change_messages(fields, b'"tool_call', change)
+
+
+def _shorten_id(holder: Fields, name: str) -> bool:
+    if name not in holder:
+        return False
+    given = _text.decode(holder[name])
+    short = fit(given, _NINE, "", 9)
+    holder[name] = Raw(_encode(short))
+    return short != given
+
+
+def _change_messages(fields: Fields, mark: bytes, change: Callable[[Fields], bool]) -> None:
+    """Apply ``change`` to each message, if ``mark`` occurs in them; what is unreadable stays."""
+    raw = fields.get("messages")
+    if raw is None or mark not in bytes(raw):
+        return
+    try:
+        messages = _objects.decode(raw)
+        changed = [change(message) for message in messages]
+        if any(changed):
+            fields["messages"] = Raw(_encode(messages))
+    except _UNREADABLE:
+        return  # the provider will say what it thinks of it
+
+
+def vertex_claude(fields: Fields) -> None:
+    """Name the version of the API in the body, and leave the model to the URL.
+
+    https://docs.claude.com/en/api/claude-on-vertex-ai: "``model`` is not passed in the request
+    body", and "``anthropic_version`` is passed in the request body rather than as a header".
+    """
+    fields.pop("model", None)
+    fields["anthropic_version"] = Raw(b'"vertex-2023-10-16"')
+
+
+def bedrock_claude(fields: Fields) -> None:
+    """Name the version of the API in the body; model and streaming are said by the URL.
+
+    https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages-request-response.html,
+    and what the official SDK sends: https://github.com/anthropics/anthropic-sdk-python
+    (``lib/bedrock/_client.py``).
+    """
+    fields.pop("model", None)
+    fields.pop("stream", None)
+    fields["anthropic_version"] = Raw(b'"bedrock-2023-05-31"')
 
 
 def usage_in_choice(reply: dict[str, Any]) -> None:
@@ -119,6 +221,11 @@ REQUEST_QUIRKS: dict[str, Callable[[Fields], None]] = {
     "no_stream_options": no_stream_options,
     "max_tokens_only": max_tokens_only,
     "max_completion_tokens": max_completion_tokens,
+    "random_seed": random_seed,
+    "system_role": system_role,
+    "short_tool_ids": short_tool_ids,
+    "vertex_claude": vertex_claude,
+    "bedrock_claude": bedrock_claude,
 }
 """Change a request's members in place, once ``model`` names the target. Never raise."""
 
@@ -131,6 +238,118 @@ USAGE_QUIRKS: dict[str, Callable[[dict[str, Any]], None]] = {
 
 For reading usage only: what the caller gets are the provider's own bytes. Never raise.
 """
+
+
+MEMBERS = (
+    "frequency_penalty", "logit_bias", "logprobs", "parallel_tool_calls", "presence_penalty",
+    "prompt_cache_key", "prompt_cache_retention", "reasoning_effort", "safety_identifier", "seed",
+    "service_tier", "store", "top_logprobs", "user", "verbosity",
+)  # fmt: skip
+"""Members of a chat request that some providers refuse: the quirk ``no_X`` leaves X out, and the
+caller is told, or the call is refused, if that is what it wants (``on_unsupported``)."""
+
+OF_ENCODERS = MappingProxyType(
+    {
+        "openai_chat": (
+            "allowed_tools", "audio_formats", "audio_url", "cache_breakpoint", "cache_control",
+            "echo_reasoning_content", "extra_content", "file_url", "flat_content", "metadata",
+            "no_json_object", "no_json_schema", "no_parallel_tools", "reasoning_details",
+            "reasoning_object", "safety_identifier", "thinking_object", "tool_images", "top_k",
+            "video_url",
+        ),
+        "openai_responses": (
+            "any_output_limit", "cache_breakpoint", "efforts_low_to_high", "no_json_object",
+            "no_json_schema", "reasoning_content", "safety_identifier",
+        ),
+        "anthropic_messages": (
+            "adaptive_only", "adaptive_thinking", "effort_max", "effort_xhigh", "no_sampling",
+            "output_format", "system_messages",
+        ),
+        "gemini_generate": (
+            "labels", "media_in_results", "need_signature", "no_additional_properties",
+            "no_call_ids", "no_output_with_tools", "no_thinking", "no_urls", "openapi_schema",
+            "output_by_tool", "part_resolution", "thinking_always", "thinking_level",
+        ),
+        "bedrock_converse": ("adaptive_thinking", "claude_fields"),
+    }
+)  # fmt: skip
+"""Format → quirks that the encoder of its requests heeds by name, and documents."""
+
+AWS_CHUNKS = "aws_chunks"
+"""Quirk: streams come as AWS messages, each of which holds an event of the format."""
+
+NAMES = frozenset(
+    {
+        *REQUEST_QUIRKS,
+        *USAGE_QUIRKS,
+        *(f"no_{member}" for member in MEMBERS),
+        *(name for names in OF_ENCODERS.values() for name in names),
+        AWS_CHUNKS,
+    }
+)
+"""Every quirk that a row, or the user's configuration, may name."""
+
+_claude = re.compile(
+    r"claude-(?:(?P<family>[a-z]+)-)?(?:(?P<major>\d{1,2})(?:[-.](?P<minor>\d{1,2}))?(?!\d))?"
+)
+_ALWAYS_THINKING = ("fable", "mythos")
+_gemini = re.compile(r"gemini-(?:[a-z]+-)*(\d)(?:\.(\d+))?")
+
+
+def model_quirks(format_name: str, model: str) -> tuple[str, ...]:
+    """Quirks of a model, for the encoder of the format that its provider speaks."""
+    if format_name == "anthropic_messages":
+        return _claude_quirks(model)
+    if format_name == "bedrock_converse":
+        return ("claude_fields", *_claude_quirks(model))
+    if format_name == "gemini_generate":
+        return _gemini_quirks(model)
+    return ()
+
+
+def _claude_quirks(model: str) -> tuple[str, ...]:
+    """How a model of Claude is told to think, by its version.
+
+    https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking (from 4.6; some can't do
+    without), https://platform.claude.com/docs/en/build-with-claude/extended-thinking (budgets are
+    refused from 4.7), https://platform.claude.com/docs/en/build-with-claude/effort,
+    https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-7 (sampling).
+    """
+    found = _claude.search(model.lower())
+    if found is None:
+        return ()
+    version = (int(found["major"] or 0), int(found["minor"] or 0))
+    if found["family"] in _ALWAYS_THINKING:
+        return ("adaptive_only", "adaptive_thinking", "effort_xhigh", "effort_max", "no_sampling")
+    if version >= (4, 7):
+        return ("adaptive_thinking", "effort_xhigh", "effort_max", "no_sampling")
+    return ("adaptive_thinking", "effort_max") if version >= (4, 6) else ()
+
+
+def _gemini_quirks(model: str) -> tuple[str, ...]:
+    """What a model of Gemini knows, by its version; without one in its name, it is a new one.
+
+    https://ai.google.dev/gemini-api/docs/thinking (levels from 3, budgets for 2.5; 2.5 Pro can't be
+    told not to), https://ai.google.dev/gemini-api/docs/gemini-3 (signatures, media in results,
+    ``media_resolution``), https://ai.google.dev/gemini-api/docs/structured-output (JSON Schema from
+    2.5; with tools from 3).
+    """
+    name = model.lower().rpartition("/")[2]
+    if not name.startswith("gemini-"):
+        return ("no_thinking", "openapi_schema", "output_by_tool")
+    found = _gemini.match(name)
+    version = (int(found[1]), int(found[2] or 0)) if found is not None else (3, 0)
+    if version >= (3, 0):
+        return ("thinking_level", "need_signature", "media_in_results", "part_resolution")
+    if version >= (2, 5):
+        always = ("thinking_always",) if "-pro" in name else ()
+        return ("no_additional_properties", "no_output_with_tools", *always)
+    return ("no_thinking", "openapi_schema", "no_output_with_tools")
+
+
+def refused(names: Iterable[str]) -> frozenset[str]:
+    """The members of a chat request that a provider with the quirks ``names`` refuses."""
+    return frozenset(name[3:] for name in names if name[:3] == "no_" and name[3:] in MEMBERS)
 
 
 def request_quirks(names: Iterable[str]) -> tuple[Callable[[Fields], None], ...]:

@@ -8,6 +8,7 @@ from typing import Any
 from ferryman.catalog.load import CatalogProvider
 from ferryman.catalog.load import near as near_models
 from ferryman.config import names
+from ferryman.config.grammar import FORMATS
 from ferryman.config.kinds import Reader, url_fault
 from ferryman.config.model import (
     Config,
@@ -20,7 +21,8 @@ from ferryman.config.model import (
 from ferryman.config.names import Known
 from ferryman.config.problem import ERROR, WARNING, Path, Problem, either, near, shown
 from ferryman.config.secret import PLACEHOLDER, base_url_variable, fill
-from ferryman.config.snapshot import ServerSettings, Timeouts
+from ferryman.config.snapshot import KEYLESS, ServerSettings, Timeouts
+from ferryman.wire.paths import PATHS, STREAM
 
 Found = dict[str, Any]
 """A table as ``shapes.Table.read`` returns it: the keys that were right."""
@@ -60,6 +62,7 @@ class Builder:
             policies=self._policies(found.get("policies", []), providers, models),
             server=ServerSettings(**_floats(found.get("server", {}))),
             timeouts=self._timeouts(found.get("timeouts", {})),
+            keep_responses=float(found.get("responses", {}).get("keep", 0)),
             ca_files=self._ca_files(found.get("tls", {}).get("ca_files", [])),
         )
 
@@ -86,13 +89,15 @@ class Builder:
         row = self.known.providers.get(name)
         keys = self._keys(name, path, found)
         if row is None and not self._given(path, "base_url"):
-            words = near(name, self.known.providers)
+            words = [self.known.also[name]] if name in self.known.also else []
+            words = words or near(name, self.known.providers)
             fix = f"Did you mean {either(words)}? For" if words else "For"
             fix += " a server of your own, say where it is: base_url: http://host:8000/v1"
             self._at_key(path, "the catalogue has no provider of this name", fix)
         self._auth(path, found, keys, row)
         if "base_url" in found:
             self._placeholders((*path, "base_url"), found["base_url"])
+        self._endpoints(path, found, row)
         quirks = self._quirks(path, found)
         if row is None and found.get("discount"):
             message = "the catalogue has no prices of this provider to take it off"
@@ -115,6 +120,18 @@ class Builder:
             },
         )
 
+    def _endpoints(self, path: Path, found: Found, row: CatalogProvider | None) -> None:
+        usual = row.format if row else FORMATS[0]
+        name = found.get("format", usual)
+        known = {endpoint for endpoint in PATHS[name] if not endpoint.endswith(STREAM)}
+        if row and name == usual:
+            known |= row.paths.keys()
+        for i, endpoint in found.get("endpoints", []):
+            if endpoint not in known:
+                message = f"the format {name} has no endpoint of this name"
+                fix = f"It has {', '.join(e for e in PATHS[name] if e in known)}."
+                self._add((*path, "endpoints", i), message, fix)
+
     def _quirks(self, path: Path, found: Found) -> tuple[str, ...] | None:
         good = []
         for i, quirk in found.get("quirks", []):
@@ -135,7 +152,7 @@ class Builder:
         refs = [self._ref(where, ref) for where, ref in given]
         asked = self._given(path, "key") or self._given(path, "keys")
         row = self.known.providers.get(name)
-        if row is not None and not asked and found.get("auth") != "none" and self._dormant(row):
+        if row and not asked and found.get("auth") not in KEYLESS and self._dormant(row):
             message = f"{either(row.key_env)} is not set, so the provider stays inactive"
             self._at_key(path, message, "Set it, or give key: env:NAME.", WARNING)
         return refs
@@ -166,10 +183,10 @@ class Builder:
         auth = found.get("auth")
         where = (*path, "auth")
         keyed = bool(keys) or self._given(path, "key") or self._given(path, "keys")
-        if auth == "none" and keys:
-            message = "auth: none sends no key, but a key is given"
+        if auth in KEYLESS and keys:
+            message = f"auth: {auth} sends no key, but a key is given"
             self._add(where, message, "Leave out one of them.")
-        elif auth not in (None, "none") and not keyed and row is None:
+        elif auth is not None and auth not in KEYLESS and not keyed and row is None:
             self._add(where, "this needs a key", "Add key: env:NAME, or write auth: none.")
         if auth is not None and auth.lower().removeprefix("header:") in _OURS:
             self._add(where, "the gateway sets this header itself", "Example: auth: header:api-key")
@@ -280,7 +297,7 @@ class Builder:
             path: Path = ("policies", i)
             if "use" in policy:
                 targets.check((*path, "use"), policy["use"])
-            elif not self._given(path, "use") and not self._given(path, "budget"):
+            elif not any(self._given(path, key) for key in _DOES):
                 self._add(path, "this policy does nothing", "Say which model serves: use: NAME")
             if "budget" in policy:
                 message = "this version does not enforce budgets yet: nothing limits the spending"
@@ -288,7 +305,8 @@ class Builder:
                 self._at_key((*path, "budget"), message, fix, self._unsafe)
             when = policy.get("when", {})
             pairs = tuple((key.removeprefix("metadata."), text) for key, text in when.items())
-            out.append(PolicyConfig(when=pairs, use=policy.get("use", "")))
+            said = {name: policy.get(name, "") for name in ("use", "on_unsupported", "too_long")}
+            out.append(PolicyConfig(when=pairs, **said))
         return tuple(out)
 
     # -- the rest ----------------------------------------------------------------------------------
@@ -310,6 +328,10 @@ class Builder:
                 self._add(("tls", "ca_files", i), "there is no such file here", fix, WARNING)
             out.append(str(file))
         return tuple(out)
+
+
+_DOES = ("use", "budget", "on_unsupported", "too_long")
+"""Keys of which a policy needs one, to do anything."""
 
 
 class TargetCheck:
@@ -337,7 +359,11 @@ class TargetCheck:
     def check(self, path: Path, text: str) -> names.Target | None:
         """What ``text`` means; ``None`` after reporting that it means nothing."""
         target = names.meaning(
-            text, providers=self._providers, aliases=self._aliases, bare=self._known.bare
+            text,
+            providers=self._providers,
+            aliases=self._aliases,
+            bare=self._known.bare,
+            also=self._known.also,
         )
         if target is None:
             self._unknown(path, text)
@@ -351,7 +377,8 @@ class TargetCheck:
         if slash and provider in self._providers:
             add(path, "the model is missing after the slash", "Example: provider/model")
         elif slash:
-            words = [f"{word}/{model}" for word in near(provider, self._providers)]
+            known = {**self._providers, **dict.fromkeys(self._known.also)}
+            words = [f"{word}/{model}" for word in near(provider, known)]
             message = f"there is no provider {shown(provider)}"
             fix = "Add it under providers, or use one of the catalogue."
             if words:

@@ -1,7 +1,7 @@
 """The packaged catalogue, in the form the configuration checks names against."""
 
 from ferryman.catalog import load
-from ferryman.catalog.quirks import REQUEST_QUIRKS, USAGE_QUIRKS
+from ferryman.catalog.quirks import NAMES
 from ferryman.config.names import Known
 
 
@@ -11,5 +11,6 @@ def current() -> Known:
         providers=load.providers(),
         models=load.models(),
         bare=load.bare_names(),
-        quirks=frozenset({*REQUEST_QUIRKS, *USAGE_QUIRKS}),
+        also=load.aliases(),
+        quirks=NAMES,
     )

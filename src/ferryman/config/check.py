@@ -16,6 +16,12 @@ from ferryman.config.problem import WARNING
 from ferryman.config.secret import ENV, FILE, PLACEHOLDER, activate, resolve
 from ferryman.config.snapshot import Provider
 
+CLOUDS = {
+    "sigv4": "credentials from AWS's own chain",
+    "google": "application default credentials",
+}
+"""Where providers without a key take their credentials from, by kind of ``auth``."""
+
 
 class ProviderState(Struct, frozen=True, kw_only=True):
     """Whether a provider would be active in this environment, and why."""
@@ -52,7 +58,12 @@ def report(
     policies = []
     for policy in config.policies:
         when = " and ".join(f"metadata.{key} = {value}" for key, value in policy.when)
-        policies.append(f"{when} → {policy.use or '(no model)'}")
+        what = [policy.use] if policy.use else []
+        for name in ("on_unsupported", "too_long"):
+            if said := getattr(policy, name):
+                what.append(f"{name}: {said}")
+        what = what or ["(no model)"]
+        policies.append(f"{when} → {', '.join(filter(None, what))}")
     lines += _section("Policies", policies)
     return "\n".join(lines) + "\n"
 
@@ -118,6 +129,8 @@ def _active(provider: Provider, env: Mapping[str, str], key: bytes) -> str:
             told = {ENV: secret.value, FILE: f"the file {secret.value}"}
             found.append(told.get(secret.kind, "the configuration"))
     found = found[:1] if provider.alternatives else found
+    if provider.auth in CLOUDS:
+        return CLOUDS[provider.auth]
     return f"key from {', '.join(found)}" if found else "no key needed"
 
 

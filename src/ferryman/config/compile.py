@@ -25,12 +25,13 @@ from ferryman.config.secret import (
     FILE,
     SEALED,
     activate,
-    base_url,
     base_url_variable,
+    below,
     fill,
     header_seal_name,
+    moved,
 )
-from ferryman.config.snapshot import ModelRow, Provider, Route, Rule, Secret, Snapshot
+from ferryman.config.snapshot import KEYLESS, ModelRow, Provider, Route, Rule, Secret, Snapshot
 from ferryman.ir.price import PICO, Price, Rate
 
 Pair = tuple[str, str]
@@ -65,9 +66,20 @@ def compile_snapshot(
         providers=providers,
         models=_models(config, known, routes),
         bare=dict(known.bare),
+        aliases={name: row for name, row in known.also.items() if name not in providers},
         routes=routes,
-        rules=tuple(Rule(when=rule.when, use=rule.use) for rule in config.policies if rule.use),
+        rules=tuple(
+            Rule(
+                when=rule.when,
+                use=rule.use,
+                on_unsupported=rule.on_unsupported,
+                too_long=rule.too_long,
+            )
+            for rule in config.policies
+            if rule.use or rule.on_unsupported or rule.too_long
+        ),
         timeouts=config.timeouts,
+        keep_responses=config.keep_responses,
         server=config.server,
         ca_files=config.ca_files,
     )
@@ -90,8 +102,8 @@ def providers_of(
         provider = _provider(
             name, known.providers.get(name), config.providers.get(name), env, seal_key
         )
-        url = base_url(provider, env)
-        out[name] = replace(provider, base_url=fill(url, env) or url)
+        provider = moved(provider, env)
+        out[name] = replace(provider, base_url=fill(provider.base_url, env) or provider.base_url)
     return out
 
 
@@ -113,7 +125,9 @@ def _provider(
             keyless=row.keyless,
             # A server of one's own needs no key; saying where it is switches it on.
             enabled=row.keyless and bool(env.get(base_url_variable(name))),
+            headers=tuple(row.headers.items()),
             endpoints=row.endpoints,
+            paths=tuple(row.paths.items()),
             quirks=row.quirks,
             region=row.region,
         )
@@ -121,6 +135,11 @@ def _provider(
         provider = Provider(name=name, base_url="")
     if given is None:
         return provider
+    if given.format not in (None, provider.format):
+        # Of another format, nothing that the row says of its own holds but where the provider is.
+        provider = replace(provider, endpoints=(), paths=(), quirks=(), headers=())
+    elif given.base_url is not None:
+        provider = replace(provider, paths=below(provider.paths))
     changes = {
         field: value
         for field in ("format", "base_url", "auth", "endpoints", "quirks", "region")
@@ -129,13 +148,15 @@ def _provider(
     if given.keys:
         changes["keys"] = tuple(_secret(ref, name, seal_key) for ref in given.keys)
         changes["alternatives"] = changes["keyless"] = False
-        if provider.auth == "none" and given.auth is None:
+        if provider.auth in KEYLESS and given.auth is None:
             changes["auth"] = "bearer"
-    elif given.auth == "none" or row is None:
-        changes.update(keys=(), keyless=True, auth="none")
+    elif given.auth in KEYLESS or row is None:
+        changes.update(keys=(), keyless=True, auth=given.auth or "none")
     if given.headers:
-        changes["headers"] = tuple(
-            (header, _header(header, ref, name, seal_key)) for header, ref in given.headers
+        own = {header.lower() for header, _ in given.headers}
+        changes["headers"] = (
+            *(pair for pair in provider.headers if pair[0].lower() not in own),
+            *((header, _header(header, ref, name, seal_key)) for header, ref in given.headers),
         )
     return replace(provider, enabled=True, **changes)
 
@@ -275,6 +296,7 @@ class _Routes:
             providers=self._providers,
             aliases=self._config.models,
             bare=self._known.bare,
+            also=self._known.also,
         )
         assert found is not None, "targets were checked when the file was loaded"
         return found

@@ -10,10 +10,13 @@ from typing import Final
 from ferryman.config.kinds import BYTES, MILLISECONDS, PER_CENT, SECONDS, Number, Secret, Url, Word
 from ferryman.config.shapes import Either, Key, ListOf, MapOf, Table
 from ferryman.config.snapshot import ServerSettings, Timeouts
+from ferryman.wire.paths import PATHS, STREAM
 
-FORMATS: Final = ("openai_chat",)
+FORMATS: Final = tuple(PATHS)
 """API formats this version speaks with providers: the folders of ``wire/``."""
-ENDPOINTS: Final = ("chat.completions", "completions", "embeddings", "responses", "moderations")
+ENDPOINTS: Final = tuple(
+    dict.fromkeys(name for paths in PATHS.values() for name in paths if not name.endswith(STREAM))
+)
 STRATEGIES: Final = ("ordered", "weighted", "latency")
 
 _DAY = Decimal(86_400)
@@ -162,12 +165,13 @@ PROVIDER: Final = Table(
         Key(
             name="auth",
             kind=Word(
-                says="bearer, none, x-api-key or header:NAME",
+                says="bearer, none, x-api-key, header:NAME, sigv4 or google",
                 example="bearer",
-                pattern=r"bearer|none|x-api-key|header:[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}",
+                pattern=r"bearer|none|x-api-key|sigv4|google|header:[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}",
             ),
             doc="How the key is sent: bearer (Authorization: Bearer …), x-api-key, "
-            "header:NAME, or none.",
+            "header:NAME, or none. sigv4 and google need no key: they take the credentials of AWS "
+            "and of Google Cloud where those keep them.",
             default="the catalogue's; for a provider of your own bearer with a key, none without",
         ),
         Key(
@@ -182,8 +186,8 @@ PROVIDER: Final = Table(
                     header=True,
                 ),
             ),
-            doc="Headers added to every call to this provider; values may be env:NAME or "
-            "file:/path.",
+            doc="Headers added to every call to this provider, beside those of the catalogue; "
+            "values may be env:NAME or file:/path.",
             default="the catalogue's",
         ),
         Key(
@@ -199,7 +203,7 @@ PROVIDER: Final = Table(
                 least=1,
             ),
             doc="The endpoints the provider offers.",
-            default="the catalogue's, or all",
+            default="the catalogue's, or all of its format's",
         ),
         Key(
             name="quirks",
@@ -347,6 +351,25 @@ POLICY: Final = Table(
             "models, or provider/model.",
         ),
         Key(
+            name="on_unsupported",
+            kind=Word(says="drop or reject", example="reject", choices=("drop", "reject")),
+            doc="What becomes of parts of these calls that a model's API format can't carry: they "
+            "are dropped, and the answer says which, or the call is refused.",
+            default="what the call asks for, or drop",
+        ),
+        Key(
+            name="too_long",
+            kind=Word(
+                says="next, error or compress",
+                example="compress",
+                choices=("next", "error", "compress"),
+            ),
+            doc="What becomes of these calls when they don't fit into a model's window: the next "
+            "target that can take them is asked, they are refused, or messages are left out of "
+            "their middle, which the answer says.",
+            default="what the call asks for, or next",
+        ),
+        Key(
             name="budget",
             kind=BUDGET,
             doc="Accepted, but not enforced by this version (a warning; an error with --strict).",
@@ -443,6 +466,20 @@ SERVER: Final = Table(
     ),
 )
 
+RESPONSES: Final = Table(
+    says="a mapping",
+    example="{ keep: 24h }",
+    keys=(
+        Key(
+            name="keep",
+            kind=_duration("24h", "0", Decimal(31_536_000)),
+            doc="How long answers are kept, encrypted, so that callers of the Responses API can go "
+            "on from them (`previous_response_id`) with any provider. 0s: not at all.",
+            default="0s",
+        ),
+    ),
+)
+
 TIMEOUTS: Final = Table(
     says="a mapping",
     example="{ connect: 5s, total: 10m }",
@@ -492,7 +529,8 @@ TLS: Final = Table(
 )
 
 FILE: Final = Table(
-    says="a mapping with the sections providers, models, policies, server, timeouts, tls",
+    says="a mapping with the sections providers, models, policies, server, timeouts, responses, "
+    "tls",
     example="providers: {}",
     keys=(
         Key(
@@ -541,6 +579,11 @@ FILE: Final = Table(
             name="timeouts",
             kind=TIMEOUTS,
             doc="How long calls to providers may take.",
+        ),
+        Key(
+            name="responses",
+            kind=RESPONSES,
+            doc="Answers that callers of the Responses API go on from later.",
         ),
         Key(
             name="tls",

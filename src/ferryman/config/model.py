@@ -64,6 +64,8 @@ class PolicyConfig(Struct, frozen=True, kw_only=True):
 
     when: tuple[tuple[str, str], ...]
     use: str = ""
+    on_unsupported: str = ""
+    too_long: str = ""
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -74,4 +76,5 @@ class Config(Struct, frozen=True, kw_only=True):
     policies: tuple[PolicyConfig, ...] = ()
     server: ServerSettings = ServerSettings()
     timeouts: Timeouts = Timeouts()
+    keep_responses: float = 0.0
     ca_files: tuple[str, ...] = ()

@@ -18,6 +18,8 @@ class Known(Struct, frozen=True, kw_only=True):
     bare: Mapping[str, tuple[tuple[str, str], ...]]
     """Bare model name → (provider, model), best first."""
     quirks: Collection[str]
+    also: Mapping[str, str] = {}
+    """Further name of a provider → its name."""
 
 
 class Target(Struct, frozen=True):
@@ -30,11 +32,17 @@ class Target(Struct, frozen=True):
 
 
 def meaning(
-    name: str, *, providers: Collection[str], aliases: Collection[str], bare: Collection[str]
+    name: str,
+    *,
+    providers: Collection[str],
+    aliases: Collection[str],
+    bare: Collection[str],
+    also: Mapping[str, str],
 ) -> Target | None:
     """What ``name`` stands for as a target, or ``None``.
 
     ``provider/model`` comes first: so a name of the user's own may look like one and lead to it.
+    Last come ``also``, further names of providers: any other meaning wins.
     """
     provider, slash, model = name.partition("/")
     if slash and model and provider in providers:
@@ -43,6 +51,8 @@ def meaning(
         return Target(alias=name)
     if name in bare:
         return Target(bare=name)
+    if slash and model and provider in also:
+        return Target(provider=also[provider], model=model)
     return None
 
 

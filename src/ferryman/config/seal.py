@@ -25,6 +25,11 @@ def derive(feed_token: str) -> bytes:
     return _hkdf(feed_token.encode(), b"ferryman sealed secrets v1")
 
 
+def derive_for(secret: str, purpose: str) -> bytes:
+    """A 32-byte key for one ``purpose`` from a secret of the installation."""
+    return _hkdf(secret.encode(), f"ferryman {purpose} v1".encode())
+
+
 def seal(text: str, *, key: bytes, name: str) -> str:
     """``text`` encrypted under ``key`` (32 bytes) for the provider ``name``, as base64."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM

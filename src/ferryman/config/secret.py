@@ -130,7 +130,8 @@ def localise(
     """
     providers = {}
     for name, provider in snapshot.providers.items():
-        url = fill(base_url(provider, env), env)
+        provider = moved(provider, env)
+        url = fill(provider.base_url, env)
         sent = headers(provider, env, open_key)
         if url is not None and sent is not None:
             provider = replace(provider, base_url=url, headers=sent)
@@ -146,6 +147,22 @@ def base_url_variable(name: str) -> str:
 def base_url(provider: Provider, env: Mapping[str, str]) -> str:
     """The provider's base URL, unless ``FERRYMAN_<NAME>_BASE_URL`` says otherwise."""
     return env.get(base_url_variable(provider.name), "").rstrip("/") or provider.base_url
+
+
+def moved(provider: Provider, env: Mapping[str, str]) -> Provider:
+    """``provider`` with the base URL that holds here.
+
+    What a host offers beside its base URL is not known of another host.
+    """
+    url = base_url(provider, env)
+    if url == provider.base_url:
+        return provider
+    return replace(provider, base_url=url, paths=below(provider.paths))
+
+
+def below(paths: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Those of ``paths`` that lie below the base URL."""
+    return tuple(pair for pair in paths if not pair[1].startswith("//"))
 
 
 def fill(url: str, env: Mapping[str, str]) -> str | None:

@@ -4,6 +4,9 @@ from msgspec import Raw, Struct
 
 from ferryman.ir.price import Price
 
+KEYLESS = ("none", "sigv4", "google")
+"""Kinds of ``Provider.auth`` that send no key: none, or what the cloud's own library finds."""
+
 
 class Secret(Struct, frozen=True, array_like=True):
     """Where a provider key is found: never the key itself.
@@ -27,7 +30,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     base_url: str
     """Up to and including the version segment, no trailing slash: ``https://host/v1``."""
     auth: str = "bearer"
-    """``bearer``, ``none``, ``x-api-key``, or ``header:NAME``."""
+    """``bearer``, ``none``, ``x-api-key``, ``header:NAME``, ``sigv4``, or ``google``."""
     keys: tuple[Secret, ...] = ()
     alternatives: bool = False
     """True: ``keys`` are several places to look, the first key found is the only one used."""
@@ -39,9 +42,13 @@ class Provider(Struct, frozen=True, kw_only=True):
     """Values may be references (``env:``, ``file:``, ``sealed:``) until ``config/secret.py``'s
     ``localise`` fills them in, as it does with ``{VAR}`` in ``base_url``."""
     endpoints: tuple[str, ...] = ()
-    """Endpoints the provider is known to offer (see ``Opened.endpoint``); empty = all."""
+    """Endpoints the provider is known to offer (see ``Opened.endpoint``); empty = all of its
+    format's."""
+    paths: tuple[tuple[str, str], ...] = ()
+    """(endpoint, path below ``base_url``) where it differs from the format's own; see
+    ``wire/paths.py``. A path that begins with two slashes starts at the root of the host."""
     quirks: tuple[str, ...] = ()
-    """Names of functions in ``catalog/quirks.py``."""
+    """Names from ``catalog/quirks.py``."""
     region: str = ""
 
 
@@ -68,13 +75,20 @@ class Route(Struct, frozen=True, kw_only=True):
 
 
 class Rule(Struct, frozen=True, kw_only=True):
-    """A policy: when every ``when`` pair matches the request's metadata, serve ``use`` instead.
+    """A policy, for requests whose metadata matches every ``when`` pair.
 
     ``when`` holds (metadata key, value), without the file's ``metadata.``; the first match counts.
     """
 
     when: tuple[tuple[str, str], ...]
-    use: str
+    use: str = ""
+    """The model that serves instead of the one asked for; empty = that one."""
+    on_unsupported: str = ""
+    """``drop`` or ``reject``: what becomes of parts of a request that a target's format can't
+    carry; empty = as the request says."""
+    too_long: str = ""
+    """``next``, ``error`` or ``compress``: what becomes of a request that does not fit into a
+    target's window; empty = as the request says."""
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
@@ -112,8 +126,12 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Provider → msgpack of ``dict[str, ModelRow]``, decoded only for active providers."""
     bare: dict[str, tuple[tuple[str, str], ...]] = {}
     """Bare model name → (provider, model) candidates, best first; the first active one serves."""
+    aliases: dict[str, str] = {}
+    """Further name of a provider → its name; any other meaning of a model name comes first."""
     routes: dict[str, Route] = {}
     rules: tuple[Rule, ...] = ()
     timeouts: Timeouts = Timeouts()
+    keep_responses: float = 0.0
+    """Seconds to keep answers for ``previous_response_id``; 0 = they are not kept."""
     server: ServerSettings = ServerSettings()
     ca_files: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ took in the last of it, and never the newest one, so numbers are not used twice.
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,12 @@ from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
 
 MAX_TOKENS: Final = 1 << 40
 """More than any call can have: keeps a mad upstream's number from spoiling every sum."""
+READ_BYTES: Final = 64 << 10
+YIELD_EVERY: Final = 32
+"""Records between offers of the processor to others: a data plane that shares it would else wait
+for a whole time slice, some milliseconds, whenever a round is on."""
+POLITE_SECONDS: Final = 0.2
+"""How long a run makes such offers: where all processors are busy, each may cost a time slice."""
 _NO_TOKENS: Final = (None,) * 8
 
 
@@ -50,9 +57,9 @@ class Ingester:
             return 0
         if self._positions is None:
             self._positions = {(at.plane, at.segment): at for at in intake.positions(self._engine)}
+        batch = Batch(polite_until=time.monotonic() + POLITE_SECONDS)
         self.behind = False
         planes = sorted(path for path in self._root.iterdir() if path.is_dir())
-        batch = Batch()
         opened: dict[str, intake.Row] = {}
         finished: list[Path] = []
         for plane in planes:
@@ -185,7 +192,7 @@ class _PlaneReader:
         done = False
         try:
             while offset - start < limit:
-                size = min(limit, journal.READ_BYTES)
+                size = min(limit, READ_BYTES)
                 frames, torn = journal.read_segment(path, offset, limit=size)
                 if frames:
                     self._take(frames)
@@ -213,7 +220,9 @@ class _PlaneReader:
 
     def _take(self, frames: list[journal.Frame]) -> None:
         batch, opened = self._batch, self._opened
-        for kind, payload, _ in frames:
+        for number, (kind, payload, _) in enumerate(frames):
+            if number % YIELD_EVERY == 0:
+                batch.give_way()
             try:
                 if kind == CLOSED:
                     call = _closed(payload)

@@ -8,14 +8,16 @@ import ssl
 import time
 
 from ferryman import lifeline
+from ferryman.catalog.tokens import Gauge
 from ferryman.config.options import Options
-from ferryman.config.seal import derive
+from ferryman.config.seal import derive, derive_for
 from ferryman.config.secret import activate, localise
 from ferryman.config.snapshot import Provider, ServerSettings, Snapshot
 from ferryman.edge.feed import FeedClient
 from ferryman.edge.near import near
 from ferryman.edge.routes import Edge, http_refusal
 from ferryman.flow.call import Plane
+from ferryman.flow.keeping import Keeper
 from ferryman.http1.connect import Connector, environment_proxy
 from ferryman.http1.limits import Limits
 from ferryman.http1.pool import Pools
@@ -24,6 +26,8 @@ from ferryman.log import log as write_log
 from ferryman.meter.keytable import KeyTable
 from ferryman.routing.health import PeakEwma
 from ferryman.store.journal import JournalError, JournalWriter
+from ferryman.store.responses import ResponseStore
+from ferryman.upstream.cloud import forget
 from ferryman.upstream.fleet import Fleet
 
 PLANE_NAME = "gateway"
@@ -32,6 +36,8 @@ TARGETS_KEPT = 10_000
 NEWS_PATIENCE = 5.0
 """Seconds that callers wait in the queue of an inherited socket, rather than be refused, while a
 data plane without a cache asks its control plane for keys and configuration."""
+SWEEP_RESPONSES = 600.0
+"""Seconds between two looks for kept answers that have expired."""
 FEW_CONNECTIONS = 4096
 """A limit below this is worth a line in the log."""
 
@@ -54,7 +60,7 @@ class Gateway:
         self._connector = connector
         self._pools = Pools(connector)
         self._snapshot = Snapshot(version="")
-        self._health: dict[str, PeakEwma] = {}
+        self._live: dict[str, tuple[PeakEwma, Gauge]] = {}
         self.plane = Plane(
             fleet=self._fleet(self._snapshot),
             keys=None,
@@ -77,15 +83,15 @@ class Gateway:
 
     def _fleet(self, snapshot: Snapshot) -> Fleet:
         here = localise(snapshot, self._env, self._open_key)
-        return Fleet(here, self._pools, self._activate, near, self._health_of)
+        return Fleet(here, self._pools, self._activate, near, self._live_of)
 
-    def _health_of(self, name: str) -> PeakEwma:
-        health = self._health.get(name)
-        if health is None:
-            if len(self._health) >= TARGETS_KEPT:
-                self._health.clear()
-            health = self._health[name] = PeakEwma()
-        return health
+    def _live_of(self, name: str) -> tuple[PeakEwma, Gauge]:
+        live = self._live.get(name)
+        if live is None:
+            if len(self._live) >= TARGETS_KEPT:
+                self._live.clear()
+            live = self._live[name] = (PeakEwma(), Gauge())
+        return live
 
     def _activate(self, provider: Provider) -> list[str] | None:
         return activate(provider, self._env, self._open_key)
@@ -99,11 +105,19 @@ class Gateway:
         self._snapshot = snapshot
         self.plane.fleet = fleet
         self._sync_seconds = snapshot.server.fsync_ms / 1000
+        self.plane.keeper = self._keeper_for(snapshot.keep_responses)
         if self.server is not None:
             self.server.limits = limits_of(snapshot.server)
         log(f"serving configuration {snapshot.version[:12]}: {_names(fleet)}")
         self._maybe_ready()
         self._loop.call_later(1.0, _settle_memory)
+
+    def _keeper_for(self, seconds: float) -> Keeper | None:
+        if not seconds:
+            return None
+        paths = self._options.paths
+        key = derive_for(paths.secret("pepper"), "kept responses")
+        return Keeper(ResponseStore(paths.root / "responses", key), seconds)
 
     def _adopt_keys(self, keys: KeyTable) -> None:
         self.plane.keys = keys
@@ -164,6 +178,7 @@ class Gateway:
     def reload(self) -> None:
         """Read keys from files and the environment again (SIGHUP)."""
         log("reloading provider keys")
+        forget()
         self.adopt(self._snapshot)
 
     @property
@@ -177,6 +192,7 @@ class Gateway:
         self._background = [
             asyncio.ensure_future(self._feed.run()),
             asyncio.ensure_future(self._sync_journal()),
+            asyncio.ensure_future(self._sweep_responses()),
         ]
 
     async def run(self) -> None:
@@ -212,6 +228,13 @@ class Gateway:
             self.plane.pay()
         self._journal.sync()
         self._journal.close()
+
+    async def _sweep_responses(self) -> None:
+        while True:
+            keeper = self.plane.keeper
+            if keeper is not None:
+                await self._loop.run_in_executor(None, keeper.store.sweep)
+            await asyncio.sleep(SWEEP_RESPONSES)
 
     async def _sync_journal(self) -> None:
         while True:

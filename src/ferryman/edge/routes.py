@@ -1,15 +1,14 @@
 """The data plane's endpoints: a path leads to one function, and what is not listed is a 404."""
 
 import asyncio
-import contextlib
 import ipaddress
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from ferryman.config.snapshot import ModelRow
+from ferryman.edge.listing import Listing, shape_of
+from ferryman.flow.array import ArrayExchange
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import JSON
 from ferryman.flow.spine import facts_of, identify, serve
@@ -17,9 +16,7 @@ from ferryman.http1.drive import Drive
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.limits import Refusal
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.upstream.fleet import Fleet
-from ferryman.wire.openai_chat.errors import error_body
-from ferryman.wire.openai_chat.request import MAX_MODEL_NAME
+from ferryman.wire.formats import client_of
 
 _json = msgspec.json.Encoder().encode
 TEXT: Headers = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
@@ -30,9 +27,13 @@ CALLS = {
     b"/embeddings": "embeddings",
     b"/responses": "responses",
     b"/moderations": "moderations",
+    b"/messages": "messages",
+    b"/messages/count_tokens": "count_tokens",
 }
 PREFIXES = (b"/v1", b"")
 """Base URLs with and without the version segment both work."""
+_MODELS = (b"/v1/models", b"/models", b"/v1beta/models")
+_ONE_MODEL = tuple(path + b"/" for path in _MODELS)
 
 
 class Edge:
@@ -42,7 +43,7 @@ class Edge:
         self.plane = plane
         self._connections = connections
         self._calls = {p + path: name for path, name in CALLS.items() for p in PREFIXES}
-        self._models: tuple[Fleet, bytes] | None = None
+        self._listing = Listing()
         self._scrapes: set[asyncio.Future[None]] = set()
 
     def handle(self, exchange: Exchange) -> None:
@@ -55,7 +56,7 @@ class Edge:
         try:
             self._other(exchange, target)
         except GatewayError as error:
-            refuse(exchange, error, self.plane.next_id())
+            refuse(exchange, error, self.plane.next_id(), shape_of(exchange, target))
         except Exception as error:
             self._escaped(error)
             refuse(exchange, _failed(), self.plane.next_id())
@@ -74,7 +75,7 @@ class Edge:
         endpoint = self._calls.get(path)
         if endpoint is not None:
             _allow(exchange, b"POST")
-            Drive(serve(self.plane, exchange, endpoint), self._escaped)
+            self._call(exchange, endpoint)
         elif path == b"/healthz":
             _allow(exchange, b"GET, HEAD")
             exchange.respond(200, JSON, b'{"status":"ok"}')
@@ -88,14 +89,13 @@ class Edge:
             scrape = asyncio.ensure_future(self._metrics(exchange))
             self._scrapes.add(scrape)
             scrape.add_done_callback(self._scrapes.discard)
-        elif path in (b"/v1/models", b"/models"):
+        elif path in _MODELS:
             _allow(exchange, b"GET")
             self._identify(exchange)
-            exchange.respond(200, JSON, self._list_models())
-        elif path.startswith((b"/v1/models/", b"/models/")):
-            _allow(exchange, b"GET")
-            self._identify(exchange)
-            self._one_model(exchange, path.partition(b"/models/")[2])
+            body = self._listing.all(self.plane.fleet, shape_of(exchange, path))
+            exchange.respond(200, JSON, body)
+        elif path.startswith(_ONE_MODEL):
+            self._model(exchange, path)
         elif path == b"/":
             _allow(exchange, b"GET, HEAD")
             exchange.respond(200, JSON, _json({"ferryman": "gateway", "openai_base_url": "/v1"}))
@@ -104,8 +104,9 @@ class Edge:
             raise GatewayError(
                 404,
                 ErrorKind.NOT_FOUND,
-                f"There is no endpoint {shown}. Calls go to /v1/chat/completions, /v1/completions, "
-                "/v1/embeddings, /v1/responses and /v1/moderations; /v1/models lists models.",
+                f"There is no endpoint {shown}. Calls go to /v1/chat/completions, /v1/responses, "
+                "/v1/messages, /v1beta/models/MODEL:generateContent, /v1/completions, "
+                "/v1/embeddings and /v1/moderations; /v1/models lists models.",
             )
 
     def _identify(self, exchange: Exchange) -> None:
@@ -133,57 +134,47 @@ class Edge:
         }
         exchange.respond(200 if ready else 503, JSON, _json(facts))
 
-    def _list_models(self) -> bytes:
-        fleet = self.plane.fleet
-        if self._models is None or self._models[0] is not fleet:
-            self._models = (fleet, _json({"object": "list", "data": list(_all_facts(fleet))}))
-        return self._models[1]
+    def _model(self, exchange: Exchange, path: bytes) -> None:
+        """One model; or, in a POST, what Gemini's callers ask of it: ``models/NAME:METHOD``."""
+        name = unquote_to_bytes(path.partition(b"/models/")[2]).decode("utf-8", "replace")
+        if exchange.method != b"POST":
+            _allow(exchange, b"GET")
+            self._identify(exchange)
+            shape = shape_of(exchange, path)
+            exchange.respond(200, JSON, self._listing.one(self.plane.fleet, name, shape))
+            return
+        name, _, method = name.rpartition(":")
+        if method == "generateContent":
+            self._call(exchange, "generate_content", name, False)
+        elif method == "streamGenerateContent":
+            if b"alt=sse" not in exchange.target.partition(b"?")[2].split(b"&"):
+                exchange = ArrayExchange(exchange)
+            self._call(exchange, "generate_content", name, True)
+        elif method == "countTokens":
+            self._call(exchange, "count_content", name, False)
+        else:
+            raise GatewayError(
+                404,
+                ErrorKind.NOT_FOUND,
+                f"There is no method {method[:40]!r} here; generateContent, streamGenerateContent "
+                "and countTokens are.",
+            )
 
-    def _one_model(self, exchange: Exchange, quoted: bytes) -> None:
-        name = unquote_to_bytes(quoted).decode("utf-8", "replace")
-        if len(name) > MAX_MODEL_NAME:
-            message = f"A model's name has at most {MAX_MODEL_NAME} characters."
-            raise GatewayError(404, ErrorKind.MODEL_NOT_FOUND, message, param="model")
-        exchange.respond(200, JSON, _json(_route_facts(self.plane.fleet, name)))
+    def _call(
+        self, exchange: Exchange, endpoint: str, model: str = "", stream: bool = False
+    ) -> None:
+        Drive(serve(self.plane, exchange, endpoint, model, stream), self._escaped)
 
     def _escaped(self, error: BaseException) -> None:
         self.plane.log(f"internal error outside a call: {type(error).__name__}: {error}")
 
 
-def _all_facts(fleet: Fleet) -> Iterator[dict[str, Any]]:
-    """The model list: the user's own names that lead somewhere, then every active provider's."""
-    for name in sorted(fleet.snapshot.routes):
-        with contextlib.suppress(GatewayError):  # none of its providers is active
-            yield _route_facts(fleet, name)
-    for runtime in fleet.runtimes.values():
-        for model, row in runtime.rows.items():
-            yield model_facts(f"{runtime.name}/{model}", runtime.name, row)
-
-
-def _route_facts(fleet: Fleet, name: str) -> dict[str, Any]:
-    """One entry for any name that can be called. Raises :class:`GatewayError` (404)."""
-    resolved = fleet.resolve(name)
-    target = (resolved.targets or resolved.fallbacks)[0]
-    return model_facts(name, target.provider, target.runtime.rows.get(target.model))
-
-
-def model_facts(name: str, provider: str, row: ModelRow | None) -> dict[str, Any]:
-    """One entry of the model list: OpenAI's fields, and what the catalogue knows."""
-    facts: dict[str, Any] = {"id": name, "object": "model", "created": 0, "owned_by": provider}
-    if row is not None:
-        if row.context:
-            facts["context_window"] = row.context
-        if row.max_output:
-            facts["max_output_tokens"] = row.max_output
-        if row.abilities:
-            facts["abilities"] = row.abilities
-    return facts
-
-
-def refuse(exchange: Exchange, error: GatewayError, request_id: str) -> None:
-    """Send ``error`` in the OpenAI format."""
+def refuse(
+    exchange: Exchange, error: GatewayError, request_id: str, shape: str = "chat.completions"
+) -> None:
+    """Send ``error`` as callers of the endpoint ``shape`` expect it."""
     headers = [*JSON, *_ours(request_id, error.kind), *error.headers]
-    exchange.respond(error.status, headers, error_body(error, request_id))
+    exchange.respond(error.status, headers, client_of(shape).error_body(error, request_id))
 
 
 def _ours(request_id: str, code: str) -> Headers:

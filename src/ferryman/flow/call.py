@@ -2,36 +2,37 @@
 
 import asyncio
 import random
-import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from time import time_ns
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.receipt import Receipt
+from ferryman.ir.request import Request as Conversation
 from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost as cost_of
 from ferryman.meter.keytable import KeyTable
-from ferryman.store.journal import JournalError
+from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.telemetry.metrics import Metrics
 from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
 from ferryman.upstream.fleet import Fleet, Target
+from ferryman.wire.format import ClientSide
+from ferryman.wire.formats import client_of
+
+if TYPE_CHECKING:
+    from ferryman.flow.keeping import Keeper
 
 _pack = msgspec.msgpack.Encoder().encode
 NOTHING = Usage()
 """Usage of a call that no upstream worked on: not unknown, but none, and it cost nothing."""
+_LOW = [f"{low:02x}" for low in range(256)]
 MAX_PICO = 2**63 - 1
 """Records hold amounts in 64 bits: over nine million dollars a call."""
-
-
-class Journal(Protocol):
-    """Where records go; see ``store/journal.py``."""
-
-    def append(self, kind: int, payload: bytes) -> None:
-        """Write one record. Raises :class:`JournalError` when it could not be written."""
 
 
 class Plane:
@@ -43,7 +44,7 @@ class Plane:
         fleet: Fleet,
         keys: KeyTable | None,
         pepper: bytes,
-        journal: Journal,
+        journal: JournalWriter,
         now: Callable[[], float],
         log: Callable[[str], None],
     ) -> None:
@@ -54,6 +55,8 @@ class Plane:
         self.now = now
         self.log = log
         self.metrics = Metrics()
+        self.keeper: Keeper | None = None
+        """Keeps answers for callers of the Responses API, if the configuration wants it."""
         self.owed: deque[bytes] = deque()
         """``closed`` records that could not be written. They come first when there is room again,
         and until then no call is opened: so there are no more of them than open calls."""
@@ -62,8 +65,9 @@ class Plane:
         self.idle = asyncio.Event()
         """Set whenever no call is being served."""
         self.rng = random.Random()  # noqa: S311 - spreads load, protects nothing
-        self._boot = f"req_{time.time_ns() // 1_000_000:011x}{self.rng.getrandbits(40):010x}"
+        self._boot = f"req_{time_ns() // 1_000_000:011x}{self.rng.getrandbits(40):010x}"
         self._count = 1 << 32  # so that every count has nine digits, and ids sort as they come
+        self._stem = ""
 
     @property
     def ready(self) -> bool:
@@ -73,7 +77,14 @@ class Plane:
     def next_id(self) -> str:
         """A request id: unique, ordered by boot and then by count."""
         self._count += 1
-        return self._boot + hex(self._count)[2:]
+        low = self._count & 255
+        if not low or not self._stem:
+            self._stem = self._boot + hex(self._count)[2:-2]
+        return self._stem + _LOW[low]
+
+    def sample(self) -> bool:
+        """True for one call in eight, whose tokens calibrate an estimate."""
+        return not self._count & 7
 
     def pay(self) -> None:
         """Write the records that are owed. Raises :class:`JournalError`."""
@@ -122,6 +133,17 @@ class Call:
     waited = 0.0
     """Seconds spent waiting for upstreams; the rest is overhead."""
     first_token = -1.0
+    too_long = ""
+    """``error``: a request that does not fit is refused, also if another target could take it;
+    ``compress``: messages are left out of its middle; else the next target that can take it is."""
+    measured = 0
+    """Bytes of a body that is text, for the calibration of its target's gauge; 0 = not this one."""
+    strict = False
+    """True: a target that would lose a part of the request is not asked."""
+    conversation: Conversation | None = None
+    """The request in the common language, once a target needed it."""
+    receipt: Receipt | None = None
+    """What the translation for the last target asked has lost; None = not translated."""
 
     def __init__(self, plane: Plane, exchange: Exchange, endpoint: str) -> None:
         self.plane = plane
@@ -129,8 +151,13 @@ class Call:
         self.endpoint = endpoint
         self.id = plane.next_id()
         self.began = exchange.began
-        self.at_us = time.time_ns() // 1000
+        self.at_us = time_ns() // 1000
         self.attempts: list[Attempt] = []
+
+    @property
+    def client(self) -> ClientSide:
+        """What errors look like to the caller; most calls never ask."""
+        return client_of(self.endpoint)
 
     def us(self, moment: float) -> int:
         """Microseconds from the call's beginning to ``moment``; -1 for "never"."""
@@ -182,8 +209,15 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
     cost = 0 if usage is NOTHING else None
     if cost is None and usage is not None and target is not None and target.prices:
         cost = cost_of(usage, target.prices, call.at_us // 1_000_000)
+    if call.receipt is not None and call.attempts:
+        call.attempts[-1] = replace(
+            call.attempts[-1], dropped=call.receipt.dropped, altered=call.receipt.altered
+        )
     seconds = now - call.began
     overhead = max(seconds - call.waited, 0.0)
+    if call.measured and target is not None and usage is not None and usage.total_input:
+        error_ratio = target.gauge.observe(call.measured, usage.total_input)
+        plane.metrics.estimated(error_ratio)
     provider, model = (target.provider, target.model) if target is not None else ("", "")
     closed = Closed(
         call.id, call.at_us, int(seconds * 1e6), call.key, call.endpoint, call.model,

@@ -1,21 +1,25 @@
 """What the caller gets: a whole reply, a stream, or an error, settled before its last byte."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
 import msgspec
 
 from ferryman.flow.call import NOTHING, Call, settle
 from ferryman.http1.client import FaultKind
 from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.receipt import Receipt
 from ferryman.ir.usage import Usage
 from ferryman.upstream.reply import Reply
+from ferryman.wire.formats import client_of
 from ferryman.wire.openai_chat.errors import (
     LONGEST_MESSAGE,
-    error_body,
     error_facts,
-    kind_in_stream,
     relayed_error,
 )
 
+CHAT = client_of("chat.completions")
 _json = msgspec.json.Encoder().encode
 
 JSON: Headers = [(b"content-type", b"application/json")]
@@ -25,12 +29,15 @@ _DROPPED = frozenset(
     b"upgrade content-length date server set-cookie set-cookie2 alt-svc strict-transport-security "
     b"cache-control x-accel-buffering access-control-allow-origin proxy-connection "
     b"x-ferryman-request-id x-ferryman-provider x-ferryman-model x-ferryman-attempts "
-    b"x-ferryman-overhead-ms x-ferryman-cost-usd x-ferryman-error".split()
+    b"x-ferryman-overhead-ms x-ferryman-cost-usd x-ferryman-error x-ferryman-dropped "
+    b"x-ferryman-altered".split()
 )
 """Reply headers that are the hop's or the provider's own business."""
 _RETRY = frozenset((b"retry-after", b"retry-after-ms"))
 _HOPELESS = frozenset({ErrorKind.UPSTREAM_AUTH, ErrorKind.UPSTREAM_NO_CREDIT})
 """Kinds that no retry cures, whatever their status: the official SDKs heed ``x-should-retry``."""
+_OURS = (ErrorKind.UPSTREAM_TRUNCATED, ErrorKind.UPSTREAM_PROTOCOL)
+"""Kinds of a stream's failure that the gateway found, not the provider said."""
 _STATUS = {
     ErrorKind.UPSTREAM_RATE_LIMIT: 429,
     ErrorKind.UPSTREAM_NO_CREDIT: 402,
@@ -50,8 +57,10 @@ def deliver_whole(call: Call, reply: Reply) -> None:
     call.exchange.respond(reply.status, _head(call, reply.headers, cost), reply.body)
 
 
-async def deliver_stream(call: Call, reply: Reply) -> None:
-    """Relay a stream whose first content is here, until its end."""
+async def deliver_stream(
+    call: Call, reply: Reply, keeps: Callable[[bytes], Awaitable[None]] | None = None
+) -> None:
+    """Relay a stream whose first content is here, until its end; ``keeps`` gets its last event."""
     exchange, plane, tap = call.exchange, call.plane, reply.tap
     assert tap is not None
     call.first_token = reply.first_token
@@ -69,6 +78,8 @@ async def deliver_stream(call: Call, reply: Reply) -> None:
         return
     try:
         if tap.done:
+            if keeps is not None:
+                await keeps(tap.ending)
             cost = settle(call, reply.status, None, tap.usage)
             last = tap.ending
         else:
@@ -86,19 +97,21 @@ async def deliver_stream(call: Call, reply: Reply) -> None:
 def _cut_stream(call: Call, reply: Reply) -> GatewayError:
     assert reply.tap is not None
     provider = call.target.provider if call.target else "?"
-    if reply.tap.failure:
-        kind = kind_in_stream(reply.tap.failure)
-        text = f"{provider} reported an error inside the stream: {_words(reply.tap.failure)}"
-        return GatewayError(_STATUS.get(kind, 502), kind, text)
+    failure = reply.tap.failure
+    if failure is not None and failure.kind not in _OURS:
+        text = f"{provider} reported an error inside the stream: {failure.message}"
+        return GatewayError(_STATUS.get(failure.kind, 502), failure.kind, text)
     fault = reply.fault
     if fault is not None and fault.kind is FaultKind.TIMEOUT:
         return GatewayError(
             504, ErrorKind.UPSTREAM_TIMEOUT, f"The stream from {provider} stalled: {fault.message}."
         )
     why = fault.message if fault is not None else "it ended without its end mark"
+    if failure is not None:
+        why = failure.message
     return GatewayError(
         502,
-        ErrorKind.UPSTREAM_TRUNCATED,
+        failure.kind if failure is not None else ErrorKind.UPSTREAM_TRUNCATED,
         f"The stream from {provider} was cut: {why}. What came before this is incomplete.",
     )
 
@@ -125,7 +138,7 @@ def deliver_failure(call: Call, reply: Reply, kind: ErrorKind) -> None:
         status = reply.status if reply.status < 600 else 502
         if status == 401:
             status = _STATUS.get(kind, 502)  # to the caller it would be about its own key
-        body = relayed_error(status, kind, reply.body, call.id)
+        body = _their_words(call, status, kind, reply.body)
         if body is not None:
             settle(call, status, kind, usage)
             ours = JSON + _error_headers(kind)
@@ -145,15 +158,35 @@ def deliver_failure(call: Call, reply: Reply, kind: ErrorKind) -> None:
     refuse(call, error)
 
 
+def _their_words(call: Call, status: int, kind: ErrorKind, body: bytes) -> bytes | None:
+    """A provider's error for the caller: as it came where both speak one format, else its words."""
+    if call.client is CHAT and call.receipt is None:
+        return relayed_error(status, kind, body, call.id)
+    said = error_facts(body)
+    if not said.message:
+        return None
+    if call.receipt is None:
+        return body
+    return call.client.error_body(
+        GatewayError(status, kind, said.message[:LONGEST_MESSAGE]), call.id
+    )
+
+
 def _blame(kind: ErrorKind, provider: str, reply: Reply) -> GatewayError:
     """The error for a reply that has no usable one of its own."""
     why = reply.fault.message if reply.fault is not None else ""
-    said = reply.tap.failure if reply.tap is not None else b""
-    if kind is ErrorKind.UPSTREAM_AUTH:
+    failure = reply.tap.failure if reply.tap is not None else None
+    if failure is not None and failure.kind in _OURS and not why:
+        why = failure.message
+    if kind is ErrorKind.UPSTREAM_AUTH and why:
+        text = f"The gateway has no credentials for {provider}: {why}. Whoever runs it has to look."
+    elif kind is ErrorKind.UPSTREAM_AUTH:
         text = f"{provider} refused the gateway's own access to it ({reply.status}); whoever runs "
         text += "the gateway has to look at the key and its permissions."
-    elif said or (reply.fault is None and kind in _STATUS):
-        text = f"{provider} reported an error: {_words(said or reply.body)}"
+    elif failure is not None and failure.kind not in _OURS:
+        text = f"{provider} reported an error: {failure.message}"
+    elif reply.fault is None and kind in _STATUS:
+        text = f"{provider} reported an error: {_words(reply.body)}"
     elif kind is ErrorKind.UPSTREAM_CONNECT and reply.connection is None:
         text = f"{provider} could not be reached: {why}."
     elif kind is ErrorKind.UPSTREAM_CONNECT:
@@ -187,7 +220,7 @@ def refuse(call: Call, error: GatewayError) -> None:
     block = _block(headers + _error_headers(error.kind))
     if call.attempts and call.target is not None:
         block += b"%bx-ferryman-attempts: %d\r\n" % (call.target.labels, len(call.attempts))
-    call.exchange.respond(error.status, block, error_body(error, call.id))
+    call.exchange.respond(error.status, block, call.client.error_body(error, call.id))
 
 
 def _block(headers: Headers) -> bytes:
@@ -204,24 +237,53 @@ def _error_headers(kind: ErrorKind) -> Headers:
 
 def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
     """Reply headers: the provider's own, less the hop's, plus the gateway's."""
-    relayed = [
-        _relay_line(pair) if (line := _lines.get(pair)) is None else line for pair in upstream
-    ]
+    pairs: list[Any] = upstream
+    relayed = [_relay_line(pair) if (line := _lines.get(pair)) is None else line for pair in pairs]
     target = call.target
     assert target is not None
     overhead = max(int((call.plane.now() - call.began - call.waited) * 1e6), 0)
-    relayed += (
-        b"x-ferryman-request-id: ", call.id.encode(), b"\r\n", target.labels,
-        b"x-ferryman-attempts: %d\r\nx-ferryman-overhead-ms: %d.%03d\r\n"
-        % (len(call.attempts), overhead // 1000, overhead % 1000),
-    )  # fmt: skip
+    # One by one: compiled, that costs less than to make a tuple of them first.
+    relayed.append(b"x-ferryman-request-id: ")
+    relayed.append(call.id.encode())
+    relayed.append(b"\r\n")
+    relayed.append(target.labels)
+    attempts = len(call.attempts)
+    relayed.append(_ONE_ATTEMPT if attempts == 1 else b"x-ferryman-attempts: %d\r\n" % attempts)
+    if overhead < 1000:
+        relayed.append(_OVERHEAD[overhead])
+    else:
+        relayed.append(_overhead(overhead))
     if cost is not None:
-        relayed += (b"x-ferryman-cost-usd: ", usd(cost).encode(), b"\r\n")
+        relayed.append(b"x-ferryman-cost-usd: ")
+        relayed.append(usd(cost).encode())
+        relayed.append(b"\r\n")
+    if call.receipt is not None:
+        relayed.append(_receipt_lines(call.receipt))
     return b"".join(relayed)
 
 
-_lines: dict[tuple[bytes, bytes], bytes] = {}
-"""Reply header lines that providers repeat, ready to send; empty for those that are dropped."""
+def _receipt_lines(receipt: Receipt) -> bytes:
+    """What the translation lost or changed; entries are printable ASCII already."""
+    lines = b""
+    if receipt.dropped:
+        lines += f"x-ferryman-dropped: {', '.join(receipt.dropped)}\r\n".encode()
+    if receipt.altered:
+        lines += f"x-ferryman-altered: {', '.join(receipt.altered)}\r\n".encode()
+    return lines
+
+
+def _overhead(us: int) -> bytes:
+    return b"x-ferryman-overhead-ms: %d.%03d\r\n" % (us // 1000, us % 1000)
+
+
+_ONE_ATTEMPT = b"x-ferryman-attempts: 1\r\n"
+_OVERHEAD = [_overhead(us) for us in range(1000)]
+"""The usual cases, ready to send: to format numbers is a good part of what a head costs."""
+
+
+_lines: dict[Any, bytes] = {}
+"""Reply header lines that providers repeat, ready to send; empty for those that are dropped. By
+pairs (``Any``, since compiled code would make a new one for each look)."""
 LINES_KEPT = 2048
 
 
@@ -236,5 +298,10 @@ def _relay_line(pair: tuple[bytes, bytes]) -> bytes:
 
 def usd(picodollars: int) -> str:
     """An exact decimal: ``150_000_000`` → ``0.00015``."""
-    digits = str(picodollars).zfill(13)  # 10⁻¹² dollars: twelve places, and one before the point
+    if 0 < picodollars < _DOLLAR:
+        return "0." + str(_DOLLAR + picodollars)[1:].rstrip("0")  # twelve places
+    digits = str(picodollars).zfill(13)
     return f"{digits[:-12]}.{digits[-12:]}".rstrip("0").rstrip(".")
+
+
+_DOLLAR: Final = 10**12

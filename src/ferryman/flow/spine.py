@@ -12,10 +12,14 @@ Every call that was opened is closed exactly once, whatever happens in between.
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from urllib.parse import unquote_to_bytes
 
+from ferryman.flow.asking import Asking, ask, read_whole
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
+from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
+from ferryman.flow.window import text_size
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
@@ -24,16 +28,17 @@ from ferryman.ir.usage import Usage
 from ferryman.meter.keys import digest
 from ferryman.routing.plan import plan
 from ferryman.telemetry.record import Attempt
-from ferryman.upstream.fleet import Fleet, Resolved, Runtime, Target
+from ferryman.upstream.fleet import Resolved, Runtime, Target
 from ferryman.upstream.reply import Reply
+from ferryman.wire.format import ReplyError
 from ferryman.wire.openai_chat import request as openai
-from ferryman.wire.openai_chat.errors import SURFACED, kind_in_stream, kind_of
-from ferryman.wire.openai_chat.relay import ChatTap, read_whole
-from ferryman.wire.openai_responses.relay import ResponsesTap
-from ferryman.wire.tap import StreamTap
+from ferryman.wire.openai_chat.errors import SURFACED, kind_of
 
-_FORWARDED = (b"idempotency-key", b"openai-beta", b"traceparent", b"tracestate")
+_FORWARDED = (b"idempotency-key", b"traceparent", b"tracestate")
+_BETAS = (b"openai-beta", b"anthropic-beta")
+"""Request headers that mean something to providers of the caller's own format only."""
 """Request headers that an upstream gets to see. All others, credentials above all, end here."""
+_KEYS = (b"x-api-key", b"api-key", b"x-goog-api-key")
 _NO = (b"", b"0", b"false", b"no", b"off")
 
 
@@ -49,32 +54,57 @@ _FAULTS = {
 class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
-    __slots__ = ("compressed", "digest", "forwarded", "summary")
+    __slots__ = (
+        "compressed", "digest", "forwarded", "strict", "summary", "too_long", "translated",
+    )  # fmt: skip
 
-    def __init__(self, headers: Headers, pepper: bytes) -> None:
+    def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
         token = b""
         self.forwarded = b""
+        self.translated = b""
+        """What is forwarded to providers of another format."""
+        self.strict = False
+        self.too_long = ""
         self.compressed = False
         self.summary = False
         for name, value in headers:
             if name == b"authorization":
                 token = value[7:].strip() if value[:7].lower() == b"bearer " else b""
-            elif (name == b"x-api-key" or name == b"api-key") and not token:
+            elif name in _KEYS and not token:
                 token = value.strip()
             elif name == b"content-encoding":
                 self.compressed = value.lower() != b"identity"
             elif name == b"x-ferryman-summary":
                 self.summary = value.lower() not in _NO
+            elif name == b"x-ferryman-on-unsupported":
+                self.strict = value.lower() == b"reject"
+            elif name == b"x-ferryman-too-long":
+                self.too_long = value.decode("latin-1").lower()
             elif name in _FORWARDED:
                 self.forwarded += b"%b: %b\r\n" % (name, value)
+                self.translated += b"%b: %b\r\n" % (name, value)
+            elif name in _BETAS:
+                self.forwarded += b"%b: %b\r\n" % (name, value)
+        if not token and b"key=" in target:
+            token = _key_in_query(target)
         self.digest = digest(pepper, token)
+
+
+def _key_in_query(target: bytes) -> bytes:
+    """The key of callers who send it as ``?key=``."""
+    for pair in target.partition(b"?")[2].split(b"&"):
+        if pair.startswith(b"key="):
+            return unquote_to_bytes(pair[4:])
+    return b""
 
 
 def facts_of(plane: Plane, exchange: Exchange) -> HeaderFacts:
     """The facts of this exchange's headers."""
     facts = exchange.shared.get("facts")
     if not isinstance(facts, HeaderFacts):
-        facts = exchange.shared["facts"] = HeaderFacts(exchange.headers, plane.pepper)
+        facts = exchange.shared["facts"] = HeaderFacts(
+            exchange.headers, exchange.target, plane.pepper
+        )
     return facts
 
 
@@ -101,8 +131,13 @@ def identify(plane: Plane, facts: HeaderFacts) -> str:
     return row.id
 
 
-async def serve(plane: Plane, exchange: Exchange, endpoint: str) -> None:
-    """Answer one model call. Never raises; whatever goes wrong becomes an error reply."""
+async def serve(
+    plane: Plane, exchange: Exchange, endpoint: str, model: str = "", stream: bool = False
+) -> None:
+    """Answer one model call. Never raises; whatever goes wrong becomes an error reply.
+
+    ``model`` and ``stream`` are what the URL says, for endpoints that have it there.
+    """
     call = Call(plane, exchange, endpoint)
     plane.metrics.in_flight += 1
     try:
@@ -112,24 +147,37 @@ async def serve(plane: Plane, exchange: Exchange, endpoint: str) -> None:
             raise GatewayError(
                 415, ErrorKind.UNSUPPORTED_MEDIA, "Send the body without compression."
             )
-        request = openai.decode(endpoint, exchange.body)
+        if model:
+            request = openai.decode_named(exchange.body, model, stream)
+        else:
+            request = openai.decode(endpoint, exchange.body)
+        if plane.keeper is not None and endpoint == "responses":
+            request = await plane.keeper.resume(call, request)
         call.model = request.model
         call.stream = request.stream
         call.summary = facts.summary and request.stream
-        order = _plan(plane, plane.fleet.resolve(_by_rules(plane.fleet, request)))
+        call.strict = facts.strict
+        call.too_long = facts.too_long
+        if plane.sample():
+            call.measured = text_size(request.body)
+        order = _plan(plane, plane.fleet.resolve(_by_rules(call, request)))
+        if counted_here(call, order[0]):
+            count(call, request, order[0])
+            return
         open_call(call, order[0], len(request.body), request.max_output)
-        for target in order:
-            call.target = target
-            reply, kind = await _attempt(call, request, target, facts.forwarded)
-            if kind is None or kind in SURFACED or exchange.gone or call.overdue():
-                break
+        reply, kind, unfit = await _first_good(call, request, order, facts)
+        if unfit is not None:
+            raise unfit
+        keeps = _keeps(call, request)
         if exchange.gone:
             settle(call, 499, ErrorKind.CANCELLED, _said(call, reply))
         elif kind is not None:
             deliver_failure(call, reply, kind)
         elif reply.streaming:
-            await deliver_stream(call, reply)
+            await deliver_stream(call, reply, keeps)
         else:
+            if keeps is not None:
+                await keeps(reply.body)
             deliver_whole(call, reply)
     except GatewayError as error:
         _turn_away(call, error)
@@ -142,6 +190,14 @@ async def serve(plane: Plane, exchange: Exchange, endpoint: str) -> None:
         if call.opened and not call.settled:
             with contextlib.suppress(GatewayError):
                 settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, None)
+
+
+def _keeps(call: Call, request: openai.Request) -> Callable[[bytes], Awaitable[None]] | None:
+    """Keeps an answer that its caller may go on from, when no provider does; None = nothing to."""
+    keeper = call.plane.keeper
+    if keeper is None or call.receipt is None or call.endpoint != "responses":
+        return None
+    return lambda body: keeper.keep(call, request, body)
 
 
 def _turn_away(call: Call, error: GatewayError) -> None:
@@ -187,33 +243,66 @@ def _plan(plane: Plane, resolved: Resolved) -> Sequence[Target]:
     )
 
 
-def _by_rules(fleet: Fleet, request: openai.Request) -> str:
+def _by_rules(call: Call, request: openai.Request) -> str:
     """The model name to serve, after the policies had their say."""
-    rules = fleet.snapshot.rules
+    rules = call.plane.fleet.snapshot.rules
     if rules:
         metadata = request.metadata()
         for rule in rules:
             if all(metadata.get(name) == value for name, value in rule.when):
-                return rule.use
+                if rule.on_unsupported == "reject":
+                    call.strict = True
+                call.too_long = call.too_long or rule.too_long
+                return rule.use or request.model
     return request.model
 
 
+async def _first_good(
+    call: Call, request: openai.Request, order: Sequence[Target], facts: HeaderFacts
+) -> tuple[Reply, ErrorKind | None, GatewayError | None]:
+    """Ask the targets in order until one answers.
+
+    Returns the last reply, how it failed (None = it is fit to be delivered), and, when the request
+    could be put to no target at all, why not.
+    """
+    reply = Reply(call.plane.now, None)
+    kind: ErrorKind | None = ErrorKind.UPSTREAM_CONNECT
+    unfit: GatewayError | None = None
+    for target in order:
+        call.receipt = None
+        try:
+            asking = ask(call, request, target)
+        except GatewayError as error:
+            unfit = unfit or error  # another target may have the words, or the room, for it
+            if error.kind is ErrorKind.CONTEXT_TOO_LONG and call.too_long == "error":
+                break
+            continue
+        call.target = target
+        reply, kind = await _attempt(call, target, asking, facts)
+        if kind is None or kind in SURFACED or call.exchange.gone or call.overdue():
+            break
+    return reply, kind, unfit if call.target is None else None
+
+
 async def _attempt(
-    call: Call, request: openai.Request, target: Target, forwarded: bytes
+    call: Call, target: Target, asking: Asking | None, facts: HeaderFacts
 ) -> tuple[Reply, ErrorKind | None]:
     """Ask one target. Returns its reply, and how it failed (None = it is fit to be delivered)."""
     now = call.plane.now
     runtime = target.runtime
     started = now()
-    reply = Reply(now, _tap(call, request, runtime) if request.stream else None)
-    head = runtime.head(call.endpoint)
-    if head is None:
+    reply = Reply(now, asking.tap if asking is not None else None)
+    why = await runtime.signer.ready(time.time()) if runtime.signer is not None else ""
+    if asking is None:
         reply.fault = Fault(FaultKind.CONNECT, f"{runtime.name} does not offer {call.endpoint}")
+    elif why:
+        reply.fault = Fault(FaultKind.CONNECT, why)
     else:
-        body = openai.encode(
-            request, target.model_json, ask_usage=runtime.ask_usage, quirks=runtime.request_quirks
-        )
-        head = b"%b%d\r\n%b\r\n" % (head, len(body), forwarded)
+        body = asking.body
+        forwarded = facts.forwarded if asking.translation is None else facts.translated
+        if runtime.signer is not None:
+            forwarded += runtime.signature(asking.head, body, time.time())
+        head = b"%b%d\r\n%b\r\n" % (asking.head, len(body), forwarded)
         connection = runtime.pool.take()
         if connection is None:
             connection = await _connect(call, reply, runtime.pool)
@@ -228,7 +317,7 @@ async def _attempt(
                 connection = await _connect(call, reply, runtime.pool)
         if connection is not None and _send(call, reply, connection, head, body):
             await reply.ready
-    kind = _verdict(reply, runtime)
+    kind = ErrorKind.UPSTREAM_AUTH if why else _verdict(call, asking, reply, runtime)
     ended = now()
     call.waited += ended - started
     first = reply.first_byte
@@ -247,6 +336,9 @@ async def _attempt(
             int((started - call.began) * 1e6),
             call.us(first),
             int((ended - call.began) * 1e6),
+            runtime.provider.format if call.receipt is not None else "",
+            call.receipt.dropped if call.receipt is not None else (),
+            call.receipt.altered if call.receipt is not None else (),
         )
     )
     return reply, kind
@@ -269,18 +361,12 @@ def _send(call: Call, reply: Reply, connection: ClientConnection, head: bytes, b
         return False
     reply.connection = connection
     exchange.on_gone = reply.leave
-    limits = call.plane.fleet.snapshot.timeouts
-    connection.send(reply, head, body, limits.first_byte, limits.idle, call.began + limits.total)
+    fleet = call.plane.fleet
+    connection.send(reply, head, body, fleet.first_byte, fleet.idle, call.began + fleet.total)
     return True
 
 
-def _tap(call: Call, request: openai.Request, runtime: Runtime) -> StreamTap:
-    hide = request.hide_usage and runtime.ask_usage
-    make = ResponsesTap if call.endpoint == "responses" else ChatTap
-    return make(hide_usage=hide, quirks=runtime.usage_quirks)
-
-
-def _verdict(reply: Reply, runtime: Runtime) -> ErrorKind | None:
+def _verdict(call: Call, asking: Asking | None, reply: Reply, runtime: Runtime) -> ErrorKind | None:
     """How an attempt failed, or None when its reply is fit to be delivered."""
     fault = reply.fault
     if fault is not None:
@@ -291,16 +377,29 @@ def _verdict(reply: Reply, runtime: Runtime) -> ErrorKind | None:
         return _FAULTS[fault.kind]
     if not 200 <= reply.status < 300:
         return kind_of(reply.status, reply.body)
+    assert asking is not None
+    if asking.translation is not None or (runtime.aws_chunks and reply.streaming):
+        reply.headers = _headers_of_ours(reply.headers, reply.tap is not None)
     if reply.streaming:
         tap = reply.tap
         assert tap is not None
-        if tap.failure and not tap.content:
-            return kind_in_stream(tap.failure)
+        if tap.failure is not None and not tap.content:
+            return tap.failure.kind
         if reply.ended and not tap.done and not tap.content:
             return ErrorKind.UPSTREAM_TRUNCATED
         return None
-    kind, reply.usage = read_whole(reply.body, runtime.usage_quirks)
+    try:
+        kind, reply.usage = read_whole(call, asking, reply, runtime)
+    except ReplyError as error:
+        reply.fault = Fault(FaultKind.PROTOCOL, error.message)
+        return error.kind
     return kind
+
+
+def _headers_of_ours(headers: Headers, stream: bool) -> Headers:
+    """A reply's headers once its body is put into another format."""
+    form = b"text/event-stream; charset=utf-8" if stream else b"application/json"
+    return [(b"content-type", form), *(pair for pair in headers if pair[0] != b"content-type")]
 
 
 def _internal() -> GatewayError:

@@ -72,16 +72,23 @@ _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\x
 _FRAMING = frozenset(
     (b"transfer-encoding", b"content-encoding", b"connection", b"trailer", b"upgrade")
 )
-_fields_seen: dict[bytes, tuple[bytes, bytes]] = {}
-"""Header lines that upstreams repeat, parsed once. Bounded, and without framing in it."""
+_LENGTH = b"content-length"
+_LENGTHS: tuple[bytes, ...] = (b"Content-Length: ", b"content-length: ")
+"""The spellings that nearly all have."""
+_fields_seen: dict[bytes, Any] = {}
+"""Header lines that upstreams repeat, parsed once into pairs. Bounded, and without framing in it.
+(``Any``, since compiled code would take a pair apart and make a new one.)"""
 FIELDS_KEPT = 2048
 
 
 def _read_field(line: bytes) -> tuple[bytes, bytes] | None:
     """A plain header line as a pair; None when the full parser has to look at it."""
-    if line[:15].lower() == b"content-length:":  # hardly ever the same as before
+    if line.startswith(_LENGTHS):  # hardly ever the same as before
+        value = line[16:]
+        return (_LENGTH, value) if value.isdigit() and len(value) < 10 else None
+    if line[:15].lower() == b"content-length:":
         value = line[15:].strip(b" \t")
-        return (b"content-length", value) if value.isdigit() and len(value) < 10 else None
+        return (_LENGTH, value) if value.isdigit() and len(value) < 10 else None
     found = _FIELD.fullmatch(line)
     if found is None:
         return None
@@ -262,16 +269,18 @@ class ClientConnection(asyncio.Protocol):
         end = data.find(b"\r\n\r\n", 15)
         if end < 17 or end > MAX_HEAD_BYTES:
             return False
-        headers = []
+        headers: list[Any] = []
         length = -1
         for line in data[17:end].split(b"\r\n"):
-            pair = _fields_seen.get(line) or _read_field(line)
+            pair = _fields_seen.get(line)
             if pair is None:
-                return False
-            if pair[0] == b"content-length":
-                if length >= 0:
+                pair = _read_field(line)
+                if pair is None:
                     return False
-                length = int(pair[1])
+                if pair[0] == b"content-length":  # which is never among those seen
+                    if length >= 0:
+                        return False
+                    length = int(pair[1])
             headers.append(pair)
         body = data[end + 4 :]
         if len(body) != length or len(headers) > MAX_HEADERS:

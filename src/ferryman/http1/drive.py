@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+_OVER: Any = object()
+"""What ``next`` gives at the coroutine's end: to raise and to catch costs as much as a step."""
 
 
 class Gate(Generic[T]):
@@ -52,27 +54,27 @@ class Gate(Generic[T]):
 class Drive:
     """Runs ``coroutine`` from now on; ``on_error`` hears of an exception that escapes it."""
 
-    __slots__ = ("_coroutine", "_on_error")
+    __slots__ = ("_on_error", "_steps")
 
     def __init__(
         self, coroutine: Coroutine[Any, Any, None], on_error: Callable[[BaseException], None]
     ) -> None:
-        self._coroutine = coroutine
+        self._steps = coroutine.__await__()
         self._on_error = on_error
         self.step()
 
     def step(self, _: Any = None) -> None:
         """Run up to the next wait."""
         try:
-            waits_for = self._coroutine.send(None)
-            if waits_for.__class__ is Gate and waits_for.attach(self):
+            waits_for = next(self._steps, _OVER)
+            if waits_for is _OVER:
                 return
             if not self._await(waits_for):
                 # Thrown into the coroutine, so that it can still clean up and answer.
                 error = RuntimeError(f"a driven coroutine can't await {waits_for!r}")
-                waits_for = self._coroutine.throw(error)
+                waits_for = self._steps.throw(error)
                 if not self._await(waits_for):
-                    self._coroutine.close()
+                    self._steps.close()
                     self._on_error(error)
         except StopIteration:
             return
@@ -80,8 +82,8 @@ class Drive:
             self._on_error(error)
 
     def _await(self, waits_for: Any) -> bool:
-        if waits_for.__class__ is Gate:
-            return bool(waits_for.attach(self))
+        if isinstance(waits_for, Gate):
+            return waits_for.attach(self)
         if asyncio.isfuture(waits_for):
             waits_for._asyncio_future_blocking = False
             waits_for.add_done_callback(self.step)

@@ -51,33 +51,33 @@ class ServerExchange:
                 return value
         return None
 
-    def _head(self, status: int, headers: Headers | bytes, last: bytes) -> bytes:
+    def _head(self, status: int, headers: Headers | bytes, last: bytes, body: bytes) -> bytes:
+        """The head, ended by ``last``, and ``body`` behind it."""
         conn = self._conn
         assert conn is not None
-        if headers.__class__ is list:
+        if isinstance(headers, list):
             headers = b"".join([b"%b: %b\r\n" % pair for pair in headers])
         if not self._keep_alive or conn.server.draining:
             self._keep_alive = False
             last = b"connection: close\r\n" + last
         elif not self._chunked:
             last = b"connection: keep-alive\r\n" + last
-        return b"".join((STATUS_LINES[status], headers, conn.server.date, last))  # type: ignore[arg-type]
+        return b"".join((STATUS_LINES[status], headers, conn.server.date, last, body))
 
     def respond(self, status: int, headers: Headers | bytes, body: bytes) -> None:
         conn = self._conn
         if conn is None or self.started:
             return
         self.started = True
+        last = b"\r\n"
         if body or (status != 204 and status != 304):
-            head = self._head(status, headers, b"content-length: %d\r\n\r\n" % len(body))
-        else:
-            head = self._head(status, headers, b"\r\n")
+            last = b"content-length: %d\r\n\r\n" % len(body)
         if self.method == b"HEAD" or len(body) > JOIN_BELOW:
-            conn.transport.write(head)
+            conn.transport.write(self._head(status, headers, last, b""))
             if self.method != b"HEAD":
                 conn.transport.write(body)
         else:
-            conn.transport.write(head + body)
+            conn.transport.write(self._head(status, headers, last, body))
         self._done(conn)
 
     def start(self, status: int, headers: Headers | bytes) -> None:
@@ -90,7 +90,7 @@ class ServerExchange:
         else:
             self._keep_alive = False
             last = b"\r\n"
-        conn.transport.write(self._head(status, headers, last))
+        conn.transport.write(self._head(status, headers, last, b""))
 
     def write(self, data: bytes) -> bool:
         conn = self._conn

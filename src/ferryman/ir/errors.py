@@ -17,6 +17,7 @@ class ErrorKind(StrEnum):
     UNSUPPORTED_MEDIA = "unsupported_media_type"
     CONTEXT_TOO_LONG = "context_length_exceeded"
     CONTENT_FILTERED = "content_filtered"
+    UNSUPPORTED = "unsupported_by_model"
     # the upstream's fault
     UPSTREAM_RATE_LIMIT = "upstream_rate_limited"
     UPSTREAM_NO_CREDIT = "upstream_credit_exhausted"

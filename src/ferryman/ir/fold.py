@@ -128,14 +128,15 @@ def unfold(reply: Reply) -> Iterator[Event]:
         if choice.logprobs:
             yield Probs(index=0, tokens=choice.logprobs, choice=number)
         for index, block in enumerate(choice.blocks):
-            yield from _unfold_block(block, index, number)
+            yield from unfold_block(block, index, number)
         yield replace(choice.finish, choice=number)
     if reply.usage is not None:
         yield Count(usage=reply.usage)
     yield End()
 
 
-def _unfold_block(block: Block, index: int, choice: int) -> Iterator[Event]:
+def unfold_block(block: Block, index: int, choice: int = 0) -> Iterator[Event]:
+    """The events of one whole block."""
     text = ""
     citations: tuple[Citation, ...] = ()
     signature: Signature | None = None
@@ -161,24 +162,38 @@ def _unfold_block(block: Block, index: int, choice: int) -> Iterator[Event]:
     yield Close(index=index, choice=choice)
 
 
-def output_from_tool(events: Iterable[Event], name: str) -> Iterator[Event]:
-    """The same answer with calls of the tool ``name`` as text: it stood for structured output."""
-    calls: set[tuple[int, int]] = set()
-    spoken: dict[int, bool] = {}
-    for event in events:
+class OutputFromTool:
+    """Turns calls of one tool back into text, event by event: it stood for structured output."""
+
+    __slots__ = ("_calls", "_name", "_only")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._calls: set[tuple[int, int]] = set()
+        self._only: dict[int, bool] = {}
+        """Choice → whether no other tool was called."""
+
+    def take(self, event: Event) -> Event | None:
+        """``event`` as the caller shall see it; None for nothing."""
         if isinstance(event, Open) and isinstance(event.block, ToolCall):
-            if event.block.name == name:
-                calls.add((event.choice, event.index))
-                spoken.setdefault(event.choice, True)
-                yield replace(event, block=Text(text=event.block.arguments))
-                continue
-            spoken[event.choice] = False
-        if isinstance(event, Seal) and (event.choice, event.index) in calls:
-            continue
+            if event.block.name != self._name:
+                self._only[event.choice] = False
+                return event
+            self._calls.add((event.choice, event.index))
+            self._only.setdefault(event.choice, True)
+            return replace(event, block=Text(text=event.block.arguments))
+        if isinstance(event, Seal) and (event.choice, event.index) in self._calls:
+            return None
         if (
             isinstance(event, Finish)
-            and spoken.get(event.choice)
             and event.reason is FinishReason.TOOL_CALLS
+            and self._only.get(event.choice)
         ):
-            event = replace(event, reason=FinishReason.STOP, detail="")
-        yield event
+            return replace(event, reason=FinishReason.STOP, detail="")
+        return event
+
+
+def output_from_tool(reply: Reply, name: str) -> Reply:
+    """The same for a whole reply."""
+    turn = OutputFromTool(name)
+    return fold([out for event in unfold(reply) if (out := turn.take(event)) is not None])

@@ -111,6 +111,10 @@ class Media(Struct, frozen=True, kw_only=True, tag="media"):
     """Of sound that the model made."""
     signature: Signature | None = None
     cache: CacheMark | None = None
+    origin: str = ""
+    """The format it came in, and its own JSON there, where that says more than the other members
+    do (a search result's paragraphs, say): so that it can be repeated exactly."""
+    raw: bytes = b""
 
 
 class Thinking(Struct, frozen=True, kw_only=True, tag="thinking"):
@@ -197,6 +201,9 @@ class Tool(Struct, frozen=True, kw_only=True, tag="function"):
     """Takes free text instead of JSON."""
     grammar: Raw | None = None
     """What the free text must look like (its format's own JSON)."""
+    namespace: str = ""
+    """Group that the tool belongs to, where the format has such: ``name`` begins with it and two
+    underscores, so that it is unique without."""
     cache: CacheMark | None = None
 
 
@@ -307,6 +314,9 @@ class Request(Struct, frozen=True, kw_only=True):
     """The caller wants usage in the stream, where its format makes that a choice."""
     origin: str = ""
     """The format that the request came in."""
+    dialect: str = ""
+    """Which older form of that format the caller speaks, where it has several: for its own encoder
+    of replies. Empty = today's."""
     extra: tuple[tuple[str, Raw], ...] = ()
     """Top-level members that the common language has no word for, for encoders of ``origin``."""
     unknown: tuple[str, ...] = ()

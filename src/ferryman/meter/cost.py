@@ -37,23 +37,26 @@ def cost(usage: Usage | None, prices: Prices, at_s: int) -> int | None:
     """
     if usage is None:
         return None
-    rate = rate_at(prices, at_s, usage.total_input)
+    # Each field is read once: that costs more than to multiply by it.
+    fresh, read, written = usage.input, usage.cache_read, usage.cache_write
+    written_1h, heard = usage.cache_write_1h, usage.audio_input
+    rate = rate_at(prices, at_s, fresh + read + written + written_1h + heard)
     if rate is None:
         return None
-    total = rate.request + usage.input * rate.input + usage.output * rate.output
-    # Most calls use few of the classes; asking for a field costs less than multiplying by it.
-    if usage.cache_read:
-        total += usage.cache_read * rate.cache_read
-    if usage.cache_write:
-        total += usage.cache_write * rate.cache_write
-    if usage.cache_write_1h:
-        total += usage.cache_write_1h * rate.cache_write_1h
-    if usage.audio_input:
-        total += usage.audio_input * rate.audio_input
-    if usage.reasoning:
-        total += usage.reasoning * rate.reasoning
-    if usage.audio_output:
-        total += usage.audio_output * rate.audio_output
+    total = rate.request + fresh * rate.input + usage.output * rate.output
+    if read:
+        total += read * rate.cache_read
+    if written:
+        total += written * rate.cache_write
+    if written_1h:
+        total += written_1h * rate.cache_write_1h
+    if heard:
+        total += heard * rate.audio_input
+    reasoned, spoken = usage.reasoning, usage.audio_output
+    if reasoned:
+        total += reasoned * rate.reasoning
+    if spoken:
+        total += spoken * rate.audio_output
     return total if total <= MOST else MOST
 
 

@@ -1,6 +1,8 @@
 """The content of an answer, before it takes any API's shape."""
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -139,6 +141,9 @@ def _stopped(tokens: list[str], stops: list[str]) -> tuple[list[str], str | None
 def _calls(ask: Ask) -> list[Call]:
     """Tool calls: with the word ``tools``, or when the request insists."""
     offered = ask.tools
+    planned = _planned(ask)
+    if planned is not None:
+        return planned
     if not offered or ask.choice == "none" or ask.behaviour.first("refusal", "filtered"):
         return []
     if ask.choice.startswith("="):
@@ -149,6 +154,46 @@ def _calls(ask: Ask) -> list[Call]:
     if not ask.parallel:
         count = min(count, 1)
     return [_call(offered[i % len(offered)]) for i in range(count)]
+
+
+_STEP = re.compile(r"^sim call (\S+) (\{.*\})\s*$", re.MULTILINE)
+_RESULTS = ("tool_result", "function_call_output", "custom_tool_call_output")
+_RESULT_KEYS = ("functionResponse", "function_response", "toolResult")
+
+
+def _planned(ask: Ask) -> list[Call] | None:
+    """The step of a plan that is due: lines ``sim call NAME {arguments}`` in a message of the user.
+
+    With each result the next line is due, and after the last one the answer is text: so an agent
+    can be led through a loop. None = the request has no plan.
+    """
+    found = (_STEP.findall(text) for text in _strings(ask.body))
+    plan: list[tuple[str, str]] = next(filter(None, found), [])
+    if not plan:
+        return None
+    done = _count_results(ask.body)
+    return [Call(*step) for step in plan[done : done + 1]]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _strings(inner)
+
+
+def _count_results(value: Any) -> int:
+    """How many results of tools a body holds, in whichever format."""
+    if isinstance(value, list):
+        return sum(_count_results(item) for item in value)
+    if not isinstance(value, dict):
+        return 0
+    if value.get("role") == "tool" or value.get("type") in _RESULTS:
+        return 1
+    if any(key in value for key in _RESULT_KEYS):
+        return 1
+    return sum(_count_results(item) for item in value.values())
 
 
 def _call(tool: Tool) -> Call:

@@ -10,6 +10,8 @@ import msgspec
 from ferryman.simulator import (
     chat,
     chat_read,
+    converse,
+    converse_read,
     credentials,
     errors,
     generate,
@@ -19,6 +21,8 @@ from ferryman.simulator import (
     messages_read,
     responses,
     responses_read,
+    v2chat,
+    v2chat_read,
     vendor_errors,
 )
 from ferryman.simulator.answer import Answer
@@ -123,6 +127,41 @@ def _vertex(model: str, action: str) -> Format | None:
     return found and msgspec.structs.replace(found, check=credentials.vertex)
 
 
+FIXED["/v2/chat"] = Format(
+    read=v2chat_read.read,
+    whole=v2chat.whole,
+    stream=v2chat.stream,
+    failure=vendor_errors.cohere_failure,
+    refusal=vendor_errors.cohere_refusal,
+    broken=_event(vendor_errors.cohere_failure("500")),
+)
+_THROTTLED = vendor_errors.converse_failure("429")
+CONVERSE = Format(
+    read=converse_read.read,
+    whole=converse.whole,
+    stream=converse.stream,
+    failure=vendor_errors.converse_failure,
+    refusal=vendor_errors.converse_refusal,
+    broken=Event(msgspec.json.encode(_THROTTLED and _THROTTLED[2]), "throttlingException"),
+    number="x-amzn-requestid",
+    sealed=True,
+)
+_INVOKE = msgspec.structs.replace(
+    CONVERSE, read=converse_read.read_invoke, whole=messages.whole, stream=messages.stream
+)
+BEDROCK = {
+    "converse": CONVERSE,
+    "converse-stream": CONVERSE,
+    "invoke": _INVOKE,
+    "invoke-with-response-stream": _INVOKE,
+}
+"""What can be done with a model at Amazon."""
+
+
+def _amazon(_model: str, action: str) -> Format | None:
+    return BEDROCK.get(action)
+
+
 NAMED: list[tuple[re.Pattern[str], Callable[[str, str], Format | None]]] = [
     (re.compile(r"/v1(?:beta|alpha)?/models/(?P<model>[^/]+):(?P<action>\w+)"), _google),
     (
@@ -132,6 +171,7 @@ NAMED: list[tuple[re.Pattern[str], Callable[[str, str], Format | None]]] = [
         ),
         _vertex,
     ),
+    (re.compile(r"/model/(?P<model>[^/]+)/(?P<action>[a-z-]+)"), _amazon),
 ]
 """Endpoints whose path names the model and what to do with it."""
 

@@ -30,6 +30,7 @@ BAD: Final = 0
 
 _FRAME = struct.Struct("<IIB")
 _pack = _FRAME.pack
+_append = os.write
 _CRC_OF_KIND = tuple(crc32(bytes([kind])) for kind in range(256))
 _NAME = re.compile(r"\d{10}\.fj")
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
@@ -94,7 +95,7 @@ class JournalWriter:
             self._write(data, size)
             return
         try:
-            written = os.write(self._fd, data)
+            written = _append(self._fd, data)
         except OSError as error:
             self._undo(0)
             raise _failed("append to", self._path, error) from error

@@ -3,14 +3,20 @@
 Exposition format: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator
 
 from ferryman.ir.usage import Usage
 
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+# Typed as tuples of any length: compiled, one of a known length is copied at every use.
+BUCKETS: tuple[float, ...] = (
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0
+)  # fmt: skip
 """Upper bounds in seconds."""
-OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
+OVERHEAD_BUCKETS: tuple[float, ...] = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25
+)  # fmt: skip
+ESTIMATE_BUCKETS: tuple[float, ...] = (0.5, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 2.0)
+"""Upper bounds of estimated / counted input tokens."""
 MAX_SERIES = 2000
 """Most label sets; what comes later is counted under ``other``, so that memory stays bounded."""
 SLICE = 100
@@ -44,6 +50,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, str, str, int], Series] = {}
+        self._estimates = [0] * (len(ESTIMATE_BUCKETS) + 1)
+        self._estimates_sum = 0.0
         self.in_flight = 0
         self.streams = 0
 
@@ -63,29 +71,37 @@ class Metrics:
         series.calls += 1
         if failed_attempts:
             series.failed_attempts += failed_attempts
-        series.seconds[bisect_left(BUCKETS, seconds)] += 1
+        series.seconds[_bucket(BUCKETS, seconds)] += 1
         series.seconds_sum += seconds
-        series.overhead[bisect_left(OVERHEAD_BUCKETS, overhead)] += 1
+        series.overhead[_bucket(OVERHEAD_BUCKETS, overhead)] += 1
         if usage is None:
             series.usage_unknown += 1
         else:
             tokens = series.tokens
             tokens[0] += usage.input
             tokens[5] += usage.output
-            if usage.cache_read:
-                tokens[1] += usage.cache_read
-            if usage.reasoning:
-                tokens[6] += usage.reasoning
-            if usage.cache_write or usage.cache_write_1h:
-                tokens[2] += usage.cache_write
-                tokens[3] += usage.cache_write_1h
-            if usage.audio_input or usage.audio_output:
-                tokens[4] += usage.audio_input
-                tokens[7] += usage.audio_output
+            # Most calls use few of the classes; a field is read once.
+            if read := usage.cache_read:
+                tokens[1] += read
+            if reasoned := usage.reasoning:
+                tokens[6] += reasoned
+            if written := usage.cache_write:
+                tokens[2] += written
+            if written := usage.cache_write_1h:
+                tokens[3] += written
+            if heard := usage.audio_input:
+                tokens[4] += heard
+            if spoken := usage.audio_output:
+                tokens[7] += spoken
         if cost is None:
             series.cost_unknown += 1
         else:
             series.cost += cost
+
+    def estimated(self, ratio: float) -> None:
+        """Count how an estimate of input tokens (``ratio`` = estimate / count) turned out."""
+        self._estimates[_bucket(ESTIMATE_BUCKETS, ratio)] += 1
+        self._estimates_sum += ratio
 
     def _make(self, labels: tuple[str, str, str, int]) -> Series:
         if len(self._series) >= MAX_SERIES:
@@ -105,6 +121,13 @@ class Metrics:
             ("client_connections", "Open client connections.", connections),
         ):
             lines += [*_head(name, "gauge", text), f"ferryman_{name} {value}"]
+        lines += _head("token_estimate_ratio", "histogram", "Input tokens, estimated / counted.")
+        running = 0
+        for bound, count in zip((*ESTIMATE_BUCKETS, "+Inf"), self._estimates, strict=True):
+            running += count
+            lines.append(f'ferryman_token_estimate_ratio_bucket{{le="{bound}"}} {running}')
+        lines.append(f"ferryman_token_estimate_ratio_sum {self._estimates_sum:.6f}")
+        lines.append(f"ferryman_token_estimate_ratio_count {running}")
         named = [
             (f'endpoint="{e}",provider="{_escape(p)}",model="{_escape(m)}",status="{s}"', series)
             for (e, p, m, s), series in sorted(self._series.items())
@@ -117,6 +140,16 @@ class Metrics:
                 yield _text(lines)
                 lines = []
         yield _text(lines)
+
+
+def _bucket(bounds: tuple[float, ...], value: float) -> int:
+    """Index of the first bound that is not below ``value``."""
+    at = 0
+    for bound in bounds:
+        if value <= bound:
+            break
+        at += 1
+    return at
 
 
 def _head(name: str, kind: str, text: str) -> list[str]:

@@ -25,6 +25,12 @@ class Attempt(Struct, frozen=True, array_like=True):
     start_us: int = 0
     first_byte_us: int = -1
     end_us: int = -1
+    format: str = ""
+    """The provider's format where it isn't the caller's: then the call was translated."""
+    dropped: tuple[str, ...] = ()
+    """What the translation left out (``ir/receipt.py``)."""
+    altered: tuple[str, ...] = ()
+    """What it changed or added."""
 
 
 class Opened(Struct, frozen=True, array_like=True):

@@ -9,20 +9,23 @@ import msgspec
 from msgspec import Raw
 
 from ferryman import __version__
-from ferryman.catalog.quirks import request_quirks, usage_quirks
+from ferryman.catalog.quirks import (
+    AWS_CHUNKS,
+    model_quirks,
+    refused,
+    request_quirks,
+    usage_quirks,
+)
+from ferryman.catalog.tokens import Gauge
 from ferryman.config.snapshot import ModelRow, Provider, Snapshot
 from ferryman.http1.connect import Origin
 from ferryman.http1.pool import Pool, Pools
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.price import Price
+from ferryman.upstream.cloud import Signer, signer_of
+from ferryman.wire.format import Aim
+from ferryman.wire.paths import PATHS, STREAM
 
-PATHS = {
-    "chat.completions": "/chat/completions",
-    "completions": "/completions",
-    "embeddings": "/embeddings",
-    "responses": "/responses",
-    "moderations": "/moderations",
-}
 NAMES_KEPT = 4096
 """Resolved model names kept; more distinct names than that are resolved again each time."""
 HINTS_KEPT = 512
@@ -30,6 +33,8 @@ HINTS_KEPT = 512
 
 _rows = msgspec.msgpack.Decoder(dict[str, ModelRow])
 _json = msgspec.json.Encoder().encode
+_IN_PATH = "-._~:@"
+"""Left as they are in a model's name within a path; slashes must not become levels of it."""
 _VISIBLE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 
 
@@ -47,21 +52,66 @@ class Runtime:
         self.ask_usage = "no_stream_options" not in provider.quirks
         self.request_quirks = request_quirks(provider.quirks)
         self.usage_quirks = usage_quirks(provider.quirks)
-        base = quote(urlsplit(provider.base_url).path.rstrip("/"), safe="/%:@!$&'()*+,;=~-._")
-        query = urlsplit(provider.base_url).query
-        self._heads = {
-            endpoint: itertools.cycle(
-                [_head(provider, origin, f"{base}{path}{'?' + query if query else ''}", key)
-                 for key in keys or [""]]
-            )
-            for endpoint, path in PATHS.items()
-            if not provider.endpoints or endpoint in provider.endpoints
-        }  # fmt: skip
+        self.refused = refused(provider.quirks)
+        """Members of chat requests that must be left out."""
+        self.aws_chunks = AWS_CHUNKS in provider.quirks
+        """Whether streams come as AWS messages around events of the provider's format."""
+        for key in keys:
+            _head(provider, origin, "/", key)  # says now what can't be sent
+        self.signer: Signer | None = signer_of(provider.auth, provider.region, origin.host)
+        """Makes further header lines for each request; None where the head says it all."""
+        # AWS encodes the path once more for the signature: no character may be in doubt.
+        self._in_path = "-._~" if provider.auth == "sigv4" else _IN_PATH
+        self._origin = origin
+        self._keys = itertools.cycle(keys or [""])
+        self._key_count = max(len(keys), 1)
+        self._paths = _paths(provider)
+        self._heads: dict[str, Iterator[bytes]] = {}
+        """Heads ready to send, by path; as many as keys."""
 
-    def head(self, endpoint: str) -> bytes | None:
+    def signature(self, head: bytes, body: bytes, now: float) -> bytes:
+        """Header lines that vouch for a request with this head; see :class:`Signer`."""
+        if self.signer is None:
+            return b""
+        method, target, _ = head[: head.index(b"\r\n")].decode("latin-1").split(" ")
+        return self.signer.lines(method, target, self._origin.authority, body, now)
+
+    def offers(self, endpoint: str) -> bool:
+        """Whether calls of ``endpoint`` can be sent there as they are."""
+        return endpoint in self._paths
+
+    def head(self, endpoint: str, model: str, stream: bool) -> bytes | None:
         """Request head up to ``content-length: ``, with the next key; None if not offered."""
-        heads: Iterator[bytes] | None = self._heads.get(endpoint)
-        return next(heads) if heads is not None else None
+        path = self._paths.get(endpoint)
+        if path is None:
+            return None
+        if stream:
+            path = self._paths.get(endpoint + STREAM, path)
+        if "{model}" in path:
+            path = path.replace("{model}", quote(model, safe=self._in_path))
+        heads = self._heads.get(path)
+        if heads is None:
+            if len(self._heads) >= NAMES_KEPT:
+                self._heads.clear()
+            keys = [next(self._keys) for _ in range(self._key_count)]
+            heads = itertools.cycle([_head(self.provider, self._origin, path, key) for key in keys])
+            self._heads[path] = heads
+        return next(heads)
+
+
+def _paths(provider: Provider) -> dict[str, str]:
+    """Endpoint → path and query from the origin on."""
+    url = urlsplit(provider.base_url)
+    base = quote(url.path.rstrip("/"), safe="/%:@!$&'()*+,;=~-._")
+    own = dict(provider.paths)
+    offered = provider.endpoints or PATHS[provider.format]
+    out = {}
+    for name, path in {**PATHS[provider.format], **own}.items():
+        if name.removesuffix(STREAM) in offered or name in own:
+            joint = "&" if "?" in path else "?"
+            at = path[1:] if path.startswith("//") else base + path
+            out[name] = f"{at}{joint + url.query if url.query else ''}"
+    return out
 
 
 def _head(provider: Provider, origin: Origin, path: str, key: str) -> bytes:
@@ -102,13 +152,15 @@ class Target:
     """One model at one provider, ready to be called."""
 
     __slots__ = (
-        "dear_fee", "dear_input", "dear_output", "health", "labels", "max_output", "model",
-        "model_json", "named", "prices", "provider", "runtime",
+        "aim", "context", "dear_fee", "dear_input", "dear_output", "gauge", "health", "labels",
+        "max_output", "model", "model_json", "named", "prices", "provider", "runtime",
     )  # fmt: skip
 
-    def __init__(self, runtime: Runtime, model: str, health: Health) -> None:
+    def __init__(self, runtime: Runtime, model: str, health: Health, gauge: Gauge) -> None:
         self.health = health
+        self.gauge = gauge
         self.runtime = runtime
+        provider = runtime.provider
         self.provider = runtime.name
         self.model = model
         self.model_json = _json(model)
@@ -116,7 +168,14 @@ class Target:
         self.named = row is not None
         """Whether metrics may show the name: it isn't one that a caller made up."""
         self.prices: tuple[Price, ...] = row.prices if row else ()
+        self.context = row.context if row else 0
         self.max_output = row.max_output if row else 0
+        self.aim = Aim(
+            model=model,
+            max_output=self.max_output,
+            abilities=row.abilities if row else (),
+            quirks=(*provider.quirks, *model_quirks(provider.format, model)),
+        )
         self.dear_input, self.dear_output, self.dear_fee = dearest(self.prices)
         # The name came from a caller: what is no plain header text must not get into a header.
         shown = quote(model, safe=_VISIBLE)
@@ -163,16 +222,24 @@ class Fleet:
         pools: Pools,
         activate: Callable[[Provider], list[str] | None],
         near: Callable[[str, list[str]], list[str]],
-        health: Callable[[str], Health],
+        live: Callable[[str], tuple[Health, Gauge]],
     ) -> None:
-        """``activate`` gives a provider's keys (none for a keyless one), or None = not active."""
+        """``activate`` gives a provider's keys (none for a keyless one), or None = not active.
+
+        ``live`` gives what is kept of a target across snapshots.
+        """
         self.snapshot = snapshot
+        timeouts = snapshot.timeouts
+        # Asked for at every call: an attribute of ours costs a fraction of a struct's.
+        self.first_byte: float = timeouts.first_byte
+        self.idle: float = timeouts.idle
+        self.total: float = timeouts.total
         self.problems: list[str] = []
         self._near = near
         self._resolved: dict[str, Resolved] = {}
         self._targets: dict[tuple[str, str], Target] = {}
         self._hints: dict[str, str] = {}
-        self._health = health
+        self._live = live
         self.runtimes: dict[str, Runtime] = {}
         for provider in snapshot.providers.values():
             keys = activate(provider)
@@ -222,6 +289,8 @@ class Fleet:
                 raise self._inactive([provider])
             return Resolved((target,))
         candidates = self.snapshot.bare.get(name, ())
+        if slash and model and not candidates and provider in self.snapshot.aliases:
+            return self._resolve(f"{self.snapshot.aliases[provider]}/{model}")
         for provider, model in candidates:
             target = self._target(provider, model)
             if target is not None:
@@ -233,8 +302,9 @@ class Fleet:
     def _target(self, provider: str, model: str) -> Target | None:
         target = self._targets.get((provider, model))
         if target is None and provider in self.runtimes:
-            health = self._health(f"{provider}/{model}")
-            target = self._targets[provider, model] = Target(self.runtimes[provider], model, health)
+            target = self._targets[provider, model] = Target(
+                self.runtimes[provider], model, *self._live(f"{provider}/{model}")
+            )
         return target
 
     def _inactive(self, names: list[str]) -> GatewayError:

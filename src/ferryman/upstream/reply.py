@@ -56,16 +56,20 @@ class Reply:
         parts = self._parts
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def rewrite(self, body: bytes) -> None:
+        """Put ``body`` in the place of the one that came."""
+        self._parts = [body]
+
     # -- the connection's side
 
     def on_head(self, status: int, headers: Headers) -> None:
         self.first_byte = self.now()
         self.status = status
         self.headers = headers
-        streamed = self.tap is not None and 200 <= status < 300
+        tap = self.tap if 200 <= status < 300 else None
         for name, value in headers:
-            if name == b"content-type" and streamed:
-                self.streaming = value.lower().startswith(b"text/event-stream")
+            if name == b"content-type" and tap is not None:
+                self.streaming = value.lower().startswith(tap.media_types)
             elif name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
                 # Fields that it names are of this hop only (RFC 9110 §7.6.1).
                 named = {part.strip() for part in value.lower().split(b",")}
@@ -90,7 +94,7 @@ class Reply:
                 exchange = self._exchange
                 if exchange is not None and not exchange.write(out):
                     self._pause(exchange)
-            if tap.done or tap.failure:
+            if tap.done or tap.failure is not None:
                 self._stream_over()
             return
         self._held.append(out)
@@ -98,10 +102,10 @@ class Reply:
         if self._size > MAX_HELD_BYTES and not tap.content:
             self._cut(f"over {MAX_HELD_BYTES} bytes before it said anything")
             return
-        if tap.content or tap.done or tap.failure:
+        if tap.content or tap.done or tap.failure is not None:
             if tap.content:
                 self.first_token = self.now()
-            if tap.done or tap.failure:
+            if tap.done or tap.failure is not None:
                 self._stream_over()
             self.ready.open(None)
 

@@ -62,14 +62,19 @@ class StreamDecoder(Protocol):
         """The events that ``data`` completes."""
 
     def close(self) -> list[Event]:
-        """The body is over: Failed when the stream's own end has not come, else nothing."""
+        """The body is over: Failed when the stream's own end has not come; the last events and End
+        in formats whose streams end with their body; else nothing."""
 
 
 class StreamEncoder(Protocol):
     """Events into a stream of the caller's format. Needs no end of its own but End or Failed."""
 
     def encode(self, event: Event) -> bytes:
-        """The bytes for ``event``; may be empty. What must come last comes with End."""
+        """The bytes for ``event``; may be empty. What must come last comes with End.
+
+        Raises :class:`ReplyError` for what the format can't carry, such as arguments of a call that
+        are no JSON object, where it has a place for objects only: the stream ends as failed.
+        """
 
 
 class ClientSide(NamedTuple):
@@ -80,6 +85,7 @@ class ClientSide(NamedTuple):
     them there; others read the body. Raises :class:`GatewayError` 400 that names the member
     (``param``: its path)."""
     encode_reply: Callable[[Reply, ReplyContext], bytes]
+    """Raises :class:`ReplyError` for what the format can't carry."""
     stream_encoder: Callable[[ReplyContext], StreamEncoder]
     error_body: Callable[[GatewayError, str], bytes]
     """(error, request id) → body of an error reply."""

@@ -56,6 +56,13 @@ def event_data(event: bytes) -> bytes:
         and b"\r" not in event
     ):
         return event[6:-2]  # one line of data: nearly every event there is
+    if (
+        event.startswith(b"data: ")
+        and event.endswith(b"\r\n\r\n")
+        and event.count(b"\n") == 2
+        and event.count(b"\r") == 2
+    ):
+        return event[6:-4]  # the same, with the other line ends
     out = []
     for line in _LINES.split(event):
         if line.startswith(b"data:"):

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ferryman.ir.errors import GatewayError
+from ferryman.ir.events import Failed
 from ferryman.ir.usage import Usage
 from ferryman.wire.framing import Splitter
+from ferryman.wire.paths import SSE
 
 Quirks = Sequence[Callable[[dict[str, Any]], None]]
 """Functions that set right how a provider reports its usage, in the decoded object."""
@@ -19,10 +21,12 @@ Quirks = Sequence[Callable[[dict[str, Any]], None]]
 class StreamTap:
     """What one streamed reply has said so far; formats add :meth:`notable` and :meth:`read`."""
 
-    __slots__ = ("_content", "_splitter", "done", "ending", "failure", "hide_usage", "quirks",
-                 "usage")  # fmt: skip
+    __slots__ = ("_content", "_splitter", "done", "ending", "failure", "hide_usage", "media_types",
+                 "quirks", "usage")  # fmt: skip
 
     def __init__(self, *, hide_usage: bool, quirks: Quirks = ()) -> None:
+        self.media_types: tuple[bytes, ...] = SSE
+        """How the content-type of a reply begins that this tap can read."""
         self.quirks = quirks
         self._splitter = Splitter()
         self._content = False
@@ -33,8 +37,8 @@ class StreamTap:
         self.ending = b""
         """The event that ends the stream, held back for the caller to send. Beside a ``failure``:
         the format's own event for it."""
-        self.failure = b""
-        """Data of an error event, once one has come."""
+        self.failure: Failed | None = None
+        """What an error event said, once one has come."""
 
     @property
     def content(self) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.events import Failed
 
 _encode = msgspec.json.Encoder().encode
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -199,6 +200,13 @@ def kind_in_stream(data: bytes) -> ErrorKind:
     if "overloaded" in facts.type or "overloaded" in facts.code:
         return ErrorKind.UPSTREAM_OVERLOADED
     return _by_words(facts) or ErrorKind.UPSTREAM_ERROR
+
+
+def failed(data: bytes) -> Failed:
+    """What an error event within a stream says."""
+    facts = error_facts(data)
+    words = facts.message or facts.code or facts.type or "it did not say which"
+    return Failed(kind=kind_in_stream(data), message=words[:LONGEST_MESSAGE], code=facts.code)
 
 
 def _by_words(facts: ErrorFacts) -> ErrorKind | None:

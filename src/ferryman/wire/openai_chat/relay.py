@@ -3,17 +3,15 @@
 https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
-from typing import Any
-
 import msgspec
 from msgspec import Raw
 
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.usage import Usage
 from ferryman.wire.framing import event_data
-from ferryman.wire.openai_chat.errors import error_event, kind_in_stream
+from ferryman.wire.openai_chat.errors import error_event, failed, kind_in_stream
 from ferryman.wire.openai_chat.types import Choice, Chunk, Whole, WireUsage
-from ferryman.wire.openai_chat.usage import usage_of
+from ferryman.wire.openai_chat.usage import odd_types, usage_of
 from ferryman.wire.tap import Quirks, StreamTap
 
 DONE = b"[DONE]"
@@ -43,7 +41,7 @@ def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usag
     except _UNREADABLE:
         pass
     try:
-        return None, _odd_types(_members.decode(body).get("usage"))  # an answer, if an object
+        return None, odd_types(_members.decode(body).get("usage"))  # an answer, if an object
     except _UNREADABLE:
         return ErrorKind.UPSTREAM_PROTOCOL, None
 
@@ -57,15 +55,6 @@ def odd_usage(data: bytes, quirks: Quirks) -> WireUsage | None:
     for quirk in quirks:
         quirk(said)
     return msgspec.convert(said.get("usage"), WireUsage | None)
-
-
-def _odd_types(raw: Raw | None) -> Usage | None:
-    """Usage whose counts are ``12.0`` or ``"12"``; None when it isn't to be read at all."""
-    try:
-        said = msgspec.json.decode(raw or b"null", type=dict[str, Any] | None)
-        return usage_of(msgspec.convert(said, WireUsage | None, strict=False))
-    except _UNREADABLE:
-        return None
 
 
 class ChatTap(StreamTap):
@@ -98,7 +87,7 @@ class ChatTap(StreamTap):
         except _UNREADABLE:
             return self._read_odd(data)
         if chunk.object == "error" or (chunk.error and bytes(chunk.error) not in _EMPTY):
-            self.failure = data
+            self.failure = failed(data)
             return False
         if wire is not None:
             self.usage = usage_of(wire) or self.usage
@@ -115,9 +104,9 @@ class ChatTap(StreamTap):
         except _UNREADABLE:
             members = {}
         if bytes(members.get("error", b"null")) not in _EMPTY:
-            self.failure = data
+            self.failure = failed(data)
             return False
-        self.usage = _odd_types(members.get("usage")) or self.usage
+        self.usage = odd_types(members.get("usage")) or self.usage
         hollow = bytes(members.get("choices", b"null")) in _EMPTY
         if self.hide_usage and hollow and bytes(members.get("usage", b"null")) not in _EMPTY:
             return False

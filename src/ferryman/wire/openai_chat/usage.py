@@ -5,8 +5,17 @@ https://platform.openai.com/docs/api-reference/responses/object. ``prompt_tokens
 and audio tokens, ``completion_tokens`` includes reasoning and audio tokens.
 """
 
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
 from ferryman.ir.usage import Usage
 from ferryman.wire.openai_chat.types import WireUsage
+
+_wire = msgspec.json.Decoder(WireUsage | None)
+_object = msgspec.json.Decoder(dict[str, Any] | None)
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 MAX_TOKENS = 1 << 40
 """A count above this is a mistake of the provider's, not a number of tokens."""
@@ -47,3 +56,39 @@ def usage_of(wire: WireUsage | None) -> Usage | None:
     if min(classes) < 0 or max(classes) > MAX_TOKENS:
         return None
     return Usage(fresh, cached, written, 0, heard, text, reasoned, spoken)
+
+
+def read_usage(raw: Raw | None) -> Usage | None:
+    """The usage that the JSON object ``raw`` tells of, if it is to be read at all."""
+    try:
+        return usage_of(_wire.decode(raw)) if raw else None
+    except _UNREADABLE:
+        return odd_types(raw)
+
+
+def odd_types(raw: Raw | None) -> Usage | None:
+    """Usage whose counts are ``12.0`` or ``"12"``; None when it isn't to be read at all."""
+    try:
+        said = _object.decode(raw or b"null")
+        return usage_of(msgspec.convert(said, WireUsage | None, strict=False))
+    except _UNREADABLE:
+        return None
+
+
+def usage_members(usage: Usage) -> dict[str, Any]:
+    """The ``usage`` object for callers."""
+    given, made = usage.total_input, usage.total_output
+    return {
+        "prompt_tokens": given,
+        "completion_tokens": made,
+        "total_tokens": given + made,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cache_read,
+            "cache_write_tokens": usage.cache_write + usage.cache_write_1h,
+            "audio_tokens": usage.audio_input,
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning,
+            "audio_tokens": usage.audio_output,
+        },
+    }

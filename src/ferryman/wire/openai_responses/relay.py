@@ -8,9 +8,10 @@ import msgspec
 
 from ferryman.ir.errors import GatewayError
 from ferryman.wire.framing import event_data
-from ferryman.wire.openai_chat.errors import error_body
+from ferryman.wire.openai_chat.errors import failed
 from ferryman.wire.openai_chat.relay import DONE
 from ferryman.wire.openai_chat.usage import usage_of
+from ferryman.wire.openai_responses.errors import error_event
 from ferryman.wire.openai_responses.types import EventType, StreamEvent
 from ferryman.wire.tap import StreamTap
 
@@ -20,7 +21,6 @@ _ENDING = frozenset({"response.completed", "response.incomplete"})
 
 _event = msgspec.json.Decoder(StreamEvent)
 _type = msgspec.json.Decoder(EventType)
-_encode = msgspec.json.Encoder().encode
 
 
 def _bare(data: bytes) -> StreamEvent:
@@ -36,9 +36,7 @@ class ResponsesTap(StreamTap):
     __slots__ = ()
 
     def error_event(self, error: GatewayError, request_id: str) -> bytes:
-        facts = {"type": "error", "code": error.kind, "message": error.message, "param": None}
-        nested = error_body(error, request_id)  # what the SDKs look for, as in the other formats
-        return b"event: error\ndata: %b,%b\n\n" % (_encode(facts)[:-1], nested[1:])
+        return error_event(error, request_id)
 
     def notable(self, data: bytes) -> bool:
         return (
@@ -66,11 +64,11 @@ class ResponsesTap(StreamTap):
             self.ending = event
             return False
         if said.type == "response.failed" or said.type == "error":
-            self.failure = data
+            self.failure = failed(data)
             self.ending = event
             return False
         if not said.type and said.error and bytes(said.error) != b"null":
-            self.failure = data  # no event of this format: the caller gets one that is
+            self.failure = failed(data)  # no event of this format: the caller gets one that is
             return False
         if said.type not in _OPENING:
             self._content = True

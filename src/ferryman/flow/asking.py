@@ -1,0 +1,193 @@
+"""What a target is sent, and how its reply is read: the caller's own bytes, or a translation."""
+
+import time
+from collections.abc import Callable
+
+from msgspec import Raw
+
+from ferryman.catalog.tokens import estimate
+from ferryman.flow.call import NOTHING, Call
+from ferryman.flow.counting import COUNTS
+from ferryman.flow.keeping import unknown
+from ferryman.flow.window import compressed, surely_fits, too_long
+from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.receipt import Receipt
+from ferryman.ir.request import Request as Conversation
+from ferryman.ir.usage import Usage
+from ferryman.upstream.fleet import Runtime, Target
+from ferryman.upstream.reply import Reply
+from ferryman.wire.format import ClientSide, ProviderSide, ReplyContext
+from ferryman.wire.formats import FORMATS, client_of, relay_of
+from ferryman.wire.invoke import UnwrappingTap
+from ferryman.wire.openai_chat import request as openai
+from ferryman.wire.openai_responses.request import needs_store
+from ferryman.wire.paths import CONVERSATIONS, MAIN, MEDIA_TYPES, SSE
+from ferryman.wire.tap import StreamTap
+from ferryman.wire.translate import TranslatingTap, translate_to_stream, translate_whole
+
+
+class Translation:
+    """Both sides of one attempt whose target speaks another format than the caller."""
+
+    def __init__(self, client: ClientSide, format_name: str, context: ReplyContext) -> None:
+        provider = FORMATS[format_name].provider
+        assert provider is not None, "a provider's format has a provider side"
+        self.client = client
+        self.provider: ProviderSide = provider
+        self.context = context
+        self.media_types: tuple[bytes, ...] = MEDIA_TYPES.get(format_name, SSE)
+
+    def whole(self, reply: Reply) -> Usage | None:
+        """Put a whole reply into the caller's format. Raises :class:`ReplyError`."""
+        translate = translate_to_stream if self.context.request.stream else translate_whole
+        body, usage = translate(reply.body, self.provider, self.client, self.context)
+        reply.rewrite(body)
+        return usage
+
+
+class Asking:
+    """One attempt's request: its head up to the length, its body, and who listens to the reply."""
+
+    __slots__ = ("body", "head", "tap", "translation")
+
+    def __init__(
+        self, head: bytes, body: bytes, tap: StreamTap | None, translation: Translation | None
+    ) -> None:
+        self.head = head
+        self.body = body
+        self.tap = tap
+        self.translation = translation
+
+
+def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
+    """What to send to ``target``; None when it offers nothing for such a call.
+
+    Raises :class:`GatewayError` (400) for a request that can't be put into the target's format.
+    """
+    runtime = target.runtime
+    if not surely_fits(request.body, target) and call.endpoint in CONVERSATIONS:
+        error = _too_long(call, request, target)
+        if error is not None:
+            if call.too_long != "compress":
+                raise error
+            return _translated(call, request, target, error)
+    head = runtime.head(call.endpoint, target.model, request.stream)
+    if head is None:
+        return _translated(call, request, target)
+    quirks = runtime.request_quirks
+    if runtime.refused and call.endpoint == "chat.completions":
+        left_out = [name for name in request.fields if name in runtime.refused]
+        if left_out:
+            quirks = (*quirks, _leave_out(call, left_out, target))
+    body = openai.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
+    tap: StreamTap | None = None
+    if request.stream:
+        hide = request.hide_usage and runtime.ask_usage
+        tap = relay_of(call.endpoint).tap(hide_usage=hide, quirks=runtime.usage_quirks)
+        if runtime.aws_chunks:
+            tap = UnwrappingTap(tap)
+    return Asking(head, body, tap, None)
+
+
+def _leave_out(call: Call, names: list[str], target: Target) -> Callable[[dict[str, Raw]], None]:
+    """Note what the provider would refuse; the function that takes it out of a request's members.
+
+    Raises :class:`GatewayError` (400) when the call asks to be refused instead.
+    """
+    receipt = Receipt()
+    for name in names:
+        receipt.drop(name)
+    call.receipt = receipt
+    _hold_to(call, receipt, target)
+
+    def leave_out(fields: dict[str, Raw]) -> None:
+        for name in names:
+            fields.pop(name, None)
+
+    return leave_out
+
+
+def _hold_to(call: Call, receipt: Receipt, target: Target) -> None:
+    """Raise :class:`GatewayError` (400) when the call must lose nothing, and would."""
+    if call.strict and receipt.dropped:
+        raise GatewayError(
+            400,
+            ErrorKind.UNSUPPORTED,
+            f"{target.provider}/{target.model} can't take {', '.join(receipt.dropped)}, and this "
+            "call asks to be refused rather than to lose anything. Leave that out, or choose "
+            "another model.",
+        )
+
+
+def _too_long(call: Call, request: openai.Request, target: Target) -> GatewayError | None:
+    try:
+        return too_long(_conversation(call, request), target)
+    except GatewayError:
+        return None  # what we can't read, we can't measure: the provider will say
+
+
+def _translated(
+    call: Call, request: openai.Request, target: Target, unfit: GatewayError | None = None
+) -> Asking | None:
+    """The request in the target's format; with ``unfit``, less of it, so that it fits."""
+    runtime = target.runtime
+    if call.endpoint not in CONVERSATIONS:
+        return None
+    name = (
+        CONVERSATIONS[call.endpoint] if runtime.offers(call.endpoint) else runtime.provider.format
+    )
+    head = runtime.head(MAIN[name], target.model, request.stream)
+    if head is None:
+        return None
+    conversation = _conversation(call, request)
+    if call.endpoint == "responses" and (elsewhere := needs_store(conversation)):
+        raise unknown(elsewhere)
+    receipt = Receipt()
+    if unfit is not None:
+        shorter = compressed(conversation, target, receipt)
+        if shorter is None:
+            raise unfit
+        conversation = shorter
+    context = ReplyContext(
+        request=conversation,
+        receipt=receipt,
+        request_id=call.id,
+        now=int(time.time()),
+        input_estimate=estimate(conversation, target.gauge),
+    )
+    translation = Translation(client_of(call.endpoint), name, context)
+    body = translation.provider.encode_request(conversation, target.aim, receipt)
+    call.receipt = receipt
+    _hold_to(call, receipt, target)
+    if runtime.request_quirks:
+        body = openai.with_quirks(body, runtime.request_quirks)
+    tap: StreamTap | None = None
+    if request.stream:
+        tap = TranslatingTap(
+            translation.provider, translation.client, context, translation.media_types
+        )
+        if runtime.aws_chunks:
+            tap = UnwrappingTap(tap)
+    return Asking(head, body, tap, translation)
+
+
+def _conversation(call: Call, request: openai.Request) -> Conversation:
+    """The request in the common language, decoded once for all attempts."""
+    if call.conversation is None:
+        decode = client_of(call.endpoint).decode_request
+        call.conversation = decode(request.body, request.model, request.stream)
+    return call.conversation
+
+
+def read_whole(
+    call: Call, asking: Asking, reply: Reply, runtime: Runtime
+) -> tuple[ErrorKind | None, Usage | None]:
+    """What is wrong with a whole reply of status 2xx (None = nothing), and its usage.
+
+    A translated reply is rewritten. Raises :class:`ReplyError` where it is none.
+    """
+    if asking.translation is not None:
+        return None, asking.translation.whole(reply)
+    if call.endpoint in COUNTS:
+        return None, NOTHING
+    return relay_of(call.endpoint).read_whole(reply.body, runtime.usage_quirks)

@@ -1,0 +1,34 @@
+"""Counts of tokens that callers ask for: the provider's own where it offers them, else ours."""
+
+from ferryman.catalog.tokens import estimate
+from ferryman.flow.call import Call
+from ferryman.http1.exchange import Headers
+from ferryman.upstream.fleet import Target
+from ferryman.wire.anthropic_messages import models as messages
+from ferryman.wire.anthropic_messages.request import decode_count_request
+from ferryman.wire.gemini_generate import counting as generate
+from ferryman.wire.openai_chat.request import Request
+
+COUNTS = ("count_tokens", "count_content")
+"""Endpoints that count, and cost nothing."""
+
+
+def counted_here(call: Call, target: Target) -> bool:
+    """True when a call asks for a count that the target's provider does not offer."""
+    return call.endpoint in COUNTS and not target.runtime.offers(call.endpoint)
+
+
+def count(call: Call, request: Request, target: Target) -> None:
+    """Answer with an estimate. Raises :class:`GatewayError` (400)."""
+    if call.endpoint == "count_tokens":
+        tokens = estimate(decode_count_request(request.body), target.gauge)
+        body = messages.encode_count(tokens)
+    else:
+        tokens = estimate(generate.decode_count(request.body, request.model), target.gauge)
+        body = generate.encode_count(tokens)
+    headers: Headers = [
+        (b"content-type", b"application/json"),
+        (b"x-ferryman-request-id", call.id.encode()),
+        (b"x-ferryman-altered", b"count=estimated"),
+    ]
+    call.exchange.respond(200, headers, body)

@@ -1,0 +1,129 @@
+"""Answers of the Responses API that callers go on from later, whoever the provider was.
+
+https://platform.openai.com/docs/guides/conversation-state: ``previous_response_id`` stands for the
+whole conversation up to that answer. What a provider of this API has kept itself goes to it as it
+is; what it has not, because it speaks another format, is kept here (``store/responses.py``).
+"""
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from ferryman.flow.call import Call
+from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.store.responses import ResponseStore, StoreError
+from ferryman.wire.framing import event_data
+from ferryman.wire.openai_chat.request import Request, decode
+
+PREVIOUS: Final = "previous_response_id"
+_MARK: Final = b'"previous_response_id"'
+_encode = msgspec.json.Encoder().encode
+_text = msgspec.json.Decoder(str)
+_items = msgspec.json.Decoder(list[Raw])
+_members = msgspec.json.Decoder(dict[str, Raw])
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class Kept(msgspec.Struct):
+    """One kept answer."""
+
+    items: list[Raw]
+    """The conversation up to and including it: items of the API's ``input``."""
+    response: Raw
+    """The response object."""
+
+
+_kept = msgspec.json.Decoder(Kept)
+
+
+class Keeper:
+    """Keeps answers for ``seconds`` and finds them again. File work happens in a worker thread."""
+
+    def __init__(self, store: ResponseStore, seconds: float) -> None:
+        self.store = store
+        self.seconds = seconds
+
+    async def find(self, tenant: str, ident: str) -> Kept | None:
+        """A kept answer of ``tenant``'s."""
+        data = await _in_thread(self.store.load, tenant, ident)
+        return _kept.decode(data) if data is not None else None
+
+    async def forget(self, tenant: str, ident: str) -> bool:
+        """Delete one; False when there was none."""
+        return bool(await _in_thread(self.store.delete, tenant, ident))
+
+    async def resume(self, call: Call, request: Request) -> Request:
+        """``request`` with the conversation it goes on from written out, if that is kept here."""
+        if _MARK not in request.body:
+            return request
+        try:
+            ident = _text.decode(request.fields[PREVIOUS])
+            given = request.fields.get("input", Raw(b"[]"))
+            new = _items.decode(given) if bytes(given)[:1] == b"[" else [_said(given)]
+        except (KeyError, *_UNREADABLE):
+            return request  # null, or a mistake that its decoder explains
+        kept = await self.find(call.key, ident)
+        if kept is None:
+            return request
+        fields = {name: raw for name, raw in request.fields.items() if name != PREVIOUS}
+        fields["input"] = Raw(_encode([*kept.items, *new]))
+        return decode("responses", _encode(fields))
+
+    async def keep(self, call: Call, request: Request, response: bytes) -> None:
+        """Keep a translated answer, unless its request says not to.
+
+        ``response`` is its JSON or, of a stream, its last event.
+        """
+        fields = request.fields
+        if request.stream:
+            response = _response_of(response)
+        if bytes(fields.get("store", b"true")) == b"false":
+            return
+        try:
+            said = _members.decode(response)
+            ident = _text.decode(said["id"])
+            given = fields.get("input", Raw(b"[]"))
+            asked = _items.decode(given) if bytes(given)[:1] == b"[" else [_said(given)]
+            items = [*asked, *_items.decode(said["output"])]
+        except (KeyError, *_UNREADABLE):
+            return
+        payload = _encode(Kept(items, Raw(response)))
+        try:
+            await _in_thread(self.store.save, call.key, ident, payload, self.seconds)
+        except StoreError as error:
+            call.plane.log(f"{call.id}: {error}")
+
+
+def _response_of(ending: bytes) -> bytes:
+    """The response object in the event that ends a stream; empty when there is none."""
+    for event in ending.split(b"\n\n"):
+        try:
+            found = _members.decode(event_data(event + b"\n\n")).get("response")
+        except _UNREADABLE:
+            continue
+        if found is not None:
+            return bytes(found)
+    return b""
+
+
+def unknown(ident: str) -> GatewayError:
+    """The error for a conversation that lies elsewhere."""
+    return GatewayError(
+        400,
+        ErrorKind.INVALID_REQUEST,
+        f"{ident[:80]!r} is not kept here, and the provider of this model can't look it up. Send "
+        "the conversation itself as 'input', or let the gateway keep answers: "
+        "'responses: { keep: 24h }' in its configuration.",
+        param=PREVIOUS,
+    )
+
+
+def _said(given: Raw) -> Raw:
+    """A plain text as an item."""
+    return Raw(b'{"role":"user","content":%b}' % bytes(given))
+
+
+async def _in_thread(work: Any, *args: Any) -> Any:
+    return await asyncio.get_running_loop().run_in_executor(None, work, *args)

@@ -1,0 +1,61 @@
+"""Does a request fit into a model's window? Known before the call, so that nothing is cut."""
+
+from ferryman.catalog.shorten import shorten
+from ferryman.catalog.tokens import estimate
+from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.receipt import Receipt
+from ferryman.ir.request import Request
+from ferryman.upstream.fleet import Target
+
+MEASURED = 65_536
+"""Bodies up to this size calibrate."""
+SURE = 20
+"""Calls after which a model's ratio is taken to be known."""
+MARGIN, WIDE_MARGIN = 1.05, 1.25
+"""How far an estimate must lie beyond the window to be believed; wide until the ratio is known."""
+
+
+def text_size(body: bytes) -> int:
+    """Bytes of a body that seems to be text only and is worth measuring; else 0."""
+    size = len(body)
+    if size > MEASURED or b"base64" in body or b'"data"' in body or b'"file' in body:
+        return 0
+    return 0 if b"_url" in body or b"Url" in body else size
+
+
+def limit(target: Target) -> float:
+    """Estimated tokens of input that the target certainly can't take."""
+    return target.context * (MARGIN if target.gauge.seen >= SURE else WIDE_MARGIN)
+
+
+def surely_fits(body: bytes, target: Target) -> bool:
+    """True when no closer look is needed: a token is at least one byte."""
+    return not target.context or len(body) <= target.context
+
+
+def too_long(request: Request, target: Target) -> GatewayError | None:
+    """Why the request does not fit into the target's window; None when it seems to."""
+    tokens = estimate(request, target.gauge)
+    if tokens <= limit(target):
+        return None
+    return GatewayError(
+        400,
+        ErrorKind.CONTEXT_TOO_LONG,
+        f"The request has about {tokens} tokens, and {target.provider}/{target.model} takes "
+        f"{target.context}. Shorten it, choose a model with a larger window, or let the gateway "
+        "leave messages out of the middle: 'x-ferryman-too-long: compress'.",
+    )
+
+
+def compressed(request: Request, target: Target, receipt: Receipt) -> Request | None:
+    """The request with messages left out of its middle until it fits, which the receipt says.
+
+    None when not even both of its ends fit.
+    """
+    room = target.context - max(request.max_output, min(target.max_output, target.context // 4))
+    found = shorten(request, target.gauge, max(room, 1))
+    if found is None:
+        return None
+    shorter, left_out = found
+    receipt.alter("messages", f"{left_out} left out of the middle to fit the window")
+    return shorter

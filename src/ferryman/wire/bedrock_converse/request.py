@@ -1,0 +1,371 @@
+"""Requests in the Converse format.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html; streamed ones
+have the same body at another path, and the model stands in the path too. Heeded of the aim:
+
+- ability ``json_schema``: ``outputConfig`` and strict tools; else a tool that the model must call
+  stands for structured output, and ``strict`` is dropped;
+- ability ``prompt_cache``, or none known at all: cache points are sent;
+- quirk ``claude_fields``: the model takes Claude's own ``top_k``, ``thinking`` with a budget, and
+  says which stop sequence it met. Heeded only where the model's name holds "claude", or is an ARN
+  that doesn't tell what the model is;
+- quirk ``adaptive_thinking`` beside it: the model decides how much it thinks, under an effort.
+  https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-adaptive-thinking.html
+"""
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from ferryman.ir.receipt import Receipt
+from ferryman.ir.request import HostedTool, OutputKind, Request, Tool, ToolChoice, ToolMode
+from ferryman.wire.bedrock_converse.content import TOOL_NAME, Conversation, cache_point
+from ferryman.wire.bedrock_converse.types import ORIGIN
+from ferryman.wire.carry import UNREADABLE, bad_request, drop_unknown, output_tool
+from ferryman.wire.effort import EFFORTS, NONE, budget_of, effort_of, nearest
+from ferryman.wire.format import Aim
+
+LEAST_BUDGET = 1024
+"""Tokens: https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-extended-thinking.html"""
+_OWN = ("guardrailConfig", "promptVariables", "performanceConfig", "requestMetadata",
+        "additionalModelRequestFields", "additionalModelResponseFieldPaths")  # fmt: skip
+"""Members that the common language has no word for."""
+_ADAPTIVE_EFFORTS = ("low", "medium", "high", "xhigh", "max")
+_TIERS = {"default": "default", "flex": "flex", "priority": "priority", "reserved": "reserved",
+          "standard_only": "default", "standard": "default"}  # fmt: skip
+_METADATA = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}")
+_MOST_METADATA = 16
+_ANY_OBJECT = Raw(b'{"type":"object"}')
+_NO_ARGUMENTS = Raw(b'{"type":"object","properties":{}}')
+_encode = msgspec.json.Encoder().encode
+_type_of = msgspec.json.Decoder(dict[str, Raw])
+
+Wire = dict[str, Any]
+
+
+def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
+    """The body. Raises :class:`~ferryman.ir.errors.GatewayError` 400 for what can't be carried."""
+    drop_unknown(request, receipt, ORIGIN)
+    native = "json_schema" in aim.abilities
+    caching = not aim.abilities or "prompt_cache" in aim.abilities
+    conversation = Conversation(receipt, caching=caching)
+    conversation.write(request.messages)
+    body: Wire = {"messages": conversation.messages}
+    if conversation.system:
+        body["system"] = conversation.system
+    config = _inference(request, receipt)
+    if config:
+        body["inferenceConfig"] = config
+    writer = _Tools(request, receipt, native=native, caching=caching)
+    tools, choice = writer.write(conversation.called)
+    if tools:
+        body["toolConfig"] = {"tools": tools, "toolChoice": choice} if choice else {"tools": tools}
+    if native:
+        _schema_output(request, body, receipt)
+    _model_fields(request, aim, receipt, body)
+    _settings(request, receipt, body)
+    if request.origin == ORIGIN:
+        for name, value in request.extra:
+            if name in _OWN:
+                body.setdefault(name, value)
+            else:
+                receipt.drop(name)
+    return _encode(body)
+
+
+def _inference(request: Request, receipt: Receipt) -> Wire:
+    config: Wire = {}
+    if request.max_output:
+        config["maxTokens"] = request.max_output
+    if request.temperature is not None:
+        config["temperature"] = min(request.temperature, 1)
+        if request.temperature > 1:
+            receipt.alter("temperature", "1, the most that the format allows")
+    if request.top_p is not None:
+        config["topP"] = request.top_p
+    stop = [sequence for sequence in request.stop if sequence]
+    if stop:
+        config["stopSequences"] = stop
+    return config
+
+
+class _Tools:
+    """``toolConfig`` of one request."""
+
+    def __init__(self, request: Request, receipt: Receipt, *, native: bool, caching: bool) -> None:
+        self._request = request
+        self._receipt = receipt
+        self._mode = request.tool_choice.mode if request.tool_choice else ToolMode.AUTO
+        self._callable = False
+        """The caller has tools that may be called."""
+        self._native = native
+        self._caching = caching
+
+    def write(self, called: dict[str, None]) -> tuple[list[Wire | Raw], Wire | None]:
+        """Tools and choice. ``called``: tools that the history calls; they must be declared."""
+        request, receipt = self._request, self._receipt
+        said = request.tool_choice or ToolChoice(mode=ToolMode.AUTO)
+        if said.mode is ToolMode.NONE and not called:
+            if request.tools:
+                receipt.alter("tools", "left out, since none may be called")
+            return self._with_output([], None)
+        tools: list[Wire | Raw] = []
+        names: set[str] = set()
+        for number, tool in enumerate(request.tools):
+            path = f"tools[{number}]"
+            if isinstance(tool, HostedTool):
+                tools.append(self._hosted(tool, path))
+            elif said.allowed and tool.name not in said.allowed and tool.name not in called:
+                receipt.alter(path, "left out, since it may not be called")
+            else:
+                names.add(tool.name)
+                self._declare(tool, path, tools)
+        self._callable = bool(tools) and said.mode is not ToolMode.NONE
+        for name in called:
+            if name not in names:
+                names.add(name)
+                tools.append(_spec(name, _ANY_OBJECT))
+                receipt.alter("tools", f"{name} added, since an earlier turn calls it")
+        choice: Wire | None = None
+        if said.mode is ToolMode.REQUIRED:
+            choice = {"any": {}}
+            if len(said.allowed) == 1:
+                choice = {"tool": {"name": said.allowed[0]}}
+        if said.allowed and len(said.allowed) != 1 and not names <= set(said.allowed):
+            receipt.alter("tool_choice", f"{said.mode} without the named subset")
+        return self._with_output(tools, choice)
+
+    def _hosted(self, tool: HostedTool, path: str) -> Raw:
+        if tool.origin == ORIGIN:
+            return Raw(tool.raw)
+        raise bad_request(
+            f"'{path}' ({tool.kind}) is a tool that only another provider runs; leave it out, or "
+            "ask a model of that provider.",
+            path,
+        )
+
+    def _declare(self, tool: Tool, path: str, tools: list[Wire | Raw]) -> None:
+        receipt = self._receipt
+        if not TOOL_NAME.fullmatch(tool.name):
+            raise bad_request(
+                f"'{path}' is called '{tool.name[:80]}'; this model's provider takes names of 1 to "
+                "64 letters, digits, - and _.",
+                f"{path}.name",
+            )
+        schema = tool.parameters if tool.parameters is not None else _NO_ARGUMENTS
+        if tool.free:
+            schema = Raw(
+                b'{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}'
+            )
+            receipt.alter(path, "free text as member input")
+            if tool.grammar is not None:
+                receipt.drop(f"{path}.grammar")
+        spec = _spec(tool.name, schema, tool.description)
+        if tool.strict and self._native and not tool.free:
+            spec["toolSpec"]["strict"] = True
+        elif tool.strict:
+            receipt.drop(f"{path}.strict")
+        tools.append(spec)
+        if tool.cache is not None:
+            if self._caching:
+                tools.append(cache_point(tool.cache))
+            else:
+                receipt.drop(f"{path}.cache")
+
+    def _with_output(
+        self, tools: list[Wire | Raw], choice: Wire | None
+    ) -> tuple[list[Wire | Raw], Wire | None]:
+        """The same with the tool that stands for structured output, where it takes one."""
+        output, receipt = self._request.output, self._receipt
+        forbidden = self._mode is ToolMode.NONE
+        if (
+            output is None
+            or output.kind is OutputKind.TEXT
+            or (output.kind is OutputKind.SCHEMA and self._native)
+        ):
+            if forbidden and tools:
+                receipt.alter("tool_choice", "auto instead of none")
+            return tools, choice
+        if self._mode is ToolMode.REQUIRED:
+            receipt.drop("response_format")  # the answer is a call, there is no text to form
+            return tools, choice
+        if output.kind is OutputKind.SCHEMA and not _is_object(output.schema):
+            receipt.drop("response_format")  # arguments of tools are objects
+            return tools, choice
+        tool = output_tool(output, self._request, receipt)
+        tools.append(_spec(tool.name, tool.parameters or _ANY_OBJECT, tool.description))
+        return tools, {"any": {}} if self._callable else {"tool": {"name": tool.name}}
+
+
+def _spec(name: str, schema: Raw, description: str = "") -> Wire:
+    spec: Wire = {"name": name, "inputSchema": {"json": schema}}
+    if description and not description.isspace():
+        spec["description"] = description
+    return {"toolSpec": spec}
+
+
+def _is_object(schema: Raw | None) -> bool:
+    if schema is None:
+        return True
+    try:
+        kind = _type_of.decode(schema).get("type")
+    except UNREADABLE:
+        return False
+    return kind is None or bytes(kind) == b'"object"'
+
+
+def _schema_output(request: Request, body: Wire, receipt: Receipt) -> None:
+    output = request.output
+    if output is None or output.kind is not OutputKind.SCHEMA:
+        return
+    schema = output.schema if output.schema is not None else _ANY_OBJECT
+    definition = {"schema": bytes(schema).decode()}
+    if output.name:
+        definition["name"] = output.name
+    if output.description:
+        definition["description"] = output.description
+    structure = {"jsonSchema": definition}
+    body["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": structure}}
+    if output.strict is False:
+        receipt.alter("response_format.strict", "strict")
+
+
+def _claude(aim: Aim) -> bool:
+    if "claude_fields" not in aim.quirks:
+        return False
+    name = aim.model.lower()
+    return "claude" in name or (name.startswith("arn:") and "foundation-model" not in name)
+
+
+def _model_fields(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> None:
+    """What goes into ``additionalModelRequestFields``: only some models take it."""
+    reasoning = request.reasoning
+    if not _claude(aim):
+        if request.top_k is not None:
+            receipt.drop("top_k")
+        if reasoning is not None and (reasoning.effort or reasoning.budget >= 0
+                                      or reasoning.adaptive):  # fmt: skip
+            receipt.drop("reasoning")
+        return
+    fields = _thinking(request, aim, receipt, body)
+    if request.top_k is not None:
+        if "thinking" in fields:
+            receipt.drop("top_k")
+        else:
+            fields["top_k"] = request.top_k
+    if fields:
+        body["additionalModelRequestFields"] = fields
+    if request.stop:
+        body["additionalModelResponseFieldPaths"] = ["/stop_sequence"]
+
+
+def _thinking(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> Wire:
+    reasoning = request.reasoning
+    if reasoning is None or reasoning.effort == NONE or reasoning.budget == 0:
+        return {}  # it doesn't think unless told to
+    if not (reasoning.effort or reasoning.budget > 0 or reasoning.adaptive):
+        return {}
+    choice = body.get("toolConfig", {}).get("toolChoice") or {}
+    if "any" in choice or "tool" in choice:
+        receipt.drop("reasoning")  # thinking excludes forced tools, which weigh more
+        return {}
+    if "adaptive_thinking" in aim.quirks:
+        effort = reasoning.effort or effort_of(reasoning.budget)
+        if effort:
+            offered = nearest(effort, _ADAPTIVE_EFFORTS)
+            if reasoning.budget > 0:
+                receipt.alter("reasoning.budget", f"effort {offered}")
+            elif offered != reasoning.effort:
+                receipt.alter("reasoning.effort", offered)
+            if offered in _ADAPTIVE_EFFORTS:
+                body.setdefault("outputConfig", {})["effort"] = offered
+        thinking: Wire = {"type": "adaptive"}
+    else:
+        budget = _budget(request, aim, receipt)
+        if not budget:
+            return {}
+        if _unthought(body["messages"]):
+            receipt.alter("reasoning", "off, since the calls being answered came without thoughts")
+            return {}
+        thinking = {"type": "enabled", "budget_tokens": budget}
+    config = body.get("inferenceConfig", {})
+    for name, path, least in (("temperature", "temperature", 1), ("topP", "top_p", 0.95)):
+        if name in config and config[name] < least:
+            del config[name]  # thinking models refuse it
+            receipt.drop(path)
+    if not config:
+        body.pop("inferenceConfig", None)
+    return {"thinking": thinking}
+
+
+def _budget(request: Request, aim: Aim, receipt: Receipt) -> int:
+    """Tokens for thinking, 0 for none."""
+    reasoning = request.reasoning
+    assert reasoning is not None
+    limit = request.max_output or aim.max_output
+    if reasoning.budget > 0:
+        budget = max(reasoning.budget, LEAST_BUDGET)
+    else:
+        effort = reasoning.effort if reasoning.effort in EFFORTS else "medium"
+        budget = max(budget_of(effort, limit), LEAST_BUDGET)
+        receipt.alter("reasoning.effort", f"budget of {budget} tokens")
+    if limit and budget >= limit:
+        budget = limit - 1
+        if budget < LEAST_BUDGET:
+            receipt.drop("reasoning")
+            return 0
+    if reasoning.budget > 0 and budget != reasoning.budget:
+        receipt.alter("reasoning.budget", str(budget))
+    return budget
+
+
+def _unthought(messages: list[Wire]) -> bool:
+    """True when a turn is going on whose calls don't begin with thoughts: with a budget for
+    thinking, the provider refuses to go on with it."""
+    if len(messages) < 2:
+        return False
+    result, first = messages[-1]["content"][0], messages[-2]["content"][0]
+    going_on = isinstance(result, dict) and "toolResult" in result
+    return going_on and isinstance(first, dict) and "reasoningContent" not in first
+
+
+def _settings(request: Request, receipt: Receipt, body: Wire) -> None:
+    """Settings of the call, and all that the format has no place for."""
+    tier = request.service_tier
+    if tier and tier != "auto":
+        if tier in _TIERS:
+            body["serviceTier"] = {"type": _TIERS[tier]}
+            if _TIERS[tier] != tier:
+                receipt.alter("service_tier", _TIERS[tier])
+        else:
+            receipt.drop("service_tier")
+    metadata: dict[str, str] = {}
+    for name, value in request.metadata:
+        fits = name and _METADATA.fullmatch(name) and _METADATA.fullmatch(value)
+        if fits and len(metadata) < _MOST_METADATA:
+            metadata[name] = value
+        else:
+            receipt.drop(f"metadata.{name}")
+    if metadata:
+        body["requestMetadata"] = metadata
+    lost = {
+        "n": request.choices != 1,
+        "seed": request.seed is not None,
+        "presence_penalty": bool(request.presence_penalty),
+        "frequency_penalty": bool(request.frequency_penalty),
+        "logprobs": request.logprobs,
+        "parallel_tool_calls": request.parallel_tools is False,
+        "verbosity": bool(request.verbosity),
+        "modalities": any(kind != "text" for kind in request.modalities),
+        "audio": request.audio is not None,
+        "user": bool(request.user),
+        "store": request.store is True,
+        "prompt_cache_key": bool(request.cache_key),
+        "prompt_cache_retention": bool(request.cache_seconds),
+        "cached_content": bool(request.cached_content),
+    }
+    for path, given in lost.items():
+        if given:
+            receipt.drop(path)

@@ -1,0 +1,63 @@
+"""Every wire format, registered: its two sides, and how the same format is relayed.
+
+A further format is a folder beside the others and an entry here (docs/adding-a-provider.md).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ferryman.ir.errors import ErrorKind
+from ferryman.ir.usage import Usage
+from ferryman.wire.anthropic_messages import format as anthropic_messages
+from ferryman.wire.anthropic_messages import tap as messages_tap
+from ferryman.wire.bedrock_converse import format as bedrock_converse
+from ferryman.wire.cohere_chat import format as cohere_chat
+from ferryman.wire.format import ClientSide, Format
+from ferryman.wire.gemini_generate import format as gemini_generate
+from ferryman.wire.gemini_generate import tap as generate_tap
+from ferryman.wire.openai_chat import format as openai_chat
+from ferryman.wire.openai_chat import relay as chat_relay
+from ferryman.wire.openai_responses import format as openai_responses
+from ferryman.wire.openai_responses import relay as responses_relay
+from ferryman.wire.paths import CALLERS
+from ferryman.wire.tap import StreamTap
+
+FORMATS: dict[str, Format] = {
+    row.FORMAT.name: row.FORMAT
+    for row in (
+        openai_chat,
+        openai_responses,
+        anthropic_messages,
+        gemini_generate,
+        bedrock_converse,
+        cohere_chat,
+    )
+}
+
+
+class Relay(NamedTuple):
+    """How replies of an endpoint go through to callers of the same format."""
+
+    tap: Callable[..., StreamTap]
+    """Called with ``hide_usage`` and ``quirks``."""
+    read_whole: Callable[[bytes, Any], tuple[ErrorKind | None, Usage | None]]
+
+
+_PLAIN = Relay(chat_relay.ChatTap, chat_relay.read_whole)
+_RELAYS = {
+    "responses": Relay(responses_relay.ResponsesTap, chat_relay.read_whole),
+    "messages": Relay(messages_tap.MessagesTap, messages_tap.read_whole),
+    "generate_content": Relay(generate_tap.GenerateTap, generate_tap.read_whole),
+}
+
+
+def relay_of(endpoint: str) -> Relay:
+    """How replies of ``endpoint`` are relayed."""
+    return _RELAYS.get(endpoint, _PLAIN)
+
+
+def client_of(endpoint: str) -> ClientSide:
+    """The side that callers of ``endpoint`` see; the chat's where it has none of its own."""
+    client = FORMATS[CALLERS.get(endpoint, "openai_chat")].client
+    assert client is not None, "every conversation has a client side"
+    return client

@@ -1,0 +1,1 @@
+"""Google's generateContent: https://ai.google.dev/api/generate-content."""

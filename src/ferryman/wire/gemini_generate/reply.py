@@ -1,0 +1,52 @@
+"""Whole replies: https://ai.google.dev/api/generate-content#generatecontentresponse."""
+
+import msgspec
+
+from ferryman.ir.errors import ErrorKind
+from ferryman.ir.events import Event, Failed, Reply
+from ferryman.ir.fold import FailedReplyError, fold, unfold
+from ferryman.wire.carry import UNREADABLE
+from ferryman.wire.format import ReplyContext, ReplyError
+from ferryman.wire.gemini_generate.encoder import Gathered
+from ferryman.wire.gemini_generate.errors import failed
+from ferryman.wire.gemini_generate.stream import Pieces, ProtocolError
+from ferryman.wire.gemini_generate.types import Response
+
+_read = msgspec.json.Decoder(Response).decode
+_NOTHING = (b"null", b"{}", b"[]", b"false", b'""')
+
+
+def decode_reply(body: bytes) -> Reply:
+    """The reply. Raises :class:`ReplyError`."""
+    try:
+        said = _read(body)
+    except UNREADABLE as error:
+        raise ReplyError(
+            ErrorKind.UPSTREAM_PROTOCOL, f"the reply is not as the format says: {error}"
+        ) from None
+    if said.error and bytes(said.error) not in _NOTHING:
+        found: Failed = failed(body)
+        raise ReplyError(found.kind, found.message)
+    events: list[Event] = []
+    pieces = Pieces()
+    try:
+        pieces.take(said, events)
+        pieces.end(events)
+        return fold(events)
+    except ProtocolError as error:
+        why = str(error)
+        if not said.candidates:
+            why = "the reply has no candidates, and no word of why"
+        elif not events or any(c.finish_reason is None for c in said.candidates):
+            why = "the reply has a candidate without a finishReason"
+        raise ReplyError(ErrorKind.UPSTREAM_PROTOCOL, why) from None
+    except FailedReplyError as error:  # pragma: no cover - Pieces.end always gives End
+        raise ReplyError(ErrorKind.UPSTREAM_PROTOCOL, str(error)) from None
+
+
+def encode_reply(reply: Reply, context: ReplyContext) -> bytes:
+    """The reply for a caller of the format. Raises :class:`ReplyError`."""
+    gathered = Gathered(context)
+    for event in unfold(reply):
+        gathered.take(event)
+    return gathered.whole()

@@ -1,0 +1,79 @@
+"""``usageMetadata`` and disjoint classes, one from the other.
+
+https://ai.google.dev/api/generate-content#UsageMetadata: ``promptTokenCount`` includes cached
+tokens, ``toolUsePromptTokenCount`` (what tools of the provider gave to read) and
+``thoughtsTokenCount`` stand beside the others; details say how many are of which modality.
+"""
+
+import msgspec
+from msgspec import Raw
+
+from ferryman.ir.usage import Usage
+from ferryman.wire.gemini_generate.types import Modality, UsageMetadata
+
+MAX_TOKENS = 1 << 40
+"""A count above this is a mistake of the provider's, not a number of tokens."""
+_read = msgspec.json.Decoder(UsageMetadata).decode
+
+
+def read_usage(raw: Raw | bytes) -> Usage | None:
+    """Usage in disjoint classes; None where nothing usable is said."""
+    if not raw:
+        return None
+    try:
+        return usage_of(_read(raw))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def usage_of(wire: UsageMetadata | None) -> Usage | None:
+    """Disjoint classes, or None when the object is missing, empty, or says impossible things."""
+    if wire is None:
+        return None
+    given, made = wire.prompt_token_count, wire.candidates_token_count
+    if given is None and made is None and wire.total_token_count is None:
+        return None
+    prompt = given or 0
+    cached = wire.cached_content_token_count or 0
+    used = wire.tool_use_prompt_token_count or 0
+    thoughts = wire.thoughts_token_count or 0
+    said = made or 0
+    if given is None and made is None:
+        prompt = (wire.total_token_count or 0) - used - thoughts
+    heard = _audio(wire.prompt_tokens_details) + _audio(wire.tool_use_prompt_tokens_details)
+    heard = max(heard - _audio(wire.cache_tokens_details), 0)
+    spoken = _audio(wire.candidates_tokens_details)
+    fresh = prompt - cached + used - heard
+    text = said - spoken
+    classes = (fresh, cached, heard, text, thoughts, spoken)
+    if min(classes) < 0 or max(classes) > MAX_TOKENS:
+        return None
+    return Usage(fresh, cached, 0, 0, heard, text, thoughts, spoken)
+
+
+def _audio(details: list[Modality] | None) -> int:
+    if not details:
+        return 0
+    return sum(item.token_count or 0 for item in details if item.modality == "AUDIO")
+
+
+def wire_usage(usage: Usage) -> UsageMetadata:
+    """The object for a reply. Tokens written to a cache have no place but among the prompt's."""
+    wire = UsageMetadata(
+        prompt_token_count=usage.total_input,
+        candidates_token_count=usage.output + usage.audio_output,
+        total_token_count=usage.total_input + usage.total_output,
+        cached_content_token_count=usage.cache_read or None,
+        thoughts_token_count=usage.reasoning or None,
+    )
+    if usage.audio_input:
+        wire.prompt_tokens_details = _split(usage.total_input, usage.audio_input)
+    if usage.audio_output:
+        made = usage.output + usage.audio_output
+        wire.candidates_tokens_details = _split(made, usage.audio_output)
+    return wire
+
+
+def _split(total: int, audio: int) -> list[Modality]:
+    parts = [Modality("AUDIO", audio)]
+    return [Modality("TEXT", total - audio), *parts] if total > audio else parts

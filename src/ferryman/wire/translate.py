@@ -1,0 +1,125 @@
+"""A provider's answer in the caller's format, when the two differ: whole, or event by event."""
+
+import os
+
+from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.events import Begin, Count, Data, Delta, End, Event, Failed, Finish, Open, Reply
+from ferryman.ir.fold import OutputFromTool, output_from_tool, unfold
+from ferryman.ir.grammar import Grammar, GrammarError
+from ferryman.ir.request import Refusal, Text, Thinking
+from ferryman.ir.usage import Usage
+from ferryman.wire.format import ClientSide, ProviderSide, ReplyContext, ReplyError
+from ferryman.wire.tap import StreamTap
+
+check_grammar = os.environ.get("FERRYMAN_CHECK_GRAMMAR") == "1"
+"""True puts the grammar's checker between decoder and encoder, as in the tests."""
+
+
+def translate_whole(
+    body: bytes, provider: ProviderSide, client: ClientSide, context: ReplyContext
+) -> tuple[bytes, Usage | None]:
+    """A whole reply in the caller's format, and its usage. Raises :class:`ReplyError`."""
+    reply = _decode(body, provider, context)
+    return client.encode_reply(reply, context), reply.usage
+
+
+def translate_to_stream(
+    body: bytes, provider: ProviderSide, client: ClientSide, context: ReplyContext
+) -> tuple[bytes, Usage | None]:
+    """The same as a stream, for a provider that answers whole when asked for a stream."""
+    reply = _decode(body, provider, context)
+    encoder = client.stream_encoder(context)
+    return b"".join([encoder.encode(event) for event in unfold(reply)]), reply.usage
+
+
+def _decode(body: bytes, provider: ProviderSide, context: ReplyContext) -> Reply:
+    reply = provider.decode_reply(body)
+    if context.receipt.output_tool:
+        reply = output_from_tool(reply, context.receipt.output_tool)
+    return reply
+
+
+class TranslatingTap(StreamTap):
+    """Reads a provider's stream and gives the caller's: a tap whose output is another format."""
+
+    __slots__ = ("_client", "_decoder", "_encoder", "_grammar", "_tool")
+
+    def __init__(
+        self,
+        provider: ProviderSide,
+        client: ClientSide,
+        context: ReplyContext,
+        media_types: tuple[bytes, ...],
+    ) -> None:
+        super().__init__(hide_usage=False)
+        self.media_types = media_types
+        self._client = client
+        self._decoder = provider.stream_decoder()
+        self._encoder = client.stream_encoder(context)
+        tool = context.receipt.output_tool
+        self._tool = OutputFromTool(tool) if tool else None
+        self._grammar = Grammar() if check_grammar else None
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes as they come, return what the caller gets now. Never raises."""
+        if self.done or self.failure is not None:
+            return b""
+        return self._take(self._decoder.feed(data))
+
+    def close(self) -> None:
+        """The body is complete."""
+        if not self.done and self.failure is None:
+            out = self._take(self._decoder.close())
+            if self.done:
+                self.ending = out + self.ending
+
+    def _take(self, events: list[Event]) -> bytes:
+        out = []
+        for event in events:
+            if isinstance(event, Failed):
+                self.failure = event
+                break
+            if self._grammar is not None and (wrong := _wrong(self._grammar, event)):
+                self.failure = wrong
+                break
+            if isinstance(event, Count | Begin):
+                self.usage = event.usage
+            elif not self._content:
+                self._content = _says_something(event)
+            if self._tool is not None:
+                turned = self._tool.take(event)
+                if turned is None:
+                    continue
+                event = turned
+            try:
+                data = self._encoder.encode(event)
+            except ReplyError as error:
+                self.failure = Failed(kind=error.kind, message=error.message)
+                break
+            if isinstance(event, End):
+                self.done = True
+                self.ending = data
+                break
+            out.append(data)
+        return b"".join(out)
+
+    def error_event(self, error: GatewayError, request_id: str) -> bytes:
+        return self._client.error_event(error, request_id)
+
+
+def _wrong(grammar: Grammar, event: Event) -> Failed | None:
+    try:
+        grammar.check(event)
+    except GrammarError as error:
+        return Failed(kind=ErrorKind.INTERNAL, message=f"a decoder broke the grammar: {error}")
+    return None
+
+
+def _says_something(event: Event) -> bool:
+    """False for the opening of a text or a thought that has no words yet."""
+    if isinstance(event, Open):
+        block = event.block
+        if isinstance(block, Text | Refusal):
+            return bool(block.text)
+        return not isinstance(block, Thinking) or block.encrypted or bool(block.text)
+    return isinstance(event, Delta | Data | Finish)
