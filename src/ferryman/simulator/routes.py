@@ -21,6 +21,7 @@ from ferryman.simulator import (
     messages_read,
     responses,
     responses_read,
+    sigv4,
     v2chat,
     v2chat_read,
     vendor_errors,
@@ -143,6 +144,7 @@ CONVERSE = Format(
     failure=vendor_errors.converse_failure,
     refusal=vendor_errors.converse_refusal,
     broken=Event(msgspec.json.encode(_THROTTLED and _THROTTLED[2]), "throttlingException"),
+    check=sigv4.check,
     number="x-amzn-requestid",
     sealed=True,
 )

@@ -16,6 +16,7 @@ from ferryman.simulator.directives import DirectiveError as Wrong
 from ferryman.simulator.format import Body, Format
 from ferryman.simulator.memory import Memory
 from ferryman.simulator.script import IDENT, Script
+from ferryman.simulator.sigv4 import ACCESS_KEY
 
 KEPT_SCRIPTS = 512
 KEPT_BODY = 16_384
@@ -66,8 +67,16 @@ class Stats(msgspec.Struct):
 class Service:
     """All state of a simulator: one per process, used by one thread."""
 
-    def __init__(self, default: Behaviour, *, key: str = "", seed: int = 0) -> None:
+    def __init__(
+        self,
+        default: Behaviour,
+        *,
+        key: str = "",
+        seed: int = 0,
+        aws: tuple[str, str] = ACCESS_KEY,
+    ) -> None:
         self.default = default
+        self.aws = aws
         self.key = key
         self.seed = seed
         self.scripts: dict[Key, tuple[Script, str]] = {}
@@ -119,6 +128,7 @@ class Service:
             body=key[2],
             default=self.default,
             memory=self.memory,
+            aws=self.aws,
             model=route.model if route else "",
             action=route.action if route else "",
         )
@@ -154,7 +164,7 @@ class Service:
             asked = request.headers.get("x-sim", "").encode()
             ask.behaviour = self._chance(wish, (asked, ask.model.encode()))
         made = self._script(request, spoken, ask)
-        kept = not (chance or ask.fresh or "retry-date" in wish)
+        kept = not (chance or ask.fresh or spoken.sealed or "retry-date" in wish)
         if kept and len(request.body) <= KEPT_BODY:
             if len(self.scripts) >= KEPT_SCRIPTS:
                 self.scripts.clear()
