@@ -19,6 +19,7 @@ from ferryman.simulator import (
     lists,
     messages,
     messages_read,
+    rank,
     responses,
     responses_read,
     sigv4,
@@ -136,6 +137,24 @@ FIXED["/v2/chat"] = Format(
     refusal=vendor_errors.cohere_refusal,
     broken=_event(vendor_errors.cohere_failure("500")),
 )
+_COHERE = FIXED["/v2/chat"]
+FIXED |= {
+    "/v2/embed": msgspec.structs.replace(
+        _COHERE, read=rank.read_embed, whole=rank.embed, stream=None, answers=False
+    ),
+    "/v2/rerank": msgspec.structs.replace(
+        _COHERE, read=rank.read_rerank, whole=rank.rerank, stream=None, answers=False
+    ),
+    "/v1/rerank": msgspec.structs.replace(
+        _COHERE,
+        read=rank.read_other,
+        whole=rank.rerank_other,
+        stream=None,
+        answers=False,
+        failure=vendor_errors.detail_failure,
+        refusal=vendor_errors.detail_refusal,
+    ),
+}
 _THROTTLED = vendor_errors.converse_failure("429")
 CONVERSE = Format(
     read=converse_read.read,

@@ -44,10 +44,13 @@ def usage(found: Answer) -> dict[str, Any]:
 
 
 def _content(found: Answer) -> Iterator[tuple[str, str, list[str]]]:
-    """Kind of a block, the member that holds its text, and its pieces."""
+    """Kind of a block, the member that holds its text, and its pieces.
+
+    Text before tool calls is no block, but the plan for them.
+    """
     if found.thought:
         yield "thinking", "thinking", found.thought
-    if found.tokens:
+    if found.tokens and not found.calls:
         yield "text", "text", found.tokens
 
 
@@ -62,6 +65,10 @@ def _calls(found: Answer, ident: str) -> list[dict[str, Any]]:
     ]
 
 
+def _logprob(token: str, number: int) -> dict[str, Any]:
+    return {"text": token, "token_ids": [number], "logprobs": [-0.25]}
+
+
 def whole(ask: Ask, found: Answer, ident: str) -> dict[str, Any]:
     """A finished reply."""
     message: dict[str, Any] = {"role": "assistant"}
@@ -70,9 +77,17 @@ def whole(ask: Ask, found: Answer, ident: str) -> dict[str, Any]:
         message["content"] = content
     if found.calls:
         message["tool_calls"] = _calls(found, ident)
+        if found.tokens:
+            message["tool_plan"] = found.text
     if found.citations:
         message["citations"] = [_CITATION]
-    reply = {"id": ident, "finish_reason": STOPS[found.finish], "message": message}
+    reply: dict[str, Any] = {
+        "id": ident,
+        "finish_reason": STOPS[found.finish],
+        "message": message,
+    }
+    if ask.body.get("logprobs"):
+        reply["logprobs"] = [_logprob(token, i) for i, token in enumerate(found.tokens)]
     if "no-usage" not in ask.behaviour:
         reply["usage"] = usage(found)
     return reply
@@ -102,6 +117,9 @@ def stream(ask: Ask, found: Answer, ident: str) -> Iterator[Event]:
             yield event("citation-start", index=0, delta=delta({"citations": _CITATION}))
             yield event("citation-end", index=0)
         yield event("content-end", index=index)
+    for i in range(0, len(found.tokens) if found.calls else 0, step):
+        group = found.tokens[i : i + step]
+        yield event("tool-plan-delta", len(group), delta=delta({"tool_plan": "".join(group)}))
     for index, call in enumerate(_calls(found, ident)):
         arguments = call["function"]["arguments"]
         start = {**call, "function": {**call["function"], "arguments": ""}}
