@@ -1,5 +1,6 @@
 """``GET``: the models, in the shape of the API that the caller speaks."""
 
+import re
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,7 +22,7 @@ def get(request: Request) -> Any:
     """The reply to a GET, or None for an unknown path."""
     versioned = "anthropic-version" in request.headers
     keyed = "x-goog-api-key" in request.headers or "key" in request.query
-    path = request.path
+    path = re.sub(r"^/(?!v\d)\w+(?=/v1/models)", "", request.path)  # as Azure has it
     if path.startswith("/v1beta/") or keyed:
         path = path.replace("/v1beta/", "/v1/")
         if path == "/v1/models":
@@ -29,9 +30,9 @@ def get(request: Request) -> Any:
         if path.startswith("/v1/models/"):
             return lists.generate_model(unquote(path.removeprefix("/v1/models/")))
         return None
-    if request.path == "/v1/models":
+    if path == "/v1/models":
         return lists.messages_models() if versioned else lists.models()
-    if request.path.startswith("/v1/models/"):
-        name = unquote(request.path.removeprefix("/v1/models/"))
+    if path.startswith("/v1/models/"):
+        name = unquote(path.removeprefix("/v1/models/"))
         return lists.messages_model(name) if versioned else lists.model(name)
     return None

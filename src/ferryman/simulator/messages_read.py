@@ -67,6 +67,13 @@ def read_vertex(request: Request) -> Ask:
     return hosted(request, "vertex-2023-10-16", KNOWN | {"anthropic_beta"})
 
 
+def read_vertex_count(request: Request) -> Ask:
+    """A request there to count tokens, which names the model in its body."""
+    body = request.json()
+    _only(body, COUNTED | {"anthropic_version"}, "")
+    return fill(body, request.wishes(_model(body), body.get("sim")))
+
+
 def hosted(request: Request, version: str, known: set[str]) -> Ask:
     """A request where the path names the model and the body the ``version``."""
     body = request.json()
@@ -100,7 +107,7 @@ def _model(body: dict[str, Any]) -> str:
 
 
 def _versioned(request: Request, body: dict[str, Any]) -> None:
-    version = request.headers.get("anthropic-version") or request.action
+    version = request.headers.get("anthropic-version")
     if not version:
         raise RefusedError("anthropic-version: header is required")
     given = [name for name in SAMPLING if name in body]

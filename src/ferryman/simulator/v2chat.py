@@ -32,6 +32,10 @@ _CITATION = {
     "type": "TEXT_CONTENT",
 }
 
+_FAILED = {"finish_reason": "ERROR", "error": "internal server error"}
+BROKEN = Event(msgspec.json.encode({"type": "message-end", "delta": _FAILED}), "message-end")
+"""A stream that fails says so in its last event."""
+
 
 def usage(found: Answer) -> dict[str, Any]:
     """The ``usage`` object; what is billed leaves out what the service adds itself."""
