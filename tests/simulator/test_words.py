@@ -209,6 +209,20 @@ def _(port: int, model: str) -> None:
     assert text["citations"][0]["document_title"] == "Timetable"
 
 
+@check("old")
+def _(port: int, model: str) -> None:
+    schema = {"type": "OBJECT", "properties": {"strokes": {"type": "INTEGER"}}}
+    asked = {
+        "contents": [{"role": "user", "parts": [{"text": "Row"}]}],
+        "tools": [{"functionDeclarations": [{"name": "row", "parameters": schema}]}],
+    }
+    for words, known in ((f"{model}+tools", False), ("sim-tools", True)):
+        reply = talk(port, request(f"/v1beta/models/{words}:generateContent", asked))
+        [candidate] = good(reply).json()["candidates"]
+        [part] = candidate["content"]["parts"]
+        assert ("id" in part["functionCall"]) is known
+
+
 @check("image")
 def _(port: int, model: str) -> None:
     image, said = good(respond(port, model)).json()["output"]

@@ -28,7 +28,10 @@ def event(value: Any) -> bytes:
 
 
 def chunk(
-    delta: dict[str, Any] | None = None, finish: str | None = None, index: int = 0, **more: Any
+    delta: dict[str, Any] | None = None,
+    finish: str | None = None,
+    index: int | None = 0,
+    **more: Any,
 ) -> bytes:
     """A chunk with one choice; ``more`` are members of the choice."""
     choice = {"index": index, "delta": delta or {}, "finish_reason": finish, **more}

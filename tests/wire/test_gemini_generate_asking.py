@@ -244,6 +244,38 @@ def test_structured_output_by_a_tool_where_there_is_no_other_way() -> None:
     assert "responseMimeType" in sent(said, "no_output_with_tools")[0]["generationConfig"]
 
 
+@pytest.mark.parametrize(
+    ("output", "choice"),
+    [
+        (OutputFormat(kind=OutputKind.JSON), None),
+        (OutputFormat(kind=OutputKind.SCHEMA, schema=Raw(b'{"type":"array"}')), None),
+        (OutputFormat(kind=OutputKind.SCHEMA, schema=SCHEMA), ToolChoice(mode=ToolMode.REQUIRED)),
+    ],
+)
+def test_output_that_no_tool_can_stand_for_is_not_asked_for(
+    output: OutputFormat, choice: ToolChoice | None
+) -> None:
+    said = foreign(output=output, tools=(Tool(name="f"),), tool_choice=choice)
+    body, receipt = sent(said, "no_output_with_tools")
+    assert receipt.dropped == ("response_format",)
+    assert "generationConfig" not in body and receipt.output_tool == ""
+
+
+def test_functions_without_arguments_have_none_in_the_subset() -> None:
+    empty = Raw(b'{"type":"object","properties":{}}')
+    body, _ = sent(foreign(tools=(Tool(name="f", parameters=empty),)), "openapi_schema")
+    assert body["tools"] == [{"functionDeclarations": [{"name": "f"}]}]
+
+
+def test_sound_that_another_provider_keeps_is_its_transcript() -> None:
+    spoken = replace(
+        media(MediaKind.AUDIO, "", file_id="audio_1", origin="openai_chat"), transcript="hello"
+    )
+    body, receipt = sent(foreign(user("hi"), model(spoken)))
+    assert body["contents"][1]["parts"] == [{"text": "hello"}]
+    assert receipt.altered == ("messages[1].audio=its transcript",)
+
+
 def test_schemas_for_targets_that_know_the_subset_only() -> None:
     schema = Raw(b'{"type":"object","properties":{"a":{"type":"string"}},'
                  b'"additionalProperties":false}')  # fmt: skip

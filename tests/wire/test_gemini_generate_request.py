@@ -115,7 +115,7 @@ def test_the_protocols_own_spelling_is_read_too() -> None:
             max_output=5,
             reasoning=Reasoning(budget=0),
             cached_content="c",
-            extra=(("safety_settings", Raw(b"[]")),),
+            extra=(("safetySettings", Raw(b"[]")),),
         )
     )
 
@@ -304,6 +304,10 @@ BAD: list[tuple[Any, str | None]] = [
     ({}, "contents"),
     ({"contents": []}, "contents"),
     ({"contents": None}, "contents"),
+    ({"contents": [{"parts": []}, {"role": "model"}]}, "contents"),
+    ({"contents": [{"parts": [{"text": "x", "thought": True}]}]}, "contents[0].parts[0].thought"),
+    ({"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": PNG},
+                               "executableCode": {}}]}]}, "contents[0].parts[0]"),
     ({"contents": "hi"}, "contents"),
     ({"contents": [{"parts": "hi"}]}, "contents[0].parts"),
     ({"contents": [{"parts": [{"text": 5}]}]}, "contents[0].parts[0].text"),

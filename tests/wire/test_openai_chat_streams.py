@@ -90,6 +90,8 @@ ANSWERS: list[tuple[str, list[bytes], tuple[Block, ...], Finish]] = [
     ("the end said twice", [chunk({"content": "x"}), END, END, chunk({"content": ""}, "stop")],
      (Text(text="x"),), STOP),
     ("nothing at all", [ROLE, END], (), STOP),
+    ("a choice without a number", [chunk({"content": "x"}, "stop", index=None)],
+     (Text(text="x"),), STOP),
     ("a message where a delta belongs",
      [event({"id": "x", "model": "m", "created": 5, "choices": [
          {"message": {"content": "x"}, "finish_reason": "stop"}]})], (Text(text="x"),), STOP),
@@ -143,11 +145,14 @@ ANSWERS: list[tuple[str, list[bytes], tuple[Block, ...], Finish]] = [
             transcript="hey"),), STOP),
     ("images", [chunk({"content": "see", "images": [
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}},
-        {"type": "image_url", "image_url": {"url": "https://e.x/a"}}, {"odd": 1}]}), END],
+        {"type": "image_url", "image_url": {"url": "https://e.x/a"}}, {"odd": 1},
+        {"type": "image_url", "image_url": {"url": "data:a;b;base64,?"}}]}), END],
      (Text(text="see"),
       Media(kind=MediaKind.IMAGE, source=Source(media_type="image/png", data="QUJD")),
       Media(kind=MediaKind.IMAGE, source=Source(url="https://e.x/a")),
-      Opaque(origin=OWN, kind="image", raw=b'{"odd":1}')), STOP),
+      Opaque(origin=OWN, kind="image", raw=b'{"odd":1}'),
+      Opaque(origin=OWN, kind="image_url", raw=b'{"type":"image_url","image_url":{"url":'
+                                               b'"data:a;b;base64,?"}}')), STOP),
     ("a signature of the text", [
         chunk({"content": "x", "extra_content": {"google": {"thought_signature": "S"}}}),
         chunk({"content": "y"}), END],
@@ -314,6 +319,11 @@ COUNTED = Usage(input=3, output=4)
 def test_usage_is_read_wherever_it_stands(chunks: list[bytes]) -> None:
     reply = fold(heard(stream(*chunks)))
     assert reply.usage == COUNTED
+
+
+def test_usage_may_come_before_the_answer() -> None:
+    first = event({"id": "x", "choices": [], "usage": USAGE})
+    assert fold(heard(stream(first, chunk({"content": "x"}, "stop")))).usage == COUNTED
 
 
 def test_usage_that_is_not_said_is_unknown() -> None:

@@ -17,7 +17,7 @@ from ferryman.ir.usage import Usage
 from ferryman.upstream.fleet import Runtime, Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire.format import ClientSide, ProviderSide, ReplyContext
-from ferryman.wire.formats import FORMATS, client_of, relay_of
+from ferryman.wire.formats import client_of, provider_of, relay_of
 from ferryman.wire.invoke import UnwrappingTap
 from ferryman.wire.openai_chat import request as openai
 from ferryman.wire.openai_responses.request import needs_store
@@ -29,11 +29,11 @@ from ferryman.wire.translate import TranslatingTap, translate_to_stream, transla
 class Translation:
     """Both sides of one attempt whose target speaks another format than the caller."""
 
-    def __init__(self, client: ClientSide, format_name: str, context: ReplyContext) -> None:
-        provider = FORMATS[format_name].provider
-        assert provider is not None, "a provider's format has a provider side"
+    def __init__(
+        self, client: ClientSide, provider: ProviderSide, format_name: str, context: ReplyContext
+    ) -> None:
         self.client = client
-        self.provider: ProviderSide = provider
+        self.provider = provider
         self.context = context
         self.media_types: tuple[bytes, ...] = MEDIA_TYPES.get(format_name, SSE)
 
@@ -72,7 +72,7 @@ def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
                 raise error
             return _translated(call, request, target, error)
     head = runtime.head(call.endpoint, target.model, request.stream)
-    if head is None:
+    if head is None or (call.endpoint in CONVERSATIONS and _carries_foreign(request.body)):
         return _translated(call, request, target)
     quirks = runtime.request_quirks
     if runtime.refused and call.endpoint == "chat.completions":
@@ -87,6 +87,21 @@ def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
         if runtime.aws_chunks:
             tap = UnwrappingTap(tap)
     return Asking(head, body, tap, None)
+
+
+_FOREIGN = (b'"fm1', b'"fm-of:', b'"Zm0xO')
+"""How signatures of other formats begin within a body (``ir/signature.py``, and in base64)."""
+
+
+def _carries_foreign(body: bytes) -> bool:
+    """Whether an earlier answer came from a provider of another format and left its proof here.
+
+    This provider would refuse it: the request is put into its format anew, without that.
+    """
+    for mark in _FOREIGN:  # noqa: SIM110 - compiled, a loop costs less than a generator
+        if mark in body:
+            return True
+    return False
 
 
 def _leave_out(call: Call, names: list[str], target: Target) -> Callable[[dict[str, Raw]], None]:
@@ -155,7 +170,8 @@ def _translated(
         now=int(time.time()),
         input_estimate=estimate(conversation, target.gauge),
     )
-    translation = Translation(client_of(call.endpoint), name, context)
+    provider = provider_of(name, runtime.usage_quirks)
+    translation = Translation(client_of(call.endpoint), provider, name, context)
     body = translation.provider.encode_request(conversation, target.aim, receipt)
     call.receipt = receipt
     _hold_to(call, receipt, target)

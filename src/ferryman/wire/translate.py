@@ -104,7 +104,9 @@ class TranslatingTap(StreamTap):
         return b"".join(out)
 
     def error_event(self, error: GatewayError, request_id: str) -> bytes:
-        return self._client.error_event(error, request_id)
+        # The encoder knows what has been sent, and may number its events.
+        failed = Failed(kind=error.kind, message=error.message)
+        return self._encoder.encode(failed) or self._client.error_event(error, request_id)
 
 
 def _wrong(grammar: Grammar, event: Event) -> Failed | None:

@@ -33,6 +33,11 @@ _ID = "id="
 _UNSAFE = re.compile(r"[;:]")
 
 
+def given(raw: Raw) -> bool:
+    """Whether a member that stays JSON is there, and not null."""
+    return bool(raw) and bytes(raw) != b"null"
+
+
 def signature_of(said: str | None) -> Signature | None:
     """The signature in ``thoughtSignature``: the service's own, or another format's envelope."""
     return _opened(said)[0] if said else None
@@ -177,7 +182,7 @@ def opaque_of(part: SaidPart | Part) -> Opaque | None:
     """The block for a part that no other format can say."""
     for name in OPAQUE:
         raw: Raw = getattr(part, name)
-        if raw and bytes(raw) != b"null":
+        if given(raw):
             whole = b'{"%b":%b' % (WIRE_NAMES[name].encode(), bytes(raw))
             if part.thought_signature:
                 whole += b',"thoughtSignature":' + _encode(part.thought_signature)

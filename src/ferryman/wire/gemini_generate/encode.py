@@ -7,7 +7,9 @@ https://ai.google.dev/api/generate-content. Quirks and abilities heeded:
   ``responseJsonSchema``;
 - ``no_additional_properties``: they go so, but without ``additionalProperties``;
 - ``output_by_tool``, or abilities without ``json_schema`` but with ``tools``: structured output by
-  a forced tool; ``no_output_with_tools``: the same where the request has tools (Gemini 2.5);
+  a forced tool; ``no_output_with_tools``: the same where the request has tools (Gemini 2.5). JSON
+  without a schema, or with one for no object, is not asked for then, nor is any where another tool
+  must be called;
 - ``thinking_level``: thinking is asked for by a level (Gemini 3), else by a budget (2.5, which
   knows no levels); ``thinking_always``: it can't be turned off; ``no_thinking``: not asked for;
 - ``need_signature``: calls of the current turn get a stand-in where they have none (Gemini 3);
@@ -150,16 +152,13 @@ class _Encoder:
                 self._receipt.drop("reasoning")
             return None
         config = ThinkingConfig()
-        if self._own:
-            config.thinking_level = said.effort.upper() or None
-            config.thinking_budget = said.budget if said.budget >= 0 else None
-            if said.adaptive:
-                config.thinking_budget = -1
-            if "thinking_level" not in self._quirks and "thinking_budget" not in self._quirks:
-                return self._shown(said, config)
-            config = ThinkingConfig()
         if "thinking_level" in self._quirks:
             config.thinking_level = self._level(said)
+        elif self._own:
+            config.thinking_level = said.effort.upper() or None
+            config.thinking_budget = -1 if said.adaptive else said.budget
+            if said.budget < 0 and not said.adaptive:
+                config.thinking_budget = None
         else:
             config.thinking_budget = self._budget(said)
         return self._shown(said, config)
@@ -213,6 +212,12 @@ class _Encoder:
         if output is None or output.kind is OutputKind.TEXT:
             return None
         if self._by_tool(output):
+            choice = self._request.tool_choice
+            must_call = choice is not None and choice.mode is ToolMode.REQUIRED
+            if must_call or output.kind is OutputKind.JSON or not _is_object(output.schema):
+                # The answer is another call, or nothing that arguments of a tool could hold.
+                self._receipt.drop("response_format")
+                return None
             return output_tool(output, self._request, self._receipt)
         config.response_mime_type = "application/json"
         if output.schema is not None:
@@ -286,10 +291,11 @@ class _Encoder:
             schema = _FREE
         if schema is not None:
             schema = self._schema(schema, f"{path}.parameters")
-            if "openapi_schema" in self._quirks:
-                said.parameters = schema
-            else:
+            if "openapi_schema" not in self._quirks:
                 said.parameters_json_schema = schema
+            elif _properties(schema):
+                said.parameters = schema
+            # Else none: the subset has no object without properties.
         if tool.strict and not self._own:
             receipt.drop(f"{path}.strict")
         if tool.cache is not None:
@@ -352,6 +358,19 @@ class _Encoder:
         for name, said in lost.items():
             if said:
                 receipt.drop(name)
+
+
+def _is_object(schema: Raw | None) -> bool:
+    """Whether the schema asks for an object."""
+    return schema is not None and bytes(_members(schema).get("type", b"")) == b'"object"'
+
+
+def _properties(schema: Raw) -> bool:
+    """Whether a schema of the subset names something to fill in."""
+    said = _members(schema)
+    if bytes(said.get("type", b"")) != b'"OBJECT"':
+        return True
+    return bytes(said.get("properties", b"{}")) != b"{}"
 
 
 def _all_strict(tools: Iterable[Tool | HostedTool]) -> bool:

@@ -5,6 +5,7 @@ https://ai.google.dev/api/generate-content#citationmetadata and #LogprobsResult.
 answer are counted in bytes of UTF-8 there, and in characters in the common language.
 """
 
+import contextlib
 from collections.abc import Sequence
 
 import msgspec
@@ -38,11 +39,12 @@ MAX_SEARCHES = 64
 
 def citations_of(grounding: Raw, cited: Raw, text: str) -> list[Citation]:
     """What the two kinds of metadata say of the answer ``text``; nothing where they are odd."""
-    try:
-        said = _grounding(grounding) if grounding else Grounding()
-        quoted = _citations(cited) if cited else Citations()
-    except UNREADABLE:
-        return []  # a note that can't be read is no reason to withhold the answer
+    said, quoted = Grounding(), Citations()
+    # A note that can't be read is no reason to withhold the answer.
+    with contextlib.suppress(*UNREADABLE):
+        said = _grounding(grounding) if grounding else said
+    with contextlib.suppress(*UNREADABLE):
+        quoted = _citations(cited) if cited else quoted
     supports = said.grounding_supports or []
     quotes = quoted.citations or quoted.citation_sources or []
     segments = [support.segment or Segment() for support in supports]

@@ -58,21 +58,24 @@ def _inner(hint: Any) -> tuple[type[Struct] | None, bool]:
     return None, False
 
 
-def rewritten(raw: bytes, shape: Shape, path: str, strays: Strays) -> bytes:
+def rewritten(raw: bytes, shape: Shape, path: str, strays: Strays, *, deep: bool = True) -> bytes:
     """The object ``raw`` under the names of ``shape``; its other members are added to ``strays``.
 
     What is no object is returned as it is, for the strict reader to refuse. ``path`` ends in a dot
-    or is empty. Raises :class:`msgspec.MsgspecError` for what is no JSON.
+    or is empty. Without ``deep``, values stay as they are. Raises :class:`msgspec.MsgspecError` for
+    what is no JSON.
     """
-    if bytes(raw).lstrip(b" \t\r\n")[:1] != b"{":
+    if bytes(memoryview(raw)[:64]).lstrip(b" \t\r\n")[:1] != b"{":
         return raw
     out = []
     for name, value in _members.decode(raw).items():
         field = shape.get(name)
         if field is None:
             strays.append((path + name, value))
-            continue
-        out.append(field.key + _value(value, field, path, strays))
+        elif deep:
+            out.append(field.key + _value(value, field, path, strays))
+        else:
+            out.append(field.key + bytes(value))
     return b"{" + b",".join(out) + b"}"
 
 
@@ -113,10 +116,20 @@ class Reader(Generic[T]):
         Raises :class:`GatewayError` (400).
         """
         try:
-            try:
-                return self._decode(raw)
-            except msgspec.ValidationError:
-                path = f"{at}." if at else ""
-                return self._decode(rewritten(bytes(raw), self._shape, path, strays))
+            return self._any(raw, f"{at}." if at else "", strays)
         except UNREADABLE as error:
             raise shape_error(error, at) from None
+
+    def _any(self, raw: bytes | Raw, path: str, strays: Strays) -> T:
+        """As it is; else with the names of its own members set right; else with all of them."""
+        try:
+            return self._decode(raw)
+        except msgspec.ValidationError:
+            found: Strays = []
+            body = rewritten(bytes(raw), self._shape, path, found, deep=False)
+        try:
+            said = self._decode(body)
+        except msgspec.ValidationError:
+            return self._decode(rewritten(bytes(raw), self._shape, path, strays))
+        strays += found
+        return said

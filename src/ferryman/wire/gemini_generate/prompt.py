@@ -93,6 +93,8 @@ class Prompt:
         return self._contents
 
     def _system(self, message: Message, path: str) -> None:
+        if message.name:
+            self._receipt.drop(f"{path}.name")
         for block in message.blocks:
             if isinstance(block, Text):
                 self._cached(block, path)
@@ -173,10 +175,13 @@ class Prompt:
     def _media(self, media: Media, path: str) -> None:
         self._cached(media, path)
         name = f"{path}.{media.kind}"
-        if media.cite:
-            self._receipt.drop(f"{name}.citations")
-        if media.transcript and self._role is Role.USER:
-            self._receipt.drop(f"{name}.transcript")
+        source = media.source
+        if media.transcript and source.file_id and source.origin != NAME:
+            # Sound that another provider made and keeps: what was said is all there is.
+            self._receipt.alter(name, "its transcript")
+            self._run.append(Part(text=media.transcript))
+            return
+        self._lost(media, name)
         if media.context:
             self._receipt.alter(f"{name}.context", "text before it")
             self._run.append(Part(text=media.context))
@@ -189,6 +194,12 @@ class Prompt:
         elif media.detail not in ("", "auto"):
             self._receipt.drop(f"{name}.detail")
         self._run.append(part)
+
+    def _lost(self, media: Media, name: str) -> None:
+        if media.cite:
+            self._receipt.drop(f"{name}.citations")
+        if media.transcript:
+            self._receipt.drop(f"{name}.transcript")
 
     def _data(self, media: Media, name: str) -> tuple[Blob | None, FileData | None]:
         """The bytes, or where they are."""
@@ -220,7 +231,7 @@ class Prompt:
     def _result(self, result: ToolResult, path: str) -> None:
         path = f"{path}.tool_result"
         name, order = self._calls.get(result.call_id, ("", len(self._calls)))
-        name = result.name or name
+        name = name or result.name
         if not name:
             raise bad_request(
                 f"'{path}' answers the call '{result.call_id[:80]}', which no earlier message"
@@ -261,10 +272,15 @@ class Prompt:
         if (media.source.url or media.source.file_id) and not self._own:
             return None
         name = f"{path}.{media.kind}"
-        for said, word in ((media.context, "context"), (media.cite, "citations")):
-            if said:
-                self._receipt.drop(f"{name}.{word}")
+        self._cached(media, path)
+        self._lost(media, name)
+        if media.context:
+            self._receipt.drop(f"{name}.context")
+        if media.detail not in ("", "auto"):
+            self._receipt.drop(f"{name}.detail")
         blob, file = self._data(media, name)
+        if blob is not None and media.name:
+            blob.display_name = media.name
         return ResultPart(blob, file)
 
     # --- the model --------------------------------------------------------------------------------
@@ -342,7 +358,7 @@ def sign_calls(contents: Sequence[WireContent], receipt: Receipt) -> None:
     for content in reversed(contents):
         parts = [part for part in content.parts if isinstance(part, Part)]
         if content.role == "user":
-            if any(part.function_response is None for part in parts):
+            if not any(part.function_response is not None for part in parts):
                 return
             continue
         first = next((part for part in parts if part.function_call is not None), None)

@@ -3,13 +3,13 @@
 import msgspec
 
 from ferryman.ir.errors import ErrorKind
-from ferryman.ir.events import Event, Failed, Reply
-from ferryman.ir.fold import FailedReplyError, fold, unfold
+from ferryman.ir.events import Event, Reply
+from ferryman.ir.fold import fold, unfold
 from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.format import ReplyContext, ReplyError
 from ferryman.wire.gemini_generate.encoder import Gathered
 from ferryman.wire.gemini_generate.errors import failed
-from ferryman.wire.gemini_generate.stream import Pieces, ProtocolError
+from ferryman.wire.gemini_generate.stream import TRUNCATED, Pieces, ProtocolError
 from ferryman.wire.gemini_generate.types import Response
 
 _read = msgspec.json.Decoder(Response).decode
@@ -25,7 +25,7 @@ def decode_reply(body: bytes) -> Reply:
             ErrorKind.UPSTREAM_PROTOCOL, f"the reply is not as the format says: {error}"
         ) from None
     if said.error and bytes(said.error) not in _NOTHING:
-        found: Failed = failed(body)
+        found = failed(body)
         raise ReplyError(found.kind, found.message)
     events: list[Event] = []
     pieces = Pieces()
@@ -37,11 +37,9 @@ def decode_reply(body: bytes) -> Reply:
         why = str(error)
         if not said.candidates:
             why = "the reply has no candidates, and no word of why"
-        elif not events or any(c.finish_reason is None for c in said.candidates):
+        elif why == TRUNCATED:
             why = "the reply has a candidate without a finishReason"
         raise ReplyError(ErrorKind.UPSTREAM_PROTOCOL, why) from None
-    except FailedReplyError as error:  # pragma: no cover - Pieces.end always gives End
-        raise ReplyError(ErrorKind.UPSTREAM_PROTOCOL, str(error)) from None
 
 
 def encode_reply(reply: Reply, context: ReplyContext) -> bytes:

@@ -32,6 +32,7 @@ from ferryman.wire.carry import UNREADABLE, bad_request, checked_base64, shape_e
 from ferryman.wire.gemini_generate.blocks import (
     compact,
     file_source,
+    given,
     kind_of,
     opaque_of,
     signature_of,
@@ -41,7 +42,9 @@ from ferryman.wire.gemini_generate.lenient import Reader, Strays
 from ferryman.wire.gemini_generate.results import read_result
 from ferryman.wire.gemini_generate.schema import to_json_schema
 from ferryman.wire.gemini_generate.types import (
+    CONFIG_EXTRAS,
     NAME,
+    OPAQUE,
     Blob,
     Body,
     Content,
@@ -105,7 +108,14 @@ def _request(said: Body, model: str, stream: bool, strays: Strays) -> Request:
     validated, choice = _tool_choice(said.tool_config)
     output = _output(config, strays)
     modalities = tuple(word.lower() for word in config.response_modalities or ())
-    if config.speech_config and not modalities:
+    if given(said.safety_settings):
+        strays.append(("safetySettings", said.safety_settings))
+    for name, wire_name in CONFIG_EXTRAS.items():
+        raw: Raw = getattr(config, name)
+        if given(raw):
+            strays.append((_CONFIG + wire_name, raw))
+    speech = given(config.speech_config)
+    if speech and not modalities:
         strays.append((_CONFIG + "speechConfig", config.speech_config))
     return Request(
         model=model or (said.model or "").removeprefix("models/"),
@@ -127,7 +137,7 @@ def _request(said: Body, model: str, stream: bool, strays: Strays) -> Request:
         output=output,
         reasoning=_reasoning(config.thinking_config),
         modalities=modalities,
-        audio=config.speech_config if config.speech_config and modalities else None,
+        audio=config.speech_config if speech and modalities else None,
         metadata=tuple((said.labels or {}).items()),
         service_tier=_tier(said.service_tier),
         store=said.store,
@@ -203,7 +213,9 @@ def _tool(raw: Raw, at: str, strict: bool, strays: Strays) -> Tool:
     if not said.name:
         raise bad_request(f"'{at}.name' is empty; a function needs a name.", f"{at}.name")
     parameters = said.parameters_json_schema
-    if not parameters and said.parameters and bytes(said.parameters) != b"null":
+    if not given(parameters):
+        parameters = Raw()
+    if not parameters and given(said.parameters):
         parameters = _schema(said.parameters, f"{at}.parameters")
     return Tool(
         name=said.name,
@@ -248,9 +260,9 @@ def _output(config: GenerationConfig, strays: Strays) -> OutputFormat | None:
         if schema:
             strays.append((_CONFIG + "responseSchema", schema))
         return None
-    if json_schema and bytes(json_schema) != b"null":
+    if given(json_schema):
         return OutputFormat(kind=OutputKind.SCHEMA, schema=json_schema)
-    if schema and bytes(schema) != b"null":
+    if given(schema):
         made = _schema(schema, "generationConfig.responseSchema")
         return OutputFormat(kind=OutputKind.SCHEMA, schema=made)
     return OutputFormat(kind=OutputKind.JSON) if media_type == "application/json" else None
@@ -473,8 +485,7 @@ class _Contents:
             )
         if not call.name:
             raise bad_request(f"'{at}.functionCall.name' is missing.", f"{at}.functionCall.name")
-        args = bytes(call.args)
-        if args[:1] not in (b"{", b"") and args != b"null":
+        if given(call.args) and bytes(call.args)[:1] != b"{":
             raise bad_request(
                 f"'{at}.functionCall.args' must be an object.", f"{at}.functionCall.args"
             )
@@ -514,16 +525,15 @@ class _Contents:
 
 def _kinds(part: Part) -> int:
     """How many kinds of data a part has beside text."""
-    return (
+    kinds = (
         (part.function_call is not None)
         + (part.inline_data is not None)
         + (part.function_response is not None)
         + (part.file_data is not None)
-        + bool(part.executable_code)
-        + bool(part.code_execution_result)
-        + bool(part.tool_call)
-        + bool(part.tool_response)
     )
+    if part.executable_code or part.code_execution_result or part.tool_call or part.tool_response:
+        kinds += sum(given(getattr(part, name)) for name in OPAQUE)
+    return kinds
 
 
 def _two(at: str) -> GatewayError:

@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from ferryman.ir.request import Media, Opaque, Source, Text, ToolResult
 from ferryman.wire.carry import UNREADABLE, bad_request, checked_base64, is_object
-from ferryman.wire.gemini_generate.blocks import compact, file_source, kind_of
+from ferryman.wire.gemini_generate.blocks import compact, file_source, given, kind_of
 from ferryman.wire.gemini_generate.types import FunctionResponse
 
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -36,7 +36,7 @@ def read_result(said: FunctionResponse, call_id: str, at: str) -> ToolResult:
 
 
 def _read_response(raw: Raw, at: str) -> tuple[bool, Blocks]:
-    if not raw or bytes(raw) == b"null":
+    if not given(raw):
         return False, ()
     try:
         members = _members(raw)

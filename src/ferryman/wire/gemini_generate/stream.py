@@ -35,6 +35,7 @@ from ferryman.wire.framing import BOM, EventTooLargeError, Splitter, event_data
 from ferryman.wire.gemini_generate.blocks import (
     compact,
     file_source,
+    given,
     kind_of,
     opaque_of,
     signature_of,
@@ -141,14 +142,14 @@ class Pieces:
             if index < 0:
                 raise ProtocolError(f"a candidate has the index {index}")
             choice = self._choices[index] = _Choice(index)
-        if said.logprobs_result:
+        if given(said.logprobs_result):
             tokens = tokens_of(said.logprobs_result)
             if tokens:
                 place = choice.count - 1 if choice.kind else choice.count
                 out.append(Probs(index=place, tokens=tokens, choice=index))
-        if said.grounding_metadata:
+        if given(said.grounding_metadata):
             choice.grounding = Raw(bytes(said.grounding_metadata))
-        if said.citation_metadata:
+        if given(said.citation_metadata):
             choice.cited = Raw(bytes(said.citation_metadata))
         if said.content is not None and said.content.parts:
             for part in said.content.parts:

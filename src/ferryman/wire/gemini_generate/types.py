@@ -130,7 +130,7 @@ class ThinkingConfig(Struct, rename="camel", omit_defaults=True, forbid_unknown_
 
 
 class GenerationConfig(Struct, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
-    """``generationConfig``, as far as the common language has words for it."""
+    """``generationConfig``."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -149,6 +149,20 @@ class GenerationConfig(Struct, rename="camel", omit_defaults=True, forbid_unknow
     response_modalities: list[str] | None = None
     speech_config: Raw = Raw()
     thinking_config: ThinkingConfig | None = None
+    media_resolution: Raw = Raw()
+    image_config: Raw = Raw()
+    response_format: Raw = Raw()
+    audio_timestamp: Raw = Raw()
+
+
+CONFIG_EXTRAS = {
+    "media_resolution": "mediaResolution",
+    "image_config": "imageConfig",
+    "response_format": "responseFormat",
+    "audio_timestamp": "audioTimestamp",
+}
+"""Members of the configuration that only this format has, and that are used often: what is not
+named here is carried too, but takes longer to read."""
 
 
 class Body(Struct, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
@@ -164,6 +178,8 @@ class Body(Struct, rename="camel", omit_defaults=True, forbid_unknown_fields=Tru
     labels: dict[str, str] | None = None
     service_tier: str | None = None
     store: bool | None = None
+    safety_settings: Raw = Raw()
+    """Only this format has it."""
 
 
 class CountBody(Struct):

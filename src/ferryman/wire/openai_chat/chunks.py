@@ -5,7 +5,9 @@ comes first; ``index`` of ``tool_calls`` counts calls only; a choice's ``finish_
 with an empty delta; usage has a chunk of its own, if asked for; the end is ``[DONE]``.
 
 Thoughts are shown as ``reasoning_content``. Where they are signed or encrypted, a delta with the
-whole item of ``reasoning_details`` follows when they are complete: to be sent back as it is.
+whole item of ``reasoning_details`` follows when they are complete: to be sent back as it is. It is
+whole, and annotations come all at once, because the SDKs' accumulators join neither pieces of the
+one nor several of the other.
 """
 
 from typing import Any
@@ -68,8 +70,8 @@ class _Choice:
     """Where one choice of the stream is."""
 
     __slots__ = (
-        "block", "calls", "cites", "data", "head", "index", "length", "probs", "refused",
-        "signature", "start", "texts",
+        "annotations", "block", "calls", "cites", "data", "head", "images", "index", "length",
+        "probs", "refused", "signature", "start", "texts",
     )  # fmt: skip
 
     def __init__(self, head: bytes) -> None:
@@ -86,6 +88,8 @@ class _Choice:
         self.texts: list[str] = []
         """What the open block of thoughts or sound says."""
         self.data: list[str] = []
+        self.images = 0
+        self.annotations: list[object] = []
         self.cites: list[Citation] = []
         """Citations of the open text that don't say their range."""
         self.signature: Signature | None = None
@@ -139,7 +143,8 @@ class ChunkEncoder:
             self._usage = event.usage
             return b""
         if isinstance(event, Cite):
-            return self._cite(self._choices[event.choice], event.citation)
+            self._cite(self._choices[event.choice], event.citation)
+            return b""
         if isinstance(event, Data):
             return self._data(self._choices[event.choice], event.data)
         if isinstance(event, Finish):
@@ -212,7 +217,7 @@ class ChunkEncoder:
                 out += self._delta(choice, block.text)
             if isinstance(block, Text):
                 for citation in block.citations:
-                    out += self._cite(choice, citation)
+                    self._cite(choice, citation)
                 if block.signature is not None:
                     out += self._seal(choice, block.signature)
         elif isinstance(block, ToolCall):
@@ -283,18 +288,18 @@ class ChunkEncoder:
         choice.data.append(data)
         return b""
 
-    def _cite(self, choice: _Choice, citation: Citation) -> bytes:
+    def _cite(self, choice: _Choice, citation: Citation) -> None:
         if citation.end < 0 and not citation.raw:
-            choice.cites.append(citation)
-            return b""
-        return self._annotate(choice, citation)
+            choice.cites.append(citation)  # its range is known when the block is complete
+        else:
+            self._annotate(choice, citation)
 
-    def _annotate(self, choice: _Choice, citation: Citation) -> bytes:
+    def _annotate(self, choice: _Choice, citation: Citation) -> None:
         said = annotation(citation, choice.start, choice.length - choice.start)
         if said is None:
             self._receipt.drop("citations")
-            return b""
-        return self._say(choice, {"annotations": [said]})
+        else:
+            choice.annotations.append(said)
 
     def _seal(self, choice: _Choice, signature: Signature) -> bytes:
         block = choice.block
@@ -303,9 +308,11 @@ class ChunkEncoder:
                 return b""
             call = {
                 "index": choice.calls - 1,
-                "function": {"arguments": ""},  # the official SDK wants it in each piece of a call
+                "custom" if block.free else "function": {
+                    "input" if block.free else "arguments": ""
+                },
                 "extra_content": extra_content(signature),
-            }
+            }  # the SDK insists on the empty arguments
             return self._say(choice, {"tool_calls": [call]})
         if isinstance(block, Text):
             return self._say(choice, {"extra_content": extra_content(signature)})
@@ -316,7 +323,7 @@ class ChunkEncoder:
         block, choice.block = choice.block, None
         out = b""
         for citation in choice.cites:
-            out += self._annotate(choice, citation)
+            self._annotate(choice, citation)
         if isinstance(block, Thinking) and choice.signature is not None:
             whole = Thinking(
                 text="".join(choice.texts),
@@ -324,12 +331,16 @@ class ChunkEncoder:
                 encrypted=block.encrypted,
                 id=block.id,
             )
-            out += self._say(choice, {"reasoning_details": details(whole, choice.index)})
+            items = details(whole, choice.index)
+            for item in items[:-1]:
+                item.id = item.format = None  # the SDK joins items of one index, word by word
+            out += self._say(choice, {"reasoning_details": items})
         elif isinstance(block, Media) and block.kind is MediaKind.IMAGE:
             source = msgspec.structs.replace(block.source, data="".join(choice.data))
             image = image_part(msgspec.structs.replace(block, source=source))
             if image is not None:
-                out += self._say(choice, {"images": [image]})
+                out += self._say(choice, {"images": [{"index": choice.images, **image}]})
+                choice.images += 1
         return out
 
     # --- the end --------------------------------------------------------------------------------
@@ -338,6 +349,8 @@ class ChunkEncoder:
         choice, out = self._choice(event.choice)
         if event.reason is FinishReason.REFUSAL and not choice.refused:
             out += self._say(choice, {"refusal": event.detail or DECLINED})
+        if choice.annotations:
+            out += self._say(choice, {"annotations": choice.annotations})
         if choice.probs:
             out += self._chunk(choice, b'{"content":""}', self._probabilities(choice))
         members = finish_members(event, self._context)

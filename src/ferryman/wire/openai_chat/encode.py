@@ -99,8 +99,8 @@ def _sampling(body: Body, request: Request, quirks: Quirks, receipt: Receipt) ->
         body["n"] = request.choices
     if request.logprobs:
         body["logprobs"] = True
-        if request.top_logprobs:
-            body["top_logprobs"] = request.top_logprobs
+    if request.top_logprobs:
+        body["top_logprobs"] = request.top_logprobs
 
 
 # --- tools --------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def _tools(body: Body, request: Request, quirks: Quirks, receipt: Receipt) -> No
                 receipt.drop("parallel_tool_calls")
             else:
                 body["parallel_tool_calls"] = request.parallel_tools
-    if choice is not None and tools:
+    if choice is not None and (tools or choice.mode is ToolMode.REQUIRED):
         body["tool_choice"] = _choice(choice, request, narrow)
 
 

@@ -185,7 +185,10 @@ class MessageWriter:
         elif not parts:
             content = None if said or calls else ""
         if isinstance(content, list) and "flat_content" in self._quirks:
-            content = "\n\n".join(p["text"] for p in parts if isinstance(p, dict))
+            words = [part["text"] for part in parts if isinstance(part, dict)]
+            if len(words) < len(parts):
+                self._receipt.drop(f"messages[{group[0]}].content")
+            content = "\n\n".join(words)
         out = self._add("assistant", self._messages[group[0]], content)
         out.update(said)
         if calls:

@@ -14,7 +14,7 @@ from enum import IntEnum
 import msgspec
 from msgspec import Raw
 
-from ferryman.ir.errors import ErrorKind
+from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.events import Cite, Close, Data, Delta, Event, Finish, Open, Probs, Seal
 from ferryman.ir.request import (
     Block,
@@ -78,7 +78,8 @@ class ChoiceReader:
 
     __slots__ = (
         "_call", "_called", "_count", "_id", "_ids", "_indexes", "_kind", "_made", "_name",
-        "_number", "_place", "_refused", "_sealed", "_seed", "_spoken", "_waiting", "finished",
+        "_number", "_place", "_refused", "_sealed", "_seed", "_spoken",
+        "_thought_length", "_thoughts", "_waiting", "finished",
     )  # fmt: skip
 
     def __init__(self, number: int, seed: str) -> None:
@@ -90,6 +91,8 @@ class ChoiceReader:
         self._sealed = False
         self._place: int | None = None
         """``index`` of the thoughts that are open."""
+        self._thoughts: list[str] = []
+        self._thought_length = 0
         self._call: int | None = None
         """``index`` of the call that is open."""
         self._id = ""
@@ -237,7 +240,7 @@ class ChoiceReader:
                 if coding != "base64":
                     media_type, data = from_data_url(url, "image_url")
                     source = Source(media_type=media_type, data=data)
-        except UNREADABLE:
+        except (*UNREADABLE, GatewayError):
             self._single(Opaque(origin=NAME, kind=type_of(raw) or "image", raw=bytes(raw)), out)
             return
         self._single(Media(kind=MediaKind.IMAGE, source=source), out)
@@ -269,10 +272,12 @@ class ChoiceReader:
     def _think(self, words: str, place: int | None, ident: str, out: list[Event]) -> None:
         if not self._thinks(place):
             self._open(Thinking(text="", id=ident), _Kind.THINKING, out)
-            self._place = place
+            self._place, self._thoughts, self._thought_length = place, [], 0
         elif self._place is None:
             self._place = place
         if words:
+            self._thoughts.append(words)
+            self._thought_length += len(words)
             self._delta(words, out)
 
     def _thinks(self, place: int | None) -> bool:
@@ -290,7 +295,7 @@ class ChoiceReader:
 
     def _detail(self, detail: Detail, out: list[Event]) -> None:
         words = detail.text or detail.summary or ""
-        if words:
+        if words and not self._repeats(words):
             self._think(words, detail.index, detail.id or "", out)
         if not (detail.signature or detail.data):
             return
@@ -305,6 +310,12 @@ class ChoiceReader:
         proof = packed(detail, bool(detail.data))
         if proof is not None:
             self._seal(proof, out)
+
+    def _repeats(self, words: str) -> bool:
+        """Whether an item tells anew, whole, what came before it by another name."""
+        if self._kind is not _Kind.THINKING or self._place is not None or self._sealed:
+            return False
+        return len(words) == self._thought_length and words == "".join(self._thoughts)
 
     # --- calls ----------------------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ def decode_reply(body: bytes, quirks: Quirks = ()) -> Reply:
     out: list[Event] = [begin]
     numbered = len({choice.index for choice in said.choices}) == len(said.choices)
     for place, choice in enumerate(said.choices):
-        number = choice.index if numbered else place
+        number = (choice.index or 0) if numbered else place
         reader = ChoiceReader(number, begin.id)
         reader.take(choice, choice.message or choice.delta, out)
         if not reader.finished:
@@ -117,11 +117,11 @@ def finish_members(finish: Finish, context: ReplyContext) -> Body:
     if reason is FinishReason.TOOL_CALLS and context.request.dialect == FUNCTIONS:
         word = "function_call"
     out: Body = {"finish_reason": word}
-    native = finish.detail or (reason if reason not in EXACT else "")
+    native = finish.detail or ("" if reason in (*EXACT, FinishReason.OTHER) else reason)
     if native and native != word:
         out["native_finish_reason"] = native
     if reason not in EXACT:
-        said = finish.stop_sequence or native
+        said = finish.stop_sequence or native or "none said"
         context.receipt.alter("finish_reason", f"{word} for {said}")
     return out
 

@@ -94,9 +94,10 @@ class ChatStreamDecoder:
         if not self._begun:
             self._learn(said, out)
         for choice in said.choices or ():
-            reader = self._readers.get(choice.index)
+            number = choice.index or 0
+            reader = self._readers.get(number)
             if reader is None:
-                reader = self._readers[choice.index] = ChoiceReader(choice.index, self._begin.id)
+                reader = self._readers[number] = ChoiceReader(number, self._begin.id)
             reader.take(choice, choice.delta or choice.message, out)
         if b'"usage"' in data:
             self._count(said, data, out)
@@ -118,6 +119,7 @@ class ChatStreamDecoder:
             created=found.created or known.created,
             service_tier=found.service_tier or known.service_tier,
             fingerprint=found.fingerprint or known.fingerprint,
+            usage=self._usage,
         )
         if said.choices:
             self._begun = True

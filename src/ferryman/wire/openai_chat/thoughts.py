@@ -60,7 +60,14 @@ def details(block: Thinking, index: int) -> list[Detail]:
         form = _FORMATS.get(signature.origin)
     if not hidden:
         return [
-            Detail(type=TEXT, text=block.text, signature=value, id=ident, format=form, index=index)
+            Detail(
+                type=TEXT,
+                text=block.text or None,
+                signature=value,
+                id=ident,
+                format=form,
+                index=index,
+            )
         ]
     out = [Detail(type=ENCRYPTED, data=value, id=ident, format=form, index=index)]
     if block.text:

@@ -137,6 +137,8 @@ class ImagePart(Part, tag="image_url"):
     """An image."""
 
     image_url: Link | str
+    index: int | None = None
+    """Of an answer's image, as streams number them."""
 
 
 class VideoPart(Part, tag="video_url"):
@@ -507,7 +509,7 @@ class SaidProbs(Struct):
 class SaidChoice(Struct):
     """One choice of a whole reply (``message``) or of a stream's chunk (``delta``)."""
 
-    index: int = 0
+    index: int | None = 0
     delta: Said | None = None
     message: Said | None = None
     finish_reason: str | None = None
