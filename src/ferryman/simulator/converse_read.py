@@ -71,10 +71,12 @@ def read(request: Request) -> Ask:
         stops=inference.get("stopSequences") or [],
         think=_thinks(body.get("additionalModelRequestFields") or {}, inference, choice),
         framing=frames.CONVERSE,
+        fresh=bool(config) or "x-amz-date" in request.headers,
     )
     units = list(_units(body))
     if any(stay for _, _, stay in units):
         ask.cached, ask.written, ask.written_hour = request.memory.prompt(units)
+        ask.fresh = True
     return ask
 
 
@@ -140,6 +142,7 @@ def read_invoke(request: Request) -> Ask:
     ask = messages_read.hosted(request, "bedrock-2023-05-31", known - {"stream"})
     ask.stream = request.action == "invoke-with-response-stream"
     ask.framing = frames.INVOKE
+    ask.fresh = True  # each reply bears its number under a checksum
     return ask
 
 

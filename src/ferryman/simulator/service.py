@@ -103,13 +103,16 @@ class Service:
         self.stats.requests += 1
         self.stats.body_bytes += len(body)
         self.last = Received(method, target, headers, body)
-        mattering = [(name.lower(), value) for name, value in headers]
-        key = (target, tuple(pair for pair in mattering if pair[0] in MATTERING), body)
+        mattering = [
+            (lower, value) for name, value in headers if (lower := name.lower()) in MATTERING
+        ]
+        key = (target, tuple(mattering), body)
         found = self.scripts.get(key) if method == b"POST" else None
         if found is not None:
             self._count(path, found[1])
             return found[0]
-        return self._answer(method.decode("latin-1"), key, dict(reversed(mattering)))
+        known = {name.lower(): value for name, value in reversed(headers)}
+        return self._answer(method.decode("latin-1"), key, known)
 
     def _count(self, path: bytes, model: str) -> None:
         self.paths[path.decode("latin-1")] += 1
@@ -164,7 +167,7 @@ class Service:
             asked = request.headers.get("x-sim", "").encode()
             ask.behaviour = self._chance(wish, (asked, ask.model.encode()))
         made = self._script(request, spoken, ask)
-        kept = not (chance or ask.fresh or spoken.sealed or "retry-date" in wish)
+        kept = not (chance or ask.fresh or "retry-date" in wish)
         if kept and len(request.body) <= KEPT_BODY:
             if len(self.scripts) >= KEPT_SCRIPTS:
                 self.scripts.clear()
