@@ -179,6 +179,12 @@ def test_endings_of_a_response(sdk: openai.OpenAI) -> None:
         assert kind in [event.type for event in events]
 
 
+def test_encrypted_reasoning_without_a_summary(sdk: openai.OpenAI) -> None:
+    item = sdk.responses.create(model="sim-redacted", input="a").output[0]
+    assert item.type == "reasoning"
+    assert (item.summary, bool(item.encrypted_content)) == ([], True)
+
+
 def test_custom_tools(sdk: openai.OpenAI) -> None:
     tool: Any = {"type": "custom", "name": "sing"}
     found = sdk.responses.create(model="sim-tools", input="a", tools=[tool])
