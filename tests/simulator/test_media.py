@@ -85,6 +85,7 @@ def test_recordings_are_written_down(sdk: openai.OpenAI) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:deprecated")
 def test_recordings_are_translated(sdk: openai.OpenAI) -> None:
     found = sdk.audio.translations.create(model="sim?tokens=2", file=SOUND)
     assert found.text == "The ferry"

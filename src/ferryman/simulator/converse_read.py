@@ -35,6 +35,8 @@ FORMATS = {
     "audio": ("mp3", "opus", "wav", "aac", "flac", "mp4", "ogg", "mkv", "mka", "m4a", "mpeg",
               "mpga", "pcm", "webm", "x-aac"),
 }  # fmt: skip
+FROM_USER = {"toolResult", "document"}
+FROM_MODEL = {"toolUse", "reasoningContent"}
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 DOCUMENT = re.compile(r"(?!.*\s\s)[a-zA-Z0-9\s\-()\[\]]{1,200}")
@@ -52,10 +54,15 @@ def read(request: Request) -> Ask:
     if "toolConfig" in body and not config.get("tools"):
         raise _violated("toolConfig.tools", "Member must have length greater than or equal to 1")
     choice = _choice(config.get("toolChoice") or {})
-    last = _conversation(body.get("messages"), bool(config))
+    last = _conversation(body.get("messages"))
+    parts = [part for message in body["messages"] for part in message["content"]]
+    if not config and any("toolUse" in part or "toolResult" in part for part in parts):
+        raise RefusedError(
+            "The toolConfig field must be defined when using toolUse and toolResult content blocks."
+        )
     system = body.get("system") or []
-    if any("text" in block and not block["text"] for block in system):
-        raise _violated("system", "Member must have length greater than or equal to 1")
+    for index, block in enumerate(system):
+        _block(f"system.{index}", block)
     inference = _inference(body.get("inferenceConfig") or {})
     ask = Ask(
         model=request.model,
@@ -176,7 +183,7 @@ def _schema(config: dict[str, Any]) -> Any:
     return msgspec.json.decode(schema) if isinstance(schema, str) else schema or ANYTHING
 
 
-def _conversation(messages: Any, tools: bool) -> str:
+def _conversation(messages: Any) -> str:
     """Check the messages. Returns what ``echo`` answers."""
     if not isinstance(messages, list) or not messages:
         raise RefusedError("The messages field is required and must not be empty")
@@ -196,15 +203,6 @@ def _conversation(messages: Any, tools: bool) -> str:
                 f"The content field in the Message object at messages.{index} is empty. Add a "
                 "ContentBlock object to the content field and try again."
             )
-        if not tools and any("toolUse" in part or "toolResult" in part for part in content):
-            raise RefusedError(
-                "The toolConfig field must be defined when using toolUse and toolResult content "
-                "blocks."
-            )
-        if any("document" in part for part in content) and not any("text" in p for p in content):
-            raise RefusedError(
-                f"The message at messages.{index} has a document and no text. Add a text block."
-            )
         if role == "user":
             _answered(index, content, calls)
         parts = [_block(f"messages.{index}.content.{i}", part) for i, part in enumerate(content)]
@@ -215,7 +213,25 @@ def _conversation(messages: Any, tools: bool) -> str:
         said, calls = told(results) + "".join(parts), {}
         uses = [part["toolUse"] for part in content if "toolUse" in part]
         calls = {use["toolUseId"]: (n, use["name"]) for n, use in enumerate(uses, 1)}
+        if len(calls) < len(uses):
+            raise RefusedError(f"messages.{index}.content: duplicate toolUse Ids")
+        _places(f"messages.{index}.content", role, content)
     return said
+
+
+def _places(where: str, role: str, content: list[Any]) -> None:
+    """What may stand in whose message; and that documents come with text, no two of one name."""
+    wrong = FROM_USER if role == "assistant" else FROM_MODEL
+    for part in content:
+        if wrong & set(part):
+            raise RefusedError(
+                f"{where}: {min(wrong & set(part))} blocks can't be in messages of the role {role}"
+            )
+    names = [part["document"]["name"] for part in content if "document" in part]
+    if len(set(names)) < len(names):
+        raise RefusedError(f"{where}: the names of documents must be unique")
+    if names and not any("text" in part for part in content):
+        raise RefusedError(f"{where}: add a text block to the document")
 
 
 def _answered(index: int, content: list[Any], calls: Calls) -> None:

@@ -15,6 +15,8 @@ def spoken(path: str, headers: dict[bytes, bytes]) -> Format:
         return routes.MESSAGES
     if b"x-goog-api-key" in headers or path.startswith("/v1beta/"):
         return routes.GENERATE
+    if b"api-key" in headers:
+        return routes.AZURE
     return routes.OPENAI
 
 
@@ -22,7 +24,7 @@ def get(request: Request) -> Any:
     """The reply to a GET, or None for an unknown path."""
     versioned = "anthropic-version" in request.headers
     keyed = "x-goog-api-key" in request.headers or "key" in request.query
-    path = re.sub(r"^/(?!v\d)\w+(?=/v1/models)", "", request.path)  # as Azure has it
+    path = re.sub(r"^/[a-z]+/v1/", "/v1/", request.path)
     if path.startswith("/v1beta/") or keyed:
         path = path.replace("/v1beta/", "/v1/")
         if path == "/v1/models":

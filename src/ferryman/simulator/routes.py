@@ -8,12 +8,12 @@ from urllib.parse import unquote
 import msgspec
 
 from ferryman.simulator import (
-    azure,
     chat,
     chat_read,
     converse,
     converse_read,
     credentials,
+    deployments,
     errors,
     generate,
     generate_read,
@@ -169,19 +169,42 @@ def _amazon(_model: str, action: str) -> Format | None:
     return AMAZON.get(action)
 
 
+AZURE = msgspec.structs.replace(
+    OPENAI,
+    failure=deployments.failure,
+    refusal=deployments.refusal,
+    check=credentials.azure,
+    number="apim-request-id",
+    headers={"x-ms-region": "Sweden Central"},
+)
+_FILTERED = {
+    "chat/completions": _like(
+        AZURE,
+        chat_read.read,
+        deployments.whole(chat.whole),
+        deployments.stream(chat.stream),
+    ),
+    "completions": _like(
+        AZURE,
+        chat_read.read_old,
+        deployments.whole(chat.old_whole),
+        deployments.stream(chat.old_stream),
+    ),
+}
+
+
 def _azure(_model: str, action: str) -> Format | None:
-    found = FIXED.get(f"/v1/{action}")
-    if found is None or found.refusal is not errors.refusal:
-        return None  # no endpoint of OpenAI's
-    if found is OPENAI:
-        found = msgspec.structs.replace(found, whole=azure.whole, stream=azure.stream)
-    return msgspec.structs.replace(
-        found,
-        check=azure.check,
-        failure=azure.failure,
-        refusal=azure.refusal,
-        headers=azure.HEADERS,
-    )
+    found = _FILTERED.get(action)
+    like = FIXED.get(f"/v1/{action}")
+    if found is None and like is not None and like.refusal is errors.refusal:
+        same = ("failure", "refusal", "check", "number", "headers")
+        found = msgspec.structs.replace(like, **{name: getattr(AZURE, name) for name in same})
+    return found
+
+
+def _dated(model: str, action: str) -> Format | None:
+    found = _azure(model, action)
+    return found and msgspec.structs.replace(found, read=deployments.dated(found.read))
 
 
 NAMED: list[tuple[re.Pattern[str], Callable[[str, str], Format | None]]] = [
@@ -194,9 +217,9 @@ NAMED: list[tuple[re.Pattern[str], Callable[[str, str], Format | None]]] = [
         _vertex,
     ),
     (re.compile(r"/model/(?P<model>[^/]+)/(?P<action>[a-z-]+)"), _amazon),
-    (re.compile(r"/\w+/deployments/(?P<model>[^/]+)/(?P<action>.+)"), _azure),
-    (re.compile(r"/(?!v\d)\w+(?P<model>)/v1/(?P<action>.+)"), _azure),
-    (re.compile(r"/(?!v\d)\w+(?P<model>)/(?P<action>responses)"), _azure),
+    (re.compile(r"/[a-z]+/v1/(?P<model>)(?P<action>[a-z/]+)"), _azure),
+    (re.compile(r"/[a-z]+/deployments/(?P<model>[^/]+)/(?P<action>[a-z/]+)"), _dated),
+    (re.compile(r"/[a-z]+/(?P<model>)(?P<action>responses)"), _dated),
 ]
 """Endpoints whose path names the model and what to do with it. Azure's names stand under a segment
 of its own; where there is none of a model, the body names it."""

@@ -14,7 +14,6 @@ from urllib.parse import quote
 import msgspec
 
 from ferryman.simulator.ask import RefusedError, Request
-from ferryman.simulator.credentials import bearer
 
 ACCESS_KEY = ("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 """The pair of Amazon's own examples: the key that is taken unless another one is set."""
@@ -41,7 +40,7 @@ class Signed(msgspec.Struct, frozen=True):
 
 
 def check(request: Request, key: str) -> None:
-    """Refuse calls that are neither signed rightly nor carry a token.
+    """Refuse calls that are neither signed rightly nor carry a bearer token.
 
     Raises :class:`RefusedError`. As everywhere, any token will do when ``key`` is empty; a
     signature must be right in any case.
@@ -50,7 +49,10 @@ def check(request: Request, key: str) -> None:
     if not given:
         raise _refused("MissingAuthenticationTokenException", "Missing Authentication Token")
     if not given.startswith(ALGORITHM):
-        bearer(request, key)
+        if key and not hmac.compare_digest(
+            given.encode("utf-8", "replace"), f"Bearer {key}".encode()
+        ):
+            raise _refused("AccessDeniedException", "Authentication failed: API Key is invalid.")
         return
     signed = _read(given)
     date = request.headers.get("x-amz-date", "")
