@@ -201,6 +201,7 @@ def test_hosts_of_claude_want_the_version_in_the_body() -> None:
     ("model", "expected"),
     [
         ("claude-sonnet-4-5-20250929", ""),
+        ("anthropic.claude-3-haiku", ""),
         ("claude-3-7-sonnet-20250219", ""),
         ("claude-sonnet-4-20250514", ""),
         ("claude-haiku-4-5@20251001", ""),
@@ -225,9 +226,23 @@ def test_how_claude_is_told_to_think(model: str, expected: str) -> None:
     found = quirks.model_quirks("anthropic_messages", model)
     assert found == tuple(expected.split())
     on_bedrock = quirks.model_quirks("bedrock_converse", model)
-    assert on_bedrock == ("claude_fields", *found)
+    assert on_bedrock[0] == "claude_fields"
+    assert tuple(name for name in on_bedrock[1:] if name != "output_format") == found
     assert quirks.NAMES.issuperset(on_bedrock)
     assert quirks.model_quirks("openai_chat", model) == ()
+
+
+@pytest.mark.parametrize(
+    ("model", "formed"),
+    [
+        ("anthropic.claude-opus-4-1-20250805-v1:0", False),
+        ("eu.anthropic.claude-haiku-4-5-20251001-v1:0", True),
+        ("anthropic.claude-sonnet-5", True),
+        ("amazon.nova-pro-v1:0", False),
+    ],
+)
+def test_which_models_of_bedrock_form_their_output(model: str, formed: bool) -> None:
+    assert ("output_format" in quirks.model_quirks("bedrock_converse", model)) is formed
 
 
 @pytest.mark.parametrize(

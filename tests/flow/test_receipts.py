@@ -1,8 +1,9 @@
 """What a translation loses is told in headers and in the record, or the call is refused."""
 
+import json
 from typing import Any
 
-from tests.gateway import Stack
+from tests.gateway import Stack, whole
 
 
 def asked(**more: Any) -> dict[str, Any]:
@@ -65,3 +66,19 @@ def test_another_target_may_have_the_words_for_it(formats: Stack) -> None:
     reply = formats.post(asked(model="either", tools=tools), "/v1/messages")
     assert reply.status == 200
     assert reply.header("x-ferryman-provider") == "messages"
+
+
+def test_usage_is_read_as_the_provider_counts_it(formats: Stack) -> None:
+    """A provider that counts reasoning beside the completion: translated, it costs the same."""
+    said = {
+        "id": "c", "object": "chat.completion", "created": 1, "model": "m",
+        "choices": [{
+            "index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hi"}
+        }],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 35},
+    }  # fmt: skip
+    formats.canned.answers.append(whole(json.dumps(said).encode()))
+    reply = formats.post(asked(model="beside/m"), "/v1/messages")
+    assert reply.json()["usage"]["output_tokens"] == 25
+    assert formats.row(reply)["tokens"] | {"input": 10} == formats.row(reply)["tokens"]
+    assert formats.row(reply)["tokens"]["reasoning"] == 20

@@ -30,9 +30,20 @@ OWN = "bedrock_converse"
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n0000").decode()
 PDF = base64.b64encode(b"%PDF-1.7").decode()
 CLAUDE = Aim(model="eu.anthropic.claude-sonnet-4-5-20250929-v1:0", quirks=("claude_fields",))
-ADAPTIVE = Aim(model="anthropic.claude-opus-4-6-v1", quirks=("claude_fields", "adaptive_thinking"))
-NATIVE = Aim(model="anthropic.claude-x", abilities=("tools", "json_schema", "prompt_cache"))
-NOVA = Aim(model="amazon.nova-pro-v1:0", abilities=("tools",), quirks=("claude_fields",))
+ADAPTIVE = Aim(
+    model="anthropic.claude-opus-4-6-v1",
+    quirks=("claude_fields", "adaptive_thinking", "effort_max"),
+)
+ALWAYS = Aim(
+    model="anthropic.claude-fable-5",
+    quirks=("claude_fields", "adaptive_only", "adaptive_thinking", "no_sampling"),
+)
+NATIVE = Aim(
+    model="anthropic.claude-x", abilities=("tools", "prompt_cache"), quirks=("output_format",)
+)
+NOVA = Aim(
+    model="amazon.nova-pro-v1:0", abilities=("tools", "json_schema"), quirks=("claude_fields",)
+)
 
 
 def user(*blocks: Block | str) -> Message:

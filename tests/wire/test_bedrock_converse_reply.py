@@ -415,6 +415,13 @@ def test_one_broken_event_is_skipped_and_counted() -> None:
     assert fold(events).choices[0].blocks == (Text(text="ab"),)
 
 
+def test_deltas_of_unknown_or_unbegun_kinds_are_passed_over() -> None:
+    odd = delta(0, toolResult=[{"text": "x"}]) + delta(0, news={"x": 1}) + delta(0)
+    opened = start(1, toolResult={"toolUseId": "s"}) + delta(1, news=1) + stop(1)
+    blocks = fold(read(BEGIN + odd + opened + ending())).choices[0].blocks
+    assert [type(b) for b in blocks] == [Opaque]
+
+
 def test_the_same_index_again_is_a_new_call() -> None:
     first, second = ({"toolUseId": name, "name": "f"} for name in "ab")
     stream = BEGIN + start(0, toolUse=first) + start(0, toolUse=second) + ending("tool_use")

@@ -30,6 +30,7 @@ from ferryman.ir.request import (
     ToolResult,
 )
 from ferryman.wire.bedrock_converse.request import encode_request
+from ferryman.wire.format import Aim
 from tests.wire.converse import (
     ADDED,
     CLAUDE,
@@ -239,7 +240,7 @@ MESSAGES: list[tuple[str, list[Message], list[dict[str, Any]], list[str]]] = [
         [
             {"role": "user", "content": [
                 {"text": "a"}, {"cachePoint": {"type": "default"}},
-                {"cachePoint": {"type": "default", "ttl": "5m"}}]},
+                {"cachePoint": {"type": "default"}}]},
             {"role": "assistant", "content": [
                 {"toolUse": {"toolUseId": "c1", "name": "look", "input": {}}},
                 {"cachePoint": {"type": "default", "ttl": "1h"}}]},
@@ -287,15 +288,25 @@ def test_leading_system_text_stands_apart() -> None:
 def test_cache_marks_go_only_to_models_that_take_them() -> None:
     marked = Tool(name="look", parameters=Raw(b'{"type":"object"}'), cache=CacheMark())
     messages = [
-        system(Text(text="s", cache=CacheMark())),
-        user(Text(text="a", cache=CacheMark())),
+        Message(role=Role.SYSTEM, blocks=(Text(text="s", cache=CacheMark()),)),
+        user(Text(text="a", cache=CacheMark(3600))),
     ]
     wire, said = encode(*messages, aim=NOVA, tools=(marked,))
     assert "cachePoint" not in json.dumps(wire)
-    assert said == ["messages[0].cache", "messages[1].cache", "tools[0].cache"]
-    wire, said = encode(*messages, aim=NATIVE, tools=(marked,))
-    assert json.dumps(wire).count("cachePoint") == 3
-    assert not said
+    assert said == [
+        "messages[0].cache_control", "messages[1].cache_control", "tools[0].cache_control",
+    ]  # fmt: skip
+    caching = Aim(model="amazon.nova-pro-v1:0", abilities=("tools", "prompt_cache"))
+    wire, said = encode(*messages, aim=caching, tools=(marked,))
+    assert json.dumps(wire).count("cachePoint") == 2
+    assert "ttl" not in json.dumps(wire)
+    assert said == ["tools[0].cache_control", "messages[1].cache_control=5 minutes"]
+    arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc"
+    for aim in (NATIVE, Aim(model=arn)):
+        wire, said = encode(*messages, aim=aim, tools=(marked,))
+        assert json.dumps(wire).count("cachePoint") == 3
+        assert json.dumps(wire).count('"ttl": "1h"') == 1
+        assert not said
 
 
 # --- tools --------------------------------------------------------------------------------------
@@ -313,9 +324,9 @@ TOOLS: list[tuple[str, list[Message], ToolChoice | None, dict[str, Any] | None, 
      ["tools[1].strict"]),
     ("one", [], choice("required", "look"),
      {"tools": [SPEC], "toolChoice": {"tool": {"name": "look"}}},
-     ["tools[1]=left out, since it may not be called"]),
+     ["tools=only those that may be called"]),
     ("some", [], choice("auto", "other"), {"tools": [OTHER_SPEC]},
-     ["tools[1].strict", "tools[0]=left out, since it may not be called"]),
+     ["tools[1].strict", "tools=only those that may be called"]),
     ("some that history calls too", HISTORY, choice("required", "other", "another"),
      {"tools": [SPEC, OTHER_SPEC], "toolChoice": {"any": {}}},
      ["tools[1].strict", "tool_choice=required without the named subset"]),
@@ -338,20 +349,25 @@ def test_tools(
 def test_strict_tools_and_free_ones() -> None:
     free = Tool(name="patch", free=True, grammar=Raw(b"{}"), strict=True)
     history = [user("q"), model(ToolCall(id="c", name="patch", arguments="a\nb", free=True))]
-    wire, said = encode(*history, aim=NATIVE, tools=(OTHER, free))
+    closed = Raw(b'{"type":"object","properties":{},"additionalProperties":false}')
+    strict = Tool(name="strict", strict=True, parameters=closed)
+    wire, said = encode(*history, aim=NATIVE, tools=(strict, free, OTHER))
     assert wire["toolConfig"]["tools"][0]["toolSpec"]["strict"] is True
     schema = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
     assert wire["toolConfig"]["tools"][1]["toolSpec"]["inputSchema"]["json"] == schema
     assert wire["messages"][1]["content"][0]["toolUse"]["input"] == {"input": "a\nb"}
     assert said == [
-        "tools[1].grammar", "tools[1].strict", "messages[1].patch=free text as member input",
-        "tools[1]=free text as member input",
+        "tools[1].grammar", "tools[1].strict", "tools[2].strict",
+        "messages[1].patch=JSON with one member input",
+        "tools[1]=JSON with one member input",
     ]  # fmt: skip
 
 
 # --- structured output --------------------------------------------------------------------------
 
-SCHEMA = Raw(b'{"type": "object", "properties": {"a": {"type": "integer"}}}')
+SCHEMA = Raw(
+    b'{"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": false}'
+)
 WANTED = OutputFormat(kind=OutputKind.SCHEMA, name="n", description="d", schema=SCHEMA, strict=True)
 OUTPUT_SPEC = {"toolSpec": {"name": "structured_output", "description": "d",
                             "inputSchema": {"json": json.loads(bytes(SCHEMA))}}}  # fmt: skip
@@ -391,6 +407,16 @@ def test_structured_output_by_a_forced_tool(
     assert "response_format=forced tool" in receipt.altered
 
 
+@pytest.mark.parametrize("kind", ["json_schema", "json_object"])
+def test_what_the_models_own_form_cannot_say_is_forced(kind: str) -> None:
+    open_schema = Raw(b'{"type":"object"}')
+    output = OutputFormat(kind=OutputKind(kind), schema=open_schema)
+    wire, said = encode(user("q"), aim=NATIVE, output=output)
+    assert "outputConfig" not in wire
+    assert wire["toolConfig"]["toolChoice"] == {"tool": {"name": "structured_output"}}
+    assert said == ["response_format=forced tool"]
+
+
 def test_only_history_has_tools_beside_the_output_tool() -> None:
     wire, said = encode(*HISTORY, output=OutputFormat(kind=OutputKind.JSON))
     assert wire["toolConfig"]["toolChoice"] == {"tool": {"name": "structured_output"}}
@@ -407,6 +433,3 @@ def test_output_that_cannot_be_forced_is_reported() -> None:
     assert said == ["response_format"]
     wire, said = encode(user("q"), output=OutputFormat(kind=OutputKind.TEXT))
     assert ("toolConfig" in wire, said) == (False, [])
-
-
-# --- settings -----------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from ferryman.wire.bedrock_converse.request import encode_request
 from ferryman.wire.format import Aim
 from tests.wire.converse import (
     ADAPTIVE,
+    ALWAYS,
     CLAUDE,
     HISTORY,
     NOVA,
@@ -40,7 +41,7 @@ from tests.wire.judges_bedrock_converse import judge_request
 
 def test_settings_that_the_format_has() -> None:
     wire, said = encode(
-        user("q"), aim=NOVA, max_output=10, temperature=1.5, top_p=0.9, stop=("a", "", "b"),
+        user("q"), aim=NOVA, max_output=10, temperature=1.5, top_p=0.9, stop=("a", " ", "b"),
         service_tier="priority", metadata=(("task", "sum up"), ("b\u00e4d", "x"), ("", "y")),
     )  # fmt: skip
     assert wire["inferenceConfig"] == {
@@ -48,7 +49,12 @@ def test_settings_that_the_format_has() -> None:
     }  # fmt: skip
     assert wire["serviceTier"] == {"type": "priority"}
     assert wire["requestMetadata"] == {"task": "sum up"}
-    assert said == ["metadata.b?d", "metadata.", "temperature=1, the most that the format allows"]
+    assert said == [
+        "stop",
+        "metadata.b?d",
+        "metadata.",
+        "temperature=1, the most that the format allows",
+    ]
 
 
 def test_settings_that_the_format_lacks() -> None:
@@ -56,7 +62,7 @@ def test_settings_that_the_format_lacks() -> None:
         user("q"), aim=NOVA, top_k=4, seed=1, presence_penalty=0.1, frequency_penalty=0.1,
         choices=2, logprobs=True, parallel_tools=False, verbosity="low", audio=Raw(b"{}"),
         modalities=("text", "audio"), user="u", store=True, cache_key="k", cache_seconds=9,
-        cached_content="c", service_tier="odd", unknown=("messages[0].x",),
+        service_tier="odd", unknown=("messages[0].x",),
         extra=(("extra_one", Raw(b"1")),), reasoning=Reasoning(effort="low"),
         metadata=tuple((f"k{n}", "v") for n in range(17)),
     )  # fmt: skip
@@ -64,7 +70,7 @@ def test_settings_that_the_format_lacks() -> None:
         "messages[0].x", "extra_one", "top_k", "reasoning", "service_tier", "metadata.k16", "n",
         "seed", "presence_penalty", "frequency_penalty", "logprobs", "parallel_tool_calls",
         "verbosity", "modalities", "audio", "user", "store", "prompt_cache_key",
-        "prompt_cache_retention", "cached_content",
+        "prompt_cache_retention",
     ]  # fmt: skip
 
 
@@ -91,55 +97,74 @@ def test_members_of_its_own_go_through() -> None:
 
 
 THOUGHT = Thinking(text="t", signature=Signature("s", OWN))
-THINKING: list[tuple[str, Aim, dict[str, Any], dict[str, Any], list[str]]] = [
-    ("budget", CLAUDE, {"reasoning": Reasoning(budget=2000)},
-     {"thinking": {"type": "enabled", "budget_tokens": 2000}}, []),
-    ("small budget", CLAUDE, {"reasoning": Reasoning(budget=5)},
-     {"thinking": {"type": "enabled", "budget_tokens": 1024}}, ["reasoning.budget=1024"]),
-    ("effort", CLAUDE, {"reasoning": Reasoning(effort="high")},
-     {"thinking": {"type": "enabled", "budget_tokens": 24576}},
-     ["reasoning.effort=budget of 24576 tokens"]),
-    ("unknown effort", CLAUDE, {"reasoning": Reasoning(effort="odd")},
-     {"thinking": {"type": "enabled", "budget_tokens": 8192}},
-     ["reasoning.effort=budget of 8192 tokens"]),
+
+
+def budget(tokens: int) -> dict[str, Any]:
+    return {"thinking": {"type": "enabled", "budget_tokens": tokens}}
+
+
+ADAPTS: dict[str, Any] = {"thinking": {"type": "adaptive"}}
+OFF = {"thinking": {"type": "disabled"}}
+FORCED = {"tools": (TOOL,), "tool_choice": choice("required")}
+THINKING: list[tuple[str, Aim, dict[str, Any], dict[str, Any], str, list[str]]] = [
+    ("budget", CLAUDE, {"reasoning": Reasoning(budget=2000)}, budget(2000), "", []),
+    ("small budget", CLAUDE, {"reasoning": Reasoning(budget=5)}, budget(1024), "",
+     ["reasoning=a budget of 1024 tokens"]),
+    ("effort", CLAUDE, {"reasoning": Reasoning(effort="high")}, budget(24576), "",
+     ["reasoning=a budget of 24576 tokens"]),
+    ("unknown effort", CLAUDE, {"reasoning": Reasoning(effort="odd")}, budget(8192), "",
+     ["reasoning=a budget of 8192 tokens"]),
     ("budget over the limit", CLAUDE, {"reasoning": Reasoning(budget=3000), "max_output": 2000},
-     {"thinking": {"type": "enabled", "budget_tokens": 1999}}, ["reasoning.budget=1999"]),
-    ("no room to think", CLAUDE, {"reasoning": Reasoning(budget=3000), "max_output": 1000}, {},
-     ["reasoning"]),
-    ("off", CLAUDE, {"reasoning": Reasoning(effort="none"), "top_k": 3}, {"top_k": 3}, []),
-    ("off by budget", ADAPTIVE, {"reasoning": Reasoning(budget=0)}, {}, []),
-    ("adaptive", ADAPTIVE, {"reasoning": Reasoning(adaptive=True)},
-     {"thinking": {"type": "adaptive"}}, []),
-    ("adaptive from effort", ADAPTIVE, {"reasoning": Reasoning(effort="max")},
-     {"thinking": {"type": "adaptive"}}, []),
-    ("adaptive from least", ADAPTIVE, {"reasoning": Reasoning(effort="minimal")},
-     {"thinking": {"type": "adaptive"}}, ["reasoning.effort=low"]),
-    ("adaptive from budget", ADAPTIVE, {"reasoning": Reasoning(budget=8000)},
-     {"thinking": {"type": "adaptive"}}, ["reasoning.budget=effort medium"]),
+     budget(1600), "", ["reasoning=a budget of 1600 tokens"]),
+    ("hardly a limit", CLAUDE, {"reasoning": Reasoning(budget=3000), "max_output": 1025},
+     budget(1024), "", ["reasoning=a budget of 1024 tokens"]),
+    ("no room to think", CLAUDE, {"reasoning": Reasoning(budget=3000), "max_output": 1024}, {}, "",
+     ["reasoning=off: max_output leaves no room for 1024 tokens of it"]),
+    ("off", CLAUDE, {"reasoning": Reasoning(effort="none"), "top_k": 3}, {"top_k": 3}, "", []),
+    ("nothing said", ADAPTIVE, {"reasoning": Reasoning(summary="auto")}, {}, "", []),
+    ("off by budget", ADAPTIVE, {"reasoning": Reasoning(budget=0), "top_k": 3},
+     OFF | {"top_k": 3}, "", []),
+    ("can't be off", ALWAYS, {"reasoning": Reasoning(effort="none")}, ADAPTS, "low",
+     ["reasoning=low: this model always thinks"]),
+    ("adaptive", ADAPTIVE, {"reasoning": Reasoning(adaptive=True)}, ADAPTS, "", []),
+    ("adaptive from effort", ADAPTIVE, {"reasoning": Reasoning(effort="max")}, ADAPTS, "max", []),
+    ("adaptive from too much", ADAPTIVE, {"reasoning": Reasoning(effort="xhigh")}, ADAPTS, "high",
+     ["reasoning=effort high"]),
+    ("adaptive from least", ADAPTIVE, {"reasoning": Reasoning(effort="minimal")}, ADAPTS, "low",
+     ["reasoning=effort low"]),
+    ("adaptive from budget", ADAPTIVE, {"reasoning": Reasoning(budget=8000)}, ADAPTS, "medium",
+     ["reasoning=effort medium"]),
+    ("hidden", ADAPTIVE, {"reasoning": Reasoning(effort="low", summary="none")},
+     {"thinking": {"type": "adaptive", "display": "omitted"}}, "low", []),
     ("sampling gives way", CLAUDE,
      {"reasoning": Reasoning(budget=2000), "temperature": 0.5, "top_p": 0.5, "top_k": 3},
-     {"thinking": {"type": "enabled", "budget_tokens": 2000}}, ["temperature", "top_p", "top_k"]),
-    ("forced tools weigh more", CLAUDE,
-     {"reasoning": Reasoning(budget=2000), "tools": (TOOL,), "tool_choice": choice("required")},
-     {}, ["reasoning"]),
+     budget(2000), "", ["temperature", "top_p", "top_k"]),
+    ("sampling is refused", ALWAYS, {"temperature": 0.5, "top_p": 0.5, "top_k": 3}, {}, "",
+     ["temperature", "top_p", "top_k"]),
+    ("one of two", CLAUDE, {"temperature": 0.5, "top_p": 0.5}, {}, "", ["top_p"]),
+    ("forced tools weigh more", CLAUDE, {"reasoning": Reasoning(budget=2000)} | FORCED, {}, "",
+     ["reasoning=off: a tool is forced"]),
+    ("or than an effort", ADAPTIVE, {"reasoning": Reasoning(effort="low")} | FORCED, OFF, "",
+     ["reasoning=off: a tool is forced"]),
+    ("but not where it can't be off", ALWAYS, {"reasoning": Reasoning(effort="low")} | FORCED,
+     ADAPTS, "low", ["tool_choice=auto: this model thinks and that excludes a forced tool"]),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", THINKING, ids=[case[0] for case in THINKING])
-def test_thinking(case: tuple[str, Aim, dict[str, Any], dict[str, Any], list[str]]) -> None:
-    _, aim, more, fields, receipt = case
+def test_thinking(case: tuple[str, Aim, dict[str, Any], dict[str, Any], str, list[str]]) -> None:
+    name, aim, more, fields, effort, receipt = case
     wire, said = encode(user("q"), aim=aim, **more)
     assert wire.get("additionalModelRequestFields", {}) == fields
+    assert wire.get("outputConfig", {}).get("effort", "") == effort
     assert said == receipt
-    efforts = {"adaptive from effort": "max", "adaptive from least": "low",
-               "adaptive from budget": "medium"}  # fmt: skip
-    assert wire.get("outputConfig", {}).get("effort") == efforts.get(case[0])
+    assert ("inferenceConfig" in wire) is (name == "one of two" or "max_output" in more)
 
 
 def test_a_turn_without_thoughts_goes_on_without() -> None:
     wire, said = encode(*HISTORY, reasoning=Reasoning(budget=2000))
     assert "additionalModelRequestFields" not in wire
-    assert said[-1] == "reasoning=off, since the calls being answered came without thoughts"
+    assert said[-1] == "reasoning=off: the turn began without this model's thoughts"
     with_thoughts = [user("q"), model(THOUGHT, call()), user(result("r"))]
     for messages, aim in ((with_thoughts, CLAUDE), (HISTORY, ADAPTIVE)):
         wire, _ = encode(*messages, aim=aim, reasoning=Reasoning(budget=2000))
@@ -166,6 +191,8 @@ def test_fields_of_claude_go_only_where_it_may_be(name: str, heeded: bool) -> No
 # --- what is refused ----------------------------------------------------------------------------
 
 REFUSED: list[tuple[list[Message], dict[str, Any], str, str]] = [
+    ([user("a")], {"cached_content": "c"}, "cached_content", "another kind"),
+    ([user("a")], {"modalities": ("audio",)}, "modalities", "in text"),
     ([], {}, "messages", "holds nothing"),
     ([user("", " ")], {}, "messages", "holds nothing"),
     ([user(media("image", url="https://x.example/a.png"))], {}, "messages[0].image", "URL"),
@@ -193,7 +220,9 @@ def test_refusals_say_what_and_where(
     messages, more, param, words = case
     with pytest.raises(GatewayError) as caught:
         encode(*messages, **more)
-    assert (caught.value.status, caught.value.kind) == (400, ErrorKind.INVALID_REQUEST)
+    ours = param == "messages" or "JSON object" in words
+    kind = ErrorKind.INVALID_REQUEST if ours else ErrorKind.UNSUPPORTED
+    assert (caught.value.status, caught.value.kind) == (400, kind)
     assert caught.value.param == param
     assert re.search(re.escape(words), caught.value.message)
 

@@ -270,7 +270,10 @@ OF_ENCODERS = MappingProxyType(
             "no_call_ids", "no_output_with_tools", "no_thinking", "no_urls", "openapi_schema",
             "output_by_tool", "part_resolution", "thinking_always", "thinking_level",
         ),
-        "bedrock_converse": ("adaptive_thinking", "claude_fields"),
+        "bedrock_converse": (
+            "adaptive_only", "adaptive_thinking", "claude_fields", "effort_max", "effort_xhigh",
+            "no_sampling", "output_format",
+        ),
     }
 )  # fmt: skip
 """Format → quirks that the encoder of its requests heeds by name, and documents."""
@@ -301,10 +304,20 @@ def model_quirks(format_name: str, model: str) -> tuple[str, ...]:
     if format_name == "anthropic_messages":
         return _claude_quirks(model)
     if format_name == "bedrock_converse":
-        return ("claude_fields", *_claude_quirks(model))
+        # https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html
+        formed = ("output_format",) if _claude_version(model)[1] >= (4, 5) else ()
+        return ("claude_fields", *formed, *_claude_quirks(model))
     if format_name == "gemini_generate":
         return _gemini_quirks(model)
     return ()
+
+
+def _claude_version(model: str) -> tuple[str, tuple[int, int]]:
+    """Family and version of a model of Claude; empty and zeros where the name doesn't tell."""
+    found = _claude.search(model.lower())
+    if found is None:
+        return "", (0, 0)
+    return found["family"] or "", (int(found["major"] or 0), int(found["minor"] or 0))
 
 
 def _claude_quirks(model: str) -> tuple[str, ...]:
@@ -315,11 +328,8 @@ def _claude_quirks(model: str) -> tuple[str, ...]:
     refused from 4.7), https://platform.claude.com/docs/en/build-with-claude/effort,
     https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-7 (sampling).
     """
-    found = _claude.search(model.lower())
-    if found is None:
-        return ()
-    version = (int(found["major"] or 0), int(found["minor"] or 0))
-    if found["family"] in _ALWAYS_THINKING:
+    family, version = _claude_version(model)
+    if family in _ALWAYS_THINKING:
         return ("adaptive_only", "adaptive_thinking", "effort_xhigh", "effort_max", "no_sampling")
     if version >= (4, 7):
         return ("adaptive_thinking", "effort_xhigh", "effort_max", "no_sampling")

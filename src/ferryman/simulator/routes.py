@@ -134,7 +134,7 @@ FIXED["/v2/chat"] = Format(
     stream=v2chat.stream,
     failure=vendor_errors.cohere_failure,
     refusal=vendor_errors.cohere_refusal,
-    broken=_event(vendor_errors.cohere_failure("500")),
+    broken=v2chat.BROKEN,
 )
 _THROTTLED = vendor_errors.converse_failure("429")
 CONVERSE = Format(
@@ -144,6 +144,7 @@ CONVERSE = Format(
     failure=vendor_errors.converse_failure,
     refusal=vendor_errors.converse_refusal,
     broken=Event(msgspec.json.encode(_THROTTLED and _THROTTLED[2]), "throttlingException"),
+    check=credentials.amazon,
     number="x-amzn-requestid",
     sealed=True,
 )

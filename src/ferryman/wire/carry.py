@@ -303,6 +303,21 @@ def data_url(media_type: str, data: str) -> str:
     return f"data:{media_type or 'application/octet-stream'};base64,{data}"
 
 
+_BEGINNINGS = (
+    ("iVBORw0", "image/png"),
+    ("/9j/", "image/jpeg"),
+    ("R0lGOD", "image/gif"),
+    ("UklGR", "image/webp"),
+    ("JVBERi0", "application/pdf"),
+)
+"""How base64 of files begins. (``UklGR`` is RIFF: among images, WebP.)"""
+
+
+def type_by_beginning(data: str) -> str:
+    """The media type of an image or PDF that came without one as base64; empty when not known."""
+    return next((name for beginning, name in _BEGINNINGS if data.startswith(beginning)), "")
+
+
 # --- structured output by a tool ----------------------------------------------------------------
 
 

@@ -27,9 +27,10 @@ from ferryman.ir.request import (
     ToolCall,
     ToolResult,
 )
+from ferryman.wire.bedrock_converse.marks import CachePoints
 from ferryman.wire.bedrock_converse.media import MediaWriter
 from ferryman.wire.bedrock_converse.types import ORIGIN
-from ferryman.wire.carry import bad_request, object_arguments
+from ferryman.wire.carry import bad_request, object_arguments, unsupported
 from ferryman.wire.tool_ids import fit
 
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -42,24 +43,16 @@ _APPLICATION = (Role.SYSTEM, Role.DEVELOPER)
 Wire = dict[str, Any]
 
 
-def cache_point(mark: CacheMark) -> Wire:
-    """The block that marks the prompt before it as worth caching."""
-    point = {"type": "default"}
-    if mark.ttl:
-        point["ttl"] = "1h" if mark.ttl > 300 else "5m"
-    return {"cachePoint": point}
-
-
 class Conversation:
     """What the messages of one request become, one after another."""
 
-    def __init__(self, receipt: Receipt, *, caching: bool) -> None:
+    def __init__(self, receipt: Receipt, points: CachePoints) -> None:
         self.system: list[Wire | Raw] = []
         self.messages: list[Wire] = []
         self.called: dict[str, None] = {}
         """Names of the tools that were called, in order."""
         self._receipt = receipt
-        self._caching = caching
+        self._points = points
         self._media = MediaWriter(receipt)
         self._role = ""
         self._results: list[Wire] = []
@@ -112,8 +105,9 @@ class Conversation:
             if isinstance(block, Text):
                 if self._says(block.text, path):
                     self.system.append({"text": block.text})
-                if block.cache and self.system and self._may_cache(path):
-                    self.system.append(cache_point(block.cache))
+                point = self._points.point(block.cache, path)
+                if point is not None and self.system:
+                    self.system.append(point)
             elif isinstance(block, Opaque) and block.origin == ORIGIN:
                 self.system.append(Raw(block.raw))
             else:
@@ -146,14 +140,10 @@ class Conversation:
             self._receipt.drop(f"{path}.text")  # an empty one says nothing that could be lost
         return False
 
-    def _may_cache(self, path: str) -> bool:
-        if not self._caching:
-            self._receipt.drop(f"{path}.cache")
-        return self._caching
-
     def _mark(self, cache: CacheMark | None, path: str) -> None:
-        if cache is not None and (self._rest or self._results) and self._may_cache(path):
-            self._rest.append(cache_point(cache))
+        point = self._points.point(cache, path)
+        if point is not None and (self._rest or self._results):
+            self._rest.append(point)
 
     def _text(self, block: Text, path: str) -> None:
         if self._says(block.text, path):
@@ -182,14 +172,14 @@ class Conversation:
 
     def _call(self, block: ToolCall, path: str) -> None:
         if not TOOL_NAME.fullmatch(block.name):
-            raise bad_request(
+            raise unsupported(
                 f"'{path}' calls '{block.name[:80]}'; this model's provider takes names of 1 to 64 "
                 "letters, digits, - and _.",
                 path,
             )
         if block.free:
             arguments = Raw(_encode({"input": block.arguments}))
-            self._receipt.alter(f"{path}.{block.name}", "free text as member input")
+            self._receipt.alter(f"{path}.{block.name}", "JSON with one member input")
         else:
             arguments = object_arguments(block.arguments, block.name, path)
         self.called[block.name] = None
@@ -225,8 +215,9 @@ class Conversation:
                 content.append({"text": "The tool failed."})
                 self._receipt.alter(path, "text added to an empty error")
         self._results.append({"toolResult": result})
-        if cache is not None and self._may_cache(path):
-            self._results.append(cache_point(cache))
+        point = self._points.point(cache, path)
+        if point is not None:
+            self._results.append(point)
 
     def _thinking(self, block: Thinking, path: str) -> None:
         signature = block.signature

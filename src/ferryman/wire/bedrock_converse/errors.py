@@ -36,9 +36,6 @@ _KINDS = {
 }
 """Names in lower case: replies begin them with a capital, streams don't."""
 
-_NO_SUCH_MODEL = ("model identifier is invalid", "with on-demand throughput isn")
-_TOO_LONG = ("too many input tokens", "input tokens exceeded", "exceeds the model's maximum")
-
 
 def kind_of_exception(name: str, message: str = "") -> ErrorKind:
     """What an exception means. ``name`` may be a header's value, with namespace and address.
@@ -49,9 +46,4 @@ def kind_of_exception(name: str, message: str = "") -> ErrorKind:
     name = name.partition(":")[0].rpartition("#")[2].strip().lower()
     if name != "validationexception":
         return _KINDS.get(name, ErrorKind.UPSTREAM_ERROR)
-    words = message[:400].lower()
-    if any(sign in words for sign in _NO_SUCH_MODEL):
-        return ErrorKind.MODEL_NOT_FOUND
-    if any(sign in words for sign in _TOO_LONG):
-        return ErrorKind.CONTEXT_TOO_LONG
     return kind_of(400, _encode({"message": message[:400]}))

@@ -11,7 +11,7 @@ from typing import Any
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Media, MediaKind
 from ferryman.wire.bedrock_converse.types import ORIGIN
-from ferryman.wire.carry import bad_request
+from ferryman.wire.carry import type_by_beginning, unsupported
 
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _FORMATS: dict[MediaKind, dict[str, str]] = {
@@ -39,11 +39,6 @@ _FORMATS: dict[MediaKind, dict[str, str]] = {
         "audio/x-matroska": "mka",
     },
 }  # fmt: skip
-_BEGINNINGS = {
-    MediaKind.IMAGE: (("iVBORw0", "png"), ("/9j/", "jpeg"), ("R0lGOD", "gif"), ("UklGR", "webp")),
-    MediaKind.DOCUMENT: (("JVBERi0", "pdf"),),
-}
-"""How base64 of a format begins, for media that don't say their type."""
 _TYPES = {name: media for formats in _FORMATS.values() for media, name in reversed(formats.items())}
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9\s\-()\[\]]+")
 _BLANKS = re.compile(r"\s+")
@@ -100,9 +95,9 @@ def _format(media: Media, path: str) -> str:
     if said in formats:
         return formats[said]
     if not said or said == "application/octet-stream":
-        for beginning, name in _BEGINNINGS.get(media.kind, ()):
-            if media.source.data.startswith(beginning):
-                return name
+        found = formats.get(type_by_beginning(media.source.data))
+        if found is not None:
+            return found
         if media.source.text:
             return "txt"
         where = media.name or media.source.url
@@ -114,7 +109,7 @@ def _format(media: Media, path: str) -> str:
         return "txt"
     offered = ", ".join(sorted(set(formats.values())))
     problem = f"is of type {said}" if said else "doesn't say its type"
-    raise bad_request(f"'{path}' {problem}; the model takes {offered}.", path)
+    raise unsupported(f"'{path}' {problem}; the model takes {offered}.", path)
 
 
 def _source(media: Media, path: str) -> dict[str, Any]:
@@ -129,13 +124,13 @@ def _source(media: Media, path: str) -> dict[str, Any]:
     if place.startswith("s3://"):
         return {"s3Location": {"uri": place}}
     if source.url:
-        raise bad_request(
+        raise unsupported(
             f"'{path}' is given by its URL; this model's provider fetches only s3:// addresses, "
             "send the bytes instead.",
             path,
         )
     if source.file_id:
-        raise bad_request(
+        raise unsupported(
             f"'{path}' is a file stored at another provider; send the bytes instead.", path
         )
-    raise bad_request(f"'{path}' is empty.", path)
+    raise unsupported(f"'{path}' is empty.", path)

@@ -3,14 +3,16 @@
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html; streamed ones
 have the same body at another path, and the model stands in the path too. Heeded of the aim:
 
-- ability ``json_schema``: ``outputConfig`` and strict tools; else a tool that the model must call
-  stands for structured output, and ``strict`` is dropped;
-- ability ``prompt_cache``, or none known at all: cache points are sent;
-- quirk ``claude_fields``: the model takes Claude's own ``top_k``, ``thinking`` with a budget, and
-  says which stop sequence it met. Heeded only where the model's name holds "claude", or is an ARN
-  that doesn't tell what the model is;
-- quirk ``adaptive_thinking`` beside it: the model decides how much it thinks, under an effort.
-  https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-adaptive-thinking.html
+- quirk ``output_format``: ``outputConfig.textFormat`` and strict tools, for schemas that it takes
+  (https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html); else a tool that
+  the model must call stands for structured output, and ``strict`` is dropped. The ability
+  ``json_schema`` does not count: the catalogue's sources give it to all models that know tools;
+- ability ``prompt_cache``, or none known at all: cache points are sent, among tools and for an hour
+  only to models of Claude;
+- quirk ``claude_fields``: the model takes Claude's own ``top_k`` and ``thinking``, and says which
+  stop sequence it met. Heeded only where the model's name holds "claude", or is an ARN that doesn't
+  tell what the model is. Beside it, as in the ``anthropic_messages`` format: ``adaptive_thinking``,
+  ``adaptive_only``, ``effort_xhigh``, ``effort_max``, ``no_sampling``.
 """
 
 import re
@@ -20,19 +22,26 @@ import msgspec
 from msgspec import Raw
 
 from ferryman.ir.receipt import Receipt
-from ferryman.ir.request import HostedTool, OutputKind, Request, Tool, ToolChoice, ToolMode
-from ferryman.wire.bedrock_converse.content import TOOL_NAME, Conversation, cache_point
+from ferryman.ir.request import (
+    HostedTool,
+    OutputFormat,
+    OutputKind,
+    Request,
+    Tool,
+    ToolChoice,
+    ToolMode,
+)
+from ferryman.wire.anthropic_messages.output import fits
+from ferryman.wire.bedrock_converse.content import TOOL_NAME, Conversation
+from ferryman.wire.bedrock_converse.marks import CachePoints
+from ferryman.wire.bedrock_converse.thinking import asks_to_think, thinking_out
 from ferryman.wire.bedrock_converse.types import ORIGIN
-from ferryman.wire.carry import UNREADABLE, bad_request, drop_unknown, output_tool
-from ferryman.wire.effort import EFFORTS, NONE, budget_of, effort_of, nearest
+from ferryman.wire.carry import UNREADABLE, drop_unknown, output_tool, unsupported
 from ferryman.wire.format import Aim
 
-LEAST_BUDGET = 1024
-"""Tokens: https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-extended-thinking.html"""
 _OWN = ("guardrailConfig", "promptVariables", "performanceConfig", "requestMetadata",
         "additionalModelRequestFields", "additionalModelResponseFieldPaths")  # fmt: skip
 """Members that the common language has no word for."""
-_ADAPTIVE_EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _TIERS = {"default": "default", "flex": "flex", "priority": "priority", "reserved": "reserved",
           "standard_only": "default", "standard": "default"}  # fmt: skip
 _METADATA = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}")
@@ -47,10 +56,11 @@ Wire = dict[str, Any]
 
 def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
     """The body. Raises :class:`~ferryman.ir.errors.GatewayError` 400 for what can't be carried."""
+    _refuse(request)
     drop_unknown(request, receipt, ORIGIN)
-    native = "json_schema" in aim.abilities
-    caching = not aim.abilities or "prompt_cache" in aim.abilities
-    conversation = Conversation(receipt, caching=caching)
+    native = "output_format" in aim.quirks
+    points = CachePoints(aim, receipt)
+    conversation = Conversation(receipt, points)
     conversation.write(request.messages)
     body: Wire = {"messages": conversation.messages}
     if conversation.system:
@@ -58,12 +68,12 @@ def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
     config = _inference(request, receipt)
     if config:
         body["inferenceConfig"] = config
-    writer = _Tools(request, receipt, native=native, caching=caching)
+    writer = _Tools(request, receipt, points, native=native)
     tools, choice = writer.write(conversation.called)
     if tools:
         body["toolConfig"] = {"tools": tools, "toolChoice": choice} if choice else {"tools": tools}
     if native:
-        _schema_output(request, body, receipt)
+        _schema_output(request, body)
     _model_fields(request, aim, receipt, body)
     _settings(request, receipt, body)
     if request.origin == ORIGIN:
@@ -73,6 +83,17 @@ def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
             else:
                 receipt.drop(name)
     return _encode(body)
+
+
+def _refuse(request: Request) -> None:
+    """Raises for what would change the request's meaning if it were left out."""
+    if request.cached_content:
+        raise unsupported(
+            "The cached prompt is stored at a provider of another kind; send its content instead.",
+            "cached_content",
+        )
+    if request.modalities and "text" not in request.modalities:
+        raise unsupported("This model answers in text.", "modalities")
 
 
 def _inference(request: Request, receipt: Receipt) -> Wire:
@@ -85,7 +106,9 @@ def _inference(request: Request, receipt: Receipt) -> Wire:
             receipt.alter("temperature", "1, the most that the format allows")
     if request.top_p is not None:
         config["topP"] = request.top_p
-    stop = [sequence for sequence in request.stop if sequence]
+    stop = [sequence for sequence in request.stop if sequence and not sequence.isspace()]
+    if len(stop) < len(request.stop):
+        receipt.drop("stop")  # of white space only: they are refused
     if stop:
         config["stopSequences"] = stop
     return config
@@ -94,14 +117,16 @@ def _inference(request: Request, receipt: Receipt) -> Wire:
 class _Tools:
     """``toolConfig`` of one request."""
 
-    def __init__(self, request: Request, receipt: Receipt, *, native: bool, caching: bool) -> None:
+    def __init__(
+        self, request: Request, receipt: Receipt, points: CachePoints, *, native: bool
+    ) -> None:
         self._request = request
         self._receipt = receipt
         self._mode = request.tool_choice.mode if request.tool_choice else ToolMode.AUTO
         self._callable = False
         """The caller has tools that may be called."""
         self._native = native
-        self._caching = caching
+        self._points = points
 
     def write(self, called: dict[str, None]) -> tuple[list[Wire | Raw], Wire | None]:
         """Tools and choice. ``called``: tools that the history calls; they must be declared."""
@@ -118,7 +143,7 @@ class _Tools:
             if isinstance(tool, HostedTool):
                 tools.append(self._hosted(tool, path))
             elif said.allowed and tool.name not in said.allowed and tool.name not in called:
-                receipt.alter(path, "left out, since it may not be called")
+                receipt.alter("tools", "only those that may be called")
             else:
                 names.add(tool.name)
                 self._declare(tool, path, tools)
@@ -140,7 +165,7 @@ class _Tools:
     def _hosted(self, tool: HostedTool, path: str) -> Raw:
         if tool.origin == ORIGIN:
             return Raw(tool.raw)
-        raise bad_request(
+        raise unsupported(
             f"'{path}' ({tool.kind}) is a tool that only another provider runs; leave it out, or "
             "ask a model of that provider.",
             path,
@@ -149,7 +174,7 @@ class _Tools:
     def _declare(self, tool: Tool, path: str, tools: list[Wire | Raw]) -> None:
         receipt = self._receipt
         if not TOOL_NAME.fullmatch(tool.name):
-            raise bad_request(
+            raise unsupported(
                 f"'{path}' is called '{tool.name[:80]}'; this model's provider takes names of 1 to "
                 "64 letters, digits, - and _.",
                 f"{path}.name",
@@ -159,20 +184,18 @@ class _Tools:
             schema = Raw(
                 b'{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}'
             )
-            receipt.alter(path, "free text as member input")
+            receipt.alter(path, "JSON with one member input")
             if tool.grammar is not None:
                 receipt.drop(f"{path}.grammar")
         spec = _spec(tool.name, schema, tool.description)
-        if tool.strict and self._native and not tool.free:
+        if tool.strict and self._native and not tool.free and fits(tool.parameters):
             spec["toolSpec"]["strict"] = True
         elif tool.strict:
             receipt.drop(f"{path}.strict")
         tools.append(spec)
-        if tool.cache is not None:
-            if self._caching:
-                tools.append(cache_point(tool.cache))
-            else:
-                receipt.drop(f"{path}.cache")
+        point = self._points.point(tool.cache, path, tool=True)
+        if point is not None:
+            tools.append(point)
 
     def _with_output(
         self, tools: list[Wire | Raw], choice: Wire | None
@@ -183,7 +206,7 @@ class _Tools:
         if (
             output is None
             or output.kind is OutputKind.TEXT
-            or (output.kind is OutputKind.SCHEMA and self._native)
+            or (self._native and _is_native(output))
         ):
             if forbidden and tools:
                 receipt.alter("tool_choice", "auto instead of none")
@@ -216,20 +239,21 @@ def _is_object(schema: Raw | None) -> bool:
     return kind is None or bytes(kind) == b'"object"'
 
 
-def _schema_output(request: Request, body: Wire, receipt: Receipt) -> None:
+def _is_native(output: OutputFormat) -> bool:
+    return output.kind is OutputKind.SCHEMA and fits(output.schema)
+
+
+def _schema_output(request: Request, body: Wire) -> None:
     output = request.output
-    if output is None or output.kind is not OutputKind.SCHEMA:
+    if output is None or output.schema is None or not _is_native(output):
         return
-    schema = output.schema if output.schema is not None else _ANY_OBJECT
-    definition = {"schema": bytes(schema).decode()}
+    definition = {"schema": bytes(output.schema).decode()}
     if output.name:
         definition["name"] = output.name
     if output.description:
         definition["description"] = output.description
     structure = {"jsonSchema": definition}
     body["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": structure}}
-    if output.strict is False:
-        receipt.alter("response_format.strict", "strict")
 
 
 def _claude(aim: Aim) -> bool:
@@ -241,94 +265,37 @@ def _claude(aim: Aim) -> bool:
 
 def _model_fields(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> None:
     """What goes into ``additionalModelRequestFields``: only some models take it."""
-    reasoning = request.reasoning
     if not _claude(aim):
         if request.top_k is not None:
             receipt.drop("top_k")
-        if reasoning is not None and (reasoning.effort or reasoning.budget >= 0
-                                      or reasoning.adaptive):  # fmt: skip
+        if asks_to_think(request.reasoning):
             receipt.drop("reasoning")
         return
-    fields = _thinking(request, aim, receipt, body)
+    fields: Wire = {}
+    thinking = thinking_out(request, aim, receipt, body)
+    if thinking is not None:
+        fields["thinking"] = thinking
     if request.top_k is not None:
-        if "thinking" in fields:
-            receipt.drop("top_k")
-        else:
-            fields["top_k"] = request.top_k
+        fields["top_k"] = request.top_k
+    thinks = thinking is not None and thinking["type"] != "disabled"
+    _sampling(fields, body, receipt, none="no_sampling" in aim.quirks or thinks)
     if fields:
         body["additionalModelRequestFields"] = fields
-    if request.stop:
+    if "stopSequences" in body.get("inferenceConfig", {}):
         body["additionalModelResponseFieldPaths"] = ["/stop_sequence"]
 
 
-def _thinking(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> Wire:
-    reasoning = request.reasoning
-    if reasoning is None or reasoning.effort == NONE or reasoning.budget == 0:
-        return {}  # it doesn't think unless told to
-    if not (reasoning.effort or reasoning.budget > 0 or reasoning.adaptive):
-        return {}
-    choice = body.get("toolConfig", {}).get("toolChoice") or {}
-    if "any" in choice or "tool" in choice:
-        receipt.drop("reasoning")  # thinking excludes forced tools, which weigh more
-        return {}
-    if "adaptive_thinking" in aim.quirks:
-        effort = reasoning.effort or effort_of(reasoning.budget)
-        if effort:
-            offered = nearest(effort, _ADAPTIVE_EFFORTS)
-            if reasoning.budget > 0:
-                receipt.alter("reasoning.budget", f"effort {offered}")
-            elif offered != reasoning.effort:
-                receipt.alter("reasoning.effort", offered)
-            if offered in _ADAPTIVE_EFFORTS:
-                body.setdefault("outputConfig", {})["effort"] = offered
-        thinking: Wire = {"type": "adaptive"}
-    else:
-        budget = _budget(request, aim, receipt)
-        if not budget:
-            return {}
-        if _unthought(body["messages"]):
-            receipt.alter("reasoning", "off, since the calls being answered came without thoughts")
-            return {}
-        thinking = {"type": "enabled", "budget_tokens": budget}
+def _sampling(fields: Wire, body: Wire, receipt: Receipt, *, none: bool) -> None:
+    """Takes out what Claude's models refuse: all of it (``none``), or one of two that exclude each
+    other."""
     config = body.get("inferenceConfig", {})
-    for name, path, least in (("temperature", "temperature", 1), ("topP", "top_p", 0.95)):
-        if name in config and config[name] < least:
-            del config[name]  # thinking models refuse it
-            receipt.drop(path)
+    refused = ["topP"] if "temperature" in config else []
+    for name in ("temperature", "topP", "top_k") if none else refused:
+        found = fields if name == "top_k" else config
+        if found.pop(name, None) is not None:
+            receipt.drop("top_p" if name == "topP" else name)
     if not config:
         body.pop("inferenceConfig", None)
-    return {"thinking": thinking}
-
-
-def _budget(request: Request, aim: Aim, receipt: Receipt) -> int:
-    """Tokens for thinking, 0 for none."""
-    reasoning = request.reasoning
-    assert reasoning is not None
-    limit = request.max_output or aim.max_output
-    if reasoning.budget > 0:
-        budget = max(reasoning.budget, LEAST_BUDGET)
-    else:
-        effort = reasoning.effort if reasoning.effort in EFFORTS else "medium"
-        budget = max(budget_of(effort, limit), LEAST_BUDGET)
-        receipt.alter("reasoning.effort", f"budget of {budget} tokens")
-    if limit and budget >= limit:
-        budget = limit - 1
-        if budget < LEAST_BUDGET:
-            receipt.drop("reasoning")
-            return 0
-    if reasoning.budget > 0 and budget != reasoning.budget:
-        receipt.alter("reasoning.budget", str(budget))
-    return budget
-
-
-def _unthought(messages: list[Wire]) -> bool:
-    """True when a turn is going on whose calls don't begin with thoughts: with a budget for
-    thinking, the provider refuses to go on with it."""
-    if len(messages) < 2:
-        return False
-    result, first = messages[-1]["content"][0], messages[-2]["content"][0]
-    going_on = isinstance(result, dict) and "toolResult" in result
-    return going_on and isinstance(first, dict) and "reasoningContent" not in first
 
 
 def _settings(request: Request, receipt: Receipt, body: Wire) -> None:
@@ -364,7 +331,6 @@ def _settings(request: Request, receipt: Receipt, body: Wire) -> None:
         "store": request.store is True,
         "prompt_cache_key": bool(request.cache_key),
         "prompt_cache_retention": bool(request.cache_seconds),
-        "cached_content": bool(request.cached_content),
     }
     for path, given in lost.items():
         if given:

@@ -8,6 +8,7 @@ as the plan of a message that calls tools, else as thoughts.
 import base64
 import binascii
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -27,11 +28,12 @@ from ferryman.ir.request import (
     ToolCall,
     ToolResult,
 )
-from ferryman.wire.carry import UNREADABLE, data_url, unsupported
+from ferryman.wire.carry import UNREADABLE, data_url, type_by_beginning, unsupported
 from ferryman.wire.cohere_chat.blocks import DOCUMENT_ID
 from ferryman.wire.cohere_chat.types import ORIGIN
 
 _IMAGES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+_TEXTS = ("text/", "application/json", "application/xml")
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
 
@@ -48,22 +50,27 @@ class Conversation:
         self._receipt = receipt
 
     def write(self, messages: Sequence[Message]) -> None:
-        """Take all messages. Raises :class:`~ferryman.ir.errors.GatewayError` (400)."""
-        for number, message in enumerate(messages):
-            at = f"messages[{number}]"
-            if message.name:
-                self._receipt.drop(f"{at}.name")
-            if message.role is Role.ASSISTANT:
-                self._assistant(message.blocks, at)
+        """Take all messages. Raises :class:`~ferryman.ir.errors.GatewayError` (400).
+
+        Neighbours of the assistant become one message, since results must follow all its calls.
+        """
+        for role, run in groupby(enumerate(messages), lambda numbered: numbered[1].role):
+            said = [(message, f"messages[{number}]") for number, message in run]
+            for message, at in said:
+                if message.name:
+                    self._receipt.drop(f"{at}.name")
+            if role is Role.ASSISTANT:
+                self._assistant([(block, at) for message, at in said for block in message.blocks])
                 continue
-            if message.role is Role.USER:
+            name = "user" if role is Role.USER else "system"
+            for message, at in said:
                 for block in message.blocks:
                     if isinstance(block, ToolResult):
                         self._result(block, at)
-            role = "user" if message.role is Role.USER else "system"
-            parts = self._parts(message.blocks, at, role)
-            if parts:
-                self.messages.append({"role": role, "content": _content(parts)})
+            for message, at in said:
+                parts = self._parts(message.blocks, at, name)
+                if parts:
+                    self.messages.append({"role": name, "content": _content(parts)})
 
     def _cache(self, block: Text | Media | ToolCall | ToolResult, at: str) -> None:
         if block.cache is not None:
@@ -101,10 +108,11 @@ class Conversation:
             raise unsupported(f"'{at}': this model's provider takes no {media.kind}.", at)
         source = media.source
         if source.data:
-            kind = source.media_type.lower()
-            if kind and kind not in (*_IMAGES, "image/jpg"):
-                raise unsupported(f"'{at}' is of type {kind}; it takes {', '.join(_IMAGES)}.", at)
-            url = data_url(kind or "image/png", source.data)
+            kind = source.media_type.lower() or type_by_beginning(source.data)
+            if kind not in (*_IMAGES, "image/jpg"):
+                problem = f"is of type {kind}" if kind else "doesn't say its type"
+                raise unsupported(f"'{at}' {problem}; it takes {', '.join(_IMAGES)}.", at)
+            url = data_url(kind, source.data)
         elif source.url:
             url = source.url
         else:
@@ -135,13 +143,13 @@ class Conversation:
         content = _content(parts) if parts else ""
         self.messages.append({"role": "tool", "tool_call_id": result.call_id, "content": content})
 
-    def _assistant(self, blocks: Sequence[Block], at: str) -> None:
+    def _assistant(self, blocks: list[tuple[Block, str]]) -> None:
         parts: list[Wire | Raw] = []
         calls: list[Wire] = []
         plan: list[str] = []
         citations: list[Raw] = []
-        plans = any(isinstance(block, ToolCall) for block in blocks)
-        for block in blocks:
+        plans = ToolCall in [type(block) for block, _ in blocks]
+        for block, at in blocks:
             if isinstance(block, Text):
                 self._cache(block, at)
                 if block.text:
@@ -213,7 +221,7 @@ def _document(media: Media, at: str) -> Wire:
     """Members of a document: the model is shown names and values."""
     source = media.source
     text = source.text
-    if not text and source.data and source.media_type.lower().startswith("text/"):
+    if not text and source.data and source.media_type.lower().startswith(_TEXTS):
         try:
             text = base64.b64decode(source.data, validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):

@@ -15,6 +15,7 @@ from ferryman.wire.cohere_chat.blocks import Cited, finish_of, token_of
 from ferryman.wire.cohere_chat.types import ORIGIN, Content, Failure, WireMessage, WireReply
 from ferryman.wire.cohere_chat.usage import usage_of
 from ferryman.wire.format import ReplyError
+from ferryman.wire.openai_chat.errors import LONGEST_MESSAGE
 
 _reply = msgspec.json.Decoder(WireReply)
 _content = msgspec.json.Decoder(Content)
@@ -38,11 +39,12 @@ def decode_reply(body: bytes) -> Reply:
 
 def _no_answer(body: bytes, error: Exception) -> ReplyError:
     try:
-        return ReplyError(ErrorKind.UPSTREAM_ERROR, _failure.decode(body).message)
+        words = _failure.decode(body).message
     except UNREADABLE:
-        return ReplyError(
-            ErrorKind.UPSTREAM_PROTOCOL, f"The provider's reply is no answer: {error}."
-        )
+        words = ""
+    if words:
+        return ReplyError(ErrorKind.UPSTREAM_ERROR, words[:LONGEST_MESSAGE])
+    return ReplyError(ErrorKind.UPSTREAM_PROTOCOL, f"The provider's reply is no answer: {error}.")
 
 
 def _blocks(message: WireMessage) -> list[Block]:

@@ -31,6 +31,7 @@ Wire = dict[str, Any]
 
 def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
     """The body. Raises :class:`~ferryman.ir.errors.GatewayError` (400)."""
+    _refuse(request)
     drop_unknown(request, receipt, ORIGIN)
     conversation = Conversation(receipt)
     conversation.write(request.messages)
@@ -53,6 +54,17 @@ def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
                 receipt.drop(name)
     _report_rest(request, receipt)
     return _encode(body)
+
+
+def _refuse(request: Request) -> None:
+    """Raises for what would change the request's meaning if it were left out."""
+    if request.cached_content:
+        raise unsupported(
+            "The cached prompt is stored at a provider of another kind; send its content instead.",
+            "cached_content",
+        )
+    if request.modalities and "text" not in request.modalities:
+        raise unsupported("This model answers in text.", "modalities")
 
 
 def _tools(request: Request, receipt: Receipt, body: Wire) -> None:
@@ -191,7 +203,6 @@ def _report_rest(request: Request, receipt: Receipt) -> None:
         "store": request.store is True,
         "prompt_cache_key": bool(request.cache_key),
         "prompt_cache_retention": bool(request.cache_seconds),
-        "cached_content": bool(request.cached_content),
     }
     for path, given in lost.items():
         if given:

@@ -133,7 +133,8 @@ _WORDS: tuple[tuple[ErrorKind, tuple[str, ...]], ...] = (
     (ErrorKind.CONTEXT_TOO_LONG, (
         "context_length", "context length", "context_too_large", "context window", "context size",
         "exceed_context", "context_exceeded", "prompt is too long", "input is too long",
-        "too many tokens", "maximum prompt length", "exceeds the maximum number of tokens",
+        "too many tokens", "too many input tokens", "maximum prompt length",
+        "exceeds the maximum number of tokens",
         "prompt exceeds max length", "reduce the length of the", "string_above_max_length",
         "max_new_tokens` must be",
     )),
@@ -147,7 +148,8 @@ _WORDS: tuple[tuple[ErrorKind, tuple[str, ...]], ...] = (
         "model_not_found", "invalid_model", "invalid model", "model not exist",
         "model_not_available", "is not a valid model", "no such model", "unknown model",
         "no endpoints found", "model_decommissioned", "model does not exist",
-        "unable to access model", "model_not_supported",
+        "unable to access model", "model_not_supported", "model identifier is invalid",
+        "with on-demand throughput isn",
     )),
     (ErrorKind.UPSTREAM_RATE_LIMIT, ("rate_limit", "rate limit", "tokens per min", "throttl")),
 )  # fmt: skip
@@ -161,6 +163,7 @@ _BY_STATUS = {
     403: ErrorKind.UPSTREAM_AUTH,
     404: ErrorKind.MODEL_NOT_FOUND,
     408: ErrorKind.UPSTREAM_TIMEOUT,
+    424: ErrorKind.UPSTREAM_ERROR,
     429: ErrorKind.UPSTREAM_RATE_LIMIT,
     498: ErrorKind.UPSTREAM_OVERLOADED,
     503: ErrorKind.UPSTREAM_OVERLOADED,
