@@ -93,8 +93,8 @@ def bedrock(sim: Sim) -> Any:
         "bedrock-runtime",
         region_name="us-east-1",
         endpoint_url=f"http://127.0.0.1:{sim.port}",
-        aws_access_key_id="AKIDSIMULATOREXAMPLE",
-        aws_secret_access_key="not a secret",
+        aws_access_key_id="AKIDEXAMPLE",
+        aws_secret_access_key="wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
         config=Config(retries={"max_attempts": 0}, proxies={}),
     )
 

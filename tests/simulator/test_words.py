@@ -242,6 +242,21 @@ def _(port: int, model: str) -> None:
     assert good(message(port, model)).json()["stop_reason"] == "pause_turn"
 
 
+@check("old")
+def _(port: int, model: str) -> None:
+    asked = {
+        "contents": [{"role": "user", "parts": [{"text": "Hello"}]}],
+        "tools": [{"functionDeclarations": [{"name": "row"}]}],
+    }
+    for name, keys in {
+        model + "+tools": {"name", "args"},
+        "sim-tools": {"name", "args", "id"},
+    }.items():
+        reply = good(talk(port, request(f"/v1beta/models/{name}:generateContent", asked)))
+        (part,) = reply.json()["candidates"][0]["content"]["parts"]
+        assert part["functionCall"].keys() == keys
+
+
 @check("refusal")
 def _(port: int, model: str) -> None:
     message = good(chat(port, model)).json()["choices"][0]["message"]

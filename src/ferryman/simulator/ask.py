@@ -35,6 +35,8 @@ class Request(msgspec.Struct, frozen=True):
     default: Behaviour
     """Words from flags."""
     memory: Memory
+    aws: tuple[str, str] = ("", "")
+    """The access key's id and its secret with which requests to Amazon are to be signed."""
     model: str = ""
     """The model that the path names, percent-decoded."""
     action: str = ""

@@ -14,6 +14,7 @@ from ferryman.simulator.answer import Answer
 from ferryman.simulator.ask import Ask
 from ferryman.simulator.event import Event
 from ferryman.simulator.messages import HIDDEN
+from ferryman.simulator.pictures import PNG
 from ferryman.simulator.seals import seal, wrap
 
 STOPS = {
@@ -26,6 +27,11 @@ STOPS = {
     "pause": "end_turn",
 }
 _METRICS = {"latencyMs": 318}
+CITATION = {
+    "title": "Timetable",
+    "sourceContent": [{"text": "The ferry leaves at dawn."}],
+    "location": {"documentChar": {"documentIndex": 0, "start": 0, "end": 25}},
+}
 
 
 def whole(ask: Ask, found: Answer, ident: str) -> dict[str, Any]:
@@ -41,14 +47,17 @@ def whole(ask: Ask, found: Answer, ident: str) -> dict[str, Any]:
     return reply
 
 
-def usage(found: Answer) -> dict[str, int]:
+def usage(found: Answer) -> dict[str, Any]:
     """The ``usage`` object: its input counts are disjoint, its total holds them all."""
+    hour, short = found.written_hour, found.written - found.written_hour
+    details = [{"ttl": ttl, "inputTokens": n} for ttl, n in (("1h", hour), ("5m", short)) if n]
     return {
         "inputTokens": found.prompt - found.cached - found.written,
         "outputTokens": found.output,
         "totalTokens": found.prompt + found.output,
         "cacheReadInputTokens": found.cached,
         "cacheWriteInputTokens": found.written,
+        **({"cacheDetails": details} if details else {}),
     }
 
 
@@ -69,7 +78,16 @@ def _blocks(ask: Ask, found: Answer, ident: str) -> Iterator[Block]:
     if found.tokens:
         step = max(1, ask.behaviour.count("per-chunk", 1))
         groups = [found.tokens[i : i + step] for i in range(0, len(found.tokens), step)]
-        yield None, [({"text": "".join(g)}, len(g)) for g in groups], {"text": found.text}
+        said = [({"text": "".join(g)}, len(g)) for g in groups]
+        if found.citations:
+            cited = {"content": [{"text": found.text}], "citations": [CITATION]}
+            yield None, [*said, ({"citation": CITATION}, 0)], {"citationsContent": cited}
+        else:
+            yield None, said, {"text": found.text}
+    if found.image:
+        source = {"format": "png", "source": {"bytes": PNG}}
+        image = {"source": source["source"]}
+        yield {"image": {"format": "png"}}, [({"image": image}, 0)], {"image": source}
     for index, call in enumerate(found.calls):
         use = {"toolUseId": f"tooluse_{ident}{index}", "name": call.name}
         pieces = [({"toolUse": {"input": piece}}, 1) for piece in text.pieces(call.arguments)]
@@ -81,7 +99,8 @@ def stream(ask: Ask, found: Answer, ident: str) -> Iterator[Event]:
     """The events of a streamed reply, from ``messageStart`` to ``metadata``."""
 
     def event(kind: str, tokens: int = 0, **fields: Any) -> Event:
-        return Event(msgspec.json.encode(fields), kind, tokens, kind == "messageStop")
+        last = kind in ("messageStop", "metadata")
+        return Event(msgspec.json.encode(fields), kind, tokens, last)
 
     yield event("messageStart", role="assistant")
     for index, (start, deltas, _) in enumerate(_blocks(ask, found, ident)):

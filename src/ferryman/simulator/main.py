@@ -12,6 +12,7 @@ import uvloop
 from ferryman.simulator.directives import DIRECTIVES, Behaviour, DirectiveError, parse
 from ferryman.simulator.server import listen
 from ferryman.simulator.service import Service
+from ferryman.simulator.sigv4 import ACCESS_KEY
 
 DEFAULT_PORT = 8090
 
@@ -20,7 +21,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the flags."""
     parser = argparse.ArgumentParser(
         prog="ferryman simulator",
-        description="A provider that speaks OpenAI's format, needs no key, and fails on demand.",
+        description="A provider that speaks every vendor's format, and fails on demand.",
         epilog="Words: " + ", ".join(DIRECTIVES) + ". What each does: docs/simulator.md",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address (default 127.0.0.1)")
@@ -32,6 +33,12 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--ttft", type=float, metavar="MS", help="milliseconds to the first token")
     parser.add_argument("--behaviour", default="", metavar="WORDS", help="such as 429,fail=5")
     parser.add_argument("--key", default="", help="refuse requests without this API key")
+    parser.add_argument(
+        "--aws-key",
+        default=":".join(ACCESS_KEY),
+        metavar="ID:SECRET",
+        help="with which calls of Bedrock have to be signed",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the random failures")
     return parser.parse_args(argv)
 
@@ -61,7 +68,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the simulator. Returns the exit code: 0 stopped, 1 can't listen, 2 wrong flags."""
     args = arguments(argv)
     try:
-        service = Service(default_behaviour(args), key=args.key, seed=args.seed)
+        ident, _, secret = args.aws_key.partition(":")
+        aws = (ident, secret)
+        service = Service(default_behaviour(args), key=args.key, seed=args.seed, aws=aws)
     except DirectiveError as error:
         sys.stderr.write(f"ferryman simulator: --behaviour: {error}.\n")
         return 2

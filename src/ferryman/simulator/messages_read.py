@@ -83,8 +83,20 @@ def hosted(request: Request, version: str, known: set[str]) -> Ask:
 
 
 def _platform(body: dict[str, Any], version: str) -> None:
-    if body.get("anthropic_version") != version:
-        raise RefusedError(f"anthropic_version: Input should be '{version}'")
+    """The body's version: the platform's own, or the API's, which SDKs from 2.0 on send."""
+    given = body.get("anthropic_version")
+    if given not in (version, WITHOUT_SAMPLING):
+        raise RefusedError(
+            f"anthropic_version: Input should be '{version}' or '{WITHOUT_SAMPLING}'"
+        )
+    if given == WITHOUT_SAMPLING:
+        _unsampled(body)
+
+
+def _unsampled(body: dict[str, Any]) -> None:
+    for name in SAMPLING:
+        if name in body:
+            raise RefusedError(f"{name}: Extra inputs are not permitted")
 
 
 def read_count(request: Request) -> Ask:
@@ -120,9 +132,8 @@ def _versioned(request: Request, body: dict[str, Any]) -> None:
     version = request.headers.get("anthropic-version")
     if not version:
         raise RefusedError("anthropic-version: header is required")
-    given = [name for name in SAMPLING if name in body]
-    if version >= WITHOUT_SAMPLING and given:
-        raise RefusedError(f"{given[0]}: Extra inputs are not permitted")
+    if version >= WITHOUT_SAMPLING:
+        _unsampled(body)
 
 
 def fill(body: dict[str, Any], behaviour: Any) -> Ask:

@@ -81,7 +81,7 @@ def _response(ask: Ask, ident: str, status: str) -> dict[str, Any]:
 def _items(ask: Ask, found: Answer, ident: str) -> list[dict[str, Any]]:
     """The finished output: reasoning, images, the message, calls."""
     items = []
-    if found.thought:
+    if found.thought or found.redacted:
         items.append(_reasoning(ask, found, ident))
     if found.image:
         done = {"status": "completed", "result": PNG}

@@ -20,13 +20,16 @@ from ferryman.simulator import (
     lists,
     messages,
     messages_read,
+    pictorial,
+    rank,
     responses,
     responses_read,
+    sigv4,
+    sound,
     v2chat,
     v2chat_read,
     vendor_errors,
 )
-from ferryman.simulator.answer import Answer
 from ferryman.simulator.ask import Ask
 from ferryman.simulator.event import Event
 from ferryman.simulator.format import Failure, Format
@@ -46,20 +49,20 @@ OPENAI = Format(
     refusal=errors.refusal,
     broken=_event(errors.failure("500")),
 )
-RESPONSES = msgspec.structs.replace(
-    OPENAI,
-    read=responses_read.read,
-    whole=responses.whole,
-    stream=responses.stream,
-    broken=_event(errors.failure("500"), "error"),
-)
+
+
+def _like(vendor: Format, read: Any, whole: Any, stream: Any = None, **more: Any) -> Format:
+    """Another endpoint of a vendor."""
+    return msgspec.structs.replace(vendor, read=read, whole=whole, stream=stream, **more)
+
+
+def _short(vendor: Format, read: Any, whole: Any, **more: Any) -> Format:
+    """One whose replies are short: nothing to make up, and nothing to stream."""
+    return _like(vendor, read, whole, answers=False, **more)
 
 
 def _listed(make: Callable[[Ask, str], Any]) -> Format:
-    def whole(ask: Ask, _found: Answer, ident: str) -> Any:
-        return make(ask, ident)
-
-    return msgspec.structs.replace(OPENAI, read=lists.read, whole=whole, stream=None, answers=False)
+    return _short(OPENAI, lists.read, lambda ask, _found, ident: make(ask, ident))
 
 
 MESSAGES = Format(
@@ -72,19 +75,38 @@ MESSAGES = Format(
     check=credentials.messages,
     number="request-id",
 )
+COHERE = Format(
+    read=v2chat_read.read,
+    whole=v2chat.whole,
+    stream=v2chat.stream,
+    failure=vendor_errors.cohere_failure,
+    refusal=vendor_errors.cohere_refusal,
+    broken=v2chat.BROKEN,
+)
+DETAILS = msgspec.structs.replace(
+    COHERE, failure=vendor_errors.detail_failure, refusal=vendor_errors.detail_refusal
+)
+_BROKEN = _event(errors.failure("500"), "error")
 
 FIXED: dict[str, Format] = {
     "/v1/chat/completions": OPENAI,
-    "/v1/completions": msgspec.structs.replace(
-        OPENAI, read=chat_read.read_old, whole=chat.old_whole, stream=chat.old_stream
+    "/v1/completions": _like(OPENAI, chat_read.read_old, chat.old_whole, chat.old_stream),
+    "/v1/responses": _like(
+        OPENAI, responses_read.read, responses.whole, responses.stream, broken=_BROKEN
     ),
-    "/v1/responses": RESPONSES,
     "/v1/embeddings": _listed(lambda ask, _: lists.embeddings(ask)),
     "/v1/moderations": _listed(lists.moderations),
+    "/v1/images/generations": _like(OPENAI, pictorial.read, pictorial.whole, pictorial.stream),
+    "/v1/images/edits": _like(OPENAI, pictorial.read_edit, pictorial.whole, pictorial.stream_edit),
+    "/v1/audio/speech": _like(OPENAI, sound.read_speech, sound.say, sound.say_stream),
+    "/v1/audio/transcriptions": _like(OPENAI, sound.read_recording, sound.transcribe, sound.stream),
+    "/v1/audio/translations": _like(OPENAI, sound.read_recording, sound.translate),
     "/v1/messages": MESSAGES,
-    "/v1/messages/count_tokens": msgspec.structs.replace(
-        MESSAGES, read=messages_read.read_count, whole=messages.count, stream=None, answers=False
-    ),
+    "/v1/messages/count_tokens": _short(MESSAGES, messages_read.read_count, messages.count),
+    "/v2/chat": COHERE,
+    "/v2/embed": _short(COHERE, rank.read_embed, rank.embed),
+    "/v2/rerank": _short(COHERE, rank.read_rerank, rank.rerank),
+    "/v1/rerank": _short(DETAILS, rank.read_other, rank.rerank_other),
 }
 """Endpoints whose path says it all."""
 
@@ -97,61 +119,33 @@ GENERATE = Format(
     broken=_event(vendor_errors.generate_failure("503")),
     check=credentials.goog,
 )
-_COUNT = msgspec.structs.replace(
-    GENERATE, read=generate_read.read_count, whole=generate.count, stream=None, answers=False
-)
-_EMBED = msgspec.structs.replace(_COUNT, read=generate_read.read_embed, whole=generate.embed)
+_VECTORS = _short(GENERATE, generate_read.read_embed, generate.embed)
 GOOGLE = {
     "generateContent": GENERATE,
     "streamGenerateContent": GENERATE,
-    "countTokens": _COUNT,
-    "embedContent": _EMBED,
-    "batchEmbedContents": _EMBED,
+    "countTokens": _short(GENERATE, generate_read.read_count, generate.count),
+    "embedContent": _VECTORS,
+    "batchEmbedContents": _VECTORS,
 }
 """What can be done with a model at Google."""
 _PREDICT = msgspec.structs.replace(
     MESSAGES, read=messages_read.read_vertex, check=credentials.vertex
 )
-_COUNT_PREDICT = msgspec.structs.replace(
-    _PREDICT, read=messages_read.read_vertex_count, whole=messages.count, stream=None, answers=False
-)
+_PREDICT_COUNT = _short(_PREDICT, messages_read.read_vertex_count, messages.count)
 
-
-def _google(_model: str, action: str) -> Format | None:
-    return GOOGLE.get(action)
-
-
-def _vertex(model: str, action: str) -> Format | None:
-    if action in ("rawPredict", "streamRawPredict"):
-        return _COUNT_PREDICT if model == "count-tokens" else _PREDICT
-    found = GOOGLE.get(action)
-    return found and msgspec.structs.replace(found, check=credentials.vertex)
-
-
-FIXED["/v2/chat"] = Format(
-    read=v2chat_read.read,
-    whole=v2chat.whole,
-    stream=v2chat.stream,
-    failure=vendor_errors.cohere_failure,
-    refusal=vendor_errors.cohere_refusal,
-    broken=v2chat.BROKEN,
-)
-_THROTTLED = vendor_errors.converse_failure("429")
 CONVERSE = Format(
     read=converse_read.read,
     whole=converse.whole,
     stream=converse.stream,
     failure=vendor_errors.converse_failure,
     refusal=vendor_errors.converse_refusal,
-    broken=Event(msgspec.json.encode(_THROTTLED and _THROTTLED[2]), "throttlingException"),
-    check=credentials.amazon,
+    broken=_event(vendor_errors.converse_failure("429"), "throttlingException"),
+    check=sigv4.check,
     number="x-amzn-requestid",
     sealed=True,
 )
-_INVOKE = msgspec.structs.replace(
-    CONVERSE, read=converse_read.read_invoke, whole=messages.whole, stream=messages.stream
-)
-BEDROCK = {
+_INVOKE = _like(CONVERSE, converse_read.read_invoke, messages.whole, messages.stream)
+AMAZON = {
     "converse": CONVERSE,
     "converse-stream": CONVERSE,
     "invoke": _INVOKE,
@@ -160,14 +154,19 @@ BEDROCK = {
 """What can be done with a model at Amazon."""
 
 
+def _google(_model: str, action: str) -> Format | None:
+    return GOOGLE.get(action)
+
+
+def _vertex(model: str, action: str) -> Format | None:
+    if action in ("rawPredict", "streamRawPredict"):
+        return _PREDICT_COUNT if model == "count-tokens" else _PREDICT
+    found = GOOGLE.get(action)
+    return found and msgspec.structs.replace(found, check=credentials.vertex)
+
+
 def _amazon(_model: str, action: str) -> Format | None:
-    return BEDROCK.get(action)
-
-
-def _azure(found: Format, whole: deployments.Whole, stream: deployments.Stream) -> Format:
-    return msgspec.structs.replace(
-        found, whole=deployments.whole(whole), stream=deployments.stream(stream)
-    )
+    return AMAZON.get(action)
 
 
 AZURE = msgspec.structs.replace(
@@ -178,30 +177,34 @@ AZURE = msgspec.structs.replace(
     number="apim-request-id",
     headers={"x-ms-region": "Sweden Central"},
 )
-_HOST = {
-    name: getattr(AZURE, name) for name in ("failure", "refusal", "check", "number", "headers")
-}
-HOSTED = {
-    "chat/completions": _azure(AZURE, chat.whole, chat.stream),
-    "completions": _azure(
-        msgspec.structs.replace(AZURE, read=chat_read.read_old), chat.old_whole, chat.old_stream
+_FILTERED = {
+    "chat/completions": _like(
+        AZURE,
+        chat_read.read,
+        deployments.whole(chat.whole),
+        deployments.stream(chat.stream),
     ),
-    "embeddings": msgspec.structs.replace(FIXED["/v1/embeddings"], **_HOST),
-    "responses": msgspec.structs.replace(RESPONSES, **_HOST),
+    "completions": _like(
+        AZURE,
+        chat_read.read_old,
+        deployments.whole(chat.old_whole),
+        deployments.stream(chat.old_stream),
+    ),
 }
-"""What can be asked of a model at Azure."""
-_DATED = {
-    action: msgspec.structs.replace(found, read=deployments.dated(found.read))
-    for action, found in HOSTED.items()
-}
 
 
-def _hosted(_model: str, action: str) -> Format | None:
-    return HOSTED.get(action)
+def _azure(_model: str, action: str) -> Format | None:
+    found = _FILTERED.get(action)
+    like = FIXED.get(f"/v1/{action}")
+    if found is None and like is not None and like.refusal is errors.refusal:
+        same = ("failure", "refusal", "check", "number", "headers")
+        found = msgspec.structs.replace(like, **{name: getattr(AZURE, name) for name in same})
+    return found
 
 
-def _dated(_model: str, action: str) -> Format | None:
-    return _DATED.get(action)
+def _dated(model: str, action: str) -> Format | None:
+    found = _azure(model, action)
+    return found and msgspec.structs.replace(found, read=deployments.dated(found.read))
 
 
 NAMED: list[tuple[re.Pattern[str], Callable[[str, str], Format | None]]] = [
@@ -214,11 +217,12 @@ NAMED: list[tuple[re.Pattern[str], Callable[[str, str], Format | None]]] = [
         _vertex,
     ),
     (re.compile(r"/model/(?P<model>[^/]+)/(?P<action>[a-z-]+)"), _amazon),
-    (re.compile(r"/[a-z]+/v1/(?P<model>)(?P<action>[a-z/]+)"), _hosted),
+    (re.compile(r"/[a-z]+/v1/(?P<model>)(?P<action>[a-z/]+)"), _azure),
     (re.compile(r"/[a-z]+/deployments/(?P<model>[^/]+)/(?P<action>[a-z/]+)"), _dated),
     (re.compile(r"/[a-z]+/(?P<model>)(?P<action>responses)"), _dated),
 ]
-"""Endpoints whose path names the model and what to do with it."""
+"""Endpoints whose path names the model and what to do with it. Azure's names stand under a segment
+of its own; where there is none of a model, the body names it."""
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from ferryman.simulator.directives import DirectiveError as Wrong
 from ferryman.simulator.format import Body, Format
 from ferryman.simulator.memory import Memory
 from ferryman.simulator.script import IDENT, Script
+from ferryman.simulator.sigv4 import ACCESS_KEY
 
 KEPT_SCRIPTS = 512
 KEPT_BODY = 16_384
@@ -66,8 +67,16 @@ class Stats(msgspec.Struct):
 class Service:
     """All state of a simulator: one per process, used by one thread."""
 
-    def __init__(self, default: Behaviour, *, key: str = "", seed: int = 0) -> None:
+    def __init__(
+        self,
+        default: Behaviour,
+        *,
+        key: str = "",
+        seed: int = 0,
+        aws: tuple[str, str] = ACCESS_KEY,
+    ) -> None:
         self.default = default
+        self.aws = aws
         self.key = key
         self.seed = seed
         self.scripts: dict[Key, tuple[Script, str]] = {}
@@ -94,13 +103,16 @@ class Service:
         self.stats.requests += 1
         self.stats.body_bytes += len(body)
         self.last = Received(method, target, headers, body)
-        mattering = [(name.lower(), value) for name, value in headers]
-        key = (target, tuple(pair for pair in mattering if pair[0] in MATTERING), body)
+        mattering = [
+            (lower, value) for name, value in headers if (lower := name.lower()) in MATTERING
+        ]
+        key = (target, tuple(mattering), body)
         found = self.scripts.get(key) if method == b"POST" else None
         if found is not None:
             self._count(path, found[1])
             return found[0]
-        return self._answer(method.decode("latin-1"), key, dict(reversed(mattering)))
+        known = {name.lower(): value for name, value in reversed(headers)}
+        return self._answer(method.decode("latin-1"), key, known)
 
     def _count(self, path: bytes, model: str) -> None:
         self.paths[path.decode("latin-1")] += 1
@@ -119,6 +131,7 @@ class Service:
             body=key[2],
             default=self.default,
             memory=self.memory,
+            aws=self.aws,
             model=route.model if route else "",
             action=route.action if route else "",
         )

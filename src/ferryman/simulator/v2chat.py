@@ -32,6 +32,10 @@ _CITATION = {
     "type": "TEXT_CONTENT",
 }
 
+_FAILED = {"finish_reason": "ERROR", "error": "internal server error"}
+BROKEN = Event(msgspec.json.encode({"type": "message-end", "delta": _FAILED}), "message-end")
+"""A stream that fails says so in its last event."""
+
 
 def usage(found: Answer) -> dict[str, Any]:
     """The ``usage`` object; what is billed leaves out what the service adds itself."""
@@ -43,15 +47,11 @@ def usage(found: Answer) -> dict[str, Any]:
     }
 
 
-BROKEN = Event(
-    b'{"type":"message-end","delta":{"error":"internal server error","finish_reason":"ERROR"}}',
-    "message-end",
-)
-"""How a stream tells of an error."""
-
-
 def _content(found: Answer) -> Iterator[tuple[str, str, list[str]]]:
-    """Kind of a block, the member that holds its text, and its pieces."""
+    """Kind of a block, the member that holds its text, and its pieces.
+
+    Text before tool calls is no block, but the plan for them.
+    """
     if found.thought:
         yield "thinking", "thinking", found.thought
     if found.tokens and not found.calls:
@@ -69,6 +69,10 @@ def _calls(found: Answer, ident: str) -> list[dict[str, Any]]:
     ]
 
 
+def _logprob(token: str, number: int) -> dict[str, Any]:
+    return {"text": token, "token_ids": [number], "logprobs": [-0.25]}
+
+
 def whole(ask: Ask, found: Answer, ident: str) -> dict[str, Any]:
     """A finished reply."""
     message: dict[str, Any] = {"role": "assistant"}
@@ -76,10 +80,18 @@ def whole(ask: Ask, found: Answer, ident: str) -> dict[str, Any]:
     if content:
         message["content"] = content
     if found.calls:
-        message |= {"tool_plan": found.text, "tool_calls": _calls(found, ident)}
+        message["tool_calls"] = _calls(found, ident)
+        if found.tokens:
+            message["tool_plan"] = found.text
     if found.citations:
         message["citations"] = [_CITATION]
-    reply = {"id": ident, "finish_reason": STOPS[found.finish], "message": message}
+    reply: dict[str, Any] = {
+        "id": ident,
+        "finish_reason": STOPS[found.finish],
+        "message": message,
+    }
+    if ask.body.get("logprobs"):
+        reply["logprobs"] = [_logprob(token, i) for i, token in enumerate(found.tokens)]
     if "no-usage" not in ask.behaviour:
         reply["usage"] = usage(found)
     return reply
@@ -109,8 +121,9 @@ def stream(ask: Ask, found: Answer, ident: str) -> Iterator[Event]:
             yield event("citation-start", index=0, delta=delta({"citations": _CITATION}))
             yield event("citation-end", index=0)
         yield event("content-end", index=index)
-    for token in found.tokens if found.calls else ():  # before calls, text is a plan
-        yield event("tool-plan-delta", 1, delta=delta({"tool_plan": token}))
+    for i in range(0, len(found.tokens) if found.calls else 0, step):
+        group = found.tokens[i : i + step]
+        yield event("tool-plan-delta", len(group), delta=delta({"tool_plan": "".join(group)}))
     for index, call in enumerate(_calls(found, ident)):
         arguments = call["function"]["arguments"]
         start = {**call, "function": {**call["function"], "arguments": ""}}

@@ -12,6 +12,13 @@ KNOWN = {
     "frequency_penalty", "presence_penalty", "k", "p", "logprobs", "tool_choice", "thinking",
     "priority", "raw_prompting", "sim",
 }  # fmt: skip
+RANGES = {
+    "temperature": (0, 1),
+    "p": (0.01, 0.99),
+    "k": (0, 500),
+    "frequency_penalty": (0, 1),
+    "presence_penalty": (0, 1),
+}
 Calls = dict[str, tuple[int, str]]
 """Calls that wait for their results: by id, the place among those of the turn, and the name."""
 
@@ -24,6 +31,12 @@ def read(request: Request) -> Ask:
         raise RefusedError(f"invalid request: unknown field: parameter {unknown[0]!r}", status=422)
     if not body.get("model"):
         raise RefusedError("invalid request: model is a required field")
+    for name, (least, most) in RANGES.items():
+        value = body.get(name)
+        if value is not None and not least <= value <= most:
+            raise RefusedError(
+                f"invalid request: {name} must be between {least} and {most} inclusive."
+            )
     wanted = body.get("thinking") or {}
     form = body.get("response_format") or {}
     schema = form.get("json_schema") or form.get("schema")
@@ -54,6 +67,7 @@ def _conversation(messages: Any) -> str:
     if not isinstance(messages, list) or not messages:
         raise RefusedError("invalid request: messages must not be empty")
     calls: Calls = {}
+    waiting: set[str] = set()
     results: list[Result] = []
     said = ""
     for index, message in enumerate(messages):
@@ -68,15 +82,25 @@ def _conversation(messages: Any) -> str:
                     f"invalid request: tool call id {ident!r} not found in the previous tool calls"
                 )
             results.append((*calls[ident], content, False))
+            waiting.discard(ident)
             said = told(results)
             continue
+        if waiting:
+            raise RefusedError(_unanswered(waiting))
         if role != "system":
             said, results = content, []
         uses = message.get("tool_calls") or []
         if not content and not uses:
             raise RefusedError(f"invalid request: message at messages[{index}] has no content")
         calls = {use["id"]: (n, use["function"]["name"]) for n, use in enumerate(uses, 1)}
+        waiting = set(calls)
+    if waiting:
+        raise RefusedError(_unanswered(waiting))
     return said
+
+
+def _unanswered(waiting: set[str]) -> str:
+    return f"invalid request: missing tool results for tool calls: {', '.join(sorted(waiting))}"
 
 
 def _said(content: Any, index: int) -> str:

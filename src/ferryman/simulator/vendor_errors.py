@@ -220,3 +220,15 @@ def cohere_failure(word: str) -> Failure | None:
 def cohere_refusal(status: int, message: str, code: str) -> Failure:
     """An error of Cohere's API with a message of its own."""
     return status, {}, {"id": IDENT_TEXT, "message": message}
+
+
+def detail_failure(word: str) -> Failure | None:
+    """The error of Jina's or Voyage's API for a word."""
+    if word in BODILESS or word == "bad-json":
+        return ERRORS[word]
+    return detail_refusal(*COHERE[word], "")
+
+
+def detail_refusal(status: int, message: str, code: str) -> Failure:
+    """An error of Jina's or Voyage's API with a message of its own."""
+    return status, {}, {"detail": message}
