@@ -73,7 +73,8 @@ test: fresh $(TOOLS) ## Run the tests
 	@$(PY) -m pytest $(ARGS)
 
 test-compiled: $(TOOLS) compile ## Run the request path's tests with the request path compiled
-	@$(PY) -m pytest tests/http1 tests/wire tests/flow tests/sdk tests/routing tests/meter $(ARGS)
+	@$(PY) -m pytest tests/http1 tests/wire tests/flow tests/matrix tests/sdk tests/routing tests/meter \
+	  $(ARGS)
 
 lint: $(TOOLS) ## Check format, style, types and the order of imports
 	@$(BIN)/ruff format --check .

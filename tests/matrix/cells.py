@@ -27,6 +27,9 @@ providers:
   vertex: { base_url: SIM/v1/projects/p/locations/l, key: env:LAB_KEY, auth: bearer }
   vertex-claude: { base_url: SIM/v1/projects/p/locations/l, key: env:LAB_KEY, auth: bearer }
   cohere-like: { format: cohere_chat, base_url: SIM/v2, key: env:LAB_KEY }
+  beside: { base_url: CANNED/v1, auth: none, quirks: [reasoning_beside_completion] }
+models:
+  either: { targets: [chat/sim-tokens=3, messages/sim-tokens=3] }
 """
 PROVIDERS = {
     "chat": "openai_chat",

@@ -145,7 +145,10 @@ def test_a_call_is_shown_as_it_was_closed(engine: sa.Engine, ingest: Ingest) -> 
         usage=call.usage,
         cost=call.cost,
         attempts=[
-            {name: getattr(attempt, name) for name in attempt.__struct_fields__}
+            {
+                name: list(value) if isinstance(value := getattr(attempt, name), tuple) else value
+                for name in attempt.__struct_fields__
+            }
             for attempt in call.attempts
         ],
         first_token_us=None if call.first_token_us < 0 else call.first_token_us,

@@ -17,7 +17,7 @@ from ferryman.ir.usage import Usage
 from ferryman.upstream.fleet import Runtime, Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire.format import ClientSide, ProviderSide, ReplyContext
-from ferryman.wire.formats import FORMATS, client_of, relay_of
+from ferryman.wire.formats import client_of, provider_of, relay_of
 from ferryman.wire.invoke import UnwrappingTap
 from ferryman.wire.openai_chat import request as openai
 from ferryman.wire.openai_responses.request import needs_store
@@ -29,11 +29,11 @@ from ferryman.wire.translate import TranslatingTap, translate_to_stream, transla
 class Translation:
     """Both sides of one attempt whose target speaks another format than the caller."""
 
-    def __init__(self, client: ClientSide, format_name: str, context: ReplyContext) -> None:
-        provider = FORMATS[format_name].provider
-        assert provider is not None, "a provider's format has a provider side"
+    def __init__(
+        self, client: ClientSide, provider: ProviderSide, format_name: str, context: ReplyContext
+    ) -> None:
         self.client = client
-        self.provider: ProviderSide = provider
+        self.provider = provider
         self.context = context
         self.media_types: tuple[bytes, ...] = MEDIA_TYPES.get(format_name, SSE)
 
@@ -170,7 +170,8 @@ def _translated(
         now=int(time.time()),
         input_estimate=estimate(conversation, target.gauge),
     )
-    translation = Translation(client_of(call.endpoint), name, context)
+    provider = provider_of(name, runtime.usage_quirks)
+    translation = Translation(client_of(call.endpoint), provider, name, context)
     body = translation.provider.encode_request(conversation, target.aim, receipt)
     call.receipt = receipt
     _hold_to(call, receipt, target)

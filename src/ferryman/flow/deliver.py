@@ -265,11 +265,24 @@ def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
 def _receipt_lines(receipt: Receipt) -> bytes:
     """What the translation lost or changed; entries are printable ASCII already."""
     lines = b""
-    if receipt.dropped:
-        lines += f"x-ferryman-dropped: {', '.join(receipt.dropped)}\r\n".encode()
-    if receipt.altered:
-        lines += f"x-ferryman-altered: {', '.join(receipt.altered)}\r\n".encode()
+    for name, entries in ((b"dropped", receipt.dropped), (b"altered", receipt.altered)):
+        if entries:
+            lines += b"x-ferryman-%b: %b\r\n" % (name, _listed(entries))
     return lines
+
+
+LONGEST_LIST = 1500
+"""Bytes of a header's list: proxies give all of a reply's head as little as 4 KiB."""
+
+
+def _listed(entries: tuple[str, ...]) -> bytes:
+    """``entries`` as far as there is room, and how many more there are; the record has them all."""
+    shown = list(entries)
+    while len(shown) > 1 and sum(map(len, shown)) + 2 * len(shown) > LONGEST_LIST:
+        shown.pop()
+    if len(shown) < len(entries):
+        shown.append(f"and {len(entries) - len(shown)} more")
+    return ", ".join(shown).encode()
 
 
 def _overhead(us: int) -> bytes:

@@ -113,6 +113,8 @@ def _tokens(ask: Ask) -> list[str]:
         return ["I'm", " sorry,", " I", " can't", " help", " with", " that."]
     if ask.schema is not None or "json" in wish:
         found = text.instance(ask.schema if ask.schema is not None else ANYTHING)
+        if ask.unquoted and isinstance(found, str):
+            return text.pieces(found)
         return text.pieces(msgspec.json.encode(found).decode())
     if "echo" in wish:
         return re.findall(r"\s*\S+|\s+", ask.last)

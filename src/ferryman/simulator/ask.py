@@ -93,6 +93,8 @@ class Ask(msgspec.Struct, kw_only=True):
     parallel: bool = True
     schema: Any = None
     """JSON Schema that the text has to fit; None: plain text will do."""
+    unquoted: bool = False
+    """Whether a text that fits the schema comes as it is, not as JSON."""
     limit: int | None = None
     """Most output tokens."""
     stops: list[str] = []

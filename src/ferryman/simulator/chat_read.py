@@ -31,8 +31,8 @@ Calls = dict[str, tuple[int, str]]
 
 
 def model(request: Request, body: dict[str, Any]) -> str:
-    """The model, from the body or else the path. Raises :class:`RefusedError`."""
-    found = typed(body, "model", str) or request.model
+    """The model, from the path or else the body. Raises :class:`RefusedError`."""
+    found = request.model or typed(body, "model", str)
     if not found:
         raise RefusedError("you must provide a model parameter", code="missing_model")
     return str(found)

@@ -23,7 +23,10 @@ BLOCKS = {
     "text", "image", "document", "video", "audio", "toolUse", "toolResult", "guardContent",
     "cachePoint", "reasoningContent", "citationsContent", "searchResult",
 }  # fmt: skip
+INFERENCE = {"maxTokens", "temperature", "topP", "stopSequences"}
 MEDIA = {"image": "image", "document": "application", "video": "video", "audio": "audio"}
+FROM_USER = {"toolResult", "document"}
+FROM_MODEL = {"toolUse", "reasoningContent"}
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 DOCUMENT = re.compile(r"(?!.*\s\s)[a-zA-Z0-9\s\-()\[\]]{1,200}")
@@ -40,6 +43,7 @@ def read(request: Request) -> Ask:
     last = _conversation(body.get("messages"))
     inference = body.get("inferenceConfig") or {}
     config = body.get("toolConfig") or {}
+    _settings(inference, config, body)
     fields = body.get("additionalModelRequestFields") or {}
     return Ask(
         model=request.model,
@@ -67,6 +71,32 @@ def read_invoke(request: Request) -> Ask:
     ask.stream = request.action == "invoke-with-response-stream"
     ask.framing = frames.INVOKE
     return ask
+
+
+def _settings(inference: dict[str, Any], config: dict[str, Any], body: dict[str, Any]) -> None:
+    """What the shapes of a request say of its numbers, and which parts need each other."""
+    unknown = set(inference) - INFERENCE
+    if unknown:
+        raise RefusedError(f"inferenceConfig has a member that is not known: {min(unknown)}")
+    for name in ("temperature", "topP"):
+        value = inference.get(name)
+        if value is not None and not 0 <= value <= 1:
+            raise RefusedError(
+                f"1 validation error detected: Value at 'inferenceConfig.{name}' failed to satisfy "
+                "constraint: Member must have value between 0 and 1"
+            )
+    if inference.get("maxTokens", 1) < 1:
+        raise RefusedError(
+            "1 validation error detected: Value at 'inferenceConfig.maxTokens' failed to satisfy "
+            "constraint: Member must have value greater than or equal to 1"
+        )
+    parts = [part for message in body["messages"] for part in message["content"]]
+    if not config and any("toolUse" in part or "toolResult" in part for part in parts):
+        raise RefusedError(
+            "The toolConfig field must be defined when using toolUse and toolResult content blocks."
+        )
+    for index, part in enumerate(body.get("system") or []):
+        _block(f"system.{index}", part)
 
 
 def _tools(config: dict[str, Any]) -> list[Tool]:
@@ -130,7 +160,23 @@ def _conversation(messages: Any) -> str:
         said, calls = told(results) + "".join(parts), {}
         uses = [part["toolUse"] for part in content if "toolUse" in part]
         calls = {use["toolUseId"]: (n, use["name"]) for n, use in enumerate(uses, 1)}
+        if len(calls) < len(uses):
+            raise RefusedError(f"messages.{index}.content: duplicate toolUse Ids")
+        _places(f"messages.{index}.content", role, content)
     return said
+
+
+def _places(where: str, role: str, content: list[Any]) -> None:
+    """What may stand in whose message, and that no two documents share a name."""
+    wrong = FROM_USER if role == "assistant" else FROM_MODEL
+    for part in content:
+        if wrong & set(part):
+            raise RefusedError(
+                f"{where}: {min(wrong & set(part))} blocks can't be in messages of the role {role}"
+            )
+    names = [part["document"]["name"] for part in content if "document" in part]
+    if len(set(names)) < len(names):
+        raise RefusedError(f"{where}: the names of documents must be unique")
 
 
 def _answered(index: int, content: list[Any], calls: Calls) -> None:

@@ -1,6 +1,7 @@
 """Where each vendor looks for the key, and what it says when that is wrong."""
 
 import hmac
+import re
 from collections.abc import Callable
 
 from ferryman.simulator.ask import RefusedError, Request
@@ -64,3 +65,38 @@ def vertex(request: Request, key: str) -> None:
     if not request.headers.get("authorization", "").startswith("Bearer "):
         raise refused
     _must(_token(request), key, refused)
+
+
+_SIGNED = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=(?P<id>[^/,\s]+)/\d{8}/[a-z0-9-]+/bedrock/aws4_request, ?"
+    r"SignedHeaders=(?P<names>[a-z0-9;-]+), ?Signature=[0-9a-f]{64}"
+)
+
+
+def amazon(request: Request, key: str) -> None:
+    """A bearer token, or a signature, which must look like one: its secret is not known here.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+    """
+    given = request.headers.get("authorization", "")
+    if not given:
+        raise RefusedError(
+            "Missing Authentication Token", status=403, code="MissingAuthenticationTokenException"
+        )
+    if given.startswith("Bearer "):
+        refused = RefusedError("Authentication failed: API Key is invalid.", status=403)
+        _must(_token(request), key, refused)
+        return
+    signed = _SIGNED.fullmatch(given)
+    if not signed or "host" not in signed["names"].split(";"):
+        raise RefusedError(
+            "Authorization header requires 'Credential', 'SignedHeaders' with 'host', 'Signature'.",
+            status=403,
+            code="IncompleteSignatureException",
+        )
+    if not re.fullmatch(r"\d{8}T\d{6}Z", request.headers.get("x-amz-date", "")):
+        raise RefusedError(
+            "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.",
+            status=403,
+            code="IncompleteSignatureException",
+        )

@@ -21,9 +21,11 @@ FINISHES = {
     "length": "MAX_TOKENS",
     "calls": "STOP",
     "filter": "SAFETY",
-    "refusal": "PROHIBITED_CONTENT",
+    "refusal": "SAFETY",
     "pause": "OTHER",
 }
+BLOCKED = ("filter", "refusal")
+"""Ends after which there is no content: https://ai.google.dev/gemini-api/docs/safety-settings."""
 CATEGORY = "HARM_CATEGORY_DANGEROUS_CONTENT"
 
 
@@ -59,7 +61,9 @@ def whole(ask: Ask, found: Answer, ident: str) -> dict[str, Any]:
     if "filter" in ask.behaviour:
         return reply | _blocked(found)
     parts = [part for part, _ in _parts(ask, found, ident, len(found.tokens) or 1, whole=True)]
-    candidate = _candidate(parts, 0) | _end(ask, found)
+    candidate = _end(found)
+    if found.finish not in BLOCKED:
+        candidate |= _candidate(parts, 0)
     if ask.body.get("generationConfig", {}).get("responseLogprobs"):
         candidate |= _logprobs(found.tokens)
     reply["candidates"] = [candidate | {"index": index} for index in range(found.choices)]
@@ -84,13 +88,12 @@ def _candidate(parts: list[dict[str, Any]], index: int) -> dict[str, Any]:
     return {"content": {"parts": parts, "role": "model"}, "index": index}
 
 
-def _end(ask: Ask, found: Answer) -> dict[str, Any]:
+def _end(found: Answer) -> dict[str, Any]:
     """What a candidate says when it ends."""
     end: dict[str, Any] = {"finishReason": FINISHES[found.finish]}
-    if found.finish in ("filter", "refusal"):
+    if found.finish in BLOCKED:
         end["safetyRatings"] = [{"category": CATEGORY, "probability": "HIGH", "blocked": True}]
     if found.finish == "refusal":
-        end["content"] = {}
         end["finishMessage"] = found.text
     if found.citations:
         uri = "https://example.com/timetable"
@@ -174,7 +177,9 @@ def stream(ask: Ask, found: Answer, ident: str) -> Iterator[Event]:
                 candidate |= _logprobs([part["text"]])
             yield chunk(candidate, tokens, usage(found, sent), False)
     for index in range(found.choices):
-        candidate = _candidate([{"text": ""}], index) | _end(ask, found)
+        candidate = {"index": index} | _end(found)
+        if found.finish not in BLOCKED:
+            candidate |= _candidate([{"text": ""}], index)
         yield chunk(candidate, 0, usage(found), True)
 
 

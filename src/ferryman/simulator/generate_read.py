@@ -42,6 +42,13 @@ DATA = (
 """Members of a part of which one must be there."""
 
 Spec = dict[str, Any]
+LEAVES: dict[type, tuple[Any, str]] = {
+    str: (str, "TYPE_STRING"),
+    bool: (bool, "TYPE_BOOL"),
+    int: (int, "TYPE_INT32"),
+    float: ((int, float), "TYPE_FLOAT"),
+}
+"""What a member without members of its own may be, and the name of its type."""
 SCHEMA: Spec = dict.fromkeys(
     [
         "type",
@@ -69,9 +76,6 @@ SCHEMA |= {"properties": {"*": SCHEMA}, "anyOf": SCHEMA, "items": SCHEMA}
 BLOB: Spec = dict.fromkeys(["mimeType", "data", "displayName", "fileUri"])
 PART: Spec = dict.fromkeys(
     [
-        "text",
-        "thought",
-        "thoughtSignature",
         "executableCode",
         "codeExecutionResult",
         "videoMetadata",
@@ -81,13 +85,16 @@ PART: Spec = dict.fromkeys(
         "toolResponse",
     ]
 ) | {
+    "text": str,
+    "thought": bool,
+    "thoughtSignature": str,
     "inlineData": BLOB,
     "fileData": BLOB,
     "functionCall": dict.fromkeys(["id", "name", "args", "partialArgs", "willContinue"]),
     "functionResponse": dict.fromkeys(["id", "name", "response", "willContinue", "scheduling"])
     | {"parts": {"inlineData": BLOB, "fileData": BLOB}},
 }
-CONTENT: Spec = {"parts": PART, "role": None}
+CONTENT: Spec = {"parts": PART, "role": str}
 FUNCTION: Spec = dict.fromkeys(
     ["name", "description", "parametersJsonSchema", "responseJsonSchema", "behavior"]
 ) | {"parameters": SCHEMA, "response": SCHEMA}
@@ -108,19 +115,8 @@ TOOLS: Spec = dict.fromkeys(
 CONFIG: Spec = dict.fromkeys(
     [
         "stopSequences",
-        "responseMimeType",
         "responseJsonSchema",
         "responseModalities",
-        "candidateCount",
-        "maxOutputTokens",
-        "temperature",
-        "topP",
-        "topK",
-        "seed",
-        "presencePenalty",
-        "frequencyPenalty",
-        "responseLogprobs",
-        "logprobs",
         "enableEnhancedCivicAnswers",
         "speechConfig",
         "imageConfig",
@@ -134,8 +130,12 @@ CONFIG: Spec = dict.fromkeys(
         "_responseJsonSchema",
     ]
 ) | {
+    **dict.fromkeys(["maxOutputTokens", "candidateCount", "seed", "logprobs"], int),
+    **dict.fromkeys(["temperature", "topP", "topK", "presencePenalty", "frequencyPenalty"], float),
+    "responseLogprobs": bool,
+    "responseMimeType": str,
     "responseSchema": SCHEMA,
-    "thinkingConfig": dict.fromkeys(["includeThoughts", "thinkingBudget", "thinkingLevel"]),
+    "thinkingConfig": {"includeThoughts": bool, "thinkingBudget": int, "thinkingLevel": str},
 }
 CALLING: Spec = dict.fromkeys(["mode", "allowedFunctionNames", "streamFunctionCallArguments"])
 REQUEST: Spec = dict.fromkeys(
@@ -167,14 +167,17 @@ EMBED: Spec = dict.fromkeys(
 COUNT: Spec = REQUEST | {"generateContentRequest": REQUEST}
 
 
-def checked(value: Any, spec: Spec | None, where: str = "") -> Any:
+def checked(value: Any, spec: Spec | type | None, where: str = "") -> Any:
     """``value`` with its members named as the documentation has them.
 
-    Both spellings that protocol buffers allow are read; members that are in neither are refused.
-    Raises :class:`RefusedError`.
+    Both spellings that protocol buffers allow are read; members that are in neither are refused,
+    and those that are null count as left out. Raises :class:`RefusedError`.
+    https://protobuf.dev/programming-guides/json/
     """
     if spec is None:
         return value
+    if isinstance(spec, type):
+        return _leaf(value, spec, where)
     if isinstance(value, list):
         return [checked(item, spec, f"{where}[{i}]") for i, item in enumerate(value)]
     if not isinstance(value, dict):
@@ -190,12 +193,27 @@ def checked(value: Any, spec: Spec | None, where: str = "") -> Any:
                 + (f" at '{where}'" if where else "")
                 + ": Cannot find field."
             )
+        if inner is None:
+            continue
         place = f"{where}.{_snake(name)}" if where else _snake(name)
         if "*" in spec:
             found[name] = checked(inner, spec["*"], f"{where}[{len(found)}].value")
         else:
             found[known] = checked(inner, spec[known], place)
     return found
+
+
+def _leaf(value: Any, kind: type, where: str) -> Any:
+    """A member without members; numbers may be written as strings."""
+    allowed, name = LEAVES[kind]
+    if isinstance(value, str) and kind in (int, float) and re.fullmatch(r"-?\d+(\.\d+)?", value):
+        value = float(value)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
+        shown = msgspec.json.encode(value).decode()
+        raise RefusedError(f"Invalid value at '{where}' ({name}), {shown}")
+    return value
 
 
 def _camel(name: str) -> str:
@@ -213,6 +231,7 @@ def read(request: Request) -> Ask:
     if OLD.search(request.model) and "old" not in behaviour:
         behaviour = Behaviour({**behaviour.words, "old": 1})
     config = body.get("generationConfig") or {}
+    _ranges(config)
     tools = _tools(body.get("tools") or [])
     choice = _choice(body, tools)
     if "AUDIO" in (config.get("responseModalities") or []):
@@ -228,6 +247,7 @@ def read(request: Request) -> Ask:
         tools=tools,
         choice=choice,
         schema=_schema(config),
+        unquoted=config.get("responseMimeType") == "text/x.enum",
         limit=config.get("maxOutputTokens"),
         stops=config.get("stopSequences") or [],
         choices=max(1, config.get("candidateCount") or 1),
@@ -255,12 +275,39 @@ def read_embed(request: Request) -> Ask:
     return Ask(model=request.model, body=body, behaviour=behaviour, prompt=total)
 
 
+RANGES: dict[str, tuple[str, float, float]] = {
+    "temperature": ("temperature", 0, 2),
+    "topP": ("top_p", 0, 1),
+    "candidateCount": ("candidate_count", 1, 8),
+    "maxOutputTokens": ("max_output_tokens", 1, 65_536),
+}
+STOPS = 5
+"""Stop sequences at most."""
+
+
+def _ranges(config: dict[str, Any]) -> None:
+    where = "* GenerateContentRequest.generation_config"
+    for name, (proto, low, high) in RANGES.items():
+        if not low <= config.get(name, low) <= high:
+            raise RefusedError(f"{where}.{proto}: must be in the range [{low}, {high}]")
+    if len(config.get("stopSequences") or []) > STOPS:
+        raise RefusedError(f"{where}.stop_sequences: at most {STOPS} can be given")
+
+
+LEVELS = ("MINIMAL", "LOW", "MEDIUM", "HIGH")
+
+
 def _thinks(config: dict[str, Any], old: bool) -> bool:
     if "thinkingLevel" in config:
         if old:
             raise RefusedError("Thinking level is not supported for this model.")
         if "thinkingBudget" in config:
             raise RefusedError("You can only set only one of thinking budget and thinking level.")
+        if config["thinkingLevel"].upper() not in LEVELS:
+            raise RefusedError(
+                "Invalid value at 'generation_config.thinking_config.thinking_level' "
+                f'(type.googleapis.com/google.ai.ThinkingLevel), "{config["thinkingLevel"]}"'
+            )
     return config.get("includeThoughts") is True
 
 

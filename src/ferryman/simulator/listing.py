@@ -1,5 +1,6 @@
 """``GET``: the models, in the shape of the API that the caller speaks."""
 
+import re
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,6 +15,8 @@ def spoken(path: str, headers: dict[bytes, bytes]) -> Format:
         return routes.MESSAGES
     if b"x-goog-api-key" in headers or path.startswith("/v1beta/"):
         return routes.GENERATE
+    if b"api-key" in headers:
+        return routes.AZURE
     return routes.OPENAI
 
 
@@ -21,7 +24,7 @@ def get(request: Request) -> Any:
     """The reply to a GET, or None for an unknown path."""
     versioned = "anthropic-version" in request.headers
     keyed = "x-goog-api-key" in request.headers or "key" in request.query
-    path = request.path
+    path = re.sub(r"^/[a-z]+/v1/", "/v1/", request.path)
     if path.startswith("/v1beta/") or keyed:
         path = path.replace("/v1beta/", "/v1/")
         if path == "/v1/models":
@@ -29,9 +32,9 @@ def get(request: Request) -> Any:
         if path.startswith("/v1/models/"):
             return lists.generate_model(unquote(path.removeprefix("/v1/models/")))
         return None
-    if request.path == "/v1/models":
+    if path == "/v1/models":
         return lists.messages_models() if versioned else lists.models()
-    if request.path.startswith("/v1/models/"):
-        name = unquote(request.path.removeprefix("/v1/models/"))
+    if path.startswith("/v1/models/"):
+        name = unquote(path.removeprefix("/v1/models/"))
         return lists.messages_model(name) if versioned else lists.model(name)
     return None

@@ -15,6 +15,8 @@ from ferryman.simulator.seals import sealed, wrapped
 
 WITHOUT_SAMPLING = "2026-10-21"
 """From this version of the API on, sampling is not up to the caller."""
+VERTEX = "vertex-2023-10-16"
+"""The version of the API at Vertex AI."""
 SAMPLING = ("temperature", "top_p", "top_k")
 
 COUNTED = {
@@ -64,7 +66,7 @@ def read(request: Request) -> Ask:
 
 def read_vertex(request: Request) -> Ask:
     """The same by way of Vertex AI: https://platform.claude.com/docs/en/api/claude-on-vertex-ai."""
-    return hosted(request, "vertex-2023-10-16", KNOWN | {"anthropic_beta"})
+    return hosted(request, VERTEX, KNOWN | {"anthropic_beta"})
 
 
 def hosted(request: Request, version: str, known: set[str]) -> Ask:
@@ -73,22 +75,37 @@ def hosted(request: Request, version: str, known: set[str]) -> Ask:
     for name in ("anthropic_version", "max_tokens", "messages"):
         if name not in body:
             raise RefusedError(f"{name}: Field required")
-    if body["anthropic_version"] != version:
-        raise RefusedError("anthropic_version: Input should be the version of this platform")
+    _platform(body, version)
     _only(body, (known | {"anthropic_version"}) - {"model"}, "")
     ask = fill(body, request.wishes(request.model, body.get("sim")))
     ask.model = request.model
     return cached(ask, request.memory)
 
 
+def _platform(body: dict[str, Any], version: str) -> None:
+    if body.get("anthropic_version") != version:
+        raise RefusedError(f"anthropic_version: Input should be '{version}'")
+
+
 def read_count(request: Request) -> Ask:
     """A request to count the tokens of one."""
     body = request.json()
     _versioned(request, body)
+    return _count(request, body, COUNTED)
+
+
+def read_vertex_count(request: Request) -> Ask:
+    """The same by way of Vertex AI, where the body names the model."""
+    body = request.json()
+    _platform(body, VERTEX)
+    return _count(request, body, COUNTED | {"anthropic_version", "anthropic_beta"})
+
+
+def _count(request: Request, body: dict[str, Any], known: set[str]) -> Ask:
     for name in ("model", "messages"):
         if name not in body:
             raise RefusedError(f"{name}: Field required")
-    _only(body, COUNTED, "")
+    _only(body, known, "")
     return fill(body, request.wishes(_model(body), body.get("sim")))
 
 
@@ -100,7 +117,7 @@ def _model(body: dict[str, Any]) -> str:
 
 
 def _versioned(request: Request, body: dict[str, Any]) -> None:
-    version = request.headers.get("anthropic-version") or request.action
+    version = request.headers.get("anthropic-version")
     if not version:
         raise RefusedError("anthropic-version: header is required")
     given = [name for name in SAMPLING if name in body]

@@ -13,6 +13,7 @@ from ferryman.simulator import (
     converse,
     converse_read,
     credentials,
+    deployments,
     errors,
     generate,
     generate_read,
@@ -112,7 +113,7 @@ _PREDICT = msgspec.structs.replace(
     MESSAGES, read=messages_read.read_vertex, check=credentials.vertex
 )
 _COUNT_PREDICT = msgspec.structs.replace(
-    _PREDICT, read=messages_read.read_count, whole=messages.count, stream=None, answers=False
+    _PREDICT, read=messages_read.read_vertex_count, whole=messages.count, stream=None, answers=False
 )
 
 
@@ -133,7 +134,7 @@ FIXED["/v2/chat"] = Format(
     stream=v2chat.stream,
     failure=vendor_errors.cohere_failure,
     refusal=vendor_errors.cohere_refusal,
-    broken=_event(vendor_errors.cohere_failure("500")),
+    broken=v2chat.BROKEN,
 )
 _THROTTLED = vendor_errors.converse_failure("429")
 CONVERSE = Format(
@@ -143,6 +144,7 @@ CONVERSE = Format(
     failure=vendor_errors.converse_failure,
     refusal=vendor_errors.converse_refusal,
     broken=Event(msgspec.json.encode(_THROTTLED and _THROTTLED[2]), "throttlingException"),
+    check=credentials.amazon,
     number="x-amzn-requestid",
     sealed=True,
 )
@@ -162,6 +164,46 @@ def _amazon(_model: str, action: str) -> Format | None:
     return BEDROCK.get(action)
 
 
+def _azure(found: Format, whole: deployments.Whole, stream: deployments.Stream) -> Format:
+    return msgspec.structs.replace(
+        found, whole=deployments.whole(whole), stream=deployments.stream(stream)
+    )
+
+
+AZURE = msgspec.structs.replace(
+    OPENAI,
+    failure=deployments.failure,
+    refusal=deployments.refusal,
+    check=credentials.azure,
+    number="apim-request-id",
+    headers={"x-ms-region": "Sweden Central"},
+)
+_HOST = {
+    name: getattr(AZURE, name) for name in ("failure", "refusal", "check", "number", "headers")
+}
+HOSTED = {
+    "chat/completions": _azure(AZURE, chat.whole, chat.stream),
+    "completions": _azure(
+        msgspec.structs.replace(AZURE, read=chat_read.read_old), chat.old_whole, chat.old_stream
+    ),
+    "embeddings": msgspec.structs.replace(FIXED["/v1/embeddings"], **_HOST),
+    "responses": msgspec.structs.replace(RESPONSES, **_HOST),
+}
+"""What can be asked of a model at Azure."""
+_DATED = {
+    action: msgspec.structs.replace(found, read=deployments.dated(found.read))
+    for action, found in HOSTED.items()
+}
+
+
+def _hosted(_model: str, action: str) -> Format | None:
+    return HOSTED.get(action)
+
+
+def _dated(_model: str, action: str) -> Format | None:
+    return _DATED.get(action)
+
+
 NAMED: list[tuple[re.Pattern[str], Callable[[str, str], Format | None]]] = [
     (re.compile(r"/v1(?:beta|alpha)?/models/(?P<model>[^/]+):(?P<action>\w+)"), _google),
     (
@@ -172,6 +214,9 @@ NAMED: list[tuple[re.Pattern[str], Callable[[str, str], Format | None]]] = [
         _vertex,
     ),
     (re.compile(r"/model/(?P<model>[^/]+)/(?P<action>[a-z-]+)"), _amazon),
+    (re.compile(r"/[a-z]+/v1/(?P<model>)(?P<action>[a-z/]+)"), _hosted),
+    (re.compile(r"/[a-z]+/deployments/(?P<model>[^/]+)/(?P<action>[a-z/]+)"), _dated),
+    (re.compile(r"/[a-z]+/(?P<model>)(?P<action>responses)"), _dated),
 ]
 """Endpoints whose path names the model and what to do with it."""
 

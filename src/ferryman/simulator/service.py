@@ -30,7 +30,7 @@ Key = tuple[bytes, tuple[tuple[bytes, bytes], ...], bytes]
 
 MATTERING = {
     b"x-sim", b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"anthropic-version",
-    b"accept", b"content-type",
+    b"accept", b"content-type", b"x-amz-date",
 }  # fmt: skip
 """Headers on which an answer depends."""
 

@@ -43,11 +43,18 @@ def usage(found: Answer) -> dict[str, Any]:
     }
 
 
+BROKEN = Event(
+    b'{"type":"message-end","delta":{"error":"internal server error","finish_reason":"ERROR"}}',
+    "message-end",
+)
+"""How a stream tells of an error."""
+
+
 def _content(found: Answer) -> Iterator[tuple[str, str, list[str]]]:
     """Kind of a block, the member that holds its text, and its pieces."""
     if found.thought:
         yield "thinking", "thinking", found.thought
-    if found.tokens:
+    if found.tokens and not found.calls:
         yield "text", "text", found.tokens
 
 
@@ -69,7 +76,7 @@ def whole(ask: Ask, found: Answer, ident: str) -> dict[str, Any]:
     if content:
         message["content"] = content
     if found.calls:
-        message["tool_calls"] = _calls(found, ident)
+        message |= {"tool_plan": found.text, "tool_calls": _calls(found, ident)}
     if found.citations:
         message["citations"] = [_CITATION]
     reply = {"id": ident, "finish_reason": STOPS[found.finish], "message": message}
@@ -102,6 +109,8 @@ def stream(ask: Ask, found: Answer, ident: str) -> Iterator[Event]:
             yield event("citation-start", index=0, delta=delta({"citations": _CITATION}))
             yield event("citation-end", index=0)
         yield event("content-end", index=index)
+    for token in found.tokens if found.calls else ():  # before calls, text is a plan
+        yield event("tool-plan-delta", 1, delta=delta({"tool_plan": token}))
     for index, call in enumerate(_calls(found, ident)):
         arguments = call["function"]["arguments"]
         start = {**call, "function": {**call["function"], "arguments": ""}}

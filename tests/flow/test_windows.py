@@ -1,0 +1,120 @@
+"""Requests that don't fit into a model's window, and counts of tokens that callers ask for."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.gateway import Stack, error_of
+from tests.simulator import wire
+
+CONFIG = """\
+models:
+  grows: { targets: [openai/gpt-4, openai/gpt-4o-mini] }
+policies:
+  - when: { metadata.task: archive }
+    too_long: error
+  - when: { metadata.task: chat }
+    too_long: compress
+"""
+ENV = {"OPENAI_API_KEY": "sk-test", "FERRYMAN_OPENAI_BASE_URL": "SIM/v1"}
+LONG = "The river is wide, and the ferry is slow. " * 60
+"""Some 600 tokens; gpt-4 takes 8,192."""
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    running = Stack(tmp_path_factory.mktemp("windows"), CONFIG, **ENV)
+    try:
+        yield running.ready()
+        assert not running.complaints()
+    finally:
+        running.end()
+
+
+def talk(turns: int) -> list[dict[str, Any]]:
+    said = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "The task"}]
+    for number in range(turns):
+        said.append({"role": "assistant", "content": f"{number}: {LONG}"})
+        said.append({"role": "user", "content": f"go on {number}"})
+    return said
+
+
+def ask(stack: Stack, model: str, turns: int, **more: Any) -> wire.Reply:
+    headers = more.pop("headers", None)
+    fields = {"model": model, "messages": talk(turns), **more}
+    return stack.post(fields, headers=headers)
+
+
+def test_what_cannot_fit_is_not_sent(narrow: Stack) -> None:
+    narrow.forget()
+    reply = ask(narrow, "openai/gpt-4", 30)
+    assert reply.status == 400
+    error = error_of(reply)
+    assert error["code"] == "context_length_exceeded"
+    assert "8192" in error["message"]
+    assert narrow.stats()["requests"] == 0
+    assert narrow.row(reply)["cost_usd"] == "0"
+
+
+def test_what_fits_goes_through_untouched(narrow: Stack) -> None:
+    reply = ask(narrow, "openai/gpt-4", 3)
+    assert reply.status == 200
+    assert reply.header("x-ferryman-altered") is None
+
+
+def test_the_next_target_with_room_is_asked(narrow: Stack) -> None:
+    reply = ask(narrow, "grows", 30)
+    assert reply.status == 200
+    assert reply.header("x-ferryman-model") == "gpt-4o-mini"
+    assert len(json.loads(narrow.last_body())["messages"]) == 62
+
+
+def test_a_policy_can_refuse_instead(narrow: Stack) -> None:
+    reply = ask(narrow, "grows", 30, metadata={"task": "archive"})
+    assert reply.status == 400
+    assert error_of(reply)["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"headers": {"x-ferryman-too-long": "compress"}}, {"metadata": {"task": "chat"}}],
+    ids=["header", "policy"],
+)
+def test_the_middle_is_left_out_when_that_is_wanted(narrow: Stack, more: dict[str, Any]) -> None:
+    reply = ask(narrow, "openai/gpt-4", 30, **more)
+    assert reply.status == 200
+    told = str(reply.header("x-ferryman-altered"))
+    assert "left out of the middle" in told
+    kept = json.loads(narrow.last_body())["messages"]
+    assert 4 < len(kept) < 62
+    assert [m["content"] for m in kept[:2]] == ["Be brief.", "The task"]
+    assert kept[-1]["content"] == "go on 29"
+    assert narrow.row(reply)["tries"][0]["altered"]
+
+
+def test_what_cannot_be_made_to_fit_is_refused(narrow: Stack) -> None:
+    fields = {"model": "openai/gpt-4", "messages": [{"role": "user", "content": LONG * 30}]}
+    reply = narrow.post(fields, headers={"x-ferryman-too-long": "compress"})
+    assert reply.status == 400
+
+
+def test_counts_are_estimates_where_the_provider_has_none(narrow: Stack) -> None:
+    asked = {"model": "openai/gpt-4", "messages": [{"role": "user", "content": LONG}]}
+    reply = narrow.post(asked, "/v1/messages/count_tokens")
+    assert reply.status == 200
+    counted = reply.json()["input_tokens"]
+    assert 400 < counted < 1000
+    assert reply.header("x-ferryman-altered") == "count=estimated"
+    contents = {"contents": [{"parts": [{"text": LONG}]}]}
+    other = narrow.post(contents, "/v1beta/models/openai/gpt-4:countTokens")
+    assert abs(other.json()["totalTokens"] - counted) < 10
+
+
+def test_the_estimate_is_held_against_what_providers_count(narrow: Stack) -> None:
+    for _ in range(20):
+        ask(narrow, "openai/gpt-4", 1)
+    page = narrow.get("/metrics").body.decode()
+    [count] = [line for line in page.splitlines() if "token_estimate_ratio_count" in line]
+    assert int(count.split()[-1]) >= 1
