@@ -324,6 +324,8 @@ USAGES: list[tuple[Json | None, Usage | None]] = [
     ({"inputTokens": 3, "outputTokens": 2,
       "cacheDetails": [{"ttl": "1h", "inputTokens": 4}, {"ttl": "5m", "inputTokens": 1}]},
      Usage(3, 0, 1, 4, 0, 2)),
+    ({"inputTokens": 3}, Usage(3, 0, 0, 0, 0, 0)),
+    ({"outputTokens": 2}, Usage(0, 0, 0, 0, 0, 2)),
     ({"inputTokens": 3, "outputTokens": -1}, None),
     ({"inputTokens": 3, "cacheWriteInputTokens": 1,
       "cacheDetails": [{"ttl": "1h", "inputTokens": 4}]}, None),
@@ -420,6 +422,19 @@ def test_deltas_of_unknown_or_unbegun_kinds_are_passed_over() -> None:
     opened = start(1, toolResult={"toolUseId": "s"}) + delta(1, news=1) + stop(1)
     blocks = fold(read(BEGIN + odd + opened + ending())).choices[0].blocks
     assert [type(b) for b in blocks] == [Opaque]
+
+
+def test_blocks_that_end_without_saying_so() -> None:
+    pieces = [
+        delta(0, reasoningContent={"text": "a", "signature": "s"}),
+        delta(1, reasoningContent={"text": "b"}),
+        delta(1, reasoningContent={"redactedContent": ""}),
+        delta(1, text="c"), delta(2, text="d"),
+    ]  # fmt: skip
+    assert fold(read(BEGIN + b"".join(pieces) + ending())).choices[0].blocks == (
+        Thinking(text="a", signature=Signature("s", OWN)), Thinking(text="b"),
+        Thinking(encrypted=True), Text(text="c"), Text(text="d"),
+    )  # fmt: skip
 
 
 def test_the_same_index_again_is_a_new_call() -> None:

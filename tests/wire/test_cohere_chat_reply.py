@@ -287,7 +287,9 @@ def test_an_answer_may_lack_its_frills() -> None:
     )  # fmt: skip
     assert reply.usage is None
     odd = [
-        event("debug", prompt="p"), event("tool-plan-delta"), event("content-delta", {}),
+        event("debug", prompt="p"), event("tool-plan-delta"), event("content-delta"),
+        event("tool-call-delta"), event("citation-start"), event("message-start"),
+        event("content-delta", {}),
         text_more(0, ""), event("citation-start", {}), event("tool-call-start", {}),
         event("content-start"), BEGIN, BEGIN,
     ]  # fmt: skip
@@ -302,12 +304,22 @@ def test_text_that_begins_without_saying_so() -> None:
     assert fold(read(sse([text_start(2), nameless, end()]))).choices[0].blocks == (Text(text="c"),)
 
 
+def test_a_start_may_leave_its_kind_to_its_member() -> None:
+    starts = [event("content-start", {"content": {kind: "x"}}, index=n)
+              for n, kind in enumerate(("text", "thinking"))]  # fmt: skip
+    blocks = fold(read(sse([BEGIN, *starts, end()]))).choices[0].blocks
+    assert blocks == (Text(text="x"), Thinking(text="x"))
+
+
 def test_the_same_index_again_is_a_new_block() -> None:
     stream = sse([BEGIN, call_start(0, "a"), call_start(0, "b", "{}"), end()])
     calls = fold(read(stream)).choices[0].blocks
     assert [(c.id, c.arguments) for c in calls if isinstance(c, ToolCall)] == [
         ("a", "{}"), ("b", "{}"),
     ]  # fmt: skip
+    again = [call_start(0, "a"), call_start(1, "b"), call_start(0, "c"), call_more(0, '{"x":1}')]
+    (*_, last) = fold(read(sse([BEGIN, *again, end()]))).choices[0].blocks
+    assert last == ToolCall(id="c", name="look", arguments='{"x":1}')
     stream = sse([BEGIN, text_start(0), text_more(0, "a"), text_start(0), text_more(0, "b"), end()])
     assert fold(read(stream)).choices[0].blocks == (Text(text="a"), Text(text="b"))
 

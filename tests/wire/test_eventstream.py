@@ -169,7 +169,9 @@ def test_chunks_become_server_sent_events_at_any_cut() -> None:
 
 
 def test_json_over_several_lines_becomes_one() -> None:
-    assert unwrap(chunk(b'{"type":\r\n "ping"\n}')) == b'event: ping\ndata: {"type":"ping"}\n\n'
+    for blank in (b"\r\n ", b"\n", b"\r"):
+        event_bytes = b'{"type":' + blank + b'"ping"}'
+        assert unwrap(chunk(event_bytes)) == b'event: ping\ndata: {"type":"ping"}\n\n'
 
 
 def test_an_event_without_a_plain_type_has_none() -> None:
