@@ -9,6 +9,7 @@ from ferryman.catalog.tokens import estimate
 from ferryman.flow.call import NOTHING, Call
 from ferryman.flow.counting import COUNTS
 from ferryman.flow.keeping import unknown
+from ferryman.flow.tasks import TaskTranslation, ask_task
 from ferryman.flow.window import compressed, surely_fits, too_long
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
@@ -21,7 +22,7 @@ from ferryman.wire.formats import client_of, provider_of, relay_of
 from ferryman.wire.invoke import UnwrappingTap
 from ferryman.wire.openai_chat import request as openai
 from ferryman.wire.openai_responses.request import needs_store
-from ferryman.wire.paths import CONVERSATIONS, MAIN, MEDIA_TYPES, SSE
+from ferryman.wire.paths import CONVERSATIONS, EVENTS, MAIN, MEDIA_TYPES, SSE
 from ferryman.wire.tap import StreamTap
 from ferryman.wire.translate import TranslatingTap, translate_to_stream, translate_whole
 
@@ -36,6 +37,8 @@ class Translation:
         self.provider = provider
         self.context = context
         self.media_types: tuple[bytes, ...] = MEDIA_TYPES.get(format_name, SSE)
+        self.media_type = EVENTS if context.request.stream else b"application/json"
+        """What a reply that came whole is, in the caller's format."""
 
     def whole(self, reply: Reply) -> Usage | None:
         """Put a whole reply into the caller's format. Raises :class:`ReplyError`."""
@@ -51,7 +54,11 @@ class Asking:
     __slots__ = ("body", "head", "tap", "translation")
 
     def __init__(
-        self, head: bytes, body: bytes, tap: StreamTap | None, translation: Translation | None
+        self,
+        head: bytes,
+        body: bytes,
+        tap: StreamTap | None,
+        translation: Translation | TaskTranslation | None,
     ) -> None:
         self.head = head
         self.body = body
@@ -147,7 +154,7 @@ def _translated(
     """The request in the target's format; with ``unfit``, less of it, so that it fits."""
     runtime = target.runtime
     if call.endpoint not in CONVERSATIONS:
-        return None
+        return _task(call, request, target)
     name = (
         CONVERSATIONS[call.endpoint] if runtime.offers(call.endpoint) else runtime.provider.format
     )
@@ -185,6 +192,16 @@ def _translated(
         if runtime.aws_chunks:
             tap = UnwrappingTap(tap)
     return Asking(head, body, tap, translation)
+
+
+def _task(call: Call, request: openai.Request, target: Target) -> Asking | None:
+    asked = ask_task(call, request, target)
+    if asked is None:
+        return None
+    head, body, translation, receipt = asked
+    call.receipt = receipt
+    _hold_to(call, receipt, target)
+    return Asking(head, body, None, translation)
 
 
 def _conversation(call: Call, request: openai.Request) -> Conversation:

@@ -142,6 +142,8 @@ class Call:
     """True: a target that would lose a part of the request is not asked."""
     conversation: Conversation | None = None
     """The request in the common language, once a target needed it."""
+    task: object = None
+    """The request in its task's common language, once a target needed it."""
     receipt: Receipt | None = None
     """What the translation for the last target asked has lost; None = not translated."""
 

@@ -33,6 +33,7 @@ from ferryman.upstream.reply import Reply
 from ferryman.wire.format import ReplyError
 from ferryman.wire.openai_chat import request as openai
 from ferryman.wire.openai_chat.errors import SURFACED, kind_of
+from ferryman.wire.paths import EVENTS
 
 _FORWARDED = (b"idempotency-key", b"traceparent", b"tracestate")
 _BETAS = (b"openai-beta", b"anthropic-beta")
@@ -378,11 +379,11 @@ def _verdict(call: Call, asking: Asking | None, reply: Reply, runtime: Runtime) 
     if not 200 <= reply.status < 300:
         return kind_of(reply.status, reply.body)
     assert asking is not None
-    if asking.translation is not None or (runtime.aws_chunks and reply.streaming):
-        reply.headers = _headers_of_ours(reply.headers, reply.tap is not None)
     if reply.streaming:
         tap = reply.tap
         assert tap is not None
+        if asking.translation is not None or runtime.aws_chunks:
+            reply.headers = _with_type(reply.headers, EVENTS)
         if tap.failure is not None and not tap.content:
             return tap.failure.kind
         if reply.ended and not tap.done and not tap.content:
@@ -393,13 +394,15 @@ def _verdict(call: Call, asking: Asking | None, reply: Reply, runtime: Runtime) 
     except ReplyError as error:
         reply.fault = Fault(FaultKind.PROTOCOL, error.message)
         return error.kind
+    if asking.translation is not None:
+        reply.headers = _with_type(reply.headers, asking.translation.media_type)
     return kind
 
 
-def _headers_of_ours(headers: Headers, stream: bool) -> Headers:
+def _with_type(headers: Headers, media_type: bytes) -> Headers:
     """A reply's headers once its body is put into another format."""
-    form = b"text/event-stream; charset=utf-8" if stream else b"application/json"
-    return [(b"content-type", form), *(pair for pair in headers if pair[0] != b"content-type")]
+    rest = [pair for pair in headers if pair[0] != b"content-type"]
+    return [(b"content-type", media_type), *rest]
 
 
 def _internal() -> GatewayError:

@@ -78,3 +78,4 @@ MEDIA_TYPES = MappingProxyType(
 )
 """How the content-type of a format's streams begins, where it isn't ``text/event-stream``."""
 SSE = (b"text/event-stream",)
+EVENTS = b"text/event-stream; charset=utf-8"
