@@ -14,6 +14,7 @@ from typing import Any
 from ferryman.config.options import Options
 from ferryman.edge.gateway import Gateway
 from ferryman.http1.exchange import Headers
+from ferryman.http1.spool import Spool
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -35,6 +36,7 @@ class AsgiExchange:
         self.body = body
         self.peer: str = client[0] if client else "unix"
         self.began = began
+        self.incoming: Spool | None = None
         self.gone = False
         self.on_gone: Callable[[], None] | None = None
         self.on_resume: Callable[[], None] | None = None

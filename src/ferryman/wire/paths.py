@@ -44,6 +44,10 @@ _COMMON = {
     "embeddings": "/embeddings",
     "responses": "/responses",
     "moderations": "/moderations",
+    "images.edits": "/images/edits",
+    "images.variations": "/images/variations",
+    "audio.transcriptions": "/audio/transcriptions",
+    "audio.translations": "/audio/translations",
 }
 PATHS = MappingProxyType(
     {
