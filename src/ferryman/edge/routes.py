@@ -27,6 +27,8 @@ CALLS = {
     b"/embeddings": "embeddings",
     b"/responses": "responses",
     b"/moderations": "moderations",
+    b"/images/generations": "images.generations",
+    b"/audio/speech": "audio.speech",
     b"/messages": "messages",
     b"/messages/count_tokens": "count_tokens",
 }

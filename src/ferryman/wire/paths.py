@@ -44,6 +44,12 @@ _COMMON = {
     "embeddings": "/embeddings",
     "responses": "/responses",
     "moderations": "/moderations",
+    "images.generations": "/images/generations",
+    "images.edits": "/images/edits",
+    "images.variations": "/images/variations",
+    "audio.speech": "/audio/speech",
+    "audio.transcriptions": "/audio/transcriptions",
+    "audio.translations": "/audio/translations",
 }
 PATHS = MappingProxyType(
     {
