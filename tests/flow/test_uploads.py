@@ -280,11 +280,8 @@ def test_a_second_model_is_refused_and_the_upstream_never_has_it(
 
 def test_memory_does_not_grow_with_the_upload(dock: Stack, slow: Slow) -> None:
     number = len(slow.got)
-    [gateway] = [
-        process
-        for process in psutil.Process(dock.up.popen.pid).children(recursive=True)
-        if "gateway" in process.cmdline()
-    ]
+    running = psutil.Process(dock.up.popen.pid).children(recursive=True)
+    [gateway] = [process for process in running if "gateway" in process.cmdline()]
     before = gateway.memory_info().rss
     size = 300_000_000
     form = part("model", b"slow/whisper")

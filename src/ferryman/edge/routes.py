@@ -31,6 +31,8 @@ CALLS = {
     b"/audio/translations": "audio.translations",
     b"/responses": "responses",
     b"/moderations": "moderations",
+    b"/images/generations": "images.generations",
+    b"/audio/speech": "audio.speech",
     b"/messages": "messages",
     b"/messages/count_tokens": "count_tokens",
 }
