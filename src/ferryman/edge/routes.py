@@ -72,6 +72,11 @@ class Edge:
         error = GatewayError(413, ErrorKind.BODY_TOO_LARGE, f"The body is over {limit} bytes.")
         refuse(exchange, error, self.plane.next_id())
 
+    def no_room(self, exchange: Exchange) -> None:
+        """Refuse an upload that could not be kept."""
+        text = "There is no room to keep the upload; retry later."
+        refuse(exchange, GatewayError(503, ErrorKind.OVERLOADED, text), self.plane.next_id())
+
     def _other(self, exchange: Exchange, target: bytes) -> None:
         path = target.partition(b"?")[0].partition(b"#")[0]
         if path.startswith((b"http://", b"https://")):
