@@ -32,6 +32,8 @@ CALLS = {
     b"/audio/translations": "audio.translations",
     b"/responses": "responses",
     b"/moderations": "moderations",
+    b"/images/generations": "images.generations",
+    b"/audio/speech": "audio.speech",
     b"/messages": "messages",
     b"/messages/count_tokens": "count_tokens",
 }
@@ -71,6 +73,11 @@ class Edge:
         error = GatewayError(413, ErrorKind.BODY_TOO_LARGE, f"The body is over {limit} bytes.")
         shape = shape_of(exchange, _path(exchange.target))
         refuse(exchange, error, self.plane.next_id(), shape)
+
+    def no_room(self, exchange: Exchange) -> None:
+        """Refuse an upload that could not be kept."""
+        text = "There is no room to keep the upload; retry later."
+        refuse(exchange, GatewayError(503, ErrorKind.OVERLOADED, text), self.plane.next_id())
 
     def _other(self, exchange: Exchange, target: bytes) -> None:
         path = _path(target)

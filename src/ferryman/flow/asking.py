@@ -110,9 +110,10 @@ def ask(
             quirks = (*quirks, _leave_out(call, left_out, target))
     body = openai.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
     tap: StreamTap | None = None
-    if request.stream:
+    relay = relay_of(call.endpoint)
+    if request.stream or relay.always:
         hide = request.hide_usage and runtime.ask_usage
-        tap = relay_of(call.endpoint).tap(hide_usage=hide, quirks=runtime.usage_quirks)
+        tap = relay.tap(hide_usage=hide, quirks=runtime.usage_quirks)
         if runtime.aws_chunks:
             tap = UnwrappingTap(tap)
     return Asking(head, body, tap, None)

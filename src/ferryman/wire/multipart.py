@@ -17,7 +17,7 @@ MAX_PARTS = 1_000
 _READ = 65_536
 _BOUNDARY = re.compile(rb"""(?i);[ \t]*boundary=(?:"([^"\\]{1,70})"|([^\s;"]{1,70}))""")
 _DISPOSITION = re.compile(rb"(?i)(?:^|\r\n)content-disposition:[ \t]*form-data([^\r\n]*)")
-_NAME = re.compile(rb"""(?i);[ \t]*name(?:=(?:"([^"]*)"|([^\s;"]+))|(\*))""")
+_PARAMETER = re.compile(rb"""[ \t]*;[ \t]*([^\s=;"]+)=(?:"([^"]*)"|([^\s;"]*))""")
 
 
 def is_form(content_type: bytes) -> bool:
@@ -27,6 +27,29 @@ def is_form(content_type: bytes) -> bool:
 
 def _bad(message: str, param: str | None = None) -> GatewayError:
     return GatewayError(400, ErrorKind.INVALID_REQUEST, message, param=param)
+
+
+def _name(parameters: bytes) -> bytes:
+    """A part's name, from what stands behind ``form-data``. Raises :class:`GatewayError`.
+
+    Where readers differ (RFC 7578 §4.2, §5.1), another one could find another name than we do.
+    """
+    name = None
+    at = 0
+    while found := _PARAMETER.match(parameters, at):
+        at = found.end()
+        key = found[1].lower()
+        value = found[2] if found[2] is not None else found[3]
+        if b"\\" in value and (key == b"name" or value.endswith(b"\\")):
+            break
+        if key == b"name*" or (key == b"name" and name is not None):
+            break
+        if key == b"name":
+            name = value
+    else:
+        if not parameters[at:].strip(b" \t;"):
+            return name or b""
+    raise _bad("A part's content-disposition can be read in several ways; write it plainly.")
 
 
 class FormReader:
@@ -99,10 +122,7 @@ class FormReader:
         if self._parts > MAX_PARTS:
             raise _bad(f"The form has over {MAX_PARTS} parts.")
         disposition = _DISPOSITION.search(bytes(self._window[:end]))
-        named = _NAME.search(disposition[1]) if disposition is not None else None
-        if named is not None and (named[3] or b"\\" in (named[1] or b"")):
-            raise _bad("A part's name is written in a way that not all read alike; write it plain.")
-        self._is_model = named is not None and (named[1] or named[2]) == b"model"
+        self._is_model = disposition is not None and _name(disposition[1]) == b"model"
         self._in_head = False
         self._drop(end + 2)  # content without a byte ends right after the head's last line end
         self._began = self._base + 2
