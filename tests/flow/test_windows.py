@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ferryman.flow.measure import LARGEST
 from tests.gateway import Stack, error_of
 from tests.simulator import wire
 
@@ -169,12 +170,13 @@ def test_the_window_is_held_against_the_count_not_the_ratio(narrow: Stack) -> No
 
 
 def test_other_calls_are_answered_while_a_long_text_is_counted(narrow: Stack) -> None:
-    text = "".join(f"{n:x}-" for n in range(4_000_000))  # nothing in it is a word
+    text = "".join(f"{n:x}-" for n in range(1_300_000))  # nothing in it is a word
     asked = {"model": "openai/gpt-4o", "messages": [{"role": "user", "content": text}]}
+    assert len(text) < LARGEST
     order: list[str] = []
 
     def long() -> None:
-        assert narrow.post(asked, "/v1/messages/count_tokens").json()["input_tokens"] > 10_000_000
+        assert narrow.post(asked, "/v1/messages/count_tokens").json()["input_tokens"] > 3_000_000
         order.append("long")
 
     thread = threading.Thread(target=long)
@@ -184,6 +186,17 @@ def test_other_calls_are_answered_while_a_long_text_is_counted(narrow: Stack) ->
         order.append("short")
     thread.join()
     assert order.count("short") > 2
+
+
+def test_texts_that_fit_nowhere_are_not_counted(narrow: Stack) -> None:
+    text = "a" * (LARGEST + 1)  # an eighth of that, if it was
+    asked = {"model": "openai/gpt-4o", "messages": [{"role": "user", "content": text}]}
+    reply = narrow.post(asked, "/v1/messages/count_tokens")
+    assert reply.json()["input_tokens"] > LARGEST / 7
+    assert reply.header("x-ferryman-altered") == "count=estimated"
+    refusal = narrow.post({**asked, "model": "openai/gpt-4"})
+    assert refusal.status == 400
+    assert "The request has about " in error_of(refusal)["message"]
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ SURE = 20
 MARGIN, WIDE_MARGIN = 1.05, 1.25
 """How far an estimate must lie beyond the window to be believed; wide until the ratio is known."""
 
-NEAR = 2
-"""How often an estimate must fit into the window to be taken without a closer count."""
+NEAR, FAR = 0.5, 4.0
+"""Estimates of less or more windows than these are clear enough without a closer count."""
 
 
 def text_size(body: bytes) -> int:
@@ -44,7 +44,7 @@ async def too_long(request: Request, target: Target) -> tuple[GatewayError, Gaug
     """
     tokens, exact, most = estimate(request, target.gauge), False, limit(target)
     gauge = target.gauge
-    if tokens * NEAR > target.context:
+    if NEAR < tokens / target.context < FAR:
         tokens, exact = await measure(request, target)
         size, media = text_bytes(request)
         gauge = Gauge.of(size, tokens - media)
