@@ -19,6 +19,7 @@ from ferryman.wire.openai_chat.request import MAX_MODEL_NAME
 _json = msgspec.json.Encoder().encode
 _EPOCH = "1970-01-01T00:00:00Z"
 _METHODS = ("generateContent", "streamGenerateContent", "countTokens")
+_ASKED = tuple(f":{method}".encode() for method in _METHODS)
 
 
 class Listing:
@@ -45,11 +46,18 @@ class Listing:
 
 def shape_of(exchange: Exchange, path: bytes) -> str:
     """The endpoint whose callers ask for ``path`` in this way."""
-    if path.startswith(b"/v1beta/") or exchange.header(b"x-goog-api-key") is not None:
+    if exchange.header(b"x-goog-api-key") is not None:
         return "generate_content"
-    if exchange.header(b"anthropic-version") is not None or path.startswith(b"/v1/messages"):
+    if exchange.header(b"anthropic-version") is not None and not path.startswith(b"/v1beta/"):
         return "messages"
-    return "chat.completions"
+    return shape_of_path(path)
+
+
+def shape_of_path(path: bytes) -> str:
+    """The same by the path alone, which need not be whole."""
+    if path.startswith(b"/v1beta") or path.endswith(_ASKED):
+        return "generate_content"
+    return "messages" if path.startswith((b"/v1/messages", b"/messages")) else "chat.completions"
 
 
 Row = tuple[str, str, ModelRow | None]

@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 from msgspec import Raw
 
-from ferryman.catalog.tokens import estimate
+from ferryman.catalog.tokens import Gauge, estimate
 from ferryman.flow.call import NOTHING, Call
 from ferryman.flow.counting import COUNTS
 from ferryman.flow.keeping import unknown
 from ferryman.flow.tasks import TaskTranslation, ask_task
 from ferryman.flow.uploads import Upload
-from ferryman.flow.window import compressed, surely_fits, too_long
+from ferryman.flow.window import compressed, too_long
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Request as Conversation
@@ -26,6 +26,9 @@ from ferryman.wire.openai_responses.request import needs_store
 from ferryman.wire.paths import CONVERSATIONS, EVENTS, MAIN, MEDIA_TYPES, SSE
 from ferryman.wire.tap import StreamTap
 from ferryman.wire.translate import TranslatingTap, translate_to_stream, translate_whole
+
+Crowd = tuple[GatewayError, Gauge]
+"""Why a request does not fit, and how many of its bytes are a token."""
 
 
 class Translation:
@@ -67,20 +70,36 @@ class Asking:
         self.translation = translation
 
 
-def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
+async def crowd(call: Call, request: openai.Request, target: Target) -> Crowd | None:
+    """What makes the request too long for ``target``, if the call has it compressed then.
+
+    Raises that as a :class:`GatewayError` (400) if it has not; None when the request seems to fit.
+    """
+    if call.endpoint not in CONVERSATIONS:
+        return None
+    try:
+        conversation = _conversation(call, request)
+    except GatewayError:
+        return None  # what we can't read, we can't measure: the provider will say
+    found = await too_long(conversation, target)
+    if found is not None and call.too_long != "compress":
+        raise found[0]
+    return found
+
+
+def ask(
+    call: Call, request: openai.Request, target: Target, crowded: Crowd | None
+) -> Asking | None:
     """What to send to ``target``; None when it offers nothing for such a call.
 
-    Raises :class:`GatewayError` (400) for a request that can't be put into the target's format.
+    ``crowded`` is what :func:`crowd` has found. Raises :class:`GatewayError` (400) for a request
+    that can't be put into the target's format.
     """
     runtime = target.runtime
     if call.upload is not None:
         return _form(call, call.upload, target)
-    if not surely_fits(request.body, target) and call.endpoint in CONVERSATIONS:
-        error = _too_long(call, request, target)
-        if error is not None:
-            if call.too_long != "compress":
-                raise error
-            return _translated(call, request, target, error)
+    if crowded is not None:
+        return _translated(call, request, target, crowded)
     head = runtime.head(call.endpoint, target.model, request.stream)
     if head is None or (call.endpoint in CONVERSATIONS and _carries_foreign(request.body)):
         return _translated(call, request, target)
@@ -156,17 +175,10 @@ def _hold_to(call: Call, receipt: Receipt, target: Target) -> None:
         )
 
 
-def _too_long(call: Call, request: openai.Request, target: Target) -> GatewayError | None:
-    try:
-        return too_long(_conversation(call, request), target)
-    except GatewayError:
-        return None  # what we can't read, we can't measure: the provider will say
-
-
 def _translated(
-    call: Call, request: openai.Request, target: Target, unfit: GatewayError | None = None
+    call: Call, request: openai.Request, target: Target, crowded: Crowd | None = None
 ) -> Asking | None:
-    """The request in the target's format; with ``unfit``, less of it, so that it fits."""
+    """The request in the target's format; where it is ``crowded``, less of it, so that it fits."""
     runtime = target.runtime
     if call.endpoint not in CONVERSATIONS:
         return _task(call, request, target)
@@ -180,8 +192,9 @@ def _translated(
     if call.endpoint == "responses" and (elsewhere := needs_store(conversation)):
         raise unknown(elsewhere)
     receipt = Receipt()
-    if unfit is not None:
-        shorter = compressed(conversation, target, receipt)
+    if crowded is not None:
+        unfit, gauge = crowded
+        shorter = compressed(conversation, target, gauge, receipt)
         if shorter is None:
             raise unfit
         conversation = shorter

@@ -1,7 +1,7 @@
 """Counts of tokens that callers ask for: the provider's own where it offers them, else ours."""
 
-from ferryman.catalog.tokens import estimate
 from ferryman.flow.call import Call
+from ferryman.flow.measure import measure
 from ferryman.http1.exchange import Headers
 from ferryman.upstream.fleet import Target
 from ferryman.wire.anthropic_messages import models as messages
@@ -18,17 +18,17 @@ def counted_here(call: Call, target: Target) -> bool:
     return call.endpoint in COUNTS and not target.runtime.offers(call.endpoint)
 
 
-def count(call: Call, request: Request, target: Target) -> None:
-    """Answer with an estimate. Raises :class:`GatewayError` (400)."""
+async def count(call: Call, request: Request, target: Target) -> None:
+    """Answer with a count of our own. Raises :class:`GatewayError` (400)."""
     if call.endpoint == "count_tokens":
-        tokens = estimate(decode_count_request(request.body), target.gauge)
+        tokens, exact = await measure(decode_count_request(request.body), target)
         body = messages.encode_count(tokens)
     else:
-        tokens = estimate(generate.decode_count(request.body, request.model), target.gauge)
+        tokens, exact = await measure(generate.decode_count(request.body, request.model), target)
         body = generate.encode_count(tokens)
     headers: Headers = [
         (b"content-type", b"application/json"),
         (b"x-ferryman-request-id", call.id.encode()),
-        (b"x-ferryman-altered", b"count=estimated"),
+        (b"x-ferryman-altered", b"count=exact" if exact else b"count=estimated"),
     ]
     call.exchange.respond(200, headers, body)

@@ -15,12 +15,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import unquote_to_bytes
 
-from ferryman.flow.asking import Asking, ask, read_whole
+from ferryman.flow.asking import Asking, ask, crowd, read_whole
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.flow.uploads import UPLOADS, receive
-from ferryman.flow.window import text_size
+from ferryman.flow.window import surely_fits, text_size
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
@@ -168,7 +168,7 @@ async def serve(
             call.measured = text_size(request.body)
         order = _plan(plane, plane.fleet.resolve(_by_rules(call, request)))
         if counted_here(call, order[0]):
-            count(call, request, order[0])
+            await count(call, request, order[0])
             return
         open_call(call, order[0], len(request.body), request.max_output)
         reply, kind, unfit = await _first_good(call, request, order, facts)
@@ -277,7 +277,10 @@ async def _first_good(
     for target in order:
         call.receipt = None
         try:
-            asking = ask(call, request, target)
+            fits = surely_fits(request.body, target)
+            asking = ask(
+                call, request, target, None if fits else await crowd(call, request, target)
+            )
         except GatewayError as error:
             unfit = unfit or error  # another target may have the words, or the room, for it
             if error.kind is ErrorKind.CONTEXT_TOO_LONG and call.too_long == "error":

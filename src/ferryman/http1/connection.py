@@ -157,6 +157,7 @@ class Connection(Intake):
             exchange.abort()
         else:
             refusal = Refusal(500, "internal_error", "The server failed to handle this request.")
+            refusal.target = exchange.target
             exchange.respond(500, *self.server.refuse(refusal))
 
     def answered(self, keep_alive: bool) -> None:
@@ -219,6 +220,7 @@ class Connection(Intake):
     def _refuse(self, refusal: Refusal) -> None:
         """Answer with ``refusal`` after everything before it, then end the connection."""
         self._problem = None
+        refusal.target = self._url if self._upload is None else self._upload.target
         if self._upload is not None:
             self._break_upload(self._upload, refusal)
             return

@@ -402,6 +402,7 @@ class Intake(asyncio.Protocol):
             )
             return True
         self._left = left
+        self._url = template.target
         self._await_body()
         self._take_body(body)
         return True
@@ -429,6 +430,7 @@ class Intake(asyncio.Protocol):
         if len(body) > SMALL_BODY or self._body_bytes:
             if not self._hold(exchange):
                 assert self._problem is not None
+                self._url = template.target
                 self._refuse(self._problem)
                 return
             self._reset()
