@@ -4,8 +4,7 @@ from ferryman.catalog.tokens import estimate
 from ferryman.flow.call import Call
 from ferryman.http1.exchange import Headers
 from ferryman.upstream.fleet import Target
-from ferryman.wire.anthropic_messages import models as messages
-from ferryman.wire.anthropic_messages.request import decode_count_request
+from ferryman.wire.anthropic_messages import request as messages
 from ferryman.wire.gemini_generate import counting as generate
 from ferryman.wire.openai_chat.request import Request
 
@@ -21,7 +20,7 @@ def counted_here(call: Call, target: Target) -> bool:
 def count(call: Call, request: Request, target: Target) -> None:
     """Answer with an estimate. Raises :class:`GatewayError` (400)."""
     if call.endpoint == "count_tokens":
-        tokens = estimate(decode_count_request(request.body), target.gauge)
+        tokens = estimate(messages.decode_count(request.body), target.gauge)
         body = messages.encode_count(tokens)
     else:
         tokens = estimate(generate.decode_count(request.body, request.model), target.gauge)
