@@ -42,8 +42,9 @@ from ferryman.wire.anthropic_messages.reply import encode_reply
 from ferryman.wire.anthropic_messages.request import decode_request, encode_count
 from ferryman.wire.format import Aim, ReplyContext
 from tests.wire.messages import ANSWERS, ASKED, decode
-from tests.wire.messages_asking import CLOSED, SIGNED, F, call, model, result, user
+from tests.wire.messages_asking import CLOSED, SIGNED, F, call, result
 from tests.wire.test_anthropic_messages_requests import BLOCKS, PNG, TOP, asked, compact
+from tests.wire.turns import model, user
 
 anthropic = pytest.importorskip("anthropic")
 httpx2 = pytest.importorskip("httpx2")

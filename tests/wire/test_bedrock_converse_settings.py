@@ -31,12 +31,10 @@ from tests.wire.converse import (
     call,
     choice,
     encode,
-    media,
-    model,
     result,
-    user,
 )
 from tests.wire.judges_bedrock_converse import judge_request
+from tests.wire.turns import media, model, user
 
 
 def test_settings_that_the_format_has() -> None:

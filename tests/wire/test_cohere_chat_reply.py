@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from msgspec import Raw
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import Begin, Event, Failed, Finish, FinishReason
 from ferryman.ir.fold import fold, unfold
-from ferryman.ir.grammar import Grammar
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import (
     Block,
@@ -32,6 +30,7 @@ from ferryman.wire.cohere_chat.request import encode_request
 from ferryman.wire.cohere_chat.stream import StreamDecoder
 from ferryman.wire.format import Aim, ReplyError
 from tests.wire.judges_cohere_chat import judge_reply, judge_stream
+from tests.wire.turns import checked, drained, split
 
 # the SDK's own
 pytestmark = pytest.mark.filterwarnings("ignore::pydantic.PydanticDeprecatedSince20")
@@ -161,17 +160,7 @@ def whole_body(message: Json, reason: str = "COMPLETE", usage: Json | None = USA
 
 def read(data: bytes, *cuts: int) -> list[Event]:
     """All events of a stream cut at ``cuts``; the grammar holds."""
-    decoder = StreamDecoder()
-    events: list[Event] = []
-    for first, last in pairwise([0, *cuts, len(data)]):
-        events += decoder.feed(data[first:last])
-    events += decoder.close()
-    assert decoder.close() == decoder.feed(sse([BEGIN])) == []
-    grammar = Grammar()
-    for said in events:
-        grammar.check(said)
-    assert grammar.over
-    return events
+    return drained(StreamDecoder(), split(data, *cuts), late=sse([BEGIN]))
 
 
 @pytest.mark.parametrize("case", ANSWERS, ids=[case[0] for case in ANSWERS])
@@ -472,9 +461,7 @@ def test_no_body_crashes_the_decoder_of_replies(value: Any) -> None:
     except ReplyError as error:
         assert error.message
     else:
-        grammar = Grammar()
-        for said in unfold(reply):
-            grammar.check(said)
+        checked(unfold(reply))
 
 
 texts = st.lists(st.text(min_size=1, max_size=4), max_size=3)

@@ -37,7 +37,8 @@ from ferryman.ir.request import (
 from ferryman.wire.format import Aim
 from ferryman.wire.openai_responses.encode import encode_request
 from ferryman.wire.openai_responses.request import decode_request, needs_store
-from tests.wire.responses_api import CITED, NAME, SEARCH, Wire, model, sent, user
+from tests.wire.responses_api import CITED, NAME, SEARCH, Wire, sent
+from tests.wire.turns import model, user
 
 PNG = "iVBORw0KGgo="
 GRAMMAR = {"type": "grammar", "syntax": "lark", "definition": "start: begin_patch"}
