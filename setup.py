@@ -36,6 +36,7 @@ HOT = [
     "wire/framing.py",
     "wire/gemini_generate/tap.py",
     "wire/invoke.py",
+    "wire/openai_chat/media_relay.py",
     "wire/openai_chat/relay.py",
     "wire/openai_chat/request.py",
     "wire/openai_chat/usage.py",

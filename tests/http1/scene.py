@@ -159,6 +159,7 @@ async def scene(path: Path | None = None, **how: Any) -> AsyncIterator[Scene]:
         await stage.server.close(drain)
         await stage.until(lambda: not stage.server.connections, "all connections are forgotten")
         assert stage.server.buffered == 0, "bytes of bodies are still counted"
+        assert stage.server.spooled == 0, "bytes of uploads are still counted"
 
 
 class Reply:

@@ -25,8 +25,14 @@ CALLS = {
     b"/chat/completions": "chat.completions",
     b"/completions": "completions",
     b"/embeddings": "embeddings",
+    b"/images/edits": "images.edits",
+    b"/images/variations": "images.variations",
+    b"/audio/transcriptions": "audio.transcriptions",
+    b"/audio/translations": "audio.translations",
     b"/responses": "responses",
     b"/moderations": "moderations",
+    b"/images/generations": "images.generations",
+    b"/audio/speech": "audio.speech",
     b"/messages": "messages",
     b"/messages/count_tokens": "count_tokens",
 }
@@ -65,6 +71,11 @@ class Edge:
         """Refuse a body that another server's HTTP end let through."""
         error = GatewayError(413, ErrorKind.BODY_TOO_LARGE, f"The body is over {limit} bytes.")
         refuse(exchange, error, self.plane.next_id())
+
+    def no_room(self, exchange: Exchange) -> None:
+        """Refuse an upload that could not be kept."""
+        text = "There is no room to keep the upload; retry later."
+        refuse(exchange, GatewayError(503, ErrorKind.OVERLOADED, text), self.plane.next_id())
 
     def _other(self, exchange: Exchange, target: bytes) -> None:
         path = target.partition(b"?")[0].partition(b"#")[0]

@@ -10,6 +10,7 @@ from ferryman.flow.call import NOTHING, Call
 from ferryman.flow.counting import COUNTS
 from ferryman.flow.keeping import unknown
 from ferryman.flow.tasks import TaskTranslation, ask_task
+from ferryman.flow.uploads import Upload
 from ferryman.flow.window import compressed, surely_fits, too_long
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
@@ -72,6 +73,8 @@ def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
     Raises :class:`GatewayError` (400) for a request that can't be put into the target's format.
     """
     runtime = target.runtime
+    if call.upload is not None:
+        return _form(call, call.upload, target)
     if not surely_fits(request.body, target) and call.endpoint in CONVERSATIONS:
         error = _too_long(call, request, target)
         if error is not None:
@@ -88,12 +91,24 @@ def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
             quirks = (*quirks, _leave_out(call, left_out, target))
     body = openai.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
     tap: StreamTap | None = None
-    if request.stream:
+    relay = relay_of(call.endpoint)
+    if request.stream or relay.always:
         hide = request.hide_usage and runtime.ask_usage
-        tap = relay_of(call.endpoint).tap(hide_usage=hide, quirks=runtime.usage_quirks)
+        tap = relay.tap(hide_usage=hide, quirks=runtime.usage_quirks)
         if runtime.aws_chunks:
             tap = UnwrappingTap(tap)
     return Asking(head, body, tap, None)
+
+
+def _form(call: Call, upload: Upload, target: Target) -> Asking | None:
+    head = target.runtime.head(call.endpoint, target.model, False)
+    if head is None:
+        return None
+    head = head[: head.rindex(b"content-length:")].replace(
+        b"content-type: application/json", b"content-type: " + upload.content_type, 1
+    )
+    tap = relay_of(call.endpoint).tap(hide_usage=False, quirks=target.runtime.usage_quirks)
+    return Asking(head, b"", tap, None)
 
 
 _FOREIGN = (b'"fm1', b'"fm-of:', b'"Zm0xO')

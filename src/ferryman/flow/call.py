@@ -27,6 +27,7 @@ from ferryman.wire.formats import client_of
 
 if TYPE_CHECKING:
     from ferryman.flow.keeping import Keeper
+    from ferryman.flow.uploads import Upload
 
 _pack = msgspec.msgpack.Encoder().encode
 NOTHING = Usage()
@@ -141,6 +142,8 @@ class Call:
     """True: a target that would lose a part of the request is not asked."""
     conversation: Conversation | None = None
     """The request in the common language, once a target needed it."""
+    upload: "Upload | None" = None
+    """The form that the caller sends, where it is one."""
     task: object = None
     """The request in its task's common language, once a target needed it."""
     receipt: Receipt | None = None

@@ -19,6 +19,7 @@ from ferryman.flow.asking import Asking, ask, read_whole
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
+from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import text_size
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
@@ -148,7 +149,11 @@ async def serve(
             raise GatewayError(
                 415, ErrorKind.UNSUPPORTED_MEDIA, "Send the body without compression."
             )
-        if model:
+        if endpoint in UPLOADS:
+            request = await receive(call)
+        elif exchange.incoming is not None:
+            raise GatewayError(415, ErrorKind.UNSUPPORTED_MEDIA, "Send JSON here, not a form.")
+        elif model:
             request = openai.decode_named(exchange.body, model, stream)
         else:
             request = openai.decode(endpoint, exchange.body)
@@ -280,6 +285,8 @@ async def _first_good(
             continue
         call.target = target
         reply, kind = await _attempt(call, target, asking, facts)
+        if call.upload is not None and call.upload.refused is not None:
+            raise call.upload.refused
         if kind is None or kind in SURFACED or call.exchange.gone or call.overdue():
             break
     return reply, kind, unfit if call.target is None else None
@@ -299,15 +306,13 @@ async def _attempt(
     elif why:
         reply.fault = Fault(FaultKind.CONNECT, why)
     else:
-        body = asking.body
         forwarded = facts.forwarded if asking.translation is None else facts.translated
         if runtime.signer is not None:
-            forwarded += runtime.signature(asking.head, body, time.time())
-        head = b"%b%d\r\n%b\r\n" % (asking.head, len(body), forwarded)
+            forwarded += runtime.signature(asking.head, asking.body, time.time())
         connection = runtime.pool.take()
         if connection is None:
             connection = await _connect(call, reply, runtime.pool)
-        elif _send(call, reply, connection, head, body):
+        elif _send(call, reply, connection, asking, forwarded):
             await reply.ready
             # A kept connection may have been closed by the upstream just now: when it fails before
             # one byte of a reply, the request is sent once more, on a new one.
@@ -316,7 +321,7 @@ async def _attempt(
             if fault is not None and fault.fresh and fault.kind is FaultKind.CLOSED:
                 reply.again()
                 connection = await _connect(call, reply, runtime.pool)
-        if connection is not None and _send(call, reply, connection, head, body):
+        if connection is not None and _send(call, reply, connection, asking, forwarded):
             await reply.ready
     kind = ErrorKind.UPSTREAM_AUTH if why else _verdict(call, asking, reply, runtime)
     ended = now()
@@ -353,7 +358,9 @@ async def _connect(call: Call, reply: Reply, pool: Pool) -> ClientConnection | N
         return None
 
 
-def _send(call: Call, reply: Reply, connection: ClientConnection, head: bytes, body: bytes) -> bool:
+def _send(
+    call: Call, reply: Reply, connection: ClientConnection, asking: Asking, forwarded: bytes
+) -> bool:
     """Send the request, unless the caller has gone; True when ``reply.ready`` is to be awaited."""
     exchange = call.exchange
     if exchange.gone:
@@ -363,7 +370,16 @@ def _send(call: Call, reply: Reply, connection: ClientConnection, head: bytes, b
     reply.connection = connection
     exchange.on_gone = reply.leave
     fleet = call.plane.fleet
-    connection.send(reply, head, body, fleet.first_byte, fleet.idle, call.began + fleet.total)
+    total = call.began + fleet.total
+    if call.upload is not None:
+        assert call.target is not None
+        source = call.upload.reader(call.target.model)
+        head = asking.head + forwarded
+        connection.send_upload(reply, head, source, fleet.first_byte, fleet.idle, total)
+        return True
+    body = asking.body
+    head = b"%b%d\r\n%b\r\n" % (asking.head, len(body), forwarded)
+    connection.send(reply, head, body, fleet.first_byte, fleet.idle, total)
     return True
 
 

@@ -44,6 +44,8 @@ def ask_task(
     if task is None:
         return None
     for endpoint, provider in PROVIDERS[task].items():
+        if not provider.serves(target.model):
+            continue
         head = target.runtime.head(endpoint, target.model, False)
         if head is None:
             continue

@@ -44,6 +44,12 @@ _COMMON = {
     "embeddings": "/embeddings",
     "responses": "/responses",
     "moderations": "/moderations",
+    "images.generations": "/images/generations",
+    "images.edits": "/images/edits",
+    "images.variations": "/images/variations",
+    "audio.speech": "/audio/speech",
+    "audio.transcriptions": "/audio/transcriptions",
+    "audio.translations": "/audio/translations",
 }
 PATHS = MappingProxyType(
     {
@@ -57,10 +63,12 @@ PATHS = MappingProxyType(
             "generate_content": "/models/{model}:generateContent",
             "generate_content+stream": "/models/{model}:streamGenerateContent?alt=sse",
             "count_content": "/models/{model}:countTokens",
+            "predict_images": "/models/{model}:predict",
         },
         "bedrock_converse": {
             "converse": "/model/{model}/converse",
             "converse+stream": "/model/{model}/converse-stream",
+            "invoke_images": "/model/{model}/invoke",
         },
         "cohere_chat": {"chat": "/chat"},
     }

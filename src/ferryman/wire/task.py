@@ -37,3 +37,5 @@ class TaskProvider(NamedTuple):
     """Raises :class:`GatewayError` 400 for what can be carried neither truly nor in part."""
     decode_reply: Callable[[bytes, Any], Any]
     """(body, request) → the task's reply, a :class:`TaskReply`. Raises :class:`ReplyError`."""
+    serves: Callable[[str], bool] = bool
+    """Whether the model of a name is asked there; any is, unless a dialect says otherwise."""

@@ -32,6 +32,8 @@ _NEEDS = {
     "embeddings": ("input", b'"[', "a string or an array"),
     "moderations": ("input", b'"[', "a string or an array"),
     "messages": ("messages", b"[", "an array of messages"),
+    "images.generations": ("prompt", b'"', "a string"),
+    "audio.speech": ("input", b'"', "a string"),
 }
 
 
@@ -161,8 +163,8 @@ def _decode_by_member(endpoint: str, body: bytes) -> Request:
             raise _bad(f"'{name}' is missing; it must be {form}.", name)
         if bytes(value)[:1] not in starts:
             raise _bad(f"'{name}' must be {form}.", name)
-    stream = False
-    if "stream" in fields:
+    stream = endpoint == "audio.speech" and bytes(fields.get("stream_format", b"")) == b'"sse"'
+    if "stream" in fields and not stream:
         stream = bool(_typed(_bool, fields, "stream", "true or false"))
     max_output = 0
     for name in _LIMITS:

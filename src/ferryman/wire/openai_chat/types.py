@@ -40,6 +40,8 @@ class WireUsage(Struct, frozen=True):
     prompt_tokens_details: InputDetails | None = None
     completion_tokens_details: OutputDetails | None = None
     input_tokens_details: InputDetails | None = None
+    input_token_details: InputDetails | None = None
+    """So transcripts spell it."""
     output_tokens_details: OutputDetails | None = None
     prompt_cache_hit_tokens: int | None = None
     """Cached part of the prompt where a provider reports it beside the details."""
@@ -75,6 +77,14 @@ class Chunk(Struct):
     usage: WireUsage | None = None
     error: Raw = Raw()
     x_groq: SideUsage | None = None
+
+
+class MediaEvent(Struct):
+    """One event of a stream of images, speech or transcripts."""
+
+    type: str = ""
+    usage: Raw = Raw()
+    error: Raw = Raw()
 
 
 class PlainRequest(Struct):
