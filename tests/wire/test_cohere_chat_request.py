@@ -361,7 +361,7 @@ REFUSED: list[tuple[Message, dict[str, Any], str, str]] = [
      "messages[0].tool_result.document", "as text only"),
     (user("a"), {"tools": (HostedTool(origin="o", kind="web_search", raw=b"{}"),)}, "tools[0]",
      "web_search"),
-    (user("a"), {"cached_content": "c"}, "cached_content", "another kind"),
+    (user("a"), {"cached_content": "c"}, "cached_content", "its own provider"),
     (user("a"), {"modalities": ("audio",)}, "modalities", "in text"),
 ]  # fmt: skip
 
