@@ -16,7 +16,7 @@ from ferryman.config.snapshot import ModelRow
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.upstream.fleet import Fleet
-from ferryman.wire.openai_chat.request import MAX_MODEL_NAME
+from ferryman.wire.envelope import MAX_MODEL_NAME
 
 _json = msgspec.json.Encoder().encode
 _EPOCH = "1970-01-01T00:00:00Z"

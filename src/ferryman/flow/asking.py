@@ -18,10 +18,10 @@ from ferryman.ir.request import Request as Conversation
 from ferryman.ir.usage import Usage
 from ferryman.upstream.fleet import Runtime, Target
 from ferryman.upstream.reply import Reply
+from ferryman.wire import envelope
 from ferryman.wire.format import ClientSide, ProviderSide, ReplyContext
 from ferryman.wire.formats import client_of, provider_of, relay_of
 from ferryman.wire.invoke import UnwrappingTap
-from ferryman.wire.openai_chat import request as openai
 from ferryman.wire.openai_responses.request import needs_store
 from ferryman.wire.paths import CONVERSATIONS, EVENTS, MAIN, MEDIA_TYPES, SSE
 from ferryman.wire.tap import StreamTap
@@ -67,7 +67,7 @@ class Asking:
         self.translation = translation
 
 
-def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
+def ask(call: Call, request: envelope.Request, target: Target) -> Asking | None:
     """What to send to ``target``; None when it offers nothing for such a call.
 
     Raises :class:`GatewayError` (400) for a request that can't be put into the target's format.
@@ -89,7 +89,7 @@ def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
         left_out = [name for name in request.fields if name in runtime.refused]
         if left_out:
             quirks = (*quirks, _leave_out(call, left_out, target))
-    body = openai.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
+    body = envelope.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
     tap: StreamTap | None = None
     relay = relay_of(call.endpoint)
     if request.stream or relay.always:
@@ -156,7 +156,7 @@ def _hold_to(call: Call, receipt: Receipt, target: Target) -> None:
         )
 
 
-def _too_long(call: Call, request: openai.Request, target: Target) -> GatewayError | None:
+def _too_long(call: Call, request: envelope.Request, target: Target) -> GatewayError | None:
     try:
         return too_long(_conversation(call, request), target)
     except GatewayError:
@@ -164,7 +164,7 @@ def _too_long(call: Call, request: openai.Request, target: Target) -> GatewayErr
 
 
 def _translated(
-    call: Call, request: openai.Request, target: Target, unfit: GatewayError | None = None
+    call: Call, request: envelope.Request, target: Target, unfit: GatewayError | None = None
 ) -> Asking | None:
     """The request in the target's format; with ``unfit``, less of it, so that it fits."""
     runtime = target.runtime
@@ -198,7 +198,7 @@ def _translated(
     call.receipt = receipt
     _hold_to(call, receipt, target)
     if runtime.request_quirks:
-        body = openai.with_quirks(body, runtime.request_quirks)
+        body = envelope.with_quirks(body, runtime.request_quirks)
     tap: StreamTap | None = None
     if request.stream:
         tap = TranslatingTap(
@@ -209,7 +209,7 @@ def _translated(
     return Asking(head, body, tap, translation)
 
 
-def _task(call: Call, request: openai.Request, target: Target) -> Asking | None:
+def _task(call: Call, request: envelope.Request, target: Target) -> Asking | None:
     asked = ask_task(call, request, target)
     if asked is None:
         return None
@@ -219,7 +219,7 @@ def _task(call: Call, request: openai.Request, target: Target) -> Asking | None:
     return Asking(head, body, None, translation)
 
 
-def _conversation(call: Call, request: openai.Request) -> Conversation:
+def _conversation(call: Call, request: envelope.Request) -> Conversation:
     """The request in the common language, decoded once for all attempts."""
     if call.conversation is None:
         decode = client_of(call.endpoint).decode_request

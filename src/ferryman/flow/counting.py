@@ -5,8 +5,8 @@ from ferryman.flow.call import Call
 from ferryman.http1.exchange import Headers
 from ferryman.upstream.fleet import Target
 from ferryman.wire.anthropic_messages import request as messages
+from ferryman.wire.envelope import Request
 from ferryman.wire.gemini_generate import counting as generate
-from ferryman.wire.openai_chat.request import Request
 
 COUNTS = ("count_tokens", "count_content")
 """Endpoints that count, and cost nothing."""
