@@ -213,7 +213,8 @@ class Connection(Intake):
         self._queue = NONE_WAITING
         self._rest = b""
         self._left = 0
-        self._upload = self._last = None
+        self._upload = None
+        self._last = None
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer with ``refusal`` after everything before it, then end the connection."""
@@ -235,7 +236,8 @@ class Connection(Intake):
 
     def _break_upload(self, exchange: ServerExchange, refusal: Refusal) -> None:
         """The rest of an upload won't come: nobody may go on with what did."""
-        self._upload = self.current = None
+        self._upload = None
+        self.current = None
         if exchange.started:
             self.cut()
         else:
