@@ -101,7 +101,8 @@ class Edge:
         elif path in _MODELS:
             _allow(exchange, b"GET")
             self._identify(exchange)
-            body = self._listing.all(self.plane.fleet, shape_of(exchange, path))
+            query = target.partition(b"#")[0].partition(b"?")[2]
+            body = self._listing.page(self.plane.fleet, shape_of(exchange, path), query)
             exchange.respond(200, JSON, body)
         elif path.startswith(_ONE_MODEL):
             self._model(exchange, path)

@@ -18,10 +18,10 @@ from ferryman.ir.request import Request as Conversation
 from ferryman.ir.usage import Usage
 from ferryman.upstream.fleet import Runtime, Target
 from ferryman.upstream.reply import Reply
+from ferryman.wire import envelope
 from ferryman.wire.format import ClientSide, ProviderSide, ReplyContext
 from ferryman.wire.formats import client_of, provider_of, relay_of
 from ferryman.wire.invoke import UnwrappingTap
-from ferryman.wire.openai_chat import request as openai
 from ferryman.wire.openai_responses.request import needs_store
 from ferryman.wire.paths import CONVERSATIONS, EVENTS, MAIN, MEDIA_TYPES, SSE
 from ferryman.wire.tap import StreamTap
@@ -70,7 +70,7 @@ class Asking:
         self.translation = translation
 
 
-async def crowd(call: Call, request: openai.Request, target: Target) -> Crowd | None:
+async def crowd(call: Call, request: envelope.Request, target: Target) -> Crowd | None:
     """What makes the request too long for ``target``, if the call has it compressed then.
 
     Raises that as a :class:`GatewayError` (400) if it has not; None when the request seems to fit.
@@ -88,7 +88,7 @@ async def crowd(call: Call, request: openai.Request, target: Target) -> Crowd | 
 
 
 def ask(
-    call: Call, request: openai.Request, target: Target, crowded: Crowd | None
+    call: Call, request: envelope.Request, target: Target, crowded: Crowd | None
 ) -> Asking | None:
     """What to send to ``target``; None when it offers nothing for such a call.
 
@@ -108,7 +108,7 @@ def ask(
         left_out = [name for name in request.fields if name in runtime.refused]
         if left_out:
             quirks = (*quirks, _leave_out(call, left_out, target))
-    body = openai.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
+    body = envelope.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
     tap: StreamTap | None = None
     relay = relay_of(call.endpoint)
     if request.stream or relay.always:
@@ -176,7 +176,7 @@ def _hold_to(call: Call, receipt: Receipt, target: Target) -> None:
 
 
 def _translated(
-    call: Call, request: openai.Request, target: Target, crowded: Crowd | None = None
+    call: Call, request: envelope.Request, target: Target, crowded: Crowd | None = None
 ) -> Asking | None:
     """The request in the target's format; where it is ``crowded``, less of it, so that it fits."""
     runtime = target.runtime
@@ -211,7 +211,7 @@ def _translated(
     call.receipt = receipt
     _hold_to(call, receipt, target)
     if runtime.request_quirks:
-        body = openai.with_quirks(body, runtime.request_quirks)
+        body = envelope.with_quirks(body, runtime.request_quirks)
     tap: StreamTap | None = None
     if request.stream:
         tap = TranslatingTap(
@@ -222,7 +222,7 @@ def _translated(
     return Asking(head, body, tap, translation)
 
 
-def _task(call: Call, request: openai.Request, target: Target) -> Asking | None:
+def _task(call: Call, request: envelope.Request, target: Target) -> Asking | None:
     asked = ask_task(call, request, target)
     if asked is None:
         return None
@@ -232,7 +232,7 @@ def _task(call: Call, request: openai.Request, target: Target) -> Asking | None:
     return Asking(head, body, None, translation)
 
 
-def _conversation(call: Call, request: openai.Request) -> Conversation:
+def _conversation(call: Call, request: envelope.Request) -> Conversation:
     """The request in the common language, decoded once for all attempts."""
     if call.conversation is None:
         decode = client_of(call.endpoint).decode_request

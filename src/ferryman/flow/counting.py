@@ -4,10 +4,9 @@ from ferryman.flow.call import Call
 from ferryman.flow.measure import measure
 from ferryman.http1.exchange import Headers
 from ferryman.upstream.fleet import Target
-from ferryman.wire.anthropic_messages import models as messages
-from ferryman.wire.anthropic_messages.request import decode_count_request
+from ferryman.wire.anthropic_messages import request as messages
+from ferryman.wire.envelope import Request
 from ferryman.wire.gemini_generate import counting as generate
-from ferryman.wire.openai_chat.request import Request
 
 COUNTS = ("count_tokens", "count_content")
 """Endpoints that count, and cost nothing."""
@@ -21,7 +20,7 @@ def counted_here(call: Call, target: Target) -> bool:
 async def count(call: Call, request: Request, target: Target) -> None:
     """Answer with a count of our own. Raises :class:`GatewayError` (400)."""
     if call.endpoint == "count_tokens":
-        tokens, exact = await measure(decode_count_request(request.body), target)
+        tokens, exact = await measure(messages.decode_count(request.body), target)
         body = messages.encode_count(tokens)
     else:
         tokens, exact = await measure(generate.decode_count(request.body, request.model), target)

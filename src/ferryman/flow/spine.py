@@ -31,8 +31,8 @@ from ferryman.routing.plan import plan
 from ferryman.telemetry.record import Attempt
 from ferryman.upstream.fleet import Resolved, Runtime, Target
 from ferryman.upstream.reply import Reply
+from ferryman.wire import envelope
 from ferryman.wire.format import ReplyError
-from ferryman.wire.openai_chat import request as openai
 from ferryman.wire.openai_chat.errors import SURFACED, kind_of
 from ferryman.wire.paths import EVENTS
 
@@ -154,9 +154,9 @@ async def serve(
         elif exchange.incoming is not None:
             raise GatewayError(415, ErrorKind.UNSUPPORTED_MEDIA, "Send JSON here, not a form.")
         elif model:
-            request = openai.decode_named(exchange.body, model, stream)
+            request = envelope.decode_named(exchange.body, model, stream)
         else:
-            request = openai.decode(endpoint, exchange.body)
+            request = envelope.decode(endpoint, exchange.body)
         if plane.keeper is not None and endpoint == "responses":
             request = await plane.keeper.resume(call, request)
         call.model = request.model
@@ -198,7 +198,7 @@ async def serve(
                 settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, None)
 
 
-def _keeps(call: Call, request: openai.Request) -> Callable[[bytes], Awaitable[None]] | None:
+def _keeps(call: Call, request: envelope.Request) -> Callable[[bytes], Awaitable[None]] | None:
     """Keeps an answer that its caller may go on from, when no provider does; None = nothing to."""
     keeper = call.plane.keeper
     if keeper is None or call.receipt is None or call.endpoint != "responses":
@@ -249,7 +249,7 @@ def _plan(plane: Plane, resolved: Resolved) -> Sequence[Target]:
     )
 
 
-def _by_rules(call: Call, request: openai.Request) -> str:
+def _by_rules(call: Call, request: envelope.Request) -> str:
     """The model name to serve, after the policies had their say."""
     rules = call.plane.fleet.snapshot.rules
     if rules:
@@ -264,7 +264,7 @@ def _by_rules(call: Call, request: openai.Request) -> str:
 
 
 async def _first_good(
-    call: Call, request: openai.Request, order: Sequence[Target], facts: HeaderFacts
+    call: Call, request: envelope.Request, order: Sequence[Target], facts: HeaderFacts
 ) -> tuple[Reply, ErrorKind | None, GatewayError | None]:
     """Ask the targets in order until one answers.
 
