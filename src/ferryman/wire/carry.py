@@ -51,6 +51,22 @@ def drop_unknown(request: Request, receipt: Receipt, origin: str) -> None:
             receipt.drop(name)
 
 
+_SHOW_THOUGHTS = ("openai_chat", "anthropic_messages")
+
+
+def summary_wanted(request: Request) -> str:
+    """``reasoning.summary``, for providers that hide thoughts unless they are asked for them.
+
+    Empty = not wanted. Callers of formats that have no way to ask for them, or show them by
+    themselves, want them as soon as they ask for thinking.
+    """
+    said = request.reasoning
+    if said is None or said.summary or request.origin not in _SHOW_THOUGHTS:
+        return said.summary if said is not None else ""
+    off = said.effort == "none" or said.budget == 0
+    return "auto" if not off and (said.effort or said.budget > 0 or said.adaptive) else ""
+
+
 # --- JSON from outside --------------------------------------------------------------------------
 
 _AT = re.compile(r"(.*?)(?: - at `\$(.*)`)?", re.DOTALL)

@@ -36,7 +36,14 @@ from ferryman.ir.request import (
     ToolChoice,
     ToolMode,
 )
-from ferryman.wire.carry import UNREADABLE, bad_request, drop_unknown, output_tool, shape_error
+from ferryman.wire.carry import (
+    UNREADABLE,
+    bad_request,
+    drop_unknown,
+    output_tool,
+    shape_error,
+    summary_wanted,
+)
 from ferryman.wire.effort import NONE, budget_of, effort_of, nearest
 from ferryman.wire.format import Aim
 from ferryman.wire.gemini_generate.prompt import Prompt, sign_calls
@@ -165,9 +172,10 @@ class _Encoder:
 
     def _shown(self, said: Reasoning, config: ThinkingConfig) -> ThinkingConfig | None:
         off = said.effort == NONE or said.budget == 0
-        if said.summary and (self._own or not off):
-            config.include_thoughts = said.summary != "none"
-            if said.summary in ("concise", "detailed"):
+        summary = summary_wanted(self._request)
+        if summary and (self._own or not off):
+            config.include_thoughts = summary != "none"
+            if summary in ("concise", "detailed"):
                 self._receipt.alter("reasoning.summary", "auto")
         return config if config != ThinkingConfig() else None
 
