@@ -206,7 +206,8 @@ def test_endings(finish: Finish, word: str, native: str | None, receipt: tuple[s
 
 
 @pytest.mark.parametrize(
-    ("detail", "refusal"), [("SAFETY: We can't help", "We can't help"), ("SAFETY", None), ("", None)]
+    ("detail", "refusal"),
+    [("SAFETY: We can't help", "We can't help"), ("SAFETY", None), ("", None)],
 )
 @pytest.mark.parametrize("blocks", [(), (Text(text="We"),)])
 def test_the_words_of_a_filter_are_a_refusal(
