@@ -158,6 +158,20 @@ def bedrock_claude(fields: Fields) -> None:
     fields["anthropic_version"] = Raw(b'"bedrock-2023-05-31"')
 
 
+def betas_in_body(header: str) -> Callable[[Fields], None]:
+    """Say in ``anthropic_beta`` what the header says; goes with :func:`bedrock_claude`.
+
+    The same documents: Bedrock hands the model the body, not the headers.
+    """
+    betas = [name for part in header.split(",") if (name := part.strip())]
+
+    def say(fields: Fields) -> None:
+        if betas:
+            fields.setdefault("anthropic_beta", Raw(_encode(betas)))
+
+    return say
+
+
 def usage_in_choice(reply: dict[str, Any]) -> None:
     """Lift ``choices[0].usage`` of a stream's last chunk to where the format has it.
 
@@ -278,6 +292,8 @@ OF_ENCODERS = MappingProxyType(
 )  # fmt: skip
 """Format → quirks that the encoder of its requests heeds by name, and documents."""
 
+BETAS_IN_BODY = "bedrock_claude"
+"""Quirk with which the header ``anthropic-beta`` goes into the body: :func:`betas_in_body`."""
 AWS_CHUNKS = "aws_chunks"
 """Quirk: streams come as AWS messages, each of which holds an event of the format."""
 

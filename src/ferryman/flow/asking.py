@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from msgspec import Raw
 
+from ferryman.catalog.quirks import betas_in_body
 from ferryman.catalog.tokens import estimate
 from ferryman.flow.call import NOTHING, Call
 from ferryman.flow.counting import COUNTS
@@ -86,6 +87,9 @@ def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
         left_out = [name for name in request.fields if name in runtime.refused]
         if left_out:
             quirks = (*quirks, _leave_out(call, left_out, target))
+    if runtime.betas_in_body:
+        betas = [value for name, value in call.exchange.headers if name == b"anthropic-beta"]
+        quirks = (*quirks, betas_in_body(b",".join(betas).decode("latin-1")))
     body = openai.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
     tap: StreamTap | None = None
     if request.stream:

@@ -30,9 +30,10 @@ from ferryman.routing.plan import plan
 from ferryman.telemetry.record import Attempt
 from ferryman.upstream.fleet import Resolved, Runtime, Target
 from ferryman.upstream.reply import Reply
+from ferryman.wire.bedrock_converse.errors import kind_of_reply
 from ferryman.wire.format import ReplyError
 from ferryman.wire.openai_chat import request as openai
-from ferryman.wire.openai_chat.errors import SURFACED, kind_of
+from ferryman.wire.openai_chat.errors import SURFACED
 from ferryman.wire.paths import EVENTS
 
 _FORWARDED = (b"idempotency-key", b"traceparent", b"tracestate")
@@ -300,7 +301,8 @@ async def _attempt(
         reply.fault = Fault(FaultKind.CONNECT, why)
     else:
         body = asking.body
-        forwarded = facts.forwarded if asking.translation is None else facts.translated
+        plain = asking.translation is None and not runtime.betas_in_body
+        forwarded = facts.forwarded if plain else facts.translated
         if runtime.signer is not None:
             forwarded += runtime.signature(asking.head, body, time.time())
         head = b"%b%d\r\n%b\r\n" % (asking.head, len(body), forwarded)
@@ -377,7 +379,7 @@ def _verdict(call: Call, asking: Asking | None, reply: Reply, runtime: Runtime) 
             return ErrorKind.UPSTREAM_CONNECT
         return _FAULTS[fault.kind]
     if not 200 <= reply.status < 300:
-        return kind_of(reply.status, reply.body)
+        return kind_of_reply(reply.status, reply.headers, reply.body)
     assert asking is not None
     if reply.streaming:
         tap = reply.tap

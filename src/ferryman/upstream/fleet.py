@@ -11,6 +11,7 @@ from msgspec import Raw
 from ferryman import __version__
 from ferryman.catalog.quirks import (
     AWS_CHUNKS,
+    BETAS_IN_BODY,
     model_quirks,
     refused,
     request_quirks,
@@ -54,6 +55,8 @@ class Runtime:
         self.usage_quirks = usage_quirks(provider.quirks)
         self.refused = refused(provider.quirks)
         """Members of chat requests that must be left out."""
+        self.betas_in_body = BETAS_IN_BODY in provider.quirks
+        """Whether the header ``anthropic-beta`` must go into the body."""
         self.aws_chunks = AWS_CHUNKS in provider.quirks
         """Whether streams come as AWS messages around events of the provider's format."""
         for key in keys:
