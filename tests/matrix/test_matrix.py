@@ -52,3 +52,26 @@ def test_a_models_own_way_is_taken_where_the_catalogue_knows_it(formats: Stack) 
     claude = sent["anthropic/claude-opus-4-8"]
     assert claude["thinking"] == {"type": "adaptive", "display": "summarized"}
     assert set(claude["output_config"]) == {"effort", "format"}
+
+
+@pytest.mark.parametrize(
+    ("model", "tools", "path"),
+    [
+        ("openai/gpt-5.5", 0, "/v1/chat/completions"),
+        ("openai/gpt-5.5", 1, "/v1/responses"),
+        ("openai/gpt-5-pro", 0, "/v1/responses"),
+        ("azure/gpt-6-astra", 1, "/openai/v1/responses"),
+        ("azure-deployments/gpt-5-pro", 0, "/openai/deployments/gpt-5-pro/chat/completions"),
+    ],
+)
+def test_a_model_is_asked_at_the_endpoint_that_takes_the_request(
+    formats: Stack, model: str, tools: int, path: str
+) -> None:
+    foreign = next(kind for kind in CALLERS if kind.name == "anthropic_messages")
+    callers = [foreign] if tools or "pro" not in model else [foreign, CALLERS[0]]
+    for kind in callers:
+        wish = Wish("tools=1" if tools else "tokens=6", tools=tools)
+        said = kind(formats.url, KEY, formats.sim_url).ask(model, wish, stream=True)
+        assert said.calls if tools else said.text == "The ferry leaves the bank at"
+        last = json.loads(request(formats.sim_url, path="/sim/last").body)
+        assert last["target"].partition("?")[0] == path

@@ -80,7 +80,11 @@ def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
                 raise error
             return _translated(call, request, target, error)
     head = runtime.head(call.endpoint, target.model, request.stream)
-    if head is None or (call.endpoint in CONVERSATIONS and _carries_foreign(request.body)):
+    if (
+        head is None
+        or (call.endpoint in CONVERSATIONS and _carries_foreign(request.body))
+        or (target.responses_only and call.endpoint == "chat.completions")
+    ):
         return _translated(call, request, target)
     quirks = runtime.request_quirks
     if runtime.refused and call.endpoint == "chat.completions":
@@ -159,13 +163,11 @@ def _translated(
     runtime = target.runtime
     if call.endpoint not in CONVERSATIONS:
         return _task(call, request, target)
-    name = (
-        CONVERSATIONS[call.endpoint] if runtime.offers(call.endpoint) else runtime.provider.format
-    )
+    conversation = _conversation(call, request)
+    name = _format(call, conversation, target)
     head = runtime.head(MAIN[name], target.model, request.stream)
     if head is None:
         return None
-    conversation = _conversation(call, request)
     if call.endpoint == "responses" and (elsewhere := needs_store(conversation)):
         raise unknown(elsewhere)
     receipt = Receipt()
@@ -196,6 +198,20 @@ def _translated(
         if runtime.aws_chunks:
             tap = UnwrappingTap(tap)
     return Asking(head, body, tap, translation)
+
+
+def _format(call: Call, conversation: Conversation, target: Target) -> str:
+    """The format in which the target is asked: the caller's own, or the provider's main one."""
+    runtime = target.runtime
+    name = (
+        CONVERSATIONS[call.endpoint] if runtime.offers(call.endpoint) else runtime.provider.format
+    )
+    by_sister = target.responses_only or (
+        bool(conversation.tools)
+        and "tools_by_responses" in target.aim.quirks
+        and runtime.offers("responses")
+    )
+    return "openai_responses" if by_sister and name == "openai_chat" else name
 
 
 def _task(call: Call, request: openai.Request, target: Target) -> Asking | None:

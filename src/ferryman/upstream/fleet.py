@@ -156,7 +156,8 @@ class Target:
 
     __slots__ = (
         "aim", "context", "dear_fee", "dear_input", "dear_output", "gauge", "health", "labels",
-        "max_output", "model", "model_json", "named", "prices", "provider", "runtime",
+        "max_output", "model", "model_json", "named", "prices", "provider", "responses_only",
+        "runtime",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, model: str, health: Health, gauge: Gauge) -> None:
@@ -177,8 +178,12 @@ class Target:
             model=model,
             max_output=self.max_output,
             abilities=row.abilities if row else (),
-            quirks=(*provider.quirks, *model_quirks(provider.format, model)),
+            quirks=(*provider.quirks, *model_quirks(provider.format, model, provider.quirks)),
         )
+        self.responses_only: bool = "responses_only" in self.aim.quirks and runtime.offers(
+            "responses"
+        )
+        """Whether the model is not to be had by chat completions, but by its sister."""
         self.dear_input, self.dear_output, self.dear_fee = dearest(self.prices)
         # The name came from a caller: what is no plain header text must not get into a header.
         shown = quote(model, safe=_VISIBLE)

@@ -5,6 +5,7 @@ Paths are written as callers know them: ``messages[3].content[0].image_url``.
 
 import re
 from base64 import b64encode
+from collections.abc import Collection
 from typing import Any, Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -15,6 +16,7 @@ from msgspec import inspect as shapes
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import OutputFormat, OutputKind, Request, Tool
+from ferryman.wire.effort import NONE, thinks
 
 T = TypeVar("T")
 Fields = dict[str, Raw]
@@ -51,6 +53,36 @@ def drop_unknown(request: Request, receipt: Receipt, origin: str) -> None:
             receipt.drop(name)
 
 
+_PENALTIES = ("presence_penalty", "frequency_penalty")
+_SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs")
+_UNSAID: dict[str, object] = {"logprobs": False, "top_logprobs": 0, "stop": ()}
+"""Where that is not None."""
+_NEUTRAL = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
+
+
+def without_settings(request: Request, quirks: Collection[str], receipt: Receipt) -> Request:
+    """The request without the settings that its model refuses.
+
+    Quirks: ``no_sampling`` (neither temperature nor ``top_p`` nor log-probabilities),
+    ``no_sampling_thinking`` (not while it thinks), ``no_penalties``, ``no_stop``.
+    """
+    names: tuple[str, ...] = _PENALTIES if "no_penalties" in quirks else ()
+    if "no_stop" in quirks:
+        names += ("stop",)
+    if "no_sampling" in quirks or (
+        "no_sampling_thinking" in quirks and thinks(request.reasoning, quirks)
+    ):
+        names += _SAMPLING
+    changes: dict[str, Any] = {}
+    for name in names:
+        said, unsaid = getattr(request, name), _UNSAID.get(name)
+        if said != unsaid:
+            changes[name] = unsaid
+            if said != _NEUTRAL.get(name):
+                receipt.drop(name)
+    return msgspec.structs.replace(request, **changes) if changes else request
+
+
 _SHOW_THOUGHTS = ("openai_chat", "anthropic_messages")
 
 
@@ -63,7 +95,7 @@ def summary_wanted(request: Request) -> str:
     said = request.reasoning
     if said is None or said.summary or request.origin not in _SHOW_THOUGHTS:
         return said.summary if said is not None else ""
-    off = said.effort == "none" or said.budget == 0
+    off = said.effort == NONE or said.budget == 0
     return "auto" if not off and (said.effort or said.budget > 0 or said.adaptive) else ""
 
 

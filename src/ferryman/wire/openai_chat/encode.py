@@ -11,9 +11,12 @@ https://platform.openai.com/docs/api-reference/chat/create. Quirks of the provid
 - output limit: ``max_tokens`` as a rule, which every server knows; ``max_completion_tokens`` for
   those that want that;
 - structured output is native; ``no_json_schema`` and ``no_json_object`` make it a forced tool;
-- thinking: ``reasoning_effort`` as a rule; ``reasoning_object`` (``reasoning``),
-  ``thinking_object`` (``thinking``, on or off); dropped where the catalogue knows what the model
-  can, and ``reasoning`` isn't among it;
+- thinking: ``reasoning_effort`` as a rule (the names of ``effort.offered_by``);
+  ``reasoning_object`` (``reasoning``), ``thinking_object`` (``thinking``, on or off); dropped where
+  the catalogue knows what the model can, and ``reasoning`` isn't among it; off where the request
+  has tools and the model calls none while it thinks (``tools_by_responses``; with
+  ``responses_only``, the model is not asked here if there is another way);
+- settings that a model refuses: ``carry.without_settings``;
 - tools: ``allowed_tools`` (native; else only the allowed tools are sent);
 - members: ``top_k`` (knows it), ``safety_identifier`` (instead of ``user``), ``metadata`` (takes it
   without storing), ``no_stream_options``; and ``no_X`` for any other member X that the provider
@@ -34,8 +37,8 @@ from ferryman.ir.request import (
     ToolChoice,
     ToolMode,
 )
-from ferryman.wire.carry import drop_unknown, output_tool, unsupported
-from ferryman.wire.effort import NONE, effort_of
+from ferryman.wire.carry import drop_unknown, output_tool, unsupported, without_settings
+from ferryman.wire.effort import NONE, effort_of, nearest, offered_by, thinks
 from ferryman.wire.format import Aim
 from ferryman.wire.openai_chat.decode import WEB_SEARCH
 from ferryman.wire.openai_chat.encode_messages import MessageWriter, cache_control
@@ -60,6 +63,7 @@ def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
             " send the prompt itself to reach this target.",
             "cached_content",
         )
+    request = without_settings(request, quirks, receipt)
     body: Body = {"model": aim.model, "messages": MessageWriter(request, quirks, receipt).write()}
     _sampling(body, request, quirks, receipt)
     _tools(body, request, quirks, receipt)
@@ -220,6 +224,12 @@ def _thinking(body: Body, request: Request, aim: Aim, quirks: Quirks, receipt: R
     wanted = request.reasoning
     if request.verbosity:
         body["verbosity"] = request.verbosity
+    if "tools_by_responses" in quirks and "tools" in body and "effort_none" in quirks:
+        if wanted is not None or thinks(None, quirks):
+            body["reasoning_effort"] = NONE
+        if thinks(wanted, quirks):
+            receipt.alter("reasoning", "off: the request has tools")
+        return
     if wanted is None:
         return
     off = wanted.effort == NONE or (not wanted.effort and wanted.budget == 0)
@@ -237,16 +247,22 @@ def _thinking(body: Body, request: Request, aim: Aim, quirks: Quirks, receipt: R
         body["thinking"] = {"type": "disabled" if off else "enabled"}
         if not off and (wanted.effort or wanted.budget > 0):
             receipt.alter("reasoning", "on, without saying how much")
-    elif wanted.effort:
-        body["reasoning_effort"] = wanted.effort
-        if wanted.budget > 0:
+    elif wanted.effort or wanted.budget >= 0:
+        effort = _offered(wanted.effort or effort_of(wanted.budget), quirks)
+        body["reasoning_effort"] = effort
+        if wanted.effort and wanted.budget > 0:
             receipt.drop("reasoning.budget")
-    elif wanted.budget >= 0:
-        body["reasoning_effort"] = effort_of(wanted.budget)
-        if wanted.budget > 0:
-            receipt.alter("reasoning.budget", f"effort {effort_of(wanted.budget)}")
+        if wanted.effort not in ("", effort):
+            receipt.alter("reasoning.effort", effort)
+        elif not wanted.effort and (wanted.budget > 0 or effort != NONE):
+            receipt.alter("reasoning.budget", f"effort {effort}")
     elif wanted.adaptive:
         receipt.alter("reasoning", "the model's own default")
+
+
+def _offered(effort: str, quirks: Quirks) -> str:
+    offered = offered_by(quirks)
+    return nearest(effort, offered) if offered else effort
 
 
 def _reasoning_object(body: Body, request: Request, receipt: Receipt) -> None:

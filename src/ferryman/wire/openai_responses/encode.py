@@ -7,11 +7,12 @@ Heeded of the target:
 
 - the ability ``reasoning``: where it is known to be missing, effort is left out; ``audio``: sound
   is sent;
-- quirks: ``no_json_schema`` (a forced tool stands for structured output),
-  ``efforts_low_to_high`` (no other names of efforts), ``reasoning_content`` (thoughts without proof
-  go back as text), ``cache_breakpoint`` (marks of other formats are sent; own ones always are),
-  ``any_output_limit`` (limits below 16 tokens are taken), ``safety_identifier`` (instead of
-  ``user``); and ``no_X`` for any other member X that the provider refuses, such as ``no_include``.
+- quirks: ``no_json_schema`` (a forced tool stands for structured output), names of efforts
+  (``effort.offered_by``), refused settings (``carry.without_settings``), ``reasoning_content``
+  (thoughts without proof go back as text), ``cache_breakpoint`` (marks of other formats are sent;
+  own ones always are), ``any_output_limit`` (limits below 16 tokens are taken),
+  ``safety_identifier`` (instead of ``user``); and ``no_X`` for any other member X that the
+  provider refuses, such as ``no_include``.
 """
 
 from hashlib import sha256
@@ -30,8 +31,8 @@ from ferryman.ir.request import (
     ToolChoice,
     ToolMode,
 )
-from ferryman.wire.carry import drop_unknown, output_tool, unsupported
-from ferryman.wire.effort import NONE, effort_of, nearest
+from ferryman.wire.carry import drop_unknown, output_tool, unsupported, without_settings
+from ferryman.wire.effort import NONE, effort_of, nearest, offered_by
 from ferryman.wire.format import Aim
 from ferryman.wire.openai_responses.echo import TIERS
 from ferryman.wire.openai_responses.history import History
@@ -50,7 +51,6 @@ LEAST_OUTPUT = 16
 """Tokens: the API takes no lower limit."""
 LONGEST_IDENTIFIER = 64
 """Characters of ``safety_identifier``."""
-_LOW_TO_HIGH = ("low", "medium", "high")
 _NO_ARGUMENTS = Raw(b'{"type":"object","properties":{}}')
 _DEFAULT_NAME = "response"
 """Name of a schema that came without one."""
@@ -66,6 +66,7 @@ def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
             "cached_content",
         )
     own = request.origin == NAME
+    request = without_settings(request, aim.quirks, receipt)
     body: Wire = {"model": aim.model, "input": History(request, aim, receipt).items()}
     if request.stream:
         body["stream"] = True
@@ -117,8 +118,9 @@ def _thinking(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> bool:
             effort = effort_of(said.budget)
             if said.budget:
                 receipt.alter("reasoning.budget", f"effort {effort}")
-        if "efforts_low_to_high" in aim.quirks and effort:
-            offered = nearest(effort, _LOW_TO_HIGH)
+        names = offered_by(aim.quirks)
+        if names and effort:
+            offered = nearest(effort, names)
             if offered != effort:
                 receipt.alter("reasoning.effort", offered)
             effort = offered
