@@ -40,6 +40,13 @@ from ferryman.ir.request import (
 from ferryman.wire.carry import drop_unknown, output_tool, unsupported, without_settings
 from ferryman.wire.effort import NONE, effort_of, nearest, offered_by, thinks
 from ferryman.wire.format import Aim
+from ferryman.wire.limits import (
+    OPENAI_IDENTIFIER,
+    OPENAI_PAIRS,
+    fitting,
+    identifier,
+    openai_pair,
+)
 from ferryman.wire.openai_chat.decode import WEB_SEARCH
 from ferryman.wire.openai_chat.encode_messages import MessageWriter, cache_control
 from ferryman.wire.openai_chat.thoughts import NAME
@@ -303,11 +310,16 @@ def _account(body: Body, request: Request, quirks: Quirks, receipt: Receipt) -> 
             else:
                 receipt.drop("audio")
     if request.user:
-        body["safety_identifier" if "safety_identifier" in quirks else "user"] = request.user
+        name = "safety_identifier" if "safety_identifier" in quirks else "user"
+        body[name] = _identifier(request.user, "user", request, receipt)
     if request.metadata:
         # The format takes metadata of stored answers only.
-        if own or request.store or "metadata" in quirks:
+        if own:
             body["metadata"] = dict(request.metadata)
+        elif request.store or "metadata" in quirks:
+            said = fitting(request.metadata, openai_pair, OPENAI_PAIRS, receipt)
+            if said:
+                body["metadata"] = said
         else:
             receipt.drop("metadata")
     if request.store is not None:
@@ -321,7 +333,13 @@ def _account(body: Body, request: Request, quirks: Quirks, receipt: Receipt) -> 
     elif tier:
         receipt.drop("service_tier")
     if request.cache_key:
-        body["prompt_cache_key"] = request.cache_key
+        key = _identifier(request.cache_key, "prompt_cache_key", request, receipt)
+        body["prompt_cache_key"] = key
     if request.cache_seconds:
         long = request.cache_seconds > _HOUR
         body["prompt_cache_retention"] = "24h" if long else "in_memory"
+
+
+def _identifier(said: str, path: str, request: Request, receipt: Receipt) -> str:
+    own = request.origin == NAME
+    return said if own else identifier(said, OPENAI_IDENTIFIER, path, receipt)

@@ -15,7 +15,6 @@ Heeded of the target:
   provider refuses, such as ``no_include``.
 """
 
-from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -34,6 +33,13 @@ from ferryman.ir.request import (
 from ferryman.wire.carry import drop_unknown, output_tool, unsupported, without_settings
 from ferryman.wire.effort import NONE, effort_of, nearest, offered_by
 from ferryman.wire.format import Aim
+from ferryman.wire.limits import (
+    OPENAI_IDENTIFIER,
+    OPENAI_PAIRS,
+    fitting,
+    identifier,
+    openai_pair,
+)
 from ferryman.wire.openai_responses.echo import TIERS
 from ferryman.wire.openai_responses.history import History
 from ferryman.wire.openai_responses.parts import NAME
@@ -49,8 +55,6 @@ _FIXED = frozenset(["model", "input", "stream", "json_schema", "json_object"])
 _HOUR = 3600
 LEAST_OUTPUT = 16
 """Tokens: the API takes no lower limit."""
-LONGEST_IDENTIFIER = 64
-"""Characters of ``safety_identifier``."""
 _NO_ARGUMENTS = Raw(b'{"type":"object","properties":{}}')
 _DEFAULT_NAME = "response"
 """Name of a schema that came without one."""
@@ -263,15 +267,16 @@ def _bookkeeping(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> No
     if tier and tier not in TIERS and request.origin != NAME:
         receipt.drop("service_tier")
         tier = ""
-    user, identifier = request.user, "safety_identifier" in aim.quirks
-    if identifier and len(user) > LONGEST_IDENTIFIER:
-        user = sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
-        receipt.alter("user", "its hash")  # which is what the API recommends anyway
+    user, key, metadata = request.user, request.cache_key, dict(request.metadata)
+    if request.origin != NAME:
+        user = identifier(user, OPENAI_IDENTIFIER, "user", receipt)
+        key = identifier(key, OPENAI_IDENTIFIER, "prompt_cache_key", receipt)
+        metadata = fitting(request.metadata, openai_pair, OPENAI_PAIRS, receipt)
     for name, value in (
-        ("safety_identifier" if identifier else "user", user),
-        ("metadata", dict(request.metadata)),
+        ("safety_identifier" if "safety_identifier" in aim.quirks else "user", user),
+        ("metadata", metadata),
         ("service_tier", tier),
-        ("prompt_cache_key", request.cache_key),
+        ("prompt_cache_key", key),
     ):
         if value:
             body[name] = value
