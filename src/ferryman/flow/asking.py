@@ -104,6 +104,20 @@ def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
     return Asking(head, body, tap, None)
 
 
+LARGE = 1 << 18
+"""Bytes of a body that takes milliseconds to read, while other calls wait."""
+
+
+def takes_long(call: Call, request: openai.Request, target: Target) -> bool:
+    """Whether :func:`ask` has to read, message by message, a body that is large."""
+    body = request.body
+    if len(body) < LARGE or call.endpoint not in CONVERSATIONS:
+        return False
+    if not target.runtime.offers(call.endpoint) or not surely_fits(body, target):
+        return True
+    return target.responses_only or _carries_foreign(body)
+
+
 _FOREIGN = (b'"fm1', b'"fm-of:', b'"Zm0xO')
 """How signatures of other formats begin within a body (``ir/signature.py``, and in base64)."""
 

@@ -10,12 +10,13 @@
 Every call that was opened is closed exactly once, whatever happens in between.
 """
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import unquote_to_bytes
 
-from ferryman.flow.asking import Asking, ask, read_whole
+from ferryman.flow.asking import Asking, ask, read_whole, takes_long
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
@@ -273,7 +274,11 @@ async def _first_good(
     for target in order:
         call.receipt = None
         try:
-            asking = ask(call, request, target)
+            if takes_long(call, request, target):  # beside the loop, so that others go on
+                loop = asyncio.get_running_loop()
+                asking = await loop.run_in_executor(None, ask, call, request, target)
+            else:
+                asking = ask(call, request, target)
         except GatewayError as error:
             unfit = unfit or error  # another target may have the words, or the room, for it
             if error.kind is ErrorKind.CONTEXT_TOO_LONG and call.too_long == "error":

@@ -5,7 +5,7 @@ Paths are written as callers know them: ``messages[3].content[0].image_url``.
 
 import re
 from base64 import b64encode
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -15,7 +15,7 @@ from msgspec import inspect as shapes
 
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
-from ferryman.ir.request import OutputFormat, OutputKind, Request, Tool
+from ferryman.ir.request import Message, OutputFormat, OutputKind, Request, Role, Text, Tool
 from ferryman.wire.effort import NONE, thinks
 
 T = TypeVar("T")
@@ -97,6 +97,38 @@ def summary_wanted(request: Request) -> str:
         return said.summary if said is not None else ""
     off = said.effort == NONE or said.budget == 0
     return "auto" if not off and (said.effort or said.budget > 0 or said.adaptive) else ""
+
+
+def words_alone(messages: Sequence[Message]) -> list[str]:
+    """For each message its text, if it is nothing but that, between messages of the other side.
+
+    Such a message is written as it is, whatever the format: nothing joins it, nothing is lost of
+    it. Empty = it is not one. Conversations consist of them, some of many thousands.
+    """
+    out: list[str] = []
+    before: Role | None = None
+    for message in messages:
+        role, blocks, text = message.role, message.blocks, ""
+        if role is before or role not in _SPEAKERS:
+            if out:
+                out[-1] = ""  # some formats have no other roles, and join what is of one
+        elif before in _BESIDE and len(blocks) == 1 and not message.name:
+            block = blocks[0]
+            if (
+                type(block) is Text
+                and not block.citations
+                and block.signature is None
+                and block.cache is None
+                and not block.text.isspace()
+            ):
+                text = block.text
+        out.append(text)
+        before = role
+    return out
+
+
+_SPEAKERS = (Role.USER, Role.ASSISTANT)
+_BESIDE = (*_SPEAKERS, None)
 
 
 # --- JSON from outside --------------------------------------------------------------------------
