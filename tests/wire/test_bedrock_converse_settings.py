@@ -101,7 +101,8 @@ def budget(tokens: int) -> dict[str, Any]:
     return {"thinking": {"type": "enabled", "budget_tokens": tokens}}
 
 
-ADAPTS: dict[str, Any] = {"thinking": {"type": "adaptive"}}
+ADAPTS_HIDDEN: dict[str, Any] = {"thinking": {"type": "adaptive"}}
+ADAPTS: dict[str, Any] = {"thinking": {"type": "adaptive", "display": "summarized"}}
 OFF = {"thinking": {"type": "disabled"}}
 FORCED = {"tools": (TOOL,), "tool_choice": choice("required")}
 THINKING: list[tuple[str, Aim, dict[str, Any], dict[str, Any], str, list[str]]] = [
@@ -122,7 +123,7 @@ THINKING: list[tuple[str, Aim, dict[str, Any], dict[str, Any], str, list[str]]] 
     ("nothing said", ADAPTIVE, {"reasoning": Reasoning(summary="auto")}, {}, "", []),
     ("off by budget", ADAPTIVE, {"reasoning": Reasoning(budget=0), "top_k": 3},
      OFF | {"top_k": 3}, "", []),
-    ("can't be off", ALWAYS, {"reasoning": Reasoning(effort="none")}, ADAPTS, "low",
+    ("can't be off", ALWAYS, {"reasoning": Reasoning(effort="none")}, ADAPTS_HIDDEN, "low",
      ["reasoning=low: this model always thinks"]),
     ("adaptive", ADAPTIVE, {"reasoning": Reasoning(adaptive=True)}, ADAPTS, "", []),
     ("adaptive from effort", ADAPTIVE, {"reasoning": Reasoning(effort="max")}, ADAPTS, "max", []),

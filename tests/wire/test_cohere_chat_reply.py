@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
+from msgspec.structs import replace
 
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import Begin, Event, Failed, Finish, FinishReason
@@ -277,6 +278,21 @@ def test_logprobs_are_those_of_the_pieces() -> None:
     assert reply.choices[0].logprobs == wanted
     said = [text_more(0, p["text"]) | {"logprobs": p} for p in pieces]
     assert fold(read(sse([BEGIN, text_start(0), *said, text_end(0), end()]))) == reply
+
+
+def test_citations_of_a_text_that_was_left_come_at_the_end() -> None:
+    events = [
+        BEGIN, text_start(0), text_more(0, "ok no"), text_end(0), cite(0, OF_DOCUMENT),
+        text_start(1), text_more(1, "so"), text_end(1), cite(1, OF_DOCUMENT), cite(2, OF_PLAN),
+        call_start(0, "a"), cite(3, BARE), call_end(0), end("TOOL_CALL"),
+    ]  # fmt: skip
+    left = tuple([replace(one, start=-1, end=-1) for one in (*CITED[:2], CITED[2])])
+    assert fold(read(sse(events))).choices[0].blocks == (
+        Text(text="ok no", citations=CITED[:2]),
+        Text(text="so"),
+        ToolCall(id="a", name="look", arguments="{}"),
+        Text(text="", citations=left),
+    )
 
 
 def test_an_answer_may_lack_its_frills() -> None:

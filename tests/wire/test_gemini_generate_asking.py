@@ -176,12 +176,33 @@ def test_free_text_tools_take_an_object_with_the_text() -> None:
     ],
 )  # fmt: skip
 def test_thinking(reasoning: Reasoning, quirks: tuple[str, ...], config: Any, receipt: str) -> None:
-    body, said = sent(foreign(reasoning=reasoning), *quirks)
+    body, said = sent(foreign(reasoning=reasoning, origin="openai_responses"), *quirks)
     assert body.get("generationConfig", {}).get("thinkingConfig") == config
     assert [entry.partition("=")[2] for entry in said.altered] == (
         [receipt] if receipt not in ("", "dropped") else []
     )
     assert said.dropped == (("reasoning",) if receipt == "dropped" else ())
+
+
+@pytest.mark.parametrize("origin", ["openai_chat", "anthropic_messages", "openai_responses"])
+@pytest.mark.parametrize(
+    ("reasoning", "wanted"),
+    [
+        (Reasoning(effort="low"), True),
+        (Reasoning(budget=2000), True),
+        (Reasoning(adaptive=True), True),
+        (Reasoning(effort="none"), False),
+        (Reasoning(budget=0), False),
+        (Reasoning(encrypted=True), False),
+    ],
+)
+def test_thoughts_are_asked_for_where_the_callers_format_shows_them_unasked(
+    origin: str, reasoning: Reasoning, wanted: bool
+) -> None:
+    body, _ = sent(replace(foreign(reasoning=reasoning), origin=origin), "thinking_level")
+    config = body.get("generationConfig", {}).get("thinkingConfig", {})
+    shown = wanted and origin != "openai_responses"  # whose callers ask for a summary
+    assert config.get("includeThoughts") is (True if shown else None)
 
 
 def test_calls_of_the_current_turn_get_a_stand_in_for_their_signature() -> None:

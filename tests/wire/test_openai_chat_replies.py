@@ -205,6 +205,23 @@ def test_endings(finish: Finish, word: str, native: str | None, receipt: tuple[s
     assert call.receipt.altered == streamed.receipt.altered == receipt
 
 
+@pytest.mark.parametrize(
+    ("detail", "refusal"),
+    [("SAFETY: We can't help", "We can't help"), ("SAFETY", None), ("", None)],
+)
+@pytest.mark.parametrize("blocks", [(), (Text(text="We"),)])
+def test_the_words_of_a_filter_are_a_refusal(
+    blocks: tuple[Block, ...], detail: str, refusal: str | None
+) -> None:
+    reply = answer(*blocks, finish=Finish(reason=FinishReason.CONTENT_FILTER, detail=detail))
+    (choice,) = whole(reply)["choices"]
+    streamed = chunks_of(written(list(unfold(reply))))
+    said = [chunk["choices"][0]["delta"].get("refusal") for chunk in streamed]
+    assert choice["finish_reason"] == "content_filter"
+    assert choice["message"]["refusal"] == refusal
+    assert [words for words in said if words] == ([refusal] if refusal else [])
+
+
 def test_an_answer_that_was_given_up_is_no_answer() -> None:
     reply = answer(Text(text="x"), finish=Finish(reason=FinishReason.ERROR, detail="overheated"))
     with pytest.raises(ReplyError, match="overheated") as caught:

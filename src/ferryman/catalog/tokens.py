@@ -81,10 +81,12 @@ class Gauge:
 
 def text_bytes(request: Request) -> tuple[int, int]:
     """(bytes of text, tokens of media) in ``request``: instructions, messages and tools."""
-    size = media = 0
+    size, media = 0, _PER_MESSAGE * len(request.messages)
     for message in request.messages:
-        media += _PER_MESSAGE
         for block in message.blocks:
+            if type(block) is Text:  # as most are
+                size += _size(block.text)
+                continue
             more, tokens = _weigh(block)
             size += more
             media += tokens

@@ -1,10 +1,12 @@
 """What a target is sent, and how its reply is read: the caller's own bytes, or a translation."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
 from msgspec import Raw
 
+from ferryman.catalog.quirks import betas_in_body
 from ferryman.catalog.tokens import Gauge, estimate
 from ferryman.flow.call import NOTHING, Call
 from ferryman.flow.counting import COUNTS
@@ -78,7 +80,11 @@ async def crowd(call: Call, request: envelope.Request, target: Target) -> Crowd 
     if call.endpoint not in CONVERSATIONS:
         return None
     try:
-        conversation = _conversation(call, request)
+        if len(request.body) < LARGE:
+            conversation = _conversation(call, request)
+        else:
+            loop = asyncio.get_running_loop()
+            conversation = await loop.run_in_executor(None, _conversation, call, request)
     except GatewayError:
         return None  # what we can't read, we can't measure: the provider will say
     found = await too_long(conversation, target)
@@ -101,13 +107,20 @@ def ask(
     if crowded is not None:
         return _translated(call, request, target, crowded)
     head = runtime.head(call.endpoint, target.model, request.stream)
-    if head is None or (call.endpoint in CONVERSATIONS and _carries_foreign(request.body)):
+    if (
+        head is None
+        or (call.endpoint in CONVERSATIONS and _carries_foreign(request.body))
+        or (target.responses_only and call.endpoint == "chat.completions")
+    ):
         return _translated(call, request, target)
     quirks = runtime.request_quirks
     if runtime.refused and call.endpoint == "chat.completions":
         left_out = [name for name in request.fields if name in runtime.refused]
         if left_out:
             quirks = (*quirks, _leave_out(call, left_out, target))
+    if runtime.betas_in_body:
+        betas = [value for name, value in call.exchange.headers if name == b"anthropic-beta"]
+        quirks = (*quirks, betas_in_body(b",".join(betas).decode("latin-1")))
     body = envelope.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
     tap: StreamTap | None = None
     relay = relay_of(call.endpoint)
@@ -128,6 +141,22 @@ def _form(call: Call, upload: Upload, target: Target) -> Asking | None:
     )
     tap = relay_of(call.endpoint).tap(hide_usage=False, quirks=target.runtime.usage_quirks)
     return Asking(head, b"", tap, None)
+
+
+LARGE = 1 << 18
+"""Bytes of a body that takes milliseconds to read, while other calls wait."""
+
+
+def takes_long(
+    call: Call, request: envelope.Request, target: Target, crowded: Crowd | None
+) -> bool:
+    """Whether :func:`ask` has to read, message by message, a body that is large."""
+    body = request.body
+    if len(body) < LARGE or call.endpoint not in CONVERSATIONS:
+        return False
+    if crowded is not None or not target.runtime.offers(call.endpoint):
+        return True
+    return target.responses_only or _carries_foreign(body)
 
 
 _FOREIGN = (b'"fm1', b'"fm-of:', b'"Zm0xO')
@@ -182,13 +211,11 @@ def _translated(
     runtime = target.runtime
     if call.endpoint not in CONVERSATIONS:
         return _task(call, request, target)
-    name = (
-        CONVERSATIONS[call.endpoint] if runtime.offers(call.endpoint) else runtime.provider.format
-    )
+    conversation = _conversation(call, request)
+    name = _format(call, conversation, target)
     head = runtime.head(MAIN[name], target.model, request.stream)
     if head is None:
         return None
-    conversation = _conversation(call, request)
     if call.endpoint == "responses" and (elsewhere := needs_store(conversation)):
         raise unknown(elsewhere)
     receipt = Receipt()
@@ -220,6 +247,20 @@ def _translated(
         if runtime.aws_chunks:
             tap = UnwrappingTap(tap)
     return Asking(head, body, tap, translation)
+
+
+def _format(call: Call, conversation: Conversation, target: Target) -> str:
+    """The format in which the target is asked: the caller's own, or the provider's main one."""
+    runtime = target.runtime
+    name = (
+        CONVERSATIONS[call.endpoint] if runtime.offers(call.endpoint) else runtime.provider.format
+    )
+    by_sister = target.responses_only or (
+        bool(conversation.tools)
+        and "tools_by_responses" in target.aim.quirks
+        and runtime.offers("responses")
+    )
+    return "openai_responses" if by_sister and name == "openai_chat" else name
 
 
 def _task(call: Call, request: envelope.Request, target: Target) -> Asking | None:

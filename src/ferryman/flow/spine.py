@@ -10,12 +10,13 @@
 Every call that was opened is closed exactly once, whatever happens in between.
 """
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import unquote_to_bytes
 
-from ferryman.flow.asking import Asking, ask, crowd, read_whole
+from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
@@ -32,8 +33,9 @@ from ferryman.telemetry.record import Attempt
 from ferryman.upstream.fleet import Resolved, Runtime, Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire import envelope
+from ferryman.wire.bedrock_converse.errors import kind_of_reply
 from ferryman.wire.format import ReplyError
-from ferryman.wire.openai_chat.errors import SURFACED, kind_of
+from ferryman.wire.openai_chat.errors import SURFACED
 from ferryman.wire.paths import EVENTS
 
 _FORWARDED = (b"idempotency-key", b"traceparent", b"tracestate")
@@ -278,9 +280,12 @@ async def _first_good(
         call.receipt = None
         try:
             fits = surely_fits(request.body, target)
-            asking = ask(
-                call, request, target, None if fits else await crowd(call, request, target)
-            )
+            crowded = None if fits else await crowd(call, request, target)
+            if takes_long(call, request, target, crowded):  # beside the loop, so that others go on
+                loop = asyncio.get_running_loop()
+                asking = await loop.run_in_executor(None, ask, call, request, target, crowded)
+            else:
+                asking = ask(call, request, target, crowded)
         except GatewayError as error:
             unfit = unfit or error  # another target may have the words, or the room, for it
             if error.kind is ErrorKind.CONTEXT_TOO_LONG and call.too_long == "error":
@@ -309,7 +314,8 @@ async def _attempt(
     elif why:
         reply.fault = Fault(FaultKind.CONNECT, why)
     else:
-        forwarded = facts.forwarded if asking.translation is None else facts.translated
+        plain = asking.translation is None and not runtime.betas_in_body
+        forwarded = facts.forwarded if plain else facts.translated
         if runtime.signer is not None:
             forwarded += runtime.signature(asking.head, asking.body, time.time())
         connection = runtime.pool.take()
@@ -396,7 +402,7 @@ def _verdict(call: Call, asking: Asking | None, reply: Reply, runtime: Runtime) 
             return ErrorKind.UPSTREAM_CONNECT
         return _FAULTS[fault.kind]
     if not 200 <= reply.status < 300:
-        return kind_of(reply.status, reply.body)
+        return kind_of_reply(reply.status, reply.headers, reply.body)
     assert asking is not None
     if reply.streaming:
         tap = reply.tap

@@ -35,9 +35,13 @@ from ferryman.wire.carry import (
     unsupported,
 )
 from ferryman.wire.format import Aim
+from ferryman.wire.limits import identifier
 
 DEFAULT_LIMIT = 4096
 """``max_tokens`` where neither the caller nor the catalogue says one: all models can that much."""
+
+LONGEST_USER = 256
+"""Characters of ``metadata.user_id`` (https://platform.claude.com/docs/en/api/messages)."""
 
 _encode = msgspec.json.Encoder().encode
 _members = msgspec.json.Decoder(dict[str, Raw])
@@ -244,7 +248,10 @@ def _rest(scope: Scope, body: dict[str, Any]) -> None:
     if stop:
         body["stop_sequences"] = stop
     if request.user:
-        body["metadata"] = {"user_id": request.user}
+        user = request.user
+        if not scope.native:
+            user = identifier(user, LONGEST_USER, "user", receipt)
+        body["metadata"] = {"user_id": user}
     if request.service_tier:
         tier = request.service_tier if scope.native else _TIERS.get(request.service_tier)
         if tier is None:

@@ -46,6 +46,7 @@ from ferryman.wire.carry import (
     unsupported,
 )
 from ferryman.wire.format import Aim
+from ferryman.wire.limits import fitting
 
 _OWN = ("guardrailConfig", "promptVariables", "performanceConfig", "requestMetadata",
         "additionalModelRequestFields", "additionalModelResponseFieldPaths")  # fmt: skip
@@ -291,6 +292,10 @@ def _sampling(fields: Wire, body: Wire, receipt: Receipt, *, none: bool) -> None
         body.pop("inferenceConfig", None)
 
 
+def _fits(name: str, value: str) -> bool:
+    return bool(name and _METADATA.fullmatch(name) and _METADATA.fullmatch(value))
+
+
 def _settings(request: Request, receipt: Receipt, body: Wire) -> None:
     """Settings of the call, and all that the format has no place for."""
     tier = request.service_tier
@@ -301,13 +306,7 @@ def _settings(request: Request, receipt: Receipt, body: Wire) -> None:
                 receipt.alter("service_tier", _TIERS[tier])
         else:
             receipt.drop("service_tier")
-    metadata: dict[str, str] = {}
-    for name, value in request.metadata:
-        fits = name and _METADATA.fullmatch(name) and _METADATA.fullmatch(value)
-        if fits and len(metadata) < _MOST_METADATA:
-            metadata[name] = value
-        else:
-            receipt.drop(f"metadata.{name}")
+    metadata = fitting(request.metadata, _fits, _MOST_METADATA, receipt)
     if metadata:
         body["requestMetadata"] = metadata
     lost = {
