@@ -266,9 +266,10 @@ OF_ENCODERS = MappingProxyType(
             "output_format", "system_messages",
         ),
         "gemini_generate": (
-            "image_sizes", "labels", "media_in_results", "need_signature", "no_additional_properties",
-            "no_call_ids", "no_output_with_tools", "no_thinking", "no_urls", "openapi_schema",
-            "output_by_tool", "part_resolution", "thinking_always", "thinking_level",
+            "image_sizes", "labels", "media_in_results", "need_signature",
+            "no_additional_properties", "no_call_ids", "no_output_with_tools", "no_thinking",
+            "no_urls", "openapi_schema", "output_by_tool", "part_resolution", "thinking_always",
+            "thinking_level",
         ),
         "bedrock_converse": (
             "adaptive_only", "adaptive_thinking", "claude_fields", "effort_max", "effort_xhigh",
@@ -351,7 +352,8 @@ def _gemini_quirks(model: str) -> tuple[str, ...]:
     version = (int(found[1]), int(found[2] or 0)) if found is not None else (3, 0)
     if version >= (3, 0):
         return (
-            "thinking_level", "need_signature", "media_in_results", "part_resolution", "image_sizes",
+            "thinking_level", "need_signature", "media_in_results", "part_resolution",
+            "image_sizes",
         )  # fmt: skip
     if version >= (2, 5):
         always = ("thinking_always",) if "-pro" in name else ()
