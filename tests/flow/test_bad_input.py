@@ -236,7 +236,7 @@ def test_a_wrong_method_says_which_is_right(
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1", "/v2/chat/completions", "/v1/chat", "/v1/chat/completions/x", "/v1/audio", "/x",
+    ["/v1", "/v2/chat/completions", "/v1/chat", "/v1/chat/completions/x", "/v1/audio/song", "/x",
      "/v1/responses/resp_1", "/admin/v1/keys", "//v1/models", "/v1/../metrics", "/%00"],
 )  # fmt: skip
 def test_an_unknown_path_says_what_there_is(stack: Stack, path: str) -> None:

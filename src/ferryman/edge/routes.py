@@ -116,7 +116,8 @@ class Edge:
                 ErrorKind.NOT_FOUND,
                 f"There is no endpoint {shown}. Calls go to /v1/chat/completions, /v1/responses, "
                 "/v1/messages, /v1beta/models/MODEL:generateContent, /v1/completions, "
-                "/v1/embeddings and /v1/moderations; /v1/models lists models.",
+                "/v1/embeddings, /v1/moderations, /v1/images/generations and /v1/audio/speech; "
+                "/v1/models lists models.",
             )
 
     def _identify(self, exchange: Exchange) -> None:
