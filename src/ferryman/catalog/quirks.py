@@ -266,7 +266,7 @@ OF_ENCODERS = MappingProxyType(
             "output_format", "system_messages",
         ),
         "gemini_generate": (
-            "labels", "media_in_results", "need_signature", "no_additional_properties",
+            "image_sizes", "labels", "media_in_results", "need_signature", "no_additional_properties",
             "no_call_ids", "no_output_with_tools", "no_thinking", "no_urls", "openapi_schema",
             "output_by_tool", "part_resolution", "thinking_always", "thinking_level",
         ),
@@ -342,7 +342,7 @@ def _gemini_quirks(model: str) -> tuple[str, ...]:
     https://ai.google.dev/gemini-api/docs/thinking (levels from 3, budgets for 2.5; 2.5 Pro can't be
     told not to), https://ai.google.dev/gemini-api/docs/gemini-3 (signatures, media in results,
     ``media_resolution``), https://ai.google.dev/gemini-api/docs/structured-output (JSON Schema from
-    2.5; with tools from 3).
+    2.5; with tools from 3), https://ai.google.dev/gemini-api/docs/image-generation (sizes).
     """
     name = model.lower().rpartition("/")[2]
     if not name.startswith("gemini-"):
@@ -350,7 +350,9 @@ def _gemini_quirks(model: str) -> tuple[str, ...]:
     found = _gemini.match(name)
     version = (int(found[1]), int(found[2] or 0)) if found is not None else (3, 0)
     if version >= (3, 0):
-        return ("thinking_level", "need_signature", "media_in_results", "part_resolution")
+        return (
+            "thinking_level", "need_signature", "media_in_results", "part_resolution", "image_sizes",
+        )  # fmt: skip
     if version >= (2, 5):
         always = ("thinking_always",) if "-pro" in name else ()
         return ("no_additional_properties", "no_output_with_tools", *always)

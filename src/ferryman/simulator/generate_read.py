@@ -25,6 +25,7 @@ from ferryman.simulator.ask import (
 from ferryman.simulator.directives import Behaviour
 from ferryman.simulator.event import ARRAY, Framing, server_sent
 from ferryman.simulator.generate import SAID, sign
+from ferryman.simulator.made import modes
 
 SSE_CRLF = Framing(
     "text/event-stream",
@@ -234,8 +235,7 @@ def read(request: Request) -> Ask:
     _ranges(config)
     tools = _tools(body.get("tools") or [])
     choice = _choice(body, tools)
-    if "AUDIO" in (config.get("responseModalities") or []):
-        behaviour = Behaviour({**behaviour.words, "audio": 1})
+    behaviour = modes(config, behaviour)
     mode = request.query.get("alt")
     return Ask(
         model=request.model,

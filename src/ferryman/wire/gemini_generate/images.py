@@ -25,8 +25,6 @@ PREDICT_RATIOS = ("1:1", "3:4", "4:3", "9:16", "16:9")
 PREDICT_MOST = 4
 """Images of one request."""
 PREDICT_FORMATS = ("png", "jpeg")
-_ONE_SIZE = re.compile(r"gemini-[12]\b")
-"""Models that make images of about a megapixel only."""
 _IMAGEN = re.compile(r"(^|/)image(n|generation)\b")
 
 
@@ -44,13 +42,13 @@ def by_content(model: str) -> bool:
 
 
 def encode_request(asked: ImagesRequest, aim: Aim, receipt: Receipt) -> bytes:
-    """The body."""
+    """The body. Heeds the quirk ``image_sizes``: the model makes more than one size."""
     drop_images(asked, receipt, carried=("seed",))
     config: dict[str, Any] = {"responseModalities": ["IMAGE"]}
     ratio = aspect_ratio(asked, RATIOS, receipt)
     if ratio:
         config["imageConfig"] = {"aspectRatio": ratio}
-        if not _ONE_SIZE.search(aim.model):
+        if "image_sizes" in aim.quirks:
             config["imageConfig"]["imageSize"] = _step(asked)
     if asked.seed is not None:
         config["seed"] = asked.seed
