@@ -20,6 +20,7 @@ from ferryman.upstream.fleet import Runtime, Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire.format import ClientSide, ProviderSide, ReplyContext
 from ferryman.wire.formats import client_of, provider_of, relay_of
+from ferryman.wire.gemini_generate.embeddings import naming
 from ferryman.wire.invoke import UnwrappingTap
 from ferryman.wire.openai_chat import request as openai
 from ferryman.wire.openai_responses.request import needs_store
@@ -85,10 +86,12 @@ def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
     if head is None or (call.endpoint in CONVERSATIONS and _carries_foreign(request.body)):
         return _translated(call, request, target)
     quirks = runtime.request_quirks
-    if runtime.refused and call.endpoint == "chat.completions":
+    if runtime.refused and call.endpoint in ("chat.completions", "embeddings"):
         left_out = [name for name in request.fields if name in runtime.refused]
         if left_out:
             quirks = (*quirks, _leave_out(call, left_out, target))
+    if call.endpoint in NAMES_WITHIN:
+        quirks = (*quirks, naming(target.model))
     body = openai.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
     tap: StreamTap | None = None
     relay = relay_of(call.endpoint)
@@ -110,6 +113,9 @@ def _form(call: Call, upload: Upload, target: Target) -> Asking | None:
     tap = relay_of(call.endpoint).tap(hide_usage=False, quirks=target.runtime.usage_quirks)
     return Asking(head, b"", tap, None)
 
+
+NAMES_WITHIN = ("embed_content", "batch_embed_contents")
+"""Endpoints whose bodies name the model that the URL names."""
 
 _FOREIGN = (b'"fm1', b'"fm-of:', b'"Zm0xO')
 """How signatures of other formats begin within a body (``ir/signature.py``, and in base64)."""
@@ -216,6 +222,9 @@ def _task(call: Call, request: openai.Request, target: Target) -> Asking | None:
     head, body, translation, receipt = asked
     call.receipt = receipt
     _hold_to(call, receipt, target)
+    quirks = target.runtime.request_quirks
+    if quirks:
+        body = openai.with_quirks(body, quirks)
     return Asking(head, body, None, translation)
 
 
