@@ -76,6 +76,29 @@ def random_seed(fields: Fields) -> None:
         fields.setdefault("random_seed", seed)
 
 
+def output_dimension(fields: Fields) -> None:
+    """Send ``dimensions`` of embeddings as ``output_dimension``, and leave floats unsaid.
+
+    https://docs.voyageai.com/reference/embeddings-api (``encoding_format``: null or ``base64``),
+    https://docs.mistral.ai/api/endpoint/embeddings (other names: 422 ``extra_forbidden``).
+    """
+    dimensions = fields.pop("dimensions", None)
+    if dimensions is not None:
+        fields.setdefault("output_dimension", dimensions)
+    if bytes(fields.get("encoding_format", b"")) == b'"float"':
+        del fields["encoding_format"]
+
+
+def embedding_type(fields: Fields) -> None:
+    """Send ``encoding_format`` of embeddings as ``embedding_type``.
+
+    https://api.jina.ai/redoc#tag/embeddings
+    """
+    kind = fields.pop("encoding_format", None)
+    if kind is not None:
+        fields.setdefault("embedding_type", kind)
+
+
 def system_role(fields: Fields) -> None:
     """Send messages of the role ``developer`` as ``system``, the older name of the same thing.
 
@@ -236,6 +259,8 @@ REQUEST_QUIRKS: dict[str, Callable[[Fields], None]] = {
     "max_tokens_only": max_tokens_only,
     "max_completion_tokens": max_completion_tokens,
     "random_seed": random_seed,
+    "output_dimension": output_dimension,
+    "embedding_type": embedding_type,
     "system_role": system_role,
     "short_tool_ids": short_tool_ids,
     "vertex_claude": vertex_claude,
@@ -272,7 +297,8 @@ OF_ENCODERS = MappingProxyType(
     {
         "openai_chat": (
             "allowed_tools", "audio_formats", "audio_url", "cache_breakpoint", "cache_control",
-            "echo_reasoning_content", "extra_content", "file_url", "flat_content", "metadata",
+            "echo_reasoning_content", "embed_query_document", "embed_query_passage", "embed_task",
+            "extra_content", "file_url", "flat_content", "metadata",
             "no_json_object", "no_json_schema", "no_parallel_tools", "reasoning_details",
             "reasoning_object", "responses_only", "safety_identifier", "thinking_object",
             "tool_images", "tools_by_responses", "top_k", "video_url",

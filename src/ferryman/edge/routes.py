@@ -26,6 +26,7 @@ CALLS = {
     b"/chat/completions": "chat.completions",
     b"/completions": "completions",
     b"/embeddings": "embeddings",
+    b"/rerank": "rerank",
     b"/images/edits": "images.edits",
     b"/images/variations": "images.variations",
     b"/audio/transcriptions": "audio.transcriptions",
@@ -37,8 +38,16 @@ CALLS = {
     b"/messages": "messages",
     b"/messages/count_tokens": "count_tokens",
 }
+V2 = {b"/v2/embed": "embed", b"/v2/rerank": "rerank"}
 PREFIXES = (b"/v1", b"")
 """Base URLs with and without the version segment both work."""
+METHODS = {
+    "generateContent": "generate_content",
+    "countTokens": "count_content",
+    "embedContent": "embed_content",
+    "batchEmbedContents": "batch_embed_contents",
+}
+"""What can be asked of a model in Gemini's URLs, beside streams."""
 _MODELS = (b"/v1/models", b"/models", b"/v1beta/models")
 _ONE_MODEL = tuple(path + b"/" for path in _MODELS)
 
@@ -49,7 +58,7 @@ class Edge:
     def __init__(self, plane: Plane, connections: Callable[[], int]) -> None:
         self.plane = plane
         self._connections = connections
-        self._calls = {p + path: name for path, name in CALLS.items() for p in PREFIXES}
+        self._calls = {p + path: name for path, name in CALLS.items() for p in PREFIXES} | V2
         self._listing = Listing()
         self._scrapes: set[asyncio.Future[None]] = set()
 
@@ -116,7 +125,8 @@ class Edge:
                 ErrorKind.NOT_FOUND,
                 f"There is no endpoint {shown}. Calls go to /v1/chat/completions, /v1/responses, "
                 "/v1/messages, /v1beta/models/MODEL:generateContent, /v1/completions, "
-                "/v1/embeddings, /v1/moderations, /v1/images/generations and /v1/audio/speech; "
+                "/v1/embeddings, /v1/rerank, /v1/moderations, /v1/images/{generations, edits, "
+                "variations} and /v1/audio/{speech, transcriptions, translations}; "
                 "/v1/models lists models.",
             )
 
@@ -155,20 +165,18 @@ class Edge:
             exchange.respond(200, JSON, self._listing.one(self.plane.fleet, name, shape))
             return
         name, _, method = name.rpartition(":")
-        if method == "generateContent":
-            self._call(exchange, "generate_content", name, False)
-        elif method == "streamGenerateContent":
+        if method == "streamGenerateContent":
             if b"alt=sse" not in exchange.target.partition(b"?")[2].split(b"&"):
                 exchange = ArrayExchange(exchange)
             self._call(exchange, "generate_content", name, True)
-        elif method == "countTokens":
-            self._call(exchange, "count_content", name, False)
+        elif method in METHODS:
+            self._call(exchange, METHODS[method], name, False)
         else:
             raise GatewayError(
                 404,
                 ErrorKind.NOT_FOUND,
-                f"There is no method {method[:40]!r} here; generateContent, streamGenerateContent "
-                "and countTokens are.",
+                f"There is no method {method[:40]!r} here; streamGenerateContent, "
+                f"{', '.join(METHODS)} are.",
             )
 
     def _call(

@@ -23,6 +23,7 @@ from ferryman.upstream.reply import Reply
 from ferryman.wire import envelope
 from ferryman.wire.format import ClientSide, ProviderSide, ReplyContext
 from ferryman.wire.formats import client_of, provider_of, relay_of
+from ferryman.wire.gemini_generate.embeddings import naming
 from ferryman.wire.invoke import UnwrappingTap
 from ferryman.wire.openai_responses.request import needs_store
 from ferryman.wire.paths import CONVERSATIONS, EVENTS, MAIN, MEDIA_TYPES, SSE
@@ -114,13 +115,15 @@ def ask(
     ):
         return _translated(call, request, target)
     quirks = runtime.request_quirks
-    if runtime.refused and call.endpoint == "chat.completions":
+    if runtime.refused and call.endpoint in ("chat.completions", "embeddings"):
         left_out = [name for name in request.fields if name in runtime.refused]
         if left_out:
             quirks = (*quirks, _leave_out(call, left_out, target))
     if runtime.betas_in_body:
         betas = [value for name, value in call.exchange.headers if name == b"anthropic-beta"]
         quirks = (*quirks, betas_in_body(b",".join(betas).decode("latin-1")))
+    if call.endpoint in NAMES_WITHIN:
+        quirks = (*quirks, naming(target.model))
     body = envelope.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
     tap: StreamTap | None = None
     relay = relay_of(call.endpoint)
@@ -158,6 +161,9 @@ def takes_long(
         return True
     return target.responses_only or _carries_foreign(body)
 
+
+NAMES_WITHIN = ("embed_content", "batch_embed_contents")
+"""Endpoints whose bodies name the model that the URL names."""
 
 _FOREIGN = (b'"fm1', b'"fm-of:', b'"Zm0xO')
 """How signatures of other formats begin within a body (``ir/signature.py``, and in base64)."""
@@ -270,6 +276,9 @@ def _task(call: Call, request: envelope.Request, target: Target) -> Asking | Non
     head, body, translation, receipt = asked
     call.receipt = receipt
     _hold_to(call, receipt, target)
+    quirks = target.runtime.request_quirks
+    if quirks:
+        body = envelope.with_quirks(body, quirks)
     return Asking(head, body, None, translation)
 
 

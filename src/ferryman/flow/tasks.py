@@ -30,7 +30,7 @@ class TaskTranslation:
         self.media_type, body = self._client.encode_reply(said, self._asked, self._receipt)
         reply.rewrite(body)
         usage: Usage | None = said.usage
-        return usage
+        return self._provider.counted(reply.headers) if usage is None else usage
 
 
 def ask_task(

@@ -31,6 +31,7 @@ _NEEDS = {
     "completions": ("prompt", b'"[', "a string or an array"),
     "embeddings": ("input", b'"[', "a string or an array"),
     "moderations": ("input", b'"[', "a string or an array"),
+    "rerank": ("documents", b"[", "an array"),
     "messages": ("messages", b"[", "an array of messages"),
     "images.generations": ("prompt", b'"', "a string"),
     "audio.speech": ("input", b'"', "a string"),

@@ -12,7 +12,9 @@ from ferryman.ir.usage import Usage
 from ferryman.wire.anthropic_messages import format as anthropic_messages
 from ferryman.wire.anthropic_messages import tap as messages_tap
 from ferryman.wire.bedrock_converse import format as bedrock_converse
+from ferryman.wire.cohere_chat import embeddings as cohere_embed
 from ferryman.wire.cohere_chat import format as cohere_chat
+from ferryman.wire.cohere_chat import rerank
 from ferryman.wire.format import ClientSide, Format, ProviderSide
 from ferryman.wire.gemini_generate import format as gemini_generate
 from ferryman.wire.gemini_generate import tap as generate_tap
@@ -68,6 +70,10 @@ _RELAYS = {
     "responses": Relay(responses_relay.ResponsesTap, chat_relay.read_whole),
     "messages": Relay(messages_tap.MessagesTap, messages_tap.read_whole),
     "generate_content": Relay(generate_tap.GenerateTap, generate_tap.read_whole),
+    "embed_content": Relay(generate_tap.GenerateTap, generate_tap.read_whole),
+    "batch_embed_contents": Relay(generate_tap.GenerateTap, generate_tap.read_whole),
+    "embed": Relay(chat_relay.ChatTap, cohere_embed.read_whole),
+    "rerank": Relay(chat_relay.ChatTap, rerank.read_whole),
     "images.generations": _PICTURES,
     "images.edits": _PICTURES,
     "images.variations": _PICTURES,
