@@ -40,12 +40,15 @@ JSON_SHA256 = "8f8060d8ce7a40c91b995c74d6a27657543d49e3c1c53430dabd556f244392c6"
 JSON_MEMBER = "litellm/model_prices_and_context_window_backup.json"
 
 MODES = {
-    "completion": "completions",
-    "responses": "responses",
-    "embedding": "embeddings",
-    "moderation": "moderations",
+    "completion": {"completions"},
+    "responses": {"responses"},
+    "embedding": {"embeddings", "embed", "batch_embed_contents", "invoke_embeddings"},
+    "moderation": {"moderations"},
+    "rerank": {"rerank", "rerank_top_k", "invoke_rerank"},
 }
-"""LiteLLM's modes that Ferryman has an endpoint for, beside ``chat``."""
+"""LiteLLM's modes that Ferryman has endpoints for, beside ``chat``."""
+LETTERS = {"embedding": "e", "moderation": "m", "rerank": "k"}
+"""Abilities that a mode says."""
 FLAGS = {
     "t": ("supports_function_calling",),
     "v": ("supports_vision", "supports_image_input", "supports_embedding_image_input"),
@@ -121,11 +124,10 @@ def from_litellm(row: CatalogProvider, table: Table) -> Iterator[Entry]:
         if facts.get("litellm_provider") not in row.litellm or not offered(row, mode):
             continue
         day = str(facts.get("deprecation_date") or "")
-        embeds = mode in ("embedding", "moderation")
         yield Entry(
             stem(row, key),
             whole(facts.get("max_input_tokens") or facts.get("max_tokens")),
-            0 if embeds else whole(facts.get("max_output_tokens")),
+            0 if mode in LETTERS else whole(facts.get("max_output_tokens")),
             letters(facts, mode),
             day if DAY.fullmatch(day) else "",
         )
@@ -139,8 +141,8 @@ def stem(row: CatalogProvider, key: str) -> str:
 
 def offered(row: CatalogProvider, mode: str) -> bool:
     # whoever holds conversations in a format of its own serves the models that chat
-    endpoint = MAIN[row.format] if mode == "chat" else MODES.get(mode)
-    return endpoint in row.endpoints
+    endpoints = {MAIN[row.format]} if mode == "chat" else MODES.get(mode, set())
+    return not endpoints.isdisjoint(row.endpoints)
 
 
 def other_modes(row: CatalogProvider, table: Table) -> set[str]:
@@ -155,10 +157,7 @@ def other_modes(row: CatalogProvider, table: Table) -> set[str]:
 
 def letters(facts: dict[str, Any], mode: str) -> str:
     found = [letter for letter, names in FLAGS.items() if any(facts.get(n) is True for n in names)]
-    if mode == "embedding":
-        found.append("e")
-    if mode == "moderation":
-        found.append("m")
+    found.append(LETTERS.get(mode, ""))
     return "".join(letter for letter in ABILITIES if letter in found)
 
 

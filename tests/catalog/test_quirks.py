@@ -245,6 +245,9 @@ def test_which_models_of_bedrock_form_their_output(model: str, formed: bool) -> 
     assert ("output_format" in quirks.model_quirks("bedrock_converse", model)) is formed
 
 
+GEMINI_3 = "thinking_level need_signature media_in_results part_resolution image_sizes"
+
+
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
@@ -253,12 +256,9 @@ def test_which_models_of_bedrock_form_their_output(model: str, formed: bool) -> 
         ("gemini-2.5-flash", "no_additional_properties no_output_with_tools"),
         ("gemini-2.5-pro", "no_additional_properties no_output_with_tools thinking_always"),
         ("gemini-live-2.5-flash", "no_additional_properties no_output_with_tools"),
-        ("gemini-3-pro-preview", "thinking_level need_signature media_in_results part_resolution"),
-        (
-            "models/gemini-3.8-flash",
-            "thinking_level need_signature media_in_results part_resolution",
-        ),
-        ("gemini-flash-latest", "thinking_level need_signature media_in_results part_resolution"),
+        ("gemini-3-pro-preview", GEMINI_3),
+        ("models/gemini-3.8-flash", GEMINI_3),
+        ("gemini-flash-latest", GEMINI_3),
         ("gemma-3-27b-it", "no_thinking openapi_schema output_by_tool"),
     ],
 )

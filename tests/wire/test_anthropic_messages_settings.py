@@ -26,12 +26,11 @@ from tests.wire.messages_asking import (
     F,
     G,
     call,
-    model,
     refusal,
     result,
     send,
-    user,
 )
+from tests.wire.turns import model, user
 
 # --- tools and form -------------------------------------------------------------------------------
 

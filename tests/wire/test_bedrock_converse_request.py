@@ -48,13 +48,10 @@ from tests.wire.converse import (
     call,
     choice,
     encode,
-    media,
-    model,
     result,
-    system,
-    user,
 )
 from tests.wire.judges_bedrock_converse import judge_request
+from tests.wire.turns import media, model, system, user
 
 MESSAGES: list[tuple[str, list[Message], list[dict[str, Any]], list[str]]] = [
     ("text", [user("hi")], [{"role": "user", "content": [{"text": "hi"}]}], []),

@@ -31,12 +31,10 @@ from tests.wire.converse import (
     call,
     choice,
     encode,
-    media,
-    model,
     result,
-    user,
 )
 from tests.wire.judges_bedrock_converse import judge_request
+from tests.wire.turns import media, model, user
 
 
 def test_settings_that_the_format_has() -> None:
@@ -192,7 +190,7 @@ def test_fields_of_claude_go_only_where_it_may_be(name: str, heeded: bool) -> No
 # --- what is refused ----------------------------------------------------------------------------
 
 REFUSED: list[tuple[list[Message], dict[str, Any], str, str]] = [
-    ([user("a")], {"cached_content": "c"}, "cached_content", "another kind"),
+    ([user("a")], {"cached_content": "c"}, "cached_content", "its own provider"),
     ([user("a")], {"modalities": ("audio",)}, "modalities", "in text"),
     ([], {}, "messages", "holds nothing"),
     ([user("", " ")], {}, "messages", "holds nothing"),

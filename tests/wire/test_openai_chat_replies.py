@@ -48,7 +48,6 @@ from ferryman.ir.usage import Usage
 from ferryman.wire.format import ReplyContext, ReplyError
 from ferryman.wire.openai_chat.decode import decode_request
 from ferryman.wire.openai_chat.reply import decode_reply, encode_reply
-from tests.wire.chat import plain
 from tests.wire.chat_answers import (
     BEGIN,
     CALLED,
@@ -59,6 +58,7 @@ from tests.wire.chat_answers import (
     heard,
     written,
 )
+from tests.wire.turns import plain
 
 OWN = "openai_chat"
 WHOLE: TypeAdapter[Any] = TypeAdapter(ChatCompletion)

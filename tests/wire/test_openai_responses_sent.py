@@ -28,7 +28,8 @@ from ferryman.ir.request import (
     ToolCall,
     ToolResult,
 )
-from tests.wire.responses_api import Wire, model, sent, user
+from tests.wire.responses_api import Wire, sent
+from tests.wire.turns import model, user
 
 PNG = "iVBORw0KGgo="
 

@@ -33,6 +33,7 @@ ABILITIES = {
     "s": "audio_output",
     "e": "embeddings",
     "m": "moderation",
+    "k": "rerank",
 }
 """Letters of ``data/models.json`` → names of abilities. ``audio``, ``video``, ``pdf``: as input."""
 

@@ -76,6 +76,29 @@ def random_seed(fields: Fields) -> None:
         fields.setdefault("random_seed", seed)
 
 
+def output_dimension(fields: Fields) -> None:
+    """Send ``dimensions`` of embeddings as ``output_dimension``, and leave floats unsaid.
+
+    https://docs.voyageai.com/reference/embeddings-api (``encoding_format``: null or ``base64``),
+    https://docs.mistral.ai/api/endpoint/embeddings (other names: 422 ``extra_forbidden``).
+    """
+    dimensions = fields.pop("dimensions", None)
+    if dimensions is not None:
+        fields.setdefault("output_dimension", dimensions)
+    if bytes(fields.get("encoding_format", b"")) == b'"float"':
+        del fields["encoding_format"]
+
+
+def embedding_type(fields: Fields) -> None:
+    """Send ``encoding_format`` of embeddings as ``embedding_type``.
+
+    https://api.jina.ai/redoc#tag/embeddings
+    """
+    kind = fields.pop("encoding_format", None)
+    if kind is not None:
+        fields.setdefault("embedding_type", kind)
+
+
 def system_role(fields: Fields) -> None:
     """Send messages of the role ``developer`` as ``system``, the older name of the same thing.
 
@@ -236,6 +259,8 @@ REQUEST_QUIRKS: dict[str, Callable[[Fields], None]] = {
     "max_tokens_only": max_tokens_only,
     "max_completion_tokens": max_completion_tokens,
     "random_seed": random_seed,
+    "output_dimension": output_dimension,
+    "embedding_type": embedding_type,
     "system_role": system_role,
     "short_tool_ids": short_tool_ids,
     "vertex_claude": vertex_claude,
@@ -272,11 +297,12 @@ OF_ENCODERS = MappingProxyType(
     {
         "openai_chat": (
             "allowed_tools", "audio_formats", "audio_url", "cache_breakpoint", "cache_control",
-            "echo_reasoning_content", "enable_thinking", "extra_content", "file_url",
-            "flat_content", "metadata", "no_json_object", "no_json_schema", "no_parallel_tools",
-            "reasoning_details", "reasoning_object", "responses_only", "safety_identifier",
-            "thinking_always", "thinking_effort", "thinking_object", "tool_images",
-            "tools_by_responses", "top_k", "video_url",
+            "echo_reasoning_content", "embed_query_document", "embed_query_passage", "embed_task",
+            "enable_thinking", "extra_content", "file_url", "flat_content", "metadata",
+            "no_json_object", "no_json_schema", "no_parallel_tools", "reasoning_details",
+            "reasoning_object", "responses_only", "safety_identifier", "thinking_always",
+            "thinking_effort", "thinking_object", "tool_images", "tools_by_responses", "top_k",
+            "video_url",
         ),
         "openai_responses": (
             "any_output_limit", "cache_breakpoint", "no_json_object", "no_json_schema",
@@ -287,9 +313,10 @@ OF_ENCODERS = MappingProxyType(
             "output_format", "system_messages",
         ),
         "gemini_generate": (
-            "labels", "media_in_results", "need_signature", "no_additional_properties",
-            "no_call_ids", "no_output_with_tools", "no_thinking", "no_urls", "openapi_schema",
-            "output_by_tool", "part_resolution", "thinking_always", "thinking_level",
+            "image_sizes", "labels", "media_in_results", "need_signature",
+            "no_additional_properties", "no_call_ids", "no_output_with_tools", "no_thinking",
+            "no_urls", "openapi_schema", "output_by_tool", "part_resolution", "thinking_always",
+            "thinking_level",
         ),
         "bedrock_converse": (
             "adaptive_only", "adaptive_thinking", "claude_fields", "effort_max", "effort_xhigh",
@@ -458,7 +485,7 @@ def _gemini_quirks(model: str) -> tuple[str, ...]:
     https://ai.google.dev/gemini-api/docs/thinking (levels from 3, budgets for 2.5; 2.5 Pro can't be
     told not to), https://ai.google.dev/gemini-api/docs/gemini-3 (signatures, media in results,
     ``media_resolution``), https://ai.google.dev/gemini-api/docs/structured-output (JSON Schema from
-    2.5; with tools from 3).
+    2.5; with tools from 3), https://ai.google.dev/gemini-api/docs/image-generation (sizes).
     """
     name = model.lower().rpartition("/")[2]
     if not name.startswith("gemini-"):
@@ -466,7 +493,10 @@ def _gemini_quirks(model: str) -> tuple[str, ...]:
     found = _gemini.match(name)
     version = (int(found[1]), int(found[2] or 0)) if found is not None else (3, 0)
     if version >= (3, 0):
-        return ("thinking_level", "need_signature", "media_in_results", "part_resolution")
+        return (
+            "thinking_level", "need_signature", "media_in_results", "part_resolution",
+            "image_sizes",
+        )  # fmt: skip
     if version >= (2, 5):
         always = ("thinking_always",) if "-pro" in name else ()
         return ("no_additional_properties", "no_output_with_tools", *always)

@@ -5,8 +5,11 @@ provider reports: about 4 bytes a token, in most scripts and with most tokenizer
 counts of their own, from what the vendors document:
 https://platform.openai.com/docs/guides/images-vision#calculating-costs,
 https://platform.claude.com/docs/en/build-with-claude/vision#calculate-image-costs,
-https://ai.google.dev/gemini-api/docs/tokens.
+https://ai.google.dev/gemini-api/docs/tokens. Where a model's vocabulary is at hand, its texts are
+counted instead (``tokenizer.py``).
 """
+
+from collections.abc import Iterable
 
 from ferryman.ir.request import (
     Block,
@@ -49,6 +52,13 @@ class Gauge:
     def __init__(self) -> None:
         self.bytes_per_token = BYTES_PER_TOKEN
         self.seen = 0
+
+    @classmethod
+    def of(cls, text_bytes: int, tokens: int) -> "Gauge":
+        """One for a text whose tokens have been counted."""
+        gauge = cls()
+        gauge.bytes_per_token = min(max(text_bytes / max(tokens, 1), LEAST), MOST)
+        return gauge
 
     def observe(self, text_bytes: int, tokens: int) -> float:
         """Take in what a provider counted; returns the estimate before over the real count.
@@ -95,6 +105,17 @@ def estimate(request: Request, gauge: Gauge) -> int:
     """Input tokens of ``request``, about."""
     size, media = text_bytes(request)
     return gauge.tokens(size) + media
+
+
+def media_tokens(blocks: Iterable[Block]) -> int:
+    """Tokens of the media among ``blocks``, about."""
+    found = 0
+    for block in blocks:
+        if isinstance(block, Media):
+            found += _medium(block)[1]
+        elif isinstance(block, ToolResult):
+            found += media_tokens(block.blocks)
+    return found
 
 
 def _weigh(block: Block) -> tuple[int, int]:

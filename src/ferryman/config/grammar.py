@@ -7,9 +7,11 @@ The one source for the validator, for ``docs/ferryman.schema.json`` and for the 
 from decimal import Decimal
 from typing import Final
 
-from ferryman.config.kinds import BYTES, MILLISECONDS, PER_CENT, SECONDS, Number, Secret, Url, Word
+from ferryman.config.kinds import PER_CENT, Number, Secret, Url, Word
+from ferryman.config.listener import ELSEWHERE, SERVER
+from ferryman.config.measures import duration, seconds
 from ferryman.config.shapes import Either, Key, ListOf, MapOf, Table
-from ferryman.config.snapshot import ServerSettings, Timeouts
+from ferryman.config.snapshot import Timeouts
 from ferryman.wire.paths import PATHS, STREAM
 
 FORMATS: Final = tuple(PATHS)
@@ -19,36 +21,7 @@ ENDPOINTS: Final = tuple(
 )
 STRATEGIES: Final = ("ordered", "weighted", "latency")
 
-_DAY = Decimal(86_400)
-_SERVER = ServerSettings()
 _TIMEOUTS = Timeouts()
-
-
-def _duration(example: str, least: str, most: Decimal = _DAY) -> Number:
-    return Number(
-        says="a duration (seconds, or a text such as 500ms, 30s, 2m)",
-        example=example,
-        least=Decimal(least),
-        most=most,
-        units=SECONDS,
-    )
-
-
-def _size(example: str, least: int, most: int) -> Number:
-    return Number(
-        says="a size (bytes, or a text such as 64KiB, 50MB)",
-        example=example,
-        least=Decimal(least),
-        most=Decimal(most),
-        step=Decimal(1),
-        units=BYTES,
-    )
-
-
-def _count(example: str, least: int, most: int) -> Number:
-    step = Decimal(1)
-    says = "a whole number"
-    return Number(says=says, example=example, least=Decimal(least), most=Decimal(most), step=step)
 
 
 def _word(says: str, example: str, pattern: str) -> Word:
@@ -196,7 +169,7 @@ PROVIDER: Final = Table(
                 says="a list of endpoints",
                 example="[chat.completions, embeddings]",
                 item=Word(
-                    says=f"an endpoint ({', '.join(ENDPOINTS)})",
+                    says="an endpoint, such as chat.completions or embeddings",
                     example=ENDPOINTS[0],
                     choices=ENDPOINTS,
                 ),
@@ -377,102 +350,13 @@ POLICY: Final = Table(
     ),
 )
 
-_LISTENER = "Host and port are no part of the file: use --host and --port (FERRYMAN_HOST, _PORT)."
-
-
-def _seconds(value: float) -> str:
-    return f"{value:g}s"
-
-
-SERVER: Final = Table(
-    says="a mapping",
-    example="{ max_body_bytes: 50MB }",
-    keys=(
-        Key(
-            name="max_request_line",
-            kind=_size("8KiB", 256, 1_048_576),
-            doc="Longest request line (method, path and version), bytes.",
-            default=str(_SERVER.max_request_line),
-        ),
-        Key(
-            name="max_headers",
-            kind=_count("100", 8, 10_000),
-            doc="Most headers a request may have.",
-            default=str(_SERVER.max_headers),
-        ),
-        Key(
-            name="max_header_bytes",
-            kind=_size("32KiB", 1024, 1_048_576),
-            doc="Most bytes the headers of a request may take together.",
-            default=str(_SERVER.max_header_bytes),
-        ),
-        Key(
-            name="max_body_bytes",
-            kind=_size("50MB", 1024, 2**31),
-            doc="Largest request body, bytes.",
-            default=f"{_SERVER.max_body_bytes} (50MiB)",
-        ),
-        Key(
-            name="header_seconds",
-            kind=_duration("10s", "0.1"),
-            doc="How long a client may take to send the headers.",
-            default=_seconds(_SERVER.header_seconds),
-        ),
-        Key(
-            name="min_body_rate",
-            kind=_size("1KiB", 0, 2**30),
-            doc="Slowest a request body may arrive, bytes per second, averaged after the first "
-            "5 seconds; 0 = as slow as it likes.",
-            default=str(_SERVER.min_body_rate),
-        ),
-        Key(
-            name="idle_seconds",
-            kind=_duration("75s", "0.1"),
-            doc="How long a connection may stay open between two calls.",
-            default=_seconds(_SERVER.idle_seconds),
-        ),
-        Key(
-            name="max_connections",
-            kind=_count("20000", 1, 1_000_000),
-            doc="Most client connections at once.",
-            default=str(_SERVER.max_connections),
-        ),
-        Key(
-            name="drain_seconds",
-            kind=_duration("30s", "0"),
-            doc="How long open calls may go on after SIGTERM. --drain wins over it.",
-            default=_seconds(_SERVER.drain_seconds),
-        ),
-        Key(
-            name="fsync_ms",
-            kind=Number(
-                says="milliseconds, or a text such as 50ms",
-                example="50",
-                least=Decimal(0),
-                most=Decimal(10_000),
-                step=Decimal(1),
-                units=MILLISECONDS,
-            ),
-            doc="How often the journal is flushed to the disk, milliseconds; 0 = at every record.",
-            default=str(_SERVER.fsync_ms),
-        ),
-    ),
-    hints=(
-        ("host", _LISTENER),
-        ("port", _LISTENER),
-        ("admin_host", _LISTENER),
-        ("admin_port", _LISTENER),
-        ("listen", _LISTENER),
-    ),
-)
-
 RESPONSES: Final = Table(
     says="a mapping",
     example="{ keep: 24h }",
     keys=(
         Key(
             name="keep",
-            kind=_duration("24h", "0", Decimal(31_536_000)),
+            kind=duration("24h", "0", Decimal(31_536_000)),
             doc="How long answers are kept, encrypted, so that callers of the Responses API can go "
             "on from them (`previous_response_id`) with any provider. 0s: not at all.",
             default="0s",
@@ -486,27 +370,27 @@ TIMEOUTS: Final = Table(
     keys=(
         Key(
             name="connect",
-            kind=_duration("5s", "0.01", Decimal(300)),
+            kind=duration("5s", "0.01", Decimal(300)),
             doc="How long connecting to a provider may take, TLS included.",
-            default=_seconds(_TIMEOUTS.connect),
+            default=seconds(_TIMEOUTS.connect),
         ),
         Key(
             name="first_byte",
-            kind=_duration("2m", "0.01"),
+            kind=duration("2m", "0.01"),
             doc="How long a provider may take to begin its answer.",
-            default=_seconds(_TIMEOUTS.first_byte),
+            default=seconds(_TIMEOUTS.first_byte),
         ),
         Key(
             name="idle",
-            kind=_duration("60s", "0.01"),
+            kind=duration("60s", "0.01"),
             doc="Longest silence within an answer.",
-            default=_seconds(_TIMEOUTS.idle),
+            default=seconds(_TIMEOUTS.idle),
         ),
         Key(
             name="total",
-            kind=_duration("10m", "0.01"),
+            kind=duration("10m", "0.01"),
             doc="How long a whole call may take, every attempt counted.",
-            default=_seconds(_TIMEOUTS.total),
+            default=seconds(_TIMEOUTS.total),
         ),
     ),
 )
@@ -592,8 +476,8 @@ FILE: Final = Table(
         ),
     ),
     hints=(
-        ("host", _LISTENER),
-        ("port", _LISTENER),
+        ("host", ELSEWHERE),
+        ("port", ELSEWHERE),
         ("routes", "Write models: { name: { targets: [provider/model] } }."),
         ("aliases", "Write models: { name: provider/model }."),
     ),

@@ -107,6 +107,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     max_headers: int = 100
     max_header_bytes: int = 32768
     max_body_bytes: int = 52_428_800
+    max_upload_bytes: int = 1 << 30
+    """Of forms with files, which are sent on as they come."""
     header_seconds: float = 10.0
     min_body_rate: int = 1024
     """Bytes per second, averaged after the first 5 seconds."""

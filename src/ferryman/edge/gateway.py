@@ -107,7 +107,7 @@ class Gateway:
         self._sync_seconds = snapshot.server.fsync_ms / 1000
         self.plane.keeper = self._keeper_for(snapshot.keep_responses)
         if self.server is not None:
-            self.server.limits = limits_of(snapshot.server)
+            self.server.limits = self.limits
         log(f"serving configuration {snapshot.version[:12]}: {_names(fleet)}")
         self._maybe_ready()
         self._loop.call_later(1.0, _settle_memory)
@@ -135,7 +135,7 @@ class Gateway:
 
     async def _listen(self) -> Server:
         options = self._options
-        limits = limits_of(self._snapshot.server)
+        limits = self.limits
         refuse = http_refusal(self.plane)
         tls = None
         if options.tls_cert:
@@ -184,7 +184,7 @@ class Gateway:
     @property
     def limits(self) -> Limits:
         """The listener's limits now."""
-        return limits_of(self._snapshot.server)
+        return limits_of(self._snapshot.server, str(self._options.paths.root))
 
     def start(self) -> None:
         """Take the cached snapshot and follow the feed; needs a running loop."""
@@ -248,13 +248,15 @@ class Gateway:
                 log(str(error))
 
 
-def limits_of(settings: ServerSettings) -> Limits:
+def limits_of(settings: ServerSettings, spool_directory: str) -> Limits:
     """The listener's limits in a snapshot."""
     return Limits(
         max_request_line=settings.max_request_line,
         max_headers=settings.max_headers,
         max_header_bytes=settings.max_header_bytes,
         max_body_bytes=settings.max_body_bytes,
+        max_upload_bytes=settings.max_upload_bytes,
+        spool_directory=spool_directory,
         header_seconds=settings.header_seconds,
         min_body_rate=settings.min_body_rate,
         idle_seconds=settings.idle_seconds,

@@ -20,6 +20,7 @@ class ArrayExchange:
         self.target = inner.target
         self.headers = inner.headers
         self.body = inner.body
+        self.incoming = inner.incoming
         self.peer = inner.peer
         self.began = inner.began
         self.shared: dict[str, Any] = inner.shared

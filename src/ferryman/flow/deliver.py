@@ -66,7 +66,7 @@ async def deliver_stream(
     call.first_token = reply.first_token
     exchange.start(reply.status, _head(call, reply.headers, None) + _STREAM_HEADERS)
     call.started = True
-    call.error_event = tap.error_event
+    call.error_event = None if tap.raw else tap.error_event
     waiting = plane.now()
     plane.metrics.streams += 1
     reply.commit(exchange)
@@ -85,11 +85,14 @@ async def deliver_stream(
         else:
             error = _cut_stream(call, reply)
             cost = settle(call, reply.status, error.kind, tap.usage)
+            if tap.raw:
+                exchange.abort()
+                return
             last = tap.ending or tap.error_event(error, call.id)
     except GatewayError as unrecorded:
-        exchange.finish(tap.error_event(unrecorded, call.id))
+        refuse(call, unrecorded)
         return
-    if call.summary:
+    if call.summary and not tap.raw:
         last = _summary(call, tap.usage, cost) + last
     exchange.finish(last)
 
@@ -212,9 +215,13 @@ def _words(data: bytes) -> str:
 
 
 def refuse(call: Call, error: GatewayError) -> None:
-    """Send an error in the caller's format: as an event, if its stream has begun."""
+    """Send an error in the caller's format: as an event, if its stream has begun; as a cut where
+    that has no events."""
     if call.error_event is not None:
         call.exchange.finish(call.error_event(error, call.id))
+        return
+    if call.started:
+        call.exchange.abort()
         return
     headers = [*JSON, (b"x-ferryman-request-id", call.id.encode()), *error.headers]
     block = _block(headers + _error_headers(error.kind))

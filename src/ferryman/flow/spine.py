@@ -16,11 +16,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import unquote_to_bytes
 
-from ferryman.flow.asking import Asking, ask, read_whole, takes_long
+from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
-from ferryman.flow.window import text_size
+from ferryman.flow.uploads import UPLOADS, receive
+from ferryman.flow.window import surely_fits, text_size
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
@@ -31,9 +32,9 @@ from ferryman.routing.plan import plan
 from ferryman.telemetry.record import Attempt
 from ferryman.upstream.fleet import Resolved, Runtime, Target
 from ferryman.upstream.reply import Reply
+from ferryman.wire import envelope
 from ferryman.wire.bedrock_converse.errors import kind_of_reply
 from ferryman.wire.format import ReplyError
-from ferryman.wire.openai_chat import request as openai
 from ferryman.wire.openai_chat.errors import SURFACED
 from ferryman.wire.paths import EVENTS
 
@@ -150,10 +151,14 @@ async def serve(
             raise GatewayError(
                 415, ErrorKind.UNSUPPORTED_MEDIA, "Send the body without compression."
             )
-        if model:
-            request = openai.decode_named(exchange.body, model, stream)
+        if endpoint in UPLOADS:
+            request = await receive(call)
+        elif exchange.incoming is not None:
+            raise GatewayError(415, ErrorKind.UNSUPPORTED_MEDIA, "Send JSON here, not a form.")
+        elif model:
+            request = envelope.decode_named(exchange.body, model, stream)
         else:
-            request = openai.decode(endpoint, exchange.body)
+            request = envelope.decode(endpoint, exchange.body)
         if plane.keeper is not None and endpoint == "responses":
             request = await plane.keeper.resume(call, request)
         call.model = request.model
@@ -165,7 +170,7 @@ async def serve(
             call.measured = text_size(request.body)
         order = _plan(plane, plane.fleet.resolve(_by_rules(call, request)))
         if counted_here(call, order[0]):
-            count(call, request, order[0])
+            await count(call, request, order[0])
             return
         open_call(call, order[0], len(request.body), request.max_output)
         reply, kind, unfit = await _first_good(call, request, order, facts)
@@ -195,7 +200,7 @@ async def serve(
                 settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, None)
 
 
-def _keeps(call: Call, request: openai.Request) -> Callable[[bytes], Awaitable[None]] | None:
+def _keeps(call: Call, request: envelope.Request) -> Callable[[bytes], Awaitable[None]] | None:
     """Keeps an answer that its caller may go on from, when no provider does; None = nothing to."""
     keeper = call.plane.keeper
     if keeper is None or call.receipt is None or call.endpoint != "responses":
@@ -246,7 +251,7 @@ def _plan(plane: Plane, resolved: Resolved) -> Sequence[Target]:
     )
 
 
-def _by_rules(call: Call, request: openai.Request) -> str:
+def _by_rules(call: Call, request: envelope.Request) -> str:
     """The model name to serve, after the policies had their say."""
     rules = call.plane.fleet.snapshot.rules
     if rules:
@@ -261,7 +266,7 @@ def _by_rules(call: Call, request: openai.Request) -> str:
 
 
 async def _first_good(
-    call: Call, request: openai.Request, order: Sequence[Target], facts: HeaderFacts
+    call: Call, request: envelope.Request, order: Sequence[Target], facts: HeaderFacts
 ) -> tuple[Reply, ErrorKind | None, GatewayError | None]:
     """Ask the targets in order until one answers.
 
@@ -274,11 +279,13 @@ async def _first_good(
     for target in order:
         call.receipt = None
         try:
-            if takes_long(call, request, target):  # beside the loop, so that others go on
+            fits = surely_fits(request.body, target)
+            crowded = None if fits else await crowd(call, request, target)
+            if takes_long(call, request, target, crowded):  # beside the loop, so that others go on
                 loop = asyncio.get_running_loop()
-                asking = await loop.run_in_executor(None, ask, call, request, target)
+                asking = await loop.run_in_executor(None, ask, call, request, target, crowded)
             else:
-                asking = ask(call, request, target)
+                asking = ask(call, request, target, crowded)
         except GatewayError as error:
             unfit = unfit or error  # another target may have the words, or the room, for it
             if error.kind is ErrorKind.CONTEXT_TOO_LONG and call.too_long == "error":
@@ -286,6 +293,8 @@ async def _first_good(
             continue
         call.target = target
         reply, kind = await _attempt(call, target, asking, facts)
+        if call.upload is not None and call.upload.refused is not None:
+            raise call.upload.refused
         if kind is None or kind in SURFACED or call.exchange.gone or call.overdue():
             break
     return reply, kind, unfit if call.target is None else None
@@ -305,16 +314,14 @@ async def _attempt(
     elif why:
         reply.fault = Fault(FaultKind.CONNECT, why)
     else:
-        body = asking.body
         plain = asking.translation is None and not runtime.betas_in_body
         forwarded = facts.forwarded if plain else facts.translated
         if runtime.signer is not None:
-            forwarded += runtime.signature(asking.head, body, time.time())
-        head = b"%b%d\r\n%b\r\n" % (asking.head, len(body), forwarded)
+            forwarded += runtime.signature(asking.head, asking.body, time.time())
         connection = runtime.pool.take()
         if connection is None:
             connection = await _connect(call, reply, runtime.pool)
-        elif _send(call, reply, connection, head, body):
+        elif _send(call, reply, connection, asking, forwarded):
             await reply.ready
             # A kept connection may have been closed by the upstream just now: when it fails before
             # one byte of a reply, the request is sent once more, on a new one.
@@ -323,7 +330,7 @@ async def _attempt(
             if fault is not None and fault.fresh and fault.kind is FaultKind.CLOSED:
                 reply.again()
                 connection = await _connect(call, reply, runtime.pool)
-        if connection is not None and _send(call, reply, connection, head, body):
+        if connection is not None and _send(call, reply, connection, asking, forwarded):
             await reply.ready
     kind = ErrorKind.UPSTREAM_AUTH if why else _verdict(call, asking, reply, runtime)
     ended = now()
@@ -360,7 +367,9 @@ async def _connect(call: Call, reply: Reply, pool: Pool) -> ClientConnection | N
         return None
 
 
-def _send(call: Call, reply: Reply, connection: ClientConnection, head: bytes, body: bytes) -> bool:
+def _send(
+    call: Call, reply: Reply, connection: ClientConnection, asking: Asking, forwarded: bytes
+) -> bool:
     """Send the request, unless the caller has gone; True when ``reply.ready`` is to be awaited."""
     exchange = call.exchange
     if exchange.gone:
@@ -370,7 +379,16 @@ def _send(call: Call, reply: Reply, connection: ClientConnection, head: bytes, b
     reply.connection = connection
     exchange.on_gone = reply.leave
     fleet = call.plane.fleet
-    connection.send(reply, head, body, fleet.first_byte, fleet.idle, call.began + fleet.total)
+    total = call.began + fleet.total
+    if call.upload is not None:
+        assert call.target is not None
+        source = call.upload.reader(call.target.model)
+        head = asking.head + forwarded
+        connection.send_upload(reply, head, source, fleet.first_byte, fleet.idle, total)
+        return True
+    body = asking.body
+    head = b"%b%d\r\n%b\r\n" % (asking.head, len(body), forwarded)
+    connection.send(reply, head, body, fleet.first_byte, fleet.idle, total)
     return True
 
 

@@ -7,7 +7,7 @@ from ferryman.ir.receipt import Receipt
 from ferryman.ir.usage import Usage
 from ferryman.upstream.fleet import Target
 from ferryman.upstream.reply import Reply
-from ferryman.wire.openai_chat.request import Request
+from ferryman.wire.envelope import Request
 from ferryman.wire.task import TaskClient, TaskProvider
 from ferryman.wire.tasks import CLIENTS, PROVIDERS, TASKS
 
@@ -30,7 +30,7 @@ class TaskTranslation:
         self.media_type, body = self._client.encode_reply(said, self._asked, self._receipt)
         reply.rewrite(body)
         usage: Usage | None = said.usage
-        return usage
+        return self._provider.counted(reply.headers) if usage is None else usage
 
 
 def ask_task(
@@ -44,6 +44,8 @@ def ask_task(
     if task is None:
         return None
     for endpoint, provider in PROVIDERS[task].items():
+        if not provider.serves(target.model):
+            continue
         head = target.runtime.head(endpoint, target.model, False)
         if head is None:
             continue

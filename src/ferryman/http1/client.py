@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import httptools
 
 from ferryman.http1.exchange import Headers
+from ferryman.http1.spool import SpoolReader
 
 NEVER = float("inf")
 MAX_HEAD_BYTES = 262_144
@@ -107,10 +108,11 @@ class ClientConnection(asyncio.Protocol):
     """One connection. ``send`` starts an exchange; the sink hears of the rest."""
 
     __slots__ = (
-        "_active", "_body", "_complete", "_ended_by_close", "_eof", "_fields", "_fresh", "_headers",
-        "_headers_done", "_idle_seconds", "_inflate", "_interim", "_keep_alive", "_large",
-        "_parser", "_paused", "_sink", "_status", "_unfruitful", "broken", "deadline", "idle_since",
-        "loop", "on_body", "pool", "total_deadline", "transport", "uses",
+        "_active", "_body", "_chunked", "_complete", "_ended_by_close", "_eof", "_fields",
+        "_first_byte", "_fresh", "_full", "_headers", "_headers_done", "_idle_seconds", "_inflate",
+        "_interim", "_keep_alive", "_large", "_parser", "_paused", "_sink", "_source", "_status",
+        "_unfruitful", "broken", "deadline", "idle_since", "loop", "on_body", "pool",
+        "total_deadline", "transport", "uses",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -126,6 +128,12 @@ class ClientConnection(asyncio.Protocol):
         self._paused = False
         self._large = False
         """True when the request was too large to be sent at once."""
+        self._source: SpoolReader | None = None
+        """What is still to be sent of an upload."""
+        self._chunked = False
+        self._full = False
+        """True while the transport has enough to send."""
+        self._first_byte = 0.0
         self._eof = False
         self._idle_seconds = NEVER
         self._sink: Sink | None = None
@@ -177,6 +185,57 @@ class ClientConnection(asyncio.Protocol):
         else:
             self.transport.write(head + body)
 
+    def send_upload(
+        self,
+        sink: Sink,
+        head: bytes,
+        source: SpoolReader,
+        first_byte: float,
+        idle: float,
+        total: float,
+    ) -> None:
+        """As :meth:`send`, with a body that is sent as it comes; ``head`` lacks its framing.
+
+        ``first_byte`` seconds may also pass without the upstream taking more of the body.
+        """
+        length = source.length
+        framing = b"content-length: %d" % length if length >= 0 else b"transfer-encoding: chunked"
+        self.send(sink, b"%b%b\r\n\r\n" % (head, framing), b"", first_byte, idle, total)
+        if self._sink is None:
+            return
+        self._large = True
+        self._chunked = length < 0
+        self._first_byte = first_byte
+        self._source = source
+        source.spool.on_more = self._pump
+        self._pump()
+
+    def _pump(self) -> None:
+        """Send what has come of an upload, as far as the upstream takes it."""
+        source = self._source
+        moved = False
+        while source is not None and not self._full:
+            data = source.pull()
+            if data:
+                framed = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+                self.transport.write(framed)
+                moved = True
+            elif source.over and not source.stopped:
+                if self._chunked:
+                    self.transport.write(b"0\r\n\r\n")
+                self._source = None
+                moved = True
+                break
+            elif source.stopped:
+                self._fail(FaultKind.CANCELLED, "the upload was stopped")
+                return
+            else:
+                if not self._headers_done:
+                    self.deadline = NEVER  # it is the caller who keeps us waiting
+                return
+        if moved and not self._headers_done:
+            self.deadline = self.loop.time() + self._first_byte
+
     def cancel(self) -> None:
         """Give up the exchange: the connection is cut and the sink hears nothing more."""
         self._sink = None
@@ -215,6 +274,13 @@ class ClientConnection(asyncio.Protocol):
             self._fail(FaultKind.TIMEOUT, "no reply within the first-byte deadline")
 
     # -- asyncio's side
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._pump()
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -285,7 +351,7 @@ class ClientConnection(asyncio.Protocol):
         body = data[end + 4 :]
         if len(body) != length or len(headers) > MAX_HEADERS:
             return False
-        if self._large and self.transport.get_write_buffer_size():
+        if self._large and (self._source is not None or self.transport.get_write_buffer_size()):
             return False
         sink, self._sink = self._sink, None
         self.deadline = self.total_deadline = NEVER
@@ -370,8 +436,9 @@ class ClientConnection(asyncio.Protocol):
         sink, self._sink = self._sink, None
         inflate = self._inflate
         self.deadline = self.total_deadline = NEVER
-        if self._large and self.transport.get_write_buffer_size():
+        if self._large and (self._source is not None or self.transport.get_write_buffer_size()):
             reusable = False  # answered before all was sent
+        self._source = None
         if reusable and not self.broken and not self.transport.is_closing():
             if self._paused:
                 self.resume()
@@ -396,6 +463,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _drop(self) -> None:
         self.broken = True
+        self._source = None
         self.deadline = self.total_deadline = NEVER
         self.transport.abort()
 

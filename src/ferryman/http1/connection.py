@@ -116,7 +116,7 @@ class Connection(Intake):
         if current is None:
             self._go_on()
             return
-        self.deadline = NEVER
+        self.deadline = NEVER if self._upload is None else self.now() + SWEEP_SECONDS
         if current.on_resume is not None:
             current.on_resume()
 
@@ -157,6 +157,7 @@ class Connection(Intake):
             exchange.abort()
         else:
             refusal = Refusal(500, "internal_error", "The server failed to handle this request.")
+            refusal.target = exchange.target
             exchange.respond(500, *self.server.refuse(refusal))
 
     def answered(self, keep_alive: bool) -> None:
@@ -181,7 +182,9 @@ class Connection(Intake):
             self.server.loop.call_soon(self._next)
             return
         self._resume_reading()
-        if self._headers_done:
+        if self._early:
+            self._begin_upload()
+        elif self._headers_done:
             self._await_body()
             self._continue()
         elif self._begun:
@@ -211,10 +214,16 @@ class Connection(Intake):
         self._queue = NONE_WAITING
         self._rest = b""
         self._left = 0
+        self._upload = None
+        self._last = None
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer with ``refusal`` after everything before it, then end the connection."""
         self._problem = None
+        refusal.target = self._url if self._upload is None else self._upload.target
+        if self._upload is not None:
+            self._break_upload(self._upload, refusal)
+            return
         self._deaf = True
         self.server.buffered -= self._body_bytes
         self._reset()
@@ -226,6 +235,16 @@ class Connection(Intake):
         if self._queue is NONE_WAITING:
             self._queue = deque()
         self._queue.append(refusal)
+
+    def _break_upload(self, exchange: ServerExchange, refusal: Refusal) -> None:
+        """The rest of an upload won't come: nobody may go on with what did."""
+        self._upload = None
+        self.current = None
+        if exchange.started:
+            self.cut()
+        else:
+            self._refuse_now(refusal)
+        exchange.lost()
 
     def _refuse_now(self, refusal: Refusal) -> None:
         headers, body = self.server.refuse(refusal)
@@ -311,21 +330,27 @@ class Connection(Intake):
                 self.cut()
             else:
                 self.deadline = now + SWEEP_SECONDS
+        elif self._upload is not None and self._upload.incoming is not None:
+            self._hasten(self._upload.incoming.size, now)
         elif self.current is not None or self._queue:
             self.deadline = NEVER
         elif self._body_started:
-            elapsed = now - self._body_started
-            slow = self._body_bytes < limits.min_body_rate * (elapsed - limits.body_grace_seconds)
-            if slow or self._stuck(self._body_bytes, now):
-                self._refuse(Refusal(408, "body_timeout", "The body arrived too slowly."))
-            else:
-                self.deadline = now + SWEEP_SECONDS
+            self._hasten(self._body_bytes, now)
         elif self._begun:
             self._refuse(
                 Refusal(408, "header_timeout", f"No whole head in {limits.header_seconds:g} s.")
             )
         else:
             self._close()
+
+    def _hasten(self, come: int, now: float) -> None:
+        """Refuse a body of which ``come`` bytes are here, if it comes too slowly."""
+        limits = self.server.limits
+        due = limits.min_body_rate * (now - self._body_started - limits.body_grace_seconds)
+        if come < due or self._stuck(come, now):
+            self._refuse(Refusal(408, "body_timeout", "The body arrived too slowly."))
+        else:
+            self.deadline = now + SWEEP_SECONDS
 
     def _overstay(self, now: float) -> None:
         """A connection that is to close has not: the peer reads slowly, sends on, or is gone."""

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from ferryman.http1.spool import Spool
+
 Headers = list[tuple[bytes, bytes]]
 """Field names in lower case, in wire order."""
 
@@ -23,10 +25,13 @@ class Exchange(Protocol):
     headers: Headers
     """All fields but content-length, which ``body`` says better."""
     body: bytes
+    incoming: Spool | None
+    """An upload's body as it comes, when the handler was called before all of it was there; then
+    ``body`` is empty."""
     peer: str
     """Peer's address, or ``unix``."""
     began: float
-    """``time.monotonic()`` when the request was complete."""
+    """``time.monotonic()`` when the request was complete, or the head of an upload."""
     shared: dict[str, Any]
     """What the handler has worked out from ``headers``, for itself. Exchanges of one connection
     whose heads are the same, byte for byte, share it."""
@@ -57,4 +62,4 @@ class Exchange(Protocol):
 
 
 Handler = Callable[[Exchange], None]
-"""Called synchronously as soon as a request is complete."""
+"""Called synchronously as soon as a request is complete, or when a large upload begins."""

@@ -37,8 +37,8 @@ def faults(
         elif name == b"content-length":
             if len(value) > MAX_LENGTH_DIGITS:
                 return Refusal(400, "malformed_http", "The content-length has too many digits.")
-            if int(value) > limits.max_body_bytes:
-                return body_too_large(limits)
+            if int(value) > most_body(headers, limits):
+                return body_too_large(most_body(headers, limits))
         elif name == b"transfer-encoding":
             if version == "1.0":
                 return Refusal(
@@ -77,9 +77,24 @@ def headers_too_large(limits: Limits) -> Refusal:
     )
 
 
-def body_too_large(limits: Limits) -> Refusal:
+def is_upload(headers: Headers, limits: Limits) -> bool:
+    """Whether a handler gets the body as it comes."""
+    if not limits.max_upload_bytes:
+        return False
+    for name, value in headers:
+        if name == b"content-type":
+            return value[:20].lower().startswith(b"multipart/form-data")
+    return False
+
+
+def most_body(headers: Headers, limits: Limits) -> int:
+    """How long the body may be."""
+    return limits.max_upload_bytes if is_upload(headers, limits) else limits.max_body_bytes
+
+
+def body_too_large(most: int) -> Refusal:
     """The refusal of a body over the limit, announced or sent."""
-    return Refusal(413, "body_too_large", f"The body is over {limits.max_body_bytes} bytes.")
+    return Refusal(413, "body_too_large", f"The body is over {most} bytes.")
 
 
 def not_http(error: Exception, start: bytes) -> Refusal:

@@ -20,6 +20,7 @@ from ferryman.http1 import head as heads
 from ferryman.http1.exchange import Headers
 from ferryman.http1.limits import MAX_WAITING, SLICE, SMALL_BODY, Refusal
 from ferryman.http1.reply import ServerExchange, Template
+from ferryman.http1.spool import Spool
 
 if TYPE_CHECKING:
     from ferryman.http1.server import Server
@@ -34,11 +35,11 @@ class Intake(asyncio.Protocol):
     """The receiving half of a connection; ``connection.py`` has the other."""
 
     __slots__ = (
-        "_begun", "_body", "_body_bytes", "_body_started", "_deaf", "_expect", "_fields", "_head",
-        "_headers", "_headers_done", "_left", "_mark", "_method", "_more", "_noisy", "_parser",
-        "_problem", "_queue", "_reading_paused", "_rest", "_served", "_template", "_unfruitful",
-        "_url", "current", "deadline", "http11", "keep_alive", "now", "on_body", "paused", "peer",
-        "server", "transport",
+        "_announced", "_begun", "_body", "_body_bytes", "_body_started", "_deaf", "_early",
+        "_expect", "_fields", "_head", "_headers", "_headers_done", "_last", "_left", "_mark",
+        "_method", "_more", "_noisy", "_parser", "_problem", "_queue", "_reading_paused", "_rest",
+        "_served", "_template", "_unfruitful", "_upload", "_url", "current", "deadline", "http11",
+        "keep_alive", "now", "on_body", "paused", "peer", "server", "transport",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -64,6 +65,10 @@ class Intake(asyncio.Protocol):
         self._parser: Any = httptools.HttpRequestParser(self)
         self._more: bytearray | None = None
         """The body as far as earlier reads brought it."""
+        self._upload: ServerExchange | None = None
+        """The request that is being handled while its body still comes."""
+        self._last: bytes | None = None
+        """Its body's last piece, once that has come."""
         self._queue = NONE_WAITING
         """Complete requests that wait for their turn, with a refusal as the last, if any."""
         self._rest = b""
@@ -88,6 +93,10 @@ class Intake(asyncio.Protocol):
         self._url = b""
         self._headers: Headers = []
         self._headers_done = False
+        self._early = False
+        """True for an upload, which is handled as soon as it is its turn."""
+        self._announced = -1
+        """Its length, if its head says that."""
         self._unfruitful = 0
         """Bytes received in a row that brought no piece of a body: heads, trailers, extensions."""
         self._expect = False
@@ -144,10 +153,14 @@ class Intake(asyncio.Protocol):
                 start = b"" if self._served else self._head
                 self._problem = self._problem or heads.not_http(error, start)
             break
+        if self._last is not None:
+            self._end_upload(self._last)
         if self._problem is None:
             self._weigh()
         if self._problem is not None:
             self._refuse(self._problem)
+        elif self._early:
+            self._begin_upload()
         elif self._expect:
             self._continue()
         if self._queue and self.current is None:
@@ -189,6 +202,9 @@ class Intake(asyncio.Protocol):
 
     def _keep(self, data: bytes) -> None:
         """Add a piece to the body that is being received."""
+        if self._upload is not None:
+            self._spool(self._upload, data)
+            return
         if self._more is None:
             self._more = bytearray(data)
         else:
@@ -196,7 +212,7 @@ class Intake(asyncio.Protocol):
         self._body_bytes += len(data)
         self.server.buffered += len(data)
         if self._body_bytes > self.server.limits.max_body_bytes:
-            self._problem = heads.body_too_large(self.server.limits)
+            self._problem = heads.body_too_large(self.server.limits.max_body_bytes)
         elif self.server.buffered > self.server.limits.max_buffered_bytes:
             self._problem = _overloaded()
 
@@ -223,6 +239,9 @@ class Intake(asyncio.Protocol):
         self._method = method
         self.http11 = version == "1.1"
         self._fields = [pair for pair in headers if pair[0] != b"content-length"]
+        self._early = heads.is_upload(headers, self.server.limits)
+        if self._early:
+            self._announced = int(dict(headers).get(b"content-length", b"-1"))
         self._headers = []  # what comes now are trailers: read, weighed, and forgotten
         if self.http11:
             self._expect = (b"expect", b"100-continue") in [(n, v.lower()) for n, v in headers]
@@ -234,11 +253,15 @@ class Intake(asyncio.Protocol):
         limits = self.server.limits
         self._problem = heads.too_large(b"", self._headers, limits)
         body = b"".join(self._body)
+        if self._upload is not None and self._last is None:
+            self._last = body
+            self._reset()
+            return
         if self._more is not None:
             self._more += body
             body = bytes(self._more)
         if len(body) > limits.max_body_bytes:
-            self._problem = heads.body_too_large(limits)
+            self._problem = heads.body_too_large(limits.max_body_bytes)
         if self._problem is not None:
             return
         self.keep_alive = self._parser.should_keep_alive()
@@ -249,7 +272,7 @@ class Intake(asyncio.Protocol):
             self._queue = deque()
         self._queue.append(exchange)
         self._served = True
-        if self.keep_alive and self.http11 and self.server.recognise:
+        if self.keep_alive and self.http11 and self.server.recognise and not self._early:
             self._remember(exchange)
         else:
             self._template = None  # its requests are taken for HTTP/1.1 that keeps alive
@@ -267,6 +290,81 @@ class Intake(asyncio.Protocol):
                 return False
             exchange.held = size
         return True
+
+    # -- uploads, handled while they come
+
+    def _begin_upload(self) -> None:
+        """Hand over a request whose body is still to come, when it is its turn."""
+        if self.current is not None or self._queue or self.paused:
+            self._pause_reading()
+            return
+        self._early = False
+        self._template = None
+        self.keep_alive = self._parser.should_keep_alive()
+        exchange = ServerExchange(self, self._method, self._url, self._fields, b"", {})
+        exchange.incoming = Spool(self.server.limits.spool_directory or None)
+        exchange.incoming.announced = self._announced
+        held = self._more
+        self._more = None
+        self.server.buffered -= self._body_bytes
+        self._body_bytes = 0
+        self._upload = exchange
+        if held:
+            self._spool(exchange, bytes(held))
+        else:
+            self._continue()
+        self._served = True
+        self._start(exchange)
+        self._await_upload()
+
+    def _spool(self, exchange: ServerExchange, data: bytes) -> None:
+        """Keep a further piece of the upload, and let its handler know."""
+        incoming = exchange.incoming
+        server = self.server
+        assert incoming is not None
+        try:
+            incoming.append(data)
+        except OSError as error:
+            self._problem = Refusal(
+                503, "gateway_overloaded", f"There is no room to keep the upload: {error.strerror}."
+            )
+            return
+        server.buffered += incoming.in_memory - exchange.held
+        exchange.held = incoming.in_memory
+        if not incoming.in_memory:
+            server.spooled += incoming.size - exchange.spooled
+            exchange.spooled = incoming.size
+        limits = server.limits
+        if incoming.size > limits.max_upload_bytes:
+            self._problem = heads.body_too_large(limits.max_upload_bytes)
+        elif (
+            server.buffered > limits.max_buffered_bytes or server.spooled > limits.max_spooled_bytes
+        ):
+            self._problem = _overloaded()
+        else:
+            incoming.tell()
+
+    def _end_upload(self, last: bytes) -> None:
+        """All of the upload is here."""
+        exchange = self._upload
+        self._last = None
+        if exchange is None:
+            return  # answered and forgotten in the meantime
+        if last:
+            self._spool(exchange, last)
+        if self._problem is None:
+            self._upload = None
+            self.deadline = NEVER
+            assert exchange.incoming is not None
+            exchange.incoming.end()
+
+    def _await_upload(self) -> None:
+        """Set the deadline of an upload that goes on; it may be answered by now."""
+        if self._upload is None:
+            return
+        self._body_started = self.now()
+        self._mark = -1
+        self.deadline = self._body_started + self.server.limits.body_grace_seconds
 
     # -- heads seen before
 
@@ -304,6 +402,7 @@ class Intake(asyncio.Protocol):
             )
             return True
         self._left = left
+        self._url = template.target
         self._await_body()
         self._take_body(body)
         return True
@@ -331,6 +430,7 @@ class Intake(asyncio.Protocol):
         if len(body) > SMALL_BODY or self._body_bytes:
             if not self._hold(exchange):
                 assert self._problem is not None
+                self._url = template.target
                 self._refuse(self._problem)
                 return
             self._reset()

@@ -14,6 +14,12 @@ class Limits(Struct, frozen=True, kw_only=True):
     max_headers: int = 100
     max_header_bytes: int = 32768
     max_body_bytes: int = 52_428_800
+    max_upload_bytes: int = 0
+    """Most bytes of a multipart body, which its handler gets as it comes; 0 = as all others."""
+    max_spooled_bytes: int = 16 << 30
+    """Bodies kept in files at once, over all connections, until they are answered."""
+    spool_directory: str = ""
+    """Where those files are made; they have no names. Empty = where the system keeps such."""
     max_buffered_bytes: int = 1 << 30
     """Request bodies held in memory at once, over all connections, until they are answered.
     Bodies up to ``SMALL_BODY`` bytes that came in one piece don't count."""
@@ -48,6 +54,8 @@ class Refusal(Exception):  # noqa: N818 - a refusal is not our error
         self.status = status
         self.code = code
         self.message = message
+        self.target = b""
+        """Target of the request that is refused, as far as it has been read."""
 
 
 Refuse = Callable[[Refusal], tuple[Headers, bytes]]

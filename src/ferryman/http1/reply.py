@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ferryman.http1.exchange import Headers
 from ferryman.http1.limits import status_line
+from ferryman.http1.spool import Spool
 
 if TYPE_CHECKING:
     from ferryman.http1.intake import Intake
@@ -22,6 +23,9 @@ class ServerExchange:
     started = False
     held = 0
     """Bytes of the body that are counted in ``server.buffered`` until the reply is complete."""
+    incoming: Spool | None = None
+    spooled = 0
+    """Bytes of it that are counted in ``server.spooled``."""
     on_gone: Callable[[], None] | None = None
     on_resume: Callable[[], None] | None = None
 
@@ -57,12 +61,16 @@ class ServerExchange:
         assert conn is not None
         if isinstance(headers, list):
             headers = b"".join([b"%b: %b\r\n" % pair for pair in headers])
-        if not self._keep_alive or conn.server.draining:
+        if not self._keep_alive or conn.server.draining or self._unfinished():
             self._keep_alive = False
             last = b"connection: close\r\n" + last
         elif not self._chunked:
             last = b"connection: keep-alive\r\n" + last
         return b"".join((STATUS_LINES[status], headers, conn.server.date, last, body))
+
+    def _unfinished(self) -> bool:
+        """True when answered before all of the request was there: the rest can't be told apart."""
+        return self.incoming is not None and not self.incoming.complete
 
     def respond(self, status: int, headers: Headers | bytes, body: bytes) -> None:
         conn = self._conn
@@ -122,17 +130,23 @@ class ServerExchange:
             conn.cut()
 
     def _done(self, conn: "Intake") -> None:
-        if self.held:
+        keep_alive = self._keep_alive and not self._unfinished()
+        if self.held or self.incoming is not None:
             self.release()
         self._conn = None
         self.on_gone = self.on_resume = None
-        conn.answered(self._keep_alive)
+        conn.answered(keep_alive)
 
     def release(self) -> None:
-        """Count the body no longer."""
-        if self._conn is not None:
-            self._conn.server.buffered -= self.held
-            self.held = 0
+        """Count the body no longer, and let go of what was kept of an upload."""
+        if self._conn is None:
+            return
+        self._conn.server.buffered -= self.held
+        self.held = 0
+        if self.incoming is not None:
+            self._conn.server.spooled -= self.spooled
+            self.spooled = 0
+            self.incoming.close()
 
     def lost(self) -> None:
         """The connection is no more: tell whoever is working on the reply."""

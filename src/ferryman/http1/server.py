@@ -30,6 +30,8 @@ class Server:
         self.recognise = True
         """False parses every head, also those that a connection has sent before."""
         self.buffered = 0
+        self.spooled = 0
+        """Bytes of uploads that are kept in files."""
         self.date = b""
         self.listeners: list[Any] = []  # uvloop's own servers, asyncio's only in name
         self._empty = asyncio.Event()

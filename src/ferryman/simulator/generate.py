@@ -12,7 +12,7 @@ from ferryman.simulator import lists
 from ferryman.simulator.answer import Answer, Call
 from ferryman.simulator.ask import Ask, words
 from ferryman.simulator.event import Event
-from ferryman.simulator.pictures import PNG, WAV
+from ferryman.simulator.pictures import PCM, PNG
 from ferryman.simulator.seals import seal
 
 FINISHES = {
@@ -26,6 +26,8 @@ FINISHES = {
 }
 BLOCKED = ("filter", "refusal")
 """Ends after which there is no content: https://ai.google.dev/gemini-api/docs/safety-settings."""
+IMAGE_TOKENS = 1290
+"""What an image counts: https://ai.google.dev/gemini-api/docs/pricing."""
 CATEGORY = "HARM_CATEGORY_DANGEROUS_CONTENT"
 
 
@@ -41,6 +43,8 @@ SAID = seal("text")
 def usage(found: Answer, output: int | None = None) -> dict[str, Any]:
     """``usageMetadata`` after ``output`` visible tokens: thoughts are counted apart from them."""
     seen = found.visible if output is None else output
+    if found.image and not found.tokens:
+        seen = IMAGE_TOKENS
     counts: dict[str, Any] = {
         "promptTokenCount": found.prompt,
         "candidatesTokenCount": seen,
@@ -125,7 +129,7 @@ def _parts(
     for i in range(0, len(found.tokens), step):
         group = found.tokens[i : i + step]
         if found.audio:
-            data = {"mimeType": "audio/L16;codec=pcm;rate=24000", "data": WAV}
+            data = {"mimeType": "audio/L16;codec=pcm;rate=24000", "data": PCM}
             yield {"inlineData": data}, len(group)
             break
         part: dict[str, Any] = {"text": "".join(group)}

@@ -25,6 +25,7 @@ from ferryman.simulator.ask import (
 from ferryman.simulator.directives import Behaviour
 from ferryman.simulator.event import ARRAY, Framing, server_sent
 from ferryman.simulator.generate import SAID, sign
+from ferryman.simulator.made import modes
 
 SSE_CRLF = Framing(
     "text/event-stream",
@@ -112,14 +113,17 @@ TOOLS: Spec = dict.fromkeys(
         "mcpServers",
     ]
 ) | {"functionDeclarations": FUNCTION}
+VOICE: Spec = {"prebuiltVoiceConfig": {"voiceName": str}, "replicatedVoiceConfig": None}
+MEDIA: Spec = {
+    "speechConfig": {"voiceConfig": VOICE, "languageCode": str, "multiSpeakerVoiceConfig": None},
+    "imageConfig": dict.fromkeys(["aspectRatio", "imageSize", "personGeneration"], str),
+}
 CONFIG: Spec = dict.fromkeys(
     [
         "stopSequences",
         "responseJsonSchema",
         "responseModalities",
         "enableEnhancedCivicAnswers",
-        "speechConfig",
-        "imageConfig",
         "mediaResolution",
         "audioTimestamp",
         "routingConfig",
@@ -132,6 +136,7 @@ CONFIG: Spec = dict.fromkeys(
 ) | {
     **dict.fromkeys(["maxOutputTokens", "candidateCount", "seed", "logprobs"], int),
     **dict.fromkeys(["temperature", "topP", "topK", "presencePenalty", "frequencyPenalty"], float),
+    **MEDIA,
     "responseLogprobs": bool,
     "responseMimeType": str,
     "responseSchema": SCHEMA,
@@ -234,8 +239,7 @@ def read(request: Request) -> Ask:
     _ranges(config)
     tools = _tools(body.get("tools") or [])
     choice = _choice(body, tools)
-    if "AUDIO" in (config.get("responseModalities") or []):
-        behaviour = Behaviour({**behaviour.words, "audio": 1})
+    behaviour = modes(config, behaviour)
     mode = request.query.get("alt")
     return Ask(
         model=request.model,

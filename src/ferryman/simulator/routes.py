@@ -18,6 +18,7 @@ from ferryman.simulator import (
     generate,
     generate_read,
     lists,
+    made,
     messages,
     messages_read,
     pictorial,
@@ -126,6 +127,7 @@ GOOGLE = {
     "countTokens": _short(GENERATE, generate_read.read_count, generate.count),
     "embedContent": _VECTORS,
     "batchEmbedContents": _VECTORS,
+    "predict": _like(GENERATE, made.read_predict, made.predict),
 }
 """What can be done with a model at Google."""
 _PREDICT = msgspec.structs.replace(
@@ -145,6 +147,7 @@ CONVERSE = Format(
     sealed=True,
 )
 _INVOKE = _like(CONVERSE, converse_read.read_invoke, messages.whole, messages.stream)
+_PICTURES = _like(CONVERSE, made.read_invoke, made.invoke)
 AMAZON = {
     "converse": CONVERSE,
     "converse-stream": CONVERSE,
@@ -165,7 +168,9 @@ def _vertex(model: str, action: str) -> Format | None:
     return found and msgspec.structs.replace(found, check=credentials.vertex)
 
 
-def _amazon(_model: str, action: str) -> Format | None:
+def _amazon(model: str, action: str) -> Format | None:
+    if action == "invoke" and made.draws(model):
+        return _PICTURES
     return AMAZON.get(action)
 
 

@@ -155,9 +155,8 @@ class Target:
     """One model at one provider, ready to be called."""
 
     __slots__ = (
-        "aim", "context", "dear_fee", "dear_input", "dear_output", "gauge", "health", "labels",
-        "max_output", "model", "model_json", "named", "prices", "provider", "responses_only",
-        "runtime",
+        "aim", "context", "dearest", "gauge", "health", "labels", "max_output", "model",
+        "model_json", "named", "prices", "provider", "responses_only", "runtime",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, model: str, health: Health, gauge: Gauge) -> None:
@@ -184,7 +183,7 @@ class Target:
             "responses"
         )
         """Whether the model is not to be had by chat completions, but by its sister."""
-        self.dear_input, self.dear_output, self.dear_fee = dearest(self.prices)
+        self.dearest = dearest(self.prices)
         # The name came from a caller: what is no plain header text must not get into a header.
         shown = quote(model, safe=_VISIBLE)
         self.labels = (

@@ -66,14 +66,16 @@ class Reply:
         self.first_byte = self.now()
         self.status = status
         self.headers = headers
-        tap = self.tap if 200 <= status < 300 else None
+        media_type = b""
         for name, value in headers:
-            if name == b"content-type" and tap is not None:
-                self.streaming = value.lower().startswith(tap.media_types)
+            if name == b"content-type":
+                media_type = value.lower()
             elif name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
                 # Fields that it names are of this hop only (RFC 9110 §7.6.1).
                 named = {part.strip() for part in value.lower().split(b",")}
                 self.headers = [pair for pair in self.headers if pair[0] not in named]
+        if self.tap is not None and 200 <= status < 300:
+            self.streaming = self.tap.takes(media_type)
 
     def on_data(self, data: bytes) -> None:
         if not self.streaming:

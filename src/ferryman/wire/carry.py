@@ -53,6 +53,34 @@ def drop_unknown(request: Request, receipt: Receipt, origin: str) -> None:
             receipt.drop(name)
 
 
+def refuse_stored(request: Request) -> None:
+    """Raises :class:`GatewayError` (400) for a prompt that another provider has in store."""
+    if request.cached_content:
+        raise unsupported(
+            f"The prompt stored as '{request.cached_content[:80]}' exists at its own provider only;"
+            " send the prompt itself to reach this target.",
+            "cached_content",
+        )
+
+
+def refuse_textless(request: Request) -> None:
+    """Raises :class:`GatewayError` (400) for a request that wants no text at all."""
+    if request.modalities and "text" not in request.modalities:
+        raise unsupported("This model answers in text.", "modalities")
+
+
+def add_own(
+    request: Request, receipt: Receipt, origin: str, names: Collection[str], body: dict[str, Any]
+) -> None:
+    """Into ``body``, those of the members kept for ``origin``'s format that are in ``names``."""
+    if request.origin == origin:
+        for name, value in request.extra:
+            if name in names:
+                body.setdefault(name, value)
+            else:
+                receipt.drop(name)
+
+
 _PENALTIES = ("presence_penalty", "frequency_penalty")
 _SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs")
 _UNSAID: dict[str, object] = {"logprobs": False, "top_logprobs": 0, "stop": ()}

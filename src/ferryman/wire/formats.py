@@ -12,11 +12,14 @@ from ferryman.ir.usage import Usage
 from ferryman.wire.anthropic_messages import format as anthropic_messages
 from ferryman.wire.anthropic_messages import tap as messages_tap
 from ferryman.wire.bedrock_converse import format as bedrock_converse
+from ferryman.wire.cohere_chat import embeddings as cohere_embed
 from ferryman.wire.cohere_chat import format as cohere_chat
+from ferryman.wire.cohere_chat import rerank
 from ferryman.wire.format import ClientSide, Format, ProviderSide
 from ferryman.wire.gemini_generate import format as gemini_generate
 from ferryman.wire.gemini_generate import tap as generate_tap
 from ferryman.wire.openai_chat import format as openai_chat
+from ferryman.wire.openai_chat import media_relay
 from ferryman.wire.openai_chat import relay as chat_relay
 from ferryman.wire.openai_chat import reply as chat_reply
 from ferryman.wire.openai_chat import stream as chat_stream
@@ -56,13 +59,27 @@ class Relay(NamedTuple):
     tap: Callable[..., StreamTap]
     """Called with ``hide_usage`` and ``quirks``."""
     read_whole: Callable[[bytes, Any], tuple[ErrorKind | None, Usage | None]]
+    always: bool = False
+    """Whether the tap listens to replies that nobody asked to be streamed."""
 
 
 _PLAIN = Relay(chat_relay.ChatTap, chat_relay.read_whole)
+_PICTURES = Relay(media_relay.MediaTap, chat_relay.read_whole)
+_WRITTEN = Relay(media_relay.MediaTap, media_relay.read_written)
 _RELAYS = {
     "responses": Relay(responses_relay.ResponsesTap, chat_relay.read_whole),
     "messages": Relay(messages_tap.MessagesTap, messages_tap.read_whole),
     "generate_content": Relay(generate_tap.GenerateTap, generate_tap.read_whole),
+    "embed_content": Relay(generate_tap.GenerateTap, generate_tap.read_whole),
+    "batch_embed_contents": Relay(generate_tap.GenerateTap, generate_tap.read_whole),
+    "embed": Relay(chat_relay.ChatTap, cohere_embed.read_whole),
+    "rerank": Relay(chat_relay.ChatTap, rerank.read_whole),
+    "images.generations": _PICTURES,
+    "images.edits": _PICTURES,
+    "images.variations": _PICTURES,
+    "audio.speech": Relay(media_relay.SpeechTap, chat_relay.read_whole, always=True),
+    "audio.transcriptions": _WRITTEN,
+    "audio.translations": _WRITTEN,
 }
 
 

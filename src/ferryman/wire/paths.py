@@ -22,6 +22,8 @@ CALLERS = MappingProxyType(
         **CONVERSATIONS,
         "count_tokens": "anthropic_messages",
         "count_content": "gemini_generate",
+        "embed_content": "gemini_generate",
+        "batch_embed_contents": "gemini_generate",
     }
 )
 """Endpoint → the format in which its callers are answered; all others speak ``openai_chat``."""
@@ -44,6 +46,14 @@ _COMMON = {
     "embeddings": "/embeddings",
     "responses": "/responses",
     "moderations": "/moderations",
+    "images.generations": "/images/generations",
+    "images.edits": "/images/edits",
+    "images.variations": "/images/variations",
+    "audio.speech": "/audio/speech",
+    "audio.transcriptions": "/audio/transcriptions",
+    "audio.translations": "/audio/translations",
+    "rerank": "/rerank",
+    "rerank_top_k": "/rerank",
 }
 PATHS = MappingProxyType(
     {
@@ -57,12 +67,18 @@ PATHS = MappingProxyType(
             "generate_content": "/models/{model}:generateContent",
             "generate_content+stream": "/models/{model}:streamGenerateContent?alt=sse",
             "count_content": "/models/{model}:countTokens",
+            "embed_content": "/models/{model}:embedContent",
+            "batch_embed_contents": "/models/{model}:batchEmbedContents",
+            "predict_images": "/models/{model}:predict",
         },
         "bedrock_converse": {
             "converse": "/model/{model}/converse",
             "converse+stream": "/model/{model}/converse-stream",
+            "invoke_images": "/model/{model}/invoke",
+            "invoke_embeddings": "/model/{model}/invoke",
+            "invoke_rerank": "/model/{model}/invoke",
         },
-        "cohere_chat": {"chat": "/chat"},
+        "cohere_chat": {"chat": "/chat", "embed": "/embed", "rerank": "/rerank"},
     }
 )
 """Format → endpoint → path."""

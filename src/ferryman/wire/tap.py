@@ -22,11 +22,14 @@ class StreamTap:
     """What one streamed reply has said so far; formats add :meth:`notable` and :meth:`read`."""
 
     __slots__ = ("_content", "_splitter", "done", "ending", "failure", "hide_usage", "media_types",
-                 "quirks", "usage")  # fmt: skip
+                 "quirks", "raw", "usage")  # fmt: skip
 
     def __init__(self, *, hide_usage: bool, quirks: Quirks = ()) -> None:
         self.media_types: tuple[bytes, ...] = SSE
         """How the content-type of a reply begins that this tap can read."""
+        self.raw = False
+        """True for a body that is no stream of events: nothing may be put into it, not even an
+        error, and its end is that of the HTTP reply."""
         self.quirks = quirks
         self._splitter = Splitter()
         self._content = False
@@ -44,6 +47,10 @@ class StreamTap:
     def content(self) -> bool:
         """True once something has come that the model itself said."""
         return self._content
+
+    def takes(self, media_type: bytes) -> bool:
+        """Whether this tap can read a reply of a content-type (in lower case, may be empty)."""
+        return media_type.startswith(self.media_types)
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes as they come, return those to relay now.

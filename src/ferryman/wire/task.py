@@ -4,7 +4,7 @@ A task has a small common language of its own (``ir/tasks.py``) and one way to s
 the client side serves callers, the provider side asks providers. ``tasks.py`` lists them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from ferryman.ir.receipt import Receipt
@@ -18,6 +18,10 @@ class TaskReply(Protocol):
     @property
     def usage(self) -> Usage | None:
         """What the provider counted; None = it doesn't say."""
+
+
+def _not_counted(headers: Sequence[tuple[bytes, bytes]]) -> Usage | None:
+    return None
 
 
 class TaskClient(NamedTuple):
@@ -37,3 +41,7 @@ class TaskProvider(NamedTuple):
     """Raises :class:`GatewayError` 400 for what can be carried neither truly nor in part."""
     decode_reply: Callable[[bytes, Any], Any]
     """(body, request) → the task's reply, a :class:`TaskReply`. Raises :class:`ReplyError`."""
+    serves: Callable[[str], bool] = bool
+    """Whether the model of a name is asked there; any is, unless a dialect says otherwise."""
+    counted: Callable[[Sequence[tuple[bytes, bytes]]], Usage | None] = _not_counted
+    """Usage that a reply's headers tell of, where its body doesn't."""

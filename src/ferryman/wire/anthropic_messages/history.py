@@ -26,9 +26,9 @@ from ferryman.ir.request import (
     ToolResult,
 )
 from ferryman.wire.anthropic_messages.media import media_out
-from ferryman.wire.anthropic_messages.scope import Scope, refused
+from ferryman.wire.anthropic_messages.scope import Scope
 from ferryman.wire.anthropic_messages.types import NAME
-from ferryman.wire.carry import object_arguments, words_alone
+from ferryman.wire.carry import object_arguments, unsupported, words_alone
 from ferryman.wire.tool_ids import fit
 
 OPENER = "Hello."
@@ -126,7 +126,7 @@ def _texts(scope: Scope, message: Message, place: int) -> list[Any]:
     for number, block in enumerate(message.blocks):
         if not isinstance(block, Text):
             path = f"messages[{place}].content[{number}]"
-            raise refused(f"'{path}': a system message may hold text only.", path)
+            raise unsupported(f"'{path}': a system message may hold text only.", path)
     return _blocks(scope, message, place)
 
 
@@ -200,7 +200,7 @@ def _opaque(scope: Scope, block: Opaque, path: str, saying: bool) -> Any:
     if saying:
         scope.receipt.drop(f"{path}.{block.kind}")
         return None
-    raise refused(f"'{path}': a part of type {block.kind} can't be sent to this model.", path)
+    raise unsupported(f"'{path}': a part of type {block.kind} can't be sent to this model.", path)
 
 
 def _thinking(block: Thinking) -> dict[str, Any] | None:
@@ -263,14 +263,14 @@ def _check_calls(turns: list[Turn]) -> None:
         given = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
         for call in given:
             if call not in open_:
-                raise refused(
+                raise unsupported(
                     f"The result of the tool call {call} doesn't follow the message with that "
                     "call; this model's format demands that it does.",
                     "messages",
                 )
         lacking = [call for call in open_ if call not in given]
         if lacking:
-            raise refused(
+            raise unsupported(
                 f"The tool call {lacking[0]} has no result in the message after it; this model's "
                 "format demands one.",
                 "messages",

@@ -39,7 +39,13 @@ from ferryman.ir.request import (
     ToolChoice,
     ToolMode,
 )
-from ferryman.wire.carry import drop_unknown, output_tool, unsupported, without_settings
+from ferryman.wire.carry import (
+    drop_unknown,
+    output_tool,
+    refuse_stored,
+    unsupported,
+    without_settings,
+)
 from ferryman.wire.effort import NONE, budget_of, effort_of, nearest, offered_by, thinks
 from ferryman.wire.format import Aim
 from ferryman.wire.limits import (
@@ -66,12 +72,7 @@ def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
     """The body for ``aim``. Raises :class:`GatewayError` (400)."""
     quirks = frozenset(aim.quirks)
     drop_unknown(request, receipt, NAME)
-    if request.cached_content:
-        raise unsupported(
-            f"The prompt stored as '{request.cached_content[:80]}' exists at its own provider only;"
-            " send the prompt itself to reach this target.",
-            "cached_content",
-        )
+    refuse_stored(request)
     request = without_settings(request, quirks, receipt)
     body: Body = {"model": aim.model, "messages": MessageWriter(request, quirks, receipt).write()}
     _sampling(body, request, quirks, receipt)

@@ -40,6 +40,8 @@ class WireUsage(Struct, frozen=True):
     prompt_tokens_details: InputDetails | None = None
     completion_tokens_details: OutputDetails | None = None
     input_tokens_details: InputDetails | None = None
+    input_token_details: InputDetails | None = None
+    """So transcripts spell it."""
     output_tokens_details: OutputDetails | None = None
     prompt_cache_hit_tokens: int | None = None
     """Cached part of the prompt where a provider reports it beside the details."""
@@ -77,21 +79,12 @@ class Chunk(Struct):
     x_groq: SideUsage | None = None
 
 
-class PlainRequest(Struct):
-    """Members of a request that the gateway reads."""
+class MediaEvent(Struct):
+    """One event of a stream of images, speech or transcripts."""
 
-    model: str
-    stream: bool | None = None
-    stream_options: Raw = Raw()
-    max_completion_tokens: int | None = None
-    max_tokens: int | None = None
-    max_output_tokens: int | None = None
-
-
-class ChatRequest(PlainRequest, kw_only=True):
-    """The same for chat completions."""
-
-    messages: Raw
+    type: str = ""
+    usage: Raw = Raw()
+    error: Raw = Raw()
 
 
 # --- requests -----------------------------------------------------------------------------------

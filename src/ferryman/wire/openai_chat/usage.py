@@ -35,7 +35,7 @@ def usage_of(wire: WireUsage | None) -> Usage | None:
     given, made = given or 0, made or 0
     if given > MAX_TOKENS or made > MAX_TOKENS:
         return None
-    read = wire.prompt_tokens_details or wire.input_tokens_details
+    read = wire.prompt_tokens_details or wire.input_tokens_details or wire.input_token_details
     said = wire.completion_tokens_details or wire.output_tokens_details
     cached = wire.prompt_cache_hit_tokens or wire.cached_tokens or 0
     if read is None and said is None and not cached:

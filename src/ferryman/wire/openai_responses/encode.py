@@ -30,7 +30,13 @@ from ferryman.ir.request import (
     ToolChoice,
     ToolMode,
 )
-from ferryman.wire.carry import drop_unknown, output_tool, unsupported, without_settings
+from ferryman.wire.carry import (
+    drop_unknown,
+    output_tool,
+    refuse_stored,
+    unsupported,
+    without_settings,
+)
 from ferryman.wire.effort import NONE, effort_of, nearest, offered_by
 from ferryman.wire.format import Aim
 from ferryman.wire.limits import (
@@ -63,12 +69,7 @@ _DEFAULT_NAME = "response"
 def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
     """The body. Raises :class:`GatewayError` (400) for what can't be sent, not even in part."""
     drop_unknown(request, receipt, NAME)
-    if request.cached_content:
-        raise unsupported(
-            f"The prompt stored as '{request.cached_content[:80]}' exists at its own provider only;"
-            " send the prompt itself to reach this target.",
-            "cached_content",
-        )
+    refuse_stored(request)
     own = request.origin == NAME
     request = without_settings(request, aim.quirks, receipt)
     body: Wire = {"model": aim.model, "input": History(request, aim, receipt).items()}

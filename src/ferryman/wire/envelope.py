@@ -1,4 +1,4 @@
-"""Requests of the OpenAI format, opened just far enough to route them.
+"""Requests of any format, opened just far enough to route them.
 
 What the gateway changes is spliced into the caller's own bytes: unknown fields, number spellings,
 key order and white space survive.
@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.wire.openai_chat.types import ChatRequest, PlainRequest
+from ferryman.wire.envelope_types import ChatRequest, PlainRequest
 
 Fields = dict[str, Raw]
 _fields = msgspec.json.Decoder(Fields)
@@ -31,7 +31,10 @@ _NEEDS = {
     "completions": ("prompt", b'"[', "a string or an array"),
     "embeddings": ("input", b'"[', "a string or an array"),
     "moderations": ("input", b'"[', "a string or an array"),
+    "rerank": ("documents", b"[", "an array"),
     "messages": ("messages", b"[", "an array of messages"),
+    "images.generations": ("prompt", b'"', "a string"),
+    "audio.speech": ("input", b'"', "a string"),
 }
 
 
@@ -161,8 +164,8 @@ def _decode_by_member(endpoint: str, body: bytes) -> Request:
             raise _bad(f"'{name}' is missing; it must be {form}.", name)
         if bytes(value)[:1] not in starts:
             raise _bad(f"'{name}' must be {form}.", name)
-    stream = False
-    if "stream" in fields:
+    stream = endpoint == "audio.speech" and bytes(fields.get("stream_format", b"")) == b'"sse"'
+    if "stream" in fields and not stream:
         stream = bool(_typed(_bool, fields, "stream", "true or false"))
     max_output = 0
     for name in _LIMITS:

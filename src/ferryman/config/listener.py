@@ -1,0 +1,101 @@
+"""The keys of ``server``: limits of the endpoint that clients call."""
+
+from decimal import Decimal
+from typing import Final
+
+from ferryman.config.kinds import MILLISECONDS, Number
+from ferryman.config.measures import count, duration, seconds, size
+from ferryman.config.shapes import Key, Table
+from ferryman.config.snapshot import ServerSettings
+
+_SERVER = ServerSettings()
+ELSEWHERE = "Host and port are no part of the file: use --host and --port (FERRYMAN_HOST, _PORT)."
+
+SERVER: Final = Table(
+    says="a mapping",
+    example="{ max_body_bytes: 50MB }",
+    keys=(
+        Key(
+            name="max_request_line",
+            kind=size("8KiB", 256, 1_048_576),
+            doc="Longest request line (method, path and version), bytes.",
+            default=str(_SERVER.max_request_line),
+        ),
+        Key(
+            name="max_headers",
+            kind=count("100", 8, 10_000),
+            doc="Most headers a request may have.",
+            default=str(_SERVER.max_headers),
+        ),
+        Key(
+            name="max_header_bytes",
+            kind=size("32KiB", 1024, 1_048_576),
+            doc="Most bytes the headers of a request may take together.",
+            default=str(_SERVER.max_header_bytes),
+        ),
+        Key(
+            name="max_body_bytes",
+            kind=size("50MB", 1024, 2**31),
+            doc="Largest request body, bytes.",
+            default=f"{_SERVER.max_body_bytes} (50MiB)",
+        ),
+        Key(
+            name="max_upload_bytes",
+            kind=size("100MB", 1024, 2**36),
+            doc="Largest form with files (audio, images), bytes. It is sent on as it comes, and "
+            "kept in a file without a name until it is answered.",
+            default=f"{_SERVER.max_upload_bytes} (1GiB)",
+        ),
+        Key(
+            name="header_seconds",
+            kind=duration("10s", "0.1"),
+            doc="How long a client may take to send the headers.",
+            default=seconds(_SERVER.header_seconds),
+        ),
+        Key(
+            name="min_body_rate",
+            kind=size("1KiB", 0, 2**30),
+            doc="Slowest a request body may arrive, bytes per second, averaged after the first "
+            "5 seconds; 0 = as slow as it likes.",
+            default=str(_SERVER.min_body_rate),
+        ),
+        Key(
+            name="idle_seconds",
+            kind=duration("75s", "0.1"),
+            doc="How long a connection may stay open between two calls.",
+            default=seconds(_SERVER.idle_seconds),
+        ),
+        Key(
+            name="max_connections",
+            kind=count("20000", 1, 1_000_000),
+            doc="Most client connections at once.",
+            default=str(_SERVER.max_connections),
+        ),
+        Key(
+            name="drain_seconds",
+            kind=duration("30s", "0"),
+            doc="How long open calls may go on after SIGTERM. --drain wins over it.",
+            default=seconds(_SERVER.drain_seconds),
+        ),
+        Key(
+            name="fsync_ms",
+            kind=Number(
+                says="milliseconds, or a text such as 50ms",
+                example="50",
+                least=Decimal(0),
+                most=Decimal(10_000),
+                step=Decimal(1),
+                units=MILLISECONDS,
+            ),
+            doc="How often the journal is flushed to the disk, milliseconds; 0 = at every record.",
+            default=str(_SERVER.fsync_ms),
+        ),
+    ),
+    hints=(
+        ("host", ELSEWHERE),
+        ("port", ELSEWHERE),
+        ("admin_host", ELSEWHERE),
+        ("admin_port", ELSEWHERE),
+        ("listen", ELSEWHERE),
+    ),
+)

@@ -1,0 +1,163 @@
+"""Images, speech and transcripts relayed as they are, and tapped.
+
+https://platform.openai.com/docs/api-reference/images-streaming and …/audio: a stream's last event
+has a type that ends in ``.completed`` (one for each image) or ``.done``, and tells the usage; some
+servers end with ``[DONE]`` instead. Speech that is no stream of events is plain bytes.
+"""
+
+import msgspec
+
+from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.usage import Usage
+from ferryman.wire.framing import event_data
+from ferryman.wire.openai_chat import relay
+from ferryman.wire.openai_chat.errors import error_body, failed
+from ferryman.wire.openai_chat.types import MediaEvent
+from ferryman.wire.openai_chat.usage import read_usage
+from ferryman.wire.tap import Quirks, StreamTap
+
+DONE = b"[DONE]"
+_event = msgspec.json.Decoder(MediaEvent)
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_EMPTY = (b"", b"null", b'""', b"[]", b"{}", b"false")
+_PAGE = (b"<!doctype", b"<html")
+_NO_SOUND = (b"application/json", b"application/problem+json", b"text/")
+
+
+def read_written(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usage | None]:
+    """What is wrong with a whole transcript of status 2xx (None = nothing), and its usage.
+
+    As ``text``, ``srt`` and ``vtt`` it is no JSON and says nothing of usage.
+    """
+    start = body[:64].lstrip().lower()
+    if start.startswith((b"{", b"[")):
+        return relay.read_whole(body, quirks)
+    wrong = not body or start.startswith(_PAGE)
+    return (ErrorKind.UPSTREAM_PROTOCOL if wrong else None), None
+
+
+class MediaTap(StreamTap):
+    """Tap for streams of images and transcripts."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, *, hide_usage: bool, quirks: Quirks = ()) -> None:
+        super().__init__(hide_usage=hide_usage, quirks=quirks)
+        self._held = b""
+        """An image that is complete: the end, unless another one comes."""
+
+    def feed(self, data: bytes) -> bytes:
+        """See :meth:`StreamTap.feed`."""
+        splitter = self._splitter
+        if (
+            self._content
+            and not self._held
+            and not splitter.tail
+            and data.endswith(b"\n\n")
+            and not self.done
+            and not self.failure
+            and not self.notable(data)
+        ):
+            return data
+        out = []
+        for event in splitter.feed(data):
+            if self.done or self.failure:
+                break
+            if self._held:
+                said = event_data(event)
+                if not said:
+                    continue  # only keeps the connection alive
+                held, self._held = self._held, b""
+                if said.rstrip() == DONE:
+                    self.done = True
+                    self.ending = held + event
+                    break
+                out.append(held)
+            if (self._content and not self.notable(event)) or self.read(event):
+                out.append(event)
+        return b"".join(out)
+
+    def close(self) -> None:
+        """The body is complete. An ending that lacks only its blank line counts; any other piece of
+        an event says that the stream was cut."""
+        if self.done or self.failure:
+            return
+        tail, held = self._splitter.tail, self._held
+        event = tail + b"\n\n"
+        if _says_end(event_data(event)):
+            self._held = b""
+            self.read(event)
+            self.ending = held + self.ending + self._held
+            self.done = self.failure is None
+        elif held and not tail.strip():
+            self.ending = held
+            self.done = True
+
+    def error_event(self, error: GatewayError, request_id: str) -> bytes:
+        # An image that was held back is whole, whatever happened to the next.
+        return b"%bevent: error\ndata: %b\n\n" % (self._held, error_body(error, request_id))
+
+    def notable(self, data: bytes) -> bool:
+        return b".completed" in data or b".done" in data or b'"error"' in data or DONE in data
+
+    def read(self, event: bytes) -> bool:
+        data = event_data(event)
+        if not data:
+            return True
+        if data.rstrip() == DONE:
+            self.done = True
+            self.ending = event
+            return False
+        try:
+            said = _event.decode(data)
+        except _UNREADABLE:
+            self._content = True  # not ours to judge: the caller sees it as the provider sent it
+            return True
+        if said.type == "error" or bytes(said.error) not in _EMPTY:
+            self.failure = failed(data)
+            self.ending = event
+            return False
+        self._content = True
+        self.usage = read_usage(said.usage) or self.usage
+        if said.type.endswith(".done"):
+            self.done = True
+            self.ending = event
+            return False
+        if said.type.endswith(".completed"):
+            self._held = event
+            return False
+        return True
+
+
+def _says_end(data: bytes) -> bool:
+    try:
+        return data.rstrip() == DONE or _event.decode(data).type.endswith((".completed", ".done"))
+    except _UNREADABLE:
+        return False
+
+
+class SpeechTap(MediaTap):
+    """Tap for speech: the events that it was asked for, or else the bytes of a sound."""
+
+    __slots__ = ()
+
+    def takes(self, media_type: bytes) -> bool:
+        """See :meth:`StreamTap.takes`."""
+        if super().takes(media_type):
+            return True
+        self.raw = not media_type.startswith(_NO_SOUND)
+        return self.raw
+
+    def feed(self, data: bytes) -> bytes:
+        """See :meth:`StreamTap.feed`."""
+        if not self.raw:
+            return super().feed(data)
+        self._content = self._content or bool(data)
+        return data
+
+    def close(self) -> None:
+        """The upstream's framing says that all has come: only so does a sound end."""
+        if self.raw:
+            self.done = self._content
+        else:
+            super().close()
