@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import httptools
 
 from ferryman.http1.exchange import Headers
+from ferryman.http1.outbox import Outbox
 from ferryman.http1.spool import SpoolReader
 
 NEVER = float("inf")
@@ -179,11 +180,12 @@ class ClientConnection(asyncio.Protocol):
         self.total_deadline = total
         self._idle_seconds = idle
         self._large = len(body) > 65_536
+        outbox = self.pool.outbox
         if self._large:
-            self.transport.write(head)
-            self.transport.write(body)
+            outbox.write(self.transport, head)
+            outbox.write(self.transport, body)
         else:
-            self.transport.write(head + body)
+            outbox.write(self.transport, head + body)
 
     def send_upload(
         self,
@@ -208,6 +210,7 @@ class ClientConnection(asyncio.Protocol):
         self._first_byte = first_byte
         self._source = source
         source.spool.on_more = self._pump
+        self.pool.outbox.flush()
         self._pump()
 
     def _pump(self) -> None:
@@ -470,6 +473,8 @@ class ClientConnection(asyncio.Protocol):
 
 class Owner(Protocol):
     """The pool, as a connection sees it."""
+
+    outbox: Outbox
 
     def release(self, connection: ClientConnection) -> None:
         """The connection is free again."""
