@@ -26,7 +26,7 @@ WANTED = set(
         gemini anthropic cohere ai21 upstage featherless chutes parasail lambda scaleway ovhcloud
         siliconflow stepfun volcengine inception venice friendli io-intelligence ollama vllm
         llamacpp lmstudio sglang tgi localai simulator local
-        bedrock bedrock-invoke vertex vertex-claude azure azure-deployments
+        jina voyage bedrock bedrock-invoke vertex vertex-claude azure azure-deployments
         """,
     )
 )
@@ -45,7 +45,7 @@ def test_a_row_is_whole(row: CatalogProvider) -> None:
     assert row.endpoints
     assert set(row.endpoints) <= PATHS[row.format].keys() | own
     assert own <= {name for paths in PATHS.values() for name in paths}
-    assert MAIN[row.format] in row.endpoints or "responses" in row.endpoints
+    assert {MAIN[row.format], "responses", "embeddings"} & set(row.endpoints)
     assert re.fullmatch(r"bearer|none|x-api-key|header:[A-Za-z0-9-]+|sigv4|google", row.auth)
     assert row.key_env or row.keyless
     assert row.auth not in ("sigv4", "google") or (row.keyless and not row.key_env)

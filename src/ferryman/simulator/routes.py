@@ -17,6 +17,7 @@ from ferryman.simulator import (
     errors,
     generate,
     generate_read,
+    invoked,
     lists,
     made,
     messages,
@@ -148,6 +149,7 @@ CONVERSE = Format(
 )
 _INVOKE = _like(CONVERSE, converse_read.read_invoke, messages.whole, messages.stream)
 _PICTURES = _like(CONVERSE, made.read_invoke, made.invoke)
+_VECTORS_OR_RANKS = _short(CONVERSE, invoked.read, invoked.reply)
 AMAZON = {
     "converse": CONVERSE,
     "converse-stream": CONVERSE,
@@ -171,6 +173,8 @@ def _vertex(model: str, action: str) -> Format | None:
 def _amazon(model: str, action: str) -> Format | None:
     if action == "invoke" and made.draws(model):
         return _PICTURES
+    if action == "invoke" and invoked.knows(model):
+        return _VECTORS_OR_RANKS
     return AMAZON.get(action)
 
 
