@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from bench import formats, idle, machine, nginx, peers, report, streams, whole
+from bench import formats, idle, machine, nginx, peers, report, streams, translated, whole
 from bench.gateways import ROOT, Gateway, everything
 from bench.procs import BenchError, on_signals_exit, one_core, raise_limits, say, scratch
 
@@ -78,6 +78,10 @@ def measure(args: argparse.Namespace, work: Path) -> dict[str, object]:
         stream = streams.QUICK if args.quick else streams.FULL
         stream = replace(stream, rounds=args.rounds or stream.rounds)
         results["stream"] = streams.measure(rows, stream, work, "stream")
+        if any(row.name == "ferryman" for row in rows):
+            between = translated.QUICK if args.quick else translated.FULL
+            between = replace(between, rounds=args.rounds or between.rounds)
+            results["translated"] = translated.measure(between, work)
         if not args.quick:
             few = [row for row in rows if row.name in ("direct", "nginx", "ferryman")]
             results["many"] = streams.measure(few, streams.MANY, work, "many")

@@ -42,6 +42,11 @@ class Running:
     facts: dict[str, object] = field(default_factory=dict)
 
     @property
+    def path(self) -> str:
+        """The URL's path and query."""
+        return "/" + self.url.split("/", 3)[3]
+
+    @property
     def headers(self) -> dict[str, str]:
         return {"content-type": "application/json"} | self.credentials
 
@@ -155,10 +160,12 @@ class Ferryman:
         return f"{ferryman.__version__} (Python {platform.python_version()}, {form})"
 
     @contextlib.contextmanager
-    def start(self, work: Path, upstream: int, *, streams: bool) -> Iterator[Running]:
+    def start(
+        self, work: Path, upstream: int, *, streams: bool, speaks: str = "openai_chat"
+    ) -> Iterator[Running]:
         work.mkdir(parents=True, exist_ok=True)
         config = work / "ferryman.yaml"
-        config.write_text(ferryman_yaml(upstream))
+        config.write_text(ferryman_yaml(upstream, speaks))
         with self.up(work, config, work / "data") as running:
             yield running
 
@@ -191,12 +198,12 @@ class Ferryman:
             )
 
 
-def ferryman_yaml(upstream: int) -> str:
-    """One provider at the upstream, its model priced, so that every call is costed."""
+def ferryman_yaml(upstream: int, speaks: str = "openai_chat") -> str:
+    """One provider of a format at the upstream, its model priced, so that every call is costed."""
     return (
         "providers:\n"
         "  lab:\n"
-        "    format: openai_chat\n"
+        f"    format: {speaks}\n"
         f"    base_url: http://127.0.0.1:{upstream}/v1\n"
         "    keys: [env:BENCH_UPSTREAM_KEY]\n"
         "    prices: { bench-1: { input: 0.15, output: 0.60 } }\n"

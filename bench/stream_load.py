@@ -68,9 +68,13 @@ class Call:
         self.stalled = False
 
 
-def _ended(call: Call) -> bool:
-    """Whether the stream said that it is over; not every gateway passes ``[DONE]`` on."""
-    return b"[DONE]" in call.end or b'"finish_reason":"stop"' in call.end
+ENDS = (b"[DONE]", b'"finish_reason":"stop"', b'"message_stop"', b'"finishReason":"STOP"')
+"""How streams of the formats say that they are over; not every gateway passes ``[DONE]`` on."""
+
+
+def says_end(data: bytes) -> bool:
+    """Whether the end of a stream says that it is over."""
+    return any(end in data for end in ENDS)
 
 
 class Load:
@@ -128,7 +132,7 @@ class Load:
             call.sock.close()
             call.sock = None
         self.calls.pop(call.fd, None)
-        if _ended(call):
+        if says_end(call.end):
             self.finished += 1
         elif call.seen > call.sent:
             self.cut += 1
@@ -164,7 +168,7 @@ class Load:
                 self.complete(call)
 
     def complete(self, call: Call) -> None:
-        if _ended(call):
+        if says_end(call.end):
             self.finished += 1
         else:
             self.cut += 1

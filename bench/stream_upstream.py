@@ -1,6 +1,7 @@
 """A streaming upstream that keeps up: raw sockets, epoll, and one clock tick for many streams.
 
-Run as a process (``python -m bench.stream_upstream --port P``). Every ``POST`` gets a chat stream:
+Run as a process (``python -m bench.stream_upstream --port P``). Every ``POST`` gets a stream in the
+format ``--format``:
 ``--tokens`` chunks at ``--rate`` per second. The text of a chunk is ``#``, the monotonic clock in
 nanoseconds (16 digits), and ``~``, so that the load generator on the same machine can tell how long
 the chunk was on its way, through whatever stood between.
@@ -32,19 +33,40 @@ def frame(event: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def token_parts() -> tuple[bytes, bytes]:
-    """A token chunk's bytes before and after its 16 digits."""
-    whole = frame(
-        b"{"
-        + BASE
-        + b'"choices":[{"index":0,"delta":{"content":"#%016d~"},"finish_reason":null}]}' % 0
+def typed(event: bytes) -> bytes:
+    """One event of the Messages format, whose name is that of its first member."""
+    data = b"event: " + event.split(b'"', 4)[3] + b"\ndata: " + event + b"\n\n"
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+CHAT_TOKEN = frame(
+    b"{" + BASE + b'"choices":[{"index":0,"delta":{"content":"#MARK~"},"finish_reason":null}]}'
+)
+MESSAGES_OPENING = typed(
+    b'{"type":"message_start","message":{"id":"msg_bench","type":"message","role":"assistant",'
+    b'"model":"bench-1","content":[],"stop_reason":null,"stop_sequence":null,'
+    b'"usage":{"input_tokens":40,"output_tokens":1}}}'
+) + typed(b'{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}')
+MESSAGES_TOKEN = typed(
+    b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"#MARK~"}}'
+)
+
+
+def messages_ending(tokens: int, usage: bool) -> bytes:
+    """What follows the last token in the Messages format."""
+    return (
+        typed(b'{"type":"content_block_stop","index":0}')
+        + typed(
+            b'{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},'
+            b'"usage":{"output_tokens":%d}}' % tokens
+        )
+        + typed(b'{"type":"message_stop"}')
+        + b"0\r\n\r\n"
     )
-    before, _, after = whole.partition(b"%016d" % 0)
-    return before, after
 
 
 def ending(tokens: int, usage: bool) -> bytes:
-    """What follows the last token."""
+    """What follows the last token in the chat format."""
     out = frame(b"{" + BASE + b'"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}')
     if usage:
         counts = b'{"prompt_tokens":40,"completion_tokens":%d,"total_tokens":%d}' % (
@@ -53,6 +75,22 @@ def ending(tokens: int, usage: bool) -> bytes:
         )
         out += frame(b"{" + BASE + b'"choices":[],"usage":' + counts + b"}")
     return out + frame(b"[DONE]") + b"0\r\n\r\n"
+
+
+FORMATS = {
+    "openai_chat": (b"", CHAT_TOKEN, ending),
+    "anthropic_messages": (MESSAGES_OPENING, MESSAGES_TOKEN, messages_ending),
+}
+"""What comes before the first token, a token, and what follows the last."""
+
+
+def token_parts(name: str) -> tuple[bytes, bytes]:
+    """A token's bytes before and after its 16 digits, in the format ``name``."""
+    token = FORMATS[name][1]
+    size, _, rest = token.partition(b"\r\n")
+    grown = b"%x\r\n" % (int(size, 16) + 16 - len(b"MARK")) + rest
+    before, _, after = grown.partition(b"MARK")
+    return before, after
 
 
 class Stream:
@@ -72,10 +110,12 @@ class Stream:
 class Upstream:
     """The server: ``run`` serves until the process is told to stop."""
 
-    def __init__(self, listener: socket.socket, rate: float, tokens: int) -> None:
+    def __init__(self, listener: socket.socket, rate: float, tokens: int, name: str) -> None:
         self.listener = listener
         self.tokens = tokens
-        self.before, self.after = token_parts()
+        self.before, self.after = token_parts(name)
+        opening, _, self.ending = FORMATS[name]
+        self.head = HEAD + opening
         self.slots: list[list[Stream]] = [[] for _ in range(max(1, round(1 / rate / TICK)))]
         self.at = 0
         self.streams: dict[int, Stream] = {}
@@ -120,7 +160,7 @@ class Upstream:
                 keep.append(stream)
                 send(stream, text)
             else:
-                send(stream, text + ending(self.tokens, stream.usage))
+                send(stream, text + self.ending(self.tokens, stream.usage))
         self.slots[self.at] = keep
 
     def accept(self) -> None:
@@ -160,9 +200,9 @@ class Upstream:
         text = b"%s%016d%s" % (self.before, time.monotonic_ns(), self.after)
         if stream.left:
             self.slots[self.at].append(stream)
-            self.send(stream, HEAD + text)
+            self.send(stream, self.head + text)
         else:
-            self.send(stream, HEAD + text + ending(self.tokens, stream.usage))
+            self.send(stream, self.head + text + self.ending(self.tokens, stream.usage))
 
     def send(self, stream: Stream, data: bytes) -> None:
         if stream.out:
@@ -191,12 +231,13 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--rate", type=float, default=50, help="tokens per second and stream")
     parser.add_argument("--tokens", type=int, default=200)
+    parser.add_argument("--format", choices=FORMATS, default="openai_chat")
     args = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     listener = socket.create_server(("127.0.0.1", args.port), backlog=8192)
     listener.setblocking(False)
     gc.disable()  # nothing here makes cycles, and a pause would look like the gateway's
-    Upstream(listener, args.rate, args.tokens).run()
+    Upstream(listener, args.rate, args.tokens, args.format).run()
 
 
 if __name__ == "__main__":

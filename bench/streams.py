@@ -22,6 +22,7 @@ from bench.procs import (
     tree,
     wait_until,
 )
+from bench.stream_load import says_end
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,11 @@ MANY = Plan(rounds=1, streams=5000, rate=4, tokens=100, ramp=10, warm=2, seconds
 Sample = dict[str, float]
 
 
-def start_upstream(plan: Plan, work: Path) -> tuple[Proc, int]:
-    """The streaming upstream for ``plan``; returns its process and port."""
+def start_upstream(plan: Plan, work: Path, speaks: str = "openai_chat") -> tuple[Proc, int]:
+    """The streaming upstream for ``plan`` in a format; returns its process and port."""
     port = free_port()
     argv = [sys.executable, "-m", "bench.stream_upstream", "--port", str(port)]
-    argv += ["--rate", str(plan.rate), "--tokens", str(plan.tokens)]
+    argv += ["--rate", str(plan.rate), "--tokens", str(plan.tokens), "--format", speaks]
     proc = Proc(argv, core=LOAD_CORE, log=work / "stream-upstream.log", cwd=ROOT)
     url = f"http://127.0.0.1:{port}/"
     try:
@@ -70,15 +71,18 @@ def _listens(url: str) -> bool:
     return True
 
 
-def turn(running: Running, upstream: Proc, plan: Plan) -> Sample:
-    """Run the load and sample the gateway's CPU at the edges of the measured window."""
-    body = request_body(running.model, stream=True)
+def turn(running: Running, upstream: Proc, plan: Plan, body: bytes = b"") -> Sample:
+    """Run the load and sample the gateway's CPU at the edges of the measured window.
+
+    ``body`` is the request; a chat request by default.
+    """
+    body = body or request_body(running.model, stream=True)
     status, answer = http(running.url, body=body, headers=running.headers, timeout=60)
-    if status != 200 or b'"stop"' not in answer:
+    if status != 200 or not says_end(answer):
         raise BenchError(f"{running.name} answers {status}: {answer[:300]!r}")
     parts = urlsplit(running.url)
     argv = [sys.executable, "-m", "bench.stream_load", "--port", str(parts.port)]
-    argv += ["--path", parts.path, "--body", body.decode(), "--connections", str(plan.streams)]
+    argv += ["--path", running.path, "--body", body.decode(), "--connections", str(plan.streams)]
     for option in ("rate", "tokens", "ramp", "warm", "seconds"):
         argv += [f"--{option}", str(getattr(plan, option))]
     for name, value in running.headers.items():

@@ -14,6 +14,7 @@ from typing import Any
 from ferryman.config.options import Options
 from ferryman.edge.gateway import Gateway
 from ferryman.http1.exchange import Headers
+from ferryman.http1.head import is_upload
 from ferryman.http1.spool import Spool
 
 Scope = dict[str, Any]
@@ -26,14 +27,14 @@ HIGH_WATER = 65_536
 class AsgiExchange:
     """An exchange (:class:`ferryman.http1.exchange.Exchange`) whose replies wait in a queue."""
 
-    def __init__(self, scope: Scope, body: bytes, began: float) -> None:
+    def __init__(self, scope: Scope, began: float) -> None:
         client = scope.get("client")
         path = scope.get("raw_path") or scope["path"].encode()
         query = scope.get("query_string", b"")
         self.method: bytes = scope["method"].encode()
         self.target: bytes = path + b"?" + query if query else path
         self.headers: Headers = [(n.lower(), v) for n, v in scope["headers"]]
-        self.body = body
+        self.body = b""
         self.peer: str = client[0] if client else "unix"
         self.began = began
         self.incoming: Spool | None = None
@@ -92,6 +93,17 @@ class AsgiExchange:
             callback()
         self.queue.put_nowait(None)
 
+    def break_off(self, refuse: Callable[["AsgiExchange"], None]) -> None:
+        """Nobody may go on with what the caller sends: tell the caller, and whoever works on it."""
+        callback, self.on_gone = self.on_gone, None
+        if self._started:
+            self.abort()
+        else:
+            refuse(self)
+        self.gone = True
+        if callback is not None:
+            callback()
+
     def sent(self, message: dict[str, Any]) -> None:
         """The server has taken ``message``."""
         self.waiting -= len(message.get("body", b""))
@@ -141,24 +153,18 @@ class App:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway = self._start()
-        limit = gateway.limits.max_body_bytes
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            size += len(message.get("body", b""))
-            if size <= limit:
-                parts.append(message.get("body", b""))
-            if not message.get("more_body"):
-                break
-        exchange = AsgiExchange(scope, b"".join(parts), time.monotonic())
-        if size > limit:
-            gateway.edge.too_large(exchange, limit)
+        limits = gateway.limits
+        exchange = AsgiExchange(scope, time.monotonic())
+        if is_upload(exchange.headers, limits):
+            exchange.incoming = Spool(limits.spool_directory or None)
+            gateway.edge.handle(exchange)
+        elif not await _take(exchange, receive, limits.max_body_bytes):
+            return
+        elif len(exchange.body) > limits.max_body_bytes:
+            gateway.edge.too_large(exchange, limits.max_body_bytes)
         else:
             gateway.edge.handle(exchange)
-        watching = asyncio.ensure_future(_watch(exchange, receive))
+        watching = asyncio.ensure_future(_watch(exchange, receive, gateway))
         try:
             while (answer := await exchange.queue.get()) is not None:
                 await send(answer)
@@ -166,14 +172,52 @@ class App:
         finally:
             watching.cancel()
             exchange.leave()
+            if exchange.incoming is not None:
+                exchange.incoming.close()
         if exchange.aborted:
             raise ConnectionAbortedError("the reply is incomplete")
 
 
-async def _watch(exchange: AsgiExchange, receive: Receive) -> None:
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        exchange.leave()
+async def _take(exchange: AsgiExchange, receive: Receive, most: int) -> bool:
+    """Take the body, or just over ``most`` bytes of a longer one; False = the caller left."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return False
+        if size <= most:
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+        if not message.get("more_body"):
+            exchange.body = b"".join(parts)
+            return True
+
+
+async def _watch(exchange: AsgiExchange, receive: Receive, gateway: Gateway) -> None:
+    """Take the rest of an upload, if it is one, and look whether the caller leaves."""
+    spool = exchange.incoming
+    most = gateway.limits.max_upload_bytes
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            exchange.leave()
+            return
+        if spool is None or spool.complete:
+            continue
+        try:
+            spool.append(message.get("body", b""))
+        except OSError as error:
+            gateway.plane.log(f"an upload can't be kept: {error}")
+            exchange.break_off(gateway.edge.no_room)
+            return
+        if spool.size > most:
+            exchange.break_off(lambda exchange: gateway.edge.too_large(exchange, most))
+            return
+        if message.get("more_body"):
+            spool.tell()
+        else:
+            spool.end()
 
 
 app = App()

@@ -2,15 +2,18 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
+import anthropic
 import pytest
-from bench import machine, plot, procs, report, stream_load, streams, whole_load
+from bench import machine, plot, procs, report, stream_load, streams, translated, whole_load
 from bench.gateways import request_body
 from bench.page import text
 
@@ -44,6 +47,13 @@ RESULTS = {
         "nginx": [stream_round(20, delay_p99=3000)],
         "ferryman": [stream_round(22, delay_p99=4000)],
     },
+    "translated": {
+        "direct": [stream_round(0, ttft_p99=500)] * 2,
+        report.RELAY: [stream_round(cpu, ttft_p99=700) for cpu in (20, 10)],
+        "gemini_generate → openai_chat": [
+            stream_round(cpu, ttft_p99=late) for cpu, late in ((30, 1500), (24, 1900))
+        ],
+    },
     "many": {"ferryman": [stream_round(30, open=5000, rss_mb=300)]},
     "idle": {
         kind: {key: [1.0, 2.0, 9.0] for key in RESTING}
@@ -68,13 +78,15 @@ def test_bars_are_judged() -> None:
     assert found["100,000 keys change the start by ≤ 20 %"] == ("+10%", "met")
     assert found["100,000 keys change the latency by ≤ 20 %"] == ("+30%", "**not met**")
     assert found["5,000 streams through one process"] == ("none", "met")
+    assert found["Translated streams through the gateway"] == ("12.0 µs at worst", "met")
+    assert found["… their first token"] == ("1.20 ms at worst", "**not met**")
     cut = RESULTS | {"many": {"ferryman": [stream_round(30, open=4990, cut=3)]}}
     assert ("13 broken or missing", "**not met**") in [row[1:] for row in report.bars(cut)]
 
 
 def test_page_and_terminal_tell_the_same_numbers() -> None:
     page, terminal = text(RESULTS), report.summary(RESULTS)
-    for part in ("50.0 (30.0–75.0)", "2.50×", "3.00 |", "300 MB"):
+    for part in ("50.0 (30.0–75.0)", "2.50×", "3.00 |", "300 MB", "+12.0"):
         assert part in page
         assert part in terminal
     assert "bifrost was left out: not there" in page
@@ -177,6 +189,31 @@ def test_stream_upstream_and_load_agree(tmp_path: Path) -> None:
     assert found["finished"] > 0
     assert (status, answer.count(b"~")) == (200, 10)
     assert b'"completion_tokens":10' in answer
+
+
+def test_the_streams_of_the_messages_format_are_such_to_its_sdk(tmp_path: Path) -> None:
+    upstream, port = streams.start_upstream(PLAN, tmp_path, "anthropic_messages")
+    sdk = anthropic.Anthropic(base_url=f"http://127.0.0.1:{port}", api_key="k", max_retries=0)
+    asked: Any = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    try:
+        with sdk.messages.stream(**asked) as stream:
+            words = list(stream.text_stream)
+            message = stream.get_final_message()
+    finally:
+        upstream.stop()
+    assert len(words) == 10
+    assert all(re.fullmatch(r"#\d{16}~", word) for word in words)
+    assert (message.stop_reason, message.usage.output_tokens) == ("end_turn", 10)
+
+
+def test_translated_streams_arrive_whole_from_each_format_to_each(tmp_path: Path) -> None:
+    found = translated.measure(PLAN, tmp_path)
+    assert len(found) == 1 + len(translated.PAIRS)
+    for rounds in found.values():
+        [sample] = rounds
+        assert (sample["cut"], sample["stalled"], sample["refused"]) == (0, 0, 0)
+        assert sample["finished"] > 0
+        assert sample["ttft_p99"] > 0
 
 
 def test_load_notices_cut_and_refused_streams(simulator: str) -> None:

@@ -129,6 +129,13 @@ def test_encoders_document_the_quirks_they_heed(name: str) -> None:
         assert f"``{quirk}``" in text or ("``no_X``" in text and quirk.startswith("no_")), quirk
 
 
+def test_what_both_formats_of_openai_heed_is_documented() -> None:
+    text = "".join((WIRE / name).read_text("utf-8") for name in ("carry.py", "effort.py"))
+    for quirk in quirks.OF_OPENAI:
+        form = "effort_X" if quirk.startswith("effort_") else quirk
+        assert f"``{form}``" in text, quirk
+
+
 def test_price_sources_exist() -> None:
     known = {provider.id for provider in genai_providers()}
     named = {source.partition(":")[0] for row in ROWS.values() for source in row.genai}

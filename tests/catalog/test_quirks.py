@@ -268,6 +268,53 @@ def test_what_gemini_knows(model: str, expected: str) -> None:
     assert quirks.NAMES.issuperset(found)
 
 
+OPENAI = [
+    ("gpt-4o", ""),
+    ("gpt-5-chat-latest", ""),
+    ("gpt-5-search-api", ""),
+    ("o3-mini", "no_sampling no_stop no_penalties efforts_low_to_high thinks_unasked"),
+    (
+        "o3-pro",
+        "no_sampling no_stop no_penalties efforts_low_to_high thinks_unasked responses_only",
+    ),
+    (
+        "gpt-5-mini-2025-08-07",
+        "no_sampling no_stop effort_minimal no_penalties efforts_low_to_high thinks_unasked",
+    ),
+    ("gpt-5.1", "no_sampling_thinking no_stop no_penalties efforts_low_to_high effort_none"),
+    (
+        "gpt-5.4-mini",
+        "no_sampling_thinking no_stop no_penalties efforts_low_to_high effort_none effort_xhigh"
+        " tools_by_responses",
+    ),
+    (
+        "gpt-5.5",
+        "no_sampling_thinking no_penalties efforts_low_to_high thinks_unasked effort_none"
+        " effort_xhigh tools_by_responses",
+    ),
+    (
+        "gpt-6-luna",
+        "no_sampling_thinking no_penalties efforts_low_to_high thinks_unasked effort_none"
+        " effort_xhigh effort_max tools_by_responses",
+    ),
+    (
+        "gpt-6.1-sol",
+        "no_sampling_thinking no_penalties efforts_low_to_high thinks_unasked"
+        " effort_xhigh effort_max tools_by_responses",
+    ),
+    ("gpt-5.3-codex", "no_sampling no_stop no_penalties thinks_unasked responses_only"),
+    ("codex-mini", "responses_only"),
+]
+
+
+@pytest.mark.parametrize(("model", "expected"), OPENAI)
+def test_what_openais_models_refuse(model: str, expected: str) -> None:
+    found = quirks.model_quirks("openai_chat", model, ("max_completion_tokens",))
+    assert found == tuple(expected.split())
+    assert quirks.NAMES.issuperset(found)
+    assert quirks.model_quirks("openai_chat", model, ("reasoning_object",)) == ()
+
+
 def test_what_a_provider_refuses() -> None:
     names = ("no_logprobs", "no_stream_options", "no_json_schema", "no_seed", "top_k")
     assert quirks.refused(names) == {"logprobs", "seed"}

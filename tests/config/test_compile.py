@@ -4,13 +4,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import msgspec
-import pytest
 
 from ferryman.catalog import prices as catalogue_prices
 from ferryman.catalog.load import providers as catalogue_providers
 from ferryman.config.compile import compile_snapshot, discounted
 from ferryman.config.file import load
-from ferryman.config.problem import ConfigError
 from ferryman.config.seal import derive
 from ferryman.config.secret import activate
 from ferryman.config.snapshot import ModelRow, Provider, Route, Rule, Secret, Snapshot
@@ -81,11 +79,6 @@ def test_the_version_is_a_hash_of_the_content(tmp_path: Path) -> None:
         _compiled(tmp_path, text, {**KEYS, "FERRYMAN_GROQ_BASE_URL": "http://a/v1"}).version,
     }
     assert len(versions) == 5
-
-
-def test_a_file_with_errors_does_not_compile(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError):
-        _compiled(tmp_path, "modles: {}\n")
 
 
 def test_what_the_file_says_wins_over_the_catalogue(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ferryman.config.file import load, load_or_raise
+from ferryman.config.compile import compile_snapshot
+from ferryman.config.file import load
 from ferryman.config.kinds import MAX_PROBLEMS
 from ferryman.config.nodes import MAX_BYTES, MAX_DEPTH, MAX_NODES
 from ferryman.config.problem import ConfigError
@@ -115,15 +116,16 @@ def test_strict_refuses_literal_secrets_and_budgets(tmp_path: Path) -> None:
     assert len(lax.problems) == len(strict.problems) == 4
 
 
-def test_load_or_raise_raises_with_every_problem(tmp_path: Path) -> None:
-    path = tmp_path / "ferryman.yaml"
-    path.write_text("providers: { openai: { key: env:UNSET } }\nserver: { port: 1 }\nmodel: {}\n")
+def test_a_file_with_errors_does_not_compile_and_every_problem_is_told(tmp_path: Path) -> None:
+    text = "providers: { openai: { key: env:UNSET } }\n"
+    wrong = loaded(tmp_path, f"{text}server: {{ port: 1 }}\nmodel: {{}}\n")
     with pytest.raises(ConfigError) as caught:
-        load_or_raise(path, env=KEYS, known=KNOWN)
+        compile_snapshot(wrong, seal_key=bytes(32), env=KEYS, known=KNOWN)
     assert [p.line for p in caught.value.problems] == [1, 2, 3]
-    assert str(caught.value).count(str(path)) == 3
-    path.write_text("providers: { openai: { key: env:UNSET } }\n")
-    assert len(load_or_raise(path, env=KEYS, known=KNOWN).problems) == 1
+    assert str(caught.value).count(wrong.file) == 3
+    lax = loaded(tmp_path, text)
+    assert len(lax.problems) == 1
+    assert compile_snapshot(lax, seal_key=bytes(32), env=KEYS, known=KNOWN).version
 
 
 def test_a_wrong_base_url_in_the_environment_is_told(tmp_path: Path) -> None:

@@ -7,10 +7,13 @@ import threading
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
+
 from ferryman.store.journal import JournalWriter
+from ferryman.telemetry.record import OPENED
 from tests.control.conftest import Control, Start
 from tests.processes import until
-from tests.store.samples import call, calls, frames
+from tests.store.samples import call, calls, opened, put
 
 SINCE = "since=2026-11-01"
 
@@ -33,7 +36,7 @@ def _ids(control: Control) -> list[str]:
 def test_what_was_journaled_before_a_question_is_in_its_answer(control: Control) -> None:
     journal = _journal(control.data)
     for number in range(20):
-        journal.append_many(frames(call(f"req_{number}")))
+        put(journal, [call(f"req_{number}")])
         assert len(_ids(control)) == number + 1
     journal.close()
 
@@ -41,7 +44,7 @@ def test_what_was_journaled_before_a_question_is_in_its_answer(control: Control)
 def test_a_call_is_shown_with_names_times_and_exact_amounts(control: Control) -> None:
     [key] = control.admin("GET", "/admin/v1/keys").json()["data"]
     journal = _journal(control.data)
-    journal.append_many(frames(call("req_1", key=key["id"])))
+    put(journal, [call("req_1", key=key["id"])])
     journal.close()
     [row] = control.admin("GET", "/admin/v1/calls").json()["data"]
     tries = row.pop("tries")
@@ -81,8 +84,7 @@ def test_a_call_is_shown_with_names_times_and_exact_amounts(control: Control) ->
 def test_sums_by_every_dimension_agree_with_the_calls(control: Control) -> None:
     sample = calls(300)
     journal = _journal(control.data)
-    for each in sample:
-        journal.append_many(frames(each))
+    put(journal, sample)
     journal.close()
     costs = [Decimal(each.cost).scaleb(-12) for each in sample if each.cost is not None]
     for by in ("", "key", "model", "provider", "day", "endpoint", "key,model,provider,day"):
@@ -108,8 +110,7 @@ def test_sums_by_every_dimension_agree_with_the_calls(control: Control) -> None:
 def test_calls_are_paged_and_chosen(control: Control) -> None:
     sample = calls(50)
     journal = _journal(control.data)
-    for each in sample:
-        journal.append_many(frames(each))
+    put(journal, sample)
     journal.close()
     expected = sorted(sample, key=lambda c: (c.at_us, c.id), reverse=True)
     found, cursor, pages = [], "", 0
@@ -132,7 +133,7 @@ def test_calls_are_paged_and_chosen(control: Control) -> None:
 
 def test_a_gateway_that_died_leaves_calls_marked_lost_at_their_hold(control: Control) -> None:
     journal = _journal(control.data)
-    journal.append_many(frames(call("req_open"), hold=7_000_000)[:1])
+    journal.append(OPENED, msgspec.msgpack.encode(opened(call("req_open"), hold=7_000_000)))
     journal.close()
     _journal(control.data).close()  # the next process in its place
     [row] = control.admin("GET", "/admin/v1/calls?status=lost").json()["data"]
@@ -142,13 +143,11 @@ def test_a_gateway_that_died_leaves_calls_marked_lost_at_their_hold(control: Con
 
 def test_what_came_while_control_was_down_is_taken_in_later(start: Start, tmp_path: Path) -> None:
     journal = _journal(tmp_path / "data")
-    for each in calls(100):
-        journal.append_many(frames(each))
+    put(journal, calls(100))
     control = start().ready()
     assert len(_ids(control)) == 100
     control.process.stop()
-    for each in calls(100, seed=2):
-        journal.append_many(frames(each))
+    put(journal, calls(100, seed=2))
     journal.close()
     assert len(set(_ids(start().ready()))) == 200
 
@@ -165,7 +164,7 @@ def test_killing_control_while_rows_come_in_loses_none_and_doubles_none(
         while not stop.is_set():
             number += 1
             each = call(f"req_{number}")
-            journal.append_many(frames(each))
+            put(journal, [each])
             written.append(each.id)
             if number % 50 == 0:
                 stop.wait(0.01)
@@ -190,8 +189,7 @@ def test_killing_control_while_rows_come_in_loses_none_and_doubles_none(
 
 def test_sigterm_takes_in_the_rest_before_the_end(control: Control) -> None:
     journal = _journal(control.data)
-    for each in calls(2000):
-        journal.append_many(frames(each))
+    put(journal, calls(2000))
     assert control.process.stop() == 0
     journal.close()
     size = sum(path.stat().st_size for path in (control.data / "journal/gateway").glob("*.fj"))
@@ -205,8 +203,7 @@ def test_a_failing_database_is_said_once_and_overcome(start: Start, tmp_path: Pa
     journal = _journal(control.data)
     with sqlite3.connect(control.data / "ferryman.db") as database:
         database.execute("ALTER TABLE calls RENAME TO calls_away")
-    for each in calls(10):
-        journal.append_many(frames(each))
+    put(journal, calls(10))
     control.process.wait_for("can't take records into the ledger")
     answer = until(
         lambda: (r := control.request("/readyz")).status == 503 and r, "readyz telling of it"

@@ -6,7 +6,7 @@ import signal
 from ferryman.store.journal import JournalWriter
 from tests.control.conftest import Start
 from tests.store.conftest import postgres_server, postgres_url
-from tests.store.samples import calls, frames
+from tests.store.samples import calls, put
 
 __all__ = ["postgres_server", "postgres_url"]
 
@@ -18,8 +18,7 @@ def test_keys_and_ledger_live_in_postgresql(start: Start, postgres_url: str) -> 
     made = control.admin("POST", "/admin/v1/keys", {"name": "shop"}).json()
     assert len(control.feed(version, seq, wait=20).keys_delta) == 64
     journal = JournalWriter(control.data / "journal" / "gateway")
-    for each in calls(200):
-        journal.append_many(frames(each))
+    put(journal, calls(200))
     os.kill(control.process.popen.pid, signal.SIGKILL)
     control.process.wait()
     again = start(FERRYMAN_DATABASE_URL=postgres_url).ready()

@@ -8,6 +8,8 @@ import pytest
 from tests.flow.test_bad_input import _big
 from tests.flow.test_relay import direct, plain
 from tests.flow.test_reload import Caller
+from tests.flow.test_uploads import END, SPEECH, kind, part
+from tests.flow.test_uploads import Caller as Upload
 from tests.gateway import Stack, asked, error_of
 from tests.processes import Process, until
 
@@ -109,3 +111,24 @@ def test_models_health_and_metrics(asgi: Asgi) -> None:
     assert asgi.get("/v1/models/lab%2Fsim").json()["id"] == "lab/sim"
     assert asgi.get("/healthz").json() == {"status": "ok"}
     assert b"ferryman_calls_total{" in asgi.get("/metrics").body
+
+
+def test_uploads_go_on_while_they_come(asgi: Asgi) -> None:
+    """Through a spool as everywhere, so that the server's limit of a body is not theirs."""
+    speech = SPEECH * 500
+    form = part("file", speech, "a.wav") + part("model", b"lab/sim?echo") + END
+    reply = asgi.post(form, "/v1/audio/transcriptions", headers=kind())
+    assert f"{len(speech)} bytes]" in reply.json()["text"]
+    twice = part("model", b"lab/sim?echo") + part("file", speech, "a.wav")
+    reply = asgi.post(twice + part("model", b"m") + END, "/v1/audio/transcriptions", headers=kind())
+    assert reply.status == 400
+    assert "twice" in error_of(reply)["message"]
+
+
+def test_a_caller_who_leaves_in_the_midst_of_an_upload(asgi: Asgi) -> None:
+    caller = Upload(asgi, 90_000_000)
+    caller.send(part("model", b"lab/sim?echo") + part("file", SPEECH, "a.wav"))
+    calls = "ferryman_in_flight_calls"
+    until(lambda: f"{calls} 1" in asgi.get("/metrics").body.decode(), "a call")
+    caller.link.close()
+    until(lambda: f"{calls} 0" in asgi.get("/metrics").body.decode(), "its end")

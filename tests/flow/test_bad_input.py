@@ -5,7 +5,9 @@ import socket
 import time
 from typing import Any
 
+import anthropic
 import pytest
+from google import genai
 
 from tests.gateway import KEY, Stack, asked, error_of
 from tests.processes import until
@@ -234,7 +236,7 @@ def test_a_wrong_method_says_which_is_right(
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1", "/v2/chat/completions", "/v1/chat", "/v1/chat/completions/x", "/v1/audio/speech", "/x",
+    ["/v1", "/v2/chat/completions", "/v1/chat", "/v1/chat/completions/x", "/v1/audio/song", "/x",
      "/v1/responses/resp_1", "/admin/v1/keys", "//v1/models", "/v1/../metrics", "/%00"],
 )  # fmt: skip
 def test_an_unknown_path_says_what_there_is(stack: Stack, path: str) -> None:
@@ -258,6 +260,65 @@ def test_http_refusals_have_the_same_shape(stack: Stack) -> None:
         assert reply.status == status
         assert error_of(reply)["request_id"] == reply.header("x-ferryman-request-id")
         assert error_of(reply)["code"] == reply.header("x-ferryman-error")
+
+
+MALFORMED = b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [b"/v1/messages", b"/messages/", b"/v1/messages/count_tokens?beta=true",
+     b"http://x/v1/messages"],
+)  # fmt: skip
+def test_http_refusals_on_paths_of_messages_have_their_shape(stack: Stack, path: bytes) -> None:
+    reply = wire.talk(stack.port, MALFORMED % path)
+    assert reply.status == 400
+    said = reply.json()
+    assert (said["type"], said["error"]["type"]) == ("error", "invalid_request_error")
+    assert said["error"]["code"] == reply.header("x-ferryman-error") == "malformed_http"
+    assert said["request_id"] == reply.header("x-ferryman-request-id")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [b"/v1beta/models/m:generateContent", b"/v1/models/m:streamGenerateContent?alt=sse",
+     b"/models/a/b:countTokens", b"/v1beta/"],
+)  # fmt: skip
+def test_http_refusals_on_paths_of_generate_have_their_shape(stack: Stack, path: bytes) -> None:
+    reply = wire.talk(stack.port, MALFORMED % path)
+    said = reply.json()["error"]
+    assert (reply.status, said["code"], said["status"]) == (400, 400, "INVALID_ARGUMENT")
+    assert said["details"][0]["metadata"] == {
+        "code": "malformed_http",
+        "request_id": reply.header("x-ferryman-request-id"),
+    }
+
+
+@pytest.mark.parametrize("path", [b"/v1/responses", b"/v1/models/a:b", b"/v1/embeddings", b"/x"])
+def test_http_refusals_elsewhere_have_openais_shape(stack: Stack, path: bytes) -> None:
+    assert error_of(wire.talk(stack.port, MALFORMED % path))["code"] == "malformed_http"
+
+
+MANY = {f"x-{number}": "y" for number in range(200)}
+
+
+def test_the_vendors_own_sdks_read_http_refusals(stack: Stack) -> None:
+    claude = anthropic.Anthropic(base_url=stack.url, api_key=KEY, max_retries=0)
+    with pytest.raises(anthropic.APIStatusError) as messages:
+        claude.messages.create(
+            model="lab/sim",
+            max_tokens=9,
+            messages=[{"role": "user", "content": "Hi"}],
+            extra_headers=MANY,
+        )
+    assert messages.value.status_code == 431
+    assert messages.value.type == "invalid_request_error"
+    options = genai.types.HttpOptions(base_url=stack.url, headers=MANY)
+    gemini = genai.Client(api_key=KEY, vertexai=False, http_options=options)
+    with pytest.raises(genai.errors.ClientError) as generate:
+        gemini.models.generate_content(model="lab/sim", contents="Hi")
+    assert (generate.value.code, generate.value.status) == (431, "INVALID_ARGUMENT")
+    assert "header fields" in str(generate.value.message)
 
 
 # -- callers that leave ---------------------------------------------------------------------------

@@ -18,6 +18,7 @@ providers:
     quirks: [bedrock_claude, aws_chunks] }
   nobody: { format: anthropic_messages, base_url: CANNED/v1, auth: google }
 models:
+  chunky-or-choosy: { targets: [chunky/claude, choosy/m] }
   either: { targets: [nobody/m, choosy/m] }
 policies:
   - { when: { metadata.task: audit }, on_unsupported: reject }
@@ -118,6 +119,45 @@ def test_a_wrapped_stream_reaches_callers_of_its_format_unwrapped(clouds: Stack)
     assert fields.keys() == {"messages", "max_tokens", "anthropic_version"}
     tokens = clouds.row(reply)["tokens"]
     assert (tokens["input"], tokens["output"]) == (7, 3)
+
+
+@pytest.mark.parametrize("given", [None, ["own"]])
+def test_betas_go_into_the_body_where_headers_do_not_reach_the_model(
+    clouds: Stack, given: list[str] | None
+) -> None:
+    clouds.canned.answers = [wrapped()]
+    body = {**asked("chunky/claude"), "max_tokens": 9, "stream": True}
+    body |= {"anthropic_beta": given} if given else {}
+    clouds.post(body, "/v1/messages", headers={"anthropic-beta": "a-2025-01-01, b-2025-02-02"})
+    head, fields = sent(clouds)
+    assert "anthropic-beta" not in head.lower()
+    assert fields["anthropic_beta"] == (given or ["a-2025-01-01", "b-2025-02-02"])
+
+
+ERROR_NAMES = [
+    (b"429 Too Many Requests", b"ModelNotReadyException:http://x/", "upstream_overloaded"),
+    (b"429 Too Many Requests", b"ThrottlingException", "upstream_rate_limited"),
+    (b"400 Bad Request", b"ThrottlingException", "upstream_rate_limited"),
+    (b"400 Bad Request", b"ServiceQuotaExceededException", "upstream_rate_limited"),
+    (b"400 Bad Request", b"x.y#ExpiredTokenException", "upstream_auth_failed"),
+    (b"424 Failed Dependency", b"ModelErrorException", "upstream_error"),
+    (b"400 Bad Request", b"NewException", "invalid_request"),
+]
+
+
+@pytest.mark.parametrize(("status", "name", "kind"), ERROR_NAMES)
+def test_an_error_is_what_its_name_in_the_header_says(
+    clouds: Stack, status: bytes, name: bytes, kind: str
+) -> None:
+    error = whole(b'{"message":"It is not possible now."}', b"x-amzn-ErrorType: " + name,
+                  status=status)  # fmt: skip
+    clouds.canned.answers = [error]
+    reply = clouds.chat("chunky/claude")
+    assert reply.header("x-ferryman-error") == kind
+    clouds.canned.answers = [error, ANSWER]
+    again = clouds.chat("chunky-or-choosy")
+    assert again.status == (400 if kind == "invalid_request" else 200)
+    clouds.canned.answers = []
 
 
 def test_a_wrapped_stream_is_translated_for_others(clouds: Stack) -> None:

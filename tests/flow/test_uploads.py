@@ -281,10 +281,10 @@ def test_a_second_model_is_refused_and_the_upstream_never_has_it(
 def test_memory_does_not_grow_with_the_upload(dock: Stack, slow: Slow) -> None:
     number = len(slow.got)
     running = psutil.Process(dock.up.popen.pid).children(recursive=True)
-    [gateway] = [process for process in running if "gateway" in process.cmdline()]
+    [gateway] = [process for process in running if "ferryman.edge" in process.cmdline()]
     before = gateway.memory_info().rss
-    size = 300_000_000
-    form = part("model", b"slow/whisper")
+    size = 100_000_000
+    form = part("model", b"slow/whisper") + part("file", b"", "a.wav")
     caller = Caller(dock, len(form) + size)
     caller.send(form)
     piece = bytes(1_000_000)

@@ -1,11 +1,14 @@
 """Requests that don't fit into a model's window, and counts of tokens that callers ask for."""
 
 import json
+import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from ferryman.flow.measure import LARGEST
 from tests.gateway import Stack, error_of
 from tests.simulator import wire
 
@@ -100,16 +103,134 @@ def test_what_cannot_be_made_to_fit_is_refused(narrow: Stack) -> None:
     assert reply.status == 400
 
 
-def test_counts_are_estimates_where_the_provider_has_none(narrow: Stack) -> None:
-    asked = {"model": "openai/gpt-4", "messages": [{"role": "user", "content": LONG}]}
+CHAT = [
+    {"role": "system", "content": "You are a helpful assistant."},
+    {"role": "user", "content": "Hello!"},
+]
+
+
+def test_counts_are_exact_where_the_vocabulary_and_the_frame_are_published(narrow: Stack) -> None:
+    """19 tokens: https://platform.openai.com/docs/api-reference/chat/create."""
+    asked = {"model": "openai/gpt-4o-mini", "system": CHAT[0]["content"], "messages": CHAT[1:]}
     reply = narrow.post(asked, "/v1/messages/count_tokens")
+    assert reply.json() == {"input_tokens": 19}
+    assert reply.header("x-ferryman-altered") == "count=exact"
+    contents = {
+        "generateContentRequest": {
+            "model": "models/openai/gpt-4o-mini",
+            "systemInstruction": {"parts": [{"text": CHAT[0]["content"]}]},
+            "contents": [{"role": "user", "parts": [{"text": CHAT[1]["content"]}]}],
+        }
+    }
+    other = narrow.post(contents, "/v1beta/models/openai/gpt-4o-mini:countTokens")
+    assert other.json() == {"totalTokens": 19}
+    assert other.header("x-ferryman-altered") == "count=exact"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"model": "openai/gpt-5", "messages": CHAT[1:]},
+        {
+            "model": "openai/gpt-4o",
+            "messages": CHAT[1:],
+            "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+        },
+    ],
+    ids=["frame", "tool"],
+)
+def test_counts_are_not_called_exact_where_a_part_is_guessed(
+    narrow: Stack, asked: dict[str, Any]
+) -> None:
+    reply = narrow.post(asked, "/v1/messages/count_tokens")
+    assert 5 < reply.json()["input_tokens"] < 60
+    assert reply.header("x-ferryman-altered") == "count=estimated"
+
+
+def test_pictures_count_although_their_tokens_are_no_text(narrow: Stack) -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": "A" * 40_000}
+    picture = {"role": "user", "content": [{"type": "image", "source": source}]}
+    asked = {"model": "openai/gpt-4o", "messages": [picture]}
+    reply = narrow.post(asked, "/v1/messages/count_tokens")
+    assert 1_000 < reply.json()["input_tokens"] < 2_000
+    assert reply.header("x-ferryman-altered") == "count=estimated"
+
+
+def test_the_window_is_held_against_the_count_not_the_ratio(narrow: Stack) -> None:
+    """Eight bytes a token, and one: the ratio takes both for some four."""
+    sparse = "a" * 50_000  # 6,250 tokens, estimated at 12,500
+    reply = narrow.post(
+        {"model": "openai/gpt-4", "messages": [{"role": "user", "content": sparse}]}
+    )
+    assert reply.status == 200
+    dense = "\u0e01\u0e47\u0e48 7 " * 3_000
+    reply = narrow.post({"model": "openai/gpt-4", "messages": [{"role": "user", "content": dense}]})
+    assert reply.status == 400
+    assert "The request has 1" in error_of(reply)["message"]  # and not: about
+
+
+def test_other_calls_are_answered_while_a_long_text_is_counted(narrow: Stack) -> None:
+    text = "".join(f"{n:x}-" for n in range(1_300_000))  # nothing in it is a word
+    asked = {"model": "openai/gpt-4o", "messages": [{"role": "user", "content": text}]}
+    assert len(text) < LARGEST
+    order: list[str] = []
+
+    def long() -> None:
+        assert narrow.post(asked, "/v1/messages/count_tokens").json()["input_tokens"] > 3_000_000
+        order.append("long")
+
+    thread = threading.Thread(target=long)
+    thread.start()
+    while "long" not in order:
+        assert ask(narrow, "openai/gpt-4o-mini", 0).status == 200
+        order.append("short")
+    thread.join()
+    assert order.count("short") > 2
+
+
+def test_texts_that_fit_nowhere_are_not_counted(narrow: Stack) -> None:
+    text = "a" * (LARGEST + 1)  # an eighth of that, if it was
+    asked = {"model": "openai/gpt-4o", "messages": [{"role": "user", "content": text}]}
+    reply = narrow.post(asked, "/v1/messages/count_tokens")
+    assert reply.json()["input_tokens"] > LARGEST / 7
+    assert reply.header("x-ferryman-altered") == "count=estimated"
+    refusal = narrow.post({**asked, "model": "openai/gpt-4"})
+    assert refusal.status == 400
+    assert "The request has about " in error_of(refusal)["message"]
+
+
+@pytest.fixture(scope="module")
+def without(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """As ``narrow``, but the extra isn't installed."""
+    folder = tmp_path_factory.mktemp("without")
+    (folder / "toktok.py").write_text("raise ImportError('not installed')\n")
+    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    running = Stack(folder, CONFIG, **ENV, PYTHONPATH=path)
+    try:
+        yield running.ready()
+        assert not running.complaints()
+    finally:
+        running.end()
+
+
+def test_without_the_extra_counts_are_estimates(without: Stack) -> None:
+    asked = {"model": "openai/gpt-4", "messages": [{"role": "user", "content": LONG}]}
+    reply = without.post(asked, "/v1/messages/count_tokens")
     assert reply.status == 200
     counted = reply.json()["input_tokens"]
     assert 400 < counted < 1000
     assert reply.header("x-ferryman-altered") == "count=estimated"
     contents = {"contents": [{"parts": [{"text": LONG}]}]}
-    other = narrow.post(contents, "/v1beta/models/openai/gpt-4:countTokens")
+    other = without.post(contents, "/v1beta/models/openai/gpt-4:countTokens")
     assert abs(other.json()["totalTokens"] - counted) < 10
+
+
+def test_without_the_extra_windows_hold_by_estimate(without: Stack) -> None:
+    reply = ask(without, "openai/gpt-4", 30)
+    assert "The request has about " in error_of(reply)["message"]
+    assert (
+        ask(without, "openai/gpt-4", 30, headers={"x-ferryman-too-long": "compress"}).status == 200
+    )
 
 
 def test_the_estimate_is_held_against_what_providers_count(narrow: Stack) -> None:

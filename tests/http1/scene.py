@@ -149,7 +149,8 @@ async def scene(path: Path | None = None, **how: Any) -> AsyncIterator[Scene]:
         stage.where = {"path": how["uds"]}
     elif "host" not in how and "sock" not in how:
         how["host"] = "127.0.0.1"
-    stage.server = await serve(stage.handle, limits=limits, refuse=name_refusal, **how)
+    how.setdefault("refuse", name_refusal)
+    stage.server = await serve(stage.handle, limits=limits, **how)
     if path is None:
         stage.where = {"host": how.get("host", "127.0.0.1"), "port": stage.server.port}
     try:

@@ -2,8 +2,9 @@
 
 import asyncio
 
-from ferryman.http1.limits import Limits
-from tests.http1.scene import Peer, Scene, chunked, get, on_loop, post, scene
+from ferryman.http1.exchange import Headers
+from ferryman.http1.limits import Limits, Refusal
+from tests.http1.scene import Peer, Scene, chunked, expects_faults, get, on_loop, post, scene
 
 BODY = 200_000
 
@@ -116,6 +117,71 @@ async def test_a_refused_peer_that_stays_is_cut_in_the_end() -> None:
         await stage.until(lambda: stage.server.connections)
         await stage.until(lambda: not stage.server.connections)
         assert (await peer.reply()).body == b"malformed_http"
+
+
+# -- whose refusal it is: its owner may answer in another shape on another path
+
+
+def name_target(refusal: Refusal) -> tuple[Headers, bytes]:
+    return [], b"%b of %b" % (refusal.code.encode(), refusal.target)
+
+
+BAD = b"GET %b HTTP/1.1\r\nHost: x\r\n:\r\n\r\n"
+
+
+async def says(stage: Scene, said: bytes, bad: bytes, *before: bytes) -> None:
+    """What ``bad`` is answered with, after ``before`` was answered request by request."""
+    peer = await stage.peer()
+    for request in before:
+        assert (await peer.ask(request)).status == 200
+    await peer.try_send(bad)
+    while (reply := await peer.reply()).status == 200:
+        pass
+    assert reply.body == said
+
+
+@on_loop
+async def test_a_refusal_knows_its_target_as_far_as_it_was_read() -> None:
+    limits = Limits(max_body_bytes=BODY, header_seconds=0.2)
+    async with scene(limits=limits, refuse=name_target) as stage:
+        await says(stage, b"body_too_large of /a?b=c", post("/a?b=c", b"x" * (BODY + 1)))
+        await says(stage, b"body_too_large of /a", chunked("/a", b"x" * (BODY + 1)))
+        await says(stage, b"headers_too_large of /a", get("/a", *["X:"] * 101))
+        await says(stage, b"malformed_http of /a", BAD % b"/a")
+        await says(stage, b"bad_host of /a", b"GET /a HTTP/1.1\r\n\r\n")
+        await says(stage, b"header_timeout of /a", b"GET /a HTTP/1.1\r\nHost:")
+        await says(stage, b"malformed_http of ", b"nonsense\r\n\r\n")
+        await says(stage, b"uri_too_long of /" + b"a" * 9999, get("/" + "a" * 9999))
+
+
+@on_loop
+async def test_a_refusal_knows_its_target_among_other_requests() -> None:
+    async with scene(limits=Limits(max_body_bytes=BODY), refuse=name_target) as stage:
+        await says(stage, b"malformed_http of /b", get("/a") + BAD % b"/b")
+        await says(stage, b"malformed_http of /b", BAD % b"/b", get("/a"))
+        await says(stage, b"malformed_http of ", b"nonsense\r\n\r\n", get("/a"))
+
+
+@on_loop
+async def test_a_refusal_knows_the_target_of_a_repeated_head() -> None:
+    limits = Limits(max_buffered_bytes=BODY, body_grace_seconds=0.1, min_body_rate=10**6)
+    async with scene(limits=limits, refuse=name_target) as stage:
+        good, over = post("/a", b"x" * 20_000), post("/a", b"x" * 20_001)
+        await says(stage, b"body_timeout of /a", good[:-1], good, good)
+        hold = await stage.peer()
+        await hold.send(post("/later", b"x" * (BODY - 20_000)))
+        await stage.later()
+        await says(stage, b"gateway_overloaded of /a", over, good, good)
+        await says(stage, b"gateway_overloaded of /a", over + b"GET", good, good)
+        stage.pending[0].respond(200, [], b"")
+        assert (await hold.reply()).status == 200
+
+
+@expects_faults(1)
+@on_loop
+async def test_a_fault_of_the_handler_is_told_in_the_shape_of_the_target() -> None:
+    async with scene(refuse=name_target) as stage:
+        await says(stage, b"internal_error of /boom", get("/boom"))
 
 
 # -- trailers and extensions: bytes that belong to no body

@@ -263,3 +263,14 @@ def test_a_spool_gives_what_it_got_with_one_place_replaced() -> None:
     assert again.pull(10) == b""
     assert again.stopped
     spool.close()
+
+
+@on_loop
+async def test_a_broken_upload_is_refused_in_the_shape_of_its_target() -> None:
+    async with scene(limits=LIMITS, refuse=lambda refusal: ([], refusal.target)) as stage:
+        peer = await stage.peer()
+        await peer.send(opening(target=b"/later/a") + b"1\r\nx\r\n")
+        await stage.later()
+        await peer.send(b"no length\r\n")
+        reply = await peer.reply()
+        assert (reply.status, reply.body) == (400, b"/later/a")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.gateway import KEY, Stack
 from tests.matrix.callers import CALLERS
-from tests.matrix.cells import CONFIG, ENV, FEATURES, PROVIDERS, verdict
+from tests.matrix.cells import COLUMNS, CONFIG, ENV, FEATURES, verdict
 from tests.matrix.page import PAGE, page
 
 
@@ -17,8 +17,8 @@ def main() -> int:
         stack = Stack(Path(folder), CONFIG, **ENV)
         try:
             stack.ready()
-            for caller in [kind(stack.url, KEY) for kind in CALLERS]:
-                for provider in PROVIDERS:
+            for caller in [kind(stack.url, KEY, stack.sim_url) for kind in CALLERS]:
+                for provider in COLUMNS:
                     for feature in FEATURES:
                         for stream in (False, True):
                             found = verdict(caller, provider, feature, stream=stream)

@@ -23,6 +23,7 @@ from tests.matrix.said import (
     Wish,
     results,
 )
+from tests.processes import request
 
 TOOLS = (("timetable", "When does the ferry leave?"), ("weather", "What is the weather?"))
 
@@ -32,8 +33,10 @@ class Caller(ABC):
 
     name: str
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, sim: str) -> None:
+        """``sim``: the simulator's own address."""
         self.headers: dict[str, str] = {}
+        self.sim = sim
         self.connect(url, key)
 
     def hook(self, response: Any) -> None:
@@ -41,10 +44,17 @@ class Caller(ABC):
         self.headers = {name.lower(): value for name, value in response.headers.items()}
 
     def ask(self, provider: str, wish: Wish, *, stream: bool) -> Said:
-        """One call of ``provider``'s simulator."""
+        """One call of ``provider``'s simulator, or of a model of the catalogue there."""
         self.headers = {}
-        model = f"{provider}/sim-{wish.words}"
-        said = self.stream(model, wish) if stream else self.whole(model, wish)
+        named = "/" in provider
+        model = provider if named else f"{provider}/sim-{wish.words}"
+        try:
+            if named:
+                request(self.sim, "POST", "/sim/default", body=wish.words)
+            said = self.stream(model, wish) if stream else self.whole(model, wish)
+        finally:
+            if named:
+                request(self.sim, "POST", "/sim/default", body="")
         return Said(**{**said.__dict__, "headers": dict(self.headers)})
 
     @abstractmethod

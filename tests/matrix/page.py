@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from tests import tree
 from tests.matrix.callers import CALLERS
-from tests.matrix.cells import FEATURES, OTHER, PROVIDERS, RECEIPT, REFUSED, SAME
+from tests.matrix.cells import COLUMNS, FEATURES, OTHER, RECEIPT, REFUSED, SAME
 
 PAGE = tree.ROOT / "docs" / "matrix.md"
 Results = Mapping[tuple[str, str, str, bool], tuple[str, str]]
@@ -22,7 +22,8 @@ and hold this page to it. Callers are in the rows, formats of providers in the c
 - **·** the provider's format has no such thing; what it says instead arrives
 - **×** refused, with an error that says which part can't be carried
 
-Two signs: whole answers, then streams, where they differ.
+Two signs: whole answers, then streams, where they differ. The last columns are models of the
+catalogue, which knows what each of them can and refuses; the others it doesn't know.
 """
 SIGNS = {SAME: "=", RECEIPT: "~", REFUSED: "×", OTHER: "·", "": "**?**"}
 
@@ -30,12 +31,12 @@ SIGNS = {SAME: "=", RECEIPT: "~", REFUSED: "×", OTHER: "·", "": "**?**"}
 def page(results: Results) -> str:
     """The page in Markdown."""
     parts = [INTRO]
-    head = ["", *PROVIDERS.values()]
+    head = ["", *COLUMNS.values()]
     for feature in FEATURES:
         rows = [head, ["---"] * len(head)]
         for caller in CALLERS:
             row = [f"`{caller.name}`"]
-            for provider in PROVIDERS:
+            for provider in COLUMNS:
                 signs = [
                     SIGNS[results.get((caller.name, provider, feature.name, stream), ("", ""))[0]]
                     for stream in (False, True)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from ferryman.ir.price import PICO, Price, Rate
 from ferryman.ir.usage import Usage
 from ferryman.meter.cost import MOST, cost, hold, rate_at
+from ferryman.upstream.fleet import dearest
 
 CLASSES = Usage.__struct_fields__
 amounts = st.integers(0, 10**9)
@@ -58,7 +59,7 @@ def test_the_price_in_force_when_the_call_began_counts(at: int, expected: int) -
         Price(since=200, tiers=((-1, Rate(output=3)),)),
     )
     assert cost(Usage(output=1), price, at) == expected
-    assert hold(price, at, 0, 1) == expected
+    assert hold(dearest(price), 0, 1) == 3, "whenever it is"
 
 
 @given(usages, prices)
@@ -74,7 +75,7 @@ def test_cost_is_the_sum_over_all_classes(usage: Usage, price: tuple[Price, ...]
 def test_no_call_within_its_bounds_costs_more_than_its_hold(
     usage: Usage, price: tuple[Price, ...], bytes_over: int, output_over: int
 ) -> None:
-    held = hold(price, 0, usage.total_input + bytes_over, usage.total_output + output_over)
+    held = hold(dearest(price), usage.total_input + bytes_over, usage.total_output + output_over)
     spent = cost(usage, price, 0)
     assert spent is not None
     assert spent <= held
@@ -82,16 +83,15 @@ def test_no_call_within_its_bounds_costs_more_than_its_hold(
 
 def test_a_hold_is_reached_by_the_dearest_classes() -> None:
     price = (Price(tiers=((-1, Rate(input=2, cache_write=3, output=4, reasoning=5, request=1)),)),)
-    assert hold(price, 0, 10, 20) == 1 + 10 * 3 + 20 * 5
+    assert hold(dearest(price), 10, 20) == 1 + 10 * 3 + 20 * 5
 
 
 def test_nothing_is_held_without_a_price() -> None:
-    assert hold((), 0, 1000, 1000) == 0
-    assert hold((Price(until=5, tiers=((-1, Rate(input=1)),)),), 5, 1000, 1000) == 0
+    assert hold(dearest(()), 1000, 1000) == 0
 
 
 def test_mad_numbers_stop_at_what_a_record_can_carry() -> None:
     """A caller may ask for any number of output tokens, an upstream report any number."""
     price = (Price(tiers=((-1, Rate(output=600_000)),)),)
-    assert hold(price, 0, 100, 10**30) == MOST
+    assert hold(dearest(price), 100, 10**30) == MOST
     assert cost(Usage(output=10**30), price, 0) == MOST

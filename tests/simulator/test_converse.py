@@ -1,4 +1,4 @@
-"""Amazon Bedrock, judged by botocore; what test_vendors.py leaves out."""
+"""Amazon Bedrock, judged by botocore."""
 
 import json
 from typing import Any
@@ -15,6 +15,8 @@ SCHEMA = {"type": "object", "properties": {"pier": {"type": "string"}}, "require
 TOOLS = {"tools": [{"toolSpec": {"name": "row", "inputSchema": {"json": SCHEMA}}}]}
 BEARER = {"authorization": "Bearer any"}
 USER: Any = {"role": "user", "content": [{"text": "one two three"}]}
+FORGED: Any = {"role": "assistant", "content": [
+    {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "forged"}}}]}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +79,10 @@ def both(client: Any, model: str, **fields: Any) -> dict[str, Any]:
     return found
 
 
-def test_usage_is_disjoint(client: Any) -> None:
-    usage = both(client, "sim-tokens=4+prompt=100+cached=64+cache-write=10")["usage"]
-    assert usage == {
+def test_text_and_disjoint_usage(client: Any) -> None:
+    found = both(client, "sim-tokens=4+prompt=100+cached=64+cache-write=10")
+    assert found["content"] == [{"text": "The ferry leaves the"}]
+    assert found["usage"] == {
         "inputTokens": 26,
         "outputTokens": 4,
         "totalTokens": 104,
@@ -99,6 +102,7 @@ def test_everything_at_once(client: Any) -> None:
 @pytest.mark.parametrize(
     ("model", "fields", "reason"),
     [
+        ("sim", {}, "end_turn"),
         ("sim", {"inferenceConfig": {"maxTokens": 2}}, "max_tokens"),
         ("sim", {"inferenceConfig": {"stopSequences": ["dawn"]}}, "stop_sequence"),
         ("sim-refusal", {}, "content_filtered"),
@@ -115,13 +119,16 @@ def test_reasoning_goes_round(client: Any) -> None:
     first = client.converse(modelId="sim-think+redacted+tools", messages=[USER], toolConfig=TOOLS)
     message = first["output"]["message"]
     use = message["content"][-1]["toolUse"]
-    result = {"toolUseId": use["toolUseId"], "status": "error", "content": [{"json": {"a": 1}}]}
+    said = [{"text": "rain "}, {"json": {"a": 1}}]
+    result = {"toolUseId": use["toolUseId"], "status": "error", "content": said}
     back = {"role": "user", "content": [{"toolResult": result}]}
     asked = {"messages": [USER, message, back], "toolConfig": TOOLS}
-    said = client.converse(modelId="sim-echo", **asked)["output"]["message"]["content"]
-    assert said == [{"text": '[1 row failed: {"a":1}]'}]
+    told = client.converse(modelId="sim-echo", **asked)["output"]["message"]["content"]
+    assert told == [{"text": '[1 row failed: rain {"a":1}]'}]
     with pytest.raises(ClientError, match="toolConfig field must be defined"):
         client.converse(modelId="sim", messages=asked["messages"])
+    with pytest.raises(ClientError, match="Expected toolResult"):
+        client.converse(modelId="sim", messages=[USER, message, USER], toolConfig=TOOLS)
     message["content"][1]["reasoningContent"]["redactedContent"] = b"forged"
     with pytest.raises(ClientError, match="Invalid signature"):
         client.converse(modelId="sim", **asked)
@@ -142,13 +149,21 @@ def test_it_tells_of_media(client: Any) -> None:
         client.converse(modelId="sim", messages=asked)
 
 
-@pytest.mark.parametrize("word", ["cut", "stall", "error-event"])
-def test_broken_streams(client: Any, word: str) -> None:
+def test_an_error_before_a_stream(client: Any) -> None:
+    for ask in (client.converse, client.converse_stream):
+        with pytest.raises(ClientError) as caught:
+            ask(modelId="sim-429", messages=[USER])
+        assert caught.value.response["Error"]["Code"] == "ThrottlingException"
+
+
+@pytest.mark.parametrize(
+    ("word", "told"), [("cut", "."), ("stall", "."), ("error-event", "throttlingException")]
+)
+def test_broken_streams(client: Any, word: str, told: str) -> None:
     stream = client.converse_stream(modelId=f"sim-{word}+at=2+tokens=9", messages=[USER])["stream"]
     seen = []
-    with pytest.raises(Exception, match=r".") as caught:
+    with pytest.raises(Exception, match=told):
         seen.extend(stream)
-    assert caught.value
     assert not any("messageStop" in event for event in seen)
 
 
@@ -162,6 +177,8 @@ def ask(sim: Sim, action: str, body: Any, headers: dict[str, str] | None = None)
     [
         ({"messages": [USER], "max_tokens": 5}, "max_tokens"),
         ({"messages": []}, "must not be empty"),
+        ({"messages": [USER, USER]}, "alternate"),
+        ({"messages": [USER, FORGED, USER]}, "Invalid signature"),
         ({"messages": [{"role": "user", "content": []}]}, "is empty"),
         ({"messages": [{"role": "assistant", "content": [{"text": "a"}]}]}, "user message"),
         ({"messages": [{"role": "user", "content": [{"text": ""}]}]}, "blank"),

@@ -5,6 +5,8 @@ from typing import Any
 
 import openai
 import pytest
+from google import genai
+from google.genai import errors, types
 
 from tests.simulator.conftest import Sim
 from tests.simulator.wire import request, talk
@@ -101,3 +103,70 @@ def test_wrong_forms_are_refused(sim: Sim, sdk: openai.OpenAI) -> None:
         assert talk(sim.port, request("/v1/audio/transcriptions", body, head)).status == 400
     assert talk(sim.port, request("/v1/audio/transcriptions", {"model": "sim"})).status == 400
     assert talk(sim.port, request("/v1/images/generations", {"model": "sim"})).status == 400
+
+
+def gemini(sim: Sim, model: str, **config: Any) -> Any:
+    options = types.HttpOptions(base_url=sim.url, client_args={"trust_env": False})
+    client = genai.Client(api_key="any", http_options=options)
+    settings = types.GenerateContentConfig(**config)
+    return client.models.generate_content(model=model, contents="one two", config=settings)
+
+
+def test_gemini_makes_images(sim: Sim) -> None:
+    shape = types.ImageConfig(aspect_ratio="16:9", image_size="2K")
+    found = gemini(sim, "sim", response_modalities=["IMAGE"], image_config=shape)
+    [part] = found.candidates[0].content.parts
+    assert part.inline_data.data.startswith(PNG)
+    assert found.usage_metadata.candidates_token_count == 1290
+    with pytest.raises(errors.ClientError, match="aspect_ratio"):
+        gemini(sim, "sim", image_config=types.ImageConfig(aspect_ratio="7:4"))
+
+
+def voice(name: str) -> types.SpeechConfig:
+    prebuilt = types.PrebuiltVoiceConfig(voice_name=name)
+    return types.SpeechConfig(voice_config=types.VoiceConfig(prebuilt_voice_config=prebuilt))
+
+
+def test_gemini_speaks(sim: Sim) -> None:
+    found = gemini(sim, "sim", response_modalities=["AUDIO"], speech_config=voice("Kore"))
+    [part] = found.candidates[0].content.parts
+    assert part.inline_data.mime_type == "audio/L16;codec=pcm;rate=24000"
+    assert len(part.inline_data.data) == 16
+    with pytest.raises(errors.ClientError, match="alloy"):
+        gemini(sim, "sim", response_modalities=["AUDIO"], speech_config=voice("alloy"))
+
+
+def test_imagen_predicts(sim: Sim) -> None:
+    path = "/v1beta/models/imagen-4:predict"
+    asked: dict[str, Any] = {"instances": [{"prompt": "one"}], "parameters": {"sampleCount": 3}}
+    found = talk(sim.port, request(path, asked, {"x-goog-api-key": "any"})).json()
+    assert [base64.b64decode(one["bytesBase64Encoded"])[:8] for one in found["predictions"]] == (
+        [PNG] * 3
+    )
+    for wrong in ({"sampleCount": 5}, {"aspectRatio": "3:2"}, {"size": "1"}):
+        reply = talk(sim.port, request(path, {**asked, "parameters": wrong}))
+        assert reply.status == 400
+    filtered = talk(sim.port, request(path, {**asked, "sim": "filter"})).json()
+    assert filtered["predictions"][0]["raiFilteredReason"]
+
+
+CANVAS = {"taskType": "TEXT_IMAGE", "textToImageParams": {"text": "one"},
+          "imageGenerationConfig": {"numberOfImages": 2}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "count"),
+    [
+        ("amazon.nova-canvas-v1:0", CANVAS, 2),
+        ("amazon.titan-image-generator-v2:0", CANVAS, 2),
+        ("stability.sd3-5-large-v1:0", {"prompt": "one"}, 1),
+        ("stability.sd3-5-large-v1:0", CANVAS, 0),
+        ("amazon.nova-canvas-v1:0", {"prompt": "one"}, 0),
+        ("amazon.nova-canvas-v1:0", {**CANVAS, "imageGenerationConfig": {"width": 100}}, 0),
+    ],
+)
+def test_models_of_amazon_draw(sim: Sim, model: str, body: dict[str, Any], count: int) -> None:
+    asked = request(f"/model/{model}/invoke", body, {"authorization": "Bearer any"})
+    reply = talk(sim.port, asked)
+    assert reply.status == (200 if count else 400)
+    assert len(reply.json().get("images", [])) == count

@@ -1,4 +1,4 @@
-"""Cohere's chat, judged by its official SDK; what test_vendors.py leaves out."""
+"""Cohere's chat, judged by its official SDK."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -61,8 +61,10 @@ def both(client: cohere.ClientV2, model: str, **fields: Any) -> dict[str, Any]:
     return found
 
 
-def test_usage_has_what_is_billed_and_what_was_used(client: cohere.ClientV2) -> None:
-    usage = both(client, "sim-tokens=4+cached=2")["usage"]
+def test_text_and_usage_billed_and_used(client: cohere.ClientV2) -> None:
+    found = both(client, "sim-tokens=4+cached=2")
+    assert found["content"] == [{"type": "text", "text": "The ferry leaves the"}]
+    usage = found["usage"]
     assert usage["billed_units"] == {"input_tokens": 3, "output_tokens": 4}
     assert usage["tokens"] == {"input_tokens": 63, "output_tokens": 4}
     assert usage["cached_tokens"] == 2
@@ -100,19 +102,28 @@ def test_it_tells_of_what_it_received(client: cohere.ClientV2) -> None:
     assert both(client, "sim-echo", messages=asked)["content"][0]["text"] == (
         "see [image/png 5 bytes]"
     )
-    use = {"id": "a", "type": "function", "function": {"name": "row", "arguments": "{}"}}
-    model = {"role": "assistant", "tool_calls": [use, use | {"id": "b"}]}
-    results = [
-        {"role": "tool", "tool_call_id": ident, "content": text}
-        for ident, text in (("b", "rain"), ("a", "sun"))
-    ]
-    asked = [USER, model, *results]
-    said = both(client, "sim-echo", messages=asked, tools=[ROW])["content"][0]["text"]
+
+
+def test_results_answer_calls(client: cohere.ClientV2) -> None:
+    message = client.chat(model="sim-tools=2", messages=[USER], tools=[ROW]).message
+    one, two = message.tool_calls or []
+    assert one.id != two.id
+    results: Any = [
+        {"role": "tool", "tool_call_id": two.id, "content": "rain"},
+        {"role": "tool", "tool_call_id": one.id, "content": [
+            {"type": "document", "document": {"data": {"content": "sun"}}}]},
+    ]  # fmt: skip
+    back: Any = [USER, message, *results]
+    said = both(client, "sim-echo", messages=back, tools=[ROW])["content"][0]["text"]
     assert said == "[2 row: rain][1 row: sun]"
+    with pytest.raises(cohere.BadRequestError, match="missing tool results"):
+        client.chat(model="sim", messages=back[:-1], tools=[ROW])
 
 
-def test_an_error_within_a_stream(client: cohere.ClientV2) -> None:
+def test_errors_before_and_within_a_stream(client: cohere.ClientV2) -> None:
     asked: Any = {"messages": [USER]}
+    with pytest.raises(cohere.TooManyRequestsError, match="Trial key"):
+        client.chat(model="sim-429", **asked)
     found = folded(client.chat_stream(model="sim-error-event+at=2", **asked))
     assert (found["finish_reason"], found["error"]) == ("ERROR", "internal server error")
     with pytest.raises(httpx.HTTPError):
@@ -134,6 +145,10 @@ def test_lines_for_those_who_accept_json(sim: Sim) -> None:
         ({"messages": [{"role": "user", "content": ""}]}, 400, "no content"),
         ({"messages": [{"role": "tool", "tool_call_id": "x", "content": "a"}]}, 400, "not found"),
         ({"colour": 1}, 422, "colour"),
+        ({"p": 1.0}, 400, "p"),
+        ({"temperature": 2}, 400, "temperature"),
+        ({"k": 501}, 400, "k"),
+        ({"frequency_penalty": 2}, 400, "frequency_penalty"),
         ({"model": ""}, 400, "model is a required field"),
         ({"tools": [ROW], "response_format": {"type": "json_object"}}, 400, "not supported"),
     ],
@@ -142,4 +157,5 @@ def test_refusals(sim: Sim, fields: Any, status: int, words: str) -> None:
     body = {"model": "sim", "messages": [USER], **fields}
     reply = talk(sim.port, request("/v2/chat", body))
     assert reply.status == status
+    assert list(reply.json()) == ["id", "message"]
     assert words in reply.json()["message"]

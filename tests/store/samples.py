@@ -1,10 +1,12 @@
 """Calls to journal: random, but the same for the same seed."""
 
 import random
+from collections.abc import Iterable
 
 import msgspec
 
 from ferryman.ir.usage import Usage
+from ferryman.store.journal import JournalWriter
 from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
 
 DAY = 86_400_000_000
@@ -78,6 +80,8 @@ def _random(draw: random.Random, name: str) -> Closed:
     )
 
 
-def frames(call: Closed, hold: int = 5_000_000) -> list[tuple[int, bytes]]:
-    """Both journal frames of a call."""
-    return [(OPENED, _pack(opened(call, hold))), (CLOSED, _pack(call))]
+def put(writer: JournalWriter, calls: Iterable[Closed]) -> None:
+    """Journal both records of each call."""
+    for each in calls:
+        writer.append(OPENED, _pack(opened(each)))
+        writer.append(CLOSED, _pack(each))

@@ -16,7 +16,7 @@ from ferryman.control.ingest import MAX_TOKENS, Ingester
 from ferryman.ir.usage import Usage
 from ferryman.store import db, intake, keys, ledger
 from ferryman.store.journal import JournalWriter, segments
-from ferryman.telemetry.record import CLOSED, OPENED, Closed
+from ferryman.telemetry.record import CLOSED, OPENED
 from tests.store import killer, samples
 
 encode = msgspec.msgpack.Encoder().encode
@@ -60,11 +60,6 @@ def ids(engine: sa.Engine, **which: str) -> list[str]:
 def open_ids(engine: sa.Engine) -> list[str]:
     with db.reading(engine) as connection:
         return sorted(connection.exec_driver_sql("SELECT request_id FROM open_calls").scalars())
-
-
-def put(writer: JournalWriter, calls: list[Closed]) -> None:
-    for call in calls:
-        writer.append_many(samples.frames(call))
 
 
 def only(paths: Path) -> Path:
@@ -156,9 +151,9 @@ def test_an_id_that_is_there_already_is_counted_and_left_out(
     engine: sa.Engine, ingester: Ingester, start: Start
 ) -> None:
     writer = start()
-    put(writer, [samples.call("twice", cost=1), samples.call("twice", cost=2)])
+    samples.put(writer, [samples.call("twice", cost=1), samples.call("twice", cost=2)])
     assert ingester.drain() == 1
-    put(writer, [samples.call("twice", cost=3), samples.call("other", cost=4)])
+    samples.put(writer, [samples.call("twice", cost=3), samples.call("other", cost=4)])
     assert ingester.drain() == 1
     assert {row.request_id: row.cost for row in ledger.calls(engine)} == {"twice": 1, "other": 4}
     assert intake.counts(engine) == {"calls_duplicate": 2}
@@ -170,9 +165,9 @@ def test_keys_remember_their_last_use(engine: sa.Engine, ingester: Ingester, sta
     writer = start()
     for number, seconds in enumerate((500, 900, 700)):
         call = samples.call(f"r{number}", key=key.id, at_us=seconds * 1_000_000 + 999_999)
-        put(writer, [call])
+        samples.put(writer, [call])
         ingester.drain()
-    put(writer, [samples.call("stranger", key="key_unknown")])
+    samples.put(writer, [samples.call("stranger", key="key_unknown")])
     ingester.drain()
     [found] = keys.list_keys(engine)
     assert found.last_used_at == 900
@@ -183,7 +178,7 @@ def test_a_torn_end_is_waited_for_then_skipped(
     engine: sa.Engine, ingester: Ingester, start: Start, root: Path
 ) -> None:
     calls = samples.calls(3)
-    put(start(), calls)
+    samples.put(start(), calls)
     path = only(root / "plane")
     whole = path.read_bytes()
     path.write_bytes(whole[:-7])
@@ -193,7 +188,7 @@ def test_a_torn_end_is_waited_for_then_skipped(
     path.write_bytes(whole + whole[16:40])
     assert ingester.drain() == 0
     assert intake.counts(engine) == {}
-    put(start(), [samples.call("next")])
+    samples.put(start(), [samples.call("next")])
     assert ingester.drain() == 1
     assert intake.counts(engine) == {"journal_torn": 1, "journal_torn_bytes": 24}
     assert len(ids(engine)) == 4
@@ -202,9 +197,9 @@ def test_a_torn_end_is_waited_for_then_skipped(
 def test_a_damaged_record_costs_no_other_and_a_broken_frame_one_segment(
     engine: sa.Engine, ingester: Ingester, start: Start, root: Path
 ) -> None:
-    put(start(), samples.calls(10, seed=1))
+    samples.put(start(), samples.calls(10, seed=1))
     first = only(root / "plane")
-    put(start(), samples.calls(10, seed=2))
+    samples.put(start(), samples.calls(10, seed=2))
     second = segments(root / "plane")[1][1]
     start()
     data = bytearray(first.read_bytes())
@@ -235,7 +230,7 @@ def test_records_that_cannot_be_understood_are_counted(
         writer.append(CLOSED, payload)
         writer.append(OPENED, payload)
     writer.append(200, b"from a later version")
-    put(writer, [samples.call("good")])
+    samples.put(writer, [samples.call("good")])
     assert ingester.drain() == 1
     assert ids(engine) == ["good"]
     assert intake.counts(engine) == {"journal_undecodable": 10, "journal_unknown": 1}
@@ -251,9 +246,9 @@ def test_what_callers_and_upstreams_make_up_stops_nothing(
     calls = [
         samples.call(f"r{number}", model=text, target=text) for number, text in enumerate(HOSTILE)
     ]
-    put(writer, calls)
+    samples.put(writer, calls)
     mad = Usage(input=2**64 - 1, output=-5, reasoning=7)
-    put(writer, [samples.call("mad", usage=mad, cost=2**64 - 1), samples.call("sane")])
+    samples.put(writer, [samples.call("mad", usage=mad, cost=2**64 - 1), samples.call("sane")])
     assert ingester.drain() == len(HOSTILE) + 2
     models = {row.request_id: row.model for row in ledger.calls(engine)}
     assert models["r0"] == "nul\ufffdin it"
@@ -271,8 +266,10 @@ def test_a_row_that_fits_nowhere_is_left_out_alone(
 ) -> None:
     """Fields that only the gateway fills: wrong there means a bug, which must not stop the rest."""
     writer = start()
-    put(writer, [samples.call("before"), samples.call("odd", duration_us=2**63, endpoint="a\0b")])
-    put(writer, [samples.call("after")])
+    samples.put(
+        writer, [samples.call("before"), samples.call("odd", duration_us=2**63, endpoint="a\0b")]
+    )
+    samples.put(writer, [samples.call("after")])
     assert ingester.drain() == 3
     [row] = ledger.calls(engine, request_id="odd")
     assert row.duration_us == 2**63 - 1
@@ -283,7 +280,7 @@ def test_finished_segments_are_deleted_once_they_are_in(
 ) -> None:
     writer = start(segment_bytes=2000)
     calls = samples.calls(40)
-    put(writer, calls)
+    samples.put(writer, calls)
     before = segments(root / "plane")
     assert len(before) > 3
     with db.writing(engine) as connection:
@@ -296,7 +293,7 @@ def test_finished_segments_are_deleted_once_they_are_in(
     assert ingester.drain() == 40
     assert segments(root / "plane") == before[-1:], "the newest stays: its number is taken"
     assert intake.counts(engine) == {}
-    put(writer, samples.calls(1, seed=2))
+    samples.put(writer, samples.calls(1, seed=2))
     assert ingester.drain() == 1
     assert len(intake.positions(engine)) <= 2, "checkpoints go with their files"
     assert writer.directory.joinpath("lock").exists()
@@ -305,17 +302,17 @@ def test_finished_segments_are_deleted_once_they_are_in(
 def test_a_directory_begun_anew_is_read_from_its_beginning(
     engine: sa.Engine, ingester: Ingester, start: Start, root: Path
 ) -> None:
-    put(start(), samples.calls(5, seed=1))
+    samples.put(start(), samples.calls(5, seed=1))
     ingester.drain()
     shutil.rmtree(root / "plane")
-    put(start(), samples.calls(3, seed=2))
+    samples.put(start(), samples.calls(3, seed=2))
     assert only(root / "plane").name == "0000000001.fj", "the same number, another boot id"
     assert ingester.drain() == 3
     assert len(ids(engine)) == 8
 
 
 def test_lost_checkpoints_double_nothing(engine: sa.Engine, root: Path, start: Start) -> None:
-    put(start(), samples.calls(5))
+    samples.put(start(), samples.calls(5))
     start()
     for expected in (5, 0):
         ingester = Ingester(engine, root)
@@ -330,7 +327,7 @@ def test_a_restored_backup_takes_in_again_what_the_journal_still_has(
     engine: sa.Engine, root: Path, start: Start
 ) -> None:
     writer = start()
-    put(writer, samples.calls(5))
+    samples.put(writer, samples.calls(5))
     ingester = Ingester(engine, root)
     assert ingester.drain() == 5
     ingester.close()
@@ -345,10 +342,10 @@ def test_a_restored_backup_takes_in_again_what_the_journal_still_has(
 
 
 def test_only_one_ingests_at_a_time(engine: sa.Engine, root: Path, start: Start) -> None:
-    put(start(), samples.calls(3))
+    samples.put(start(), samples.calls(3))
     first, second = Ingester(engine, root), Ingester(engine, root)
     assert first.run_once() == 3
-    put(start(), samples.calls(2, seed=2))
+    samples.put(start(), samples.calls(2, seed=2))
     assert second.run_once() == 0
     first.close()
     assert second.run_once() == 2
@@ -359,7 +356,7 @@ def test_a_plane_that_cannot_be_read_holds_up_no_other(
     engine: sa.Engine, ingester: Ingester, start: Start, root: Path
 ) -> None:
     (root / "a" / "0000000001.fj").mkdir(parents=True)
-    put(start("b"), samples.calls(3))
+    samples.put(start("b"), samples.calls(3))
     assert ingester.drain() == 3
     assert ingester.drain() == 0
 
@@ -372,7 +369,7 @@ def test_a_segment_with_a_torn_header_is_passed(
     torn.write_bytes(b"FMJ1boot")
     assert ingester.drain() == 0
     assert intake.counts(engine) == {}
-    put(start(), samples.calls(3))
+    samples.put(start(), samples.calls(3))
     assert ingester.drain() == 3
     assert intake.counts(engine) == {"journal_torn": 1, "journal_torn_bytes": 8}
     assert not torn.exists()

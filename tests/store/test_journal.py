@@ -45,21 +45,19 @@ def read_all(directory: Path, limit: int = 1 << 20) -> list[tuple[int, bytes]]:
 
 
 @settings(deadline=None, max_examples=50)
-@given(records, records, st.integers(1, 2000), st.integers(20, 2000))
+@given(records, st.integers(1, 2000), st.integers(20, 2000))
 def test_what_is_written_is_read_whatever_the_pieces(
     tmp_path_factory: pytest.TempPathFactory,
-    singly: list[tuple[int, bytes]],
-    together: list[tuple[int, bytes]],
+    written: list[tuple[int, bytes]],
     limit: int,
     segment_bytes: int,
 ) -> None:
     directory = tmp_path_factory.mktemp("journal")
     writer = JournalWriter(directory, segment_bytes=segment_bytes)
-    for kind, payload in singly:
+    for kind, payload in written:
         writer.append(kind, payload)
-    writer.append_many(together)
     writer.close()
-    assert read_all(directory, limit) == singly + together
+    assert read_all(directory, limit) == written
 
 
 def test_segments_rotate_and_carry_the_boot_id(tmp_path: Path) -> None:
@@ -212,8 +210,6 @@ def test_the_largest_record_fits_and_a_larger_one_is_refused(tmp_path: Path) -> 
     writer.append(1, b"a" * MAX_PAYLOAD)
     with pytest.raises(JournalError, match="limit"):
         writer.append(1, b"a" * (MAX_PAYLOAD + 1))
-    with pytest.raises(JournalError, match="limit"):
-        writer.append_many([(1, b"small"), (1, b"a" * (MAX_PAYLOAD + 1))])
     writer.append(2, b"after")
     writer.close()
     assert [(kind, len(payload)) for kind, payload in read_all(tmp_path)] == [
@@ -243,15 +239,12 @@ import resource, sys
 from pathlib import Path
 from ferryman.store.journal import JournalError, JournalWriter, segments
 
-directory, many = Path(sys.argv[1]), sys.argv[2] == "many"
+directory = Path(sys.argv[1])
 writer = JournalWriter(directory)
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 
 def put(text):
-    if many:
-        writer.append_many([(1, text.encode()), (1, text.encode())])
-    else:
-        writer.append(1, text.encode())
+    writer.append(1, text.encode())
 
 def limit(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -273,19 +266,16 @@ print(failed)
 """
 
 
-@pytest.mark.parametrize("how", ["one", "many"])
-def test_after_short_writes_everything_acknowledged_is_readable(tmp_path: Path, how: str) -> None:
+def test_after_short_writes_everything_acknowledged_is_readable(tmp_path: Path) -> None:
     """A file size limit makes the kernel write part of a record, as a full disk does."""
-    command = [sys.executable, "-c", SHORT_WRITES, str(tmp_path), how]
+    command = [sys.executable, "-c", SHORT_WRITES, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     failed = int(done.stdout)
-    times = 2 if how == "many" else 1
     found = [payload for _, payload in read_all(tmp_path)]
     kept = sorted({size for size in range(1, 200) if b"x" * size in found})
     assert len(kept) == 199 - failed
-    expected = [b"before", *(b"x" * size for size in kept), b"after"]
-    assert found == [payload for payload in expected for _ in range(times)]
+    assert found == [b"before", *(b"x" * size for size in kept), b"after"]
     for _, path in segments(tmp_path):
         frames, torn = read_segment(path)
         assert not torn

@@ -26,8 +26,7 @@ def ingest(engine: sa.Engine, tmp_path: Path) -> Iterator[Ingest]:
     ingester = Ingester(engine, tmp_path / "journal")
 
     def take(calls: list[Closed]) -> None:
-        for call in calls:
-            writer.append_many(samples.frames(call))
+        samples.put(writer, calls)
         assert ingester.drain() == len(calls)
 
     yield take

@@ -3,14 +3,9 @@
 import json
 from typing import Any
 
-import msgspec
-from msgspec import Raw
-
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import (
-    Message,
     Request,
-    Role,
 )
 from ferryman.wire.format import Aim
 from ferryman.wire.openai_chat.decode import decode_request
@@ -43,20 +38,6 @@ def encoded(
     return body, receipt
 
 
-def plain(value: object) -> object:
-    """With raw JSON as objects, so that it can be compared."""
-    if isinstance(value, Raw | bytes):
-        return json.loads(bytes(value) or b"null")
-    if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    if isinstance(value, msgspec.Struct):
-        return (
-            type(value).__name__,
-            {f: plain(getattr(value, f)) for f in value.__struct_fields__},
-        )
-    return value
-
-
 def part(kind: str, value: object, **more: object) -> dict[str, Any]:
     return {"type": kind, kind: value, **more}
 
@@ -64,7 +45,3 @@ def part(kind: str, value: object, **more: object) -> dict[str, Any]:
 USER = {"role": "user", "content": "hi"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1, "a": 2}'}}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-
-
-def says(*blocks: Any, role: Role = Role.USER, name: str = "") -> Message:
-    return Message(role=role, blocks=blocks, name=name)

@@ -7,14 +7,13 @@ from msgspec import Raw
 
 from ferryman.ir.events import Begin, Choice, End, Event, Failed, Finish, FinishReason, Reply
 from ferryman.ir.fold import fold
-from ferryman.ir.grammar import Grammar
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Block, Message, Request, Role, Text
 from ferryman.wire.format import ReplyContext
 from ferryman.wire.openai_chat.chunks import ChunkEncoder
 from ferryman.wire.openai_chat.stream import ChatStreamDecoder
 from ferryman.wire.tap import Quirks
-from tests.wire.chat import plain
+from tests.wire.turns import drained, plain
 
 DONE = b"data: [DONE]\n\n"
 BEGIN = Begin(id="x", model="m", created=5)
@@ -43,13 +42,7 @@ def stream(*chunks: bytes) -> bytes:
 
 
 def _pieces(pieces: list[bytes], quirks: Quirks) -> list[Event]:
-    decoder = ChatStreamDecoder(quirks)
-    grammar = Grammar()
-    out = [event for piece in pieces for event in decoder.feed(piece)] + decoder.close()
-    for found in out:
-        grammar.check(found)
-    assert not decoder.feed(chunk({"content": "late"})) + decoder.close(), "it is over"
-    return out
+    return drained(ChatStreamDecoder(quirks), pieces, late=chunk({"content": "late"}))
 
 
 def heard(data: bytes, quirks: Quirks = ()) -> list[Event]:

@@ -7,14 +7,10 @@ from msgspec import Raw
 
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import (
-    Block,
     Media,
-    MediaKind,
     Message,
     Opaque,
     Request,
-    Role,
-    Source,
     Text,
     Tool,
     ToolCall,
@@ -25,6 +21,7 @@ from ferryman.ir.request import (
 from ferryman.wire.bedrock_converse.request import encode_request
 from ferryman.wire.format import Aim
 from tests.wire.judges_bedrock_converse import judge_request
+from tests.wire.turns import model, texts, user
 
 OWN = "bedrock_converse"
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n0000").decode()
@@ -46,23 +43,6 @@ NOVA = Aim(
 )
 
 
-def user(*blocks: Block | str) -> Message:
-    return _message(Role.USER, blocks)
-
-
-def model(*blocks: Block | str) -> Message:
-    return _message(Role.ASSISTANT, blocks)
-
-
-def system(*blocks: Block | str) -> Message:
-    return _message(Role.SYSTEM, blocks)
-
-
-def _message(role: Role, blocks: tuple[Block | str, ...]) -> Message:
-    said = tuple(Text(text=b) if isinstance(b, str) else b for b in blocks)
-    return Message(role=role, blocks=said)
-
-
 def call(name: str = "look", arguments: str = "{}", call_id: str = "c1") -> ToolCall:
     return ToolCall(id=call_id, name=name, arguments=arguments)
 
@@ -70,12 +50,7 @@ def call(name: str = "look", arguments: str = "{}", call_id: str = "c1") -> Tool
 def result(
     *blocks: Text | Media | Opaque | str, call_id: str = "c1", error: bool = False
 ) -> ToolResult:
-    said = tuple(Text(text=b) if isinstance(b, str) else b for b in blocks)
-    return ToolResult(call_id=call_id, blocks=said, error=error)
-
-
-def media(kind: str, **source: str) -> Media:
-    return Media(kind=MediaKind(kind), source=Source(**source))
+    return ToolResult(call_id=call_id, blocks=texts(blocks), error=error)
 
 
 def encode(*messages: Message, aim: Aim = CLAUDE, **more: Any) -> tuple[dict[str, Any], list[str]]:

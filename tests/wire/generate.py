@@ -3,38 +3,24 @@
 import json
 import random
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
-
-import msgspec
 
 from ferryman.ir.events import Event, Reply
 from ferryman.ir.fold import fold
-from ferryman.ir.grammar import Grammar
 from ferryman.ir.receipt import Receipt
-from ferryman.ir.request import Message as IrMessage
-from ferryman.ir.request import Request, Role, Text, ToolCall
+from ferryman.ir.request import Request
 from ferryman.wire.format import Aim, ReplyContext
 from ferryman.wire.gemini_generate.format import FORMAT
 from ferryman.wire.gemini_generate.stream import StreamDecoder
 from ferryman.wire.gemini_generate.types import NAME
+from tests.wire import turns
+from tests.wire.turns import drained, user
 
 CLIENT, PROVIDER = FORMAT.client, FORMAT.provider
 assert CLIENT is not None and PROVIDER is not None
 AIM = Aim(model="gemini-2.5-flash")
-
-
-def plain(value: Any) -> Any:
-    """A structure of the common language, to be compared: JSON within it without its spacing."""
-    if isinstance(value, msgspec.Raw | bytes):
-        return json.loads(bytes(value)) if bytes(value) else None
-    if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    if isinstance(value, msgspec.Struct):
-        named = {name: plain(getattr(value, name)) for name in value.__struct_fields__}
-        if isinstance(value, ToolCall) and value.arguments and not value.free:
-            named["arguments"] = json.loads(value.arguments)
-        return type(value).__name__, named
-    return value
+plain = partial(turns.plain, calls=True)
 
 
 def ask(body: Any, stream: bool = False) -> Request:
@@ -47,10 +33,6 @@ def sent(request: Request, *quirks: str, abilities: Sequence[str] = ()) -> tuple
     receipt = Receipt()
     aim = Aim(model="gemini-2.5-flash", quirks=quirks, abilities=tuple(abilities))
     return json.loads(PROVIDER.encode_request(request, aim, receipt)), receipt
-
-
-def user(*texts: str) -> IrMessage:
-    return IrMessage(role=Role.USER, blocks=tuple(Text(text=text) for text in texts))
 
 
 def context(request: Request | None = None) -> ReplyContext:
@@ -73,23 +55,8 @@ def sse(*objects: Any) -> bytes:
     )
 
 
-def checked(events: Iterable[Event]) -> list[Event]:
-    """The events, which keep the grammar."""
-    grammar = Grammar()
-    out = []
-    for event in events:
-        grammar.check(event)
-        out.append(event)
-    assert grammar.over, "the events have an end"
-    return out
-
-
 def events_of(pieces: Iterable[bytes]) -> list[Event]:
-    decoder = StreamDecoder()
-    out: list[Event] = []
-    for piece in pieces:
-        out += decoder.feed(piece)
-    return checked(out + decoder.close())
+    return drained(StreamDecoder(), pieces)
 
 
 def listen(data: bytes) -> list[Event]:

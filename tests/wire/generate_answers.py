@@ -28,12 +28,8 @@ from ferryman.ir.request import (
 from ferryman.ir.usage import Usage
 from ferryman.wire.gemini_generate.encoder import StreamEncoder
 from ferryman.wire.gemini_generate.types import NAME
-from tests.wire.generate import (
-    PROVIDER,
-    checked,
-    context,
-    parts,
-)
+from tests.wire.generate import PROVIDER, context, parts
+from tests.wire.turns import checked
 
 USED = {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15}
 BEGIN = Begin(id="resp-1", model="gemini-2.5-flash")

@@ -28,19 +28,11 @@ from ferryman.ir.request import (
     ToolResult,
 )
 from ferryman.wire.gemini_generate.types import NAME
-from tests.wire.generate import user
+from tests.wire.turns import model, user
 
 PNG = "iVBORw0KGgo="
 OWN = Signature("c2ln", NAME)
 SCHEMA = Raw(b'{"type":"object","properties":{"a":{"type":"string"}},"required":["a"]}')
-
-
-def model(*blocks: Any) -> Message:
-    return Message(role=Role.ASSISTANT, blocks=blocks)
-
-
-def given(*blocks: Any) -> Message:
-    return Message(role=Role.USER, blocks=blocks)
 
 
 def call(call_id: str, name: str = "f", arguments: str = '{"a":1}', **more: Any) -> ToolCall:
@@ -108,7 +100,7 @@ BOTH_WAYS: list[tuple[str, dict[str, Any], Request]] = [
             ]
         },
         request(
-            given(
+            user(
                 IMAGE,
                 media(MediaKind.AUDIO, "audio/wav", data="AAAA"),
                 media(MediaKind.VIDEO, "video/mp4", data="AAAA"),
@@ -163,7 +155,7 @@ BOTH_WAYS: list[tuple[str, dict[str, Any], Request]] = [
                 call("1", signature=OWN),
                 call("2", arguments="{}"),
             ),
-            given(result("1", Text(text="x")), result("2", Text(text="y"), error=True)),
+            user(result("1", Text(text="x")), result("2", Text(text="y"), error=True)),
             model(
                 Opaque(
                     origin=NAME,
@@ -202,7 +194,7 @@ BOTH_WAYS: list[tuple[str, dict[str, Any], Request]] = [
                 },
             ]
         },
-        request(model(call("1")), given(result("1", Text(text="a"), Text(text="b"), IMAGE))),
+        request(model(call("1")), user(result("1", Text(text="a"), Text(text="b"), IMAGE))),
     ),
     (
         "tools",

@@ -4,7 +4,6 @@ import json
 from typing import Any, NamedTuple
 
 from ferryman.ir.events import Count, End, Event, Finish, FinishReason
-from ferryman.ir.grammar import Grammar
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import (
     Block,
@@ -24,6 +23,7 @@ from ferryman.wire.anthropic_messages.decoder import MessagesDecoder
 from ferryman.wire.anthropic_messages.encoder import MessagesEncoder
 from ferryman.wire.anthropic_messages.types import NAME
 from ferryman.wire.format import ReplyContext
+from tests.wire.turns import drained
 
 ASKED = Request(
     model="claude-test",
@@ -297,13 +297,7 @@ def whole_body(answer: Answer) -> bytes:
 
 def decode(pieces: list[bytes]) -> list[Event]:
     """The events of a stream, to its end; fails unless they keep the grammar."""
-    decoder, grammar = MessagesDecoder(), Grammar()
-    events = [event for piece in pieces for event in decoder.feed(piece)] + decoder.close()
-    for event in events:
-        grammar.check(event)
-    assert grammar.over, "an answer ends, in success or failure"
-    assert decoder.feed(b"data: {}\n\n") == [] == decoder.close(), "nothing comes after the end"
-    return events
+    return drained(MessagesDecoder(), pieces)
 
 
 def context(**more: Any) -> ReplyContext:

@@ -11,9 +11,7 @@ from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import (
     Message,
     Request,
-    Role,
     Signature,
-    Text,
     Thinking,
     Tool,
     ToolCall,
@@ -22,6 +20,7 @@ from ferryman.ir.request import (
 from ferryman.wire.anthropic_messages.encode import encode_request
 from ferryman.wire.anthropic_messages.types import NAME
 from ferryman.wire.format import Aim
+from tests.wire.turns import texts, user
 
 AWAY = "openai_chat"
 OBJECT = Raw(b'{"type":"object","properties":{"a":{"type":"string"}}}')
@@ -32,23 +31,6 @@ CLOSED = Raw(
 BEYOND = Raw(b'{"type":"object","additionalProperties":false,"minProperties":1}')
 SIGNED = Thinking(text="hm", signature=Signature("S", NAME))
 F, G = Tool(name="f", parameters=OBJECT), Tool(name="g", parameters=OBJECT)
-
-
-def say(role: Role, *blocks: Any, **more: Any) -> Message:
-    whole = tuple(Text(text=block) if isinstance(block, str) else block for block in blocks)
-    return Message(role=role, blocks=whole, **more)
-
-
-def user(*blocks: Any) -> Message:
-    return say(Role.USER, *blocks)
-
-
-def model(*blocks: Any) -> Message:
-    return say(Role.ASSISTANT, *blocks)
-
-
-def system(*blocks: Any) -> Message:
-    return say(Role.SYSTEM, *blocks)
 
 
 class Sent:
@@ -82,5 +64,4 @@ def call(call_id: str = "c", name: str = "f", arguments: str = "{}", **more: Any
 
 
 def result(call_id: str = "c", *blocks: Any, **more: Any) -> ToolResult:
-    whole = tuple(Text(text=block) if isinstance(block, str) else block for block in blocks)
-    return ToolResult(call_id=call_id, blocks=whole, **more)
+    return ToolResult(call_id=call_id, blocks=texts(blocks), **more)

@@ -5,14 +5,14 @@ from typing import Any
 
 from ferryman.ir.events import Begin, Choice, Event, Finish, FinishReason, Reply
 from ferryman.ir.fold import unfold
-from ferryman.ir.grammar import Grammar
 from ferryman.ir.receipt import Receipt
-from ferryman.ir.request import Message, Request, Role
+from ferryman.ir.request import Request
 from ferryman.wire.format import Aim, ReplyContext
 from ferryman.wire.openai_responses.encode import encode_request
 from ferryman.wire.openai_responses.format import FORMAT
 from ferryman.wire.openai_responses.request import decode_request
 from ferryman.wire.openai_responses.stream import ResponsesDecoder
+from tests.wire.turns import drained
 
 assert FORMAT.client is not None and FORMAT.provider is not None
 CLIENT, PROVIDER = FORMAT.client, FORMAT.provider
@@ -266,14 +266,7 @@ def sse(events: list[Wire]) -> bytes:
 
 def read(*pieces: bytes) -> list[Event]:
     """The events of a stream, which keep the grammar."""
-    decoder = ResponsesDecoder()
-    events = [event for piece in pieces for event in decoder.feed(piece)] + decoder.close()
-    grammar = Grammar()
-    for event in events:
-        grammar.check(event)
-    assert grammar.over, "neither End nor Failed"
-    assert decoder.feed(b"data: {}\n\n") == [] == decoder.close()
-    return events
+    return drained(ResponsesDecoder(), pieces)
 
 
 def context(**fields: Any) -> ReplyContext:
@@ -309,11 +302,3 @@ def sent(request: Request, **aim: Any) -> tuple[Wire, Receipt]:
     receipt = Receipt()
     body = encode_request(request, Aim(model="there", **aim), receipt)
     return json.loads(body), receipt
-
-
-def user(*blocks: Any) -> Message:
-    return Message(role=Role.USER, blocks=blocks)
-
-
-def model(*blocks: Any) -> Message:
-    return Message(role=Role.ASSISTANT, blocks=blocks)

@@ -31,19 +31,8 @@ from ferryman.wire.anthropic_messages.encode import encode_request
 from ferryman.wire.anthropic_messages.history import OPENER
 from ferryman.wire.anthropic_messages.types import NAME
 from ferryman.wire.format import Aim
-from tests.wire.messages_asking import (
-    AWAY,
-    OBJECT,
-    F,
-    call,
-    model,
-    refusal,
-    result,
-    say,
-    send,
-    system,
-    user,
-)
+from tests.wire.messages_asking import AWAY, OBJECT, F, call, refusal, result, send
+from tests.wire.turns import model, say, system, user
 
 # --- the conversation -----------------------------------------------------------------------------
 

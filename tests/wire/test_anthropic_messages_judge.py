@@ -38,13 +38,13 @@ from ferryman.ir.usage import Usage
 from ferryman.wire.anthropic_messages.encode import encode_request
 from ferryman.wire.anthropic_messages.encoder import MessagesEncoder
 from ferryman.wire.anthropic_messages.errors import error_body, error_event
-from ferryman.wire.anthropic_messages.models import Model, encode_count, model_page, one_model
 from ferryman.wire.anthropic_messages.reply import encode_reply
-from ferryman.wire.anthropic_messages.request import decode_request
+from ferryman.wire.anthropic_messages.request import decode_request, encode_count
 from ferryman.wire.format import Aim, ReplyContext
 from tests.wire.messages import ANSWERS, ASKED, decode
-from tests.wire.messages_asking import CLOSED, SIGNED, F, call, model, result, user
+from tests.wire.messages_asking import CLOSED, SIGNED, F, call, result
 from tests.wire.test_anthropic_messages_requests import BLOCKS, PNG, TOP, asked, compact
+from tests.wire.turns import model, user
 
 anthropic = pytest.importorskip("anthropic")
 httpx2 = pytest.importorskip("httpx2")
@@ -315,19 +315,9 @@ def test_an_answer_can_be_sent_back_as_the_sdk_has_it() -> None:
     assert all(isinstance(block, ToolResult) for block in request.messages[1].blocks)
 
 
-def test_counts_and_lists_of_models() -> None:
+def test_counts() -> None:
     client, sent = talk(encode_count(12))
     assert client.messages.count_tokens(model="m", messages=[{"role": "user", "content": "a"}]) == (
         anthropic.types.MessageTokensCount(input_tokens=12)
     )
     assert decode_request(sent[0].content).model == "m"
-    models = [Model("a", "A", 86400, 10, 5), Model("b")]
-    client, _ = talk(model_page(models))
-    page = client.models.list()
-    assert [each.id for each in page] == ["a", "b"]
-    assert not page.has_more
-    for each in models:
-        client, _ = talk(one_model(each))
-        found = anthropic.types.ModelInfo.model_validate_json(one_model(each))
-        known(found)
-        assert client.models.retrieve(each.id).id == each.id

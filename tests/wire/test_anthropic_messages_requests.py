@@ -34,8 +34,7 @@ from ferryman.ir.request import (
     ToolResult,
 )
 from ferryman.wire.anthropic_messages.encode import encode_request
-from ferryman.wire.anthropic_messages.models import Model, encode_count, model_page, one_model
-from ferryman.wire.anthropic_messages.request import decode_count_request, decode_request
+from ferryman.wire.anthropic_messages.request import decode_count, decode_request, encode_count
 from ferryman.wire.anthropic_messages.types import NAME
 from ferryman.wire.format import Aim
 from tests.wire.messages import compact
@@ -556,34 +555,13 @@ def test_no_bytes_crash_the_decoder(data: bytes) -> None:
         decode_request(b'{"model":"m","messages":[{"role":"user","content":' + data + b"}]}")
 
 
-# --- counts and lists ----------------------------------------------------------------------------
+# --- counts -----------------------------------------------------------------------------------
 
 
 def test_counting_takes_what_a_call_takes() -> None:
     body = compact({"model": "m", "messages": [HI], "tools": []}).encode()
-    assert decode_count_request(body).messages == decoded().messages
+    assert decode_count(body).messages == decoded().messages
     assert json.loads(encode_count(17)) == {"input_tokens": 17}
-
-
-def test_models_come_in_pages() -> None:
-    models = [Model(f"m{number}", created=number * 86400) for number in range(5)]
-
-    def page(**how: Any) -> tuple[list[str], bool, str | None, str | None]:
-        said = json.loads(model_page(models, **how))
-        ids = [each["id"] for each in said["data"]]
-        return ids, said["has_more"], said["first_id"], said["last_id"]
-
-    assert page() == (["m0", "m1", "m2", "m3", "m4"], False, "m0", "m4")
-    assert page(limit=2) == (["m0", "m1"], True, "m0", "m1")
-    assert page(limit=2, after="m1") == (["m2", "m3"], True, "m2", "m3")
-    assert page(limit=9, after="m1")[:2] == (["m2", "m3", "m4"], False)
-    assert page(limit=2, before="m3")[:2] == (["m1", "m2"], True)
-    assert page(limit=9, before="m1")[:2] == (["m0"], False)
-    assert page(after="m4") == ([], False, None, None)
-    assert json.loads(one_model(Model("a", "Title", 86400, 200_000, 64_000))) == {
-        "type": "model", "id": "a", "display_name": "Title", "created_at": "1970-01-02T00:00:00Z",
-        "lifecycle": "active", "max_input_tokens": 200_000, "max_tokens": 64_000,
-    }  # fmt: skip
 
 
 def test_unused_parts_of_the_common_language_are_at_their_defaults() -> None:

@@ -3,7 +3,6 @@ botocore."""
 
 import base64
 import json
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from msgspec.structs import replace
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import Choice, End, Event, Failed, Finish, FinishReason, Reply
 from ferryman.ir.fold import fold, unfold
-from ferryman.ir.grammar import Grammar
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import (
     Block,
@@ -40,6 +38,7 @@ from ferryman.wire.bedrock_converse.stream import StreamDecoder
 from ferryman.wire.format import Aim, ReplyError
 from tests.wire.aws import event, exception, frame
 from tests.wire.judges_bedrock_converse import judge_reply, judge_stream
+from tests.wire.turns import drained, split
 
 OWN = "bedrock_converse"
 Json = dict[str, Any]
@@ -191,17 +190,7 @@ def whole_body(content: list[Json], reason: str = "end_turn", usage: Json | None
 
 def read(data: bytes, *cuts: int) -> list[Event]:
     """All events of a stream cut at ``cuts``; the grammar holds."""
-    decoder = StreamDecoder()
-    events: list[Event] = []
-    for first, last in pairwise([0, *cuts, len(data)]):
-        events += decoder.feed(data[first:last])
-    events += decoder.close()
-    assert decoder.close() == decoder.feed(BEGIN) == []
-    grammar = Grammar()
-    for said in events:
-        grammar.check(said)
-    assert grammar.over
-    return events
+    return drained(StreamDecoder(), split(data, *cuts), late=BEGIN)
 
 
 def _alike(reply: Reply) -> Reply:

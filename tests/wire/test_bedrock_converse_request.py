@@ -48,13 +48,10 @@ from tests.wire.converse import (
     call,
     choice,
     encode,
-    media,
-    model,
     result,
-    system,
-    user,
 )
 from tests.wire.judges_bedrock_converse import judge_request
+from tests.wire.turns import media, model, system, user
 
 MESSAGES: list[tuple[str, list[Message], list[dict[str, Any]], list[str]]] = [
     ("text", [user("hi")], [{"role": "user", "content": [{"text": "hi"}]}], []),
@@ -433,3 +430,11 @@ def test_output_that_cannot_be_forced_is_reported() -> None:
     assert said == ["response_format"]
     wire, said = encode(user("q"), output=OutputFormat(kind=OutputKind.TEXT))
     assert ("toolConfig" in wire, said) == (False, [])
+
+
+def test_results_come_first_whatever_stood_between() -> None:
+    wire, _ = encode(
+        user("q"), model(call()), user("and"), system("Be brief."), user(result("r"), "so")
+    )
+    kinds = [next(iter(block)) for block in wire["messages"][2]["content"]]
+    assert kinds == ["toolResult", "text", "text", "text"]

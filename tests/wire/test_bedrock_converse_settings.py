@@ -31,12 +31,10 @@ from tests.wire.converse import (
     call,
     choice,
     encode,
-    media,
-    model,
     result,
-    user,
 )
 from tests.wire.judges_bedrock_converse import judge_request
+from tests.wire.turns import media, model, user
 
 
 def test_settings_that_the_format_has() -> None:
@@ -103,7 +101,8 @@ def budget(tokens: int) -> dict[str, Any]:
     return {"thinking": {"type": "enabled", "budget_tokens": tokens}}
 
 
-ADAPTS: dict[str, Any] = {"thinking": {"type": "adaptive"}}
+ADAPTS_HIDDEN: dict[str, Any] = {"thinking": {"type": "adaptive"}}
+ADAPTS: dict[str, Any] = {"thinking": {"type": "adaptive", "display": "summarized"}}
 OFF = {"thinking": {"type": "disabled"}}
 FORCED = {"tools": (TOOL,), "tool_choice": choice("required")}
 THINKING: list[tuple[str, Aim, dict[str, Any], dict[str, Any], str, list[str]]] = [
@@ -124,7 +123,7 @@ THINKING: list[tuple[str, Aim, dict[str, Any], dict[str, Any], str, list[str]]] 
     ("nothing said", ADAPTIVE, {"reasoning": Reasoning(summary="auto")}, {}, "", []),
     ("off by budget", ADAPTIVE, {"reasoning": Reasoning(budget=0), "top_k": 3},
      OFF | {"top_k": 3}, "", []),
-    ("can't be off", ALWAYS, {"reasoning": Reasoning(effort="none")}, ADAPTS, "low",
+    ("can't be off", ALWAYS, {"reasoning": Reasoning(effort="none")}, ADAPTS_HIDDEN, "low",
      ["reasoning=low: this model always thinks"]),
     ("adaptive", ADAPTIVE, {"reasoning": Reasoning(adaptive=True)}, ADAPTS, "", []),
     ("adaptive from effort", ADAPTIVE, {"reasoning": Reasoning(effort="max")}, ADAPTS, "max", []),
@@ -191,7 +190,7 @@ def test_fields_of_claude_go_only_where_it_may_be(name: str, heeded: bool) -> No
 # --- what is refused ----------------------------------------------------------------------------
 
 REFUSED: list[tuple[list[Message], dict[str, Any], str, str]] = [
-    ([user("a")], {"cached_content": "c"}, "cached_content", "another kind"),
+    ([user("a")], {"cached_content": "c"}, "cached_content", "its own provider"),
     ([user("a")], {"modalities": ("audio",)}, "modalities", "in text"),
     ([], {}, "messages", "holds nothing"),
     ([user("", " ")], {}, "messages", "holds nothing"),

@@ -2,18 +2,17 @@
 
 import json
 from collections.abc import Iterable
-from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
+from msgspec.structs import replace
 
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import Begin, Event, Failed, Finish, FinishReason
 from ferryman.ir.fold import fold, unfold
-from ferryman.ir.grammar import Grammar
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import (
     Block,
@@ -32,6 +31,7 @@ from ferryman.wire.cohere_chat.request import encode_request
 from ferryman.wire.cohere_chat.stream import StreamDecoder
 from ferryman.wire.format import Aim, ReplyError
 from tests.wire.judges_cohere_chat import judge_reply, judge_stream
+from tests.wire.turns import checked, drained, split
 
 # the SDK's own
 pytestmark = pytest.mark.filterwarnings("ignore::pydantic.PydanticDeprecatedSince20")
@@ -103,6 +103,8 @@ OF_DOCUMENT = {"start": 0, "end": 2, "text": "ok", "type": "TEXT_CONTENT", "cont
                     "document": {"id": "doc_1", "title": "T", "url": "https://d.example"}},
                    {"type": "tool", "id": "c1:0", "tool_output": {"a": "b"}}]}  # fmt: skip
 OF_PLAN = {"start": 0, "end": 1, "text": "p", "type": "PLAN", "sources": []}
+OF_SECOND = {"start": 2, "end": 5, "text": "bbb", "content_index": 1,
+             "sources": [{"type": "document", "id": "doc_1"}]}  # fmt: skip
 BARE = {"start": 3, "end": 5, "text": "no"}
 CITED = (
     Citation(start=0, end=2, url="https://d.example", title="T", document=1, origin=OWN,
@@ -137,6 +139,16 @@ ANSWERS: list[tuple[str, Json, list[Json], tuple[Block, ...]]] = [
      [text_start(0), text_more(0, "ok no"), cite(0, OF_DOCUMENT), event("citation-end", index=0),
       text_end(0), cite(1, OF_PLAN), cite(2, BARE), event("citation-end", index=2)],
      (Text(text="ok no", citations=CITED),)),
+    ("two texts", {"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+     [text_start(0), text_more(0, "a"), text_end(0), text_start(1), text_more(1, "b"), text_end(1)],
+     (Text(text="a"), Text(text="b"))),
+    ("a citation of the second block",
+     {"content": [{"type": "thinking", "thinking": "t"}, {"type": "text", "text": "aabbb"}],
+      "citations": [OF_SECOND]},
+     [text_start(0, "thinking"), text_more(0, "t", "thinking"), text_end(0), text_start(1),
+      text_more(1, "aa"), text_more(1, "bbb"), text_end(1), cite(0, OF_SECOND)],
+     (Thinking(text="t"), Text(text="aabbb", citations=(
+         Citation(start=2, end=5, document=1, origin=OWN, raw=json.dumps(OF_SECOND).encode()),)))),
 ]  # fmt: skip
 
 
@@ -149,17 +161,7 @@ def whole_body(message: Json, reason: str = "COMPLETE", usage: Json | None = USA
 
 def read(data: bytes, *cuts: int) -> list[Event]:
     """All events of a stream cut at ``cuts``; the grammar holds."""
-    decoder = StreamDecoder()
-    events: list[Event] = []
-    for first, last in pairwise([0, *cuts, len(data)]):
-        events += decoder.feed(data[first:last])
-    events += decoder.close()
-    assert decoder.close() == decoder.feed(sse([BEGIN])) == []
-    grammar = Grammar()
-    for said in events:
-        grammar.check(said)
-    assert grammar.over
-    return events
+    return drained(StreamDecoder(), split(data, *cuts), late=sse([BEGIN]))
 
 
 @pytest.mark.parametrize("case", ANSWERS, ids=[case[0] for case in ANSWERS])
@@ -248,6 +250,8 @@ USAGES: list[tuple[Json | None, Usage | None]] = [
     (USAGE | {"cached_tokens": 4.0}, Usage(6, 4, 0, 0, 0, 5)),
     (USAGE | {"cached_tokens": 60}, Usage(0, 10, 0, 0, 0, 5)),
     ({"tokens": {"input_tokens": 70, "output_tokens": 6}}, Usage(70, 0, 0, 0, 0, 6)),
+    ({"billed_units": None, "tokens": {"input_tokens": 7}}, Usage(7)),
+    ({"billed_units": {"search_units": 1}}, None),
     ({"billed_units": {"output_tokens": 3}, "tokens": {"input_tokens": 7}},
      Usage(7, 0, 0, 0, 0, 3)),
     ({"billed_units": {"input_tokens": -1, "output_tokens": 3}}, None),
@@ -276,6 +280,21 @@ def test_logprobs_are_those_of_the_pieces() -> None:
     assert fold(read(sse([BEGIN, text_start(0), *said, text_end(0), end()]))) == reply
 
 
+def test_citations_of_a_text_that_was_left_come_at_the_end() -> None:
+    events = [
+        BEGIN, text_start(0), text_more(0, "ok no"), text_end(0), cite(0, OF_DOCUMENT),
+        text_start(1), text_more(1, "so"), text_end(1), cite(1, OF_DOCUMENT), cite(2, OF_PLAN),
+        call_start(0, "a"), cite(3, BARE), call_end(0), end("TOOL_CALL"),
+    ]  # fmt: skip
+    left = tuple([replace(one, start=-1, end=-1) for one in (*CITED[:2], CITED[2])])
+    assert fold(read(sse(events))).choices[0].blocks == (
+        Text(text="ok no", citations=CITED[:2]),
+        Text(text="so"),
+        ToolCall(id="a", name="look", arguments="{}"),
+        Text(text="", citations=left),
+    )
+
+
 def test_an_answer_may_lack_its_frills() -> None:
     body = b'{"message":{"content":[{"text":"a"},{"thinking":"t"},{"type":"new","x":1}],' \
            b'"tool_calls":[{}]}}'  # fmt: skip
@@ -293,7 +312,9 @@ def test_an_answer_may_lack_its_frills() -> None:
         text_more(0, ""), event("citation-start", {}), event("tool-call-start", {}),
         event("content-start"), BEGIN, BEGIN,
     ]  # fmt: skip
-    assert fold(read(sse([*odd, {"type": "message-end"}]))).choices[0].blocks == ()
+    reply = fold(read(sse([*odd, {"type": "message-end"}])))
+    assert (reply.choices[0].blocks, reply.usage) == ((), None)
+    assert reply.choices[0].finish == Finish(reason=FinishReason.OTHER)
     assert fold(read(sse([{"type": "message-end"}]))).begin == Begin()
 
 
@@ -330,6 +351,7 @@ FAILURES: list[tuple[str, bytes, ErrorKind, str]] = [
     ("a part of a mark", b"\xef\xbb", ErrorKind.UPSTREAM_TRUNCATED, CUT),
     ("only a beginning", sse([BEGIN, text_more(0, "a")]), ErrorKind.UPSTREAM_TRUNCATED, CUT),
     ("all but its end", sse([BEGIN]) + b"data: [DONE]\n\n", ErrorKind.UPSTREAM_TRUNCATED, CUT),
+    ("lines without an end", lines([BEGIN, text_more(0, "a")]), ErrorKind.UPSTREAM_TRUNCATED, CUT),
     ("cut within its end", lines([BEGIN, end()])[:-9], ErrorKind.UPSTREAM_TRUNCATED, CUT),
     ("an error at its end", sse([BEGIN, end("ERROR", error="It broke.")]),
      ErrorKind.UPSTREAM_ERROR, "It broke."),
@@ -357,6 +379,7 @@ def test_failures_are_told(case: tuple[str, bytes, ErrorKind, str]) -> None:
     last = events[-1]
     assert isinstance(last, Failed)
     assert (last.kind, words in last.message) == (kind, True)
+    assert last.code == ("ERROR" if b'"ERROR"' in stream else "")
     assert read(stream, *range(1, len(stream))) == events
 
 
@@ -388,6 +411,7 @@ def test_five_megabytes_of_arguments_come_through_in_fragments() -> None:
 
 DEEP = b"[" * 100_000
 BAD_REPLIES = [
+    b"<html>", b'{"id": "1"}', b'{"message": {"content": [{"type": "te',
     b"", b"null", b"[]", b"{}", b"\xff", DEEP, b'{"message":' + DEEP, b'{"message":3}',
     b'{"message":""}',
     b'{"message":{"content":[1]}}', b'{"message":{"content":"text"}}',
@@ -398,7 +422,7 @@ BAD_REPLIES = [
 
 @pytest.mark.parametrize("body", BAD_REPLIES)
 def test_what_is_no_reply_is_said_to_be_none(body: bytes) -> None:
-    with pytest.raises(ReplyError) as caught:
+    with pytest.raises(ReplyError, match="no answer") as caught:
         decode_reply(body)
     assert caught.value.kind is ErrorKind.UPSTREAM_PROTOCOL
 
@@ -428,8 +452,8 @@ kinds = st.sampled_from(
 
 @given(st.lists(st.tuples(kinds, values, values), max_size=8), st.booleans())
 def test_no_stream_crashes_the_decoder(said: list[tuple[str, Any, Any]], plain: bool) -> None:
-    events = [{"type": k, "delta": d, "index": i} for k, d, i in said]
-    read((lines if plain else sse)(events))
+    data = (lines if plain else sse)({"type": k, "delta": d, "index": i} for k, d, i in said)
+    assert read(data, *range(7, len(data), 7)) == read(data)
 
 
 @given(st.binary(max_size=200))
@@ -445,10 +469,45 @@ def test_no_order_of_pieces_breaks_the_grammar(said: list[Json], begun: bool) ->
     read(sse([*([BEGIN] if begun else []), *said, end()]))
 
 
-@given(values | st.binary())
+@given(values | st.binary() | st.dictionaries(st.just("message"), values))
 def test_no_body_crashes_the_decoder_of_replies(value: Any) -> None:
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
     try:
-        decode_reply(body)
+        reply = decode_reply(body)
     except ReplyError as error:
         assert error.message
+    else:
+        checked(unfold(reply))
+
+
+texts = st.lists(st.text(min_size=1, max_size=4), max_size=3)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["text", "thinking"]), texts), max_size=4),
+    st.lists(st.tuples(st.text(max_size=3), texts), max_size=3),
+    texts,
+    st.data(),
+)
+def test_any_answer_is_the_same_whole_and_streamed(
+    content: list[tuple[str, list[str]]],
+    calls: list[tuple[str, list[str]]],
+    plan: list[str],
+    data: st.DataObject,
+) -> None:
+    message = {
+        "tool_plan": "".join(plan),
+        "content": [{"type": kind, kind: "".join(said)} for kind, said in content],
+        "tool_calls": [
+            {"id": ident, "function": {"name": "look", "arguments": "".join(said)}}
+            for ident, said in calls
+        ],
+    }
+    events = [event("tool-plan-delta", {"tool_plan": said}) for said in plan]
+    for n, (kind, words) in enumerate(content):
+        events += [text_start(n, kind), *(text_more(n, said, kind) for said in words), text_end(n)]
+    for n, (ident, words) in enumerate(calls):
+        events += [call_start(n, ident), *(call_more(n, said) for said in words), call_end(n)]
+    stream = sse([BEGIN, *events, end()])
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))
+    assert fold(read(stream, *cuts)) == decode_reply(whole_body(message))

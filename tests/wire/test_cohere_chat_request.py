@@ -9,7 +9,6 @@ from msgspec import Raw
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import (
-    Block,
     CacheMark,
     Citation,
     HostedTool,
@@ -36,6 +35,7 @@ from ferryman.ir.request import (
 from ferryman.wire.cohere_chat.request import encode_request
 from ferryman.wire.format import Aim
 from tests.wire.judges_cohere_chat import judge_request
+from tests.wire.turns import media, model, say, texts, user
 
 OWN = "cohere_chat"
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n0000").decode()
@@ -44,30 +44,12 @@ PLAIN = Aim(model="command-r-08-2024", abilities=("tools",))
 THINKER = Aim(model="command-a-reasoning", abilities=("tools", "reasoning"))
 
 
-def said(role: Role, *blocks: Block | str, name: str = "") -> Message:
-    made = tuple(Text(text=b) if isinstance(b, str) else b for b in blocks)
-    return Message(role=role, blocks=made, name=name)
-
-
-def user(*blocks: Block | str) -> Message:
-    return said(Role.USER, *blocks)
-
-
-def model(*blocks: Block | str) -> Message:
-    return said(Role.ASSISTANT, *blocks)
-
-
 def call(call_id: str = "c1", arguments: str = '{"x": 1}') -> ToolCall:
     return ToolCall(id=call_id, name="look", arguments=arguments)
 
 
 def result(*blocks: Text | Media | Opaque | str, call_id: str = "c1") -> ToolResult:
-    made = tuple(Text(text=b) if isinstance(b, str) else b for b in blocks)
-    return ToolResult(call_id=call_id, blocks=made)
-
-
-def media(kind: str, **source: str) -> Media:
-    return Media(kind=MediaKind(kind), source=Source(**source))
+    return ToolResult(call_id=call_id, blocks=texts(blocks))
 
 
 def encode(
@@ -86,8 +68,8 @@ def wire_call(call_id: str = "c1", arguments: str = '{"x": 1}') -> dict[str, Any
 
 CITATION = Raw(b'{"start":0,"end":1,"text":"a","content_index":7,"type":"TEXT_CONTENT"}')
 MESSAGES: list[tuple[str, list[Message], list[dict[str, Any]], list[str]]] = [
-    ("text", [said(Role.SYSTEM, "s"), said(Role.DEVELOPER, "d"), user("hi"), model("yes"),
-              said(Role.SYSTEM, "late")],
+    ("text", [say(Role.SYSTEM, "s"), say(Role.DEVELOPER, "d"), user("hi"), model("yes"),
+              say(Role.SYSTEM, "late")],
      [{"role": "system", "content": "s"}, {"role": "system", "content": "d"},
       {"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"},
       {"role": "system", "content": "late"}], []),
@@ -95,7 +77,7 @@ MESSAGES: list[tuple[str, list[Message], list[dict[str, Any]], list[str]]] = [
      [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
       {"role": "user", "content": "c"}], []),
     ("names, marks, signatures, nothing",
-     [said(Role.USER, Text(text="a", cache=CacheMark(), signature=Signature("s", "o")), "",
+     [say(Role.USER, Text(text="a", cache=CacheMark(), signature=Signature("s", "o")), "",
            name="Bo"), user(""), model("")],
      [{"role": "user", "content": "a"}],
      ["messages[0].name", "messages[0].cache_control", "messages[0].signature"]),
@@ -157,7 +139,7 @@ MESSAGES: list[tuple[str, list[Message], list[dict[str, Any]], list[str]]] = [
      [user("q", Opaque(origin="anthropic_messages", kind="search_result", raw=b"{}")),
       model(Refusal(text="no"), media("image", data=PNG),
             ToolCall(id="f", name="look", arguments="a\nb", free=True)),
-      said(Role.SYSTEM, media("image", data=PNG), "s")],
+      say(Role.SYSTEM, media("image", data=PNG), "s")],
      [{"role": "user", "content": "q"},
       {"role": "assistant", "content": "no",
        "tool_calls": [wire_call("f", '{"input":"a\\nb"}')]},
@@ -379,7 +361,7 @@ REFUSED: list[tuple[Message, dict[str, Any], str, str]] = [
      "messages[0].tool_result.document", "as text only"),
     (user("a"), {"tools": (HostedTool(origin="o", kind="web_search", raw=b"{}"),)}, "tools[0]",
      "web_search"),
-    (user("a"), {"cached_content": "c"}, "cached_content", "another kind"),
+    (user("a"), {"cached_content": "c"}, "cached_content", "its own provider"),
     (user("a"), {"modalities": ("audio",)}, "modalities", "in text"),
 ]  # fmt: skip
 

@@ -40,15 +40,7 @@ from ferryman.wire.gemini_generate.array import ArrayWriter
 from ferryman.wire.gemini_generate.errors import error_body, error_event
 from ferryman.wire.gemini_generate.types import NAME, UsageMetadata
 from ferryman.wire.gemini_generate.usage import usage_of, wire_usage
-from tests.wire.generate import (
-    CLIENT,
-    ask,
-    context,
-    heard,
-    parts,
-    plain,
-    sse,
-)
+from tests.wire.generate import CLIENT, ask, context, heard, parts, plain, sse
 from tests.wire.generate_answers import (
     BEGIN,
     CALLS,

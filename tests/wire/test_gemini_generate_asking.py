@@ -31,19 +31,9 @@ from ferryman.ir.request import (
     ToolMode,
 )
 from ferryman.wire.gemini_generate.prompt import NO_VALIDATION
-from tests.wire.generate import AIM, PROVIDER, ask, sent, user
-from tests.wire.generate_requests import (
-    IMAGE,
-    OWN,
-    PNG,
-    SCHEMA,
-    call,
-    foreign,
-    given,
-    media,
-    model,
-    result,
-)
+from tests.wire.generate import AIM, PROVIDER, ask, sent
+from tests.wire.generate_requests import IMAGE, OWN, PNG, SCHEMA, call, foreign, media, result
+from tests.wire.turns import model, user
 
 
 def test_what_the_format_cannot_say_is_in_the_receipt() -> None:
@@ -110,7 +100,7 @@ def test_media_of_other_formats() -> None:
     pdf = media(MediaKind.DOCUMENT, "application/pdf", data="JVBERi0=")
     body, receipt = sent(
         foreign(
-            given(
+            user(
                 replace(pdf, name="a.pdf", context="mine", cite=True),
                 media(MediaKind.DOCUMENT, "", text="plain é"),
                 media(MediaKind.IMAGE, "", url="https://x.test/a.jpg?x=1"),
@@ -134,13 +124,13 @@ def test_media_of_other_formats() -> None:
     name = "messages[0].document"
     assert receipt.dropped == (f"{name}.citations", f"{name}.name", "messages[0].image.detail")
     assert receipt.altered == (f"{name}.context=text before it",)
-    finer, _ = sent(foreign(given(replace(IMAGE, detail="high"))), "part_resolution")
+    finer, _ = sent(foreign(user(replace(IMAGE, detail="high"))), "part_resolution")
     assert finer["contents"][0]["parts"][0]["mediaResolution"] == {"level": "MEDIA_RESOLUTION_HIGH"}
 
 
 @pytest.mark.parametrize("quirks", [(), ("media_in_results",)])
 def test_media_of_results_stand_within_or_beside(quirks: tuple[str, ...]) -> None:
-    said = foreign(model(call("1")), given(result("1", IMAGE, Text(text="x"))))
+    said = foreign(model(call("1")), user(result("1", IMAGE, Text(text="x"))))
     body, receipt = sent(said, *quirks)
     blob = {"inlineData": {"mimeType": "image/png", "data": PNG}}
     answer = {"id": "1", "name": "f", "response": {"output": "x"}}
@@ -186,7 +176,7 @@ def test_free_text_tools_take_an_object_with_the_text() -> None:
     ],
 )  # fmt: skip
 def test_thinking(reasoning: Reasoning, quirks: tuple[str, ...], config: Any, receipt: str) -> None:
-    body, said = sent(foreign(reasoning=reasoning), *quirks)
+    body, said = sent(foreign(reasoning=reasoning, origin="openai_responses"), *quirks)
     assert body.get("generationConfig", {}).get("thinkingConfig") == config
     assert [entry.partition("=")[2] for entry in said.altered] == (
         [receipt] if receipt not in ("", "dropped") else []
@@ -194,17 +184,38 @@ def test_thinking(reasoning: Reasoning, quirks: tuple[str, ...], config: Any, re
     assert said.dropped == (("reasoning",) if receipt == "dropped" else ())
 
 
+@pytest.mark.parametrize("origin", ["openai_chat", "anthropic_messages", "openai_responses"])
+@pytest.mark.parametrize(
+    ("reasoning", "wanted"),
+    [
+        (Reasoning(effort="low"), True),
+        (Reasoning(budget=2000), True),
+        (Reasoning(adaptive=True), True),
+        (Reasoning(effort="none"), False),
+        (Reasoning(budget=0), False),
+        (Reasoning(encrypted=True), False),
+    ],
+)
+def test_thoughts_are_asked_for_where_the_callers_format_shows_them_unasked(
+    origin: str, reasoning: Reasoning, wanted: bool
+) -> None:
+    body, _ = sent(replace(foreign(reasoning=reasoning), origin=origin), "thinking_level")
+    config = body.get("generationConfig", {}).get("thinkingConfig", {})
+    shown = wanted and origin != "openai_responses"  # whose callers ask for a summary
+    assert config.get("includeThoughts") is (True if shown else None)
+
+
 def test_calls_of_the_current_turn_get_a_stand_in_for_their_signature() -> None:
     said = foreign(
         user("hi"),
         model(call("1")),
-        given(result("1", Text(text="x"))),
+        user(result("1", Text(text="x"))),
         model(Text(text="so")),
         user("again"),
         model(call("2"), call("3")),
-        given(result("2", Text(text="x")), result("3", Text(text="x"))),
+        user(result("2", Text(text="x")), result("3", Text(text="x"))),
         model(call("4", signature=OWN), call("5")),
-        given(result("4", Text(text="x")), result("5", Text(text="x"))),
+        user(result("4", Text(text="x")), result("5", Text(text="x"))),
     )
     signed = {
         part["functionCall"]["id"]: part.get("thoughtSignature")
@@ -302,14 +313,14 @@ def test_schemas_for_targets_that_know_the_subset_only() -> None:
     [
         (foreign(model(call("1", arguments="{oops"))), (), "messages[0]"),
         (foreign(model(call("1", arguments="[1]"))), (), "messages[0]"),
-        (foreign(given(result("1", name=""))), (), "messages[0].tool_result"),
-        (foreign(given(media(MediaKind.IMAGE, "", url="https://x.test/a"))), ("no_urls",),
+        (foreign(user(result("1", name=""))), (), "messages[0].tool_result"),
+        (foreign(user(media(MediaKind.IMAGE, "", url="https://x.test/a"))), ("no_urls",),
          "messages[0].image"),
-        (foreign(given(media(MediaKind.DOCUMENT, "", file_id="file-1", origin="openai_chat"))), (),
+        (foreign(user(media(MediaKind.DOCUMENT, "", file_id="file-1", origin="openai_chat"))), (),
          "messages[0].document"),
-        (foreign(given(media(MediaKind.AUDIO, "", data="AAAA"))), (), "messages[0].audio"),
+        (foreign(user(media(MediaKind.AUDIO, "", data="AAAA"))), (), "messages[0].audio"),
         (foreign(tools=(HostedTool(origin="x", kind="web_search", raw=b"{}"),)), (), "tools[0]"),
-        (foreign(given(call("1"))), (), "messages[0]"),
+        (foreign(user(call("1"))), (), "messages[0]"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_sent_at_all_is_refused(

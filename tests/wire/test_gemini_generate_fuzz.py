@@ -11,23 +11,13 @@ from ferryman.ir.errors import GatewayError
 from ferryman.ir.fold import fold, unfold
 from ferryman.ir.receipt import Receipt
 from ferryman.wire.format import ReplyError
-from tests.wire.generate import (
-    AIM,
-    CLIENT,
-    PROVIDER,
-    ask,
-    checked,
-    context,
-    events_of,
-    parts,
-    plain,
-    sse,
-)
+from tests.wire.generate import AIM, CLIENT, PROVIDER, ask, context, events_of, parts, plain, sse
 from tests.wire.generate_answers import (
     PNG,
     decoded,
     encoded,
 )
+from tests.wire.turns import checked
 
 _NAMES = [
     "candidates", "content", "parts", "text", "thought", "thoughtSignature", "functionCall",

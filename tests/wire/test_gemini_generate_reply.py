@@ -23,16 +23,7 @@ from ferryman.ir.request import (
 )
 from ferryman.ir.usage import Usage
 from ferryman.wire.format import ReplyError
-from tests.wire.generate import (
-    CLIENT,
-    context,
-    events_of,
-    heard,
-    listen,
-    parts,
-    plain,
-    sse,
-)
+from tests.wire.generate import CLIENT, context, events_of, heard, listen, parts, plain, sse
 from tests.wire.generate_answers import (
     BEGIN,
     BOTH_WAYS,

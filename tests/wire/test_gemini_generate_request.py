@@ -23,7 +23,7 @@ from ferryman.ir.request import (
     ToolResult,
 )
 from ferryman.wire.gemini_generate.counting import decode_count, encode_count
-from tests.wire.generate import ask, plain, sent, user
+from tests.wire.generate import ask, plain, sent
 from tests.wire.generate_requests import (
     BOTH_WAYS,
     IMAGE,
@@ -31,12 +31,11 @@ from tests.wire.generate_requests import (
     PNG,
     call,
     foreign,
-    given,
     media,
-    model,
     request,
     result,
 )
+from tests.wire.turns import model, user
 
 
 @pytest.mark.parametrize(("name", "wire", "said"), BOTH_WAYS, ids=[row[0] for row in BOTH_WAYS])
@@ -109,7 +108,7 @@ def test_the_protocols_own_spelling_is_read_too() -> None:
     assert plain(said) == plain(
         request(
             Message(role=Role.SYSTEM, blocks=(Text(text="be"),)),
-            given(Text(text="hi"), IMAGE, media(MediaKind.IMAGE, "", url="https://x.test/a.png")),
+            user(Text(text="hi"), IMAGE, media(MediaKind.IMAGE, "", url="https://x.test/a.png")),
             tools=(Tool(name="f", parameters=Raw(b"{}")),),
             tool_choice=ToolChoice(mode=ToolMode.AUTO),
             max_output=5,
@@ -250,9 +249,9 @@ def test_results_go_out_in_the_order_of_their_calls_and_in_one_content() -> None
         user("hi"),
         model(call("a", "f"), call("b", "f")),
         model(call("c", "g")),
-        given(result("c", Text(text="3"), name="")),
-        given(result("b", Text(text="2"), name="")),
-        given(result("a", Text(text="1"), name=""), Text(text="so?")),
+        user(result("c", Text(text="3"), name="")),
+        user(result("b", Text(text="2"), name="")),
+        user(result("a", Text(text="1"), name=""), Text(text="so?")),
     )
     body, receipt = sent(said, "no_call_ids")
     assert [content["role"] for content in body["contents"]] == ["user", "model", "user"]
@@ -270,7 +269,7 @@ def test_results_go_out_in_the_order_of_their_calls_and_in_one_content() -> None
 
 
 def test_ids_are_sent_as_they_came() -> None:
-    said = foreign(model(call("toolu_01/é")), given(result("toolu_01/é", Text(text="x"), name="")))
+    said = foreign(model(call("toolu_01/é")), user(result("toolu_01/é", Text(text="x"), name="")))
     body, _ = sent(said)
     assert body["contents"][0]["parts"][0]["functionCall"]["id"] == "toolu_01/é"
     assert body["contents"][1]["parts"][0]["functionResponse"]["id"] == "toolu_01/é"

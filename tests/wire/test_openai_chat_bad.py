@@ -14,7 +14,6 @@ from ferryman.ir.request import (
     MediaKind,
     Message,
     Request,
-    Role,
     Signature,
     Source,
     Text,
@@ -22,7 +21,8 @@ from ferryman.ir.request import (
     ToolCall,
     ToolResult,
 )
-from tests.wire.chat import ALL, CALL, PNG, USER, ask, decoded, encoded, part, says
+from tests.wire.chat import ALL, CALL, PNG, USER, ask, decoded, encoded, part
+from tests.wire.turns import model, user
 
 BAD: list[tuple[bytes | dict[str, Any], str | None, str]] = [
     (b"", None, "empty"),
@@ -222,19 +222,19 @@ THOUGHTS = st.builds(
 
 def turn(thoughts: list[Thinking], text: Text | None, calls: list[ToolCall]) -> Message:
     blocks = (*thoughts, *([text] if text else []), *calls)
-    return says(*blocks, role=Role.ASSISTANT)
+    return model(*blocks)
 
 
 CONVERSATIONS = st.lists(
     st.tuples(
-        st.lists(TEXTS | PICTURES, min_size=1, max_size=3).map(lambda blocks: says(*blocks)),
+        st.lists(TEXTS | PICTURES, min_size=1, max_size=3).map(lambda blocks: user(*blocks)),
         st.builds(
             turn,
             st.lists(THOUGHTS, max_size=2),
             st.none() | TEXTS,
             st.lists(CALLS, min_size=1, max_size=2),
         ),
-        RESULTS.map(says),
+        RESULTS.map(user),
     ),
     min_size=1,
     max_size=3,
@@ -257,6 +257,6 @@ def _plain_ids(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     for message in messages:
         (first, *_) = message.blocks
         if isinstance(first, ToolResult) and not first.blocks:
-            message = says(msgspec.structs.replace(first, blocks=(Text(text=""),)))
+            message = user(msgspec.structs.replace(first, blocks=(Text(text=""),)))
         out.append(message)
     return tuple(out)

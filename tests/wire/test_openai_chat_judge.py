@@ -30,8 +30,9 @@ from ferryman.ir.request import (
     ToolMode,
     ToolResult,
 )
-from tests.wire.chat import ALL, PNG, USER, ask, encoded, says
+from tests.wire.chat import ALL, PNG, USER, ask, encoded
 from tests.wire.sdk_types import judge
+from tests.wire.turns import model, say, system, user
 
 WHOLE, STREAMED = (
     judge(kind) for kind in (CompletionCreateParamsNonStreaming, CompletionCreateParamsStreaming)
@@ -47,9 +48,9 @@ GRAMMAR = Raw(b'{"type":"grammar","syntax":"lark","definition":"a"}')
 FULL = Request(
     model="x",
     messages=(
-        says(Text(text="s"), role=Role.SYSTEM),
-        says(Text(text="d"), Text(text="d2"), role=Role.DEVELOPER),
-        says(
+        system(Text(text="s")),
+        say(Role.DEVELOPER, Text(text="d"), Text(text="d2")),
+        user(
             Text(text="q", cache=CacheMark(ttl=7200)),
             Media(kind=MediaKind.IMAGE, source=Source(media_type="image/png", data=PNG)),
             Media(kind=MediaKind.AUDIO, source=Source(media_type="audio/x-wav", data="QUJD")),
@@ -59,21 +60,20 @@ FULL = Request(
             ),
             Media(kind=MediaKind.DOCUMENT, source=Source(text="words"), name="Title"),
         ),
-        says(
+        model(
             Thinking(text="hm", signature=Signature("S", "anthropic_messages")),
             Text(text="a"),
             Text(text="b"),
             ToolCall(id="c" * 41, name="f", arguments=""),
-            role=Role.ASSISTANT,
         ),
-        says(ToolCall(id="c2", name="g", arguments="x", free=True), role=Role.ASSISTANT),
-        says(
+        model(ToolCall(id="c2", name="g", arguments="x", free=True)),
+        user(
             Text(text="and"),
             ToolResult(call_id="c" * 41, blocks=(Text(text="1"), Text(text="2")), error=True),
         ),
-        says(ToolResult(call_id="c2", blocks=())),
-        says(Refusal(text="no"), role=Role.ASSISTANT),
-        says(Text(text="go on")),
+        user(ToolResult(call_id="c2", blocks=())),
+        model(Refusal(text="no")),
+        user(Text(text="go on")),
     ),
     stream=True,
     max_output=10,

@@ -315,3 +315,69 @@ def test_content_as_one_string_and_roles_that_a_server_knows() -> None:
         {"role": "user", "content": ""},
     ]
     assert receipt.dropped == ("messages[1].cache_control", "messages[3].thinking")
+
+
+THINKS = ("no_sampling_thinking", "thinks_unasked", "no_penalties")
+SETTINGS = {"temperature": 0.5, "top_p": 0.9, "logprobs": True, "top_logprobs": 2}
+REFUSED: list[tuple[tuple[str, ...], dict[str, Any], dict[str, Any], tuple[str, ...]]] = [
+    (("no_sampling",), SETTINGS, {}, tuple(SETTINGS)),
+    (("no_sampling",), {"temperature": 1.0, "top_p": 1.0}, {}, ()),
+    (("no_sampling",), {"temperature": 0.0}, {}, ("temperature",)),
+    (("no_penalties",), {"presence_penalty": 0.0, "frequency_penalty": 0.5}, {},
+     ("frequency_penalty",)),
+    (("no_stop",), {"stop": ("a",)}, {}, ("stop",)),
+    (THINKS, SETTINGS, {}, tuple(SETTINGS)),
+    (THINKS[:1], SETTINGS, SETTINGS, ()),
+    (THINKS, SETTINGS | {"reasoning": Reasoning(effort="none")},
+     SETTINGS | {"reasoning_effort": "none"}, ()),
+    (THINKS[:1], SETTINGS | {"reasoning": Reasoning(effort="low")}, {"reasoning_effort": "low"},
+     tuple(SETTINGS)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("quirks", "asked", "wanted", "dropped"), REFUSED)
+def test_settings_that_a_model_refuses_are_left_out(
+    quirks: tuple[str, ...], asked: dict[str, Any], wanted: dict[str, Any],
+    dropped: tuple[str, ...],
+) -> None:  # fmt: skip
+    body, receipt = sent(quirks=quirks, **asked)
+    assert {name: body[name] for name in body if name not in ("model", "messages")} == wanted
+    assert receipt.dropped == dropped
+
+
+EFFORTS: list[tuple[Reasoning, str, tuple[str, ...]]] = [
+    (Reasoning(effort="max"), "xhigh", ("reasoning.effort=xhigh",)),
+    (Reasoning(effort="minimal"), "low", ("reasoning.effort=low",)),
+    (Reasoning(effort="none"), "low", ("reasoning.effort=low",)),
+    (Reasoning(effort="high"), "high", ()),
+    (Reasoning(budget=0), "low", ("reasoning.budget=effort low",)),
+    (Reasoning(budget=60_000), "xhigh", ("reasoning.budget=effort xhigh",)),
+]
+
+
+@pytest.mark.parametrize(("reasoning", "effort", "altered"), EFFORTS)
+def test_efforts_that_a_model_does_not_know(
+    reasoning: Reasoning, effort: str, altered: tuple[str, ...]
+) -> None:
+    body, receipt = sent(quirks=("efforts_low_to_high", "effort_xhigh"), reasoning=reasoning)
+    assert (body["reasoning_effort"], receipt.altered) == (effort, altered)
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "more", "effort", "told"),
+    [
+        (Reasoning(effort="high"), (), "none", True),
+        (None, ("thinks_unasked",), "none", True),
+        (Reasoning(effort="none"), ("thinks_unasked",), "none", False),
+        (None, (), None, False),
+    ],
+)
+def test_thinking_is_off_where_it_excludes_tools(
+    reasoning: Reasoning | None, more: tuple[str, ...], effort: str | None, told: bool
+) -> None:
+    quirks = ("tools_by_responses", "efforts_low_to_high", "effort_none", *more)
+    body, receipt = sent(quirks=quirks, tools=(F,), reasoning=reasoning)
+    assert body.get("reasoning_effort") == effort
+    assert receipt.altered == (("reasoning=off: the request has tools",) if told else ())
+    body, _ = sent(quirks=quirks, reasoning=Reasoning(effort="high"))
+    assert body["reasoning_effort"] == "high"

@@ -48,7 +48,6 @@ from ferryman.ir.usage import Usage
 from ferryman.wire.format import ReplyContext, ReplyError
 from ferryman.wire.openai_chat.decode import decode_request
 from ferryman.wire.openai_chat.reply import decode_reply, encode_reply
-from tests.wire.chat import plain
 from tests.wire.chat_answers import (
     BEGIN,
     CALLED,
@@ -59,6 +58,7 @@ from tests.wire.chat_answers import (
     heard,
     written,
 )
+from tests.wire.turns import plain
 
 OWN = "openai_chat"
 WHOLE: TypeAdapter[Any] = TypeAdapter(ChatCompletion)
@@ -203,6 +203,23 @@ def test_endings(finish: Finish, word: str, native: str | None, receipt: tuple[s
         assert (found["finish_reason"], found.get("native_finish_reason")) == (word, native)
     assert last["delta"] == {}
     assert call.receipt.altered == streamed.receipt.altered == receipt
+
+
+@pytest.mark.parametrize(
+    ("detail", "refusal"),
+    [("SAFETY: We can't help", "We can't help"), ("SAFETY", None), ("", None)],
+)
+@pytest.mark.parametrize("blocks", [(), (Text(text="We"),)])
+def test_the_words_of_a_filter_are_a_refusal(
+    blocks: tuple[Block, ...], detail: str, refusal: str | None
+) -> None:
+    reply = answer(*blocks, finish=Finish(reason=FinishReason.CONTENT_FILTER, detail=detail))
+    (choice,) = whole(reply)["choices"]
+    streamed = chunks_of(written(list(unfold(reply))))
+    said = [chunk["choices"][0]["delta"].get("refusal") for chunk in streamed]
+    assert choice["finish_reason"] == "content_filter"
+    assert choice["message"]["refusal"] == refusal
+    assert [words for words in said if words] == ([refusal] if refusal else [])
 
 
 def test_an_answer_that_was_given_up_is_no_answer() -> None:

@@ -28,19 +28,20 @@ from ferryman.ir.request import (
     ToolMode,
     ToolResult,
 )
-from tests.wire.chat import ALL, CALL, PNG, TOOL, ask, decoded, encoded, part, plain, says
+from tests.wire.chat import ALL, CALL, PNG, TOOL, ask, decoded, encoded, part
+from tests.wire.turns import model, plain, say, system, user
 
 PDF = "data:application/pdf;base64,QUJD"
 MESSAGES: list[tuple[dict[str, Any], Message]] = [
-    ({"role": "system", "content": "s"}, says(Text(text="s"), role=Role.SYSTEM)),
+    ({"role": "system", "content": "s"}, system(Text(text="s"))),
     (
         {"role": "developer", "content": [part("text", "a"), part("text", "b")], "name": "n"},
-        says(Text(text="a"), Text(text="b"), role=Role.DEVELOPER, name="n"),
+        say(Role.DEVELOPER, Text(text="a"), Text(text="b"), name="n"),
     ),
-    ({"role": "user", "content": ""}, says(Text(text=""))),
+    ({"role": "user", "content": ""}, user(Text(text=""))),
     (
         {"role": "user", "content": [part("text", "a", cache_control={"type": "ephemeral"})]},
-        says(Text(text="a", cache=CacheMark())),
+        user(Text(text="a", cache=CacheMark())),
     ),
     (
         {
@@ -62,7 +63,7 @@ MESSAGES: list[tuple[dict[str, Any], Message]] = [
                 {"type": "hologram", "hologram": {"a": [1.50, 2]}},
             ],
         },
-        says(
+        user(
             Media(
                 kind=MediaKind.IMAGE,
                 source=Source(media_type="image/png", data=PNG),
@@ -93,7 +94,7 @@ MESSAGES: list[tuple[dict[str, Any], Message]] = [
     ),
     (
         {"role": "assistant", "content": None, "refusal": "no"},
-        says(Refusal(text="no"), role=Role.ASSISTANT),
+        model(Refusal(text="no")),
     ),
     (
         {
@@ -109,7 +110,7 @@ MESSAGES: list[tuple[dict[str, Any], Message]] = [
                 {"type": "reasoning.encrypted", "data": "B", "id": "r", "index": 2},
             ],
         },
-        says(
+        model(
             Thinking(text="hm", signature=Signature("v1|A", "openai_chat")),
             Text(text="t"),
             Thinking(signature=Signature("|B", "openai_chat"), encrypted=True, id="r"),
@@ -120,21 +121,19 @@ MESSAGES: list[tuple[dict[str, Any], Message]] = [
                 signature=Signature("S", "openai_chat"),
             ),
             ToolCall(id="c2", name="g", arguments="x = 1", free=True),
-            role=Role.ASSISTANT,
         ),
     ),
     (
         {"role": "assistant", "content": None, "audio": {"id": "audio_1"}},
-        says(
+        model(
             Media(
                 kind=MediaKind.AUDIO, source=Source(file_id="audio_1", origin="openai_chat")
             ),
-            role=Role.ASSISTANT,
         ),
     ),
     (
         {"role": "tool", "tool_call_id": "c1", "content": "42"},
-        says(ToolResult(call_id="c1", blocks=(Text(text="42"),))),
+        user(ToolResult(call_id="c1", blocks=(Text(text="42"),))),
     ),
     (
         {
@@ -142,7 +141,7 @@ MESSAGES: list[tuple[dict[str, Any], Message]] = [
             "tool_call_id": "c1",
             "content": [part("text", "a"), part("image_url", {"url": "https://e.x/i"})],
         },
-        says(
+        user(
             ToolResult(
                 call_id="c1",
                 blocks=(
@@ -254,7 +253,7 @@ MEMBERS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 @pytest.mark.parametrize(("wire", "fields"), MEMBERS)
 def test_a_member_means_the_same_both_ways(wire: dict[str, Any], fields: dict[str, Any]) -> None:
     request = decoded(ask(**wire))
-    expected = Request(model="m", messages=(says(Text(text="hi")),), origin="openai_chat", **fields)
+    expected = Request(model="m", messages=(user(Text(text="hi")),), origin="openai_chat", **fields)
     assert plain(request) == plain(expected)
     body, receipt = encoded(request, *ALL)
     assert body == ask(**wire)

@@ -30,7 +30,6 @@ from ferryman.ir.request import (
 from ferryman.ir.usage import Usage
 from ferryman.wire.openai_chat.reply import decode_reply
 from ferryman.wire.openai_chat.stream import ChatStreamDecoder
-from tests.wire.chat import plain
 from tests.wire.chat_answers import (
     BEGIN,
     CALLED,
@@ -42,6 +41,7 @@ from tests.wire.chat_answers import (
     stream,
     told,
 )
+from tests.wire.turns import plain
 
 ROLE = chunk({"role": "assistant", "content": ""})
 OWN = "openai_chat"

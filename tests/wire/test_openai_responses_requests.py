@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import Raw
 from msgspec.structs import replace
 
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -37,9 +36,9 @@ from ferryman.ir.request import (
 )
 from ferryman.wire.format import Aim
 from ferryman.wire.openai_responses.encode import encode_request
-from ferryman.wire.openai_responses.foreign import without_foreign
 from ferryman.wire.openai_responses.request import decode_request, needs_store
-from tests.wire.responses_api import CITED, NAME, SEARCH, Wire, model, sent, user
+from tests.wire.responses_api import CITED, NAME, SEARCH, Wire, sent
+from tests.wire.turns import model, user
 
 PNG = "iVBORw0KGgo="
 GRAMMAR = {"type": "grammar", "syntax": "lark", "definition": "start: begin_patch"}
@@ -348,22 +347,6 @@ def test_what_only_this_api_has_goes_on_to_its_providers_only() -> None:
 def test_obfuscation_is_what_isnt_done_here(wanted: bool | None, kept: bool) -> None:
     request = decode({"input": "hi", "stream_options": {"include_obfuscation": wanted}})
     assert bool(request.extra) is kept
-
-
-def test_proofs_of_other_formats_stay_behind_when_a_request_is_relayed() -> None:
-    def thought(proof: str | None) -> Wire:
-        return {"type": "reasoning", "summary": [], "encrypted_content": proof}
-
-    kept = [thought("gAAA"), thought(None), thought("fm1:"), "odd", {"role": "user", "content":
-            'say "fm1:anthropic_messages:x"'}]  # fmt: skip
-    gone = [thought("fm1:anthropic_messages:x"), thought("fm1<fm1:gemini_generate:x")]
-    fields = {"input": Raw(json.dumps([*kept, *gone]).encode())}
-    assert without_foreign(fields) == ["input[5]", "input[6]"]
-    assert json.loads(bytes(fields["input"])) == kept
-    for odd in (b'"hi"', b"3", b"[", b"null"):
-        fields = {"input": Raw(odd)}
-        assert without_foreign(fields) == [] and bytes(fields["input"]) == odd
-    assert without_foreign({}) == []
 
 
 def test_includes_are_one_list_again() -> None:

@@ -28,7 +28,8 @@ from ferryman.ir.request import (
     ToolCall,
     ToolResult,
 )
-from tests.wire.responses_api import Wire, model, sent, user
+from tests.wire.responses_api import Wire, sent
+from tests.wire.turns import model, user
 
 PNG = "iVBORw0KGgo="
 
@@ -242,10 +243,3 @@ def test_ids_of_calls_that_the_api_would_refuse_are_fitted() -> None:
         assert called["call_id"] == output["call_id"] != ident and len(called["call_id"]) <= 64
     body, _ = sent(ask(model(ToolCall(id="toolu_01A09q", name="f", arguments="{}"))))
     assert body["input"][0]["call_id"] == "toolu_01A09q"
-
-
-def test_names_of_end_users_that_are_too_long_are_hashed() -> None:
-    body, receipt = sent(ask(user="u" * 65), quirks=("safety_identifier",))
-    assert len(body["safety_identifier"]) == 64 and receipt.altered == ("user=its hash",)
-    body, receipt = sent(ask(user="u" * 65))
-    assert body["user"] == "u" * 65 and receipt.altered == ()

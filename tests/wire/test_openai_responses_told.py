@@ -149,6 +149,13 @@ def test_a_refusal_without_a_block_is_still_one(detail: str) -> None:
     assert part == {"type": "refusal", "refusal": detail or "The model declined to answer."}
 
 
+def test_the_words_of_a_filter_are_told() -> None:
+    reply = answer(Text(text="a"), reason=FinishReason.CONTENT_FILTER, detail="SAFETY: I won't.")
+    last = said(told(reply))[-1]["response"]
+    assert last["output"][0]["content"][1] == {"type": "refusal", "refusal": "I won't."}
+    assert last["incomplete_details"] == {"reason": "content_filter"}
+
+
 def test_a_provider_that_gives_up_makes_a_failed_response() -> None:
     reply = answer(Text(text="a"), reason=FinishReason.ERROR, detail="power cut")
     last = said(told(reply))[-1]

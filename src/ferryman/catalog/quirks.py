@@ -7,7 +7,7 @@ last one counts).
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from types import MappingProxyType
 from typing import Any
 
@@ -181,6 +181,20 @@ def bedrock_claude(fields: Fields) -> None:
     fields["anthropic_version"] = Raw(b'"bedrock-2023-05-31"')
 
 
+def betas_in_body(header: str) -> Callable[[Fields], None]:
+    """Say in ``anthropic_beta`` what the header says; goes with :func:`bedrock_claude`.
+
+    The same documents: Bedrock hands the model the body, not the headers.
+    """
+    betas = [name for part in header.split(",") if (name := part.strip())]
+
+    def say(fields: Fields) -> None:
+        if betas:
+            fields.setdefault("anthropic_beta", Raw(_encode(betas)))
+
+    return say
+
+
 def usage_in_choice(reply: dict[str, Any]) -> None:
     """Lift ``choices[0].usage`` of a stream's last chunk to where the format has it.
 
@@ -273,6 +287,12 @@ MEMBERS = (
 """Members of a chat request that some providers refuse: the quirk ``no_X`` leaves X out, and the
 caller is told, or the call is refused, if that is what it wants (``on_unsupported``)."""
 
+OF_OPENAI = (
+    "effort_max", "effort_minimal", "effort_none", "effort_xhigh", "efforts_low_to_high",
+    "no_penalties", "no_sampling", "no_sampling_thinking", "no_stop", "thinks_unasked",
+)  # fmt: skip
+"""Heeded by the encoders of both of OpenAI's formats: see ``wire/carry.py``, ``wire/effort.py``."""
+
 OF_ENCODERS = MappingProxyType(
     {
         "openai_chat": (
@@ -280,21 +300,22 @@ OF_ENCODERS = MappingProxyType(
             "echo_reasoning_content", "embed_query_document", "embed_query_passage", "embed_task",
             "extra_content", "file_url", "flat_content", "metadata",
             "no_json_object", "no_json_schema", "no_parallel_tools", "reasoning_details",
-            "reasoning_object", "safety_identifier", "thinking_object", "tool_images", "top_k",
-            "video_url",
+            "reasoning_object", "responses_only", "safety_identifier", "thinking_object",
+            "tool_images", "tools_by_responses", "top_k", "video_url",
         ),
         "openai_responses": (
-            "any_output_limit", "cache_breakpoint", "efforts_low_to_high", "no_json_object",
-            "no_json_schema", "reasoning_content", "safety_identifier",
+            "any_output_limit", "cache_breakpoint", "no_json_object", "no_json_schema",
+            "reasoning_content", "safety_identifier",
         ),
         "anthropic_messages": (
             "adaptive_only", "adaptive_thinking", "effort_max", "effort_xhigh", "no_sampling",
             "output_format", "system_messages",
         ),
         "gemini_generate": (
-            "image_sizes", "labels", "media_in_results", "need_signature", "no_additional_properties",
-            "no_call_ids", "no_output_with_tools", "no_thinking", "no_urls", "openapi_schema",
-            "output_by_tool", "part_resolution", "thinking_always", "thinking_level",
+            "image_sizes", "labels", "media_in_results", "need_signature",
+            "no_additional_properties", "no_call_ids", "no_output_with_tools", "no_thinking",
+            "no_urls", "openapi_schema", "output_by_tool", "part_resolution", "thinking_always",
+            "thinking_level",
         ),
         "bedrock_converse": (
             "adaptive_only", "adaptive_thinking", "claude_fields", "effort_max", "effort_xhigh",
@@ -304,6 +325,8 @@ OF_ENCODERS = MappingProxyType(
 )  # fmt: skip
 """Format → quirks that the encoder of its requests heeds by name, and documents."""
 
+BETAS_IN_BODY = "bedrock_claude"
+"""Quirk with which the header ``anthropic-beta`` goes into the body: :func:`betas_in_body`."""
 AWS_CHUNKS = "aws_chunks"
 """Quirk: streams come as AWS messages, each of which holds an event of the format."""
 
@@ -313,6 +336,7 @@ NAMES = frozenset(
         *USAGE_QUIRKS,
         *(f"no_{member}" for member in MEMBERS),
         *(name for names in OF_ENCODERS.values() for name in names),
+        *OF_OPENAI,
         AWS_CHUNKS,
     }
 )
@@ -325,8 +349,13 @@ _ALWAYS_THINKING = ("fable", "mythos")
 _gemini = re.compile(r"gemini-(?:[a-z]+-)*(\d)(?:\.(\d+))?")
 
 
-def model_quirks(format_name: str, model: str) -> tuple[str, ...]:
-    """Quirks of a model, for the encoder of the format that its provider speaks."""
+def model_quirks(format_name: str, model: str, own: Collection[str] = ()) -> tuple[str, ...]:
+    """Quirks of a model, for the encoder of the format that its provider speaks.
+
+    ``own`` are the provider's: routers of the chat format even out what OpenAI's models refuse.
+    """
+    if format_name == "openai_chat" and "max_completion_tokens" in own:
+        return _gpt_quirks(model)
     if format_name == "anthropic_messages":
         return _claude_quirks(model)
     if format_name == "bedrock_converse":
@@ -336,6 +365,46 @@ def model_quirks(format_name: str, model: str) -> tuple[str, ...]:
     if format_name == "gemini_generate":
         return _gemini_quirks(model)
     return ()
+
+
+_o_series = re.compile(r"o\d")
+_gpt = re.compile(r"gpt-(\d+)(?:\.(\d+))?(?:-([a-z]+))?")
+_responses_only = re.compile(r"codex|-pro\b|-deep-research|computer-use")
+_not_thinking = re.compile(r"-(?:chat|search|image|audio|realtime)\b")
+
+
+def _gpt_quirks(model: str) -> tuple[str, ...]:
+    """What OpenAI's models that think refuse, by their names.
+
+    https://developers.openai.com/api/docs/guides/deployment-checklist (settings of sampling only
+    with effort ``none``; tools: some of the newest only there, others only in Responses),
+    https://developers.openai.com/api/docs/guides/latest-model (efforts, and which is the default),
+    https://github.com/openai/openai-openapi/issues/541 (tools and efforts from 5.4),
+    https://platform.openai.com/docs/guides/reasoning and the openai SDK's notes on ``stop``;
+    https://github.com/huggingface/smolagents/issues/1893 (``stop`` up to 5.2).
+    """
+    name = model.lower().rpartition("/")[2]
+    only = ("responses_only",) if _responses_only.search(name) else ()
+    always = ("no_penalties", "efforts_low_to_high", "thinks_unasked")
+    if _o_series.match(name):
+        return ("no_sampling", "no_stop", *always, *only)
+    found = _gpt.match(name)
+    version = (int(found[1]), int(found[2] or 0)) if found is not None else (0, 0)
+    if version < (5, 0) or _not_thinking.search(name):
+        return only
+    if version < (5, 1):
+        return ("no_sampling", "no_stop", "effort_minimal", *always, *only)
+    stop = ("no_stop",) if version < (5, 5) else ()
+    if only:
+        return ("no_sampling", *stop, "no_penalties", "thinks_unasked", *only)
+    assert found is not None
+    efforts = ["effort_none"] if version < (6, 0) or found[3] in ("sol", "luna") else []
+    if version >= (6, 1):
+        efforts = []
+    efforts += ["effort_xhigh"] * (version >= (5, 2)) + ["effort_max"] * (version >= (5, 6))
+    unasked = always if version >= (5, 5) else always[:2]
+    tools = ("tools_by_responses",) if version >= (5, 4) else ()
+    return ("no_sampling_thinking", *stop, *unasked, *efforts, *tools)
 
 
 def _claude_version(model: str) -> tuple[str, tuple[int, int]]:
@@ -377,7 +446,8 @@ def _gemini_quirks(model: str) -> tuple[str, ...]:
     version = (int(found[1]), int(found[2] or 0)) if found is not None else (3, 0)
     if version >= (3, 0):
         return (
-            "thinking_level", "need_signature", "media_in_results", "part_resolution", "image_sizes",
+            "thinking_level", "need_signature", "media_in_results", "part_resolution",
+            "image_sizes",
         )  # fmt: skip
     if version >= (2, 5):
         always = ("thinking_always",) if "-pro" in name else ()

@@ -5,8 +5,11 @@ provider reports: about 4 bytes a token, in most scripts and with most tokenizer
 counts of their own, from what the vendors document:
 https://platform.openai.com/docs/guides/images-vision#calculating-costs,
 https://platform.claude.com/docs/en/build-with-claude/vision#calculate-image-costs,
-https://ai.google.dev/gemini-api/docs/tokens.
+https://ai.google.dev/gemini-api/docs/tokens. Where a model's vocabulary is at hand, its texts are
+counted instead (``tokenizer.py``).
 """
+
+from collections.abc import Iterable
 
 from ferryman.ir.request import (
     Block,
@@ -50,6 +53,13 @@ class Gauge:
         self.bytes_per_token = BYTES_PER_TOKEN
         self.seen = 0
 
+    @classmethod
+    def of(cls, text_bytes: int, tokens: int) -> "Gauge":
+        """One for a text whose tokens have been counted."""
+        gauge = cls()
+        gauge.bytes_per_token = min(max(text_bytes / max(tokens, 1), LEAST), MOST)
+        return gauge
+
     def observe(self, text_bytes: int, tokens: int) -> float:
         """Take in what a provider counted; returns the estimate before over the real count.
 
@@ -71,10 +81,12 @@ class Gauge:
 
 def text_bytes(request: Request) -> tuple[int, int]:
     """(bytes of text, tokens of media) in ``request``: instructions, messages and tools."""
-    size = media = 0
+    size, media = 0, _PER_MESSAGE * len(request.messages)
     for message in request.messages:
-        media += _PER_MESSAGE
         for block in message.blocks:
+            if type(block) is Text:  # as most are
+                size += _size(block.text)
+                continue
             more, tokens = _weigh(block)
             size += more
             media += tokens
@@ -93,6 +105,17 @@ def estimate(request: Request, gauge: Gauge) -> int:
     """Input tokens of ``request``, about."""
     size, media = text_bytes(request)
     return gauge.tokens(size) + media
+
+
+def media_tokens(blocks: Iterable[Block]) -> int:
+    """Tokens of the media among ``blocks``, about."""
+    found = 0
+    for block in blocks:
+        if isinstance(block, Media):
+            found += _medium(block)[1]
+        elif isinstance(block, ToolResult):
+            found += media_tokens(block.blocks)
+    return found
 
 
 def _weigh(block: Block) -> tuple[int, int]:

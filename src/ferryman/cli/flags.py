@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,180 +11,139 @@ from ferryman.config.options import DEFAULT_ADMIN_PORT, DEFAULT_PORT, Options, v
 _LISTEN = "Where it listens"
 _FILES = "Files"
 
+
+def _flag(name: str, text: str, panel: str | None = None, **more: Any) -> Any:
+    """``--name``, or its variable; ``more`` as typer has it."""
+    return typer.Option(
+        f"--{name}", envvar=variable(name.replace("-", "_")), help=text, rich_help_panel=panel,
+        **more,
+    )  # fmt: skip
+
+
 Host = Annotated[
     str | None,
-    typer.Option(
-        "--host",
-        envvar="FERRYMAN_HOST",
-        help="Address for calls: 127.0.0.1 (default), 0.0.0.0 for all IPv4, :: for IPv6 too.",
-        rich_help_panel=_LISTEN,
+    _flag(
+        "host",
+        "Address for calls: 127.0.0.1 (default), 0.0.0.0 for all IPv4, :: for IPv6 too.",
+        _LISTEN,
     ),
 ]
 Port = Annotated[
     int | None,
-    typer.Option(
-        "--port",
-        envvar="FERRYMAN_PORT",
+    _flag(
+        "port",
+        f"Port for calls (default {DEFAULT_PORT}; 0 takes a free one).",
+        _LISTEN,
         min=0,
         max=65535,
-        help=f"Port for calls (default {DEFAULT_PORT}; 0 takes a free one).",
-        rich_help_panel=_LISTEN,
     ),
 ]
 Uds = Annotated[
     str | None,
-    typer.Option(
-        "--uds",
-        envvar="FERRYMAN_UDS",
-        metavar="PATH",
-        help="Unix socket to take calls on as well.",
-        rich_help_panel=_LISTEN,
-    ),
+    _flag("uds", "Unix socket to take calls on as well.", _LISTEN, metavar="PATH"),
 ]
 AdminHost = Annotated[
     str | None,
-    typer.Option(
-        "--admin-host",
-        envvar="FERRYMAN_ADMIN_HOST",
-        help="Address of the admin API (default 127.0.0.1).",
-        rich_help_panel=_LISTEN,
-    ),
+    _flag("admin-host", "Address of the admin API (default 127.0.0.1).", _LISTEN),
 ]
 AdminPort = Annotated[
     int | None,
-    typer.Option(
-        "--admin-port",
-        envvar="FERRYMAN_ADMIN_PORT",
+    _flag(
+        "admin-port",
+        f"Port of the admin API (default {DEFAULT_ADMIN_PORT}; 0 takes a free one).",
+        _LISTEN,
         min=0,
         max=65535,
-        help=f"Port of the admin API (default {DEFAULT_ADMIN_PORT}; 0 takes a free one).",
-        rich_help_panel=_LISTEN,
     ),
 ]
 TlsCert = Annotated[
     str | None,
-    typer.Option(
-        "--tls-cert",
-        envvar="FERRYMAN_TLS_CERT",
+    _flag(
+        "tls-cert",
+        "Certificate chain: takes calls over TLS. Needs --tls-key.",
+        _LISTEN,
         metavar="PEM",
-        help="Certificate chain: takes calls over TLS. Needs --tls-key.",
-        rich_help_panel=_LISTEN,
     ),
 ]
 TlsKey = Annotated[
     str | None,
-    typer.Option(
-        "--tls-key",
-        envvar="FERRYMAN_TLS_KEY",
-        metavar="PEM",
-        help="Private key of --tls-cert.",
-        rich_help_panel=_LISTEN,
-    ),
+    _flag("tls-key", "Private key of --tls-cert.", _LISTEN, metavar="PEM"),
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option(
-        "--data-dir",
-        envvar="FERRYMAN_DATA_DIR",
-        help="Database, journal and secrets (default ~/.local/share/ferryman).",
-        rich_help_panel=_FILES,
-    ),
+    _flag("data-dir", "Database, journal and secrets (default ~/.local/share/ferryman).", _FILES),
 ]
 Config = Annotated[
     Path | None,
-    typer.Option(
-        "--config",
-        envvar="FERRYMAN_CONFIG",
+    _flag(
+        "config",
+        "ferryman.yaml. Without one, providers whose keys are in the environment are active.",
+        _FILES,
         metavar="FILE",
-        help="ferryman.yaml. Without one, providers whose keys are in the environment are active.",
-        rich_help_panel=_FILES,
     ),
 ]
 DatabaseUrl = Annotated[
     str | None,
-    typer.Option(
-        "--database-url",
-        envvar="FERRYMAN_DATABASE_URL",
+    _flag(
+        "database-url",
+        "SQLAlchemy URL (default: SQLite in the data directory).",
+        _FILES,
         metavar="URL",
-        help="SQLAlchemy URL (default: SQLite in the data directory).",
-        rich_help_panel=_FILES,
     ),
 ]
 ControlUrl = Annotated[
     str | None,
-    typer.Option(
-        "--control-url",
-        envvar="FERRYMAN_CONTROL_URL",
+    _flag(
+        "control-url",
+        "Where the control plane is (default: this machine's admin port).",
         metavar="URL",
-        help="Where the control plane is (default: this machine's admin port).",
     ),
 ]
 Drain = Annotated[
     float | None,
-    typer.Option(
-        "--drain",
-        envvar="FERRYMAN_DRAIN",
+    _flag(
+        "drain",
+        "How long open calls may go on after SIGTERM (default: the configuration's, 30).",
         min=0,
         max=86_400,
         metavar="SECONDS",
-        help="How long open calls may go on after SIGTERM (default: the configuration's, 30).",
     ),
 ]
 Strict = Annotated[
     bool,
-    typer.Option(
-        "--strict",
-        envvar="FERRYMAN_STRICT",
-        help="Refuse a configuration with warnings (secrets written into the file, for one).",
+    _flag(
+        "strict", "Refuse a configuration with warnings (secrets written into the file, for one)."
     ),
 ]
 LocalModel = Annotated[
     bool,
-    typer.Option(
-        "--local-model",
-        envvar="FERRYMAN_LOCAL_MODEL",
-        help="Run the packaged small model too, as provider `local`.",
-    ),
+    _flag("local-model", "Run the packaged small model too, as provider `local`."),
 ]
 _WHICH = "Which installation"
 AskDataDir = Annotated[
     Path | None,
-    typer.Option(
-        "--data-dir",
-        envvar="FERRYMAN_DATA_DIR",
-        help="Its data directory, which holds the admin token (default ~/.local/share/ferryman).",
-        rich_help_panel=_WHICH,
+    _flag(
+        "data-dir",
+        "Its data directory, which holds the admin token (default ~/.local/share/ferryman).",
+        _WHICH,
     ),
 ]
 AskUrl = Annotated[
     str | None,
-    typer.Option(
-        "--control-url",
-        envvar="FERRYMAN_CONTROL_URL",
+    _flag(
+        "control-url",
+        "Where its control plane is (default: as the data directory says).",
+        _WHICH,
         metavar="URL",
-        help="Where its control plane is (default: as the data directory says).",
-        rich_help_panel=_WHICH,
     ),
 ]
 AskHost = Annotated[
     str | None,
-    typer.Option(
-        "--admin-host",
-        envvar="FERRYMAN_ADMIN_HOST",
-        help="The same, by address.",
-        rich_help_panel=_WHICH,
-    ),
+    _flag("admin-host", "The same, by address.", _WHICH),
 ]
 AskPort = Annotated[
     int | None,
-    typer.Option(
-        "--admin-port",
-        envvar="FERRYMAN_ADMIN_PORT",
-        min=1,
-        max=65535,
-        help="The same, by port.",
-        rich_help_panel=_WHICH,
-    ),
+    _flag("admin-port", "The same, by port.", _WHICH, min=1, max=65535),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: every field, exact amounts.")]
 

@@ -13,7 +13,7 @@ from ferryman.config.grammar import FILE
 from ferryman.config.kinds import WRONG, EnoughProblems, Reader
 from ferryman.config.model import Config
 from ferryman.config.names import Known
-from ferryman.config.problem import ERROR, ConfigError, Problem
+from ferryman.config.problem import ERROR, Problem
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
@@ -54,20 +54,6 @@ def load(
     if isinstance(data, Problem):
         return Loaded(file=str(path), problems=(data,))
     return _check(path, data, strict=strict, env=env, known=known)
-
-
-def load_or_raise(
-    path: Path | None,
-    *,
-    strict: bool = False,
-    env: Mapping[str, str] = os.environ,
-    known: Known | None = None,
-) -> Loaded:
-    """As :func:`load`. Raises :class:`ConfigError` with all problems when one is an error."""
-    loaded = load(path, strict=strict, env=env, known=known)
-    if loaded.errors:
-        raise ConfigError(loaded.problems)
-    return loaded
 
 
 def _check(

@@ -5,35 +5,45 @@ https://platform.claude.com/docs/en/api/models-list; Gemini: https://ai.google.d
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec import Raw
 
 from ferryman.config.snapshot import ModelRow
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.upstream.fleet import Fleet
-from ferryman.wire.openai_chat.request import MAX_MODEL_NAME
+from ferryman.wire.envelope import MAX_MODEL_NAME
 
 _json = msgspec.json.Encoder().encode
 _EPOCH = "1970-01-01T00:00:00Z"
 _METHODS = ("generateContent", "streamGenerateContent", "countTokens")
+_ASKED = tuple(f":{method}".encode() for method in _METHODS)
+_MOST = 1000
+"""Models on a page at most, of Anthropic's and of Gemini's."""
 
 
 class Listing:
     """The lists of one fleet, made once for as long as it serves."""
 
     def __init__(self) -> None:
-        self._made: dict[str, tuple[Fleet, bytes]] = {}
+        self._made: dict[str, tuple[Fleet, dict[str, Raw]]] = {}
 
-    def all(self, fleet: Fleet, shape: str) -> bytes:
-        """Every model that can be called, in the shape of ``shape`` (see :func:`shape_of`)."""
+    def page(self, fleet: Fleet, shape: str, query: bytes) -> bytes:
+        """The models that can be called, in the shape of ``shape`` (see :func:`shape_of`).
+
+        All of them, or where callers of that shape know pages, the one that the URL's ``query``
+        asks for. Raises :class:`GatewayError` (400).
+        """
         made = self._made.get(shape)
         if made is None or made[0] is not fleet:
-            rows = [_SHAPES[shape](*row) for row in _rows(fleet)]
-            made = self._made[shape] = (fleet, _json(_page(rows, shape)))
-        return made[1]
+            rows = {row[0]: Raw(_json(_SHAPES[shape](*row))) for row in _rows(fleet)}
+            made = self._made[shape] = (fleet, rows)
+        asked = dict(parse_qsl(query.decode("utf-8", "replace")))
+        return _json(_PAGES[shape](made[1], asked))
 
     def one(self, fleet: Fleet, name: str, shape: str) -> bytes:
         """One model. Raises :class:`GatewayError` (404)."""
@@ -45,11 +55,18 @@ class Listing:
 
 def shape_of(exchange: Exchange, path: bytes) -> str:
     """The endpoint whose callers ask for ``path`` in this way."""
-    if path.startswith(b"/v1beta/") or exchange.header(b"x-goog-api-key") is not None:
+    if exchange.header(b"x-goog-api-key") is not None:
         return "generate_content"
-    if exchange.header(b"anthropic-version") is not None or path.startswith(b"/v1/messages"):
+    if exchange.header(b"anthropic-version") is not None and not path.startswith(b"/v1beta/"):
         return "messages"
-    return "chat.completions"
+    return shape_of_path(path)
+
+
+def shape_of_path(path: bytes) -> str:
+    """The same by the path alone, which need not be whole."""
+    if path.startswith(b"/v1beta") or path.endswith(_ASKED):
+        return "generate_content"
+    return "messages" if path.startswith((b"/v1/messages", b"/messages")) else "chat.completions"
 
 
 Row = tuple[str, str, ModelRow | None]
@@ -87,7 +104,8 @@ def _chat(name: str, provider: str, row: ModelRow | None) -> dict[str, Any]:
 
 def _messages(name: str, _: str, row: ModelRow | None) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "type": "model", "id": name, "display_name": name, "created_at": _EPOCH
+        "type": "model", "id": name, "display_name": name, "created_at": _EPOCH,
+        "lifecycle": "active",
     }  # fmt: skip
     if row is not None and row.context:
         facts["max_input_tokens"] = row.context
@@ -112,13 +130,71 @@ def _generate(name: str, _: str, row: ModelRow | None) -> dict[str, Any]:
 _SHAPES = {"chat.completions": _chat, "messages": _messages, "generate_content": _generate}
 
 
-def _page(rows: list[dict[str, Any]], shape: str) -> dict[str, Any]:
-    if shape == "generate_content":
-        return {"models": rows}
-    if shape == "messages":
-        ends = {
-            "first_id": rows[0]["id"] if rows else None,
-            "last_id": rows[-1]["id"] if rows else None,
-        }
-        return {"data": rows, "has_more": False, **ends}
-    return {"object": "list", "data": rows}
+Rows = Mapping[str, Raw]
+"""Name → entry, in the list's order."""
+
+
+def _all(rows: Rows, _: Mapping[str, str]) -> dict[str, Any]:
+    return {"object": "list", "data": list(rows.values())}
+
+
+def _messages_page(rows: Rows, asked: Mapping[str, str]) -> dict[str, Any]:
+    """``limit`` models behind ``after_id``, or before ``before_id``."""
+    limit = _number(asked, "limit", 20)
+    if not 1 <= limit <= _MOST:
+        raise _bad(f"'limit' goes from 1 to {_MOST}.", "limit")
+    names = list(rows)
+    if "before_id" in asked:
+        if "after_id" in asked:
+            raise _bad("Only one of 'after_id' and 'before_id' can be given.", "before_id")
+        end = _place(names, asked, "before_id")
+        shown, more = names[max(0, end - limit) : end], end > limit
+    else:
+        start = _place(names, asked, "after_id") + 1
+        shown, more = names[start : start + limit], start + limit < len(names)
+    return {
+        "data": [rows[name] for name in shown],
+        "has_more": more,
+        "first_id": shown[0] if shown else None,
+        "last_id": shown[-1] if shown else None,
+    }
+
+
+def _generate_page(rows: Rows, asked: Mapping[str, str]) -> dict[str, Any]:
+    """``pageSize`` models behind ``pageToken``, which is the name of a page's last."""
+    size = min(_number(asked, "pageSize", 0) or 50, _MOST)
+    names = list(rows)
+    start = _place(names, asked, "pageToken") + 1
+    shown = names[start : start + size]
+    page: dict[str, Any] = {"models": [rows[name] for name in shown]}
+    if start + size < len(names):
+        page["nextPageToken"] = shown[-1]
+    return page
+
+
+_PAGES = {
+    "chat.completions": _all, "messages": _messages_page, "generate_content": _generate_page
+}  # fmt: skip
+
+
+def _number(asked: Mapping[str, str], name: str, default: int) -> int:
+    text = asked.get(name, "")
+    if not text:
+        return default
+    if len(text) > 9 or not (text.isascii() and text.isdigit()):
+        raise _bad(f"'{name}' must be a whole number.", name)
+    return int(text)
+
+
+def _place(names: list[str], asked: Mapping[str, str], param: str) -> int:
+    """The index of the model that a page begins or ends at; -1 when none is said."""
+    name = asked.get(param, "")
+    if not name:
+        return -1
+    if name not in names:
+        raise _bad(f"'{param}' names no model of this list (any more): begin without it.", param)
+    return names.index(name)
+
+
+def _bad(message: str, param: str) -> GatewayError:
+    return GatewayError(400, ErrorKind.INVALID_REQUEST, message, param=param)

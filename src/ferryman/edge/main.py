@@ -47,6 +47,7 @@ def main() -> None:
         Path(options.data_dir).mkdir(parents=True, exist_ok=True, mode=0o700)
         raise_file_limit()
         gc.set_threshold(50_000, 20, 20)
+        sys.setswitchinterval(0.001)  # large requests are read in a thread: calls go before it
         uvloop.run(_main(options, dict(os.environ)))
     except (OptionsError, ValueError) as error:
         log(str(error))

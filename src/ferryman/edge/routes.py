@@ -3,11 +3,12 @@
 import asyncio
 import ipaddress
 from collections.abc import Callable
+from typing import cast
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from ferryman.edge.listing import Listing, shape_of
+from ferryman.edge.listing import Listing, shape_of, shape_of_path
 from ferryman.flow.array import ArrayExchange
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import JSON
@@ -71,22 +72,24 @@ class Edge:
         try:
             self._other(exchange, target)
         except GatewayError as error:
-            refuse(exchange, error, self.plane.next_id(), shape_of(exchange, target))
+            refuse(exchange, error, self.plane.next_id(), shape_of(exchange, _path(target)))
         except Exception as error:
             self._escaped(error)
-            refuse(exchange, _failed(), self.plane.next_id())
+            refuse(exchange, _failed(), self.plane.next_id(), shape_of(exchange, _path(target)))
 
     def too_large(self, exchange: Exchange, limit: int) -> None:
         """Refuse a body that another server's HTTP end let through."""
         error = GatewayError(413, ErrorKind.BODY_TOO_LARGE, f"The body is over {limit} bytes.")
-        refuse(exchange, error, self.plane.next_id())
+        shape = shape_of(exchange, _path(exchange.target))
+        refuse(exchange, error, self.plane.next_id(), shape)
+
+    def no_room(self, exchange: Exchange) -> None:
+        """Refuse an upload that could not be kept."""
+        text = "There is no room to keep the upload; retry later."
+        refuse(exchange, GatewayError(503, ErrorKind.OVERLOADED, text), self.plane.next_id())
 
     def _other(self, exchange: Exchange, target: bytes) -> None:
-        path = target.partition(b"?")[0].partition(b"#")[0]
-        if path.startswith((b"http://", b"https://")):
-            path = b"/" + path.split(b"/", 3)[3] if path.count(b"/") > 2 else b"/"
-        if len(path) > 1:
-            path = path.rstrip(b"/")
+        path = _path(target)
         endpoint = self._calls.get(path)
         if endpoint is not None:
             _allow(exchange, b"POST")
@@ -107,7 +110,8 @@ class Edge:
         elif path in _MODELS:
             _allow(exchange, b"GET")
             self._identify(exchange)
-            body = self._listing.all(self.plane.fleet, shape_of(exchange, path))
+            query = target.partition(b"#")[0].partition(b"?")[2]
+            body = self._listing.page(self.plane.fleet, shape_of(exchange, path), query)
             exchange.respond(200, JSON, body)
         elif path.startswith(_ONE_MODEL):
             self._model(exchange, path)
@@ -121,7 +125,9 @@ class Edge:
                 ErrorKind.NOT_FOUND,
                 f"There is no endpoint {shown}. Calls go to /v1/chat/completions, /v1/responses, "
                 "/v1/messages, /v1beta/models/MODEL:generateContent, /v1/completions, "
-                "/v1/embeddings, /v1/rerank and /v1/moderations; /v1/models lists models.",
+                "/v1/embeddings, /v1/rerank, /v1/moderations, /v1/images/{generations, edits, "
+                "variations} and /v1/audio/{speech, transcriptions, translations}; "
+                "/v1/models lists models.",
             )
 
     def _identify(self, exchange: Exchange) -> None:
@@ -198,24 +204,23 @@ def _ours(request_id: str, code: str) -> Headers:
 
 
 def http_refusal(plane: Plane) -> Callable[[Refusal], tuple[Headers, bytes]]:
-    """Gives HTTP's own refusals the OpenAI error shape too."""
+    """Gives HTTP's own refusals the shape that callers of the refused path expect."""
 
     def shape(refusal: Refusal) -> tuple[Headers, bytes]:
         request_id = plane.next_id()
-        body = _json(
-            {
-                "error": {
-                    "message": refusal.message,
-                    "type": "invalid_request_error" if refusal.status < 500 else "api_error",
-                    "param": None,
-                    "code": refusal.code,
-                    "request_id": request_id,
-                }
-            }
-        )
-        return [*JSON, *_ours(request_id, refusal.code)], body
+        kind = cast(ErrorKind, refusal.code)  # HTTP has codes of its own; formats only show them
+        error = GatewayError(refusal.status, kind, refusal.message)
+        client = client_of(shape_of_path(_path(refusal.target)))
+        return [*JSON, *_ours(request_id, refusal.code)], client.error_body(error, request_id)
 
     return shape
+
+
+def _path(target: bytes) -> bytes:
+    path = target.partition(b"?")[0].partition(b"#")[0]
+    if path.startswith((b"http://", b"https://")):
+        path = b"/" + path.split(b"/", 3)[3] if path.count(b"/") > 2 else b"/"
+    return path.rstrip(b"/") if len(path) > 1 else path
 
 
 def _allow(exchange: Exchange, methods: bytes) -> None:

@@ -1,32 +1,37 @@
 """What a target is sent, and how its reply is read: the caller's own bytes, or a translation."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
 from msgspec import Raw
 
-from ferryman.catalog.tokens import estimate
+from ferryman.catalog.quirks import betas_in_body
+from ferryman.catalog.tokens import Gauge, estimate
 from ferryman.flow.call import NOTHING, Call
 from ferryman.flow.counting import COUNTS
 from ferryman.flow.keeping import unknown
 from ferryman.flow.tasks import TaskTranslation, ask_task
 from ferryman.flow.uploads import Upload
-from ferryman.flow.window import compressed, surely_fits, too_long
+from ferryman.flow.window import compressed, too_long
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Request as Conversation
 from ferryman.ir.usage import Usage
 from ferryman.upstream.fleet import Runtime, Target
 from ferryman.upstream.reply import Reply
+from ferryman.wire import envelope
 from ferryman.wire.format import ClientSide, ProviderSide, ReplyContext
 from ferryman.wire.formats import client_of, provider_of, relay_of
 from ferryman.wire.gemini_generate.embeddings import naming
 from ferryman.wire.invoke import UnwrappingTap
-from ferryman.wire.openai_chat import request as openai
 from ferryman.wire.openai_responses.request import needs_store
 from ferryman.wire.paths import CONVERSATIONS, EVENTS, MAIN, MEDIA_TYPES, SSE
 from ferryman.wire.tap import StreamTap
 from ferryman.wire.translate import TranslatingTap, translate_to_stream, translate_whole
+
+Crowd = tuple[GatewayError, Gauge]
+"""Why a request does not fit, and how many of its bytes are a token."""
 
 
 class Translation:
@@ -68,31 +73,58 @@ class Asking:
         self.translation = translation
 
 
-def ask(call: Call, request: openai.Request, target: Target) -> Asking | None:
+async def crowd(call: Call, request: envelope.Request, target: Target) -> Crowd | None:
+    """What makes the request too long for ``target``, if the call has it compressed then.
+
+    Raises that as a :class:`GatewayError` (400) if it has not; None when the request seems to fit.
+    """
+    if call.endpoint not in CONVERSATIONS:
+        return None
+    try:
+        if len(request.body) < LARGE:
+            conversation = _conversation(call, request)
+        else:
+            loop = asyncio.get_running_loop()
+            conversation = await loop.run_in_executor(None, _conversation, call, request)
+    except GatewayError:
+        return None  # what we can't read, we can't measure: the provider will say
+    found = await too_long(conversation, target)
+    if found is not None and call.too_long != "compress":
+        raise found[0]
+    return found
+
+
+def ask(
+    call: Call, request: envelope.Request, target: Target, crowded: Crowd | None
+) -> Asking | None:
     """What to send to ``target``; None when it offers nothing for such a call.
 
-    Raises :class:`GatewayError` (400) for a request that can't be put into the target's format.
+    ``crowded`` is what :func:`crowd` has found. Raises :class:`GatewayError` (400) for a request
+    that can't be put into the target's format.
     """
     runtime = target.runtime
     if call.upload is not None:
         return _form(call, call.upload, target)
-    if not surely_fits(request.body, target) and call.endpoint in CONVERSATIONS:
-        error = _too_long(call, request, target)
-        if error is not None:
-            if call.too_long != "compress":
-                raise error
-            return _translated(call, request, target, error)
+    if crowded is not None:
+        return _translated(call, request, target, crowded)
     head = runtime.head(call.endpoint, target.model, request.stream)
-    if head is None or (call.endpoint in CONVERSATIONS and _carries_foreign(request.body)):
+    if (
+        head is None
+        or (call.endpoint in CONVERSATIONS and _carries_foreign(request.body))
+        or (target.responses_only and call.endpoint == "chat.completions")
+    ):
         return _translated(call, request, target)
     quirks = runtime.request_quirks
     if runtime.refused and call.endpoint in ("chat.completions", "embeddings"):
         left_out = [name for name in request.fields if name in runtime.refused]
         if left_out:
             quirks = (*quirks, _leave_out(call, left_out, target))
+    if runtime.betas_in_body:
+        betas = [value for name, value in call.exchange.headers if name == b"anthropic-beta"]
+        quirks = (*quirks, betas_in_body(b",".join(betas).decode("latin-1")))
     if call.endpoint in NAMES_WITHIN:
         quirks = (*quirks, naming(target.model))
-    body = openai.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
+    body = envelope.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
     tap: StreamTap | None = None
     relay = relay_of(call.endpoint)
     if request.stream or relay.always:
@@ -112,6 +144,22 @@ def _form(call: Call, upload: Upload, target: Target) -> Asking | None:
     )
     tap = relay_of(call.endpoint).tap(hide_usage=False, quirks=target.runtime.usage_quirks)
     return Asking(head, b"", tap, None)
+
+
+LARGE = 1 << 18
+"""Bytes of a body that takes milliseconds to read, while other calls wait."""
+
+
+def takes_long(
+    call: Call, request: envelope.Request, target: Target, crowded: Crowd | None
+) -> bool:
+    """Whether :func:`ask` has to read, message by message, a body that is large."""
+    body = request.body
+    if len(body) < LARGE or call.endpoint not in CONVERSATIONS:
+        return False
+    if crowded is not None or not target.runtime.offers(call.endpoint):
+        return True
+    return target.responses_only or _carries_foreign(body)
 
 
 NAMES_WITHIN = ("embed_content", "batch_embed_contents")
@@ -162,32 +210,24 @@ def _hold_to(call: Call, receipt: Receipt, target: Target) -> None:
         )
 
 
-def _too_long(call: Call, request: openai.Request, target: Target) -> GatewayError | None:
-    try:
-        return too_long(_conversation(call, request), target)
-    except GatewayError:
-        return None  # what we can't read, we can't measure: the provider will say
-
-
 def _translated(
-    call: Call, request: openai.Request, target: Target, unfit: GatewayError | None = None
+    call: Call, request: envelope.Request, target: Target, crowded: Crowd | None = None
 ) -> Asking | None:
-    """The request in the target's format; with ``unfit``, less of it, so that it fits."""
+    """The request in the target's format; where it is ``crowded``, less of it, so that it fits."""
     runtime = target.runtime
     if call.endpoint not in CONVERSATIONS:
         return _task(call, request, target)
-    name = (
-        CONVERSATIONS[call.endpoint] if runtime.offers(call.endpoint) else runtime.provider.format
-    )
+    conversation = _conversation(call, request)
+    name = _format(call, conversation, target)
     head = runtime.head(MAIN[name], target.model, request.stream)
     if head is None:
         return None
-    conversation = _conversation(call, request)
     if call.endpoint == "responses" and (elsewhere := needs_store(conversation)):
         raise unknown(elsewhere)
     receipt = Receipt()
-    if unfit is not None:
-        shorter = compressed(conversation, target, receipt)
+    if crowded is not None:
+        unfit, gauge = crowded
+        shorter = compressed(conversation, target, gauge, receipt)
         if shorter is None:
             raise unfit
         conversation = shorter
@@ -204,7 +244,7 @@ def _translated(
     call.receipt = receipt
     _hold_to(call, receipt, target)
     if runtime.request_quirks:
-        body = openai.with_quirks(body, runtime.request_quirks)
+        body = envelope.with_quirks(body, runtime.request_quirks)
     tap: StreamTap | None = None
     if request.stream:
         tap = TranslatingTap(
@@ -215,7 +255,21 @@ def _translated(
     return Asking(head, body, tap, translation)
 
 
-def _task(call: Call, request: openai.Request, target: Target) -> Asking | None:
+def _format(call: Call, conversation: Conversation, target: Target) -> str:
+    """The format in which the target is asked: the caller's own, or the provider's main one."""
+    runtime = target.runtime
+    name = (
+        CONVERSATIONS[call.endpoint] if runtime.offers(call.endpoint) else runtime.provider.format
+    )
+    by_sister = target.responses_only or (
+        bool(conversation.tools)
+        and "tools_by_responses" in target.aim.quirks
+        and runtime.offers("responses")
+    )
+    return "openai_responses" if by_sister and name == "openai_chat" else name
+
+
+def _task(call: Call, request: envelope.Request, target: Target) -> Asking | None:
     asked = ask_task(call, request, target)
     if asked is None:
         return None
@@ -224,11 +278,11 @@ def _task(call: Call, request: openai.Request, target: Target) -> Asking | None:
     _hold_to(call, receipt, target)
     quirks = target.runtime.request_quirks
     if quirks:
-        body = openai.with_quirks(body, quirks)
+        body = envelope.with_quirks(body, quirks)
     return Asking(head, body, None, translation)
 
 
-def _conversation(call: Call, request: openai.Request) -> Conversation:
+def _conversation(call: Call, request: envelope.Request) -> Conversation:
     """The request in the common language, decoded once for all attempts."""
     if call.conversation is None:
         decode = client_of(call.endpoint).decode_request

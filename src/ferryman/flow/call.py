@@ -16,6 +16,7 @@ from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Request as Conversation
 from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost as cost_of
+from ferryman.meter.cost import hold
 from ferryman.meter.keytable import KeyTable
 from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.telemetry.metrics import Metrics
@@ -32,8 +33,6 @@ _pack = msgspec.msgpack.Encoder().encode
 NOTHING = Usage()
 """Usage of a call that no upstream worked on: not unknown, but none, and it cost nothing."""
 _LOW = [f"{low:02x}" for low in range(256)]
-MAX_PICO = 2**63 - 1
-"""Records hold amounts in 64 bits: over nine million dollars a call."""
 
 
 class Plane:
@@ -179,15 +178,9 @@ def open_call(call: Call, target: Target, body_bytes: int, max_output: int) -> N
 
     Raises :class:`GatewayError` (503) when that can't be done.
     """
-    # A token is at least one byte, so the body's bytes bound the tokens in.
-    hold = (
-        target.dear_fee
-        + body_bytes * target.dear_input
-        + (max_output or target.max_output) * target.dear_output
-    )
     opened = Opened(
-        call.id, call.at_us, call.key, call.endpoint, call.model,
-        target.provider, target.model, min(hold, MAX_PICO),
+        call.id, call.at_us, call.key, call.endpoint, call.model, target.provider, target.model,
+        hold(target.dearest, body_bytes, max_output or target.max_output),
     )  # fmt: skip
     plane = call.plane
     try:

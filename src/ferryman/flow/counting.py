@@ -1,13 +1,12 @@
 """Counts of tokens that callers ask for: the provider's own where it offers them, else ours."""
 
-from ferryman.catalog.tokens import estimate
 from ferryman.flow.call import Call
+from ferryman.flow.measure import measure
 from ferryman.http1.exchange import Headers
 from ferryman.upstream.fleet import Target
-from ferryman.wire.anthropic_messages import models as messages
-from ferryman.wire.anthropic_messages.request import decode_count_request
+from ferryman.wire.anthropic_messages import request as messages
+from ferryman.wire.envelope import Request
 from ferryman.wire.gemini_generate import counting as generate
-from ferryman.wire.openai_chat.request import Request
 
 COUNTS = ("count_tokens", "count_content")
 """Endpoints that count, and cost nothing."""
@@ -18,17 +17,17 @@ def counted_here(call: Call, target: Target) -> bool:
     return call.endpoint in COUNTS and not target.runtime.offers(call.endpoint)
 
 
-def count(call: Call, request: Request, target: Target) -> None:
-    """Answer with an estimate. Raises :class:`GatewayError` (400)."""
+async def count(call: Call, request: Request, target: Target) -> None:
+    """Answer with a count of our own. Raises :class:`GatewayError` (400)."""
     if call.endpoint == "count_tokens":
-        tokens = estimate(decode_count_request(request.body), target.gauge)
+        tokens, exact = await measure(messages.decode_count(request.body), target)
         body = messages.encode_count(tokens)
     else:
-        tokens = estimate(generate.decode_count(request.body, request.model), target.gauge)
+        tokens, exact = await measure(generate.decode_count(request.body, request.model), target)
         body = generate.encode_count(tokens)
     headers: Headers = [
         (b"content-type", b"application/json"),
         (b"x-ferryman-request-id", call.id.encode()),
-        (b"x-ferryman-altered", b"count=estimated"),
+        (b"x-ferryman-altered", b"count=exact" if exact else b"count=estimated"),
     ]
     call.exchange.respond(200, headers, body)

@@ -14,8 +14,8 @@ from msgspec import Raw
 from ferryman.flow.call import Call
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.store.responses import ResponseStore, StoreError
+from ferryman.wire.envelope import Request, decode
 from ferryman.wire.framing import event_data
-from ferryman.wire.openai_chat.request import Request, decode
 
 PREVIOUS: Final = "previous_response_id"
 _MARK: Final = b'"previous_response_id"'

@@ -10,17 +10,18 @@
 Every call that was opened is closed exactly once, whatever happens in between.
 """
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import unquote_to_bytes
 
-from ferryman.flow.asking import Asking, ask, read_whole
+from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.flow.uploads import UPLOADS, receive
-from ferryman.flow.window import text_size
+from ferryman.flow.window import surely_fits, text_size
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
@@ -31,9 +32,10 @@ from ferryman.routing.plan import plan
 from ferryman.telemetry.record import Attempt
 from ferryman.upstream.fleet import Resolved, Runtime, Target
 from ferryman.upstream.reply import Reply
+from ferryman.wire import envelope
+from ferryman.wire.bedrock_converse.errors import kind_of_reply
 from ferryman.wire.format import ReplyError
-from ferryman.wire.openai_chat import request as openai
-from ferryman.wire.openai_chat.errors import SURFACED, kind_of
+from ferryman.wire.openai_chat.errors import SURFACED
 from ferryman.wire.paths import EVENTS
 
 _FORWARDED = (b"idempotency-key", b"traceparent", b"tracestate")
@@ -154,9 +156,9 @@ async def serve(
         elif exchange.incoming is not None:
             raise GatewayError(415, ErrorKind.UNSUPPORTED_MEDIA, "Send JSON here, not a form.")
         elif model:
-            request = openai.decode_named(exchange.body, model, stream)
+            request = envelope.decode_named(exchange.body, model, stream)
         else:
-            request = openai.decode(endpoint, exchange.body)
+            request = envelope.decode(endpoint, exchange.body)
         if plane.keeper is not None and endpoint == "responses":
             request = await plane.keeper.resume(call, request)
         call.model = request.model
@@ -168,7 +170,7 @@ async def serve(
             call.measured = text_size(request.body)
         order = _plan(plane, plane.fleet.resolve(_by_rules(call, request)))
         if counted_here(call, order[0]):
-            count(call, request, order[0])
+            await count(call, request, order[0])
             return
         open_call(call, order[0], len(request.body), request.max_output)
         reply, kind, unfit = await _first_good(call, request, order, facts)
@@ -198,7 +200,7 @@ async def serve(
                 settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, None)
 
 
-def _keeps(call: Call, request: openai.Request) -> Callable[[bytes], Awaitable[None]] | None:
+def _keeps(call: Call, request: envelope.Request) -> Callable[[bytes], Awaitable[None]] | None:
     """Keeps an answer that its caller may go on from, when no provider does; None = nothing to."""
     keeper = call.plane.keeper
     if keeper is None or call.receipt is None or call.endpoint != "responses":
@@ -249,7 +251,7 @@ def _plan(plane: Plane, resolved: Resolved) -> Sequence[Target]:
     )
 
 
-def _by_rules(call: Call, request: openai.Request) -> str:
+def _by_rules(call: Call, request: envelope.Request) -> str:
     """The model name to serve, after the policies had their say."""
     rules = call.plane.fleet.snapshot.rules
     if rules:
@@ -264,7 +266,7 @@ def _by_rules(call: Call, request: openai.Request) -> str:
 
 
 async def _first_good(
-    call: Call, request: openai.Request, order: Sequence[Target], facts: HeaderFacts
+    call: Call, request: envelope.Request, order: Sequence[Target], facts: HeaderFacts
 ) -> tuple[Reply, ErrorKind | None, GatewayError | None]:
     """Ask the targets in order until one answers.
 
@@ -277,7 +279,13 @@ async def _first_good(
     for target in order:
         call.receipt = None
         try:
-            asking = ask(call, request, target)
+            fits = surely_fits(request.body, target)
+            crowded = None if fits else await crowd(call, request, target)
+            if takes_long(call, request, target, crowded):  # beside the loop, so that others go on
+                loop = asyncio.get_running_loop()
+                asking = await loop.run_in_executor(None, ask, call, request, target, crowded)
+            else:
+                asking = ask(call, request, target, crowded)
         except GatewayError as error:
             unfit = unfit or error  # another target may have the words, or the room, for it
             if error.kind is ErrorKind.CONTEXT_TOO_LONG and call.too_long == "error":
@@ -306,7 +314,8 @@ async def _attempt(
     elif why:
         reply.fault = Fault(FaultKind.CONNECT, why)
     else:
-        forwarded = facts.forwarded if asking.translation is None else facts.translated
+        plain = asking.translation is None and not runtime.betas_in_body
+        forwarded = facts.forwarded if plain else facts.translated
         if runtime.signer is not None:
             forwarded += runtime.signature(asking.head, asking.body, time.time())
         connection = runtime.pool.take()
@@ -393,7 +402,7 @@ def _verdict(call: Call, asking: Asking | None, reply: Reply, runtime: Runtime) 
             return ErrorKind.UPSTREAM_CONNECT
         return _FAULTS[fault.kind]
     if not 200 <= reply.status < 300:
-        return kind_of(reply.status, reply.body)
+        return kind_of_reply(reply.status, reply.headers, reply.body)
     assert asking is not None
     if reply.streaming:
         tap = reply.tap

@@ -7,7 +7,7 @@ from ferryman.ir.receipt import Receipt
 from ferryman.ir.usage import Usage
 from ferryman.upstream.fleet import Target
 from ferryman.upstream.reply import Reply
-from ferryman.wire.openai_chat.request import Request
+from ferryman.wire.envelope import Request
 from ferryman.wire.task import TaskClient, TaskProvider
 from ferryman.wire.tasks import CLIENTS, PROVIDERS, TASKS
 

@@ -10,8 +10,8 @@ from ferryman.http1.drive import Gate
 from ferryman.http1.exchange import Exchange
 from ferryman.http1.spool import Spool, SpoolReader
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.wire.envelope import Request
 from ferryman.wire.multipart import FormReader, is_form
-from ferryman.wire.openai_chat.request import Request
 
 UPLOADS = frozenset(
     ("audio.transcriptions", "audio.translations", "images.edits", "images.variations")

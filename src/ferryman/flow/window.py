@@ -1,7 +1,8 @@
 """Does a request fit into a model's window? Known before the call, so that nothing is cut."""
 
 from ferryman.catalog.shorten import shorten
-from ferryman.catalog.tokens import estimate
+from ferryman.catalog.tokens import Gauge, estimate, text_bytes
+from ferryman.flow.measure import measure
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Request
@@ -13,6 +14,9 @@ SURE = 20
 """Calls after which a model's ratio is taken to be known."""
 MARGIN, WIDE_MARGIN = 1.05, 1.25
 """How far an estimate must lie beyond the window to be believed; wide until the ratio is known."""
+
+NEAR, FAR = 0.5, 4.0
+"""Estimates of less or more windows than these are clear enough without a closer count."""
 
 
 def text_size(body: bytes) -> int:
@@ -33,27 +37,37 @@ def surely_fits(body: bytes, target: Target) -> bool:
     return not target.context or len(body) <= target.context
 
 
-def too_long(request: Request, target: Target) -> GatewayError | None:
-    """Why the request does not fit into the target's window; None when it seems to."""
-    tokens = estimate(request, target.gauge)
-    if tokens <= limit(target):
+async def too_long(request: Request, target: Target) -> tuple[GatewayError, Gauge] | None:
+    """Why the request does not fit into the target's window, and its own bytes per token.
+
+    None when it seems to fit.
+    """
+    tokens, exact, most = estimate(request, target.gauge), False, limit(target)
+    gauge = target.gauge
+    if NEAR < tokens / target.context < FAR:
+        tokens, exact = await measure(request, target)
+        size, media = text_bytes(request)
+        gauge = Gauge.of(size, tokens - media)
+    if tokens <= (target.context if exact else most):
         return None
-    return GatewayError(
+    about = "" if exact else "about "
+    error = GatewayError(
         400,
         ErrorKind.CONTEXT_TOO_LONG,
-        f"The request has about {tokens} tokens, and {target.provider}/{target.model} takes "
+        f"The request has {about}{tokens} tokens, and {target.provider}/{target.model} takes "
         f"{target.context}. Shorten it, choose a model with a larger window, or let the gateway "
         "leave messages out of the middle: 'x-ferryman-too-long: compress'.",
     )
+    return error, gauge
 
 
-def compressed(request: Request, target: Target, receipt: Receipt) -> Request | None:
+def compressed(request: Request, target: Target, gauge: Gauge, receipt: Receipt) -> Request | None:
     """The request with messages left out of its middle until it fits, which the receipt says.
 
     None when not even both of its ends fit.
     """
     room = target.context - max(request.max_output, min(target.max_output, target.context // 4))
-    found = shorten(request, target.gauge, max(room, 1))
+    found = shorten(request, gauge, max(room, 1))
     if found is None:
         return None
     shorter, left_out = found

@@ -157,6 +157,7 @@ class Connection(Intake):
             exchange.abort()
         else:
             refusal = Refusal(500, "internal_error", "The server failed to handle this request.")
+            refusal.target = exchange.target
             exchange.respond(500, *self.server.refuse(refusal))
 
     def answered(self, keep_alive: bool) -> None:
@@ -213,11 +214,13 @@ class Connection(Intake):
         self._queue = NONE_WAITING
         self._rest = b""
         self._left = 0
-        self._upload = self._last = None
+        self._upload = None
+        self._last = None
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer with ``refusal`` after everything before it, then end the connection."""
         self._problem = None
+        refusal.target = self._url if self._upload is None else self._upload.target
         if self._upload is not None:
             self._break_upload(self._upload, refusal)
             return
@@ -235,7 +238,8 @@ class Connection(Intake):
 
     def _break_upload(self, exchange: ServerExchange, refusal: Refusal) -> None:
         """The rest of an upload won't come: nobody may go on with what did."""
-        self._upload = self.current = None
+        self._upload = None
+        self.current = None
         if exchange.started:
             self.cut()
         else:

@@ -304,7 +304,8 @@ class Intake(asyncio.Protocol):
         exchange = ServerExchange(self, self._method, self._url, self._fields, b"", {})
         exchange.incoming = Spool(self.server.limits.spool_directory or None)
         exchange.incoming.announced = self._announced
-        held, self._more = self._more, None
+        held = self._more
+        self._more = None
         self.server.buffered -= self._body_bytes
         self._body_bytes = 0
         self._upload = exchange
@@ -314,8 +315,7 @@ class Intake(asyncio.Protocol):
             self._continue()
         self._served = True
         self._start(exchange)
-        if self.current is exchange:
-            self._await_upload()
+        self._await_upload()
 
     def _spool(self, exchange: ServerExchange, data: bytes) -> None:
         """Keep a further piece of the upload, and let its handler know."""
@@ -346,7 +346,8 @@ class Intake(asyncio.Protocol):
 
     def _end_upload(self, last: bytes) -> None:
         """All of the upload is here."""
-        exchange, self._last = self._upload, None
+        exchange = self._upload
+        self._last = None
         if exchange is None:
             return  # answered and forgotten in the meantime
         if last:
@@ -358,6 +359,9 @@ class Intake(asyncio.Protocol):
             exchange.incoming.end()
 
     def _await_upload(self) -> None:
+        """Set the deadline of an upload that goes on; it may be answered by now."""
+        if self._upload is None:
+            return
         self._body_started = self.now()
         self._mark = -1
         self.deadline = self._body_started + self.server.limits.body_grace_seconds
@@ -398,6 +402,7 @@ class Intake(asyncio.Protocol):
             )
             return True
         self._left = left
+        self._url = template.target
         self._await_body()
         self._take_body(body)
         return True
@@ -425,6 +430,7 @@ class Intake(asyncio.Protocol):
         if len(body) > SMALL_BODY or self._body_bytes:
             if not self._hold(exchange):
                 assert self._problem is not None
+                self._url = template.target
                 self._refuse(self._problem)
                 return
             self._reset()

@@ -54,6 +54,8 @@ class Refusal(Exception):  # noqa: N818 - a refusal is not our error
         self.status = status
         self.code = code
         self.message = message
+        self.target = b""
+        """Target of the request that is refused, as far as it has been read."""
 
 
 Refuse = Callable[[Refusal], tuple[Headers, bytes]]

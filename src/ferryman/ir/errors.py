@@ -9,7 +9,6 @@ class ErrorKind(StrEnum):
     # the caller's fault: surfaced, no penalty to the upstream
     INVALID_REQUEST = "invalid_request"
     INVALID_KEY = "invalid_api_key"
-    FORBIDDEN = "forbidden"
     MODEL_NOT_FOUND = "model_not_found"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"

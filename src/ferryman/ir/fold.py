@@ -44,7 +44,7 @@ class FailedReplyError(Exception):
         self.failed = failed
 
 
-class _Piece:
+class Piece:
     """A block while it is being put together."""
 
     __slots__ = ("block", "citations", "data", "signature", "texts")
@@ -55,6 +55,17 @@ class _Piece:
         self.data: list[str] = []
         self.citations: list[Citation] = []
         self.signature: Signature | None = None
+
+    def take(self, event: Delta | Data | Cite | Seal) -> None:
+        """More of it."""
+        if isinstance(event, Delta):
+            self.texts.append(event.text)
+        elif isinstance(event, Data):
+            self.data.append(event.data)
+        elif isinstance(event, Cite):
+            self.citations.append(event.citation)
+        else:
+            self.signature = event.signature
 
     def whole(self) -> Block:
         """The block with all that came for it."""
@@ -79,29 +90,23 @@ class _Piece:
 def fold(events: Iterable[Event]) -> Reply:
     """The whole reply. Raises :class:`FailedReplyError` when the events don't come to their end."""
     begin, usage, ended = Begin(), None, False
-    open_: dict[int, _Piece] = {}
+    open_: dict[int, Piece] = {}
     blocks: dict[int, list[Block]] = {}
     probs: dict[int, list[Raw]] = {}
     finishes: dict[int, Finish] = {}
     for event in events:
-        if isinstance(event, Delta):
-            open_[event.choice].texts.append(event.text)
+        if isinstance(event, Delta | Data | Cite | Seal):
+            open_[event.choice].take(event)
         elif isinstance(event, Begin):
             begin, usage = event, event.usage
         elif isinstance(event, Open):
-            open_[event.choice] = _Piece(event.block)
+            open_[event.choice] = Piece(event.block)
         elif isinstance(event, Close):
             blocks.setdefault(event.choice, []).append(open_.pop(event.choice).whole())
         elif isinstance(event, Count):
             usage = event.usage
         elif isinstance(event, Finish):
             finishes[event.choice] = event
-        elif isinstance(event, Data):
-            open_[event.choice].data.append(event.data)
-        elif isinstance(event, Cite):
-            open_[event.choice].citations.append(event.citation)
-        elif isinstance(event, Seal):
-            open_[event.choice].signature = event.signature
         elif isinstance(event, Probs):
             probs.setdefault(event.choice, []).extend(event.tokens)
         elif isinstance(event, Failed):

@@ -60,28 +60,13 @@ def cost(usage: Usage | None, prices: Prices, at_s: int) -> int | None:
     return total if total <= MOST else MOST
 
 
-def hold(prices: Prices, at_s: int, body_bytes: int, max_output: int) -> int:
+def hold(dearest: tuple[int, int, int], body_bytes: int, max_output: int) -> int:
     """Picodollars that a call can cost at most, known before it goes upstream; 0 when unpriced.
 
-    A token is at least one byte, so the body's bytes bound its input tokens; every token may fall
-    into the dearest class and the dearest tier. ``max_output`` is the call's own limit of output
-    tokens, or else the model's. What the body only points to (an image by its URL, a stored
+    ``dearest``: the most that a token in, a token out and a request can cost. A token is at least
+    one byte, so the body's bytes bound its input tokens; ``max_output`` is the call's own limit of
+    output tokens, or else the model's. What the body only points to (an image by its URL, a stored
     conversation) is not in its bytes: such a call may cost more than its hold.
     """
-    dearest = 0
-    for price in prices:
-        if price.since <= at_s and (not price.until or at_s < price.until):
-            for threshold, rate in price.tiers:
-                if threshold >= body_bytes:
-                    break
-                dearest = max(dearest, _dearest(rate, body_bytes, max_output))
-            break
-    return min(dearest, MOST)
-
-
-def _dearest(rate: Rate, body_bytes: int, max_output: int) -> int:
-    taken = max(
-        rate.input, rate.cache_read, rate.cache_write, rate.cache_write_1h, rate.audio_input
-    )
-    given = max(rate.output, rate.reasoning, rate.audio_output)
-    return rate.request + body_bytes * taken + max_output * given
+    taken, given, fee = dearest
+    return min(fee + body_bytes * taken + max_output * given, MOST)

@@ -113,14 +113,17 @@ TOOLS: Spec = dict.fromkeys(
         "mcpServers",
     ]
 ) | {"functionDeclarations": FUNCTION}
+VOICE: Spec = {"prebuiltVoiceConfig": {"voiceName": str}, "replicatedVoiceConfig": None}
+MEDIA: Spec = {
+    "speechConfig": {"voiceConfig": VOICE, "languageCode": str, "multiSpeakerVoiceConfig": None},
+    "imageConfig": dict.fromkeys(["aspectRatio", "imageSize", "personGeneration"], str),
+}
 CONFIG: Spec = dict.fromkeys(
     [
         "stopSequences",
         "responseJsonSchema",
         "responseModalities",
         "enableEnhancedCivicAnswers",
-        "speechConfig",
-        "imageConfig",
         "mediaResolution",
         "audioTimestamp",
         "routingConfig",
@@ -133,6 +136,7 @@ CONFIG: Spec = dict.fromkeys(
 ) | {
     **dict.fromkeys(["maxOutputTokens", "candidateCount", "seed", "logprobs"], int),
     **dict.fromkeys(["temperature", "topP", "topK", "presencePenalty", "frequencyPenalty"], float),
+    **MEDIA,
     "responseLogprobs": bool,
     "responseMimeType": str,
     "responseSchema": SCHEMA,

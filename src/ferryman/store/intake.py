@@ -14,8 +14,6 @@ from ferryman.log import log
 from ferryman.store.db import add_to_meta, insert, reading, writing
 from ferryman.store.schema import calls, journal_positions, meta, open_calls, virtual_keys
 
-CALL_COLUMNS: Final = tuple(calls.c.keys())
-"""Order of the values in :attr:`Batch.calls`."""
 OPEN_COLUMNS: Final = tuple(open_calls.c.keys())
 """Order of the values in :attr:`Batch.opened`."""
 CLOSED: Final = "closed"
@@ -51,7 +49,7 @@ class Batch(Struct, kw_only=True):
     """What one transaction takes in."""
 
     calls: list[Row] = field(default_factory=list)
-    """Closed calls, in the order of ``CALL_COLUMNS``."""
+    """Closed calls, in the order of the table's columns."""
     opened: list[Row] = field(default_factory=list)
     """Calls still open at the end of this batch, in the order of ``OPEN_COLUMNS``."""
     closed: list[str] = field(default_factory=list)

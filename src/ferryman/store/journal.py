@@ -13,7 +13,6 @@ import re
 import struct
 import threading
 from collections import deque
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -90,10 +89,13 @@ class JournalWriter:
         after it stay readable.
         """
         size = len(payload)
+        if size > MAX_PAYLOAD:
+            raise JournalError(
+                f"A record of {size} bytes is over the journal's limit, {MAX_PAYLOAD}."
+            )
         data = _pack(size, crc32(payload, _CRC_OF_KIND[kind]), kind) + payload
-        if size > MAX_PAYLOAD or self._full or self._end >= self._segment_bytes:
-            self._write(data, size)
-            return
+        if self._full or self._end >= self._segment_bytes:
+            self._rotate()
         try:
             written = _append(self._fd, data)
         except OSError as error:
@@ -103,26 +105,6 @@ class JournalWriter:
             self._end += written
         else:
             self._finish(data, written)
-
-    def append_many(self, frames: Iterable[tuple[int, bytes]]) -> None:
-        """Write ``(kind, payload)`` records with one system call: all of them or (raising) none."""
-        parts: list[bytes] = []
-        longest = 0
-        for kind, payload in frames:
-            longest = max(longest, len(payload))
-            parts.append(_pack(len(payload), crc32(payload, _CRC_OF_KIND[kind]), kind))
-            parts.append(payload)
-        if parts:
-            self._write(b"".join(parts), longest)
-
-    def _write(self, data: bytes, longest: int) -> None:
-        if longest > MAX_PAYLOAD:
-            raise JournalError(
-                f"A record of {longest} bytes is over the journal's limit, {MAX_PAYLOAD}."
-            )
-        if self._full or self._end >= self._segment_bytes:
-            self._rotate()
-        self._finish(data, 0)
 
     def _finish(self, data: bytes, written: int) -> None:
         """Write what of ``data`` isn't ``written`` yet: after a short write, the next one completes

@@ -42,7 +42,7 @@ class Opened(Struct, frozen=True, array_like=True):
     key: str
     """Public id of the virtual key (``key_…``), never the secret."""
     endpoint: str
-    """``chat.completions``, ``completions``, ``embeddings``, ``responses``, ``moderations``."""
+    """``chat.completions``, ``embeddings``, ``images.generations`` and the like."""
     model: str
     """The model name the caller asked for."""
     provider: str

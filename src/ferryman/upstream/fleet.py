@@ -11,6 +11,7 @@ from msgspec import Raw
 from ferryman import __version__
 from ferryman.catalog.quirks import (
     AWS_CHUNKS,
+    BETAS_IN_BODY,
     model_quirks,
     refused,
     request_quirks,
@@ -54,6 +55,8 @@ class Runtime:
         self.usage_quirks = usage_quirks(provider.quirks)
         self.refused = refused(provider.quirks)
         """Members of chat requests that must be left out."""
+        self.betas_in_body = BETAS_IN_BODY in provider.quirks
+        """Whether the header ``anthropic-beta`` must go into the body."""
         self.aws_chunks = AWS_CHUNKS in provider.quirks
         """Whether streams come as AWS messages around events of the provider's format."""
         for key in keys:
@@ -152,8 +155,8 @@ class Target:
     """One model at one provider, ready to be called."""
 
     __slots__ = (
-        "aim", "context", "dear_fee", "dear_input", "dear_output", "gauge", "health", "labels",
-        "max_output", "model", "model_json", "named", "prices", "provider", "runtime",
+        "aim", "context", "dearest", "gauge", "health", "labels", "max_output", "model",
+        "model_json", "named", "prices", "provider", "responses_only", "runtime",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, model: str, health: Health, gauge: Gauge) -> None:
@@ -174,9 +177,13 @@ class Target:
             model=model,
             max_output=self.max_output,
             abilities=row.abilities if row else (),
-            quirks=(*provider.quirks, *model_quirks(provider.format, model)),
+            quirks=(*provider.quirks, *model_quirks(provider.format, model, provider.quirks)),
         )
-        self.dear_input, self.dear_output, self.dear_fee = dearest(self.prices)
+        self.responses_only: bool = "responses_only" in self.aim.quirks and runtime.offers(
+            "responses"
+        )
+        """Whether the model is not to be had by chat completions, but by its sister."""
+        self.dearest = dearest(self.prices)
         # The name came from a caller: what is no plain header text must not get into a header.
         shown = quote(model, safe=_VISIBLE)
         self.labels = (

@@ -5,6 +5,7 @@ Paths are written as callers know them: ``messages[3].content[0].image_url``.
 
 import re
 from base64 import b64encode
+from collections.abc import Collection, Sequence
 from typing import Any, Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -14,7 +15,8 @@ from msgspec import inspect as shapes
 
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
-from ferryman.ir.request import OutputFormat, OutputKind, Request, Tool
+from ferryman.ir.request import Message, OutputFormat, OutputKind, Request, Role, Text, Tool
+from ferryman.wire.effort import NONE, thinks
 
 T = TypeVar("T")
 Fields = dict[str, Raw]
@@ -49,6 +51,112 @@ def drop_unknown(request: Request, receipt: Receipt, origin: str) -> None:
     if request.origin != origin:
         for name, _ in request.extra:
             receipt.drop(name)
+
+
+def refuse_stored(request: Request) -> None:
+    """Raises :class:`GatewayError` (400) for a prompt that another provider has in store."""
+    if request.cached_content:
+        raise unsupported(
+            f"The prompt stored as '{request.cached_content[:80]}' exists at its own provider only;"
+            " send the prompt itself to reach this target.",
+            "cached_content",
+        )
+
+
+def refuse_textless(request: Request) -> None:
+    """Raises :class:`GatewayError` (400) for a request that wants no text at all."""
+    if request.modalities and "text" not in request.modalities:
+        raise unsupported("This model answers in text.", "modalities")
+
+
+def add_own(
+    request: Request, receipt: Receipt, origin: str, names: Collection[str], body: dict[str, Any]
+) -> None:
+    """Into ``body``, those of the members kept for ``origin``'s format that are in ``names``."""
+    if request.origin == origin:
+        for name, value in request.extra:
+            if name in names:
+                body.setdefault(name, value)
+            else:
+                receipt.drop(name)
+
+
+_PENALTIES = ("presence_penalty", "frequency_penalty")
+_SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs")
+_UNSAID: dict[str, object] = {"logprobs": False, "top_logprobs": 0, "stop": ()}
+"""Where that is not None."""
+_NEUTRAL = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
+
+
+def without_settings(request: Request, quirks: Collection[str], receipt: Receipt) -> Request:
+    """The request without the settings that its model refuses.
+
+    Quirks: ``no_sampling`` (neither temperature nor ``top_p`` nor log-probabilities),
+    ``no_sampling_thinking`` (not while it thinks), ``no_penalties``, ``no_stop``.
+    """
+    names: tuple[str, ...] = _PENALTIES if "no_penalties" in quirks else ()
+    if "no_stop" in quirks:
+        names += ("stop",)
+    if "no_sampling" in quirks or (
+        "no_sampling_thinking" in quirks and thinks(request.reasoning, quirks)
+    ):
+        names += _SAMPLING
+    changes: dict[str, Any] = {}
+    for name in names:
+        said, unsaid = getattr(request, name), _UNSAID.get(name)
+        if said != unsaid:
+            changes[name] = unsaid
+            if said != _NEUTRAL.get(name):
+                receipt.drop(name)
+    return msgspec.structs.replace(request, **changes) if changes else request
+
+
+_SHOW_THOUGHTS = ("openai_chat", "anthropic_messages")
+
+
+def summary_wanted(request: Request) -> str:
+    """``reasoning.summary``, for providers that hide thoughts unless they are asked for them.
+
+    Empty = not wanted. Callers of formats that have no way to ask for them, or show them by
+    themselves, want them as soon as they ask for thinking.
+    """
+    said = request.reasoning
+    if said is None or said.summary or request.origin not in _SHOW_THOUGHTS:
+        return said.summary if said is not None else ""
+    off = said.effort == NONE or said.budget == 0
+    return "auto" if not off and (said.effort or said.budget > 0 or said.adaptive) else ""
+
+
+def words_alone(messages: Sequence[Message]) -> list[str]:
+    """For each message its text, if it is nothing but that, between messages of the other side.
+
+    Such a message is written as it is, whatever the format: nothing joins it, nothing is lost of
+    it. Empty = it is not one. Conversations consist of them, some of many thousands.
+    """
+    out: list[str] = []
+    before: Role | None = None
+    for message in messages:
+        role, blocks, text = message.role, message.blocks, ""
+        if role is before or role not in _SPEAKERS:
+            if out:
+                out[-1] = ""  # some formats have no other roles, and join what is of one
+        elif before in _BESIDE and len(blocks) == 1 and not message.name:
+            block = blocks[0]
+            if (
+                type(block) is Text
+                and not block.citations
+                and block.signature is None
+                and block.cache is None
+                and not block.text.isspace()
+            ):
+                text = block.text
+        out.append(text)
+        before = role
+    return out
+
+
+_SPEAKERS = (Role.USER, Role.ASSISTANT)
+_BESIDE = (*_SPEAKERS, None)
 
 
 # --- JSON from outside --------------------------------------------------------------------------

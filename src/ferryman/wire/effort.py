@@ -11,7 +11,10 @@ Vendors offer either. Where one has to become the other:
   (https://openrouter.ai/docs/guides/best-practices/reasoning-tokens): so something remains to say.
 """
 
+from collections.abc import Collection
 from itertools import pairwise
+
+from ferryman.ir.request import Reasoning
 
 NONE = "none"
 """The effort of not thinking at all."""
@@ -67,3 +70,24 @@ def nearest(effort: str, offered: tuple[str, ...]) -> str:
     below = [name for name in EFFORTS[:place] if name in offered and name != NONE]
     above = [name for name in EFFORTS[place:] if name in offered]
     return below[-1] if below else above[0] if above else effort
+
+
+_MAY_LACK = tuple(name for name in EFFORTS if name not in ("low", "medium", "high"))
+
+
+def offered_by(quirks: Collection[str]) -> tuple[str, ...]:
+    """The names that a model takes, for :func:`nearest`; empty = all, as far as is known.
+
+    With the quirk ``efforts_low_to_high`` it takes low, medium and high, and each further one that
+    a quirk ``effort_X`` names.
+    """
+    if "efforts_low_to_high" not in quirks:
+        return ()
+    return tuple(name for name in EFFORTS if name not in _MAY_LACK or f"effort_{name}" in quirks)
+
+
+def thinks(said: Reasoning | None, quirks: Collection[str]) -> bool:
+    """Whether a model that can think will: as is said, or by itself (``thinks_unasked``)."""
+    if said is not None and (said.effort or said.budget >= 0):
+        return said.effort != NONE if said.effort else said.budget != 0
+    return "thinks_unasked" in quirks or (said is not None and said.adaptive)

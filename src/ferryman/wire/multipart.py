@@ -9,7 +9,7 @@ import re
 
 from ferryman.http1.spool import Spool
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.wire.openai_chat.request import MAX_MODEL_NAME
+from ferryman.wire.envelope import MAX_MODEL_NAME
 
 MAX_PART_HEAD = 16_384
 """Bytes of a part's own headers."""

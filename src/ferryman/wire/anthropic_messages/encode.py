@@ -24,14 +24,24 @@ from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import HostedTool, OutputKind, Request, Tool, ToolChoice, ToolMode
 from ferryman.wire.anthropic_messages.history import FREE_TEXT, history_out
 from ferryman.wire.anthropic_messages.output import fits, output_tool
-from ferryman.wire.anthropic_messages.scope import Scope, refused
+from ferryman.wire.anthropic_messages.scope import Scope
 from ferryman.wire.anthropic_messages.thinking import thinking_out
 from ferryman.wire.anthropic_messages.types import NAME
-from ferryman.wire.carry import UNREADABLE, drop_unknown
+from ferryman.wire.carry import (
+    UNREADABLE,
+    drop_unknown,
+    refuse_stored,
+    refuse_textless,
+    unsupported,
+)
 from ferryman.wire.format import Aim
+from ferryman.wire.limits import identifier
 
 DEFAULT_LIMIT = 4096
 """``max_tokens`` where neither the caller nor the catalogue says one: all models can that much."""
+
+LONGEST_USER = 256
+"""Characters of ``metadata.user_id`` (https://platform.claude.com/docs/en/api/messages)."""
 
 _encode = msgspec.json.Encoder().encode
 _members = msgspec.json.Decoder(dict[str, Raw])
@@ -74,14 +84,11 @@ def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
 
 def _refuse(request: Request) -> None:
     if request.choices > 1:
-        raise refused("This model gives one answer to a request; ask again for another one.", "n")
-    if request.cached_content and request.origin != NAME:
-        raise refused(
-            "The cached prompt is stored at a provider of another kind; send its content instead.",
-            "cached_content",
+        raise unsupported(
+            "This model gives one answer to a request; ask again for another one.", "n"
         )
-    if request.modalities and "text" not in request.modalities:
-        raise refused("This model answers in text only.", "modalities")
+    refuse_stored(request)
+    refuse_textless(request)
 
 
 def _limit(scope: Scope) -> int:
@@ -136,12 +143,12 @@ def _tool(scope: Scope, tool: Tool | HostedTool, place: int) -> Any:
     if isinstance(tool, HostedTool):
         if tool.origin == NAME:
             return Raw(tool.raw)
-        raise refused(
+        raise unsupported(
             f"'tools[{place}]': the tool {tool.kind} is run by providers of another kind only.",
             f"tools[{place}]",
         )
     if not scope.native and not _NAME.fullmatch(tool.name):
-        raise refused(
+        raise unsupported(
             f"'tools[{place}]' is called {tool.name[:80]!r}; this model's format takes names of 1 "
             "to 128 letters, digits, - and _.",
             f"tools[{place}].name",
@@ -178,7 +185,7 @@ def _schema(scope: Scope, tool: Tool, place: int) -> Any:
         members = _members.decode(tool.parameters)
     except UNREADABLE:
         path = f"tools[{place}].parameters"
-        raise refused(f"'{path}' must be an object's JSON Schema.", path) from None
+        raise unsupported(f"'{path}' must be an object's JSON Schema.", path) from None
     if "type" in members:
         return tool.parameters
     if not members:
@@ -241,7 +248,10 @@ def _rest(scope: Scope, body: dict[str, Any]) -> None:
     if stop:
         body["stop_sequences"] = stop
     if request.user:
-        body["metadata"] = {"user_id": request.user}
+        user = request.user
+        if not scope.native:
+            user = identifier(user, LONGEST_USER, "user", receipt)
+        body["metadata"] = {"user_id": user}
     if request.service_tier:
         tier = request.service_tier if scope.native else _TIERS.get(request.service_tier)
         if tier is None:

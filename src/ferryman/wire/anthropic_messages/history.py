@@ -26,9 +26,9 @@ from ferryman.ir.request import (
     ToolResult,
 )
 from ferryman.wire.anthropic_messages.media import media_out
-from ferryman.wire.anthropic_messages.scope import Scope, refused
+from ferryman.wire.anthropic_messages.scope import Scope
 from ferryman.wire.anthropic_messages.types import NAME
-from ferryman.wire.carry import object_arguments
+from ferryman.wire.carry import object_arguments, unsupported, words_alone
 from ferryman.wire.tool_ids import fit
 
 OPENER = "Hello."
@@ -40,7 +40,7 @@ _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _THOUGHTS_OF = (NAME, "bedrock_converse")
 """Formats whose signatures of readable thoughts are the same models'."""
 Turn = dict[str, Any]
-"""``role`` and ``content``, a list of blocks until the end."""
+"""``role`` and ``content``: a text, or a list of blocks."""
 
 
 def history_out(scope: Scope) -> tuple[str | list[Any] | None, list[Turn]]:
@@ -55,8 +55,14 @@ def history_out(scope: Scope) -> tuple[str | list[Any] | None, list[Turn]]:
     for place in range(front):
         system += _texts(scope, messages[place], place)
     turns: list[Turn] = []
-    for place in range(front, len(messages)):
-        _add(scope, turns, messages[place], place)
+    for place, text in enumerate(words_alone(messages)[front:], front):
+        role = "assistant" if messages[place].role is Role.ASSISTANT else "user"
+        if text and not (turns and turns[-1]["role"] == role):
+            turns.append({"role": role, "content": text})
+        else:
+            if turns:
+                turns[-1]["content"] = _long(turns[-1]["content"])
+            _add(scope, turns, messages[place], place)
     if not scope.native:
         _check_calls(turns)
         if turns and turns[0]["role"] == "assistant":
@@ -64,7 +70,9 @@ def history_out(scope: Scope) -> tuple[str | list[Any] | None, list[Turn]]:
             scope.receipt.alter("messages", "a user message in front")
         _trim_last(scope, turns)
     for turn in turns:
-        turn["content"] = _short(turn["content"])
+        content = turn["content"]
+        if not isinstance(content, str):
+            turn["content"] = _short(content)
     return (_short(system) if system else None), turns
 
 
@@ -73,6 +81,11 @@ def _short(blocks: list[Any]) -> str | list[Any]:
     if len(blocks) == 1 and isinstance(blocks[0], dict) and set(blocks[0]) == {"type", "text"}:
         return str(blocks[0]["text"])
     return blocks
+
+
+def _long(content: str | list[Any]) -> list[Any]:
+    """The same as blocks."""
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def _add(scope: Scope, turns: list[Turn], message: Message, place: int) -> None:
@@ -113,7 +126,7 @@ def _texts(scope: Scope, message: Message, place: int) -> list[Any]:
     for number, block in enumerate(message.blocks):
         if not isinstance(block, Text):
             path = f"messages[{place}].content[{number}]"
-            raise refused(f"'{path}': a system message may hold text only.", path)
+            raise unsupported(f"'{path}': a system message may hold text only.", path)
     return _blocks(scope, message, place)
 
 
@@ -187,7 +200,7 @@ def _opaque(scope: Scope, block: Opaque, path: str, saying: bool) -> Any:
     if saying:
         scope.receipt.drop(f"{path}.{block.kind}")
         return None
-    raise refused(f"'{path}': a part of type {block.kind} can't be sent to this model.", path)
+    raise unsupported(f"'{path}': a part of type {block.kind} can't be sent to this model.", path)
 
 
 def _thinking(block: Thinking) -> dict[str, Any] | None:
@@ -241,18 +254,23 @@ def _check_calls(turns: list[Turn]) -> None:
     """The API demands that each call's result follows in the next message, and no other."""
     open_: dict[str, None] = {}
     for turn in (*turns, {"role": "", "content": []}):
-        blocks = [block for block in turn["content"] if isinstance(block, dict)]
+        content = turn["content"]
+        if isinstance(content, str):
+            if not open_:
+                continue
+            content = ()
+        blocks = [block for block in content if isinstance(block, dict)]
         given = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
         for call in given:
             if call not in open_:
-                raise refused(
+                raise unsupported(
                     f"The result of the tool call {call} doesn't follow the message with that "
                     "call; this model's format demands that it does.",
                     "messages",
                 )
         lacking = [call for call in open_ if call not in given]
         if lacking:
-            raise refused(
+            raise unsupported(
                 f"The tool call {lacking[0]} has no result in the message after it; this model's "
                 "format demands one.",
                 "messages",
@@ -265,6 +283,7 @@ def _trim_last(scope: Scope, turns: list[Turn]) -> None:
     last = turns[-1] if turns else None
     if last is None or last["role"] != "assistant":
         return
+    last["content"] = _long(last["content"])
     block = last["content"][-1]
     if isinstance(block, dict) and block["type"] == "text":
         trimmed = block["text"].rstrip()

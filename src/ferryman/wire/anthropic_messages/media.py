@@ -9,8 +9,9 @@ from typing import Any
 from msgspec import Raw
 
 from ferryman.ir.request import Media, MediaKind
-from ferryman.wire.anthropic_messages.scope import Scope, refused
+from ferryman.wire.anthropic_messages.scope import Scope
 from ferryman.wire.anthropic_messages.types import NAME
+from ferryman.wire.carry import unsupported
 
 IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 """Media types of images that the API takes."""
@@ -23,11 +24,11 @@ def media_out(scope: Scope, media: Media, path: str) -> Any:
     if media.origin == NAME and media.raw:
         return Raw(media.raw)
     if media.kind not in (MediaKind.IMAGE, MediaKind.DOCUMENT):
-        raise refused(
+        raise unsupported(
             f"'{path}': this model takes images and documents, but no {media.kind}.", path
         )
     if media.source.file_id and media.source.origin != NAME:
-        raise refused(
+        raise unsupported(
             f"'{path}': the file {media.source.file_id} is stored at a provider of another kind; "
             "send its content instead.",
             path,
@@ -61,7 +62,7 @@ def _image(media: Media, path: str) -> dict[str, str]:
     kind = _bare(source.media_type)
     kind = "image/jpeg" if kind == "image/jpg" else kind
     if kind not in IMAGES:
-        raise refused(
+        raise unsupported(
             f"'{path}': this model takes images of the types {', '.join(IMAGES)}, not "
             f"{kind or 'of an unknown one'}.",
             path,
@@ -91,12 +92,12 @@ def _document(scope: Scope, media: Media, path: str) -> dict[str, str]:
         try:
             text = base64.b64decode(source.data, validate=True).decode()
         except (binascii.Error, ValueError):
-            raise refused(f"'{path}': the document is no UTF-8 text in base64.", path) from None
+            raise unsupported(f"'{path}': the document is no UTF-8 text in base64.", path) from None
         if kind != PLAIN:
             scope.receipt.alter(f"{path}.media_type", PLAIN)
         return {"type": "text", "media_type": PLAIN, "data": text}
     how = " from a URL" if source.url else ""
-    raise refused(
+    raise unsupported(
         f"'{path}': this model takes documents of the types {PDF} and {PLAIN}, not "
         f"{kind or 'of an unknown one'}{how}.",
         path,

@@ -74,9 +74,17 @@ def decode_request(body: bytes, model: str = "", stream: bool = False) -> Reques
     return _Decoding(body).request(model, stream)
 
 
-def decode_count_request(body: bytes) -> Request:
-    """The same for ``/v1/messages/count_tokens``. Raises :class:`GatewayError` (400)."""
+def decode_count(body: bytes) -> Request:
+    """The same for ``/v1/messages/count_tokens``. Raises :class:`GatewayError` (400).
+
+    https://platform.claude.com/docs/en/api/messages-count-tokens
+    """
     return _Decoding(body).request("", False)
+
+
+def encode_count(tokens: int) -> bytes:
+    """Its reply."""
+    return b'{"input_tokens":%d}' % tokens
 
 
 class _Decoding:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import CacheMark, Request
 from ferryman.wire.anthropic_messages.types import NAME
@@ -55,8 +54,3 @@ class Scope:
             for block, path in self._marked[:-MAX_MARKS]:
                 del block["cache_control"]
                 self.receipt.drop(f"{path}.cache")
-
-
-def refused(message: str, path: str) -> GatewayError:
-    """The refusal of a request that can't be carried; ``path`` names the member."""
-    return GatewayError(400, ErrorKind.UNSUPPORTED, message, param=path or None)

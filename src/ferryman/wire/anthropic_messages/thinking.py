@@ -10,6 +10,7 @@ from typing import Any
 from ferryman.ir.request import Reasoning
 from ferryman.wire.anthropic_messages.history import Turn
 from ferryman.wire.anthropic_messages.scope import Scope
+from ferryman.wire.carry import summary_wanted
 from ferryman.wire.effort import NONE, budget_of, effort_of, nearest
 
 LEAST_BUDGET = 1024
@@ -77,9 +78,10 @@ def _adaptive(scope: Scope, reasoning: Reasoning, forced: bool) -> tuple[Thinkin
     if effort != reasoning.effort and effort:
         scope.receipt.alter("reasoning", f"effort {effort}")
     thinking: dict[str, Any] = {"type": "adaptive"}
-    if reasoning.summary in _DISPLAYS:
-        thinking["display"] = _DISPLAYS[reasoning.summary]
-        if reasoning.summary in ("concise", "detailed"):
+    summary = summary_wanted(scope.request)
+    if summary in _DISPLAYS:
+        thinking["display"] = _DISPLAYS[summary]
+        if summary in ("concise", "detailed"):
             scope.receipt.alter("reasoning.summary", "summarized")
     return thinking, effort if effort in _EFFORTS else ""
 

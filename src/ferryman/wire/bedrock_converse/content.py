@@ -30,7 +30,7 @@ from ferryman.ir.request import (
 from ferryman.wire.bedrock_converse.marks import CachePoints
 from ferryman.wire.bedrock_converse.media import MediaWriter
 from ferryman.wire.bedrock_converse.types import ORIGIN
-from ferryman.wire.carry import bad_request, object_arguments, unsupported
+from ferryman.wire.carry import bad_request, object_arguments, unsupported, words_alone
 from ferryman.wire.tool_ids import fit
 
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -61,7 +61,13 @@ class Conversation:
     def write(self, messages: Sequence[Message]) -> None:
         """Take all messages. Raises :class:`~ferryman.ir.errors.GatewayError` (400)."""
         leading = True
+        alone = words_alone(messages)
         for number, message in enumerate(messages):
+            text = alone[number]
+            if text:
+                leading = False
+                self._words(text, "assistant" if message.role is Role.ASSISTANT else "user")
+                continue
             path = f"messages[{number}]"
             if message.name:
                 self._receipt.drop(f"{path}.name")
@@ -82,6 +88,18 @@ class Conversation:
             raise bad_request(
                 "'messages' holds nothing to answer; give one that says something.", "messages"
             )
+
+    def _words(self, text: str, role: str) -> None:
+        """A message that is nothing but a text."""
+        pending = bool(self._results or self._rest)
+        if pending and role != self._role:
+            self._end_message()
+            pending = False
+        if pending or (self.messages and self.messages[-1]["role"] == role):
+            self._rest.append({"text": text})
+        else:
+            self.messages.append({"role": role, "content": [{"text": text}]})
+        self._role = role
 
     def _end_message(self) -> None:
         content = [*self._results, *self._rest]

@@ -5,6 +5,8 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html: an er
 a message of its own kind.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
 from ferryman.ir.errors import ErrorKind
@@ -37,13 +39,35 @@ _KINDS = {
 """Names in lower case: replies begin them with a capital, streams don't."""
 
 
+_NAME = b"x-amzn-errortype"
+
+
+def kind_of_reply(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> ErrorKind:
+    """What an error reply of any provider means: Amazon's name for it says more than the status.
+
+    A model that is not ready is 429 there, and a used-up quota 400.
+    """
+    kind = kind_of(status, body)
+    for name, value in headers:
+        if name == _NAME:
+            named = _KINDS.get(_plain(value.decode("latin-1")), kind)
+            # Of those that are refused, the words tell better why.
+            return kind if named is ErrorKind.UPSTREAM_AUTH and status in (401, 403) else named
+    return kind
+
+
+def _plain(name: str) -> str:
+    """A header's value may have a namespace before the name, and an address after it."""
+    return name.partition(":")[0].rpartition("#")[2].strip().lower()
+
+
 def kind_of_exception(name: str, message: str = "") -> ErrorKind:
     """What an exception means. ``name`` may be a header's value, with namespace and address.
 
     A ``ValidationException`` may mean that the input is too long, or that there is no such model:
     only ``message`` tells.
     """
-    name = name.partition(":")[0].rpartition("#")[2].strip().lower()
+    name = _plain(name)
     if name != "validationexception":
         return _KINDS.get(name, ErrorKind.UPSTREAM_ERROR)
     return kind_of(400, _encode({"message": message[:400]}))

@@ -36,8 +36,17 @@ from ferryman.wire.bedrock_converse.content import TOOL_NAME, Conversation
 from ferryman.wire.bedrock_converse.marks import CachePoints
 from ferryman.wire.bedrock_converse.thinking import asks_to_think, thinking_out
 from ferryman.wire.bedrock_converse.types import ORIGIN
-from ferryman.wire.carry import UNREADABLE, drop_unknown, output_tool, unsupported
+from ferryman.wire.carry import (
+    UNREADABLE,
+    add_own,
+    drop_unknown,
+    output_tool,
+    refuse_stored,
+    refuse_textless,
+    unsupported,
+)
 from ferryman.wire.format import Aim
+from ferryman.wire.limits import fitting
 
 _OWN = ("guardrailConfig", "promptVariables", "performanceConfig", "requestMetadata",
         "additionalModelRequestFields", "additionalModelResponseFieldPaths")  # fmt: skip
@@ -56,7 +65,8 @@ Wire = dict[str, Any]
 
 def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
     """The body. Raises :class:`~ferryman.ir.errors.GatewayError` 400 for what can't be carried."""
-    _refuse(request)
+    refuse_stored(request)
+    refuse_textless(request)
     drop_unknown(request, receipt, ORIGIN)
     native = "output_format" in aim.quirks
     points = CachePoints(aim, receipt)
@@ -76,24 +86,8 @@ def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
         _schema_output(request, body)
     _model_fields(request, aim, receipt, body)
     _settings(request, receipt, body)
-    if request.origin == ORIGIN:
-        for name, value in request.extra:
-            if name in _OWN:
-                body.setdefault(name, value)
-            else:
-                receipt.drop(name)
+    add_own(request, receipt, ORIGIN, _OWN, body)
     return _encode(body)
-
-
-def _refuse(request: Request) -> None:
-    """Raises for what would change the request's meaning if it were left out."""
-    if request.cached_content:
-        raise unsupported(
-            "The cached prompt is stored at a provider of another kind; send its content instead.",
-            "cached_content",
-        )
-    if request.modalities and "text" not in request.modalities:
-        raise unsupported("This model answers in text.", "modalities")
 
 
 def _inference(request: Request, receipt: Receipt) -> Wire:
@@ -298,6 +292,10 @@ def _sampling(fields: Wire, body: Wire, receipt: Receipt, *, none: bool) -> None
         body.pop("inferenceConfig", None)
 
 
+def _fits(name: str, value: str) -> bool:
+    return bool(name and _METADATA.fullmatch(name) and _METADATA.fullmatch(value))
+
+
 def _settings(request: Request, receipt: Receipt, body: Wire) -> None:
     """Settings of the call, and all that the format has no place for."""
     tier = request.service_tier
@@ -308,13 +306,7 @@ def _settings(request: Request, receipt: Receipt, body: Wire) -> None:
                 receipt.alter("service_tier", _TIERS[tier])
         else:
             receipt.drop("service_tier")
-    metadata: dict[str, str] = {}
-    for name, value in request.metadata:
-        fits = name and _METADATA.fullmatch(name) and _METADATA.fullmatch(value)
-        if fits and len(metadata) < _MOST_METADATA:
-            metadata[name] = value
-        else:
-            receipt.drop(f"metadata.{name}")
+    metadata = fitting(request.metadata, _fits, _MOST_METADATA, receipt)
     if metadata:
         body["requestMetadata"] = metadata
     lost = {

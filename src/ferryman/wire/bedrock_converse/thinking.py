@@ -10,6 +10,7 @@ from typing import Any
 
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Reasoning, Request
+from ferryman.wire.carry import summary_wanted
 from ferryman.wire.effort import NONE, budget_of, effort_of, nearest
 from ferryman.wire.format import Aim
 
@@ -42,14 +43,14 @@ def thinking_out(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> Wi
     choice = body.get("toolConfig", {}).get("toolChoice", {})
     forced = "any" in choice or "tool" in choice
     if "adaptive_thinking" in aim.quirks or "adaptive_only" in aim.quirks:
-        return _adaptive(reasoning, aim, receipt, body, forced)
+        return _adaptive(request, reasoning, aim, receipt, body, forced)
     if is_off(reasoning):
         return None  # these models don't think unless they are told how much
     return _with_budget(request, reasoning, aim, receipt, body, forced)
 
 
 def _adaptive(
-    reasoning: Reasoning, aim: Aim, receipt: Receipt, body: Wire, forced: bool
+    request: Request, reasoning: Reasoning, aim: Aim, receipt: Receipt, body: Wire, forced: bool
 ) -> Wire | None:
     only = "adaptive_only" in aim.quirks
     thinking: Wire = {"type": "adaptive"}
@@ -66,8 +67,9 @@ def _adaptive(
         effort = nearest(reasoning.effort or effort_of(reasoning.budget), offered)
         if effort and effort != reasoning.effort:
             receipt.alter("reasoning", f"effort {effort}")
-        if reasoning.summary in _DISPLAYS:
-            thinking["display"] = _DISPLAYS[reasoning.summary]
+        summary = summary_wanted(request)
+        if summary in _DISPLAYS:
+            thinking["display"] = _DISPLAYS[summary]
     if forced:
         del body["toolConfig"]["toolChoice"]
         receipt.alter("tool_choice", "auto: this model thinks and that excludes a forced tool")

@@ -8,7 +8,6 @@ as the plan of a message that calls tools, else as thoughts.
 import base64
 import binascii
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -28,7 +27,13 @@ from ferryman.ir.request import (
     ToolCall,
     ToolResult,
 )
-from ferryman.wire.carry import UNREADABLE, data_url, type_by_beginning, unsupported
+from ferryman.wire.carry import (
+    UNREADABLE,
+    data_url,
+    type_by_beginning,
+    unsupported,
+    words_alone,
+)
 from ferryman.wire.cohere_chat.blocks import DOCUMENT_ID
 from ferryman.wire.cohere_chat.types import ORIGIN
 
@@ -54,23 +59,37 @@ class Conversation:
 
         Neighbours of the assistant become one message, since results must follow all its calls.
         """
-        for role, run in groupby(enumerate(messages), lambda numbered: numbered[1].role):
-            said = [(message, f"messages[{number}]") for number, message in run]
-            for message, at in said:
-                if message.name:
-                    self._receipt.drop(f"{at}.name")
-            if role is Role.ASSISTANT:
-                self._assistant([(block, at) for message, at in said for block in message.blocks])
+        alone = words_alone(messages)
+        place = 0
+        while place < len(messages):
+            role, text = messages[place].role, alone[place]
+            if text:
+                self.messages.append({"role": role, "content": text})
+                place += 1
                 continue
-            name = "user" if role is Role.USER else "system"
-            for message, at in said:
-                for block in message.blocks:
-                    if isinstance(block, ToolResult):
-                        self._result(block, at)
-            for message, at in said:
-                parts = self._parts(message.blocks, at, name)
-                if parts:
-                    self.messages.append({"role": name, "content": _content(parts)})
+            end = place + 1
+            while end < len(messages) and messages[end].role is role:
+                end += 1
+            self._run(role, [(messages[at], f"messages[{at}]") for at in range(place, end)])
+            place = end
+
+    def _run(self, role: Role, said: Sequence[tuple[Message, str]]) -> None:
+        """Neighbours of one role."""
+        for message, at in said:
+            if message.name:
+                self._receipt.drop(f"{at}.name")
+        if role is Role.ASSISTANT:
+            self._assistant([(block, at) for message, at in said for block in message.blocks])
+            return
+        name = "user" if role is Role.USER else "system"
+        for message, at in said:
+            for block in message.blocks:
+                if isinstance(block, ToolResult):
+                    self._result(block, at)
+        for message, at in said:
+            parts = self._parts(message.blocks, at, name)
+            if parts:
+                self.messages.append({"role": name, "content": _content(parts)})
 
     def _cache(self, block: Text | Media | ToolCall | ToolResult, at: str) -> None:
         if block.cache is not None:

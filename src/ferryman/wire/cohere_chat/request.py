@@ -11,7 +11,14 @@ from msgspec import Raw
 
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import HostedTool, OutputKind, Request, Tool, ToolChoice, ToolMode
-from ferryman.wire.carry import drop_unknown, output_tool, unsupported
+from ferryman.wire.carry import (
+    add_own,
+    drop_unknown,
+    output_tool,
+    refuse_stored,
+    refuse_textless,
+    unsupported,
+)
 from ferryman.wire.cohere_chat.messages import Conversation
 from ferryman.wire.cohere_chat.types import ORIGIN
 from ferryman.wire.effort import EFFORTS, NONE, budget_of
@@ -31,7 +38,8 @@ Wire = dict[str, Any]
 
 def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
     """The body. Raises :class:`~ferryman.ir.errors.GatewayError` (400)."""
-    _refuse(request)
+    refuse_stored(request)
+    refuse_textless(request)
     drop_unknown(request, receipt, ORIGIN)
     conversation = Conversation(receipt)
     conversation.write(request.messages)
@@ -46,25 +54,9 @@ def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
     _output(request, receipt, body)
     _sampling(request, receipt, body)
     _thinking(request, aim, receipt, body)
-    if request.origin == ORIGIN:
-        for name, value in request.extra:
-            if name in _OWN:
-                body.setdefault(name, value)
-            else:
-                receipt.drop(name)
+    add_own(request, receipt, ORIGIN, _OWN, body)
     _report_rest(request, receipt)
     return _encode(body)
-
-
-def _refuse(request: Request) -> None:
-    """Raises for what would change the request's meaning if it were left out."""
-    if request.cached_content:
-        raise unsupported(
-            "The cached prompt is stored at a provider of another kind; send its content instead.",
-            "cached_content",
-        )
-    if request.modalities and "text" not in request.modalities:
-        raise unsupported("This model answers in text.", "modalities")
 
 
 def _tools(request: Request, receipt: Receipt, body: Wire) -> None:

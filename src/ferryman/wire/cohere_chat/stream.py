@@ -2,10 +2,11 @@
 
 Server-sent events, or one JSON object a line, as the first byte tells: no line of the former begins
 with a brace. Citations of a text may come after its end, so a text is closed only when something
-else begins.
+else begins; those that come later still stand at the end, with a text of no words.
 """
 
 import msgspec
+from msgspec.structs import replace
 
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import (
@@ -20,7 +21,7 @@ from ferryman.ir.events import (
     Open,
     Probs,
 )
-from ferryman.ir.request import Block, Text, Thinking, ToolCall
+from ferryman.ir.request import Block, Citation, Text, Thinking, ToolCall
 from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.cohere_chat.blocks import Cited, finish_of, token_of
 from ferryman.wire.cohere_chat.types import (
@@ -100,6 +101,8 @@ class StreamDecoder:
         """Blocks that are complete: whether it was a call, and the provider's index."""
         self._said = False
         """The open call has arguments."""
+        self._owed: list[Citation] = []
+        """Citations that came when their text was no longer the open block."""
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes."""
@@ -283,12 +286,16 @@ class StreamDecoder:
     def _cite(self, wire: CitationStart, events: list[Event]) -> None:
         raw = wire.delta.message.citations if wire.delta and wire.delta.message else b""
         data = bytes(raw)
-        if data in (b"", b"null") or self._kind != "text":
-            return  # of a plan or a thought: those have no citations in the common language
+        if data in (b"", b"null"):
+            return
         for item in _items.decode(data) if data.startswith(b"[") else [msgspec.Raw(data)]:
             cited = Cited(item)
-            if cited.of_text and cited.place in (-1, self._place):
+            if not cited.of_text:
+                continue  # of a plan or a thought: those have no citations in the common language
+            if self._kind == "text" and cited.place in (-1, self._place):
                 events += [Cite(index=self._index, citation=one) for one in cited.citations]
+            else:
+                self._owed += [replace(one, start=-1, end=-1) for one in cited.citations]
 
     def _end(self, wire: MessageEnd, events: list[Event]) -> None:
         delta = wire.delta
@@ -303,8 +310,13 @@ class StreamDecoder:
             )
             return
         if not self._begun:
+            self._begun = True
             events.append(Begin(id=wire.id or ""))
         self._close(events)
+        if self._owed:  # their text is said: its place is lost, but not what it rests on
+            self._open(events, "text", -1, Text(text=""))
+            events += [Cite(index=self._index, citation=one) for one in self._owed]
+            self._close(events)
         events.append(finish_of((delta.finish_reason if delta else None) or ""))
         usage = usage_of(delta.usage) if delta is not None else None
         if usage is not None:

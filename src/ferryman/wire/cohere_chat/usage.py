@@ -2,8 +2,9 @@
 
 https://docs.cohere.com/reference/chat (``usage``). What is billed counts, since prices apply to it:
 ``billed_units``, which leaves out the tokens of the prompt's own frame; ``tokens`` stands in where
-it is missing. Cached tokens are part of the input; tokens of thoughts are part of the output and
-not told apart.
+it is missing. Cached tokens ("that hit the inference cache") are part of the input, and
+https://docs.cohere.com/docs/how-does-cohere-pricing-work knows no other price for them. Tokens of
+thoughts are part of the output and not told apart.
 """
 
 from ferryman.ir.usage import Usage

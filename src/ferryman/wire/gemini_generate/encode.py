@@ -19,6 +19,7 @@ https://ai.google.dev/api/generate-content. Quirks and abilities heeded:
 - ``labels``: metadata may be sent (Vertex AI).
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -36,7 +37,14 @@ from ferryman.ir.request import (
     ToolChoice,
     ToolMode,
 )
-from ferryman.wire.carry import UNREADABLE, bad_request, drop_unknown, output_tool, shape_error
+from ferryman.wire.carry import (
+    UNREADABLE,
+    bad_request,
+    drop_unknown,
+    output_tool,
+    shape_error,
+    summary_wanted,
+)
 from ferryman.wire.effort import NONE, budget_of, effort_of, nearest
 from ferryman.wire.format import Aim
 from ferryman.wire.gemini_generate.prompt import Prompt, sign_calls
@@ -49,12 +57,14 @@ from ferryman.wire.gemini_generate.types import (
     ThinkingConfig,
     ToolConfig,
 )
+from ferryman.wire.limits import fitting
 
 _encode = msgspec.json.Encoder().encode
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 _CONFIG = "generationConfig."
 MAX_STOPS = 5
 """https://ai.google.dev/api/generate-content#generationconfig"""
+MOST_LABELS = 64
 LEAST_BUDGET = 128
 """Of models that always think (https://ai.google.dev/gemini-api/docs/thinking)."""
 MOST_BUDGET = 24576
@@ -165,9 +175,10 @@ class _Encoder:
 
     def _shown(self, said: Reasoning, config: ThinkingConfig) -> ThinkingConfig | None:
         off = said.effort == NONE or said.budget == 0
-        if said.summary and (self._own or not off):
-            config.include_thoughts = said.summary != "none"
-            if said.summary in ("concise", "detailed"):
+        summary = summary_wanted(self._request)
+        if summary and (self._own or not off):
+            config.include_thoughts = summary != "none"
+            if summary in ("concise", "detailed"):
                 self._receipt.alter("reasoning.summary", "auto")
         return config if config != ThinkingConfig() else None
 
@@ -336,8 +347,12 @@ class _Encoder:
             else:
                 receipt.drop("cached_content")
         if request.metadata:
-            if self._own or "labels" in self._quirks:
+            if self._own:
                 body["labels"] = dict(request.metadata)
+            elif "labels" in self._quirks:
+                labels = fitting(request.metadata, _is_label, MOST_LABELS, receipt)
+                if labels:
+                    body["labels"] = labels
             else:
                 receipt.drop("metadata")
         if request.service_tier not in ("", "auto"):
@@ -358,6 +373,16 @@ class _Encoder:
         for name, said in lost.items():
             if said:
                 receipt.drop(name)
+
+
+_LABEL = re.compile(r"(?:[^\W\d_][\w-]{0,62})?")
+_VALUE = re.compile(r"[\w-]{0,63}")
+
+
+def _is_label(name: str, value: str) -> bool:
+    """https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/add-labels-to-api-calls"""
+    fits = bool(name) and _LABEL.fullmatch(name) and _VALUE.fullmatch(value)
+    return bool(fits) and (name + value).lower() == name + value
 
 
 def _is_object(schema: Raw | None) -> bool:

@@ -25,14 +25,13 @@ from ferryman.ir.events import (
     Probs,
     Seal,
 )
+from ferryman.ir.fold import Piece
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import (
     Block,
-    Citation,
     Media,
     Opaque,
     Refusal,
-    Signature,
     Text,
     Thinking,
     ToolCall,
@@ -50,26 +49,13 @@ _encode = msgspec.json.Encoder().encode
 _EMPTY = Part(text="")
 
 
-class _Piece:
-    """The open block of a choice."""
-
-    __slots__ = ("block", "citations", "data", "signature", "texts")
-
-    def __init__(self, block: Block) -> None:
-        self.block = block
-        self.texts: list[str] = []
-        self.data: list[str] = []
-        self.signature: Signature | None = None
-        self.citations: list[Citation] = []
-
-
 class _Choice:
     """One answer so far."""
 
     __slots__ = ("finish", "parts", "piece", "probs", "sources")
 
     def __init__(self) -> None:
-        self.piece: _Piece | None = None
+        self.piece: Piece | None = None
         self.parts = 0
         """Blocks that became parts."""
         self.sources = Sources()
@@ -102,19 +88,11 @@ class Answer:
         elif isinstance(event, Probs):
             self._choice(event.choice).probs.extend(event.tokens)
         elif isinstance(event, Open):
-            self._choice(event.choice).piece = _Piece(event.block)
+            self._choice(event.choice).piece = Piece(event.block)
         elif isinstance(event, Delta | Data | Cite | Seal):
             piece = self._choice(event.choice).piece
-            if piece is None:
-                return
-            if isinstance(event, Delta):
-                piece.texts.append(event.text)
-            elif isinstance(event, Data):
-                piece.data.append(event.data)
-            elif isinstance(event, Cite):
-                piece.citations.append(event.citation)
-            else:
-                piece.signature = event.signature
+            if piece is not None:
+                piece.take(event)
 
     def _choice(self, index: int) -> _Choice:
         choice = self._choices.get(index)
@@ -127,68 +105,46 @@ class Answer:
         piece, choice.piece = choice.piece, None
         if piece is None:
             return None
-        block, text = piece.block, "".join(piece.texts)
-        part = self._part(block, piece, text)
+        block = piece.whole()
+        part = self._part(block)
         if isinstance(block, Text):
-            citations = (*block.citations, *piece.citations)
-            for citation in citations:
-                if not choice.sources.add(citation, block.text + text, choice.parts):
+            for citation in block.citations:
+                if not choice.sources.add(citation, block.text, choice.parts):
                     self._receipt.drop("citations")
         if part is not None:
             choice.parts += 1
         return part
 
-    def _part(self, block: Block, piece: _Piece, text: str) -> Part | Raw | None:
+    def _part(self, block: Block) -> Part | Raw | None:
         if isinstance(block, Opaque):
             if block.origin == NAME:
                 return Raw(block.raw)
             self._receipt.drop(block.kind)
             return None
         if isinstance(block, Refusal):
-            said = block.text + text
-            return Part(text=said) if said else None
+            return Part(text=block.text) if block.text else None
         if isinstance(block, Text | Thinking):
             thought = block if isinstance(block, Thinking) else None
-            signed = wire_signature(piece.signature or block.signature, thought)
-            said = block.text + text
-            if not said and not signed:
+            signed = wire_signature(block.signature, thought)
+            if not block.text and not signed:
                 return None
             shown = True if thought is not None else None
-            return Part(text=said, thought=shown, thought_signature=signed)
+            return Part(text=block.text, thought=shown, thought_signature=signed)
         if isinstance(block, ToolCall):
-            return self._call(block, piece, text)
+            return _call(block)
         if isinstance(block, Media):
-            return self._media(block, piece, text)
+            return self._media(block)
         return None
 
-    def _call(self, block: ToolCall, piece: _Piece, text: str) -> Part:
-        arguments = block.arguments + text
-        if not arguments.strip():
-            arguments = "{}"
-        if not is_object(arguments):
-            raise ReplyError(
-                ErrorKind.UPSTREAM_PROTOCOL,
-                f"the model's arguments for {block.name} are no JSON object, which is all that the"
-                " format of this request can carry",
-            )
-        call = FunctionCall(block.id or None, block.name, Raw(arguments))
-        signed = wire_signature(piece.signature or block.signature)
-        return Part(function_call=call, thought_signature=signed)
-
-    def _media(self, block: Media, piece: _Piece, text: str) -> Part | None:
-        if block.transcript or text:
+    def _media(self, block: Media) -> Part | None:
+        if block.transcript:
             self._receipt.drop("audio.transcript")
-        source = block.source
-        if piece.data:
-            data = source.data + "".join(piece.data)
-            source = msgspec.structs.replace(source, data=data)
-            block = msgspec.structs.replace(block, source=source)
         file = wire_file(block)
         blob = wire_blob(block) if file is None else None
         if file is None and blob is None:
             self._receipt.drop(block.kind)
             return None
-        signed = wire_signature(piece.signature or block.signature)
+        signed = wire_signature(block.signature)
         return Part(inline_data=blob, file_data=file, thought_signature=signed)
 
     def _last(self, choice: _Choice, index: int, parts: list[Part | Raw] | None) -> dict[str, Any]:
@@ -215,6 +171,18 @@ class Answer:
         out["modelVersion"] = self._model
         out["responseId"] = self._id
         return _encode(out)
+
+
+def _call(block: ToolCall) -> Part:
+    arguments = block.arguments if block.arguments.strip() else "{}"
+    if not is_object(arguments):
+        raise ReplyError(
+            ErrorKind.UPSTREAM_PROTOCOL,
+            f"the model's arguments for {block.name} are no JSON object, which is all that the"
+            " format of this request can carry",
+        )
+    call = FunctionCall(block.id or None, block.name, Raw(arguments))
+    return Part(function_call=call, thought_signature=wire_signature(block.signature))
 
 
 class Gathered(Answer):

@@ -30,7 +30,7 @@ from ferryman.ir.request import (
     ToolCall,
     ToolResult,
 )
-from ferryman.wire.carry import bad_request, object_arguments
+from ferryman.wire.carry import bad_request, object_arguments, words_alone
 from ferryman.wire.gemini_generate.blocks import wire_blob, wire_file
 from ferryman.wire.gemini_generate.results import wire_response
 from ferryman.wire.gemini_generate.types import (
@@ -82,8 +82,13 @@ class Prompt:
         while lead < len(messages) and messages[lead].role in (Role.SYSTEM, Role.DEVELOPER):
             self._system(messages[lead], f"messages[{lead}]")
             lead += 1
-        for place in range(lead, len(messages)):
-            self._message(messages[place], f"messages[{place}]")
+        for place, text in enumerate(words_alone(messages)[lead:], lead):
+            if text:
+                self._flush()
+                role = "model" if messages[place].role is Role.ASSISTANT else "user"
+                self._contents.append(WireContent([Part(text=text)], role))
+            else:
+                self._message(messages[place], f"messages[{place}]")
         self._flush()
         if not self._contents and self.system:
             # The service wants a content; what it is told then is what it is asked.
@@ -128,6 +133,8 @@ class Prompt:
 
     def _flush(self) -> None:
         """The open content is complete."""
+        if self._role is None:
+            return
         if self._run:
             if len(self._orders) > 1:
                 self._sort_results()

@@ -364,6 +364,12 @@ class _Contents:
             )
         if role is not Role.ASSISTANT or self._role is not Role.ASSISTANT:
             self._flush()
+            parts = content.parts
+            if role is Role.USER and parts is not None and len(parts) == 1:
+                text = parts[0].text
+                if text is not None and parts[0] == Part(text=text):  # as most are
+                    self._messages.append(Message(role=role, blocks=(Text(text=text),)))
+                    return
             if role is Role.ASSISTANT:
                 self._calls = []
             self._role = role

@@ -27,7 +27,6 @@ from ferryman.ir.events import (
     Event,
     Failed,
     Finish,
-    FinishReason,
     Open,
     Probs,
     Seal,
@@ -48,7 +47,7 @@ from ferryman.ir.usage import Usage
 from ferryman.wire.format import ReplyContext
 from ferryman.wire.openai_chat.decode import FUNCTIONS
 from ferryman.wire.openai_chat.errors import error_event
-from ferryman.wire.openai_chat.finish import DECLINED
+from ferryman.wire.openai_chat.finish import refusal_words
 from ferryman.wire.openai_chat.reply import (
     annotation,
     call_members,
@@ -347,8 +346,8 @@ class ChunkEncoder:
 
     def _finish(self, event: Finish) -> bytes:
         choice, out = self._choice(event.choice)
-        if event.reason is FinishReason.REFUSAL and not choice.refused:
-            out += self._say(choice, {"refusal": event.detail or DECLINED})
+        if not choice.refused and (words := refusal_words(event)):
+            out += self._say(choice, {"refusal": words})
         if choice.annotations:
             out += self._say(choice, {"annotations": choice.annotations})
         if choice.probs:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from ferryman.ir.errors import GatewayError
 from ferryman.ir.request import (
@@ -56,6 +57,7 @@ from ferryman.wire.openai_chat.types import (
     TextPart,
     ThinkingPart,
     ToolIn,
+    UserIn,
     VideoPart,
 )
 
@@ -92,6 +94,36 @@ def cache_mark(part: Part | MessageIn | CallIn, at: str) -> CacheMark | None:
     return CacheMark(ttl=int(said[1]) * _UNITS[said[2]])
 
 
+def _plain(said: AnyMessageIn) -> Message | None:
+    """A message that says nothing but a text, as most do; None for others."""
+    content = said.content
+    if isinstance(content, list) and len(content) == 1:
+        try:
+            part = _only.decode(content[0])
+        except UNREADABLE:
+            return None  # it is another one, or none: to be told with its place
+        text = part.text
+    elif isinstance(content, str):
+        text = content
+    else:
+        return None
+    if type(said) is UserIn:
+        if said.name is None and said.cache_control is None:
+            return Message(role=Role.USER, blocks=(Text(text=text),))
+    elif text and said == AssistantIn(content=content):
+        return Message(role=Role.ASSISTANT, blocks=(Text(text=text),))
+    return None
+
+
+class _Words(Struct, forbid_unknown_fields=True):
+    type: Literal["text"]
+    text: str
+
+
+_only = msgspec.json.Decoder(_Words)
+"""Reads a text part without anything to it."""
+
+
 class Messages:
     """Reads messages in order; paths that nobody reads are added to ``unknown``."""
 
@@ -105,7 +137,7 @@ class Messages:
     def read(self, raw: Raw) -> tuple[Message, ...]:
         """All messages. Raises :class:`GatewayError` (400)."""
         said = _messages.read(raw, "messages", self._unknown)
-        return tuple([self._message(m, f"messages[{i}]") for i, m in enumerate(said)])
+        return tuple([_plain(m) or self._message(m, f"messages[{i}]") for i, m in enumerate(said)])
 
     def _message(self, said: AnyMessageIn, at: str) -> Message:
         blocks: Sequence[Block]

@@ -11,9 +11,12 @@ https://platform.openai.com/docs/api-reference/chat/create. Quirks of the provid
 - output limit: ``max_tokens`` as a rule, which every server knows; ``max_completion_tokens`` for
   those that want that;
 - structured output is native; ``no_json_schema`` and ``no_json_object`` make it a forced tool;
-- thinking: ``reasoning_effort`` as a rule; ``reasoning_object`` (``reasoning``),
-  ``thinking_object`` (``thinking``, on or off); dropped where the catalogue knows what the model
-  can, and ``reasoning`` isn't among it;
+- thinking: ``reasoning_effort`` as a rule (the names of ``effort.offered_by``);
+  ``reasoning_object`` (``reasoning``), ``thinking_object`` (``thinking``, on or off); dropped where
+  the catalogue knows what the model can, and ``reasoning`` isn't among it; off where the request
+  has tools and the model calls none while it thinks (``tools_by_responses``; with
+  ``responses_only``, the model is not asked here if there is another way);
+- settings that a model refuses: ``carry.without_settings``;
 - tools: ``allowed_tools`` (native; else only the allowed tools are sent);
 - members: ``top_k`` (knows it), ``safety_identifier`` (instead of ``user``), ``metadata`` (takes it
   without storing), ``no_stream_options``; and ``no_X`` for any other member X that the provider
@@ -34,9 +37,22 @@ from ferryman.ir.request import (
     ToolChoice,
     ToolMode,
 )
-from ferryman.wire.carry import drop_unknown, output_tool, unsupported
-from ferryman.wire.effort import NONE, effort_of
+from ferryman.wire.carry import (
+    drop_unknown,
+    output_tool,
+    refuse_stored,
+    unsupported,
+    without_settings,
+)
+from ferryman.wire.effort import NONE, effort_of, nearest, offered_by, thinks
 from ferryman.wire.format import Aim
+from ferryman.wire.limits import (
+    OPENAI_IDENTIFIER,
+    OPENAI_PAIRS,
+    fitting,
+    identifier,
+    openai_pair,
+)
 from ferryman.wire.openai_chat.decode import WEB_SEARCH
 from ferryman.wire.openai_chat.encode_messages import MessageWriter, cache_control
 from ferryman.wire.openai_chat.thoughts import NAME
@@ -54,12 +70,8 @@ def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
     """The body for ``aim``. Raises :class:`GatewayError` (400)."""
     quirks = frozenset(aim.quirks)
     drop_unknown(request, receipt, NAME)
-    if request.cached_content:
-        raise unsupported(
-            f"The prompt stored as '{request.cached_content[:80]}' exists at its own provider only;"
-            " send the prompt itself to reach this target.",
-            "cached_content",
-        )
+    refuse_stored(request)
+    request = without_settings(request, quirks, receipt)
     body: Body = {"model": aim.model, "messages": MessageWriter(request, quirks, receipt).write()}
     _sampling(body, request, quirks, receipt)
     _tools(body, request, quirks, receipt)
@@ -220,6 +232,12 @@ def _thinking(body: Body, request: Request, aim: Aim, quirks: Quirks, receipt: R
     wanted = request.reasoning
     if request.verbosity:
         body["verbosity"] = request.verbosity
+    if "tools_by_responses" in quirks and "tools" in body and "effort_none" in quirks:
+        if wanted is not None or thinks(None, quirks):
+            body["reasoning_effort"] = NONE
+        if thinks(wanted, quirks):
+            receipt.alter("reasoning", "off: the request has tools")
+        return
     if wanted is None:
         return
     off = wanted.effort == NONE or (not wanted.effort and wanted.budget == 0)
@@ -237,16 +255,22 @@ def _thinking(body: Body, request: Request, aim: Aim, quirks: Quirks, receipt: R
         body["thinking"] = {"type": "disabled" if off else "enabled"}
         if not off and (wanted.effort or wanted.budget > 0):
             receipt.alter("reasoning", "on, without saying how much")
-    elif wanted.effort:
-        body["reasoning_effort"] = wanted.effort
-        if wanted.budget > 0:
+    elif wanted.effort or wanted.budget >= 0:
+        effort = _offered(wanted.effort or effort_of(wanted.budget), quirks)
+        body["reasoning_effort"] = effort
+        if wanted.effort and wanted.budget > 0:
             receipt.drop("reasoning.budget")
-    elif wanted.budget >= 0:
-        body["reasoning_effort"] = effort_of(wanted.budget)
-        if wanted.budget > 0:
-            receipt.alter("reasoning.budget", f"effort {effort_of(wanted.budget)}")
+        if wanted.effort not in ("", effort):
+            receipt.alter("reasoning.effort", effort)
+        elif not wanted.effort and (wanted.budget > 0 or effort != NONE):
+            receipt.alter("reasoning.budget", f"effort {effort}")
     elif wanted.adaptive:
         receipt.alter("reasoning", "the model's own default")
+
+
+def _offered(effort: str, quirks: Quirks) -> str:
+    offered = offered_by(quirks)
+    return nearest(effort, offered) if offered else effort
 
 
 def _reasoning_object(body: Body, request: Request, receipt: Receipt) -> None:
@@ -287,11 +311,16 @@ def _account(body: Body, request: Request, quirks: Quirks, receipt: Receipt) -> 
             else:
                 receipt.drop("audio")
     if request.user:
-        body["safety_identifier" if "safety_identifier" in quirks else "user"] = request.user
+        name = "safety_identifier" if "safety_identifier" in quirks else "user"
+        body[name] = _identifier(request.user, "user", request, receipt)
     if request.metadata:
         # The format takes metadata of stored answers only.
-        if own or request.store or "metadata" in quirks:
+        if own:
             body["metadata"] = dict(request.metadata)
+        elif request.store or "metadata" in quirks:
+            said = fitting(request.metadata, openai_pair, OPENAI_PAIRS, receipt)
+            if said:
+                body["metadata"] = said
         else:
             receipt.drop("metadata")
     if request.store is not None:
@@ -305,7 +334,13 @@ def _account(body: Body, request: Request, quirks: Quirks, receipt: Receipt) -> 
     elif tier:
         receipt.drop("service_tier")
     if request.cache_key:
-        body["prompt_cache_key"] = request.cache_key
+        key = _identifier(request.cache_key, "prompt_cache_key", request, receipt)
+        body["prompt_cache_key"] = key
     if request.cache_seconds:
         long = request.cache_seconds > _HOUR
         body["prompt_cache_retention"] = "24h" if long else "in_memory"
+
+
+def _identifier(said: str, path: str, request: Request, receipt: Receipt) -> str:
+    own = request.origin == NAME
+    return said if own else identifier(said, OPENAI_IDENTIFIER, path, receipt)

@@ -29,7 +29,7 @@ from ferryman.ir.request import (
     ToolCall,
     ToolResult,
 )
-from ferryman.wire.carry import data_url, unsupported
+from ferryman.wire.carry import data_url, unsupported, words_alone
 from ferryman.wire.openai_chat.media import PLAIN_AUDIO, audio_format, file_name_for
 from ferryman.wire.openai_chat.thoughts import NAME, details, extra_content
 from ferryman.wire.tool_ids import fit
@@ -65,8 +65,14 @@ class MessageWriter:
     def write(self) -> list[Body]:
         """All messages. Raises :class:`GatewayError` (400)."""
         messages = self._messages
+        alone = words_alone(messages)
         at = 0
         while at < len(messages):
+            text = alone[at]
+            if text:
+                self._out.append({"role": messages[at].role, "content": text})
+                at += 1
+                continue
             end = at + 1
             role = messages[at].role
             while end < len(messages) and messages[end].role is role:

@@ -70,6 +70,16 @@ DECLINED = "The model declined to answer."
 """Stands for the words of a refusal that came without any."""
 
 
+def refusal_words(finish: Finish) -> str:
+    """What stands as ``refusal`` of an answer whose own blocks refuse nothing; empty = nothing.
+
+    Of a filter's ``detail`` that is what follows its word, as in ``SAFETY: the words``.
+    """
+    if finish.reason is FinishReason.CONTENT_FILTER:
+        return finish.detail.partition(": ")[2]
+    return finish.detail or DECLINED if finish.reason is FinishReason.REFUSAL else ""
+
+
 def read_finish(choice: SaidChoice, number: int, *, called: bool, refused: bool) -> Finish:
     """What a provider says of the end of a choice that ``called`` tools, or ``refused``.
 

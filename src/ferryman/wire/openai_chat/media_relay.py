@@ -48,10 +48,19 @@ class MediaTap(StreamTap):
 
     def feed(self, data: bytes) -> bytes:
         """See :meth:`StreamTap.feed`."""
-        if not self._held:
-            return super().feed(data)
+        splitter = self._splitter
+        if (
+            self._content
+            and not self._held
+            and not splitter.tail
+            and data.endswith(b"\n\n")
+            and not self.done
+            and not self.failure
+            and not self.notable(data)
+        ):
+            return data
         out = []
-        for event in self._splitter.feed(data):
+        for event in splitter.feed(data):
             if self.done or self.failure:
                 break
             if self._held:
@@ -64,7 +73,7 @@ class MediaTap(StreamTap):
                     self.ending = held + event
                     break
                 out.append(held)
-            if self.read(event):
+            if (self._content and not self.notable(event)) or self.read(event):
                 out.append(event)
         return b"".join(out)
 

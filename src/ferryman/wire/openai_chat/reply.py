@@ -27,7 +27,7 @@ from ferryman.wire.carry import UNREADABLE, data_url
 from ferryman.wire.format import ReplyContext, ReplyError
 from ferryman.wire.openai_chat.decode import FUNCTIONS
 from ferryman.wire.openai_chat.errors import failed
-from ferryman.wire.openai_chat.finish import DECLINED, EXACT, WORDS
+from ferryman.wire.openai_chat.finish import EXACT, WORDS, refusal_words
 from ferryman.wire.openai_chat.read import ChoiceReader
 from ferryman.wire.openai_chat.stream import begin_of, is_error, usage_in
 from ferryman.wire.openai_chat.thoughts import NAME, details, extra_content
@@ -235,9 +235,7 @@ class _Message:
 
     def members(self, finish: Finish) -> Body:
         """The whole ``message``."""
-        refusal = "".join(self._refusals)
-        if finish.reason is FinishReason.REFUSAL and not refusal:
-            refusal = finish.detail or DECLINED
+        refusal = "".join(self._refusals) or refusal_words(finish)
         out: Body = {
             "role": "assistant",
             "content": "".join(self._texts) if self._texts else None,

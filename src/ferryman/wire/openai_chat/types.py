@@ -87,23 +87,6 @@ class MediaEvent(Struct):
     error: Raw = Raw()
 
 
-class PlainRequest(Struct):
-    """Members of a request that the gateway reads."""
-
-    model: str
-    stream: bool | None = None
-    stream_options: Raw = Raw()
-    max_completion_tokens: int | None = None
-    max_tokens: int | None = None
-    max_output_tokens: int | None = None
-
-
-class ChatRequest(PlainRequest, kw_only=True):
-    """The same for chat completions."""
-
-    messages: Raw
-
-
 # --- requests -----------------------------------------------------------------------------------
 # https://platform.openai.com/docs/api-reference/chat/create. These forbid unknown fields, so that
 # what nobody reads is noticed; wire/carry.Reader tolerates and lists it.

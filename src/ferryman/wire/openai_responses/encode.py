@@ -7,14 +7,14 @@ Heeded of the target:
 
 - the ability ``reasoning``: where it is known to be missing, effort is left out; ``audio``: sound
   is sent;
-- quirks: ``no_json_schema`` (a forced tool stands for structured output),
-  ``efforts_low_to_high`` (no other names of efforts), ``reasoning_content`` (thoughts without proof
-  go back as text), ``cache_breakpoint`` (marks of other formats are sent; own ones always are),
-  ``any_output_limit`` (limits below 16 tokens are taken), ``safety_identifier`` (instead of
-  ``user``); and ``no_X`` for any other member X that the provider refuses, such as ``no_include``.
+- quirks: ``no_json_schema`` (a forced tool stands for structured output), names of efforts
+  (``effort.offered_by``), refused settings (``carry.without_settings``), ``reasoning_content``
+  (thoughts without proof go back as text), ``cache_breakpoint`` (marks of other formats are sent;
+  own ones always are), ``any_output_limit`` (limits below 16 tokens are taken),
+  ``safety_identifier`` (instead of ``user``); and ``no_X`` for any other member X that the
+  provider refuses, such as ``no_include``.
 """
 
-from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -30,9 +30,22 @@ from ferryman.ir.request import (
     ToolChoice,
     ToolMode,
 )
-from ferryman.wire.carry import drop_unknown, output_tool, unsupported
-from ferryman.wire.effort import NONE, effort_of, nearest
+from ferryman.wire.carry import (
+    drop_unknown,
+    output_tool,
+    refuse_stored,
+    unsupported,
+    without_settings,
+)
+from ferryman.wire.effort import NONE, effort_of, nearest, offered_by
 from ferryman.wire.format import Aim
+from ferryman.wire.limits import (
+    OPENAI_IDENTIFIER,
+    OPENAI_PAIRS,
+    fitting,
+    identifier,
+    openai_pair,
+)
 from ferryman.wire.openai_responses.echo import TIERS
 from ferryman.wire.openai_responses.history import History
 from ferryman.wire.openai_responses.parts import NAME
@@ -48,9 +61,6 @@ _FIXED = frozenset(["model", "input", "stream", "json_schema", "json_object"])
 _HOUR = 3600
 LEAST_OUTPUT = 16
 """Tokens: the API takes no lower limit."""
-LONGEST_IDENTIFIER = 64
-"""Characters of ``safety_identifier``."""
-_LOW_TO_HIGH = ("low", "medium", "high")
 _NO_ARGUMENTS = Raw(b'{"type":"object","properties":{}}')
 _DEFAULT_NAME = "response"
 """Name of a schema that came without one."""
@@ -59,13 +69,9 @@ _DEFAULT_NAME = "response"
 def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
     """The body. Raises :class:`GatewayError` (400) for what can't be sent, not even in part."""
     drop_unknown(request, receipt, NAME)
-    if request.cached_content:
-        raise unsupported(
-            f"The prompt stored as '{request.cached_content[:80]}' exists at its own provider only;"
-            " send the prompt itself to reach this target.",
-            "cached_content",
-        )
+    refuse_stored(request)
     own = request.origin == NAME
+    request = without_settings(request, aim.quirks, receipt)
     body: Wire = {"model": aim.model, "input": History(request, aim, receipt).items()}
     if request.stream:
         body["stream"] = True
@@ -117,8 +123,9 @@ def _thinking(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> bool:
             effort = effort_of(said.budget)
             if said.budget:
                 receipt.alter("reasoning.budget", f"effort {effort}")
-        if "efforts_low_to_high" in aim.quirks and effort:
-            offered = nearest(effort, _LOW_TO_HIGH)
+        names = offered_by(aim.quirks)
+        if names and effort:
+            offered = nearest(effort, names)
             if offered != effort:
                 receipt.alter("reasoning.effort", offered)
             effort = offered
@@ -261,15 +268,16 @@ def _bookkeeping(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> No
     if tier and tier not in TIERS and request.origin != NAME:
         receipt.drop("service_tier")
         tier = ""
-    user, identifier = request.user, "safety_identifier" in aim.quirks
-    if identifier and len(user) > LONGEST_IDENTIFIER:
-        user = sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
-        receipt.alter("user", "its hash")  # which is what the API recommends anyway
+    user, key, metadata = request.user, request.cache_key, dict(request.metadata)
+    if request.origin != NAME:
+        user = identifier(user, OPENAI_IDENTIFIER, "user", receipt)
+        key = identifier(key, OPENAI_IDENTIFIER, "prompt_cache_key", receipt)
+        metadata = fitting(request.metadata, openai_pair, OPENAI_PAIRS, receipt)
     for name, value in (
-        ("safety_identifier" if identifier else "user", user),
-        ("metadata", dict(request.metadata)),
+        ("safety_identifier" if "safety_identifier" in aim.quirks else "user", user),
+        ("metadata", metadata),
         ("service_tier", tier),
-        ("prompt_cache_key", request.cache_key),
+        ("prompt_cache_key", key),
     ):
         if value:
             body[name] = value

@@ -51,6 +51,7 @@ ATTACHED = "fm1<"
 the block before it, for providers that sign text and calls."""
 
 _all = msgspec.json.Decoder(list[Item]).decode
+_all_easy = msgspec.json.Decoder(list[EasyMessage]).decode
 _raws: Reader[list[Raw]] = Reader(list[Raw])
 _text: Reader[str] = Reader(str)
 _head: Reader[ItemHead] = Reader(ItemHead)
@@ -87,10 +88,20 @@ class Turns:
         try:
             items = _all(raw)
         except UNREADABLE:
-            self._one_by_one(raw)
+            self._easy_ones(raw)
             return
         for number, item in enumerate(items):
             self._take(item, number)
+
+    def _easy_ones(self, raw: Raw) -> None:
+        """The same for an input of messages without type only, or else of all sorts."""
+        try:
+            items = _all_easy(raw)
+        except UNREADABLE:
+            self._one_by_one(raw)
+            return
+        for number, item in enumerate(items):
+            self._said(item, number)
 
     def _one_by_one(self, raw: Raw) -> None:
         """The same for an input that holds other things, too: to be told, kept raw, or refused."""

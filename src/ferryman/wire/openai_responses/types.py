@@ -235,13 +235,6 @@ Item: TypeAlias = (
 """Items whose kind the common language knows."""
 
 
-class Proof(Struct):
-    """What an item proves."""
-
-    type: str | None = None
-    encrypted_content: str | None = None
-
-
 # --- other members of a request, strictly ---------------------------------------------------------
 
 

@@ -48,7 +48,7 @@ from ferryman.ir.usage import Usage
 from ferryman.wire import tool_ids
 from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.format import ReplyContext
-from ferryman.wire.openai_chat.finish import DECLINED
+from ferryman.wire.openai_chat.finish import refusal_words
 from ferryman.wire.openai_responses.echo import echo
 from ferryman.wire.openai_responses.errors import code_of
 from ferryman.wire.openai_responses.items import ATTACHED
@@ -189,10 +189,10 @@ class ResponsesEncoder:
         )
 
     def _end_of_choice(self, finish: Finish) -> None:
-        if finish.reason is FinishReason.REFUSAL and not self._refused:
+        if not self._refused and (words := refusal_words(finish)):
             if not finish.detail:
                 self._receipt.alter("output.refusal", "words added")
-            self._open(Refusal(text=finish.detail or DECLINED))
+            self._open(Refusal(text=words))
             self._close()
         self._finish = finish
         self._end_item("incomplete" if finish.reason in _INCOMPLETE else "completed")

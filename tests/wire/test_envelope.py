@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.wire.openai_chat.request import MAX_MODEL_NAME, decode, encode
+from ferryman.wire.envelope import MAX_MODEL_NAME, decode, encode
 
 CHAT = "chat.completions"
 USAGE = b'"stream_options":{"include_usage":true}'

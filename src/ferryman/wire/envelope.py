@@ -1,4 +1,4 @@
-"""Requests of the OpenAI format, opened just far enough to route them.
+"""Requests of any format, opened just far enough to route them.
 
 What the gateway changes is spliced into the caller's own bytes: unknown fields, number spellings,
 key order and white space survive.
@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.wire.openai_chat.types import ChatRequest, PlainRequest
+from ferryman.wire.envelope_types import ChatRequest, PlainRequest
 
 Fields = dict[str, Raw]
 _fields = msgspec.json.Decoder(Fields)

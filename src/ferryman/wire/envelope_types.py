@@ -1,0 +1,20 @@
+"""What ``envelope.py`` reads of a request. It is compiled, and such a module defines no Struct."""
+
+from msgspec import Raw, Struct
+
+
+class PlainRequest(Struct):
+    """Members of a request that the gateway reads."""
+
+    model: str
+    stream: bool | None = None
+    stream_options: Raw = Raw()
+    max_completion_tokens: int | None = None
+    max_tokens: int | None = None
+    max_output_tokens: int | None = None
+
+
+class ChatRequest(PlainRequest, kw_only=True):
+    """The same for chat completions."""
+
+    messages: Raw
