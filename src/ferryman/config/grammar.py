@@ -169,7 +169,7 @@ PROVIDER: Final = Table(
                 says="a list of endpoints",
                 example="[chat.completions, embeddings]",
                 item=Word(
-                    says=f"an endpoint ({', '.join(ENDPOINTS)})",
+                    says="an endpoint, such as chat.completions or embeddings",
                     example=ENDPOINTS[0],
                     choices=ENDPOINTS,
                 ),
