@@ -291,7 +291,7 @@ def test_what_is_no_vector_cannot_be_packed(vector: bytes) -> None:
         numbers(EmbedReply({"float": [Raw(vector)]}), "base64")
 
 
-@pytest.mark.parametrize("vector", ["*", "AAA=", "AAAAAAA=", "größe"])
+@pytest.mark.parametrize("vector", ["*", "AAA=", "AAAAAAA=", "größe", "AADAfw=="])
 def test_what_is_no_base64_of_floats_cannot_be_unpacked(vector: str) -> None:
     with pytest.raises(ReplyError):
         numbers(EmbedReply({"base64": [vector]}))

@@ -206,6 +206,9 @@ def _packed(vector: Raw) -> str:
 def _unpacked(vector: str) -> bytes:
     try:
         data = b64decode(vector, validate=True)
-        return _encode(struct.unpack(f"<{len(data) // 4}f", data))
+        numbers = _encode(struct.unpack(f"<{len(data) // 4}f", data))
     except (ValueError, struct.error) as error:
         raise unreadable(error) from None
+    if b"null" in numbers:  # what JSON has no number for
+        raise ReplyError(ErrorKind.UPSTREAM_PROTOCOL, "a vector has infinite numbers, or none")
+    return numbers
