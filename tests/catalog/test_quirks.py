@@ -315,6 +315,30 @@ def test_what_openais_models_refuse(model: str, expected: str) -> None:
     assert quirks.model_quirks("openai_chat", model, ("reasoning_object",)) == ()
 
 
+@pytest.mark.parametrize(
+    ("own", "model", "expected"),
+    [
+        ("glm_models", "glm-4.7", ""),
+        ("glm_models", "glm-5.2-air", "thinking_effort"),
+        ("glm_models", "glm-5.3", "thinking_effort thinking_always"),
+        ("kimi_models", "moonshot-v1-8k", ""),
+        ("kimi_models", "kimi-k2-turbo-preview", ""),
+        ("kimi_models", "kimi-k2.6", "no_sampling no_penalties no_n thinking_object"),
+        ("kimi_models", "kimi-k2.7-code", "no_sampling no_penalties no_n thinking_always"),
+        (
+            "kimi_models",
+            "kimi-k3.1-pro",
+            "no_sampling no_penalties no_n thinking_effort thinking_always",
+        ),
+    ],
+)
+def test_how_other_makers_models_are_told_to_think(own: str, model: str, expected: str) -> None:
+    found = quirks.model_quirks("openai_chat", model, (own,))
+    assert found == tuple(expected.split())
+    assert quirks.NAMES.issuperset(found)
+    assert quirks.model_quirks("openai_chat", model) == ()
+
+
 def test_what_a_provider_refuses() -> None:
     names = ("no_logprobs", "no_stream_options", "no_json_schema", "no_seed", "top_k")
     assert quirks.refused(names) == {"logprobs", "seed"}

@@ -381,3 +381,34 @@ def test_thinking_is_off_where_it_excludes_tools(
     assert receipt.altered == (("reasoning=off: the request has tools",) if told else ())
     body, _ = sent(quirks=quirks, reasoning=Reasoning(effort="high"))
     assert body["reasoning_effort"] == "high"
+
+
+OBJECT, EFFORT = ("thinking_object",), ("thinking_object", "thinking_effort")
+ALWAYS, SWITCH = ("thinking_effort", "thinking_always"), ("enable_thinking",)
+ON, OFF = {"thinking": {"type": "enabled"}}, {"thinking": {"type": "disabled"}}
+SWITCHES: list[tuple[tuple[str, ...], Reasoning, dict[str, Any], tuple[str, ...]]] = [
+    (OBJECT, Reasoning(effort="high"), ON, ("reasoning=on, without saying how much",)),
+    (OBJECT, Reasoning(adaptive=True), ON, ()),
+    (OBJECT, Reasoning(effort="none"), OFF, ()),
+    (EFFORT, Reasoning(effort="high"), ON | {"reasoning_effort": "high"}, ()),
+    (EFFORT, Reasoning(budget=9000), ON | {"reasoning_effort": "medium"},
+     ("reasoning.budget=effort medium",)),
+    (EFFORT, Reasoning(budget=0), OFF, ()),
+    (ALWAYS, Reasoning(effort="low"), {"reasoning_effort": "low"}, ()),
+    (ALWAYS, Reasoning(effort="none"), {}, ("reasoning=on: this model always thinks",)),
+    (SWITCH, Reasoning(effort="none"), {"enable_thinking": False}, ()),
+    (SWITCH, Reasoning(budget=500), {"enable_thinking": True, "thinking_budget": 500}, ()),
+    (SWITCH, Reasoning(effort="low"), {"enable_thinking": True, "thinking_budget": 1024},
+     ("reasoning.effort=budget of 1024 tokens",)),
+    (SWITCH, Reasoning(adaptive=True), {"enable_thinking": True}, ()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("quirks", "reasoning", "members", "altered"), SWITCHES)
+def test_thinking_is_switched_as_the_vendor_wants_it(
+    quirks: tuple[str, ...], reasoning: Reasoning, members: dict[str, Any],
+    altered: tuple[str, ...],
+) -> None:  # fmt: skip
+    body, receipt = sent(quirks=quirks, reasoning=reasoning)
+    assert {name: body[name] for name in body if name not in ("model", "messages")} == members
+    assert receipt.altered == altered

@@ -298,10 +298,11 @@ OF_ENCODERS = MappingProxyType(
         "openai_chat": (
             "allowed_tools", "audio_formats", "audio_url", "cache_breakpoint", "cache_control",
             "echo_reasoning_content", "embed_query_document", "embed_query_passage", "embed_task",
-            "extra_content", "file_url", "flat_content", "metadata",
+            "enable_thinking", "extra_content", "file_url", "flat_content", "metadata",
             "no_json_object", "no_json_schema", "no_parallel_tools", "reasoning_details",
-            "reasoning_object", "responses_only", "safety_identifier", "thinking_object",
-            "tool_images", "tools_by_responses", "top_k", "video_url",
+            "reasoning_object", "responses_only", "safety_identifier", "thinking_always",
+            "thinking_effort", "thinking_object", "tool_images", "tools_by_responses", "top_k",
+            "video_url",
         ),
         "openai_responses": (
             "any_output_limit", "cache_breakpoint", "no_json_object", "no_json_schema",
@@ -330,8 +331,15 @@ BETAS_IN_BODY = "bedrock_claude"
 AWS_CHUNKS = "aws_chunks"
 """Quirk: streams come as AWS messages, each of which holds an event of the format."""
 
+GLM, KIMI = "glm_models", "kimi_models"
+"""Quirks of rows whose models are their makers', told apart by their names: :func:`model_quirks`.
+"""
+
 NAMES = frozenset(
     {
+        GLM,
+        KIMI,
+        "no_n",
         *REQUEST_QUIRKS,
         *USAGE_QUIRKS,
         *(f"no_{member}" for member in MEMBERS),
@@ -356,6 +364,10 @@ def model_quirks(format_name: str, model: str, own: Collection[str] = ()) -> tup
     """
     if format_name == "openai_chat" and "max_completion_tokens" in own:
         return _gpt_quirks(model)
+    if GLM in own:
+        return _glm_quirks(model)
+    if KIMI in own:
+        return _kimi_quirks(model)
     if format_name == "anthropic_messages":
         return _claude_quirks(model)
     if format_name == "bedrock_converse":
@@ -405,6 +417,42 @@ def _gpt_quirks(model: str) -> tuple[str, ...]:
     unasked = always if version >= (5, 5) else always[:2]
     tools = ("tools_by_responses",) if version >= (5, 4) else ()
     return ("no_sampling_thinking", *stop, *unasked, *efforts, *tools)
+
+
+_glm = re.compile(r"glm-(\d+)(?:\.(\d+))?")
+
+
+def _glm_quirks(model: str) -> tuple[str, ...]:
+    """How a model of GLM is told to think, where that is more than on or off.
+
+    https://docs.z.ai/guides/capabilities/thinking-mode (on or off),
+    https://docs.together.ai/docs/glm-5.3-quickstart (efforts from 5.2; from 5.3 never off).
+    """
+    found = _glm.match(model.lower().rpartition("/")[2])
+    version = (int(found[1]), int(found[2] or 0)) if found is not None else (0, 0)
+    if version >= (5, 3):
+        return ("thinking_effort", "thinking_always")
+    return ("thinking_effort",) if version >= (5, 2) else ()
+
+
+_kimi = re.compile(r"kimi-k(\d+)(?:\.(\d+))?(?!\d)")
+
+
+def _kimi_quirks(model: str) -> tuple[str, ...]:
+    """How a model of Kimi is told to think; its sampling is fixed, other values are refused.
+
+    https://platform.kimi.ai/docs/api/models-overview (parameters from K2.5),
+    https://java.agentscope.io/v2/en/integration/model/kimi (K2.7 and K3 always think, K3 by
+    effort).
+    """
+    found = _kimi.match(model.lower().rpartition("/")[2])
+    version = (int(found[1]), int(found[2] or 0)) if found is not None else (0, 0)
+    if version < (2, 5):
+        return ()
+    fixed = ("no_sampling", "no_penalties", "no_n")
+    if version >= (3, 0):
+        return (*fixed, "thinking_effort", "thinking_always")
+    return (*fixed, "thinking_always" if version >= (2, 7) else "thinking_object")
 
 
 def _claude_version(model: str) -> tuple[str, tuple[int, int]]:

@@ -73,8 +73,8 @@ class Edge:
             self._other(exchange, target)
         except GatewayError as error:
             refuse(exchange, error, self.plane.next_id(), shape_of(exchange, _path(target)))
-        except Exception as error:
-            self._escaped(error)
+        except Exception as fault:
+            self._escaped(fault)
             refuse(exchange, _failed(), self.plane.next_id(), shape_of(exchange, _path(target)))
 
     def too_large(self, exchange: Exchange, limit: int) -> None:

@@ -189,8 +189,8 @@ async def serve(
             deliver_whole(call, reply)
     except GatewayError as error:
         _turn_away(call, error)
-    except Exception as error:
-        _stumble(call, error)
+    except Exception as fault:
+        _stumble(call, fault)
     finally:
         plane.metrics.in_flight -= 1
         if not plane.metrics.in_flight:

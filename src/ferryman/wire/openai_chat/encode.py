@@ -12,7 +12,9 @@ https://platform.openai.com/docs/api-reference/chat/create. Quirks of the provid
   those that want that;
 - structured output is native; ``no_json_schema`` and ``no_json_object`` make it a forced tool;
 - thinking: ``reasoning_effort`` as a rule (the names of ``effort.offered_by``);
-  ``reasoning_object`` (``reasoning``), ``thinking_object`` (``thinking``, on or off); dropped where
+  ``reasoning_object`` (``reasoning``), ``thinking_object`` (``thinking``, on or off),
+  ``thinking_effort`` (``reasoning_effort`` beside it), ``thinking_always`` (never off, and no
+  switch), ``enable_thinking`` (a switch of that name, and ``thinking_budget``); dropped where
   the catalogue knows what the model can, and ``reasoning`` isn't among it; off where the request
   has tools and the model calls none while it thinks (``tools_by_responses``; with
   ``responses_only``, the model is not asked here if there is another way);
@@ -44,7 +46,7 @@ from ferryman.wire.carry import (
     unsupported,
     without_settings,
 )
-from ferryman.wire.effort import NONE, effort_of, nearest, offered_by, thinks
+from ferryman.wire.effort import NONE, budget_of, effort_of, nearest, offered_by, thinks
 from ferryman.wire.format import Aim
 from ferryman.wire.limits import (
     OPENAI_IDENTIFIER,
@@ -251,10 +253,8 @@ def _thinking(body: Body, request: Request, aim: Aim, quirks: Quirks, receipt: R
         receipt.drop("reasoning.summary")
     if "reasoning_object" in quirks:
         _reasoning_object(body, request, receipt)
-    elif "thinking_object" in quirks:
-        body["thinking"] = {"type": "disabled" if off else "enabled"}
-        if not off and (wanted.effort or wanted.budget > 0):
-            receipt.alter("reasoning", "on, without saying how much")
+    elif quirks & _SWITCHES:
+        _switch(body, request, off, quirks, receipt)
     elif wanted.effort or wanted.budget >= 0:
         effort = _offered(wanted.effort or effort_of(wanted.budget), quirks)
         body["reasoning_effort"] = effort
@@ -268,13 +268,51 @@ def _thinking(body: Body, request: Request, aim: Aim, quirks: Quirks, receipt: R
         receipt.alter("reasoning", "the model's own default")
 
 
+_SWITCHES = frozenset(["thinking_object", "enable_thinking", "thinking_always"])
+
+
+def _switch(body: Body, request: Request, off: bool, quirks: Quirks, receipt: Receipt) -> None:
+    """Thinking where it is a switch of its own, and how much may be said beside it.
+
+    https://api-docs.deepseek.com/guides/thinking_mode (``thinking``; it maps every effort to one of
+    its three), https://docs.z.ai/guides/capabilities/thinking-mode,
+    https://platform.kimi.ai/docs/api/models-overview,
+    https://www.alibabacloud.com/help/en/model-studio/deep-thinking (``enable_thinking``).
+    """
+    wanted = request.reasoning
+    assert wanted is not None
+    if "thinking_always" in quirks:
+        if off:
+            receipt.alter("reasoning", "on: this model always thinks")
+    elif "enable_thinking" in quirks:
+        body["enable_thinking"] = not off
+    else:
+        body["thinking"] = {"type": "disabled" if off else "enabled"}
+    if off:
+        return
+    effort = wanted.effort or ("" if wanted.budget < 0 else effort_of(wanted.budget))
+    if "enable_thinking" in quirks:
+        budget = wanted.budget if wanted.budget > 0 else budget_of(effort, request.max_output)
+        if budget > 0:
+            body["thinking_budget"] = budget
+        if budget != wanted.budget:
+            receipt.alter("reasoning.effort", f"budget of {budget} tokens")
+    elif effort and "thinking_effort" in quirks:
+        body["reasoning_effort"] = effort
+        if not wanted.effort:
+            receipt.alter("reasoning.budget", f"effort {effort}")
+    elif effort:
+        receipt.alter("reasoning", "on, without saying how much")
+
+
 def _offered(effort: str, quirks: Quirks) -> str:
     offered = offered_by(quirks)
     return nearest(effort, offered) if offered else effort
 
 
 def _reasoning_object(body: Body, request: Request, receipt: Receipt) -> None:
-    """As routers take it: https://openrouter.ai/docs/guides/best-practices/reasoning-tokens."""
+    """As routers take it: https://openrouter.ai/docs/guides/best-practices/reasoning-tokens,
+    https://openrouter.ai/docs/client-sdks/python/components/reasoningconfig."""
     wanted = request.reasoning
     assert wanted is not None
     said: Body = {}

@@ -54,8 +54,8 @@ class ChatStreamDecoder:
                 self._event(event, out)
                 if self._over:
                     break
-        except EventTooLargeError as error:
-            self._fail(Failed(kind=ErrorKind.UPSTREAM_PROTOCOL, message=str(error)), out)
+        except EventTooLargeError as large:
+            self._fail(Failed(kind=ErrorKind.UPSTREAM_PROTOCOL, message=str(large)), out)
         except ReplyError as error:
             self._fail(Failed(kind=error.kind, message=error.message), out)
         return out

@@ -57,6 +57,7 @@ _type = msgspec.json.Decoder(EventType).decode
 _item = msgspec.json.Decoder(WireItem).decode
 _tagged = msgspec.json.Decoder(Tagged).decode
 _response = msgspec.json.Decoder(WireResponse).decode
+_NO_ERROR = (b"", *NOTHING)
 
 Place = tuple[int, int]
 """Number of an item, and of a part in its content; -1 for an item without parts."""
@@ -142,7 +143,7 @@ class ResponsesDecoder:
             method = _METHODS.get(said.type)
             if method is not None:
                 method(self, said, data)
-            elif not said.type and bytes(said.error) not in (b"", *NOTHING):
+            elif not said.type and bytes(said.error) not in _NO_ERROR:
                 self._error(said, data)  # no event of this format, but some servers do
         except _LateError:
             self._fail(
