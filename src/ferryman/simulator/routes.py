@@ -90,13 +90,15 @@ DETAILS = msgspec.structs.replace(
 )
 _BROKEN = _event(errors.failure("500"), "error")
 
+_EMBEDDINGS = _listed(lambda ask, _: lists.embeddings(ask))
+
 FIXED: dict[str, Format] = {
     "/v1/chat/completions": OPENAI,
     "/v1/completions": _like(OPENAI, chat_read.read_old, chat.old_whole, chat.old_stream),
     "/v1/responses": _like(
         OPENAI, responses_read.read, responses.whole, responses.stream, broken=_BROKEN
     ),
-    "/v1/embeddings": _listed(lambda ask, _: lists.embeddings(ask)),
+    "/v1/embeddings": _EMBEDDINGS,
     "/v1/moderations": _listed(lists.moderations),
     "/v1/images/generations": _like(OPENAI, pictorial.read, pictorial.whole, pictorial.stream),
     "/v1/images/edits": _like(OPENAI, pictorial.read_edit, pictorial.whole, pictorial.stream_edit),
@@ -106,6 +108,8 @@ FIXED: dict[str, Format] = {
     "/v1/messages": MESSAGES,
     "/v1/messages/count_tokens": _short(MESSAGES, messages_read.read_count, messages.count),
     "/v2/chat": COHERE,
+    "/compatibility/v1/embeddings": _EMBEDDINGS,
+    "/v1beta/openai/embeddings": msgspec.structs.replace(_EMBEDDINGS, check=credentials.goog),
     "/v2/embed": _short(COHERE, rank.read_embed, rank.embed),
     "/v2/rerank": _short(COHERE, rank.read_rerank, rank.rerank),
     "/v1/rerank": _short(DETAILS, rank.read_other, rank.rerank_other),
