@@ -109,7 +109,6 @@ FIXED: dict[str, Format] = {
     "/v1/messages/count_tokens": _short(MESSAGES, messages_read.read_count, messages.count),
     "/v2/chat": COHERE,
     "/compatibility/v1/embeddings": _EMBEDDINGS,
-    "/v1beta/openai/embeddings": msgspec.structs.replace(_EMBEDDINGS, check=credentials.goog),
     "/v2/embed": _short(COHERE, rank.read_embed, rank.embed),
     "/v2/rerank": _short(COHERE, rank.read_rerank, rank.rerank),
     "/v1/rerank": _short(DETAILS, rank.read_other, rank.rerank_other),
@@ -165,6 +164,10 @@ AMAZON = {
 
 def _google(_model: str, action: str) -> Format | None:
     return GOOGLE.get(action)
+
+
+def _alike(_model: str, _action: str) -> Format | None:
+    return msgspec.structs.replace(_EMBEDDINGS, check=credentials.goog)
 
 
 def _vertex(model: str, action: str) -> Format | None:
@@ -229,6 +232,7 @@ NAMED: list[tuple[re.Pattern[str], Callable[[str, str], Format | None]]] = [
         ),
         _vertex,
     ),
+    (re.compile(r"/v1beta/[a-z]+/(?P<model>)(?P<action>embeddings)"), _alike),
     (re.compile(r"/model/(?P<model>[^/]+)/(?P<action>[a-z-]+)"), _amazon),
     (re.compile(r"/[a-z]+/v1/(?P<model>)(?P<action>[a-z/]+)"), _azure),
     (re.compile(r"/[a-z]+/deployments/(?P<model>[^/]+)/(?P<action>[a-z/]+)"), _dated),
