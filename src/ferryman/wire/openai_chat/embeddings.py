@@ -58,7 +58,7 @@ class _Item(Struct):
 
 class _Said(Struct):
     data: list[_Item] | None = None
-    usage: Raw | None = None
+    usage: Raw = Raw()
 
 
 _body: Reader[_Body] = Reader(_Body)
