@@ -21,7 +21,7 @@ from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, 
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.flow.uploads import UPLOADS, receive
-from ferryman.flow.window import surely_fits, text_size
+from ferryman.flow.window import gives, roomiest, surely_fits, text_size, too_much
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
@@ -276,9 +276,11 @@ async def _first_good(
     reply = Reply(call.plane.now, None)
     kind: ErrorKind | None = ErrorKind.UPSTREAM_CONNECT
     unfit: GatewayError | None = None
-    for target in order:
+    for target in roomiest(order, request.max_output):
         call.receipt = None
         try:
+            if call.too_long == "error" and not gives(target, request.max_output):
+                raise too_much(request.max_output, target)
             fits = surely_fits(request.body, target)
             crowded = None if fits else await crowd(call, request, target)
             if takes_long(call, request, target, crowded):  # beside the loop, so that others go on
