@@ -176,6 +176,13 @@ def test_a_relayed_request_is_the_callers_but_for_names(formats: Stack) -> None:
     assert json.loads(formats.last_body())["embedding_type"] == "float"
 
 
+def test_googles_callers_see_which_models_make_vectors(google: genai.Client) -> None:
+    found = google.models.get(model="gemini/gemini-embedding-001").supported_actions
+    assert found == ["embedContent", "batchEmbedContents"]
+    talks = google.models.get(model="gemini/gemini-2.5-flash").supported_actions
+    assert talks and "generateContent" in talks
+
+
 # --- rankings -------------------------------------------------------------------------------------
 
 
