@@ -353,5 +353,5 @@ def test_a_provider_that_offers_no_such_endpoint(dock: Stack) -> None:
         "/v1/images/edits",
         headers=kind(),
     )
-    assert answer.status == 502
+    assert answer.status == 400
     assert "does not offer images.edits" in error_of(answer)["message"]
