@@ -124,4 +124,6 @@ def counted(headers: Sequence[tuple[bytes, bytes]]) -> Usage | None:
 
 
 PROVIDER: TaskProvider = TaskProvider(encode_request, decode_reply, serves=embeds, counted=counted)
-RERANK: TaskProvider = TaskProvider(encode_rerank, rerank.decode_reply, serves=ranks, counted=counted)
+RERANK: TaskProvider = TaskProvider(
+    encode_rerank, rerank.decode_reply, serves=ranks, counted=counted
+)
