@@ -26,7 +26,7 @@ WANTED = set(
         gemini anthropic cohere ai21 upstage featherless chutes parasail lambda scaleway ovhcloud
         siliconflow stepfun volcengine inception venice friendli io-intelligence ollama vllm
         llamacpp lmstudio sglang tgi localai simulator local
-        bedrock bedrock-invoke vertex vertex-claude azure azure-deployments
+        jina voyage bedrock bedrock-invoke vertex vertex-claude azure azure-deployments
         """,
     )
 )

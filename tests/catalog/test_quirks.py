@@ -349,3 +349,18 @@ def test_names_are_sorted_by_what_they_concern() -> None:
     names = ("usage_in_choice", "no_stream_options", "of_a_newer_version")
     assert quirks.request_quirks(names) == (quirks.no_stream_options,)
     assert quirks.usage_quirks(names) == (quirks.usage_in_choice,)
+
+
+def test_sizes_and_kinds_of_vectors_have_other_names() -> None:
+    body = fields(model="m", dimensions=64, encoding_format="float")
+    quirks.output_dimension(body)
+    assert plain(body) == {"model": "m", "output_dimension": 64}
+    body = fields(dimensions=64, output_dimension=32, encoding_format="base64")
+    quirks.output_dimension(body)
+    assert plain(body) == {"output_dimension": 32, "encoding_format": "base64"}
+    quirks.embedding_type(body)
+    assert plain(body) == {"output_dimension": 32, "embedding_type": "base64"}
+    chat = fields(model="m", messages=[])
+    quirks.output_dimension(chat)
+    quirks.embedding_type(chat)
+    assert plain(chat) == {"model": "m", "messages": []}

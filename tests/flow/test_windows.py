@@ -21,7 +21,10 @@ policies:
   - when: { metadata.task: chat }
     too_long: compress
 """
-ENV = {"OPENAI_API_KEY": "sk-test", "FERRYMAN_OPENAI_BASE_URL": "SIM/v1"}
+ENV = {
+    "OPENAI_API_KEY": "sk-test", "FERRYMAN_OPENAI_BASE_URL": "SIM/v1",
+    "GEMINI_API_KEY": "sk-test", "FERRYMAN_GEMINI_BASE_URL": "SIM/v1beta",
+}  # fmt: skip
 LONG = "The river is wide, and the ferry is slow. " * 60
 """Some 600 tokens; gpt-4 takes 8,192."""
 
@@ -239,3 +242,62 @@ def test_the_estimate_is_held_against_what_providers_count(narrow: Stack) -> Non
     page = narrow.get("/metrics").body.decode()
     [count] = [line for line in page.splitlines() if "token_estimate_ratio_count" in line]
     assert int(count.split()[-1]) >= 1
+
+
+# -- limits of output: gpt-4 gives 4,096 tokens, gpt-4o-mini 16,384
+
+MESSAGES, GENERATE = "/v1/messages", "/v1beta/models/MODEL:generateContent"
+COMPRESS = {"x-ferryman-too-long": "compress"}
+
+
+def wanting(model: str, tokens: int, path: str) -> tuple[dict[str, Any], str]:
+    """A short request for so much output, and its path."""
+    if path == GENERATE:
+        body = {
+            "contents": [{"parts": [{"text": "Go."}]}],
+            "generationConfig": {"maxOutputTokens": tokens, "temperature": 0},
+        }
+        return body, path.replace("MODEL", model)
+    said = [{"role": "user", "content": "Go."}]
+    return {"model": model, "messages": said, "max_tokens": tokens, "temperature": 0}, path
+
+
+EACH = pytest.mark.parametrize("path", ["/v1/chat/completions", MESSAGES, GENERATE])
+
+
+@EACH
+def test_the_first_target_that_gives_as_much_is_asked(narrow: Stack, path: str) -> None:
+    for tokens, model in ((4_096, "gpt-4"), (4_097, "gpt-4o-mini"), (99_999, "gpt-4")):
+        reply = narrow.post(*wanting("grows", tokens, path))
+        assert (reply.status, reply.header("x-ferryman-model")) == (200, model)
+        sent = json.loads(narrow.last_body())
+        assert tokens in (sent.get("max_tokens"), sent.get("max_completion_tokens"))
+
+
+@EACH
+def test_too_much_output_can_be_refused(narrow: Stack, path: str) -> None:
+    narrow.forget()
+    asked = wanting("openai/gpt-4", 5_000, path)
+    reply = narrow.post(*asked, headers={"x-ferryman-too-long": "error"})
+    assert reply.status == 400
+    assert "gives 4096 at most" in reply.json()["error"]["message"]
+    assert narrow.stats()["requests"] == 0
+
+
+@EACH
+def test_too_much_output_can_be_lowered(narrow: Stack, path: str) -> None:
+    reply = narrow.post(*wanting("openai/gpt-4", 5_000, path), headers=COMPRESS)
+    assert reply.status == 200
+    assert "max_output=4096" in str(reply.header("x-ferryman-altered"))
+    sent = json.loads(narrow.last_body())
+    assert 4_096 in (sent.get("max_tokens"), sent.get("max_completion_tokens"))
+    assert sent["temperature"] == 0
+    reply = narrow.post(*wanting("openai/gpt-4", 4_000, path), headers=COMPRESS)
+    assert "max_output" not in str(reply.header("x-ferryman-altered"))
+
+
+def test_output_is_lowered_in_the_callers_own_format(narrow: Stack) -> None:
+    reply = narrow.post(*wanting("gemini/gemini-2.5-flash", 70_000, GENERATE), headers=COMPRESS)
+    assert "max_output=65536" in str(reply.header("x-ferryman-altered"))
+    configuration = json.loads(narrow.last_body())["generationConfig"]
+    assert configuration == {"maxOutputTokens": 65_536, "temperature": 0}

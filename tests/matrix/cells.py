@@ -32,8 +32,14 @@ providers:
   azure: { base_url: SIM/openai/v1, key: env:LAB_KEY }
   azure-deployments: { base_url: SIM/openai, key: env:LAB_KEY }
   anthropic: { base_url: SIM/v1, key: env:LAB_KEY }
+  vectors: { base_url: SIM/v1, key: env:LAB_KEY, endpoints: [embeddings, rerank],
+    prices: { sim: { input: 1, output: 0 } } }
+  jina: { base_url: SIM/v1, key: env:LAB_KEY }
+  voyage: { base_url: SIM/v1, key: env:LAB_KEY }
+  bedrock: { base_url: SIM, key: env:LAB_KEY }
   beside: { base_url: CANNED/v1, auth: none, quirks: [reasoning_beside_completion] }
 models:
+  any-vectors: { targets: [bedrock/amazon.titan-embed-text-v2:0, generate/sim] }
   either: { targets: [chat/sim-tokens=3, messages/sim-tokens=3] }
 """
 PROVIDERS = {

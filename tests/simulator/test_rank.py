@@ -1,5 +1,6 @@
 """Vectors and rankings, judged by Cohere's SDK."""
 
+import json
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import cohere
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.simulator.conftest import Sim
+from tests.simulator.test_amazon import client
 from tests.simulator.wire import request, talk
 
 
@@ -58,3 +61,36 @@ def test_rankings(sdk: cohere.ClientV2, sim: Sim) -> None:
 )
 def test_wrong_requests_are_refused(sim: Sim, path: str, fields: Any, status: int) -> None:
     assert talk(sim.port, request(path, {"model": "sim", **fields})).status == status
+
+
+def test_amazon_has_them_by_invoke(sim: Sim) -> None:
+    """botocore sends it; the bodies are the models' own, and tokens are counted in a header."""
+    aws = client(sim.url)
+
+    def invoke(model: str, **body: Any) -> tuple[Any, Any]:
+        reply = aws.invoke_model(modelId=model, body=json.dumps(body))
+        return json.loads(reply["body"].read()), reply["ResponseMetadata"]["HTTPHeaders"]
+
+    titan, headers = invoke("amazon.titan-embed-text-v2:0", inputText="a b", dimensions=256)
+    assert (titan["inputTextTokenCount"], headers["x-amzn-bedrock-input-token-count"]) == (2, "2")
+    many, _ = invoke("cohere.embed-english-v3", texts=["a b", "c"], input_type="search_query")
+    assert many["embeddings"][0] == titan["embedding"]
+    assert many["response_type"] == "embeddings_floats"
+    by_type, _ = invoke(
+        "cohere.embed-v4:0", texts=["a b"], input_type="search_query", truncate="LEFT",
+        embedding_types=["float", "int8"], output_dimension=256,
+    )  # fmt: skip
+    assert by_type["embeddings"]["float"] == [titan["embedding"]]
+    ranks, _ = invoke(
+        "cohere.rerank-v3-5:0", query="river", documents=["a", "river"], top_n=1, api_version=2
+    )
+    assert ranks == {"results": [{"index": 1, "relevance_score": 0.991}]}
+    for model, body in (
+        ("amazon.titan-embed-text-v2:0", {"inputText": ["a"]}),
+        ("amazon.titan-embed-text-v2:0", {"inputText": "a", "dimensions": 7}),
+        ("cohere.embed-english-v3", {"texts": ["a"]}),
+        ("cohere.embed-english-v3", {"texts": ["a"], "input_type": "image", "max_tokens": 3}),
+        ("cohere.rerank-v3-5:0", {"query": "a", "documents": ["a"]}),
+    ):
+        with pytest.raises(ClientError, match="Validation"):
+            invoke(model, **body)

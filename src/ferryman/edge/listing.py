@@ -21,7 +21,8 @@ from ferryman.wire.envelope import MAX_MODEL_NAME
 _json = msgspec.json.Encoder().encode
 _EPOCH = "1970-01-01T00:00:00Z"
 _METHODS = ("generateContent", "streamGenerateContent", "countTokens")
-_ASKED = tuple(f":{method}".encode() for method in _METHODS)
+_EMBEDS = ("embedContent", "batchEmbedContents")
+_ASKED = tuple(f":{method}".encode() for method in _METHODS + _EMBEDS)
 _MOST = 1000
 """Models on a page at most, of Anthropic's and of Gemini's."""
 
@@ -120,6 +121,8 @@ def _generate(name: str, _: str, row: ModelRow | None) -> dict[str, Any]:
         "displayName": name,
         "supportedGenerationMethods": _METHODS,
     }
+    if row is not None and "embeddings" in row.abilities:
+        facts["supportedGenerationMethods"] = _EMBEDS
     if row is not None and row.context:
         facts["inputTokenLimit"] = row.context
     if row is not None and row.max_output:

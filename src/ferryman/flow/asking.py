@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+import msgspec
 from msgspec import Raw
 
 from ferryman.catalog.quirks import betas_in_body
@@ -13,7 +14,7 @@ from ferryman.flow.counting import COUNTS
 from ferryman.flow.keeping import unknown
 from ferryman.flow.tasks import TaskTranslation, ask_task
 from ferryman.flow.uploads import Upload
-from ferryman.flow.window import compressed, too_long
+from ferryman.flow.window import compressed, gives, too_long
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Request as Conversation
@@ -105,16 +106,21 @@ def ask(
     runtime = target.runtime
     if call.upload is not None:
         return _form(call, call.upload, target)
+    lower = call.too_long == "compress" and not gives(target, request.max_output)
     if crowded is not None:
-        return _translated(call, request, target, crowded)
+        return _translated(call, request, target, crowded, lower=lower)
     head = runtime.head(call.endpoint, target.model, request.stream)
     if (
         head is None
         or (call.endpoint in CONVERSATIONS and _carries_foreign(request.body))
         or (target.responses_only and call.endpoint == "chat.completions")
     ):
-        return _translated(call, request, target)
+        return _translated(call, request, target, lower=lower)
     quirks = runtime.request_quirks
+    if lower:
+        call.receipt = Receipt()
+        call.receipt.alter("max_output", str(target.max_output))
+        quirks = (*quirks, lambda fields: envelope.lower_output(fields, target.max_output))
     if runtime.refused and call.endpoint in ("chat.completions", "embeddings"):
         left_out = [name for name in request.fields if name in runtime.refused]
         if left_out:
@@ -185,10 +191,9 @@ def _leave_out(call: Call, names: list[str], target: Target) -> Callable[[dict[s
 
     Raises :class:`GatewayError` (400) when the call asks to be refused instead.
     """
-    receipt = Receipt()
+    receipt = call.receipt = call.receipt or Receipt()
     for name in names:
         receipt.drop(name)
-    call.receipt = receipt
     _hold_to(call, receipt, target)
 
     def leave_out(fields: dict[str, Raw]) -> None:
@@ -211,9 +216,17 @@ def _hold_to(call: Call, receipt: Receipt, target: Target) -> None:
 
 
 def _translated(
-    call: Call, request: envelope.Request, target: Target, crowded: Crowd | None = None
+    call: Call,
+    request: envelope.Request,
+    target: Target,
+    crowded: Crowd | None = None,
+    *,
+    lower: bool,
 ) -> Asking | None:
-    """The request in the target's format; where it is ``crowded``, less of it, so that it fits."""
+    """The request in the target's format; where it is ``crowded``, less of it, so that it fits.
+
+    ``lower`` asks for no more output than the target gives.
+    """
     runtime = target.runtime
     if call.endpoint not in CONVERSATIONS:
         return _task(call, request, target)
@@ -231,6 +244,9 @@ def _translated(
         if shorter is None:
             raise unfit
         conversation = shorter
+    if lower and conversation.max_output:
+        conversation = msgspec.structs.replace(conversation, max_output=target.max_output)
+        receipt.alter("max_output", str(target.max_output))
     context = ReplyContext(
         request=conversation,
         receipt=receipt,

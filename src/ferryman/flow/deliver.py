@@ -63,6 +63,7 @@ async def deliver_stream(
     """Relay a stream whose first content is here, until its end; ``keeps`` gets its last event."""
     exchange, plane, tap = call.exchange, call.plane, reply.tap
     assert tap is not None
+    call.stream = True  # also where a form asked for it, or sound comes as a stream by itself
     call.first_token = reply.first_token
     exchange.start(reply.status, _head(call, reply.headers, None) + _STREAM_HEADERS)
     call.started = True

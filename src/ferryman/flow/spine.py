@@ -21,7 +21,7 @@ from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, 
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.flow.uploads import UPLOADS, receive
-from ferryman.flow.window import surely_fits, text_size
+from ferryman.flow.window import gives, roomiest, surely_fits, text_size, too_much
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
@@ -276,9 +276,11 @@ async def _first_good(
     reply = Reply(call.plane.now, None)
     kind: ErrorKind | None = ErrorKind.UPSTREAM_CONNECT
     unfit: GatewayError | None = None
-    for target in order:
+    for target in roomiest(order, request.max_output):
         call.receipt = None
         try:
+            if call.too_long == "error" and not gives(target, request.max_output):
+                raise too_much(request.max_output, target)
             fits = surely_fits(request.body, target)
             crowded = None if fits else await crowd(call, request, target)
             if takes_long(call, request, target, crowded):  # beside the loop, so that others go on
@@ -286,6 +288,8 @@ async def _first_good(
                 asking = await loop.run_in_executor(None, ask, call, request, target, crowded)
             else:
                 asking = ask(call, request, target, crowded)
+            if asking is None:
+                raise _not_offered(call, target)
         except GatewayError as error:
             unfit = unfit or error  # another target may have the words, or the room, for it
             if error.kind is ErrorKind.CONTEXT_TOO_LONG and call.too_long == "error":
@@ -300,18 +304,25 @@ async def _first_good(
     return reply, kind, unfit if call.target is None else None
 
 
+def _not_offered(call: Call, target: Target) -> GatewayError:
+    return GatewayError(
+        400,
+        ErrorKind.UNSUPPORTED,
+        f"{target.provider} does not offer {call.endpoint}. Choose another provider's model.",
+        param="model",
+    )
+
+
 async def _attempt(
-    call: Call, target: Target, asking: Asking | None, facts: HeaderFacts
+    call: Call, target: Target, asking: Asking, facts: HeaderFacts
 ) -> tuple[Reply, ErrorKind | None]:
     """Ask one target. Returns its reply, and how it failed (None = it is fit to be delivered)."""
     now = call.plane.now
     runtime = target.runtime
     started = now()
-    reply = Reply(now, asking.tap if asking is not None else None)
+    reply = Reply(now, asking.tap)
     why = await runtime.signer.ready(time.time()) if runtime.signer is not None else ""
-    if asking is None:
-        reply.fault = Fault(FaultKind.CONNECT, f"{runtime.name} does not offer {call.endpoint}")
-    elif why:
+    if why:
         reply.fault = Fault(FaultKind.CONNECT, why)
     else:
         plain = asking.translation is None and not runtime.betas_in_body
@@ -392,7 +403,7 @@ def _send(
     return True
 
 
-def _verdict(call: Call, asking: Asking | None, reply: Reply, runtime: Runtime) -> ErrorKind | None:
+def _verdict(call: Call, asking: Asking, reply: Reply, runtime: Runtime) -> ErrorKind | None:
     """How an attempt failed, or None when its reply is fit to be delivered."""
     fault = reply.fault
     if fault is not None:
@@ -403,7 +414,6 @@ def _verdict(call: Call, asking: Asking | None, reply: Reply, runtime: Runtime) 
         return _FAULTS[fault.kind]
     if not 200 <= reply.status < 300:
         return kind_of_reply(reply.status, reply.headers, reply.body)
-    assert asking is not None
     if reply.streaming:
         tap = reply.tap
         assert tap is not None

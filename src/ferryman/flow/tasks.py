@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from ferryman.flow.call import Call
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.usage import Usage
@@ -27,10 +29,12 @@ class TaskTranslation:
     def whole(self, reply: Reply) -> Usage | None:
         """Put a whole reply into the caller's dialect. Raises :class:`ReplyError`."""
         said: Any = self._provider.decode_reply(reply.body, self._asked)
+        if said.usage is None:
+            said = replace(said, usage=self._provider.counted(reply.headers))
         self.media_type, body = self._client.encode_reply(said, self._asked, self._receipt)
         reply.rewrite(body)
         usage: Usage | None = said.usage
-        return self._provider.counted(reply.headers) if usage is None else usage
+        return usage
 
 
 def ask_task(

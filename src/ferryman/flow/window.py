@@ -1,5 +1,7 @@
 """Does a request fit into a model's window? Known before the call, so that nothing is cut."""
 
+from collections.abc import Sequence
+
 from ferryman.catalog.shorten import shorten
 from ferryman.catalog.tokens import Gauge, estimate, text_bytes
 from ferryman.flow.measure import measure
@@ -35,6 +37,29 @@ def limit(target: Target) -> float:
 def surely_fits(body: bytes, target: Target) -> bool:
     """True when no closer look is needed: a token is at least one byte."""
     return not target.context or len(body) <= target.context
+
+
+def gives(target: Target, output: int) -> bool:
+    """Whether the target can give ``output`` tokens, as far as the catalogue knows."""
+    return not target.max_output or output <= target.max_output
+
+
+def roomiest(order: Sequence[Target], output: int) -> Sequence[Target]:
+    """``order`` with those first that can give ``output`` tokens; else as it is."""
+    if len(order) < 2 or not output:
+        return order
+    return sorted(order, key=lambda target: not gives(target, output))
+
+
+def too_much(output: int, target: Target) -> GatewayError:
+    """The refusal of a request that asks for more output than the target gives."""
+    return GatewayError(
+        400,
+        ErrorKind.CONTEXT_TOO_LONG,
+        f"The request asks for up to {output} tokens of output, and {target.provider}/"
+        f"{target.model} gives {target.max_output} at most. Ask for less, choose another model, or "
+        "let the gateway lower it: 'x-ferryman-too-long: compress'.",
+    )
 
 
 async def too_long(request: Request, target: Target) -> tuple[GatewayError, Gauge] | None:

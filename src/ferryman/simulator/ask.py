@@ -112,6 +112,8 @@ class Ask(msgspec.Struct, kw_only=True):
     framing: Framing = SSE
     fresh: bool = False
     """Whether the answer depends on more than the request, so that it must not be kept."""
+    headers: dict[str, str] = {}
+    """Of the reply, if it comes whole, beside those of its format."""
     note: Callable[[bytes, Any], None] | None = None
     """Told the reply's number and its :class:`~ferryman.simulator.answer.Answer` when it begins."""
 

@@ -30,7 +30,7 @@ def read_embed(request: Request) -> Ask:
         raise RefusedError(f"invalid request: valid input_type values are: {', '.join(PURPOSES)}")
     if sum(name in body for name in ("texts", "images", "inputs")) != 1:
         raise RefusedError("invalid request: one of texts, images or inputs has to be set")
-    return _ask(request, body, len(words(_inputs(body))))
+    return _ask(request, body, len(words(inputs(body))))
 
 
 def read_rerank(request: Request) -> Ask:
@@ -67,7 +67,7 @@ def _ask(request: Request, body: dict[str, Any], count: int) -> Ask:
     return Ask(model=body["model"], body=body, behaviour=behaviour, prompt=count)
 
 
-def _inputs(body: dict[str, Any]) -> list[str]:
+def inputs(body: dict[str, Any]) -> list[str]:
     """What is to become vectors: texts, images as ``echo`` tells of them, or both together."""
     if "texts" in body:
         return [str(text) for text in body["texts"]]
@@ -104,7 +104,7 @@ def embed(ask: Ask, _found: Answer, ident: str) -> dict[str, Any]:
     """The reply with vectors."""
     body = ask.body
     size = body.get("output_dimension") or lists.DIMENSIONS
-    vectors = [lists.vector(text, size) for text in _inputs(body)]
+    vectors = [lists.vector(text, size) for text in inputs(body)]
     kinds = body.get("embedding_types") or ["float"]
     for kind in kinds:
         if kind not in KINDS:

@@ -17,6 +17,7 @@ from ferryman.simulator import (
     errors,
     generate,
     generate_read,
+    invoked,
     lists,
     made,
     messages,
@@ -89,13 +90,15 @@ DETAILS = msgspec.structs.replace(
 )
 _BROKEN = _event(errors.failure("500"), "error")
 
+_EMBEDDINGS = _listed(lambda ask, _: lists.embeddings(ask))
+
 FIXED: dict[str, Format] = {
     "/v1/chat/completions": OPENAI,
     "/v1/completions": _like(OPENAI, chat_read.read_old, chat.old_whole, chat.old_stream),
     "/v1/responses": _like(
         OPENAI, responses_read.read, responses.whole, responses.stream, broken=_BROKEN
     ),
-    "/v1/embeddings": _listed(lambda ask, _: lists.embeddings(ask)),
+    "/v1/embeddings": _EMBEDDINGS,
     "/v1/moderations": _listed(lists.moderations),
     "/v1/images/generations": _like(OPENAI, pictorial.read, pictorial.whole, pictorial.stream),
     "/v1/images/edits": _like(OPENAI, pictorial.read_edit, pictorial.whole, pictorial.stream_edit),
@@ -105,6 +108,7 @@ FIXED: dict[str, Format] = {
     "/v1/messages": MESSAGES,
     "/v1/messages/count_tokens": _short(MESSAGES, messages_read.read_count, messages.count),
     "/v2/chat": COHERE,
+    "/compatibility/v1/embeddings": _EMBEDDINGS,
     "/v2/embed": _short(COHERE, rank.read_embed, rank.embed),
     "/v2/rerank": _short(COHERE, rank.read_rerank, rank.rerank),
     "/v1/rerank": _short(DETAILS, rank.read_other, rank.rerank_other),
@@ -148,6 +152,7 @@ CONVERSE = Format(
 )
 _INVOKE = _like(CONVERSE, converse_read.read_invoke, messages.whole, messages.stream)
 _PICTURES = _like(CONVERSE, made.read_invoke, made.invoke)
+_VECTORS_OR_RANKS = _short(CONVERSE, invoked.read, invoked.reply)
 AMAZON = {
     "converse": CONVERSE,
     "converse-stream": CONVERSE,
@@ -161,6 +166,10 @@ def _google(_model: str, action: str) -> Format | None:
     return GOOGLE.get(action)
 
 
+def _alike(_model: str, _action: str) -> Format | None:
+    return msgspec.structs.replace(_EMBEDDINGS, check=credentials.goog)
+
+
 def _vertex(model: str, action: str) -> Format | None:
     if action in ("rawPredict", "streamRawPredict"):
         return _PREDICT_COUNT if model == "count-tokens" else _PREDICT
@@ -171,6 +180,8 @@ def _vertex(model: str, action: str) -> Format | None:
 def _amazon(model: str, action: str) -> Format | None:
     if action == "invoke" and made.draws(model):
         return _PICTURES
+    if action == "invoke" and invoked.knows(model):
+        return _VECTORS_OR_RANKS
     return AMAZON.get(action)
 
 
@@ -221,6 +232,7 @@ NAMED: list[tuple[re.Pattern[str], Callable[[str, str], Format | None]]] = [
         ),
         _vertex,
     ),
+    (re.compile(r"/v1beta/[a-z]+/(?P<model>)(?P<action>embeddings)"), _alike),
     (re.compile(r"/model/(?P<model>[^/]+)/(?P<action>[a-z-]+)"), _amazon),
     (re.compile(r"/[a-z]+/v1/(?P<model>)(?P<action>[a-z/]+)"), _azure),
     (re.compile(r"/[a-z]+/deployments/(?P<model>[^/]+)/(?P<action>[a-z/]+)"), _dated),

@@ -204,7 +204,7 @@ class Service:
             made = script.stream(headers, events, wish, ask.framing, spoken.broken)
         else:
             body = spoken.whole(ask, found, ident)
-            made = _reply(200, {}, body, wish, spoken, found.output)
+            made = _reply(200, ask.headers, body, wish, spoken, found.output)
         return _noted(made, ask, found)
 
     def _get(self, request: Request, spoken: Format) -> Script:

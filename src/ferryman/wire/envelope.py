@@ -127,7 +127,33 @@ def decode_named(body: bytes, model: str, stream: bool) -> Request:
         raise _bad(f"The model's name in the URL must have 1 to {MAX_MODEL_NAME} characters.")
     if not body:
         raise _bad("The body is empty; send a JSON object.")
-    return Request(body, model, stream, False, 0, _members(body), in_url=True)
+    members = _members(body)
+    return Request(body, model, stream, False, _configured_limit(members), members, in_url=True)
+
+
+_CONFIGURATION, _CONFIGURED = "generationConfig", "maxOutputTokens"
+"""Where bodies that don't name their model have the output limit."""
+
+
+def _configured_limit(members: Fields) -> int:
+    """The output limit; 0 where there is none to be read, which the provider judges."""
+    try:
+        configuration = _fields.decode(members.get(_CONFIGURATION, b"null"))
+        return max(_int.decode(configuration.get(_CONFIGURED, b"null")) or 0, 0)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return 0
+
+
+def lower_output(fields: Fields, most: int) -> None:
+    """Let a request's members ask for ``most`` tokens of output at most."""
+    new = Raw(b"%d" % most)
+    for name in _LIMITS:
+        if name in fields:
+            fields[name] = new
+    if _CONFIGURATION in fields and _configured_limit(fields) > most:
+        configuration = _fields.decode(fields[_CONFIGURATION])
+        configuration[_CONFIGURED] = new
+        fields[_CONFIGURATION] = Raw(_encode(configuration))
 
 
 def _members(body: bytes) -> Fields:

@@ -1,7 +1,6 @@
 """What the dialects of embeddings share: words for purposes, kinds of vectors, inputs as texts."""
 
-import sys
-from array import array
+import struct
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 
@@ -164,6 +163,8 @@ def reply_of(
     found: dict[str, list[Vector]], asked: EmbedRequest, usage: Usage | None
 ) -> EmbedReply:
     """The reply with these vectors. Raises :class:`ReplyError` when there are too few or many."""
+    if not found:
+        raise ReplyError(ErrorKind.UPSTREAM_PROTOCOL, "no vectors came")
     for kind, vectors in found.items():
         if len(vectors) != len(asked.inputs):
             raise ReplyError(
@@ -196,22 +197,18 @@ def vectors_of(reply: EmbedReply, kind: str) -> list[Vector]:
 
 def _packed(vector: Raw) -> str:
     try:
-        numbers = array("f", _floats(vector))
+        numbers = _floats(vector)
+        return b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode("ascii")
     except (*UNREADABLE, OverflowError) as error:
         raise unreadable(error) from None
-    return b64encode(_little(numbers).tobytes()).decode("ascii")
 
 
 def _unpacked(vector: str) -> bytes:
-    numbers = array("f")
     try:
-        numbers.frombytes(b64decode(vector, validate=True))
-    except ValueError as error:
+        data = b64decode(vector, validate=True)
+        numbers = _encode(struct.unpack(f"<{len(data) // 4}f", data))
+    except (ValueError, struct.error) as error:
         raise unreadable(error) from None
-    return _encode(_little(numbers).tolist())
-
-
-def _little(numbers: "array[float]") -> "array[float]":
-    if sys.byteorder == "big":
-        numbers.byteswap()
+    if b"null" in numbers:  # what JSON has no number for
+        raise ReplyError(ErrorKind.UPSTREAM_PROTOCOL, "a vector has infinite numbers, or none")
     return numbers

@@ -24,6 +24,7 @@ from ferryman.ir.request import (
     ToolResult,
 )
 from ferryman.ir.signature import unwrap
+from ferryman.wire.addresses import public
 from ferryman.wire.anthropic_messages.citations import citation_of
 from ferryman.wire.anthropic_messages.types import (
     NAME,
@@ -190,7 +191,7 @@ def _source(source: MediaSource, path: str, kinds: tuple[str, ...]) -> Source:
     if kind == "text":
         return Source(media_type=media_type or "text/plain", text=value)
     if kind == "url":
-        return Source(media_type=media_type, url=value)
+        return Source(media_type=media_type, url=public(value, f"{path}.url"))
     if kind == "file":
         return Source(media_type=media_type, file_id=value, origin=NAME)
     if not media_type:

@@ -28,6 +28,7 @@ from ferryman.ir.request import (
     ToolChoice,
     ToolMode,
 )
+from ferryman.wire.addresses import public
 from ferryman.wire.carry import UNREADABLE, bad_request, checked_base64, shape_error
 from ferryman.wire.gemini_generate.blocks import (
     compact,
@@ -464,7 +465,8 @@ class _Contents:
     def _file(self, file: FileData, part: Part, at: str) -> Media:
         if not file.file_uri:
             raise bad_request(f"'{at}.fileData.fileUri' is missing.", f"{at}.fileData.fileUri")
-        kind, source = file_source(file.file_uri, file.mime_type or "")
+        uri = public(file.file_uri, f"{at}.fileData.fileUri")
+        kind, source = file_source(uri, file.mime_type or "")
         return Media(
             kind=kind,
             source=source,

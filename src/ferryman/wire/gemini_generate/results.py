@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from ferryman.ir.request import Media, Opaque, Source, Text, ToolResult
+from ferryman.wire.addresses import public
 from ferryman.wire.carry import UNREADABLE, bad_request, checked_base64, is_object
 from ferryman.wire.gemini_generate.blocks import compact, file_source, given, kind_of
 from ferryman.wire.gemini_generate.types import FunctionResponse
@@ -83,7 +84,8 @@ def _read_media(said: FunctionResponse, at: str) -> list[Media]:
                 Media(kind=kind_of(media_type), source=source, name=blob.display_name or "")
             )
         elif file is not None and file.file_uri:
-            kind, source = file_source(file.file_uri, file.mime_type or "")
+            uri = public(file.file_uri, f"{at}.parts[{place}].fileData.fileUri")
+            kind, source = file_source(uri, file.mime_type or "")
             found.append(Media(kind=kind, source=source, name=file.display_name or ""))
     return found
 

@@ -25,6 +25,7 @@ from ferryman.ir.request import (
     ToolResult,
 )
 from ferryman.ir.signature import unwrap
+from ferryman.wire.addresses import public
 from ferryman.wire.carry import (
     UNREADABLE,
     Reader,
@@ -352,7 +353,7 @@ def _linked(link: Link | str, at: str) -> tuple[Source, str]:
         return Source(media_type=media_type, data=data), detail
     if "://" not in url[:40]:
         raise bad_request(f"'{path}' must be a URL (https://… or data:…;base64,…).", path)
-    return Source(url=url), detail
+    return Source(url=public(url, path)), detail
 
 
 def _document(part: FilePart, at: str, cache: CacheMark | None) -> Media:

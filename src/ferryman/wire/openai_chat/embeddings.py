@@ -58,7 +58,7 @@ class _Item(Struct):
 
 class _Said(Struct):
     data: list[_Item] | None = None
-    usage: Raw | None = None
+    usage: Raw = Raw()
 
 
 _body: Reader[_Body] = Reader(_Body)
@@ -203,5 +203,5 @@ def decode_reply(body: bytes, asked: EmbedRequest) -> EmbedReply:
     return reply_of({kind: vectors}, asked, read_usage(said.usage))
 
 
-CLIENT = TaskClient(decode_request=decode_request, encode_reply=encode_reply)
-PROVIDER = TaskProvider(encode_request=encode_request, decode_reply=decode_reply)
+CLIENT: TaskClient = TaskClient(decode_request=decode_request, encode_reply=encode_reply)
+PROVIDER: TaskProvider = TaskProvider(encode_request=encode_request, decode_reply=decode_reply)

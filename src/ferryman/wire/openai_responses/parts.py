@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Raw
 
 from ferryman.ir.request import CacheMark, Citation, Media, MediaKind, Refusal, Source, Text
+from ferryman.wire.addresses import public
 from ferryman.wire.carry import (
     UNREADABLE,
     bad_request,
@@ -78,7 +79,7 @@ def _one_of(path: str, **given: str | None) -> None:
 def _remote(url: str, path: str) -> Source:
     if not url.lower().startswith(("https://", "http://")):
         raise bad_request(f"'{path}' must be a URL that begins with https:, http: or data:.", path)
-    return Source(url=url)
+    return Source(url=public(url, path))
 
 
 def _inline(url: str, path: str) -> Source:
