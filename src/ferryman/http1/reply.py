@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ferryman.http1.exchange import Headers
 from ferryman.http1.limits import status_line
@@ -11,9 +11,9 @@ from ferryman.http1.spool import Spool
 if TYPE_CHECKING:
     from ferryman.http1.intake import Intake
 
-JOIN_BELOW = 65_536
+JOIN_BELOW: Final = 65_536
 """Head and body up to this many bytes leave as one buffer; above, the copy would cost more."""
-STATUS_LINES = {code: status_line(code) for code in range(100, 1000)}
+STATUS_LINES: Final = {code: status_line(code) for code in range(100, 1000)}
 
 
 class ServerExchange:

@@ -1,9 +1,10 @@
 """Live latency of targets: a peak-sensitive moving average that forgets."""
 
 import math
+from typing import Final
 
-DECAY_SECONDS = 10.0
-PENALTY_SECONDS = 30.0
+DECAY_SECONDS: Final = 10.0
+PENALTY_SECONDS: Final = 30.0
 """What a failed attempt counts as: it sends a target to the back until the memory fades."""
 
 
