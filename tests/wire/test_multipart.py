@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferryman.http1.head import is_form
 from ferryman.http1.spool import Spool
 from ferryman.ir.errors import GatewayError
-from ferryman.wire.multipart import MAX_PART_HEAD, MAX_PARTS, FormReader, is_form
+from ferryman.wire.multipart import MAX_PART_HEAD, MAX_PARTS, FormReader
 
 TYPE = b"multipart/form-data; boundary=b"
 FILE = b'Content-Disposition: form-data; name="file"; filename="model"\r\nContent-Type: audio/wav'

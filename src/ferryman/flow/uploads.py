@@ -8,10 +8,11 @@ same. The rest of the form is watched while it is sent: it must not name another
 from ferryman.flow.call import Call
 from ferryman.http1.drive import Gate
 from ferryman.http1.exchange import Exchange
+from ferryman.http1.head import is_form
 from ferryman.http1.spool import Spool, SpoolReader
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.wire.envelope import Request
-from ferryman.wire.multipart import FormReader, is_form
+from ferryman.wire.multipart import FormReader
 
 UPLOADS = frozenset(
     ("audio.transcriptions", "audio.translations", "images.edits", "images.variations")

@@ -223,15 +223,15 @@ class ClientConnection(asyncio.Protocol):
                 framed = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
                 self.transport.write(framed)
                 moved = True
-            elif source.over and not source.stopped:
+            elif source.stopped:
+                self._fail(FaultKind.CANCELLED, "the upload was stopped")
+                return
+            elif source.over:
                 if self._chunked:
                     self.transport.write(b"0\r\n\r\n")
                 self._source = None
                 moved = True
                 break
-            elif source.stopped:
-                self._fail(FaultKind.CANCELLED, "the upload was stopped")
-                return
             else:
                 if not self._headers_done:
                     self.deadline = NEVER  # it is the caller who keeps us waiting

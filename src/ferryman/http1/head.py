@@ -37,8 +37,9 @@ def faults(
         elif name == b"content-length":
             if len(value) > MAX_LENGTH_DIGITS:
                 return Refusal(400, "malformed_http", "The content-length has too many digits.")
-            if int(value) > most_body(headers, limits):
-                return body_too_large(most_body(headers, limits))
+            most = most_body(headers, limits)
+            if int(value) > most:
+                return body_too_large(most)
         elif name == b"transfer-encoding":
             if version == "1.0":
                 return Refusal(
@@ -77,13 +78,18 @@ def headers_too_large(limits: Limits) -> Refusal:
     )
 
 
+def is_form(content_type: bytes) -> bool:
+    """Whether a body of this type is a form with files."""
+    return content_type[:19].lower() == b"multipart/form-data"
+
+
 def is_upload(headers: Headers, limits: Limits) -> bool:
     """Whether a handler gets the body as it comes."""
     if not limits.max_upload_bytes:
         return False
     for name, value in headers:
         if name == b"content-type":
-            return value[:20].lower().startswith(b"multipart/form-data")
+            return is_form(value)
     return False
 
 

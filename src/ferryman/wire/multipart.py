@@ -20,11 +20,6 @@ _DISPOSITION = re.compile(rb"(?i)(?:^|\r\n)content-disposition:[ \t]*form-data([
 _PARAMETER = re.compile(rb"""[ \t]*;[ \t]*([^\s=;"]+)=(?:"([^"]*)"|([^\s;"]*))""")
 
 
-def is_form(content_type: bytes) -> bool:
-    """Whether a body of this type is a form."""
-    return content_type[:19].lower() == b"multipart/form-data"
-
-
 def _bad(message: str, param: str | None = None) -> GatewayError:
     return GatewayError(400, ErrorKind.INVALID_REQUEST, message, param=param)
 
