@@ -72,21 +72,25 @@ class Edge:
         try:
             self._other(exchange, target)
         except GatewayError as error:
-            refuse(exchange, error, self.plane.next_id(), shape_of(exchange, _path(target)))
+            self._refuse(exchange, error)
         except Exception as fault:
             self._escaped(fault)
-            refuse(exchange, _failed(), self.plane.next_id(), shape_of(exchange, _path(target)))
+            self._refuse(exchange, _failed())
 
     def too_large(self, exchange: Exchange, limit: int) -> None:
         """Refuse a body that another server's HTTP end let through."""
-        error = GatewayError(413, ErrorKind.BODY_TOO_LARGE, f"The body is over {limit} bytes.")
-        shape = shape_of(exchange, _path(exchange.target))
-        refuse(exchange, error, self.plane.next_id(), shape)
+        text = f"The body is over {limit} bytes."
+        self._refuse(exchange, GatewayError(413, ErrorKind.BODY_TOO_LARGE, text))
 
     def no_room(self, exchange: Exchange) -> None:
         """Refuse an upload that could not be kept."""
         text = "There is no room to keep the upload; retry later."
-        refuse(exchange, GatewayError(503, ErrorKind.OVERLOADED, text), self.plane.next_id())
+        self._refuse(exchange, GatewayError(503, ErrorKind.OVERLOADED, text))
+
+    def _refuse(self, exchange: Exchange, error: GatewayError) -> None:
+        """Send ``error`` in the shape of the API that was called."""
+        shape = shape_of(exchange, _path(exchange.target))
+        refuse(exchange, error, self.plane.next_id(), shape)
 
     def _other(self, exchange: Exchange, target: bytes) -> None:
         path = _path(target)
