@@ -5,7 +5,6 @@ import io
 import json
 import re
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import openai
 import psutil
 import pytest
 
-from tests.gateway import KEY, Stack, error_of
+from tests.gateway import KEY, Canned, Stack, error_of
 from tests.processes import until
 
 BOUNDARY = "the-boundary"
@@ -26,29 +25,18 @@ PNG = base64.b64decode(
 SPEECH = b"RIFF" + bytes(range(256)) * 500
 
 
-class Slow:
+class Slow(Canned):
     """An upstream that shows what has come of a request so far, and answers when told to."""
 
     def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.got: list[bytearray] = []
-        self.links: list[socket.socket] = []
-        self.ended: list[bool] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.got: dict[int, bytearray] = {}
+        self.links: dict[int, socket.socket] = {}
+        self.ended: dict[int, bool] = {}
+        super().__init__()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                link, _ = self._listener.accept()
-            except OSError:
-                return
-            self.got.append(bytearray())
-            self.ended.append(False)
-            self.links.append(link)
-            threading.Thread(target=self._read, args=(link, len(self.got) - 1), daemon=True).start()
-
-    def _read(self, link: socket.socket, number: int) -> None:
+    def _serve(self, link: socket.socket, number: int) -> None:
+        self.links[number], self.ended[number] = link, False
+        self.got[number] = bytearray()
         try:
             while data := link.recv(1 << 16):
                 self.got[number] += data
@@ -60,7 +48,8 @@ class Slow:
         """The number of the connection on which a request for ``model`` came."""
         mark = f'name="model"\r\n\r\n{model}\r\n'.encode()
         found = until(
-            lambda: [n for n, got in enumerate(self.got) if mark in got], f"{model} at the upstream"
+            lambda: [n for n, got in list(self.got.items()) if mark in got],
+            f"{model} at the upstream",
         )
         assert len(found) == 1
         return int(found[0])
@@ -86,7 +75,7 @@ class Slow:
 def slow() -> Iterator[Slow]:
     upstream = Slow()
     yield upstream
-    upstream._listener.close()
+    upstream.end()
 
 
 @pytest.fixture(scope="module")
