@@ -28,7 +28,7 @@ from ferryman.wire.formats import client_of, provider_of, relay_of
 from ferryman.wire.gemini_generate.embeddings import naming
 from ferryman.wire.invoke import UnwrappingTap
 from ferryman.wire.openai_responses.request import needs_store
-from ferryman.wire.paths import CONVERSATIONS, EVENTS, MAIN, MEDIA_TYPES, SSE
+from ferryman.wire.paths import CONVERSATIONS, EVENTS, JSON, MAIN, MEDIA_TYPES, SSE
 from ferryman.wire.tap import StreamTap
 from ferryman.wire.translate import TranslatingTap, translate_to_stream, translate_whole
 
@@ -46,7 +46,7 @@ class Translation:
         self.provider = provider
         self.context = context
         self.media_types: tuple[bytes, ...] = MEDIA_TYPES.get(format_name, SSE)
-        self.media_type = EVENTS if context.request.stream else b"application/json"
+        self.media_type = EVENTS if context.request.stream else JSON
         """What a reply that came whole is, in the caller's format."""
 
     def whole(self, reply: Reply) -> Usage | None:
@@ -292,9 +292,9 @@ def _task(call: Call, request: envelope.Request, target: Target) -> Asking | Non
     asked = ask_task(call, request, target)
     if asked is None:
         return None
-    head, body, translation, receipt = asked
-    call.receipt = receipt
-    _hold_to(call, receipt, target)
+    head, body, translation = asked
+    call.receipt = translation.receipt
+    _hold_to(call, translation.receipt, target)
     quirks = target.runtime.request_quirks
     if quirks:
         body = envelope.with_quirks(body, quirks)

@@ -10,6 +10,7 @@ from ferryman.ir.usage import Usage
 from ferryman.upstream.fleet import Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire.envelope import Request
+from ferryman.wire.paths import JSON
 from ferryman.wire.task import TaskClient, TaskProvider
 from ferryman.wire.tasks import CLIENTS, PROVIDERS, TASKS
 
@@ -23,15 +24,15 @@ class TaskTranslation:
         self._client = client
         self._provider = provider
         self._asked = asked
-        self._receipt = receipt
-        self.media_type = b"application/json"
+        self.receipt = receipt
+        self.media_type = JSON
 
     def whole(self, reply: Reply) -> Usage | None:
         """Put a whole reply into the caller's dialect. Raises :class:`ReplyError`."""
         said: Any = self._provider.decode_reply(reply.body, self._asked)
         if said.usage is None:
             said = replace(said, usage=self._provider.counted(reply.headers))
-        self.media_type, body = self._client.encode_reply(said, self._asked, self._receipt)
+        self.media_type, body = self._client.encode_reply(said, self._asked, self.receipt)
         reply.rewrite(body)
         usage: Usage | None = said.usage
         return usage
@@ -39,7 +40,7 @@ class TaskTranslation:
 
 def ask_task(
     call: Call, request: Request, target: Target
-) -> tuple[bytes, bytes, TaskTranslation, Receipt] | None:
+) -> tuple[bytes, bytes, TaskTranslation] | None:
     """Head, body, and who reads the reply; None when the target's provider has no such task.
 
     Raises :class:`GatewayError` (400) for a request that it can't be asked.
@@ -58,5 +59,5 @@ def ask_task(
             call.task = client.decode_request(request.body, request.model)
         receipt = Receipt()
         body = provider.encode_request(call.task, target.aim, receipt)
-        return head, body, TaskTranslation(client, provider, call.task, receipt), receipt
+        return head, body, TaskTranslation(client, provider, call.task, receipt)
     return None

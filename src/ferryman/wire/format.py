@@ -25,6 +25,11 @@ class ReplyError(Exception):
         self.message = message
 
 
+def unreadable(error: Exception) -> ReplyError:
+    """For a reply that isn't as its format says."""
+    return ReplyError(ErrorKind.UPSTREAM_PROTOCOL, f"the reply is not as the format says: {error}")
+
+
 class Aim(Struct, frozen=True, kw_only=True):
     """What an encoder of requests has to know of the target."""
 

@@ -95,3 +95,5 @@ MEDIA_TYPES = MappingProxyType(
 """How the content-type of a format's streams begins, where it isn't ``text/event-stream``."""
 SSE = (b"text/event-stream",)
 EVENTS = b"text/event-stream; charset=utf-8"
+JSON = b"application/json"
+"""The content-type of answers of ours: as a stream, and whole."""

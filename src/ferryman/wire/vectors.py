@@ -12,7 +12,7 @@ from ferryman.ir.receipt import Receipt
 from ferryman.ir.tasks import EmbedReply, EmbedRequest, Mixed, Picture, Tokens, Vector
 from ferryman.ir.usage import Usage
 from ferryman.wire.carry import UNREADABLE, bad_request, unsupported
-from ferryman.wire.format import ReplyError
+from ferryman.wire.format import ReplyError, unreadable
 
 _encode = msgspec.json.Encoder().encode
 _floats = msgspec.json.Decoder(list[float]).decode
@@ -151,12 +151,6 @@ def drop_embed(asked: EmbedRequest, receipt: Receipt, *names: str) -> None:
 def opening(raw: Raw) -> bytes:
     """The first byte of a value, which says of what type it is."""
     return bytes(memoryview(raw)[:1])
-
-
-def unreadable(error: Exception) -> ReplyError:
-    """For a reply that isn't as its dialect says."""
-    why = f"the reply is not as the format says: {error}"
-    return ReplyError(ErrorKind.UPSTREAM_PROTOCOL, why)
 
 
 def reply_of(

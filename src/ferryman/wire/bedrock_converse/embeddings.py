@@ -19,9 +19,9 @@ from ferryman.ir.usage import Usage
 from ferryman.wire.carry import UNREADABLE, unsupported
 from ferryman.wire.cohere_chat import embeddings, rerank
 from ferryman.wire.cohere_chat.usage import MAX_TOKENS
-from ferryman.wire.format import Aim
+from ferryman.wire.format import Aim, unreadable
 from ferryman.wire.task import TaskProvider
-from ferryman.wire.vectors import drop_embed, kinds_to_ask, reply_of, texts_of, unreadable
+from ferryman.wire.vectors import drop_embed, kinds_to_ask, reply_of, texts_of
 
 _encode = msgspec.json.Encoder().encode
 _ONE_TEXT = re.compile(r"titan-embed-(text|g1)")

@@ -15,7 +15,7 @@ from ferryman.ir.errors import ErrorKind
 from ferryman.ir.media import Image, ImagesReply, ImagesRequest
 from ferryman.ir.receipt import Receipt
 from ferryman.wire.carry import UNREADABLE, type_by_beginning
-from ferryman.wire.format import Aim, ReplyError
+from ferryman.wire.format import Aim, ReplyError, unreadable
 from ferryman.wire.images import aspect_ratio, drop_images
 from ferryman.wire.task import TaskProvider
 
@@ -89,8 +89,7 @@ def decode_reply(body: bytes, asked: ImagesRequest) -> ImagesReply:
     try:
         said = _read(body)
     except UNREADABLE as error:
-        why = f"the reply is not as the format says: {error}"
-        raise ReplyError(ErrorKind.UPSTREAM_PROTOCOL, why) from None
+        raise unreadable(error) from None
     images = [Image(data, type_by_beginning(data) or "image/png") for data in said.images or ()]
     images = [image for image in images if image.data]
     if images:

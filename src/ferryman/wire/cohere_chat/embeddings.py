@@ -12,10 +12,12 @@ from ferryman.ir.tasks import EmbedInput, EmbedReply, EmbedRequest, Mixed, Pictu
 from ferryman.ir.usage import Usage
 from ferryman.wire.carry import UNREADABLE, Reader, bad_request, from_data_url, is_data_url
 from ferryman.wire.cohere_chat.usage import MAX_TOKENS
-from ferryman.wire.format import Aim, ReplyError
+from ferryman.wire.format import Aim, ReplyError, unreadable
+from ferryman.wire.paths import JSON
 from ferryman.wire.tap import Quirks
 from ferryman.wire.task import TaskClient, TaskProvider
 from ferryman.wire.vectors import (
+    KINDS,
     drop_embed,
     kind_of,
     kinds_to_ask,
@@ -25,17 +27,14 @@ from ferryman.wire.vectors import (
     reply_of,
     texts_of,
     too_many,
-    unreadable,
     vector_of,
     vectors_of,
     whole_number,
 )
 
 _encode = msgspec.json.Encoder().encode
-JSON = b"application/json"
 MOST = 96
 """Texts of one request."""
-OFFERED = ("float", "base64", "int8", "uint8", "binary", "ubinary")
 _CUTS = {"": "", "NONE": "none", "START": "start", "END": "end"}
 
 
@@ -171,7 +170,7 @@ _TYPES = {
 
 def encode_request(asked: EmbedRequest, aim: Aim, receipt: Receipt) -> bytes:
     """The body. Raises :class:`GatewayError` (400)."""
-    return _encode({"model": aim.model, **members(asked, OFFERED, receipt)})
+    return _encode({"model": aim.model, **members(asked, KINDS, receipt)})
 
 
 def members(asked: EmbedRequest, offered: tuple[str, ...], receipt: Receipt) -> dict[str, Any]:

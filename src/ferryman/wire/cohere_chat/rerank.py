@@ -17,17 +17,17 @@ from ferryman.ir.usage import Usage
 from ferryman.wire.carry import UNREADABLE, Reader, bad_request
 from ferryman.wire.cohere_chat.embeddings import billed_of, usage_of
 from ferryman.wire.cohere_chat.usage import MAX_TOKENS
-from ferryman.wire.format import Aim, ReplyError
+from ferryman.wire.format import Aim, ReplyError, unreadable
 from ferryman.wire.openai_chat.relay import read_whole as read_plain
 from ferryman.wire.openai_chat.usage import read_usage
+from ferryman.wire.paths import JSON
 from ferryman.wire.tap import Quirks
 from ferryman.wire.task import TaskClient, TaskProvider
-from ferryman.wire.vectors import opening, unreadable, whole_number
+from ferryman.wire.vectors import opening, whole_number
 
 _encode = msgspec.json.Encoder().encode
 _text = msgspec.json.Decoder(str).decode
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
-JSON = b"application/json"
 MOST = 10_000
 """Documents of one request."""
 

@@ -20,11 +20,12 @@ from ferryman.wire.carry import (
     from_data_url,
     unsupported,
 )
-from ferryman.wire.format import Aim, ReplyError
+from ferryman.wire.format import Aim, ReplyError, unreadable
 from ferryman.wire.gemini_generate.errors import failed
 from ferryman.wire.gemini_generate.lenient import Reader, Strays
 from ferryman.wire.gemini_generate.types import Content, Part
 from ferryman.wire.gemini_generate.usage import read_usage
+from ferryman.wire.paths import JSON
 from ferryman.wire.task import TaskClient, TaskProvider
 from ferryman.wire.vectors import (
     drop_embed,
@@ -33,7 +34,6 @@ from ferryman.wire.vectors import (
     purpose_of,
     reply_of,
     too_many,
-    unreadable,
     vectors_of,
     whole_number,
 )
@@ -41,7 +41,6 @@ from ferryman.wire.vectors import (
 _encode = msgspec.json.Encoder().encode
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _items = msgspec.json.Decoder(list[Raw]).decode
-JSON = b"application/json"
 MOST = 100
 """Requests of one batch."""
 

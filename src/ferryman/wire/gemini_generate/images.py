@@ -14,7 +14,7 @@ from ferryman.ir.errors import ErrorKind
 from ferryman.ir.media import Image, ImagesReply, ImagesRequest
 from ferryman.ir.receipt import Receipt
 from ferryman.wire.carry import UNREADABLE
-from ferryman.wire.format import Aim, ReplyError
+from ferryman.wire.format import Aim, ReplyError, unreadable
 from ferryman.wire.gemini_generate.made import read_made
 from ferryman.wire.images import aspect_ratio, drop_images
 from ferryman.wire.task import TaskProvider
@@ -111,8 +111,7 @@ def decode_predict(body: bytes, asked: ImagesRequest) -> ImagesReply:
     try:
         found = _predictions(body).predictions
     except UNREADABLE as error:
-        why = f"the reply is not as the format says: {error}"
-        raise ReplyError(ErrorKind.UPSTREAM_PROTOCOL, why) from None
+        raise unreadable(error) from None
     images = [Image(one.bytes_base64_encoded, one.mime_type) for one in found]
     images = [image for image in images if image.data]
     if not images:  # what was filtered is left out, with or without a reason

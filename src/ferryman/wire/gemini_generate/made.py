@@ -10,7 +10,7 @@ from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import FinishReason
 from ferryman.ir.usage import Usage
 from ferryman.wire.carry import NOTHING, UNREADABLE
-from ferryman.wire.format import ReplyError
+from ferryman.wire.format import ReplyError, unreadable
 from ferryman.wire.gemini_generate.errors import failed
 from ferryman.wire.gemini_generate.stops import blocked, finish_of
 from ferryman.wire.gemini_generate.types import Response, SaidBlob
@@ -27,8 +27,7 @@ def read_made(body: bytes, kind: str) -> tuple[list[SaidBlob], Usage | None]:
     try:
         said = _read(body)
     except UNREADABLE as error:
-        why = f"the reply is not as the format says: {error}"
-        raise ReplyError(ErrorKind.UPSTREAM_PROTOCOL, why) from None
+        raise unreadable(error) from None
     if said.error and bytes(said.error) not in NOTHING:
         found = failed(body)
         raise ReplyError(found.kind, found.message)

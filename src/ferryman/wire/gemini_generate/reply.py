@@ -6,7 +6,7 @@ from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import Event, Reply
 from ferryman.ir.fold import fold, unfold
 from ferryman.wire.carry import UNREADABLE
-from ferryman.wire.format import ReplyContext, ReplyError
+from ferryman.wire.format import ReplyContext, ReplyError, unreadable
 from ferryman.wire.gemini_generate.encoder import Gathered
 from ferryman.wire.gemini_generate.errors import failed
 from ferryman.wire.gemini_generate.stream import TRUNCATED, Pieces, ProtocolError
@@ -21,9 +21,7 @@ def decode_reply(body: bytes) -> Reply:
     try:
         said = _read(body)
     except UNREADABLE as error:
-        raise ReplyError(
-            ErrorKind.UPSTREAM_PROTOCOL, f"the reply is not as the format says: {error}"
-        ) from None
+        raise unreadable(error) from None
     if said.error and bytes(said.error) not in _NOTHING:
         found = failed(body)
         raise ReplyError(found.kind, found.message)

@@ -17,9 +17,10 @@ from msgspec import Raw, Struct
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.tasks import EmbedInput, EmbedReply, EmbedRequest, Tokens
 from ferryman.wire.carry import UNREADABLE, Reader, bad_request, unsupported
-from ferryman.wire.format import Aim, ReplyError
+from ferryman.wire.format import Aim, ReplyError, unreadable
 from ferryman.wire.openai_chat.errors import failed
 from ferryman.wire.openai_chat.usage import read_usage
+from ferryman.wire.paths import JSON
 from ferryman.wire.task import TaskClient, TaskProvider
 from ferryman.wire.vectors import (
     drop_embed,
@@ -29,14 +30,12 @@ from ferryman.wire.vectors import (
     reply_of,
     texts_of,
     too_many,
-    unreadable,
     vector_of,
     vectors_of,
     whole_number,
 )
 
 _encode = msgspec.json.Encoder().encode
-JSON = b"application/json"
 MOST = 2048
 """Inputs of one request."""
 

@@ -15,7 +15,7 @@ from ferryman.ir.media import Image, ImagesReply, ImagesRequest
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.usage import Usage
 from ferryman.wire.carry import Reader, bad_request
-from ferryman.wire.paths import EVENTS
+from ferryman.wire.paths import EVENTS, JSON
 from ferryman.wire.task import TaskClient
 
 _encode = msgspec.json.Encoder().encode
@@ -23,7 +23,6 @@ _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 _PNG = b"\x89PNG\r\n\x1a\n"
 MOST = 10
 """Images of one request."""
-JSON = b"application/json"
 
 
 class _Body(Struct, forbid_unknown_fields=True, kw_only=True):
