@@ -301,14 +301,14 @@ class Builder:
                 self._add((*path, "name"), message, "Give each a name of its own.")
             names.add(name)
             self._policy(path, policy, targets)
-            timeouts = {key: float(value) for key, value in policy.get("timeouts", {}).items()}
             texts = ("use", "forbid", "on_unsupported", "too_long")
+            said: Found = {key: policy[key] for key in texts if key in policy}
+            said |= {key: float(value) for key, value in policy.get("timeouts", {}).items()}
             rule = Rule(
                 name=name,
                 when=policy.get("when", Condition(op="any")),
                 set=tuple(_floats(policy.get("set", {})).items()),
-                **{key: policy.get(key, "") for key in texts},
-                **timeouts,
+                **said,
             )
             out.append(rule)
         return tuple(out)

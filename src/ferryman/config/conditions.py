@@ -339,9 +339,8 @@ def definitions() -> dict[str, Schema]:
     tests: dict[str, Schema] = {}
 
     def test(name: str, known: tuple[Kind, tuple[str, ...]]) -> Schema:
-        name = (
-            "number" if known[0] is _NUMBER else "flag" if known[0] is _FLAG else name
-        ) + "_test"
+        kind = known[0]
+        name = f"{'number' if kind is _NUMBER else 'flag' if kind is _FLAG else name}_test"
         tests[name] = _test_schema(*known)
         return {"$ref": f"#/$defs/{name}"}
 

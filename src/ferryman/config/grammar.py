@@ -512,7 +512,7 @@ FILE: Final = Table(
                 example="[{ when: { metadata.task: summarise }, use: fast }]",
                 item=POLICY,
             ),
-            doc="Which model serves calls that carry certain metadata.",
+            doc="What is done with calls that meet conditions; the first that matches holds.",
             default="none",
         ),
         Key(

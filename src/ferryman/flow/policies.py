@@ -14,8 +14,7 @@ from ferryman.config.snapshot import Rule, Snapshot
 from ferryman.flow.asking import LARGE, conversation_of
 from ferryman.flow.call import Call
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.ir.media import MediaKind
-from ferryman.ir.request import Media, OutputKind, ToolResult
+from ferryman.ir.request import Media, MediaKind, OutputKind, ToolResult
 from ferryman.ir.request import Request as Conversation
 from ferryman.routing.conditions import Meets, compiled
 from ferryman.wire import envelope

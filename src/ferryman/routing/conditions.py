@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from ferryman.config.conditions import regex
+from ferryman.config.linear import regex
 from ferryman.config.snapshot import Condition, Plain
 
 Ask = Callable[[str], object]
@@ -25,7 +25,7 @@ LONGEST: Final = 4096
 def compiled(condition: Condition) -> Meets:
     """The function that says whether a call meets ``condition``.
 
-    Raises ``ValueError`` or ``re2.error`` where this machine lacks what the condition needs.
+    Raises ``ValueError`` where this machine lacks what the condition needs.
     """
     op = condition.op
     if op == "all":
@@ -107,9 +107,7 @@ def _equal(value: Plain) -> Callable[[Any], bool]:
         text = "true" if value else "false"
         return lambda found: found is value or found == text
     if isinstance(value, str):
-        return lambda found: (
-            found == value or (not isinstance(found, str) and _text(found) == value)
-        )
+        return lambda found: (found if isinstance(found, str) else _text(found)) == value
     return lambda found: _number(found) == value
 
 
