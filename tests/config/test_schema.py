@@ -83,6 +83,8 @@ VALUES: list[Any] = [
     {"targets": ["lab/x"]}, {"input": 1, "output": 1}, {"lab/x": 1}, {"X-A": "b"}, {"A B": "c"},
     {"usd": 1, "per": "day"},
     {"when": {"metadata.a": "x"}}, {"when": {}}, {"when": {"metadata": {"a": 1}}},
+    "key_1", "vision", ["vision"], "mon", "09:00-17:00", "UTC", {"hours": "09:00-17:00"},
+    [{"model": "x"}], {"gt": 1}, {"not": {"all": []}}, {"header.Cookie": "x"}, "always",
     "a\tb", "ü", "X" * 300, {"${A}": "lab/x"},
 ]  # fmt: skip
 

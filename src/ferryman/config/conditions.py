@@ -13,7 +13,7 @@ from ferryman.config import nodes
 from ferryman.config.kinds import WRONG, Kind, Number, Reader, Schema, Word, _scalar, describe
 from ferryman.config.linear import PatternError, regex
 from ferryman.config.nodes import Map, Node, Scalar, Seq
-from ferryman.config.problem import Path, either, near, shown
+from ferryman.config.problem import Path, shown
 from ferryman.config.snapshot import Condition
 from ferryman.wire.paths import CALLERS, PATHS
 
@@ -116,7 +116,7 @@ _DAY = Word(
 _ZONE = Word(
     says="a time zone, such as Europe/Berlin",
     example="Europe/Berlin",
-    pattern=r"[A-Za-z][A-Za-z0-9_+/-]{0,63}",
+    pattern=r"UTC|[A-Z][A-Za-z_]{1,30}(/[A-Z][A-Za-z0-9_+-]{1,30}){1,2}",
 )
 _KNOWN = ("metadata.NAME", "header.NAME", "body.NAME", "model", "endpoint", "key", "time",
           "tokens", "abilities", "tags", "all", "any", "not")  # fmt: skip
@@ -184,8 +184,7 @@ def _entry(name: Scalar, value: Node, path: Path, reader: Reader, depth: int) ->
     known = _FACTS.get(fact)
     if known is None:
         if not any(re.fullmatch(pattern, name.text) for pattern in _NAMES):
-            words = near(name.text, _KNOWN)
-            fix = f"Did you mean {either(words)}?" if words else f"There are: {', '.join(_KNOWN)}."
+            fix = f"There are: {', '.join(_KNOWN)}."
             message = f"{shown(name.text)} is nothing that a condition can be about"
             reader.add(path, name.mark, message, fix)
             return WRONG
@@ -305,7 +304,7 @@ def _time(node: Node, path: Path, reader: Reader) -> Any:
     [zone] = said.get("zone", ["UTC"])
     try:
         ZoneInfo(zone)
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         fix = "Example: zone: Europe/Berlin"
         reader.add((*path, "zone"), reader.at((*path, "zone")),
                    f"there is no time zone {shown(zone)}", fix)  # fmt: skip
