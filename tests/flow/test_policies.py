@@ -17,7 +17,12 @@ CONFIG = """\
 providers:
   lab: { base_url: SIM/v1, key: env:LAB_KEY }
   spare: { base_url: SIM/v1, key: env:SPARE_KEY, auth: header:x-spare-key }
-  claude: { base_url: SIM/v1, key: env:LAB_KEY, format: anthropic_messages, auth: x-api-key }
+  claude:
+    base_url: SIM/v1
+    key: env:LAB_KEY
+    format: anthropic_messages
+    auth: x-api-key
+    headers: { anthropic-version: "2023-06-01" }
 policies:
   - { name: no-images, when: { abilities: vision }, forbid: "Images stay in the house." }
   - { name: broken, when: { tags: broken, abilities: { exists: true } }, forbid: "No." }
@@ -221,7 +226,7 @@ def test_calls_end_when_their_policy_or_caller_says(
 
 
 def test_a_stream_ends_after_the_silence_that_its_policy_allows(ruled: Stack) -> None:
-    reply = ruled.stream("lab/sim?gap=5000&tokens=20", metadata={"hurry": "no"})
+    reply = ruled.stream("lab/sim-stall?at=2", metadata={"hurry": "no"})
     assert policy(reply) == "patient"
     assert b"upstream_timeout" in reply.body
 

@@ -77,7 +77,7 @@ def _word(says: str, choices: tuple[str, ...]) -> Word:
 
 
 # Fact → the kind of its values, and the operators it takes.
-_FACTS: Final[dict[str, tuple[Kind, tuple[str, ...]]]] = {
+FACTS: Final[dict[str, tuple[Kind, tuple[str, ...]]]] = {
     "model": (_TEXT, (*_SAME, "regex")),
     "endpoint": (_word("an endpoint, such as chat.completions", ENDPOINTS), _SAME),
     "key": (Word(says="the id of a virtual key (key_…)", example="key_0a1b2c3d",
@@ -118,7 +118,7 @@ _ZONE = Word(
     example="Europe/Berlin",
     pattern=r"UTC|[A-Z][A-Za-z_]{1,30}(/[A-Z][A-Za-z0-9_+-]{1,30}){1,2}",
 )
-_KNOWN = ("metadata.NAME", "header.NAME", "body.NAME", "model", "endpoint", "key", "time",
+KNOWN = ("metadata.NAME", "header.NAME", "body.NAME", "model", "endpoint", "key", "time",
           "tokens", "abilities", "tags", "all", "any", "not")  # fmt: skip
 
 
@@ -181,10 +181,10 @@ def _entry(name: Scalar, value: Node, path: Path, reader: Reader, depth: int) ->
     if fact.removeprefix("header.") in CREDENTIALS and fact.startswith("header."):
         reader.add(path, name.mark, "a credential is no condition", "Example: key: key_0a1b2c3d")
         return WRONG
-    known = _FACTS.get(fact)
+    known = FACTS.get(fact)
     if known is None:
         if not any(re.fullmatch(pattern, name.text) for pattern in _NAMES):
-            fix = f"There are: {', '.join(_KNOWN)}."
+            fix = f"There are: {', '.join(KNOWN)}."
             message = f"{shown(name.text)} is nothing that a condition can be about"
             reader.add(path, name.mark, message, fix)
             return WRONG
@@ -350,7 +350,7 @@ def definitions() -> dict[str, Schema]:
         "type": "object",
         "minProperties": 1,
         "properties": {
-            **{name: test(name, known) for name, known in _FACTS.items()},
+            **{name: test(name, known) for name, known in FACTS.items()},
             "time": _time_schema(), "all": group, "any": group, "not": one,
         },
         "patternProperties": {f"^(?:{name})$": test("plain", _NAMED) for name in _NAMES},
