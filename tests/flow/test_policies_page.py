@@ -1,4 +1,4 @@
-"""docs/policies.md: the example is run as it stands, but for the address, and no fact is missing."""
+"""docs/policies.md: its example is run, but for the address, and no fact is missing."""
 
 import re
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def ruled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @needs_curl
 def test_the_example(ruled: Stack, tmp_path_factory: pytest.TempPathFactory) -> None:
     [command] = blocks("sh", PAGE)
-    [shown] = blocks("", PAGE)
+    [shown] = blocks("text", PAGE)
     command = command.replace("http://127.0.0.1:8080", ruled.url)
     said = typed(ruled, ["sh", "-ec", command], tmp_path_factory.mktemp("typed"))
     assert said.split() == shown.split()
