@@ -35,7 +35,7 @@ def test_a_good_file_is_summed_up(tmp_path: Path) -> None:
         "  smart                anthropic/claude-sonnet-4-5; then openai/gpt-4o\n"
         "\n"
         "Policies\n"
-        "  metadata.task = summarise → fast\n"
+        "  policy-1: metadata.task = summarise → fast\n"
     )
 
 

@@ -11,7 +11,7 @@ from ferryman.config.compile import compile_snapshot, discounted
 from ferryman.config.file import load
 from ferryman.config.seal import derive
 from ferryman.config.secret import activate
-from ferryman.config.snapshot import ModelRow, Provider, Route, Rule, Secret, Snapshot
+from ferryman.config.snapshot import Condition, ModelRow, Provider, Route, Rule, Secret, Snapshot
 from ferryman.ir.price import Price, Rate
 from tests.config.catalogue import KEYS, KNOWN, loaded
 
@@ -342,6 +342,10 @@ CLAUDE = ("anthropic", "claude-sonnet-4-5")
 LLAMA = ("groq", "llama-3.3-70b-versatile")
 
 
+def _is(task: str) -> Condition:
+    return Condition(op="eq", fact="metadata.task", value=task)
+
+
 def test_routes_come_down_to_pairs(tmp_path: Path) -> None:
     snapshot = _compiled(
         tmp_path,
@@ -363,9 +367,10 @@ policies:
     assert snapshot.routes["inner"].strategy == "latency"
     assert snapshot.routes["last"] == Route(targets=(LLAMA,), fallbacks=(MINI,))
     assert snapshot.routes["bare"] == Route(targets=(BIG,))
+    two = Condition(op="eq", fact="metadata.n", value=2)
     assert snapshot.rules == (
-        Rule(when=(("task", "x"), ("n", "2")), use="outer"),
-        Rule(when=(("task", "z"),), on_unsupported="reject"),
+        Rule(name="policy-1", when=Condition(op="all", parts=(_is("x"), two)), use="outer"),
+        Rule(name="policy-3", when=_is("z"), on_unsupported="reject"),
     )
 
 

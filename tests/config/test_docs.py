@@ -19,6 +19,8 @@ SECTIONS = {
     "Prices": grammar.PRICES,
     "Models": grammar.MODEL,
     "Policies": grammar.POLICY,
+    "Set": grammar.SET,
+    "Policy timeouts": grammar.POLICY_TIMEOUTS,
     "Budget": grammar.BUDGET,
     "Server": grammar.SERVER,
     "Timeouts": grammar.TIMEOUTS,

@@ -7,7 +7,7 @@ import pytest
 
 from ferryman.config.file import load
 from ferryman.config.model import Config, Prices, ProviderConfig, Ref, RouteConfig
-from ferryman.config.snapshot import ServerSettings, Timeouts
+from ferryman.config.snapshot import Condition, ServerSettings, Timeouts
 from tests.config.catalogue import KEYS, KNOWN, loaded
 
 DESIGN = """\
@@ -46,7 +46,9 @@ def test_the_example_of_the_design_loads(tmp_path: Path) -> None:
         strategy="latency",
     )
     assert found.config.models["smart"].fallbacks == ("openai/gpt-4o",)
-    assert found.config.policies[0].when == (("task", "summarise"),)
+    assert found.config.policies[0].when == Condition(
+        op="eq", fact="metadata.task", value="summarise"
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,13 @@ policies:
 """.replace("true: 4", "true: '4'"),
     )
     assert list(config.models) == ["4", "true", "openai/gpt-4o", "gpt-4o-mini"]
-    assert config.policies[0].when == (("a", "1"), ("b", "true"), ("c", "x y"))
+    assert config.policies[0].when == Condition(
+        op="all",
+        parts=tuple(
+            Condition(op="eq", fact=f"metadata.{name}", value=value)
+            for name, value in (("a", 1), ("b", True), ("c", "x y"))
+        ),
+    )
 
 
 def test_weights(tmp_path: Path) -> None:

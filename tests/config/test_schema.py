@@ -48,7 +48,24 @@ GOOD: dict[str, Any] = {
             "when": {"metadata.task": "x", "metadata.n": 1, "metadata.b": True},
             "use": "fast",
             "budget": {"usd": 20, "per": "day"},
-        }
+        },
+        {
+            "name": "night",
+            "when": {
+                "any": [{"model": {"regex": "^gpt"}}, {"not": {"tags": "x"}}],
+                "header.x-team": {"in": ["a", 5], "exists": True},
+                "body.temperature": {"gt": 0.5},
+                "body.stream": True,
+                "tokens": {"gte": 100},
+                "endpoint": "embeddings",
+                "key": {"ne": "key_1"},
+                "abilities": {"not_in": ["vision"]},
+                "time": {"days": ["mon-fri", "sun"], "hours": "22:00-06:00", "zone": "UTC"},
+            },
+            "set": {"temperature": 0, "max_output": 100},
+            "timeouts": {"first_byte": "1s", "idle": 2, "total": "3m"},
+        },
+        {"when": "always", "forbid": "x"},
     ],
     "server": {"max_body_bytes": "50MB", "max_headers": 100, "drain_seconds": 0, "fsync_ms": "1s"},
     "timeouts": {"connect": "500ms", "total": 600, "idle": "2 m", "first_byte": 0.5},
@@ -66,6 +83,8 @@ VALUES: list[Any] = [
     {"targets": ["lab/x"]}, {"input": 1, "output": 1}, {"lab/x": 1}, {"X-A": "b"}, {"A B": "c"},
     {"usd": 1, "per": "day"},
     {"when": {"metadata.a": "x"}}, {"when": {}}, {"when": {"metadata": {"a": 1}}},
+    "key_1", "vision", ["vision"], "mon", "09:00-17:00", "UTC", {"hours": "09:00-17:00"},
+    [{"model": "x"}], {"gt": 1}, {"not": {"all": []}}, {"header.Cookie": "x"}, "always",
     "a\tb", "ü", "X" * 300, {"${A}": "lab/x"},
 ]  # fmt: skip
 
@@ -208,7 +227,7 @@ def test_every_example_in_a_message_is_right() -> None:
 
 def test_every_key_is_described() -> None:
     tables = [kind for kind in _kinds(grammar.FILE) if isinstance(kind, Table)]
-    assert len(tables) == 10
+    assert len(tables) == 12
     for table in tables:
         for key in table.keys:
             assert key.doc.endswith("."), key.name

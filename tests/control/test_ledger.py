@@ -77,6 +77,7 @@ def test_a_call_is_shown_with_names_times_and_exact_amounts(control: Control) ->
         "overhead_ms": 0.055,
         "plane": "gateway",
         "state": "closed",
+        "policy": None,
     }
     assert tries[0]["model"] == "gpt-4o-mini"
 

@@ -12,7 +12,6 @@ from ferryman.config.grammar import FORMATS
 from ferryman.config.kinds import Reader, url_fault
 from ferryman.config.model import (
     Config,
-    PolicyConfig,
     Prices,
     ProviderConfig,
     Ref,
@@ -21,7 +20,7 @@ from ferryman.config.model import (
 from ferryman.config.names import Known
 from ferryman.config.problem import ERROR, WARNING, Path, Problem, either, near, shown
 from ferryman.config.secret import PLACEHOLDER, base_url_variable, fill
-from ferryman.config.snapshot import KEYLESS, ServerSettings, Timeouts
+from ferryman.config.snapshot import KEYLESS, Condition, Rule, ServerSettings, Timeouts
 from ferryman.wire.paths import PATHS, STREAM
 
 Found = dict[str, Any]
@@ -290,24 +289,44 @@ class Builder:
         found: list[tuple[int, Found]],
         providers: Mapping[str, ProviderConfig],
         models: Mapping[str, RouteConfig],
-    ) -> tuple[PolicyConfig, ...]:
+    ) -> tuple[Rule, ...]:
         targets = TargetCheck(self, providers, models)
+        names: set[str] = set()
         out = []
         for i, policy in found:
             path: Path = ("policies", i)
-            if "use" in policy:
-                targets.check((*path, "use"), policy["use"])
-            elif not any(self._given(path, key) for key in _DOES):
-                self._add(path, "this policy does nothing", "Say which model serves: use: NAME")
-            if "budget" in policy:
-                message = "this version does not enforce budgets yet: nothing limits the spending"
-                fix = "Leave it out, or keep it for a later version; --strict refuses it."
-                self._at_key((*path, "budget"), message, fix, self._unsafe)
-            when = policy.get("when", {})
-            pairs = tuple((key.removeprefix("metadata."), text) for key, text in when.items())
-            said = {name: policy.get(name, "") for name in ("use", "on_unsupported", "too_long")}
-            out.append(PolicyConfig(when=pairs, **said))
+            name = policy.get("name", f"policy-{i + 1}")
+            if name in names:
+                message = f"another policy is called {shown(name)} already"
+                self._add((*path, "name"), message, "Give each a name of its own.")
+            names.add(name)
+            self._policy(path, policy, targets)
+            texts = ("use", "forbid", "on_unsupported", "too_long")
+            said: Found = {key: policy[key] for key in texts if key in policy}
+            said |= {key: float(value) for key, value in policy.get("timeouts", {}).items()}
+            rule = Rule(
+                name=name,
+                when=policy.get("when", Condition(op="any")),
+                set=tuple(_floats(policy.get("set", {})).items()),
+                **said,
+            )
+            out.append(rule)
         return tuple(out)
+
+    def _policy(self, path: Path, policy: Found, targets: "TargetCheck") -> None:
+        """Check what a policy does."""
+        if "use" in policy:
+            targets.check((*path, "use"), policy["use"])
+        elif not any(self._given(path, key) for key in _DOES):
+            self._add(path, "this policy does nothing", "Say which model serves: use: NAME")
+        for key in _DOES:
+            if self._given(path, "forbid") and key != "forbid" and self._given(path, key):
+                message = f"a call that is refused has no use for {key}"
+                self._at_key((*path, key), message, "Keep one of them, forbid or this.")
+        if "budget" in policy:
+            message = "this version does not enforce budgets yet: nothing limits the spending"
+            fix = "Leave it out, or keep it for a later version; --strict refuses it."
+            self._at_key((*path, "budget"), message, fix, self._unsafe)
 
     # -- the rest ----------------------------------------------------------------------------------
 
@@ -330,8 +349,13 @@ class Builder:
         return tuple(out)
 
 
-_DOES = ("use", "budget", "on_unsupported", "too_long")
+_DOES = ("use", "forbid", "set", "timeouts", "budget", "on_unsupported", "too_long")
 """Keys of which a policy needs one, to do anything."""
+
+
+def does_something(rule: Rule) -> bool:
+    """Whether calls that match go any other way than without the policy."""
+    return rule != Rule(name=rule.name, when=rule.when)
 
 
 class TargetCheck:

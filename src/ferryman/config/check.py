@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from ferryman.config.catalogue import current
 from ferryman.config.compile import providers_of
+from ferryman.config.conditions import said as said_of
 from ferryman.config.file import Loaded
 from ferryman.config.model import RouteConfig
 from ferryman.config.names import Known
@@ -57,13 +58,17 @@ def report(
     lines += _section("Models", [_route_line(route) for route in config.models.values()])
     policies = []
     for policy in config.policies:
-        when = " and ".join(f"metadata.{key} = {value}" for key, value in policy.when)
         what = [policy.use] if policy.use else []
+        what += [f"forbid: {policy.forbid}"] if policy.forbid else []
+        what += [f"{key}: {value}" for key, value in policy.set]
+        for name in ("first_byte", "idle", "total"):
+            if seconds := getattr(policy, name):
+                what.append(f"{name}: {seconds:g}s")
         for name in ("on_unsupported", "too_long"):
             if said := getattr(policy, name):
                 what.append(f"{name}: {said}")
         what = what or ["(no model)"]
-        policies.append(f"{when} → {', '.join(filter(None, what))}")
+        policies.append(f"{policy.name}: {said_of(policy.when)} → {', '.join(what)}")
     lines += _section("Policies", policies)
     return "\n".join(lines) + "\n"
 

@@ -13,7 +13,7 @@ from msgspec.structs import asdict, replace
 from ferryman.catalog import prices as catalogue_prices
 from ferryman.catalog.load import CatalogModel, CatalogProvider
 from ferryman.config import names
-from ferryman.config.build import SECRET_HEADER
+from ferryman.config.build import SECRET_HEADER, does_something
 from ferryman.config.catalogue import current
 from ferryman.config.file import Loaded
 from ferryman.config.model import Config, Prices, ProviderConfig, Ref, RouteConfig
@@ -31,7 +31,7 @@ from ferryman.config.secret import (
     header_seal_name,
     moved,
 )
-from ferryman.config.snapshot import KEYLESS, ModelRow, Provider, Route, Rule, Secret, Snapshot
+from ferryman.config.snapshot import KEYLESS, ModelRow, Provider, Route, Secret, Snapshot
 from ferryman.ir.price import PICO, Price, Rate
 
 Pair = tuple[str, str]
@@ -68,16 +68,7 @@ def compile_snapshot(
         bare=dict(known.bare),
         aliases={name: row for name, row in known.also.items() if name not in providers},
         routes=routes,
-        rules=tuple(
-            Rule(
-                when=rule.when,
-                use=rule.use,
-                on_unsupported=rule.on_unsupported,
-                too_long=rule.too_long,
-            )
-            for rule in config.policies
-            if rule.use or rule.on_unsupported or rule.too_long
-        ),
+        rules=tuple(rule for rule in config.policies if does_something(rule)),
         timeouts=config.timeouts,
         keep_responses=config.keep_responses,
         server=config.server,

@@ -7,9 +7,10 @@ The one source for the validator, for ``docs/ferryman.schema.json`` and for the 
 from decimal import Decimal
 from typing import Final
 
+from ferryman.config.conditions import WHEN
 from ferryman.config.kinds import PER_CENT, Number, Secret, Url, Word
 from ferryman.config.listener import ELSEWHERE, SERVER
-from ferryman.config.measures import duration, seconds
+from ferryman.config.measures import count, duration, seconds
 from ferryman.config.shapes import Either, Key, ListOf, MapOf, Table
 from ferryman.config.snapshot import Timeouts
 from ferryman.wire.paths import PATHS, STREAM
@@ -48,6 +49,11 @@ _USD = Number(
     most=Decimal(1_000_000),
     step=Decimal("0.000001"),
 )
+
+
+def _number(example: str, most: str) -> Number:
+    return Number(says="a number", example=example, least=Decimal(0), most=Decimal(most))
+
 
 PRICES: Final = Table(
     says="a mapping of prices",
@@ -277,11 +283,6 @@ MODEL: Final = Table(
     hints=(("fallback", "Write fallbacks: [provider/model]."),),
 )  # fmt: skip
 
-_METADATA = Word(
-    says="a text, a number, true or false", example="summarise", pattern=r".{1,512}",
-    any_scalar=True,
-)  # fmt: skip
-
 BUDGET: Final = Table(
     says="a mapping",
     example="{ usd: 20, per: day }",
@@ -300,21 +301,66 @@ BUDGET: Final = Table(
     ),
 )
 
+SET: Final = Table(
+    says="a mapping of parameters",
+    example="{ temperature: 0, max_output: 500 }",
+    keys=(
+        Key(name="temperature", kind=_number("0", "10"), doc="Randomness of the answer."),
+        Key(name="top_p", kind=_number("0.9", "1"), doc="Share of likely tokens to choose from."),
+        Key(name="top_k", kind=count("40", 1, 10**6), doc="Likely tokens to choose from."),
+        Key(name="seed", kind=count("7", 0, 2**31 - 1), doc="Seed of the randomness."),
+        Key(
+            name="max_output",
+            kind=count("500", 1, 10**8),
+            doc="Most tokens of the answer, by whichever name the call's format has for it.",
+        ),
+    ),
+)
+
+POLICY_TIMEOUTS: Final = Table(
+    says="a mapping",
+    example="{ first_byte: 5s, total: 30s }",
+    keys=(
+        Key(
+            name="first_byte",
+            kind=duration("5s", "0.01"),
+            doc="How long a provider may take to begin its answer.",
+            default="timeouts.first_byte",
+        ),
+        Key(
+            name="idle",
+            kind=duration("10s", "0.01"),
+            doc="Longest silence within an answer.",
+            default="timeouts.idle",
+        ),
+        Key(
+            name="total",
+            kind=duration("30s", "0.01"),
+            doc="How long a whole call may take, every attempt counted.",
+            default="timeouts.total",
+        ),
+    ),
+)
+
 POLICY: Final = Table(
     says="a mapping",
     example="{ when: { metadata.task: summarise }, use: fast }",
     keys=(
         Key(
-            name="when",
-            kind=MapOf(
-                says="a mapping of metadata.NAME to values",
-                example="{ metadata.task: summarise }",
-                key=_word("metadata.NAME", "metadata.task", r"metadata\.\S{1,64}"),
-                item=_METADATA,
-                least=1,
+            name="name",
+            kind=_word(
+                "a name (letters, digits, dots, - and _)",
+                "summaries",
+                r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
             ),
-            doc="Calls whose metadata has all of these values; the first policy that matches a "
-            "call holds.",
+            doc="What replies and records call this policy.",
+            default="policy-N, by its place in the list",
+        ),
+        Key(
+            name="when",
+            kind=WHEN,
+            doc="Which calls it is for; see docs/policies.md for the facts and operators. The "
+            "first policy that matches a call holds.",
             required=True,
         ),
         Key(
@@ -322,6 +368,21 @@ POLICY: Final = Table(
             kind=_TARGET,
             doc="The model that serves these calls in place of the one they ask for: a name from "
             "models, or provider/model.",
+        ),
+        Key(
+            name="forbid",
+            kind=_word("a reason", "No images here.", r"\S(.{0,498}\S)?"),
+            doc="These calls are refused with status 403 and this reason.",
+        ),
+        Key(
+            name="set",
+            kind=SET,
+            doc="Parameters that these calls get in place of their own.",
+        ),
+        Key(
+            name="timeouts",
+            kind=POLICY_TIMEOUTS,
+            doc="How long these calls may take, in place of the section timeouts.",
         ),
         Key(
             name="on_unsupported",
@@ -451,7 +512,7 @@ FILE: Final = Table(
                 example="[{ when: { metadata.task: summarise }, use: fast }]",
                 item=POLICY,
             ),
-            doc="Which model serves calls that carry certain metadata.",
+            doc="What is done with calls that meet conditions; the first that matches holds.",
             default="none",
         ),
         Key(

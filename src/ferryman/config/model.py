@@ -5,7 +5,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from ferryman.config.secret import Redacted
-from ferryman.config.snapshot import ServerSettings, Timeouts
+from ferryman.config.snapshot import Rule, ServerSettings, Timeouts
 
 
 class Ref(Struct, frozen=True, kw_only=True):
@@ -59,21 +59,12 @@ class RouteConfig(Struct, frozen=True, kw_only=True):
     fallbacks: tuple[str, ...] = ()
 
 
-class PolicyConfig(Struct, frozen=True, kw_only=True):
-    """One entry of ``policies:``. ``when`` holds metadata keys without their ``metadata.``."""
-
-    when: tuple[tuple[str, str], ...]
-    use: str = ""
-    on_unsupported: str = ""
-    too_long: str = ""
-
-
 class Config(Struct, frozen=True, kw_only=True):
     """A whole file."""
 
     providers: dict[str, ProviderConfig] = {}
     models: dict[str, RouteConfig] = {}
-    policies: tuple[PolicyConfig, ...] = ()
+    policies: tuple[Rule, ...] = ()
     server: ServerSettings = ServerSettings()
     timeouts: Timeouts = Timeouts()
     keep_responses: float = 0.0

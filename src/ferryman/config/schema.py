@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from ferryman.config import conditions
 from ferryman.config.grammar import FILE
 
 TITLE = "Ferryman configuration"
@@ -15,14 +16,15 @@ TITLE = "Ferryman configuration"
 def schema() -> dict[str, Any]:
     """JSON Schema 2020-12.
 
-    The validator's alone are checks across keys (targets, circles), ports, and the bounds of texts
-    with a unit.
+    The validator's alone are checks across keys (targets, circles), ports, the bounds of texts
+    with a unit, and of conditions their depth, regular expressions and time zones.
     """
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": TITLE,
         "description": "Checked in full by `ferryman check ferryman.yaml`.",
         **FILE.schema(),
+        "$defs": conditions.definitions(),
     }
 
 

@@ -74,15 +74,38 @@ class Route(Struct, frozen=True, kw_only=True):
     """(provider, model) of other models, tried after every target failed."""
 
 
-class Rule(Struct, frozen=True, kw_only=True):
-    """A policy, for requests whose metadata matches every ``when`` pair.
+Plain = str | int | float | bool
 
-    ``when`` holds (metadata key, value), without the file's ``metadata.``; the first match counts.
+
+class Condition(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A condition on a call (``config/conditions.py`` reads it, ``routing/conditions.py`` asks it).
+
+    ``op`` is ``all``, ``any`` or ``not`` of ``parts``, or an operator between ``fact`` and
+    ``value``. The value of ``within`` is (zone, first minute of the day, end, weekdays from 0).
     """
 
-    when: tuple[tuple[str, str], ...]
+    op: str
+    fact: str = ""
+    value: Plain | tuple[Plain, ...] = ()
+    parts: tuple["Condition", ...] = ()
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """A policy, for calls that meet ``when``; the first match counts."""
+
+    name: str
+    """The file's, or ``policy-N`` by its place there, counted from 1."""
+    when: Condition
     use: str = ""
     """The model that serves instead of the one asked for; empty = that one."""
+    forbid: str = ""
+    """Why such a call is refused; empty = it is not."""
+    set: tuple[tuple[str, int | float], ...] = ()
+    """(parameter in the common language, value) to put in place of the caller's."""
+    first_byte: float = 0.0
+    """Seconds, as in ``Timeouts``; 0 = as it has them."""
+    idle: float = 0.0
+    total: float = 0.0
     on_unsupported: str = ""
     """``drop`` or ``reject``: what becomes of parts of a request that a target's format can't
     carry; empty = as the request says."""

@@ -277,6 +277,7 @@ class _PlaneReader:
             call.first_token_us if call.first_token_us >= 0 else None,
             call.overhead_us if call.overhead_us >= 0 else None,
             intake.CLOSED,
+            call.policy or None,
         )
 
     def _tokens(self, usage: Usage) -> tuple[int, ...]:

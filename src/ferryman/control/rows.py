@@ -54,6 +54,8 @@ class Call(Struct, kw_only=True):
     plane: str
     state: str
     """``closed``, or ``lost`` with its gateway: then ``cost_usd`` is what was held for it."""
+    policy: str | None
+    """Name of the policy that it met."""
 
 
 class Sums(Struct, kw_only=True):
@@ -111,6 +113,7 @@ def call_row(call: CallRow, names: Mapping[str, str]) -> Call:
         overhead_ms=_milliseconds(call.overhead_us),
         plane=call.plane,
         state=call.state,
+        policy=call.policy,
     )
 
 

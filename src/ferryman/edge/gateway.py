@@ -18,6 +18,7 @@ from ferryman.edge.near import near
 from ferryman.edge.routes import Edge, http_refusal
 from ferryman.flow.call import Plane
 from ferryman.flow.keeping import Keeper
+from ferryman.flow.policies import policies_of
 from ferryman.http1.connect import Connector, environment_proxy
 from ferryman.http1.limits import Limits
 from ferryman.http1.pool import Pools
@@ -100,10 +101,12 @@ class Gateway:
         """Serve from ``snapshot`` from the next call on; open calls keep what they began with."""
         self._connector.set_ca_files(snapshot.ca_files)
         fleet = self._fleet(snapshot)
+        policies = policies_of(snapshot)
         for problem in fleet.problems:
             log(problem)
         self._snapshot = snapshot
         self.plane.fleet = fleet
+        self.plane.policies = policies
         self._sync_seconds = snapshot.server.fsync_ms / 1000
         self.plane.keeper = self._keeper_for(snapshot.keep_responses)
         if self.server is not None:

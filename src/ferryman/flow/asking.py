@@ -84,10 +84,10 @@ async def crowd(call: Call, request: envelope.Request, target: Target) -> Crowd 
         return None
     try:
         if len(request.body) < LARGE:
-            conversation = _conversation(call, request)
+            conversation = conversation_of(call, request)
         else:
             loop = asyncio.get_running_loop()
-            conversation = await loop.run_in_executor(None, _conversation, call, request)
+            conversation = await loop.run_in_executor(None, conversation_of, call, request)
     except GatewayError:
         return None  # what we can't read, we can't measure: the provider will say
     found = await too_long(conversation, target)
@@ -233,7 +233,7 @@ def _translated(
     runtime = target.runtime
     if call.endpoint not in CONVERSATIONS:
         return _task(call, request, target)
-    conversation = _conversation(call, request)
+    conversation = conversation_of(call, request)
     name = _format(call, conversation, target)
     head = runtime.head(MAIN[name], target.model, request.stream)
     if head is None:
@@ -301,7 +301,7 @@ def _task(call: Call, request: envelope.Request, target: Target) -> Asking | Non
     return Asking(head, body, None, translation)
 
 
-def _conversation(call: Call, request: envelope.Request) -> Conversation:
+def conversation_of(call: Call, request: envelope.Request) -> Conversation:
     """The request in the common language, decoded once for all attempts."""
     if call.conversation is None:
         decode = client_of(call.endpoint).decode_request

@@ -27,6 +27,7 @@ from ferryman.wire.formats import client_of
 
 if TYPE_CHECKING:
     from ferryman.flow.keeping import Keeper
+    from ferryman.flow.policies import Policies
     from ferryman.flow.uploads import Upload
 
 _pack: Final = msgspec.msgpack.Encoder().encode
@@ -54,6 +55,8 @@ class Plane:
         self.journal = journal
         self.now = now
         self.log = log
+        self.policies: Policies = ()
+        """The snapshot's, compiled."""
         self.metrics = Metrics()
         self.keeper: Keeper | None = None
         """Keeps answers for callers of the Responses API, if the configuration wants it."""
@@ -146,6 +149,16 @@ class Call:
     """The form that the caller sends, where it is one."""
     task: object = None
     """The request in its task's common language, once a target needed it."""
+    policy = ""
+    """Name of the policy that matched."""
+    use = ""
+    """The model that it names in place of the caller's."""
+    forced: tuple[str, ...] = ()
+    """Parameters that it has set, as entries of a receipt."""
+    first_byte = 0.0
+    """Seconds, like the next two; 0 = the configuration's."""
+    idle = 0.0
+    total = 0.0
     receipt: Receipt | None = None
     """What the translation for the last target asked has lost; None = not translated."""
 
@@ -170,7 +183,12 @@ class Call:
     def overdue(self) -> bool:
         """True when the call's total time is used up: no further target is worth asking."""
         plane = self.plane
-        return plane.now() - self.began >= plane.fleet.snapshot.timeouts.total
+        return plane.now() - self.began >= (self.total or plane.fleet.total)
+
+    @property
+    def altered(self) -> tuple[str, ...]:
+        """What policies and the translation have changed."""
+        return self.forced if self.receipt is None else self.forced + self.receipt.altered
 
 
 def open_call(call: Call, target: Target, body_bytes: int, max_output: int) -> None:
@@ -209,7 +227,7 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
         cost = cost_of(usage, target.prices, call.at_us // 1_000_000)
     if call.receipt is not None and call.attempts:
         call.attempts[-1] = replace(
-            call.attempts[-1], dropped=call.receipt.dropped, altered=call.receipt.altered
+            call.attempts[-1], dropped=call.receipt.dropped, altered=call.altered
         )
     seconds = now - call.began
     overhead = max(seconds - call.waited, 0.0)
@@ -220,7 +238,7 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
     closed = Closed(
         call.id, call.at_us, int(seconds * 1e6), call.key, call.endpoint, call.model,
         provider, model, call.stream, status, error or "", usage, cost, tuple(call.attempts),
-        call.us(call.first_token) if call.stream else -1, int(overhead * 1e6),
+        call.us(call.first_token) if call.stream else -1, int(overhead * 1e6), call.policy,
     )  # fmt: skip
     refusal = None
     try:

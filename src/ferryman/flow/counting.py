@@ -30,4 +30,6 @@ async def count(call: Call, request: Request, target: Target) -> None:
         (b"x-ferryman-request-id", call.id.encode()),
         (b"x-ferryman-altered", b"count=exact" if exact else b"count=estimated"),
     ]
+    if call.policy:
+        headers.append((b"x-ferryman-policy", call.policy.encode()))
     call.exchange.respond(200, headers, body)

@@ -9,7 +9,6 @@ from ferryman.flow.call import NOTHING, Call, settle
 from ferryman.http1.client import FaultKind
 from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.ir.receipt import Receipt
 from ferryman.ir.usage import Usage
 from ferryman.upstream.reply import Reply
 from ferryman.wire.formats import client_of
@@ -225,6 +224,8 @@ def refuse(call: Call, error: GatewayError) -> None:
         call.exchange.abort()
         return
     headers = [*JSON, (b"x-ferryman-request-id", call.id.encode()), *error.headers]
+    if call.policy:
+        headers.append((b"x-ferryman-policy", call.policy.encode()))
     block = _block(headers + _error_headers(error.kind))
     if call.attempts and call.target is not None:
         block += b"%bx-ferryman-attempts: %d\r\n" % (call.target.labels, len(call.attempts))
@@ -265,15 +266,16 @@ def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
         relayed.append(b"x-ferryman-cost-usd: ")
         relayed.append(usd(cost).encode())
         relayed.append(b"\r\n")
-    if call.receipt is not None:
-        relayed.append(_receipt_lines(call.receipt))
+    if call.receipt is not None or call.policy:
+        relayed.append(_receipt_lines(call))
     return b"".join(relayed)
 
 
-def _receipt_lines(receipt: Receipt) -> bytes:
-    """What the translation lost or changed; entries are printable ASCII already."""
-    lines = b""
-    for name, entries in ((b"dropped", receipt.dropped), (b"altered", receipt.altered)):
+def _receipt_lines(call: Call) -> bytes:
+    """Which policy it was, and what was lost or changed; entries are printable ASCII already."""
+    lines = b"x-ferryman-policy: %b\r\n" % call.policy.encode() if call.policy else b""
+    dropped = call.receipt.dropped if call.receipt is not None else ()
+    for name, entries in ((b"dropped", dropped), (b"altered", call.altered)):
         if entries:
             lines += b"x-ferryman-%b: %b\r\n" % (name, _listed(entries))
     return lines

@@ -20,6 +20,7 @@ from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
+from ferryman.flow.policies import steer
 from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import gives, roomiest, surely_fits, text_size, too_much
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
@@ -59,7 +60,8 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "compressed", "digest", "forwarded", "strict", "summary", "too_long", "translated",
+        "compressed", "digest", "forwarded", "metadata", "steers", "strict", "summary", "tags",
+        "timeout", "too_long", "translated",
     )  # fmt: skip
 
     def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
@@ -71,6 +73,9 @@ class HeaderFacts:
         self.too_long = ""
         self.compressed = False
         self.summary = False
+        self.metadata = self.tags = self.timeout = b""
+        self.steers = False
+        """Whether there is one of the three."""
         for name, value in headers:
             if name == b"authorization":
                 token = value[7:].strip() if value[:7].lower() == b"bearer " else b""
@@ -84,6 +89,15 @@ class HeaderFacts:
                 self.strict = value.lower() == b"reject"
             elif name == b"x-ferryman-too-long":
                 self.too_long = value.decode("latin-1").lower()
+            elif name == b"x-ferryman-metadata":
+                self.metadata = b"%b,%b" % (self.metadata, value) if self.metadata else value
+                self.steers = True
+            elif name == b"x-ferryman-tags":
+                self.tags += b"," + value
+                self.steers = True
+            elif name == b"x-ferryman-timeout":
+                self.timeout = value.strip() or b"0"
+                self.steers = True
             elif name in _FORWARDED:
                 self.forwarded += b"%b: %b\r\n" % (name, value)
                 self.translated += b"%b: %b\r\n" % (name, value)
@@ -168,7 +182,9 @@ async def serve(
         call.too_long = facts.too_long
         if plane.sample():
             call.measured = text_size(request.body)
-        order = _plan(plane, plane.fleet.resolve(_by_rules(call, request)))
+        if plane.policies or facts.steers:
+            request = await steer(call, request, facts)
+        order = _plan(plane, plane.fleet.resolve(call.use or request.model))
         if counted_here(call, order[0]):
             await count(call, request, order[0])
             return
@@ -249,20 +265,6 @@ def _plan(plane: Plane, resolved: Resolved) -> Sequence[Target]:
         lambda target: target.health.expected(plane.now()),
         plane.rng,
     )
-
-
-def _by_rules(call: Call, request: envelope.Request) -> str:
-    """The model name to serve, after the policies had their say."""
-    rules = call.plane.fleet.snapshot.rules
-    if rules:
-        metadata = request.metadata()
-        for rule in rules:
-            if all(metadata.get(name) == value for name, value in rule.when):
-                if rule.on_unsupported == "reject":
-                    call.strict = True
-                call.too_long = call.too_long or rule.too_long
-                return rule.use or request.model
-    return request.model
 
 
 async def _first_good(
@@ -364,7 +366,7 @@ async def _attempt(
             int((ended - call.began) * 1e6),
             runtime.provider.format if call.receipt is not None else "",
             call.receipt.dropped if call.receipt is not None else (),
-            call.receipt.altered if call.receipt is not None else (),
+            call.altered,
         )
     )
     return reply, kind
@@ -390,16 +392,17 @@ def _send(
     reply.connection = connection
     exchange.on_gone = reply.leave
     fleet = call.plane.fleet
-    total = call.began + fleet.total
+    first_byte, idle = call.first_byte or fleet.first_byte, call.idle or fleet.idle
+    total = call.began + (call.total or fleet.total)
     if call.upload is not None:
         assert call.target is not None
         source = call.upload.reader(call.target.model)
         head = asking.head + forwarded
-        connection.send_upload(reply, head, source, fleet.first_byte, fleet.idle, total)
+        connection.send_upload(reply, head, source, first_byte, idle, total)
         return True
     body = asking.body
     head = b"%b%d\r\n%b\r\n" % (asking.head, len(body), forwarded)
-    connection.send(reply, head, body, fleet.first_byte, fleet.idle, total)
+    connection.send(reply, head, body, first_byte, idle, total)
     return True
 
 

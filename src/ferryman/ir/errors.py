@@ -10,6 +10,7 @@ class ErrorKind(StrEnum):
     INVALID_REQUEST = "invalid_request"
     INVALID_KEY = "invalid_api_key"
     MODEL_NOT_FOUND = "model_not_found"
+    FORBIDDEN = "forbidden_by_policy"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     BODY_TOO_LARGE = "body_too_large"

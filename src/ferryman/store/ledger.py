@@ -69,6 +69,7 @@ class CallRow(Struct, frozen=True, kw_only=True):
     overhead_us: int | None
     state: str
     """``closed`` or ``lost``."""
+    policy: str | None
 
 
 def usage(

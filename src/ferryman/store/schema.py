@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest migration: the schema this version of the program works with."""
 
 PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
@@ -79,6 +79,7 @@ calls = Table(
     Column("first_token_us", BigInteger),
     Column("overhead_us", BigInteger),
     Column("state", Text, nullable=False),
+    Column("policy", Text),
     Index("calls_at", "at_us"),
     Index("calls_key_at", "key_id", "at_us"),
     Index("calls_model_at", "model", "at_us"),

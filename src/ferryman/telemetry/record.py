@@ -77,3 +77,5 @@ class Closed(Struct, frozen=True, array_like=True):
     first_token_us: int = -1
     overhead_us: int = -1
     """Time spent in the gateway itself: before the upstream was asked and after it answered."""
+    policy: str = ""
+    """Name of the policy that matched; empty = none."""

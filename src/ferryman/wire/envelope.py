@@ -157,6 +157,59 @@ def lower_output(fields: Fields, most: int) -> None:
         fields[_CONFIGURATION] = Raw(_encode(configuration))
 
 
+_PARAMETERS = {
+    "chat.completions": {"temperature": "temperature", "top_p": "top_p", "seed": "seed"},
+    "completions": {"temperature": "temperature", "top_p": "top_p", "seed": "seed"},
+    "responses": {"temperature": "temperature", "top_p": "top_p"},
+    "messages": {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k"},
+    "generate_content": {
+        "temperature": "temperature", "top_p": "topP", "top_k": "topK", "seed": "seed",
+        "max_output": _CONFIGURED,
+    },
+}  # fmt: skip
+"""Endpoint → parameter in the common language → its name there, output limits apart."""
+
+
+def forced(
+    request: Request, endpoint: str, settings: tuple[tuple[str, int | float], ...]
+) -> tuple[Request, tuple[str, ...]]:
+    """``request`` with parameters set to values of the gateway's own, and a receipt of them.
+
+    What the endpoint's format has no word for is not set, which the receipt says.
+    """
+    known = _PARAMETERS.get(endpoint)
+    if known is None:
+        return request, tuple(f"{name}=not set: {endpoint} has none" for name, _ in settings)
+    fields = dict(request.fields)
+    within = fields
+    if endpoint == "generate_content":
+        try:
+            within = _fields.decode(fields.get(_CONFIGURATION, b"{}"))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise _bad(f"'{_CONFIGURATION}' must be an object.", _CONFIGURATION) from None
+    limit, entries = request.max_output, []
+    for name, value in settings:
+        raw = Raw(_encode(value))
+        if name == "max_output" and within is fields:
+            usual = {"responses": "max_output_tokens"}.get(endpoint, "max_tokens")
+            for member in [each for each in _LIMITS if each in fields] or [usual]:
+                fields[member] = raw
+        elif name in known:
+            within[known[name]] = raw
+        else:
+            entries.append(f"{name}=not set: {endpoint} has none")
+            continue
+        limit = int(value) if name == "max_output" else limit
+        entries.append(f"{name}={_plain(value)} (policy)")
+    if within is not fields:
+        fields[_CONFIGURATION] = Raw(_encode(within))
+    changed = Request(
+        _encode(fields), request.model, request.stream, request.hide_usage, limit, fields,
+        request.in_url,
+    )  # fmt: skip
+    return changed, tuple(entries)
+
+
 def _members(body: bytes) -> Fields:
     try:
         return _fields.decode(body)

@@ -1,0 +1,241 @@
+"""What the policies, and headers that steer a call, make of it before it is planned."""
+
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from ferryman.catalog.tokens import Gauge, estimate
+from ferryman.config.snapshot import Rule, Snapshot
+from ferryman.flow.asking import LARGE, conversation_of
+from ferryman.flow.call import Call
+from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.request import Media, MediaKind, OutputKind, ToolResult
+from ferryman.ir.request import Request as Conversation
+from ferryman.routing.conditions import Meets, compiled
+from ferryman.wire import envelope
+from ferryman.wire.paths import CONVERSATIONS
+
+if TYPE_CHECKING:
+    from ferryman.flow.spine import HeaderFacts
+
+Policies = tuple[tuple[Rule, Meets], ...]
+
+MAX_TAGS: Final = 64
+_members = msgspec.json.Decoder(dict[str, Raw])
+_any = msgspec.json.Decoder()
+_metadata = msgspec.json.Decoder(dict[str, str | int | float | bool | None])
+_SECONDS = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,6})?")
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def policies_of(snapshot: Snapshot) -> Policies:
+    """The snapshot's policies, ready to be asked. Raises as ``routing/conditions.py`` does."""
+    return tuple((rule, compiled(rule.when)) for rule in snapshot.rules)
+
+
+async def steer(call: Call, request: envelope.Request, facts: "HeaderFacts") -> envelope.Request:
+    """Apply the caller's own limits and the first policy that matches; the request to serve.
+
+    Raises :class:`GatewayError`: 400 for headers that can't be read, 403 where a policy forbids.
+    """
+    said = Facts(call, request, facts)
+    rule = None
+    policies = call.plane.policies
+    if policies:
+        if len(request.body) >= LARGE and call.endpoint in CONVERSATIONS and _reads(policies):
+            # Beside the loop, so that other calls go on.
+            loop = asyncio.get_running_loop()
+            rule = await loop.run_in_executor(None, _matching, policies, said)
+        else:
+            rule = _matching(policies, said)
+    if rule is not None:
+        request = _apply(call, request, rule)
+    if facts.timeout:
+        _limit(call, facts.timeout)
+    return request
+
+
+def _matching(policies: Policies, said: "Facts") -> Rule | None:
+    for rule, meets in policies:
+        if meets(said.ask):
+            return rule
+    return None
+
+
+def _reads(policies: Policies) -> bool:
+    """Whether a condition may have to read the conversation."""
+    parts = [rule.when for rule, _ in policies]
+    while parts:
+        part = parts.pop()
+        if part.fact in ("tokens", "abilities"):
+            return True
+        parts += part.parts
+    return False
+
+
+def _apply(call: Call, request: envelope.Request, rule: Rule) -> envelope.Request:
+    call.policy = rule.name
+    if rule.forbid:
+        raise GatewayError(403, ErrorKind.FORBIDDEN, rule.forbid)
+    call.use = rule.use
+    call.strict = call.strict or rule.on_unsupported == "reject"
+    call.too_long = call.too_long or rule.too_long
+    call.first_byte, call.idle, call.total = rule.first_byte, rule.idle, rule.total
+    if rule.set:
+        request, call.forced = envelope.forced(request, call.endpoint, rule.set)
+        call.conversation = None
+    return request
+
+
+def _limit(call: Call, text: bytes) -> None:
+    """The caller's own total time: no more than it would have without."""
+    seconds = float(text) if _SECONDS.fullmatch(text) else 0.0
+    if not seconds:
+        raise GatewayError(
+            400,
+            ErrorKind.INVALID_REQUEST,
+            "'x-ferryman-timeout' must be a number of seconds above 0, such as 30 or 2.5.",
+        )
+    call.total = min(seconds, call.total or call.plane.fleet.total)
+
+
+class Facts:
+    """What conditions are about, worked out when asked for, once."""
+
+    def __init__(self, call: Call, request: envelope.Request, facts: "HeaderFacts") -> None:
+        """Raises :class:`GatewayError` (400) for metadata in headers that can't be read."""
+        self._call = call
+        self._request = request
+        self._tags = tags_of(facts.tags)
+        self._given = metadata_of(facts.metadata)
+        self._known: dict[str, object] = {}
+
+    def ask(self, name: str) -> object:
+        """The fact ``name``; see ``routing/conditions.py``. Raises :class:`GatewayError` (400)."""
+        if name not in self._known:
+            self._known[name] = self._fact(name)
+        return self._known[name]
+
+    def _fact(self, name: str) -> object:
+        kind, _, rest = name.partition(".")
+        call = self._call
+        if kind == "metadata":
+            return self._metadata(rest)
+        if kind == "header":
+            wanted = rest.encode()
+            found = [value for name, value in call.exchange.headers if name == wanted]
+            return b", ".join(found).decode("latin-1") if found else None
+        if kind == "body":
+            return self._body(rest)
+        if kind == "abilities":
+            return self._abilities()
+        if kind == "tokens":
+            return self._tokens()
+        plain: dict[str, object] = {
+            "model": self._request.model, "endpoint": call.endpoint, "key": call.key,
+            "time": time.time(), "tags": self._tags,
+        }  # fmt: skip
+        return plain[kind]
+
+    def _metadata(self, name: str) -> object:
+        if name in self._given:
+            return self._given[name]
+        return self._request.metadata().get(name)
+
+    def _body(self, path: str) -> object:
+        """A member of the body: a plain value, or True for one that is an object or an array."""
+        if path == "stream":
+            return self._request.stream
+        if path == "model":
+            return self._request.model
+        first, *rest = path.split(".")
+        raw: Any = self._request.fields.get(first)
+        try:
+            for name in rest:
+                raw = _members.decode(raw).get(name) if raw is not None else None
+            found = _any.decode(raw) if raw is not None else None
+        except _UNREADABLE:
+            return None
+        return NOT_PLAIN if isinstance(found, dict | list) else found
+
+    def _conversation(self) -> Conversation | None:
+        if self._call.endpoint not in CONVERSATIONS:
+            return None
+        return conversation_of(self._call, self._request)
+
+    def _tokens(self) -> int:
+        try:
+            conversation = self._conversation()
+        except GatewayError:
+            conversation = None  # its provider will say what is wrong with it
+        if conversation is None:
+            return Gauge().tokens(len(self._request.body))
+        return estimate(conversation, Gauge())
+
+    def _abilities(self) -> frozenset[str]:
+        """What the request needs. One that can't be read is refused: nothing slips through."""
+        conversation = self._conversation()
+        return abilities_of(conversation) if conversation is not None else frozenset()
+
+
+NOT_PLAIN: Final = object()
+"""A member that is there, but no plain value: it exists, and equals nothing."""
+_KINDS = {
+    MediaKind.IMAGE: "vision", MediaKind.AUDIO: "audio", MediaKind.DOCUMENT: "document",
+}  # fmt: skip
+
+
+def abilities_of(request: Conversation) -> frozenset[str]:
+    """The abilities a model needs for ``request``, by the names of ``config/conditions.py``."""
+    found = set()
+    for message in request.messages:
+        found |= _media(message.blocks)
+    if request.tools:
+        found.add("tools")
+    if "audio" in request.modalities:
+        found.add("audio")
+    if request.output is not None and request.output.kind is OutputKind.SCHEMA:
+        found.add("json_schema")
+    thinks = request.reasoning
+    if thinks is not None and thinks.effort != "none" and thinks.budget != 0:
+        found.add("reasoning")
+    return frozenset(found)
+
+
+def _media(blocks: Sequence[object]) -> set[str]:
+    found = set()
+    for block in blocks:
+        if isinstance(block, Media) and block.kind in _KINDS:
+            found.add(_KINDS[block.kind])
+        elif isinstance(block, ToolResult):
+            found |= _media(block.blocks)
+    return found
+
+
+def metadata_of(header: bytes) -> dict[str, str | int | float | bool | None]:
+    """``x-ferryman-metadata``. Raises :class:`GatewayError` (400)."""
+    if not header:
+        return {}
+    try:
+        return _metadata.decode(header)
+    except _UNREADABLE:
+        raise GatewayError(
+            400,
+            ErrorKind.INVALID_REQUEST,
+            "'x-ferryman-metadata' must be a JSON object of plain values, such as "
+            '{"task": "summarise"}.',
+        ) from None
+
+
+def tags_of(header: bytes) -> frozenset[str]:
+    """``x-ferryman-tags``. Raises :class:`GatewayError` (400)."""
+    tags = [tag for text in header.decode("latin-1").split(",") if (tag := text.strip())]
+    if len(tags) > MAX_TAGS:
+        text = f"'x-ferryman-tags' has {len(tags)} tags; at most {MAX_TAGS} are taken."
+        raise GatewayError(400, ErrorKind.INVALID_REQUEST, text)
+    return frozenset(tags)
