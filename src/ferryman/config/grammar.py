@@ -392,6 +392,13 @@ TIMEOUTS: Final = Table(
             doc="How long a whole call may take, every attempt counted.",
             default=seconds(_TIMEOUTS.total),
         ),
+        Key(
+            name="short_wait",
+            kind=duration("3s", "0"),
+            doc="Before a fallback is asked, how long a call waits for a target that says when to "
+            "come back. 0s: not at all.",
+            default=seconds(_TIMEOUTS.short_wait),
+        ),
     ),
 )
 

@@ -98,6 +98,8 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     first_byte: float = 120.0
     idle: float = 60.0
     total: float = 600.0
+    short_wait: float = 3.0
+    """A provider's own ``retry-after`` up to this is waited for before another model is asked."""
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost as cost_of
 from ferryman.meter.cost import hold
 from ferryman.meter.keytable import KeyTable
+from ferryman.routing.health import Health, Rest, RetryBudget
 from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.telemetry.metrics import Metrics
 from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
@@ -62,6 +63,9 @@ class Plane:
         and until then no call is opened: so there are no more of them than open calls."""
         self.refusing = False
         """True from the first record that could not be written until one can be again."""
+        self.key_rests: dict[str, Rest] = {}
+        """Of the providers' keys that are in trouble with all models, by ``Runtime.keys``."""
+        self.retries = RetryBudget()
         self.idle = asyncio.Event()
         """Set whenever no call is being served."""
         self.rng = random.Random()  # noqa: S311 - spreads load, protects nothing
@@ -122,6 +126,10 @@ class Call:
     summary = False
     """True: the caller wants cost and attempts as a comment at the end of its stream."""
     target: Target | None = None
+    slot = 0
+    """Which of its provider's keys is used."""
+    asked: Health | None = None
+    """The health of the target that works on the call."""
     opened = False
     settled = False
     started = False

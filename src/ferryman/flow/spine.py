@@ -13,24 +13,24 @@ Every call that was opened is closed exactly once, whatever happens in between.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from urllib.parse import unquote_to_bytes
 
 from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
+from ferryman.flow.turns import Turns, begin, note
 from ferryman.flow.uploads import UPLOADS, receive
-from ferryman.flow.window import gives, roomiest, surely_fits, text_size, too_much
+from ferryman.flow.window import gives, surely_fits, text_size, too_much
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.usage import Usage
 from ferryman.meter.keys import digest
-from ferryman.routing.plan import plan
 from ferryman.telemetry.record import Attempt
-from ferryman.upstream.fleet import Resolved, Runtime, Target
+from ferryman.upstream.fleet import Runtime, Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire import envelope
 from ferryman.wire.bedrock_converse.errors import kind_of_reply
@@ -168,12 +168,13 @@ async def serve(
         call.too_long = facts.too_long
         if plane.sample():
             call.measured = text_size(request.body)
-        order = _plan(plane, plane.fleet.resolve(_by_rules(call, request)))
-        if counted_here(call, order[0]):
-            await count(call, request, order[0])
+        turns = Turns(call, plane.fleet.resolve(_by_rules(call, request)), request.max_output)
+        first = turns.order[0]
+        if counted_here(call, first):
+            await count(call, request, first)
             return
-        open_call(call, order[0], len(request.body), request.max_output)
-        reply, kind, unfit = await _first_good(call, request, order, facts)
+        open_call(call, first, len(request.body), request.max_output)
+        reply, kind, unfit = await _first_good(call, request, turns, facts)
         if unfit is not None:
             raise unfit
         keeps = _keeps(call, request)
@@ -193,6 +194,9 @@ async def serve(
         _stumble(call, fault)
     finally:
         plane.metrics.in_flight -= 1
+        asked = call.asked
+        if asked is not None:
+            asked.in_flight -= 1
         if not plane.metrics.in_flight:
             plane.idle.set()
         if call.opened and not call.settled:
@@ -236,21 +240,6 @@ def _said(call: Call, reply: Reply) -> Usage | None:
     return NOTHING if usage is None and refused and not call.uncertain else usage
 
 
-def _plan(plane: Plane, resolved: Resolved) -> Sequence[Target]:
-    """Targets in the order to try; never empty."""
-    targets = resolved.targets
-    if len(targets) == 1 and not resolved.fallbacks:
-        return targets
-    return plan(
-        targets,
-        resolved.fallbacks,
-        resolved.strategy,
-        resolved.weights,
-        lambda target: target.health.expected(plane.now()),
-        plane.rng,
-    )
-
-
 def _by_rules(call: Call, request: envelope.Request) -> str:
     """The model name to serve, after the policies had their say."""
     rules = call.plane.fleet.snapshot.rules
@@ -266,7 +255,7 @@ def _by_rules(call: Call, request: envelope.Request) -> str:
 
 
 async def _first_good(
-    call: Call, request: envelope.Request, order: Sequence[Target], facts: HeaderFacts
+    call: Call, request: envelope.Request, turns: Turns, facts: HeaderFacts
 ) -> tuple[Reply, ErrorKind | None, GatewayError | None]:
     """Ask the targets in order until one answers.
 
@@ -276,7 +265,10 @@ async def _first_good(
     reply = Reply(call.plane.now, None)
     kind: ErrorKind | None = ErrorKind.UPSTREAM_CONNECT
     unfit: GatewayError | None = None
-    for target in roomiest(order, request.max_output):
+    while (target := turns.next(reply, kind)) is not None:
+        if turns.wait > 0:
+            call.waited += turns.wait
+            await asyncio.sleep(turns.wait)
         call.receipt = None
         try:
             if call.too_long == "error" and not gives(target, request.max_output):
@@ -294,6 +286,7 @@ async def _first_good(
                 break
             continue
         call.target = target
+        turns.asked = True
         reply, kind = await _attempt(call, target, asking, facts)
         if call.upload is not None and call.upload.refused is not None:
             raise call.upload.refused
@@ -309,6 +302,7 @@ async def _attempt(
     now = call.plane.now
     runtime = target.runtime
     started = now()
+    begin(call, target, started)
     reply = Reply(now, asking.tap if asking is not None else None)
     why = await runtime.signer.ready(time.time()) if runtime.signer is not None else ""
     if asking is None:
@@ -338,10 +332,8 @@ async def _attempt(
     ended = now()
     call.waited += ended - started
     first = reply.first_byte
-    if kind is None or kind in SURFACED:
-        target.health.observe((first if first >= 0 else ended) - started, ended)
-    elif kind is not ErrorKind.CANCELLED:
-        target.health.fail(ended)
+    if asking is not None:
+        note(call, target, reply, kind, started, ended)
     if kind is not None and reply.status < 300 and reply.connection is not None:
         call.uncertain = True  # asked, and not refused: it may have worked, and charge for it
     call.attempts.append(
