@@ -52,6 +52,7 @@ class Turns:
         """Whether the target of the last turn was really sent something."""
         self.wait = 0.0
         """Seconds to wait before the turn that :meth:`next` gave."""
+        # _strained: one that rests was asked; a second one would not be more likely to answer.
 
     def next(self, reply: Reply, kind: ErrorKind | None) -> Target | None:
         """The next target, its key in ``call.slot``; None when there is none, or too many failed.
@@ -65,7 +66,10 @@ class Turns:
         last = self._target
         if last is None:
             plane.retries.call(now)
-            return self._go(self.order[0], now)
+            target = self.order[0]
+            if len(self.order) > 1:
+                self._strained = resting_until(plane, target, now) > now
+            return self._go(target, now)
         if self.asked and kind is not None:
             self.asked = False
             if self._next_key(last, kind, now):
