@@ -19,7 +19,7 @@ FORMATS: Final = tuple(PATHS)
 ENDPOINTS: Final = tuple(
     dict.fromkeys(name for paths in PATHS.values() for name in paths if not name.endswith(STREAM))
 )
-STRATEGIES: Final = ("ordered", "weighted", "latency")
+STRATEGIES: Final = ("ordered", "weighted", "latency", "least_loaded", "cost")
 
 _TIMEOUTS = Timeouts()
 
@@ -246,7 +246,8 @@ MODEL: Final = Table(
                 says=f"a strategy ({', '.join(STRATEGIES)})", example="latency", choices=STRATEGIES
             ),
             doc="The order in which targets are tried: ordered (as written), weighted (at random "
-            "by weights), latency (quickest first).",
+            "by weights), latency (quickest first), least_loaded (fewest calls at work, for their "
+            "weight), cost (cheapest for the request). Those that failed of late come last.",
             default="ordered",
         ),
         Key(
@@ -263,7 +264,8 @@ MODEL: Final = Table(
                 ),
                 least=1,
             ),
-            doc="Shares of the targets under strategy weighted; a target without one counts 1.",
+            doc="Shares of the targets under strategies weighted and least_loaded; a target "
+            "without one counts 1.",
         ),
         Key(
             name="fallbacks",

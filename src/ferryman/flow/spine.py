@@ -168,7 +168,8 @@ async def serve(
         call.too_long = facts.too_long
         if plane.sample():
             call.measured = text_size(request.body)
-        turns = Turns(call, plane.fleet.resolve(_by_rules(call, request)), request.max_output)
+        resolved = plane.fleet.resolve(_by_rules(call, request))
+        turns = Turns(call, resolved, len(request.body), request.max_output)
         first = turns.order[0]
         if counted_here(call, first):
             await count(call, request, first)

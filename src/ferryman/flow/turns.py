@@ -35,11 +35,12 @@ class Turns:
         "_target", "asked", "order", "wait",
     )  # fmt: skip
 
-    def __init__(self, call: Call, resolved: Resolved, max_output: int) -> None:
+    def __init__(self, call: Call, resolved: Resolved, size: int, max_output: int) -> None:
+        """``size`` is the bytes of the request, ``max_output`` its limit of output tokens or 0."""
         self._call = call
         self.order: Sequence[Target] = resolved.targets
         if len(resolved.targets) != 1 or resolved.fallbacks:
-            self.order = roomiest(_planned(call.plane, resolved), max_output)
+            self.order = roomiest(_planned(call.plane, resolved, size, max_output), max_output)
         self._fallbacks = resolved.fallbacks
         self._place = 0
         self._target: Target | None = None
@@ -135,8 +136,9 @@ class Turns:
             self._again, self._again_at = target, now + wait
 
 
-def _planned(plane: Plane, resolved: Resolved) -> list[Target]:
+def _planned(plane: Plane, resolved: Resolved, size: int, max_output: int) -> list[Target]:
     now = plane.now()
+    priced = resolved.strategy == "cost"
     everyone = (*resolved.targets, *resolved.fallbacks)
     weights = resolved.weights
     facts = []
@@ -151,6 +153,7 @@ def _planned(plane: Plane, resolved: Resolved) -> list[Target]:
                 seconds=health.pace.expected(now),
                 load=health.in_flight,
                 weight=weights[i] if i < len(weights) else 1.0,
+                price=_price(target, size, max_output or USUAL_OUTPUT) if priced else 0.0,
             )
         )
     found = plan(facts, len(resolved.targets), resolved.strategy, plane.rng)
@@ -159,6 +162,16 @@ def _planned(plane: Plane, resolved: Resolved) -> list[Target]:
         if everyone[i] not in order:
             order.append(everyone[i])
     return order
+
+
+USUAL_OUTPUT: Final = 500
+"""Tokens of an answer whose length nobody limits."""
+
+
+def _price(target: Target, size: int, output: int) -> float:
+    """Picodollars that the request may cost there; 0 = its price is unknown."""
+    taken, given, fee = target.dearest
+    return fee + size / target.gauge.bytes_per_token * taken + output * given
 
 
 def _rest(plane: Plane, target: Target, slot: int) -> Rest:

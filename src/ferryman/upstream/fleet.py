@@ -86,7 +86,7 @@ class Runtime:
         return endpoint in self._paths
 
     def head(self, endpoint: str, model: str, stream: bool, key: int = 0) -> bytes | None:
-        """Request head up to ``content-length: ``, with that one of the keys; None = no such endpoint."""
+        """Request head up to ``content-length: ``, with that key; None = no such endpoint."""
         path = self._paths.get(endpoint)
         if path is None:
             return None
