@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from ferryman.ir.errors import ErrorKind
 from ferryman.routing.health import (
     DECAY_SECONDS,
-    PENALTY_SECONDS,
     RETRY_FLOOR,
     STREAK,
     Health,
@@ -34,23 +33,13 @@ def test_a_peak_counts_at_once_and_better_times_only_slowly() -> None:
     assert 0.2 <= health.expected(179.0) < 0.21
 
 
-def test_a_failure_sends_it_to_the_back_until_the_memory_fades() -> None:
-    failed, slow = PeakEwma(), PeakEwma()
-    slow.observe(3.0, 100.0)
-    failed.observe(0.1, 99.0)
-    failed.fail(100.0)
-    assert failed.expected(100.0) == PENALTY_SECONDS > slow.expected(100.0)
-    later = 100.0 + 60 * DECAY_SECONDS
-    assert failed.expected(later) < 0.01, "then it is tried again"
-
-
-def test_one_good_answer_after_a_failure_is_not_yet_trust() -> None:
-    health = PeakEwma()
-    health.fail(100.0)
-    health.observe(0.1, 100.5)
-    assert health.expected(100.5) > 10
-    health.observe(0.1, 100.5 + 10 * DECAY_SECONDS)
-    assert health.expected(100.5 + 10 * DECAY_SECONDS) < 0.2
+def test_who_fails_slowly_is_slow_and_who_fails_quickly_is_not_quick() -> None:
+    case = Case()
+    case.works(took=0.2)
+    case.fails(ErrorKind.UPSTREAM_ERROR, took=0.001)
+    assert case.health.pace.expected(case.now) == 0.2
+    case.fails(ErrorKind.UPSTREAM_TIMEOUT, took=9)
+    assert case.health.pace.expected(case.now) == 9
 
 
 _SEEN = st.lists(st.tuples(st.floats(0, 60), st.floats(0, 30)), max_size=20)

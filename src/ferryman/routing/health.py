@@ -8,8 +8,6 @@ import math
 from ferryman.routing.reactions import Reaction
 
 DECAY_SECONDS = 10.0
-PENALTY_SECONDS = 30.0
-"""What a failed attempt counts as: it sends a target to the back until the memory fades."""
 STREAK = 5
 """Failures in a row after which a target rests."""
 WINDOW_SECONDS, WINDOW_LEAST, WINDOW_SHARE = 10.0, 20, 0.5
@@ -41,10 +39,6 @@ class PeakEwma:
             keep = math.exp((self._at - now) / DECAY_SECONDS)
             self._cost = self._cost * keep + seconds * (1 - keep)
         self._at = now
-
-    def fail(self, now: float) -> None:
-        """Take in one failure."""
-        self.observe(PENALTY_SECONDS, now)
 
     def forget(self) -> None:
         """Begin anew."""
@@ -143,7 +137,8 @@ class Health:
         """
         if reaction.scope == "nothing":
             return
-        self.pace.fail(now)
+        # Who fails quickly is not quick, and who fails slowly is slow.
+        self.pace.observe(max(now - started, self.pace.expected(now)), now)
         if reaction.scope == "key":
             key_rest.begin(reaction, why, started, now, hint, chance)
         elif reaction.scope == "limit":
