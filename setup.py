@@ -21,6 +21,7 @@ HOT = [
     "http1/drive.py",
     "http1/head.py",
     "http1/intake.py",
+    "http1/outbox.py",
     "http1/pool.py",
     "http1/reply.py",
     "http1/server.py",

@@ -347,7 +347,7 @@ def test_a_provider_that_cannot_be_reached_is_named(stack: Stack) -> None:
 def test_an_endpoint_that_a_provider_lacks_is_no_call_to_it(stack: Stack) -> None:
     reply = stack.post({"model": "chatty/sim", "input": "Hi"}, "/v1/embeddings")
     error = error_of(reply)
-    assert reply.status == 502
+    assert (reply.status, error["code"]) == (400, "unsupported_by_model")
     assert "chatty does not offer embeddings" in error["message"]
     assert stack.row(reply)["cost_usd"] == "0"
 

@@ -263,7 +263,7 @@ def test_bad_input_is_told_where(
 def test_a_provider_without_the_endpoint_says_so(stack: Stack) -> None:
     for path, fields in ((IMAGES, {"prompt": "a"}), (SPEECH, SAID)):
         reply = stack.post({**fields, "model": "chatty/sim"}, path)
-        assert reply.status == 502
+        assert reply.status == 400
         assert "does not offer" in error_of(reply)["message"]
 
 

@@ -40,9 +40,10 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 
 
 def test_the_examples_make_what_they_say(printed: tuple[Path, list[str]]) -> None:
-    folder, (image, stream, speech) = printed
+    folder, (image, stream, speech, transcript) = printed
     assert (image, speech) == ("", "")
     assert (folder / "ferry.png").read_bytes().startswith(b"\x89PNG")
+    assert transcript.startswith("The ferry leaves")
     assert stream.split() == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
     with wave.open(str(folder / "noon.wav")) as sound:
         assert sound.getframerate() == 24_000

@@ -28,8 +28,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), enumerate(["2 256", "2 256", "2 256", "1 0.991"])
-)  # fmt: skip
+    ("number", "said"), [(0, "2 256"), (1, "2 256"), (2, "2 256"), (3, "1 0.991")]
+)
 def test_the_examples_print_what_they_should(
     plain: Stack, tmp_path: Path, number: int, said: str
 ) -> None:

@@ -5,7 +5,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from time import time_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from ferryman.flow.keeping import Keeper
     from ferryman.flow.uploads import Upload
 
-_pack = msgspec.msgpack.Encoder().encode
-NOTHING = Usage()
+_pack: Final = msgspec.msgpack.Encoder().encode
+NOTHING: Final = Usage()
 """Usage of a call that no upstream worked on: not unknown, but none, and it cost nothing."""
-_LOW = [f"{low:02x}" for low in range(256)]
+_LOW: Final = [f"{low:02x}" for low in range(256)]
 
 
 class Plane:

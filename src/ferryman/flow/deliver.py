@@ -24,7 +24,7 @@ _json = msgspec.json.Encoder().encode
 
 JSON: Headers = [(b"content-type", b"application/json")]
 _STREAM_HEADERS = b"cache-control: no-cache\r\nx-accel-buffering: no\r\n"
-_DROPPED = frozenset(
+_DROPPED: Final = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding "
     b"upgrade content-length date server set-cookie set-cookie2 alt-svc strict-transport-security "
     b"cache-control x-accel-buffering access-control-allow-origin proxy-connection "
@@ -63,6 +63,7 @@ async def deliver_stream(
     """Relay a stream whose first content is here, until its end; ``keeps`` gets its last event."""
     exchange, plane, tap = call.exchange, call.plane, reply.tap
     assert tap is not None
+    call.stream = True  # also where a form asked for it, or sound comes as a stream by itself
     call.first_token = reply.first_token
     exchange.start(reply.status, _head(call, reply.headers, None) + _STREAM_HEADERS)
     call.started = True
@@ -296,15 +297,15 @@ def _overhead(us: int) -> bytes:
     return b"x-ferryman-overhead-ms: %d.%03d\r\n" % (us // 1000, us % 1000)
 
 
-_ONE_ATTEMPT = b"x-ferryman-attempts: 1\r\n"
-_OVERHEAD = [_overhead(us) for us in range(1000)]
+_ONE_ATTEMPT: Final = b"x-ferryman-attempts: 1\r\n"
+_OVERHEAD: Final = [_overhead(us) for us in range(1000)]
 """The usual cases, ready to send: to format numbers is a good part of what a head costs."""
 
 
-_lines: dict[Any, bytes] = {}
+_lines: Final[dict[Any, bytes]] = {}
 """Reply header lines that providers repeat, ready to send; empty for those that are dropped. By
 pairs (``Any``, since compiled code would make a new one for each look)."""
-LINES_KEPT = 2048
+LINES_KEPT: Final = 2048
 
 
 def _relay_line(pair: tuple[bytes, bytes]) -> bytes:

@@ -281,6 +281,8 @@ async def _first_good(
                 asking = await loop.run_in_executor(None, ask, call, request, target, crowded)
             else:
                 asking = ask(call, request, target, crowded)
+            if asking is None:
+                raise _not_offered(call, target)
         except GatewayError as error:
             unfit = unfit or error  # another target may have the words, or the room, for it
             if error.kind is ErrorKind.CONTEXT_TOO_LONG and call.too_long == "error":
@@ -296,19 +298,26 @@ async def _first_good(
     return reply, kind, unfit if call.target is None else None
 
 
+def _not_offered(call: Call, target: Target) -> GatewayError:
+    return GatewayError(
+        400,
+        ErrorKind.UNSUPPORTED,
+        f"{target.provider} does not offer {call.endpoint}. Choose another provider's model.",
+        param="model",
+    )
+
+
 async def _attempt(
-    call: Call, target: Target, asking: Asking | None, facts: HeaderFacts
+    call: Call, target: Target, asking: Asking, facts: HeaderFacts
 ) -> tuple[Reply, ErrorKind | None]:
     """Ask one target. Returns its reply, and how it failed (None = it is fit to be delivered)."""
     now = call.plane.now
     runtime = target.runtime
     started = now()
     begin(call, target, started)
-    reply = Reply(now, asking.tap if asking is not None else None)
+    reply = Reply(now, asking.tap)
     why = await runtime.signer.ready(time.time()) if runtime.signer is not None else ""
-    if asking is None:
-        reply.fault = Fault(FaultKind.CONNECT, f"{runtime.name} does not offer {call.endpoint}")
-    elif why:
+    if why:
         reply.fault = Fault(FaultKind.CONNECT, why)
     else:
         plain = asking.translation is None and not runtime.betas_in_body
@@ -333,8 +342,7 @@ async def _attempt(
     ended = now()
     call.waited += ended - started
     first = reply.first_byte
-    if asking is not None:
-        note(call, target, reply, kind, started, ended)
+    note(call, target, reply, kind, started, ended)
     if kind is not None and reply.status < 300 and reply.connection is not None:
         call.uncertain = True  # asked, and not refused: it may have worked, and charge for it
     call.attempts.append(
@@ -387,7 +395,7 @@ def _send(
     return True
 
 
-def _verdict(call: Call, asking: Asking | None, reply: Reply, runtime: Runtime) -> ErrorKind | None:
+def _verdict(call: Call, asking: Asking, reply: Reply, runtime: Runtime) -> ErrorKind | None:
     """How an attempt failed, or None when its reply is fit to be delivered."""
     fault = reply.fault
     if fault is not None:
@@ -398,7 +406,6 @@ def _verdict(call: Call, asking: Asking | None, reply: Reply, runtime: Runtime) 
         return _FAULTS[fault.kind]
     if not 200 <= reply.status < 300:
         return kind_of_reply(reply.status, reply.headers, reply.body)
-    assert asking is not None
     if reply.streaming:
         tap = reply.tap
         assert tap is not None

@@ -11,16 +11,17 @@ import asyncio
 import re
 import zlib
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import httptools
 
 from ferryman.http1.exchange import Headers
+from ferryman.http1.outbox import Outbox
 from ferryman.http1.spool import SpoolReader
 
-NEVER = float("inf")
-MAX_HEAD_BYTES = 262_144
-MAX_HEADERS = 256
+NEVER: Final = float("inf")
+MAX_HEAD_BYTES: Final = 262_144
+MAX_HEADERS: Final = 256
 MAX_INFLATION = 200
 """Most bytes that one compressed byte may become, once past ``INFLATION_FREE`` bytes."""
 INFLATION_FREE = 1 << 20
@@ -68,18 +69,18 @@ class Sink(Protocol):
         """A reply that came in one piece: stands for on_head, on_data and on_end together."""
 
 
-_OK = b"HTTP/1.1 200 OK\r\n"
-_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
-_FRAMING = frozenset(
+_OK: Final = b"HTTP/1.1 200 OK\r\n"
+_FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
+_FRAMING: Final = frozenset(
     (b"transfer-encoding", b"content-encoding", b"connection", b"trailer", b"upgrade")
 )
-_LENGTH = b"content-length"
-_LENGTHS: tuple[bytes, ...] = (b"Content-Length: ", b"content-length: ")
+_LENGTH: Final = b"content-length"
+_LENGTHS: Final[tuple[bytes, ...]] = (b"Content-Length: ", b"content-length: ")
 """The spellings that nearly all have."""
-_fields_seen: dict[bytes, Any] = {}
+_fields_seen: Final[dict[bytes, Any]] = {}
 """Header lines that upstreams repeat, parsed once into pairs. Bounded, and without framing in it.
 (``Any``, since compiled code would take a pair apart and make a new one.)"""
-FIELDS_KEPT = 2048
+FIELDS_KEPT: Final = 2048
 
 
 def _read_field(line: bytes) -> tuple[bytes, bytes] | None:
@@ -179,11 +180,12 @@ class ClientConnection(asyncio.Protocol):
         self.total_deadline = total
         self._idle_seconds = idle
         self._large = len(body) > 65_536
+        outbox = self.pool.outbox
         if self._large:
-            self.transport.write(head)
-            self.transport.write(body)
+            outbox.write(self.transport, head)
+            outbox.write(self.transport, body)
         else:
-            self.transport.write(head + body)
+            outbox.write(self.transport, head + body)
 
     def send_upload(
         self,
@@ -208,6 +210,7 @@ class ClientConnection(asyncio.Protocol):
         self._first_byte = first_byte
         self._source = source
         source.spool.on_more = self._pump
+        self.pool.outbox.flush()
         self._pump()
 
     def _pump(self) -> None:
@@ -470,6 +473,8 @@ class ClientConnection(asyncio.Protocol):
 
 class Owner(Protocol):
     """The pool, as a connection sees it."""
+
+    outbox: Outbox
 
     def release(self, connection: ClientConnection) -> None:
         """The connection is free again."""

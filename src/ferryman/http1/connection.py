@@ -101,6 +101,7 @@ class Connection(Intake):
             self._refuse_now(
                 Refusal(400, "incomplete_request", "The connection ended inside the request.")
             )
+        self.server.outbox.flush()  # uvloop closes now
         return False
 
     def pause_writing(self) -> None:
@@ -195,7 +196,7 @@ class Connection(Intake):
         if self._expect and self._headers_done and self.current is None and not self._queue:
             self._expect = False
             if not self._body_bytes:
-                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self.server.outbox.write(self.transport, b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _resume_reading(self) -> None:
         if self._reading_paused:
@@ -249,9 +250,10 @@ class Connection(Intake):
     def _refuse_now(self, refusal: Refusal) -> None:
         headers, body = self.server.refuse(refusal)
         block = b"".join([b"%b: %b\r\n" % pair for pair in headers])
-        self.transport.write(
+        self.server.outbox.write(
+            self.transport,
             b"%b%b%bconnection: close\r\ncontent-length: %d\r\n\r\n%b"
-            % (STATUS_LINES[refusal.status], block, self.server.date, len(body), body)
+            % (STATUS_LINES[refusal.status], block, self.server.date, len(body), body),
         )
         self._linger(refused=True)
 
@@ -262,6 +264,7 @@ class Connection(Intake):
         now = self._marked = self.now()
         self._mark = -1
         self._noisy = False
+        self.server.outbox.flush()
         self._linger_ends = now + self.server.limits.linger_most_seconds
         self.deadline = now + self.server.limits.linger_seconds
         transport = self.transport
@@ -279,6 +282,7 @@ class Connection(Intake):
 
     def _close(self) -> None:
         """Close when what was written has been sent."""
+        self.server.outbox.flush()
         self._deaf = self._closing = True
         self._mark = -1
         self.deadline = self.now() + self.server.limits.linger_seconds
@@ -290,6 +294,7 @@ class Connection(Intake):
 
     def cut(self) -> None:
         """End the connection so that the peer sees an error, not an end."""
+        self.server.outbox.flush()
         self._deaf = self._closing = True
         sock = self.transport.get_extra_info("socket")
         if sock is not None:

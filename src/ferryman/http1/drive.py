@@ -8,10 +8,10 @@ deadlines belong to the connections, which have a sweep for them.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
-_OVER: Any = object()
+_OVER: Final[Any] = object()
 """What ``next`` gives at the coroutine's end: to raise and to catch costs as much as a step."""
 
 

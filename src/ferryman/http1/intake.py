@@ -12,7 +12,7 @@ Rules that hold in this file:
 import asyncio
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import httptools
 
@@ -25,8 +25,8 @@ from ferryman.http1.spool import Spool
 if TYPE_CHECKING:
     from ferryman.http1.server import Server
 
-NEVER = float("inf")
-NONE_WAITING: "deque[ServerExchange | Refusal]" = deque(maxlen=0)
+NEVER: Final = float("inf")
+NONE_WAITING: Final["deque[ServerExchange | Refusal]"] = deque(maxlen=0)
 """Stands for an empty queue; most connections never need one of their own."""
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
 

@@ -4,6 +4,7 @@ import asyncio
 
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.connect import Connector, Origin
+from ferryman.http1.outbox import Outbox
 
 SWEEP_SECONDS = 0.1
 IDLE_SECONDS = 50.0
@@ -24,6 +25,7 @@ class Pool:
         self._connecting = 0
         self._max = max_connections
         self._loop = asyncio.get_running_loop()
+        self.outbox = Outbox(self._loop)
 
     def take(self) -> ClientConnection | None:
         """A kept connection, or None when a new one has to be made."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ferryman.http1.exchange import Headers
 from ferryman.http1.limits import status_line
@@ -11,9 +11,9 @@ from ferryman.http1.spool import Spool
 if TYPE_CHECKING:
     from ferryman.http1.intake import Intake
 
-JOIN_BELOW = 65_536
+JOIN_BELOW: Final = 65_536
 """Head and body up to this many bytes leave as one buffer; above, the copy would cost more."""
-STATUS_LINES = {code: status_line(code) for code in range(100, 1000)}
+STATUS_LINES: Final = {code: status_line(code) for code in range(100, 1000)}
 
 
 class ServerExchange:
@@ -81,11 +81,11 @@ class ServerExchange:
         if body or (status != 204 and status != 304):
             last = b"content-length: %d\r\n\r\n" % len(body)
         if self.method == b"HEAD" or len(body) > JOIN_BELOW:
-            conn.transport.write(self._head(status, headers, last, b""))
+            conn.server.outbox.write(conn.transport, self._head(status, headers, last, b""))
             if self.method != b"HEAD":
-                conn.transport.write(body)
+                conn.server.outbox.write(conn.transport, body)
         else:
-            conn.transport.write(self._head(status, headers, last, body))
+            conn.server.outbox.write(conn.transport, self._head(status, headers, last, body))
         self._done(conn)
 
     def start(self, status: int, headers: Headers | bytes) -> None:
@@ -98,7 +98,7 @@ class ServerExchange:
         else:
             self._keep_alive = False
             last = b"\r\n"
-        conn.transport.write(self._head(status, headers, last, b""))
+        conn.server.outbox.write(conn.transport, self._head(status, headers, last, b""))
 
     def write(self, data: bytes) -> bool:
         conn = self._conn
@@ -107,7 +107,7 @@ class ServerExchange:
         if data and self.method != b"HEAD":
             if self._chunked:
                 data = b"%x\r\n%b\r\n" % (len(data), data)
-            conn.transport.write(data)
+            conn.server.outbox.write(conn.transport, data)
         return not conn.paused
 
     def finish(self, data: bytes = b"") -> None:
@@ -117,7 +117,7 @@ class ServerExchange:
         if self._chunked and self.method != b"HEAD":
             data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
         if data and self.method != b"HEAD":
-            conn.transport.write(data)
+            conn.server.outbox.write(conn.transport, data)
         self._done(conn)
 
     def abort(self) -> None:

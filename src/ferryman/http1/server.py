@@ -10,6 +10,7 @@ from typing import Any
 from ferryman.http1.connection import Connection
 from ferryman.http1.exchange import Handler
 from ferryman.http1.limits import SWEEP_SECONDS, Limits, Refuse, plain_refusal
+from ferryman.http1.outbox import Outbox
 
 TLS_SHUTDOWN_SECONDS = 600.0
 """How long a TLS connection may take to close; the sweep ends those where nothing moves sooner."""
@@ -25,6 +26,7 @@ class Server:
         self.limits = limits
         self.refuse = refuse
         self.loop = loop
+        self.outbox = Outbox(loop)
         self.connections: set[Connection] = set()
         self.draining = False
         self.recognise = True

@@ -4,17 +4,21 @@ Time (loop seconds) and chance come from outside, so that a simulation can repla
 """
 
 import math
+from typing import Final
 
 from ferryman.routing.reactions import Reaction
 
-DECAY_SECONDS = 10.0
-STREAK = 5
+DECAY_SECONDS: Final = 10.0
+STREAK: Final = 5
 """Failures in a row after which a target rests."""
-WINDOW_SECONDS, WINDOW_LEAST, WINDOW_SHARE = 10.0, 20, 0.5
+WINDOW_SECONDS: Final = 10.0
+WINDOW_LEAST: Final = 20
+WINDOW_SHARE: Final = 0.5
 """Or: this share of at least so many attempts failed in about this time."""
-RAMP_SECONDS, RAMP_FIRST = 3.0, 0.1
+RAMP_SECONDS: Final = 3.0
+RAMP_FIRST: Final = 0.1
 """Slow start: the share of its calls that a target gets back at once, and when it has them all."""
-LONGEST_HINT = 3600.0
+LONGEST_HINT: Final = 3600.0
 """Seconds for which a provider's word is taken; then it is asked again."""
 
 
@@ -91,7 +95,7 @@ class Rest:
         return True
 
 
-TRIAL_SECONDS = 4.0
+TRIAL_SECONDS: Final = 4.0
 """Another trial may begin if the last has not ended by then."""
 
 
@@ -197,7 +201,9 @@ class Health:
         self._window = now
 
 
-RETRY_SHARE, RETRY_SECONDS, RETRY_FLOOR = 0.2, 10, 100
+RETRY_SHARE: Final = 0.2
+RETRY_SECONDS: Final = 10
+RETRY_FLOOR: Final = 100
 
 
 class RetryBudget:

@@ -27,10 +27,11 @@ READ_BYTES: Final = 4 << 20
 BAD: Final = 0
 """Kind that :func:`read_segment` reports for a damaged frame between two sound ones."""
 
-_FRAME = struct.Struct("<IIB")
-_pack = _FRAME.pack
-_append = os.write
-_CRC_OF_KIND = tuple(crc32(bytes([kind])) for kind in range(256))
+_FRAME: Final = struct.Struct("<IIB")
+_pack: Final = _FRAME.pack
+_append: Final = os.write
+_crc: Final = crc32
+_CRC_OF_KIND: Final = tuple(crc32(bytes([kind])) for kind in range(256))
 _NAME = re.compile(r"\d{10}\.fj")
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 
@@ -93,7 +94,7 @@ class JournalWriter:
             raise JournalError(
                 f"A record of {size} bytes is over the journal's limit, {MAX_PAYLOAD}."
             )
-        data = _pack(size, crc32(payload, _CRC_OF_KIND[kind]), kind) + payload
+        data = _pack(size, _crc(payload, _CRC_OF_KIND[kind]), kind) + payload
         if self._full or self._end >= self._segment_bytes:
             self._rotate()
         try:
@@ -283,7 +284,7 @@ def _parse(data: bytes, offset: int) -> tuple[list[Frame], bool]:
         if length > MAX_PAYLOAD or end > len(data):
             break
         payload = data[at + FRAME_BYTES : end]
-        if crc32(payload, _CRC_OF_KIND[kind]) != crc:
+        if _crc(payload, _CRC_OF_KIND[kind]) != crc:
             if not _sound(data, end):
                 break
             kind, payload = BAD, b""

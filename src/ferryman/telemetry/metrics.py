@@ -4,20 +4,21 @@ Exposition format: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from ferryman.ir.usage import Usage
 
 # Typed as tuples of any length: compiled, one of a known length is copied at every use.
-BUCKETS: tuple[float, ...] = (
+BUCKETS: Final[tuple[float, ...]] = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0
 )  # fmt: skip
 """Upper bounds in seconds."""
-OVERHEAD_BUCKETS: tuple[float, ...] = (
+OVERHEAD_BUCKETS: Final[tuple[float, ...]] = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25
 )  # fmt: skip
-ESTIMATE_BUCKETS: tuple[float, ...] = (0.5, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 2.0)
+ESTIMATE_BUCKETS: Final[tuple[float, ...]] = (0.5, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 2.0)
 """Upper bounds of estimated / counted input tokens."""
-MAX_SERIES = 2000
+MAX_SERIES: Final = 2000
 """Most label sets; what comes later is counted under ``other``, so that memory stays bounded."""
 SLICE = 100
 """Label sets rendered in one go: a millisecond or so."""

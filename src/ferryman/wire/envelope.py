@@ -6,6 +6,7 @@ key order and white space survive.
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 from msgspec import Raw
@@ -21,7 +22,7 @@ _int = msgspec.json.Decoder(int | None)
 _text = msgspec.json.Decoder(str)
 _texts = msgspec.json.Decoder(dict[str, str | int | float | bool | None])
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-MAX_MODEL_NAME = 512
+MAX_MODEL_NAME: Final = 512
 _USAGE_WANTED = b'{"include_usage":true}'
 _KEY = re.compile(rb'[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*")[ \t\r\n]*:[ \t\r\n]*')
 _AFTER_VALUE = re.compile(rb"[ \t\r\n]*([,}])")
@@ -90,8 +91,8 @@ def _bad(message: str, param: str | None = None) -> GatewayError:
     return GatewayError(400, ErrorKind.INVALID_REQUEST, message, param=param)
 
 
-_CHAT: msgspec.json.Decoder[PlainRequest] = msgspec.json.Decoder(ChatRequest)
-_PLAIN: dict[str, msgspec.json.Decoder[PlainRequest]] = {
+_CHAT: Final[msgspec.json.Decoder[PlainRequest]] = msgspec.json.Decoder(ChatRequest)
+_PLAIN: Final[dict[str, msgspec.json.Decoder[PlainRequest]]] = {
     "chat.completions": _CHAT,
     "responses": msgspec.json.Decoder(PlainRequest),
     "messages": msgspec.json.Decoder(ChatRequest),

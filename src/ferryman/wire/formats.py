@@ -5,7 +5,7 @@ A further format is a folder beside the others and an entry here (docs/adding-a-
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.usage import Usage
@@ -63,10 +63,10 @@ class Relay(NamedTuple):
     """Whether the tap listens to replies that nobody asked to be streamed."""
 
 
-_PLAIN = Relay(chat_relay.ChatTap, chat_relay.read_whole)
+_PLAIN: Final = Relay(chat_relay.ChatTap, chat_relay.read_whole)
 _PICTURES = Relay(media_relay.MediaTap, chat_relay.read_whole)
 _WRITTEN = Relay(media_relay.MediaTap, media_relay.read_written)
-_RELAYS = {
+_RELAYS: Final = {
     "responses": Relay(responses_relay.ResponsesTap, chat_relay.read_whole),
     "messages": Relay(messages_tap.MessagesTap, messages_tap.read_whole),
     "generate_content": Relay(generate_tap.GenerateTap, generate_tap.read_whole),

@@ -123,5 +123,7 @@ def counted(headers: Sequence[tuple[bytes, bytes]]) -> Usage | None:
     return None
 
 
-PROVIDER = TaskProvider(encode_request, decode_reply, serves=embeds, counted=counted)
-RERANK = TaskProvider(encode_rerank, rerank.decode_reply, serves=ranks, counted=counted)
+PROVIDER: TaskProvider = TaskProvider(encode_request, decode_reply, serves=embeds, counted=counted)
+RERANK: TaskProvider = TaskProvider(
+    encode_rerank, rerank.decode_reply, serves=ranks, counted=counted
+)

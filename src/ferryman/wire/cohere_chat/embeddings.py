@@ -264,5 +264,5 @@ def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usag
         return ErrorKind.UPSTREAM_PROTOCOL, None
 
 
-CLIENT = TaskClient(decode_request=decode_request, encode_reply=encode_reply)
-PROVIDER = TaskProvider(encode_request=encode_request, decode_reply=decode_reply)
+CLIENT: TaskClient = TaskClient(decode_request=decode_request, encode_reply=encode_reply)
+PROVIDER: TaskProvider = TaskProvider(encode_request=encode_request, decode_reply=decode_reply)

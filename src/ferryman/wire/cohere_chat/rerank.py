@@ -179,5 +179,5 @@ def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usag
         return None, None
 
 
-CLIENT = TaskClient(decode_request=decode_request, encode_reply=encode_reply)
-TOP_K = TaskProvider(encode_request=encode_top_k, decode_reply=decode_reply)
+CLIENT: TaskClient = TaskClient(decode_request=decode_request, encode_reply=encode_reply)
+TOP_K: TaskProvider = TaskProvider(encode_request=encode_top_k, decode_reply=decode_reply)

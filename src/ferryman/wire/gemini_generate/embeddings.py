@@ -264,6 +264,6 @@ def naming(model: str) -> Callable[[dict[str, Raw]], None]:
     return change
 
 
-ONE = TaskClient(decode_request=decode_request, encode_reply=encode_reply)
-BATCH = TaskClient(decode_request=decode_batch, encode_reply=encode_batch)
-PROVIDER = TaskProvider(encode_request=encode_request, decode_reply=decode_reply)
+ONE: TaskClient = TaskClient(decode_request=decode_request, encode_reply=encode_reply)
+BATCH: TaskClient = TaskClient(decode_request=decode_batch, encode_reply=encode_batch)
+PROVIDER: TaskProvider = TaskProvider(encode_request=encode_request, decode_reply=decode_reply)

@@ -203,5 +203,5 @@ def decode_reply(body: bytes, asked: EmbedRequest) -> EmbedReply:
     return reply_of({kind: vectors}, asked, read_usage(said.usage))
 
 
-CLIENT = TaskClient(decode_request=decode_request, encode_reply=encode_reply)
-PROVIDER = TaskProvider(encode_request=encode_request, decode_reply=decode_reply)
+CLIENT: TaskClient = TaskClient(decode_request=decode_request, encode_reply=encode_reply)
+PROVIDER: TaskProvider = TaskProvider(encode_request=encode_request, decode_reply=decode_reply)

@@ -3,6 +3,8 @@
 https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
+from typing import Final
+
 import msgspec
 from msgspec import Raw
 
@@ -14,16 +16,16 @@ from ferryman.wire.openai_chat.types import Choice, Chunk, Whole, WireUsage
 from ferryman.wire.openai_chat.usage import odd_types, usage_of
 from ferryman.wire.tap import Quirks, StreamTap
 
-DONE = b"[DONE]"
+DONE: Final = b"[DONE]"
 
-_whole = msgspec.json.Decoder(Whole)
-_chunk = msgspec.json.Decoder(Chunk)
+_whole: Final = msgspec.json.Decoder(Whole)
+_chunk: Final = msgspec.json.Decoder(Chunk)
 _value = msgspec.json.Decoder()
 _members = msgspec.json.Decoder(dict[str, Raw])
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _ANSWERS = ("choices", "data", "results", "output")
 """Members of which every whole answer has one; an error beside one of them is part of an answer."""
-_EMPTY = (b"null", b'""', b"[]", b"{}", b"false")
+_EMPTY: Final = (b"null", b'""', b"[]", b"{}", b"false")
 
 
 def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usage | None]:

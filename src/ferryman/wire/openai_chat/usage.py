@@ -5,7 +5,7 @@ https://platform.openai.com/docs/api-reference/responses/object. ``prompt_tokens
 and audio tokens, ``completion_tokens`` includes reasoning and audio tokens.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -17,7 +17,7 @@ _wire = msgspec.json.Decoder(WireUsage | None)
 _object = msgspec.json.Decoder(dict[str, Any] | None)
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
-MAX_TOKENS = 1 << 40
+MAX_TOKENS: Final = 1 << 40
 """A count above this is a mistake of the provider's, not a number of tokens."""
 
 
@@ -38,8 +38,6 @@ def usage_of(wire: WireUsage | None) -> Usage | None:
     read = wire.prompt_tokens_details or wire.input_tokens_details or wire.input_token_details
     said = wire.completion_tokens_details or wire.output_tokens_details
     cached = wire.prompt_cache_hit_tokens or wire.cached_tokens or 0
-    if read is None and said is None and not cached:
-        return Usage(given, 0, 0, 0, 0, made) if given >= 0 and made >= 0 else None
     written = heard = reasoned = spoken = 0
     if read is not None:
         cached = read.cached_tokens or cached
@@ -48,6 +46,8 @@ def usage_of(wire: WireUsage | None) -> Usage | None:
     if said is not None:
         reasoned = said.reasoning_tokens or 0
         spoken = said.audio_tokens or 0
+    if not (cached or written or heard or reasoned or spoken):
+        return Usage(given, 0, 0, 0, 0, made) if given >= 0 and made >= 0 else None
     fresh = given - cached - written - heard
     text = made - reasoned - spoken
     if reasoned and text < 0 <= made - spoken:
