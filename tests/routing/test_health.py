@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from ferryman.ir.errors import ErrorKind
 from ferryman.routing.health import (
-    DECAY_SECONDS,
     RETRY_FLOOR,
     STREAK,
     Health,

@@ -128,6 +128,8 @@ class Call:
     target: Target | None = None
     slot = 0
     """Which of its provider's keys is used."""
+    considered: list[dict[str, object]] | None = None
+    """The targets as they stood when the call was planned, for a caller that wants to know."""
     asked: Health | None = None
     """The health of the target that works on the call."""
     opened = False

@@ -20,7 +20,7 @@ from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
-from ferryman.flow.turns import Turns, begin, note
+from ferryman.flow.turns import Turns, begin, considered, note
 from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import gives, surely_fits, text_size, too_much
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
@@ -59,7 +59,7 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "compressed", "digest", "forwarded", "strict", "summary", "too_long", "translated",
+        "compressed", "digest", "explain", "forwarded", "strict", "summary", "too_long", "translated",
     )  # fmt: skip
 
     def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
@@ -71,6 +71,7 @@ class HeaderFacts:
         self.too_long = ""
         self.compressed = False
         self.summary = False
+        self.explain = False
         for name, value in headers:
             if name == b"authorization":
                 token = value[7:].strip() if value[:7].lower() == b"bearer " else b""
@@ -80,6 +81,8 @@ class HeaderFacts:
                 self.compressed = value.lower() != b"identity"
             elif name == b"x-ferryman-summary":
                 self.summary = value.lower() not in _NO
+            elif name == b"x-ferryman-explain":
+                self.explain = value.lower() not in _NO
             elif name == b"x-ferryman-on-unsupported":
                 self.strict = value.lower() == b"reject"
             elif name == b"x-ferryman-too-long":
@@ -170,6 +173,8 @@ async def serve(
             call.measured = text_size(request.body)
         resolved = plane.fleet.resolve(_by_rules(call, request))
         turns = Turns(call, resolved, len(request.body), request.max_output)
+        if facts.explain:
+            call.considered = considered(plane, resolved, turns.order)
         first = turns.order[0]
         if counted_here(call, first):
             await count(call, request, first)

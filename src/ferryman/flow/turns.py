@@ -164,6 +164,25 @@ def _planned(plane: Plane, resolved: Resolved, size: int, max_output: int) -> li
     return order
 
 
+def considered(
+    plane: Plane, resolved: Resolved, order: Sequence[Target]
+) -> list[dict[str, object]]:
+    """What there is to say of each target, in the order in which a call would ask them."""
+    now = plane.now()
+    out: list[dict[str, object]] = []
+    for target in order[:MOST_EXPLAINED]:
+        said: dict[str, object] = {"target": f"{target.provider}/{target.model}"}
+        said["role"] = "target" if target in resolved.targets else "fallback"
+        until = resting_until(plane, target, now)
+        if until > now:
+            rest = _rest(plane, target, _slot(plane, target, now, 0, target.runtime.turn))
+            said["rests_seconds"] = round(until - now, 3)
+            said["because"] = rest.why
+        out.append(said)
+    return out
+
+
+MOST_EXPLAINED: Final = 8
 USUAL_OUTPUT: Final = 500
 """Tokens of an answer whose length nobody limits."""
 
