@@ -59,7 +59,8 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "compressed", "digest", "explain", "forwarded", "strict", "summary", "too_long", "translated",
+        "compressed", "digest", "explain", "forwarded", "strict", "summary", "too_long",
+        "translated",
     )  # fmt: skip
 
     def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
