@@ -14,6 +14,7 @@ HOT = [
     "flow/call.py",
     "flow/deliver.py",
     "flow/spine.py",
+    "flow/turns.py",
     "flow/window.py",
     "http1/client.py",
     "http1/connection.py",

@@ -60,7 +60,9 @@ RETRYABLE = (
 )  # fmt: skip
 """Words of the simulator after which another target is asked: the route ``first-WORD`` has one."""
 ROUTES = "\n".join(
-    f"  first-{word}: {{ targets: [lab/sim-{word}, spare/sim] }}" for word in RETRYABLE
+    f"  first-{word}: {{ targets: [lab/sim-{word}+tokens=3, spare/sim] }}\n"
+    f"  second-{word}: {{ targets: [lab/sim?{word}&tokens=3, spare/sim] }}"
+    for word in RETRYABLE
 )
 
 

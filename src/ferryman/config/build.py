@@ -20,7 +20,7 @@ from ferryman.config.model import (
 from ferryman.config.names import Known
 from ferryman.config.problem import ERROR, WARNING, Path, Problem, either, near, shown
 from ferryman.config.secret import PLACEHOLDER, base_url_variable, fill
-from ferryman.config.snapshot import KEYLESS, Condition, Rule, ServerSettings, Timeouts
+from ferryman.config.snapshot import KEYLESS, WEIGHED, Condition, Rule, ServerSettings, Timeouts
 from ferryman.wire.paths import PATHS, STREAM
 
 Found = dict[str, Any]
@@ -267,7 +267,7 @@ class Builder:
         weights = {target: float(weight) for target, weight in entry.get("weights", {}).items()}
         strategy = entry.get("strategy", "ordered")
         unclear = self._given(path, "strategy") and "strategy" not in entry
-        if weights and strategy != "weighted" and not unclear:
+        if weights and strategy not in WEIGHED and not unclear:
             message = f"weights mean nothing under strategy {strategy}"
             self._at_key((*path, "weights"), message, "Add strategy: weighted.")
         for target in weights:

@@ -31,7 +31,15 @@ from ferryman.config.secret import (
     header_seal_name,
     moved,
 )
-from ferryman.config.snapshot import KEYLESS, ModelRow, Provider, Route, Secret, Snapshot
+from ferryman.config.snapshot import (
+    KEYLESS,
+    WEIGHED,
+    ModelRow,
+    Provider,
+    Route,
+    Secret,
+    Snapshot,
+)
 from ferryman.ir.price import PICO, Price, Rate
 
 Pair = tuple[str, str]
@@ -309,7 +317,7 @@ class _Routes:
             fallbacks.update(dict.fromkeys((*inner.targets, *inner.fallbacks)))
         return Route(
             targets=tuple(targets),
-            weights=tuple(targets.values()) if route.strategy == "weighted" else (),
+            weights=tuple(targets.values()) if route.strategy in WEIGHED else (),
             strategy=route.strategy,
             fallbacks=tuple(pair for pair in fallbacks if pair not in targets),
         )

@@ -20,7 +20,7 @@ FORMATS: Final = tuple(PATHS)
 ENDPOINTS: Final = tuple(
     dict.fromkeys(name for paths in PATHS.values() for name in paths if not name.endswith(STREAM))
 )
-STRATEGIES: Final = ("ordered", "weighted", "latency")
+STRATEGIES: Final = ("ordered", "weighted", "latency", "least_loaded", "cost")
 
 _TIMEOUTS = Timeouts()
 
@@ -252,7 +252,8 @@ MODEL: Final = Table(
                 says=f"a strategy ({', '.join(STRATEGIES)})", example="latency", choices=STRATEGIES
             ),
             doc="The order in which targets are tried: ordered (as written), weighted (at random "
-            "by weights), latency (quickest first).",
+            "by weights), latency (quickest first), least_loaded (fewest calls at work, for their "
+            "weight), cost (cheapest for the request). Those that failed of late come last.",
             default="ordered",
         ),
         Key(
@@ -269,7 +270,8 @@ MODEL: Final = Table(
                 ),
                 least=1,
             ),
-            doc="Shares of the targets under strategy weighted; a target without one counts 1.",
+            doc="Shares of the targets under strategies weighted and least_loaded; a target "
+            "without one counts 1.",
         ),
         Key(
             name="fallbacks",
@@ -452,6 +454,13 @@ TIMEOUTS: Final = Table(
             kind=duration("10m", "0.01"),
             doc="How long a whole call may take, every attempt counted.",
             default=seconds(_TIMEOUTS.total),
+        ),
+        Key(
+            name="short_wait",
+            kind=duration("3s", "0"),
+            doc="Before a fallback is asked, how long a call waits for a target that says when to "
+            "come back. 0s: not at all.",
+            default=seconds(_TIMEOUTS.short_wait),
         ),
     ),
 )

@@ -62,6 +62,10 @@ class ModelRow(Struct, frozen=True, array_like=True, kw_only=True):
     prices: tuple[Price, ...] = ()
 
 
+WEIGHED = ("weighted", "least_loaded")
+"""Strategies that heed weights."""
+
+
 class Route(Struct, frozen=True, kw_only=True):
     """A model name of the user's own (``models:`` in the file)."""
 
@@ -69,7 +73,7 @@ class Route(Struct, frozen=True, kw_only=True):
     """(provider, model) equivalents, tried in the strategy's order."""
     weights: tuple[float, ...] = ()
     strategy: str = "ordered"
-    """``ordered`` | ``weighted`` | ``latency``."""
+    """``ordered`` | ``weighted`` | ``latency`` | ``least_loaded`` | ``cost``."""
     fallbacks: tuple[tuple[str, str], ...] = ()
     """(provider, model) of other models, tried after every target failed."""
 
@@ -121,6 +125,8 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     first_byte: float = 120.0
     idle: float = 60.0
     total: float = 600.0
+    short_wait: float = 3.0
+    """A provider's own ``retry-after`` up to this is waited for before another model is asked."""
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True):

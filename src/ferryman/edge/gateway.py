@@ -25,7 +25,7 @@ from ferryman.http1.pool import Pools
 from ferryman.http1.server import Server, serve
 from ferryman.log import log as write_log
 from ferryman.meter.keytable import KeyTable
-from ferryman.routing.health import PeakEwma
+from ferryman.routing.health import Health
 from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.store.responses import ResponseStore
 from ferryman.upstream.cloud import forget
@@ -61,7 +61,7 @@ class Gateway:
         self._connector = connector
         self._pools = Pools(connector)
         self._snapshot = Snapshot(version="")
-        self._live: dict[str, tuple[PeakEwma, Gauge]] = {}
+        self._live: dict[str, tuple[Health, Gauge]] = {}
         self.plane = Plane(
             fleet=self._fleet(self._snapshot),
             keys=None,
@@ -86,12 +86,12 @@ class Gateway:
         here = localise(snapshot, self._env, self._open_key)
         return Fleet(here, self._pools, self._activate, near, self._live_of)
 
-    def _live_of(self, name: str) -> tuple[PeakEwma, Gauge]:
+    def _live_of(self, name: str) -> tuple[Health, Gauge]:
         live = self._live.get(name)
         if live is None:
             if len(self._live) >= TARGETS_KEPT:
                 self._live.clear()
-            live = self._live[name] = (PeakEwma(), Gauge())
+            live = self._live[name] = (Health(), Gauge())
         return live
 
     def _activate(self, provider: Provider) -> list[str] | None:

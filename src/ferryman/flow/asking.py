@@ -110,7 +110,7 @@ def ask(
     lower = call.too_long == "compress" and not gives(target, request.max_output)
     if crowded is not None:
         return _translated(call, request, target, crowded, lower=lower)
-    head = runtime.head(call.endpoint, target.model, request.stream)
+    head = runtime.head(call.endpoint, target.model, request.stream, call.slot)
     if (
         head is None
         or (call.endpoint in CONVERSATIONS and _carries_foreign(request.body))
@@ -143,7 +143,7 @@ def ask(
 
 
 def _form(call: Call, upload: Upload, target: Target) -> Asking | None:
-    head = target.runtime.head(call.endpoint, target.model, False)
+    head = target.runtime.head(call.endpoint, target.model, False, call.slot)
     if head is None:
         return None
     head = head[: head.rindex(b"content-length:")].replace(
@@ -235,7 +235,7 @@ def _translated(
         return _task(call, request, target)
     conversation = conversation_of(call, request)
     name = _format(call, conversation, target)
-    head = runtime.head(MAIN[name], target.model, request.stream)
+    head = runtime.head(MAIN[name], target.model, request.stream, call.slot)
     if head is None:
         return None
     if call.endpoint == "responses" and (elsewhere := needs_store(conversation)):

@@ -18,6 +18,7 @@ from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost as cost_of
 from ferryman.meter.cost import hold
 from ferryman.meter.keytable import KeyTable
+from ferryman.routing.health import Health, Rest, RetryBudget
 from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.telemetry.metrics import Metrics
 from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
@@ -65,6 +66,9 @@ class Plane:
         and until then no call is opened: so there are no more of them than open calls."""
         self.refusing = False
         """True from the first record that could not be written until one can be again."""
+        self.key_rests: dict[str, Rest] = {}
+        """Of the providers' keys that are in trouble with all models, by ``Runtime.keys``."""
+        self.retries = RetryBudget()
         self.idle = asyncio.Event()
         """Set whenever no call is being served."""
         self.rng = random.Random()  # noqa: S311 - spreads load, protects nothing
@@ -125,6 +129,12 @@ class Call:
     summary = False
     """True: the caller wants cost and attempts as a comment at the end of its stream."""
     target: Target | None = None
+    slot = 0
+    """Which of its provider's keys is used."""
+    considered: list[dict[str, object]] | None = None
+    """The targets as they stood when the call was planned, for a caller that wants to know."""
+    asked: Health | None = None
+    """The health of the target that works on the call."""
     opened = False
     settled = False
     started = False
@@ -180,10 +190,13 @@ class Call:
         """Microseconds from the call's beginning to ``moment``; -1 for "never"."""
         return int((moment - self.began) * 1e6) if moment >= 0 else -1
 
+    def deadline(self) -> float:
+        """When (loop seconds) the call's total time is used up."""
+        return self.began + (self.total or self.plane.fleet.total)
+
     def overdue(self) -> bool:
-        """True when the call's total time is used up: no further target is worth asking."""
-        plane = self.plane
-        return plane.now() - self.began >= (self.total or plane.fleet.total)
+        """True when no further target is worth asking."""
+        return self.plane.now() >= self.deadline()
 
     @property
     def altered(self) -> tuple[str, ...]:

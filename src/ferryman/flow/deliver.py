@@ -1,5 +1,6 @@
 """What the caller gets: a whole reply, a stream, or an error, settled before its last byte."""
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ _DROPPED: Final = frozenset(
     b"cache-control x-accel-buffering access-control-allow-origin proxy-connection "
     b"x-ferryman-request-id x-ferryman-provider x-ferryman-model x-ferryman-attempts "
     b"x-ferryman-overhead-ms x-ferryman-cost-usd x-ferryman-error x-ferryman-dropped "
-    b"x-ferryman-altered".split()
+    b"x-ferryman-altered x-ferryman-explain".split()
 )
 """Reply headers that are the hop's or the provider's own business."""
 _RETRY = frozenset((b"retry-after", b"retry-after-ms"))
@@ -227,6 +228,8 @@ def refuse(call: Call, error: GatewayError) -> None:
     if call.policy:
         headers.append((b"x-ferryman-policy", call.policy.encode()))
     block = _block(headers + _error_headers(error.kind))
+    if call.considered is not None:
+        block += _explained(call)
     if call.attempts and call.target is not None:
         block += b"%bx-ferryman-attempts: %d\r\n" % (call.target.labels, len(call.attempts))
     call.exchange.respond(error.status, block, call.client.error_body(error, call.id))
@@ -268,7 +271,30 @@ def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
         relayed.append(b"\r\n")
     if call.receipt is not None or call.policy:
         relayed.append(_receipt_lines(call))
+    if call.considered is not None:
+        relayed.append(_explained(call))
     return b"".join(relayed)
+
+
+def _explained(call: Call) -> bytes:
+    """Who was to be asked, who rested and why, and what came of the attempts; ASCII in one line."""
+    attempts = [
+        {
+            "target": f"{tried.provider}/{tried.model}",
+            "status": tried.status,
+            "error": tried.error,
+            "start_ms": tried.start_us / 1000,
+            "end_ms": tried.end_us / 1000,
+        }
+        for tried in call.attempts[:8]
+    ]
+    said = json.dumps({"considered": call.considered, "attempts": attempts})
+    if len(said) > LONGEST_EXPLANATION:
+        said = '{"shortened": true}'  # names may be as long as callers like
+    return b"x-ferryman-explain: %b\r\n" % said.encode()
+
+
+LONGEST_EXPLANATION: Final = 3000
 
 
 def _receipt_lines(call: Call) -> bytes:

@@ -13,7 +13,7 @@ Every call that was opened is closed exactly once, whatever happens in between.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from urllib.parse import unquote_to_bytes
 
 from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
@@ -21,17 +21,17 @@ from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, 
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.flow.policies import steer
+from ferryman.flow.turns import Turns, begin, considered, note
 from ferryman.flow.uploads import UPLOADS, receive
-from ferryman.flow.window import gives, roomiest, surely_fits, text_size, too_much
+from ferryman.flow.window import gives, surely_fits, text_size, too_much
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.usage import Usage
 from ferryman.meter.keys import digest
-from ferryman.routing.plan import plan
 from ferryman.telemetry.record import Attempt
-from ferryman.upstream.fleet import Resolved, Runtime, Target
+from ferryman.upstream.fleet import Runtime, Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire import envelope
 from ferryman.wire.bedrock_converse.errors import kind_of_reply
@@ -60,8 +60,8 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "compressed", "digest", "forwarded", "metadata", "steers", "strict", "summary", "tags",
-        "timeout", "too_long", "translated",
+        "compressed", "digest", "explain", "forwarded", "metadata", "steers", "strict", "summary",
+        "tags", "timeout", "too_long", "translated",
     )  # fmt: skip
 
     def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
@@ -76,6 +76,7 @@ class HeaderFacts:
         self.metadata = self.tags = self.timeout = b""
         self.steers = False
         """Whether there is one of the three."""
+        self.explain = False
         for name, value in headers:
             if name == b"authorization":
                 token = value[7:].strip() if value[:7].lower() == b"bearer " else b""
@@ -85,6 +86,8 @@ class HeaderFacts:
                 self.compressed = value.lower() != b"identity"
             elif name == b"x-ferryman-summary":
                 self.summary = value.lower() not in _NO
+            elif name == b"x-ferryman-explain":
+                self.explain = value.lower() not in _NO
             elif name == b"x-ferryman-on-unsupported":
                 self.strict = value.lower() == b"reject"
             elif name == b"x-ferryman-too-long":
@@ -184,12 +187,16 @@ async def serve(
             call.measured = text_size(request.body)
         if plane.policies or facts.steers:
             request = await steer(call, request, facts)
-        order = _plan(plane, plane.fleet.resolve(call.use or request.model))
-        if counted_here(call, order[0]):
-            await count(call, request, order[0])
+        resolved = plane.fleet.resolve(call.use or request.model)
+        turns = Turns(call, resolved, len(request.body), request.max_output)
+        if facts.explain:
+            call.considered = considered(plane, resolved, turns.order)
+        first = turns.order[0]
+        if counted_here(call, first):
+            await count(call, request, first)
             return
-        open_call(call, order[0], len(request.body), request.max_output)
-        reply, kind, unfit = await _first_good(call, request, order, facts)
+        open_call(call, first, len(request.body), request.max_output)
+        reply, kind, unfit = await _first_good(call, request, turns, facts)
         if unfit is not None:
             raise unfit
         keeps = _keeps(call, request)
@@ -209,6 +216,9 @@ async def serve(
         _stumble(call, fault)
     finally:
         plane.metrics.in_flight -= 1
+        asked = call.asked
+        if asked is not None:
+            asked.in_flight -= 1
         if not plane.metrics.in_flight:
             plane.idle.set()
         if call.opened and not call.settled:
@@ -252,23 +262,8 @@ def _said(call: Call, reply: Reply) -> Usage | None:
     return NOTHING if usage is None and refused and not call.uncertain else usage
 
 
-def _plan(plane: Plane, resolved: Resolved) -> Sequence[Target]:
-    """Targets in the order to try; never empty."""
-    targets = resolved.targets
-    if len(targets) == 1 and not resolved.fallbacks:
-        return targets
-    return plan(
-        targets,
-        resolved.fallbacks,
-        resolved.strategy,
-        resolved.weights,
-        lambda target: target.health.expected(plane.now()),
-        plane.rng,
-    )
-
-
 async def _first_good(
-    call: Call, request: envelope.Request, order: Sequence[Target], facts: HeaderFacts
+    call: Call, request: envelope.Request, turns: Turns, facts: HeaderFacts
 ) -> tuple[Reply, ErrorKind | None, GatewayError | None]:
     """Ask the targets in order until one answers.
 
@@ -278,7 +273,10 @@ async def _first_good(
     reply = Reply(call.plane.now, None)
     kind: ErrorKind | None = ErrorKind.UPSTREAM_CONNECT
     unfit: GatewayError | None = None
-    for target in roomiest(order, request.max_output):
+    while (target := turns.next(reply, kind)) is not None:
+        if turns.wait > 0:
+            call.waited += turns.wait
+            await asyncio.sleep(turns.wait)
         call.receipt = None
         try:
             if call.too_long == "error" and not gives(target, request.max_output):
@@ -298,6 +296,7 @@ async def _first_good(
                 break
             continue
         call.target = target
+        turns.asked = True
         reply, kind = await _attempt(call, target, asking, facts)
         if call.upload is not None and call.upload.refused is not None:
             raise call.upload.refused
@@ -322,6 +321,7 @@ async def _attempt(
     now = call.plane.now
     runtime = target.runtime
     started = now()
+    begin(call, target, started)
     reply = Reply(now, asking.tap)
     why = await runtime.signer.ready(time.time()) if runtime.signer is not None else ""
     if why:
@@ -349,10 +349,7 @@ async def _attempt(
     ended = now()
     call.waited += ended - started
     first = reply.first_byte
-    if kind is None or kind in SURFACED:
-        target.health.observe((first if first >= 0 else ended) - started, ended)
-    elif kind is not ErrorKind.CANCELLED:
-        target.health.fail(ended)
+    note(call, target, reply, kind, started, ended)
     if kind is not None and reply.status < 300 and reply.connection is not None:
         call.uncertain = True  # asked, and not refused: it may have worked, and charge for it
     call.attempts.append(
@@ -393,7 +390,7 @@ def _send(
     exchange.on_gone = reply.leave
     fleet = call.plane.fleet
     first_byte, idle = call.first_byte or fleet.first_byte, call.idle or fleet.idle
-    total = call.began + (call.total or fleet.total)
+    total = call.deadline()
     if call.upload is not None:
         assert call.target is not None
         source = call.upload.reader(call.target.model)

@@ -51,7 +51,7 @@ def ask_task(
     for endpoint, provider in PROVIDERS[task].items():
         if not provider.serves(target.model):
             continue
-        head = target.runtime.head(endpoint, target.model, False)
+        head = target.runtime.head(endpoint, target.model, False, call.slot)
         if head is None:
             continue
         client = CLIENTS[call.endpoint]

@@ -1,11 +1,25 @@
-"""Live latency of targets: a peak-sensitive moving average that forgets."""
+"""How targets and keys fare: live latency, who has to rest for how long, who is back on trial.
+
+Time (loop seconds) and chance come from outside, so that a simulation can replay everything.
+"""
 
 import math
 from typing import Final
 
+from ferryman.routing.reactions import Reaction
+
 DECAY_SECONDS: Final = 10.0
-PENALTY_SECONDS: Final = 30.0
-"""What a failed attempt counts as: it sends a target to the back until the memory fades."""
+STREAK: Final = 5
+"""Failures in a row after which a target rests."""
+WINDOW_SECONDS: Final = 10.0
+WINDOW_LEAST: Final = 20
+WINDOW_SHARE: Final = 0.5
+"""Or: this share of at least so many attempts failed in about this time."""
+RAMP_SECONDS: Final = 3.0
+RAMP_FIRST: Final = 0.1
+"""Slow start: the share of its calls that a target gets back at once, and when it has them all."""
+LONGEST_HINT: Final = 3600.0
+"""Seconds for which a provider's word is taken; then it is asked again."""
 
 
 class PeakEwma:
@@ -30,10 +44,207 @@ class PeakEwma:
             self._cost = self._cost * keep + seconds * (1 - keep)
         self._at = now
 
-    def fail(self, now: float) -> None:
-        """Take in one failure."""
-        self.observe(PENALTY_SECONDS, now)
+    def forget(self) -> None:
+        """Begin anew."""
+        self._cost = 0.0
 
     def expected(self, now: float) -> float:
         """Seconds; 0 when nothing was ever measured, and fading towards 0 while nothing is."""
         return self._cost * math.exp((self._at - now) / (DECAY_SECONDS * 6))
+
+
+class Rest:
+    """Until when something is better not asked. After that, one call at a time is a trial."""
+
+    __slots__ = ("rounds", "since", "until", "why")
+
+    def __init__(self) -> None:
+        self.rounds = 0
+        """How often in a row it had to rest; 0 = it is well."""
+        self.since = 0.0
+        self.until = 0.0
+        self.why = ""
+
+    def begin(
+        self, reaction: Reaction, why: str, started: float, now: float, hint: float, chance: float
+    ) -> None:
+        """Rest after an attempt that began at ``started``: for ``hint`` seconds, if not negative.
+
+        Otherwise for a time that doubles from round to round, and is drawn (``chance``, 0 to 1)
+        between its half and its whole, so that those who rest do not come back together.
+        """
+        if started < self.since and hint < 0:
+            return  # it was on its way when the others failed: that is known already
+        self.rounds += 1
+        self.since = now
+        self.why = why
+        most: float = min(reaction.first * 2.0 ** min(self.rounds - 1, 16), reaction.most)
+        seconds = min(hint, LONGEST_HINT) if hint >= 0 else most * (1 + chance) / 2
+        self.until = max(self.until if hint >= 0 else 0.0, now + seconds)
+
+    def claim(self, now: float, seconds: float) -> None:
+        """A trial begins: for these ``seconds`` at most nobody else makes one."""
+        self.until = max(self.until, now + seconds)
+
+    def end(self, started: float) -> bool:
+        """An attempt that began at ``started`` went well. True if that ends the rest."""
+        if not self.rounds or started < self.since:
+            return False
+        self.rounds = 0
+        self.until = 0.0
+        return True
+
+
+TRIAL_SECONDS: Final = 4.0
+"""Another trial may begin if the last has not ended by then."""
+
+
+class Health:
+    """One target, that is one model at one provider, and its limits for each of its keys."""
+
+    __slots__ = (
+        "_asked", "_asked_before", "_failed", "_failed_before", "_risen", "_streak", "_window",
+        "in_flight", "limits", "pace", "rest",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.pace = PeakEwma()
+        self.rest = Rest()
+        self.limits: dict[str, Rest] = {}
+        """By key: a rate limit is one of a key and a model."""
+        self.in_flight = 0
+        self._streak = 0
+        self._window = 0.0
+        self._asked = self._failed = self._asked_before = self._failed_before = 0
+        self._risen = -RAMP_SECONDS
+
+    def good(self, key: str, seconds: float, started: float, now: float) -> None:
+        """An attempt gave its first byte after ``seconds``."""
+        self._turn(now)
+        self._asked += 1
+        self._streak = 0
+        if self.rest.rounds and self.rest.end(started):
+            self.pace.forget()
+            self._risen = now
+            self._failed = self._failed_before = 0
+        if self.limits and key in self.limits and self.limits[key].end(started):
+            del self.limits[key]
+        self.pace.observe(seconds, now)
+
+    def bad(
+        self, reaction: Reaction, why: str, key: str, key_rest: Rest,
+        started: float, now: float, hint: float, chance: float,
+    ) -> None:  # fmt: skip
+        """An attempt with ``key`` failed; ``key_rest`` is the key's at all models.
+
+        ``hint`` is how many seconds the provider wants to be left alone, negative = it didn't say.
+        """
+        if reaction.scope == "nothing":
+            return
+        # Who fails quickly is not quick, and who fails slowly is slow.
+        self.pace.observe(max(now - started, self.pace.expected(now)), now)
+        if reaction.scope == "key":
+            key_rest.begin(reaction, why, started, now, hint, chance)
+        elif reaction.scope == "limit":
+            limit = self.limits.setdefault(key, Rest())
+            limit.begin(reaction, why, started, now, hint, chance)
+        else:
+            self._turn(now)
+            self._asked += 1
+            self._failed += 1
+            self._streak += 1
+            if reaction.at_once or hint >= 0 or self._fails():
+                self.rest.begin(reaction, why, started, now, hint, chance)
+
+    @property
+    def lone(self) -> bool:
+        """Whether the last failure was the only one of late."""
+        return self._streak <= 1 and not self.rest.rounds
+
+    def resting(self, key: str, key_rest: Rest) -> Rest:
+        """Which rest, of the target, of the key, or of both, lasts longest with this key."""
+        longest = self.rest
+        if key_rest.until > longest.until:
+            longest = key_rest
+        if self.limits:
+            limit = self.limits.get(key)
+            if limit is not None and limit.until > longest.until:
+                longest = limit
+        return longest
+
+    def claim(self, key: str, key_rest: Rest, now: float) -> None:
+        """An attempt begins: if any rest is just over, this is its trial."""
+        limit = self.limits.get(key)
+        for rest in (self.rest, key_rest, limit):
+            if rest is not None and rest.rounds:
+                rest.claim(now, TRIAL_SECONDS)
+
+    def share(self, now: float) -> float:
+        """The part of its calls that it should get: less than 1 for a while after a rest."""
+        return min(1.0, RAMP_FIRST + (1 - RAMP_FIRST) * (now - self._risen) / RAMP_SECONDS)
+
+    def _fails(self) -> bool:
+        if self._streak >= STREAK or self.rest.rounds:
+            return True
+        asked = self._asked + self._asked_before
+        failed = self._failed + self._failed_before
+        return asked >= WINDOW_LEAST and failed >= asked * WINDOW_SHARE
+
+    def _turn(self, now: float) -> None:
+        """Forget what is older than the window, half a window at a time."""
+        if now - self._window < WINDOW_SECONDS / 2:
+            return
+        recent = now - self._window < WINDOW_SECONDS
+        self._asked_before = self._asked if recent else 0
+        self._failed_before = self._failed if recent else 0
+        self._asked = self._failed = 0
+        self._window = now
+
+
+RETRY_SHARE: Final = 0.2
+RETRY_SECONDS: Final = 10
+RETRY_FLOOR: Final = 100
+
+
+class RetryBudget:
+    """Extra attempts over the last ten seconds: at most a fifth of the calls, or a hundred.
+
+    What fails everywhere is not asked for over and over, while a quiet gateway may always retry.
+    """
+
+    __slots__ = ("_at", "_calls", "_extra", "calls", "extra")
+
+    def __init__(self) -> None:
+        self._at = 0
+        self._calls = [0] * RETRY_SECONDS
+        self._extra = [0] * RETRY_SECONDS
+        self.calls = 0
+        """Within the last ten seconds, like ``extra``."""
+        self.extra = 0
+
+    def call(self, now: float) -> None:
+        """A call is put to its first target."""
+        second = int(now)
+        if second != self._at:
+            self._forget(second)
+        self._calls[second % RETRY_SECONDS] += 1
+        self.calls += 1
+
+    def spend(self, now: float) -> bool:
+        """Whether one more attempt is to be had; it is spent then."""
+        second = int(now)
+        if second != self._at:
+            self._forget(second)
+        if self.extra >= max(RETRY_FLOOR, int(self.calls * RETRY_SHARE)):
+            return False
+        self._extra[second % RETRY_SECONDS] += 1
+        self.extra += 1
+        return True
+
+    def _forget(self, second: int) -> None:
+        for gone in range(self._at + 1, min(second, self._at + RETRY_SECONDS) + 1):
+            place = gone % RETRY_SECONDS
+            self.calls -= self._calls[place]
+            self.extra -= self._extra[place]
+            self._calls[place] = self._extra[place] = 0
+        self._at = second

@@ -1,8 +1,7 @@
 """The active providers of a snapshot, compiled: what a call needs is looked up, not worked out."""
 
-import itertools
-from collections.abc import Callable, Iterator
-from typing import Protocol
+import hashlib
+from collections.abc import Callable
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -66,10 +65,13 @@ class Runtime:
         # AWS encodes the path once more for the signature: no character may be in doubt.
         self._in_path = "-._~" if provider.auth == "sigv4" else _IN_PATH
         self._origin = origin
-        self._keys = itertools.cycle(keys or [""])
-        self._key_count = max(len(keys), 1)
+        self._keys = keys or [""]
+        self.keys = [f"{provider.name}#{_fingerprint(key)}" for key in self._keys]
+        """What health knows the keys by."""
+        self.turn = 0
+        """The key that comes next, of several."""
         self._paths = _paths(provider)
-        self._heads: dict[str, Iterator[bytes]] = {}
+        self._heads: dict[str, list[bytes]] = {}
         """Heads ready to send, by path; as many as keys."""
 
     def signature(self, head: bytes, body: bytes, now: float) -> bytes:
@@ -83,8 +85,8 @@ class Runtime:
         """Whether calls of ``endpoint`` can be sent there as they are."""
         return endpoint in self._paths
 
-    def head(self, endpoint: str, model: str, stream: bool) -> bytes | None:
-        """Request head up to ``content-length: ``, with the next key; None if not offered."""
+    def head(self, endpoint: str, model: str, stream: bool, key: int = 0) -> bytes | None:
+        """Request head up to ``content-length: ``, with that key; None = no such endpoint."""
         path = self._paths.get(endpoint)
         if path is None:
             return None
@@ -96,10 +98,9 @@ class Runtime:
         if heads is None:
             if len(self._heads) >= NAMES_KEPT:
                 self._heads.clear()
-            keys = [next(self._keys) for _ in range(self._key_count)]
-            heads = itertools.cycle([_head(self.provider, self._origin, path, key) for key in keys])
+            heads = [_head(self.provider, self._origin, path, given) for given in self._keys]
             self._heads[path] = heads
-        return next(heads)
+        return heads[key]
 
 
 def _paths(provider: Provider) -> dict[str, str]:
@@ -138,17 +139,8 @@ def _head(provider: Provider, origin: Origin, path: str, key: str) -> bytes:
     return ("\r\n".join(lines) + "\r\ncontent-length: ").encode("latin-1")
 
 
-class Health(Protocol):
-    """Live latency of a target (``routing/health.py``), kept across snapshots."""
-
-    def observe(self, seconds: float, now: float) -> None:
-        """Take in one answer."""
-
-    def fail(self, now: float) -> None:
-        """Take in one failure."""
-
-    def expected(self, now: float) -> float:
-        """Expected seconds to the first byte."""
+def _fingerprint(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16] if key else ""
 
 
 class Target:
@@ -159,8 +151,9 @@ class Target:
         "model_json", "named", "prices", "provider", "responses_only", "runtime",
     )  # fmt: skip
 
-    def __init__(self, runtime: Runtime, model: str, health: Health, gauge: Gauge) -> None:
+    def __init__(self, runtime: Runtime, model: str, health: object, gauge: Gauge) -> None:
         self.health = health
+        """Of ``routing/health.py``, which this room doesn't know; kept across snapshots."""
         self.gauge = gauge
         self.runtime = runtime
         provider = runtime.provider
@@ -229,7 +222,7 @@ class Fleet:
         pools: Pools,
         activate: Callable[[Provider], list[str] | None],
         near: Callable[[str, list[str]], list[str]],
-        live: Callable[[str], tuple[Health, Gauge]],
+        live: Callable[[str], tuple[object, Gauge]],
     ) -> None:
         """``activate`` gives a provider's keys (none for a keyless one), or None = not active.
 

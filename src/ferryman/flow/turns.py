@@ -1,0 +1,264 @@
+"""Whose turn it is: the targets of one call in their order, and what each attempt says of them."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from ferryman.flow.call import Call, Plane
+from ferryman.flow.window import roomiest
+from ferryman.http1.client import FaultKind
+from ferryman.ir.errors import ErrorKind
+from ferryman.routing.health import Health, Rest
+from ferryman.routing.plan import Facts, plan
+from ferryman.routing.reactions import UNREACHABLE, hint, reaction
+from ferryman.upstream.fleet import Resolved, Target
+from ferryman.upstream.reply import Reply
+from ferryman.wire.openai_chat.errors import SURFACED
+
+WELL: Final = Rest()
+"""The rest of keys that need none."""
+LONE_SECONDS: Final = 0.5
+"""Most that a call waits after a single failure before it asks the same model once more."""
+
+
+def health_of(target: Target) -> Health:
+    """What is known of how a target fares."""
+    health = target.health
+    assert isinstance(health, Health)
+    return health
+
+
+class Turns:
+    """The order in which one call asks its targets, decided step by step."""
+
+    __slots__ = (
+        "_again", "_again_at", "_call", "_fallbacks", "_place", "_settled", "_slots", "_strained",
+        "_target", "asked", "order", "wait",
+    )  # fmt: skip
+
+    def __init__(self, call: Call, resolved: Resolved, size: int, max_output: int) -> None:
+        """``size`` is the bytes of the request, ``max_output`` its limit of output tokens or 0."""
+        self._call = call
+        self.order: Sequence[Target] = resolved.targets
+        if len(resolved.targets) != 1 or resolved.fallbacks:
+            self.order = roomiest(_planned(call.plane, resolved, size, max_output), max_output)
+        self._fallbacks = resolved.fallbacks
+        self._place = 0
+        self._target: Target | None = None
+        self._slots = 0
+        self._again: Target | None = None
+        self._again_at = 0.0
+        self._settled = False
+        self._strained = False
+        self.asked = False
+        """Whether the target of the last turn was really sent something."""
+        self.wait = 0.0
+        """Seconds to wait before the turn that :meth:`next` gave."""
+        # _strained: one that rests was asked; a second one would not be more likely to answer.
+
+    def next(self, reply: Reply, kind: ErrorKind | None) -> Target | None:
+        """The next target, its key in ``call.slot``; None when there is none, or too many failed.
+
+        ``reply`` and ``kind`` are of the attempt before, if there was one.
+        """
+        call = self._call
+        plane = call.plane
+        now = plane.now()
+        self.wait = 0.0
+        last = self._target
+        if last is None:
+            plane.retries.call(now)
+            target = self.order[0]
+            if len(self.order) > 1:
+                self._strained = resting_until(plane, target, now) > now
+            return self._go(target, now)
+        if self.asked and kind is not None:
+            self.asked = False
+            if self._next_key(last, kind, now):
+                return last if plane.retries.spend(now) else None
+            self._remember(last, reply, kind, now)
+        while self._place < len(self.order):
+            target = self.order[self._place]
+            again = self._again
+            if again is not None and not self._settled and target in self._fallbacks:
+                self._settled = True
+                if self._again_at < call.deadline() and plane.retries.spend(now):
+                    self.wait = max(self._again_at - now, 0.0)
+                    self._target = again
+                    return again
+            strained = resting_until(plane, target, now) > now
+            if strained and self._strained:
+                self._place += 1
+                continue
+            if call.attempts and not plane.retries.spend(now):
+                return None
+            self._strained = self._strained or strained
+            return self._go(target, now)
+        return None
+
+    def _go(self, target: Target, now: float) -> Target:
+        self._place += 1
+        self._target = target
+        call = self._call
+        call.slot = 0
+        keys = target.runtime.keys
+        if len(keys) > 1:
+            runtime = target.runtime
+            runtime.turn = (runtime.turn + 1) % len(keys)
+            call.slot = _slot(call.plane, target, now, 0, runtime.turn)
+            self._slots = 1 << call.slot
+        return target
+
+    def _next_key(self, target: Target, kind: ErrorKind, now: float) -> bool:
+        """Take the next healthy key for the same target, where the kind of failure is a key's."""
+        runtime = target.runtime
+        if len(runtime.keys) < 2 or not reaction(kind).next_key:
+            return False
+        slot = _slot(self._call.plane, target, now, self._slots, self._call.slot)
+        rest = _rest(self._call.plane, target, slot)
+        if self._slots >> slot & 1 or rest.until > now:
+            return False
+        self._call.slot = slot
+        self._slots |= 1 << slot
+        return True
+
+    def _remember(self, target: Target, reply: Reply, kind: ErrorKind, now: float) -> None:
+        """Keep who may be asked once more before another model is: a short wait, a lone failure."""
+        if self._settled or not self._fallbacks or not reaction(kind).again:
+            return
+        wait = hint(reply.headers) if reply.status >= 400 else -1.0
+        if wait < 0:
+            if kind is not ErrorKind.UPSTREAM_ERROR or not health_of(target).lone:
+                return
+            wait = self._call.plane.rng.random() * LONE_SECONDS
+        elif wait > self._call.plane.fleet.snapshot.timeouts.short_wait:
+            return
+        if self._again is None or now + wait < self._again_at:
+            self._again, self._again_at = target, now + wait
+
+
+def _planned(plane: Plane, resolved: Resolved, size: int, max_output: int) -> list[Target]:
+    now = plane.now()
+    priced = resolved.strategy == "cost"
+    everyone = (*resolved.targets, *resolved.fallbacks)
+    weights = resolved.weights
+    facts = []
+    for i, target in enumerate(everyone):
+        health = health_of(target)
+        until = resting_until(plane, target, now)
+        facts.append(
+            Facts(
+                rests=max(until - now, 0.0),
+                trial=health.rest.rounds > 0,
+                share=health.share(now),
+                seconds=health.pace.expected(now),
+                load=health.in_flight,
+                weight=weights[i] if i < len(weights) else 1.0,
+                price=_price(target, size, max_output or USUAL_OUTPUT) if priced else 0.0,
+            )
+        )
+    found = plan(facts, len(resolved.targets), resolved.strategy, plane.rng)
+    order: list[Target] = []
+    for i in found:
+        if everyone[i] not in order:
+            order.append(everyone[i])
+    return order
+
+
+def considered(
+    plane: Plane, resolved: Resolved, order: Sequence[Target]
+) -> list[dict[str, object]]:
+    """What there is to say of each target, in the order in which a call would ask them."""
+    now = plane.now()
+    out: list[dict[str, object]] = []
+    for target in order[:MOST_EXPLAINED]:
+        said: dict[str, object] = {"target": f"{target.provider}/{target.model}"}
+        said["role"] = "target" if target in resolved.targets else "fallback"
+        until = resting_until(plane, target, now)
+        if until > now:
+            rest = _rest(plane, target, _slot(plane, target, now, 0, target.runtime.turn))
+            said["rests_seconds"] = round(until - now, 3)
+            said["because"] = rest.why
+        out.append(said)
+    return out
+
+
+MOST_EXPLAINED: Final = 8
+USUAL_OUTPUT: Final = 500
+"""Tokens of an answer whose length nobody limits."""
+
+
+def _price(target: Target, size: int, output: int) -> float:
+    """Picodollars that the request may cost there; 0 = its price is unknown."""
+    taken, given, fee = target.dearest
+    return fee + size / target.gauge.bytes_per_token * taken + output * given
+
+
+def _rest(plane: Plane, target: Target, slot: int) -> Rest:
+    """The longest rest that concerns a target with one of its keys."""
+    key = target.runtime.keys[slot]
+    return health_of(target).resting(key, plane.key_rests.get(key, WELL))
+
+
+def resting_until(plane: Plane, target: Target, now: float) -> float:
+    """When the target may be asked with some key; a moment that is past = now."""
+    keys = target.runtime.keys
+    if len(keys) == 1:
+        return _rest(plane, target, 0).until
+    return _rest(plane, target, _slot(plane, target, now, 0, target.runtime.turn)).until
+
+
+def _slot(plane: Plane, target: Target, now: float, without: int, start: int) -> int:
+    """The first key from ``start`` on that may be asked, or else the one that may be soonest.
+
+    ``without`` is a set of keys, as bits, that come into question only if there is no other.
+    """
+    keys = target.runtime.keys
+    best, best_until = start, float("inf")
+    for step in range(len(keys)):
+        slot = (start + step) % len(keys)
+        if without >> slot & 1:
+            continue
+        until = _rest(plane, target, slot).until
+        if until <= now:
+            return slot
+        if until < best_until:
+            best, best_until = slot, until
+    return best
+
+
+def begin(call: Call, target: Target, now: float) -> None:
+    """An attempt begins: count it as the target's work, and as its trial if it is one."""
+    health = health_of(target)
+    before = call.asked
+    if before is not None:
+        before.in_flight -= 1
+    call.asked = health
+    health.in_flight += 1
+    plane = call.plane
+    if health.rest.rounds or health.limits or plane.key_rests:
+        key = target.runtime.keys[call.slot]
+        health.claim(key, plane.key_rests.get(key, WELL), now)
+
+
+def note(
+    call: Call, target: Target, reply: Reply, kind: ErrorKind | None, started: float, now: float
+) -> None:
+    """An attempt has ended: what it says of its target and key, for the calls that come."""
+    health = health_of(target)
+    plane = call.plane
+    key = target.runtime.keys[call.slot]
+    if kind is None or kind in SURFACED:
+        first = reply.first_byte
+        health.good(key, (first if first >= 0 else now) - started, started, now)
+        if plane.key_rests and key in plane.key_rests and plane.key_rests[key].end(started):
+            del plane.key_rests[key]
+        return
+    what = reaction(kind)
+    fault = reply.fault
+    if kind is ErrorKind.UPSTREAM_CONNECT and fault is not None and fault.kind is FaultKind.CONNECT:
+        what = UNREACHABLE
+    rest = plane.key_rests.get(key)
+    if rest is None and what.scope == "key":
+        rest = plane.key_rests[key] = Rest()
+    wait = hint(reply.headers) if reply.status >= 400 else -1.0
+    health.bad(what, kind, key, rest or WELL, started, now, wait, plane.rng.random())

@@ -1,0 +1,86 @@
+"""docs/routing.md: its configuration routes as its table says, and its example explains."""
+
+import json
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gateway import KEY, Stack
+from tests.processes import environment
+from tests.test_readme import blocks
+
+PAGE = "docs/routing.md"
+
+
+@pytest.fixture(scope="module")
+def routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    [config] = blocks("yaml", PAGE)
+    folder = tmp_path_factory.mktemp("routing")
+    running = Stack(folder, config.replace("http://127.0.0.1:8090", "SIM"))
+    try:
+        yield running.ready()
+        assert not running.complaints()
+    finally:
+        running.end()
+
+
+def asked(stack: Stack, model: str, times: int) -> Counter[str | None]:
+    replies = [stack.chat(model) for _ in range(times)]
+    assert {reply.status for reply in replies} == {200}
+    return Counter(reply.header("x-ferryman-provider") for reply in replies)
+
+
+def test_each_strategy_does_what_the_table_says(routed: Stack) -> None:
+    assert asked(routed, "as-written", 5) == {"near": 5}
+    assert asked(routed, "cheapest", 5) == {"far": 5}
+    assert 25 < asked(routed, "shared", 60)["near"] < 58
+    calm = asked(routed, "calmest", 40)
+    assert min(calm["near"], calm["far"]) > 5, "nobody is at work: by chance"
+    assert asked(routed, "quickest", 12)["near"] <= 1, "once, to measure it"
+
+
+def explained(header: str | None) -> dict[str, Any]:
+    assert header
+    found: dict[str, Any] = json.loads(header)
+    return found
+
+
+def test_a_call_explains_itself(routed: Stack) -> None:
+    reply = routed.chat("as-written", headers={"x-ferryman-explain": "1"})
+    said = explained(reply.header("x-ferryman-explain"))
+    assert said["considered"] == [
+        {"target": f"{provider}/sim", "role": "target"} for provider in ("near", "far")
+    ]
+    [tried] = said["attempts"]
+    assert (tried["target"], tried["status"], tried["error"]) == ("near/sim", 200, "")
+    assert 0 <= tried["start_ms"] <= tried["end_ms"]
+    assert routed.chat("as-written").header("x-ferryman-explain") is None
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not on this machine")
+def test_the_example_tells_of_its_failures_and_then_of_rests(routed: Stack, tmp_path: Path) -> None:
+    [command] = blocks("sh", PAGE)
+    command = command.replace("http://127.0.0.1:8080/v1", routed.endpoint)
+    env = environment(tmp_path, FERRYMAN_KEY=KEY)
+
+    def run() -> dict[str, Any]:
+        done = subprocess.run(
+            ["sh", "-ec", command], env=env, capture_output=True, text=True, timeout=60
+        )
+        return explained(done.stdout.partition(": ")[2])
+
+    errors = [tried["error"] for tried in run()["attempts"]]
+    assert errors == ["upstream_error", "upstream_error", ""], "a lone one gets one more chance"
+    for _ in range(9):
+        said = run()
+        if "because" in said["considered"][-1]:
+            break
+    first, last = said["considered"]
+    assert (first["target"], first["role"]) == ("far/sim", "fallback")
+    assert (last["target"], last["because"]) == ("near/sim?500", "upstream_error")
+    assert 0 < last["rests_seconds"] <= 4
