@@ -80,7 +80,7 @@ def bind(call: Call, resolved: Resolved, request: Request, session: bytes, metad
     assert route is not None
     caller = Caller(call, request, session, metadata)
     call.seeds = {
-        kind: int.from_bytes(_digest(identity, 7)) + 1
+        kind: int.from_bytes(_digest(identity, 8)) | 1
         for kind in route.identities
         if (identity := caller.identity(kind))
     }

@@ -79,7 +79,7 @@ def _units(
 
 
 def _salt(name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest())
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
 
 
 def choice_of(resolved: Resolved) -> Choice:

@@ -36,7 +36,7 @@ class Group:
         """``weights`` and ``salts`` are one for each unit; no weights = all alike.
 
         ``sticky`` says which identity of a call makes its choice, if the call has it; ``salts``
-        are numbers that stay with a unit wherever it stands.
+        are 64 random bits that stay with a unit wherever it stands.
         """
         self.strategy = strategy
         self.units = units
@@ -67,7 +67,7 @@ class Standing:
         self.measures: Mapping[str, Sequence[float]] = measures or {}
         """By strategy, what it goes by, of every candidate: see :func:`plan`."""
         self.seeds: Mapping[str, int] = seeds or {}
-        """By kind of identity: 64 bits that stand for whose call it is."""
+        """By kind of identity: 64 random bits that stand for whose call it is."""
 
 
 MEASURED: Final = ("latency", "throughput", "headroom", "least_loaded", "cost", "balanced")
@@ -185,7 +185,7 @@ def _ranks(
     if strategy == "latency":
         ranks = _led(ranks, _better_of_two(len(ranks), rng))
     elif strategy == "balanced":
-        ranks = _led(ranks, _drawn([values[rank] ** -2.0 for rank in ranks], rng.random()))
+        ranks = _led(ranks, _drawn(_inverse_squares([values[r] for r in ranks]), rng.random()))
     else:
         alike = values.count(values[ranks[0]])
         if alike > 1:  # those after the first change, too: they don't all fall back on one
@@ -222,18 +222,25 @@ def _drawn(weights: list[float], draw: float) -> int:
     return 0
 
 
+def _inverse_squares(prices: list[float]) -> list[float]:
+    """Weights by price, cheapest first: one over its square; none for infinite ones."""
+    least = prices[0]
+    return [(least / price) ** 2 if price < math.inf else 0.0 for price in prices]
+
+
 def _rendezvous(seed: int, salts: Sequence[int], weights: Sequence[float]) -> list[int]:
     """An order that equal seeds share. The first is as often one as its weight says.
 
     Weighted rendezvous hashing: each unit has its own chance with each seed, so that a change of
     one's weight, or its absence, moves only those that come to it or leave it.
     """
-    scores = [
-        math.log(((hash((seed, salt)) & _LOW53) + 1) / _OVER) / weight
-        for salt, weight in zip(salts, weights, strict=True)
-    ]
+    scores = []
+    for salt, weight in zip(salts, weights, strict=True):
+        product = seed * salt  # both halves folded, as wyhash does, are as good as chance
+        draw = (product ^ product >> 64) & _LOW
+        scores.append((math.log(draw + 1) - _LOG) / weight)
     return sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
 
 
-_LOW53: Final = (1 << 53) - 1
-_OVER: Final = float(1 << 53) + 1
+_LOW: Final = (1 << 53) - 1
+_LOG: Final = math.log(1 << 53)
