@@ -98,8 +98,6 @@ def sticky(weights: Sequence[float], seed: int, facts: Places | None = None) -> 
     return plan(group, NONE, len(weights), standing)
 
 
-
-
 def test_sticky_callers_have_one_target_each_and_targets_their_share() -> None:
     first = Counter(sticky([6, 3, 1], seed)[0] for seed in SEEDS)
     assert 2250 < first[0] < 2550
@@ -174,9 +172,7 @@ def test_a_group_is_chosen_as_a_whole_and_has_its_own_order() -> None:
 
 def test_the_share_of_a_group_does_not_grow_with_its_targets() -> None:
     group = Group("weighted", [0, Group("weighted", [1, 2, 3])], [1, 1])
-    first = Counter(
-        plan(group, NONE, 4, Standing(random.Random(seed)))[0] for seed in range(2000)
-    )
+    first = Counter(plan(group, NONE, 4, Standing(random.Random(seed)))[0] for seed in range(2000))
     assert 900 < first[0] < 1100
     assert all(270 < first[i] < 400 for i in (1, 2, 3))
 

@@ -267,7 +267,8 @@ def note(
         seconds = (first if first >= 0 else now) - started
         usage = reply.usage
         if target.timed and usage is not None:
-            seconds = health.answered(usage.total_output, seconds, True, now)
+            if health.answered(usage.total_output, now - started, True, now):
+                seconds = -1.0  # of a whole answer it tells nothing: it may come with the last
         if target.quota:
             left = remaining(reply.headers)
             if left >= 0:

@@ -146,16 +146,16 @@ class Health:
         if seconds >= 0:
             self.pace.observe(seconds, now)
 
-    def answered(self, tokens: int, seconds: float, whole: bool, now: float) -> float:
+    def answered(self, tokens: int, seconds: float, whole: bool, now: float) -> bool:
         """Take in how long ``tokens`` took; a ``whole`` answer's time has that of the first in it.
 
-        Returns the seconds to the first token that a whole answer shows, negative = it shows none.
+        False where they are so few that they tell nothing.
         """
         if tokens < FEW_TOKENS:
-            return seconds
+            return False
         first = self.pace.expected(now) if whole else 0.0
         self.token.observe(max(seconds - first, 0.0) / tokens, now)
-        return -1.0
+        return True
 
     def left(self, key: str, share: float, now: float) -> None:
         """Take in the ``share`` (0 to 1) that is left of the limits of one key."""
