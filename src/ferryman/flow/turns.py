@@ -265,10 +265,9 @@ def note(
     if kind is None or kind in SURFACED:
         first = reply.first_token if reply.first_token >= 0 else reply.first_byte
         seconds = (first if first >= 0 else now) - started
-        usage = reply.usage
-        if target.timed and usage is not None:
-            if health.answered(usage.total_output, now - started, True, now):
-                seconds = -1.0  # of a whole answer it tells nothing: it may come with the last
+        usage = reply.usage if target.timed else None
+        if usage is not None and health.answered(usage.total_output, now - started, True, now):
+            seconds = -1.0  # of a whole answer the first byte tells nothing: it may be the last
         if target.quota:
             left = remaining(reply.headers)
             if left >= 0:
