@@ -8,10 +8,12 @@ from typing import Any
 from ferryman.catalog.load import CatalogProvider
 from ferryman.catalog.load import near as near_models
 from ferryman.config import names
+from ferryman.config.filtering import FilterCheck, filter_of
 from ferryman.config.grammar import FORMATS
 from ferryman.config.kinds import Reader, url_fault
 from ferryman.config.model import (
     Config,
+    Facts,
     Prices,
     ProviderConfig,
     Ref,
@@ -55,10 +57,12 @@ class Builder:
         }
         self._overridden(providers)
         models = self._models(found.get("models", {}), providers)
+        policies = self._policies(found.get("policies", []), providers, models)
+        self._filters(providers, models, policies)
         return Config(
             providers=providers,
             models=models,
-            policies=self._policies(found.get("policies", []), providers, models),
+            policies=policies,
             server=ServerSettings(**_floats(found.get("server", {}))),
             timeouts=self._timeouts(found.get("timeouts", {})),
             keep_responses=float(found.get("responses", {}).get("keep", 0)),
@@ -107,6 +111,7 @@ class Builder:
             format=found.get("format"),
             base_url=found.get("base_url"),
             region=found.get("region"),
+            data_policy=found.get("data_policy"),
             auth=found.get("auth"),
             headers=self._headers(path, found),
             endpoints=_values(found, "endpoints"),
@@ -117,6 +122,7 @@ class Builder:
                 for model, price in found.get("prices", {}).items()
                 if "input" in price and "output" in price
             },
+            models={model: _facts(said) for model, said in found.get("models", {}).items()},
         )
 
     def _endpoints(self, path: Path, found: Found, row: CatalogProvider | None) -> None:
@@ -282,6 +288,7 @@ class Builder:
             strategy=strategy,
             weights=weights,
             fallbacks=_values(entry, "fallbacks") or (),
+            filter=filter_of(entry.get("filter"), f"models.{name}"),
         )
 
     def _policies(
@@ -308,6 +315,7 @@ class Builder:
                 name=name,
                 when=policy.get("when", Condition(op="any")),
                 set=tuple(_floats(policy.get("set", {})).items()),
+                filter=filter_of(policy.get("filter"), f"policy {name}"),
                 **said,
             )
             out.append(rule)
@@ -327,6 +335,18 @@ class Builder:
             message = "this version does not enforce budgets yet: nothing limits the spending"
             fix = "Leave it out, or keep it for a later version; --strict refuses it."
             self._at_key((*path, "budget"), message, fix, self._unsafe)
+
+    def _filters(
+        self,
+        providers: Mapping[str, ProviderConfig],
+        models: Mapping[str, RouteConfig],
+        policies: tuple[Rule, ...],
+    ) -> None:
+        check = FilterCheck(self._add, self.known, providers, models).check
+        for route in models.values():
+            check(("models", route.name, "filter"), route.filter, route.targets + route.fallbacks)
+        for i, rule in enumerate(policies):
+            check(("policies", i, "filter"), rule.filter, (rule.use,) if rule.use else None)
 
     # -- the rest ----------------------------------------------------------------------------------
 
@@ -349,7 +369,7 @@ class Builder:
         return tuple(out)
 
 
-_DOES = ("use", "forbid", "set", "timeouts", "budget", "on_unsupported", "too_long")
+_DOES = ("use", "forbid", "set", "timeouts", "budget", "on_unsupported", "too_long", "filter")
 """Keys of which a policy needs one, to do anything."""
 
 
@@ -432,6 +452,11 @@ class TargetCheck:
             self._told.add(name)
             message = f"{either(row.key_env)} is not set, so {name} stays inactive"
             add(path, message, "Set it in the environment of the gateway.", WARNING)
+
+
+def _facts(found: Found) -> Facts:
+    abilities = {"abilities": _values(found, "abilities")} if "abilities" in found else {}
+    return Facts(**{**found, **abilities})
 
 
 def _values(found: Found, name: str) -> tuple[str, ...] | None:
