@@ -442,7 +442,8 @@ class TargetCheck:
         models = self._known.models.get(name, {})
         own = self._own.get(name)
         add = self._builder._add
-        if models and target.model not in models and not (own and target.model in own.prices):
+        told = own is not None and (target.model in own.prices or target.model in own.models)
+        if models and target.model not in models and not told:
             words = near_models(target.model, models)
             fix = "It is passed on as it is; give its price under providers if it is right."
             if words:
