@@ -58,7 +58,8 @@ class Builder:
         self._overridden(providers)
         models = self._models(found.get("models", {}), providers)
         policies = self._policies(found.get("policies", []), providers, models)
-        self._filters(providers, models, policies)
+        places = [i for i, _ in found.get("policies", [])]
+        self._filters(providers, models, dict(zip(places, policies, strict=True)))
         return Config(
             providers=providers,
             models=models,
@@ -340,12 +341,13 @@ class Builder:
         self,
         providers: Mapping[str, ProviderConfig],
         models: Mapping[str, RouteConfig],
-        policies: tuple[Rule, ...],
+        policies: Mapping[int, Rule],
     ) -> None:
+        """Check who passes; ``policies`` by their place in the file."""
         check = FilterCheck(self._add, self.known, providers, models).check
         for route in models.values():
             check(("models", route.name, "filter"), route.filter, route.targets + route.fallbacks)
-        for i, rule in enumerate(policies):
+        for i, rule in policies.items():
             check(("policies", i, "filter"), rule.filter, (rule.use,) if rule.use else None)
 
     # -- the rest ----------------------------------------------------------------------------------

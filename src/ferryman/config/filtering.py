@@ -1,5 +1,6 @@
 """Filters as read → :class:`Filter`, and the checks that show which of them let nothing through."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -22,10 +23,10 @@ _PRICES: Final = ("input", "output", "request")
 _HELP: Final = {
     "only": "Name some of its targets.",
     "ignore": "Leave some of its targets.",
-    "regions": "State where providers compute: providers: { NAME: { region: eu } }",
-    "data_policy": "State what is promised: providers: { NAME: { data_policy: no_training } }",
+    "regions": "State where providers compute: providers: { NAME: { region: eu } }.",
+    "data_policy": "State what is promised: providers: { NAME: { data_policy: no_training } }.",
     "quantizations": "State it, or add unknown: providers: { NAME: { models: { MODEL: "
-    "{ quantization: bf16 } } } }",
+    "{ quantization: bf16 } } } }.",
     "max_price": "Allow more, or give prices under providers.",
 }
 
@@ -77,7 +78,7 @@ class FilterCheck:
                 self._provider((*path, key, i), name)
         both = [name for name in wanted.only if name in wanted.ignore]
         if both:
-            message = f"{either([shown(name) for name in both])} stands in only and in ignore"
+            message = f"only and ignore both name {', '.join(shown(name) for name in both[:10])}"
             self._add((*path, "ignore"), message, "Leave it out of one of them.")
             return
         if wanted.only and not any(name.partition("/")[0] in self._names for name in wanted.only):
@@ -90,11 +91,11 @@ class FilterCheck:
             shown_as = f"{pair[0]}/{pair[1]}" if pair[1] else pair[0]
             reasons.setdefault(reason, []).append(shown_as)
         if reasons:
-            what = "none of its targets passes" if targets is not None else "no target passes"
-            said = "; ".join(f"{key} leaves out {_some(out)}" for key, out in reasons.items())
+            out = "; ".join(f"{key} leaves out {_some(out)}" for key, out in reasons.items())
+            message = f"none of its targets passes: {out}"
             if targets is None:
-                said = f"{' and '.join(reasons)} leave nothing"
-            self._add(path, f"{what}: {said}", " ".join(_HELP[key] for key in reasons))
+                message = f"no target there is passes {' and '.join(reasons)}"
+            self._add(path, message, " ".join(_HELP[key] for key in reasons))
 
     def _provider(self, path: Path, name: str) -> None:
         provider = name.partition("/")[0]
@@ -143,9 +144,9 @@ class FilterCheck:
                 yield from ((provider, model) for model in (own.models if own else ()))
             return
         seen: set[str] = set()
-        left = list(targets)
+        left = deque(targets)
         while left:
-            text = left.pop()
+            text = left.popleft()
             if text in seen:
                 continue
             seen.add(text)

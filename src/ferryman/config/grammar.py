@@ -145,17 +145,6 @@ PROVIDER: Final = Table(
             "your requests, or that it does not keep them either. Filters ask for it.",
         ),
         Key(
-            name="models",
-            kind=MapOf(
-                says="a mapping of model names to facts",
-                example="{ llama-3.3-70b: { quantization: fp8 } }",
-                key=_MODEL_NAME,
-                item=FACTS,
-            ),
-            doc="What is to be known of its models. They need not stand here to be called.",
-            default="the catalogue's",
-        ),
-        Key(
             name="auth",
             kind=Word(
                 says="bearer, none, x-api-key, header:NAME, sigv4 or google",
@@ -233,6 +222,17 @@ PROVIDER: Final = Table(
             ),
             doc="Your own prices by model, in USD per million tokens. They replace everything "
             "the catalogue says about that model's price.",
+            default="the catalogue's",
+        ),
+        Key(
+            name="models",
+            kind=MapOf(
+                says="a mapping of model names to facts",
+                example="{ llama-3.3-70b: { quantization: fp8 } }",
+                key=_MODEL_NAME,
+                item=FACTS,
+            ),
+            doc="What is to be known of its models. They need not stand here to be called.",
             default="the catalogue's",
         ),
     ),
