@@ -24,6 +24,8 @@ GOOD: dict[str, Any] = {
             "format": "openai_chat",
             "base_url": "http://10.0.0.7:8000/v1",
             "region": "eu",
+            "data_policy": "no_training",
+            "models": {"a/b": {"abilities": ["text"], "context": 9, "quantization": "fp8"}},
             "auth": "header:X-Key",
             "headers": {"X-Team": "a b", "X-N": 5, "X-E": "env:TEAM"},
             "keys": ["env:LAB_KEY", "file:/run/key", "literal", 123],
@@ -41,6 +43,7 @@ GOOD: dict[str, Any] = {
             "strategy": "weighted",
             "weights": {"mini": 2.5},
             "fallbacks": [],
+            "filter": {"max_price": {"input": 1}, "require_abilities": False, "ignore": ["a/b"]},
         },
     },
     "policies": [
@@ -66,6 +69,16 @@ GOOD: dict[str, Any] = {
             "timeouts": {"first_byte": "1s", "idle": 2, "total": "3m"},
         },
         {"when": "always", "forbid": "x"},
+        {
+            "when": "always",
+            "filter": {
+                "only": ["openai", "lab/a/b"],
+                "regions": ["eu-west-3"],
+                "data_policy": "zero_retention",
+                "quantizations": ["bf16", "unknown"],
+                "require_parameters": True,
+            },
+        },
     ],
     "server": {"max_body_bytes": "50MB", "max_headers": 100, "drain_seconds": 0, "fsync_ms": "1s"},
     "timeouts": {"connect": "500ms", "total": 600, "idle": "2 m", "first_byte": 0.5},

@@ -8,6 +8,7 @@ from typing import Any
 from ferryman.catalog.load import CatalogProvider
 from ferryman.catalog.load import near as near_models
 from ferryman.config import names
+from ferryman.config.conditions import plain_number
 from ferryman.config.filtering import FilterCheck, filter_of
 from ferryman.config.grammar import FORMATS
 from ferryman.config.kinds import Reader, url_fault
@@ -315,7 +316,7 @@ class Builder:
             rule = Rule(
                 name=name,
                 when=policy.get("when", Condition(op="any")),
-                set=tuple(_floats(policy.get("set", {})).items()),
+                set=tuple((key, plain_number(v)) for key, v in policy.get("set", {}).items()),
                 filter=filter_of(policy.get("filter"), f"policy {name}"),
                 **said,
             )
