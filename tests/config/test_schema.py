@@ -99,6 +99,7 @@ VALUES: list[Any] = [
     "key_1", "vision", ["vision"], "mon", "09:00-17:00", "UTC", {"hours": "09:00-17:00"},
     [{"model": "x"}], {"gt": 1}, {"not": {"all": []}}, {"header.Cookie": "x"}, "always",
     "a\tb", "ü", "X" * 300, {"${A}": "lab/x"},
+    "no_training", "bf16", "text", ["bf16"],
 ]  # fmt: skip
 
 
