@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ferryman.config import grammar
+from ferryman.config import filter_grammar, grammar
 from ferryman.config.check import report
 from ferryman.config.file import load
 from ferryman.config.shapes import Key, Table
@@ -16,10 +16,13 @@ EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 SECTIONS = {
     "The file": grammar.FILE,
     "Providers": grammar.PROVIDER,
+    "Model facts": filter_grammar.FACTS,
     "Prices": grammar.PRICES,
     "Models": grammar.MODEL,
     "Affinity": grammar.AFFINITY,
     "Policies": grammar.POLICY,
+    "Filter": filter_grammar.FILTER,
+    "Max price": filter_grammar.MAX_PRICE,
     "Set": grammar.SET,
     "Policy timeouts": grammar.POLICY_TIMEOUTS,
     "Budget": grammar.BUDGET,
