@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ferryman.config import grammar
+from ferryman.config import grammar, route_grammar
 from ferryman.config.check import report
 from ferryman.config.file import load
 from ferryman.config.shapes import Key, Table
@@ -18,7 +18,7 @@ SECTIONS = {
     "Providers": grammar.PROVIDER,
     "Prices": grammar.PRICES,
     "Models": grammar.MODEL,
-    "Affinity": grammar.AFFINITY,
+    "Affinity": route_grammar.AFFINITY,
     "Policies": grammar.POLICY,
     "Set": grammar.SET,
     "Policy timeouts": grammar.POLICY_TIMEOUTS,
