@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ferryman.config import filter_grammar, grammar
+from ferryman.config import filter_grammar, grammar, route_grammar
 from ferryman.config.check import report
 from ferryman.config.file import load
 from ferryman.config.shapes import Key, Table
@@ -19,7 +19,7 @@ SECTIONS = {
     "Model facts": filter_grammar.FACTS,
     "Prices": grammar.PRICES,
     "Models": grammar.MODEL,
-    "Affinity": grammar.AFFINITY,
+    "Affinity": route_grammar.AFFINITY,
     "Policies": grammar.POLICY,
     "Filter": filter_grammar.FILTER,
     "Max price": filter_grammar.MAX_PRICE,

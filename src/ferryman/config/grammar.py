@@ -13,8 +13,9 @@ from ferryman.config.kinds import PER_CENT, Number, Secret, Url, Word
 from ferryman.config.listener import ELSEWHERE, SERVER
 from ferryman.config.measures import USD as _USD
 from ferryman.config.measures import count, duration, seconds
-from ferryman.config.shapes import Either, Key, ListOf, MapOf, OneOrList, Table
-from ferryman.config.snapshot import Affinity, Timeouts
+from ferryman.config.route_grammar import STICKING, STRATEGIES, TARGET, TARGETS
+from ferryman.config.shapes import Either, Key, ListOf, MapOf, Table
+from ferryman.config.snapshot import Timeouts
 from ferryman.wire.paths import PATHS, STREAM
 
 FORMATS: Final = tuple(PATHS)
@@ -22,10 +23,6 @@ FORMATS: Final = tuple(PATHS)
 ENDPOINTS: Final = tuple(
     dict.fromkeys(name for paths in PATHS.values() for name in paths if not name.endswith(STREAM))
 )
-STRATEGIES: Final = (
-    "ordered", "weighted", "latency", "throughput", "least_loaded", "headroom", "cost", "balanced",
-)  # fmt: skip
-
 _TIMEOUTS = Timeouts()
 
 
@@ -38,11 +35,6 @@ _PROVIDER_NAME = _word(
 )
 _MODEL_NAME = _word(
     "a model name (no spaces, at most 200 characters)", "fast", r"[^\s\x00-\x1f\x7f]{1,200}"
-)
-_TARGET = _word(
-    "a target: provider/model, or a name from models",
-    "lab/llama-3.3-70b",
-    r"[^\s\x00-\x1f\x7f]{1,200}",
 )
 _HEADER_NAME = _word("the name of a header", "X-Team", r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _KEY = Secret(says="a key reference: env:NAME or file:/path", example="env:LAB_KEY")
@@ -245,53 +237,13 @@ PROVIDER: Final = Table(
     ),
 )
 
-_TARGETS = ListOf(
-    says="a list of targets",
-    example="[lab/llama-3.3-70b]",
-    item=OneOrList(
-        says="a target: provider/model, or a name from models; or a list of these",
-        example="lab/llama-3.3-70b",
-        one=_TARGET,
-        several=ListOf(
-            says="a list of targets", example="[lab/llama-3.3-70b]", item=_TARGET, least=1
-        ),
-    ),
-    least=1,
-)
-
-AFFINITY: Final = Table(
-    says="a mapping",
-    example="{ by: session, for: 5m }",
-    keys=(
-        Key(
-            name="by",
-            kind=Word(
-                says="session, cache_key or prefix",
-                example="session",
-                choices=("session", "cache_key", "prefix"),
-            ),
-            doc="What calls that belong together share: session (`x-ferryman-session`, or "
-            "`session_id` in the metadata), cache_key (`prompt_cache_key` in the body), or prefix "
-            "(the system text and the first message).",
-            required=True,
-        ),
-        Key(
-            name="for",
-            kind=duration("5m", "1"),
-            doc="How long after the last call; choose the time for which the provider keeps what "
-            "it has read.",
-            default=seconds(Affinity(by="session").seconds),
-        ),
-    ),
-)
-
 MODEL: Final = Table(
     says="a target or a mapping",
     example="{ targets: [lab/llama-3.3-70b] }",
     keys=(
         Key(
             name="targets",
-            kind=_TARGETS,
+            kind=TARGETS,
             doc="Models that can stand in for each other: provider/model, another name from "
             "models, which is chosen as a whole, or a bare model name of the catalogue. Lists "
             "within the list go by priority: `[[a, b], [c]]` asks c after a and b.",
@@ -314,7 +266,7 @@ MODEL: Final = Table(
             kind=MapOf(
                 says="a mapping of targets to numbers",
                 example="{ lab/llama-3.3-70b: 3 }",
-                key=_TARGET,
+                key=TARGET,
                 item=Number(
                     says="a number",
                     example="3",
@@ -326,29 +278,11 @@ MODEL: Final = Table(
             doc="Shares of the targets under strategies weighted and least_loaded; a target "
             "without one counts 1.",
         ),
-        Key(
-            name="sticky",
-            kind=_word(
-                "key, session, user or metadata.NAME",
-                "session",
-                r"key|session|user|metadata\.[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
-            ),
-            doc="Under strategy weighted: who always gets the same target: each virtual key, "
-            "session (`x-ferryman-session`, or `session_id` in the metadata), user (as the body "
-            "names it), or value in the metadata.",
-            default="nobody: each call is drawn anew",
-        ),
-        Key(
-            name="affinity",
-            kind=AFFINITY,
-            doc="Calls that belong together stay at the target that served the last of them, "
-            "whose cache knows them.",
-            default="none",
-        ),
+        *STICKING,
         Key(
             name="fallbacks",
             kind=ListOf(
-                says="a list of targets", example="[lab/llama-3.1-8b]", item=_TARGET
+                says="a list of targets", example="[lab/llama-3.1-8b]", item=TARGET
             ),
             doc="Other models, tried in this order after every target failed.",
             default="none",
@@ -445,7 +379,7 @@ POLICY: Final = Table(
         ),
         Key(
             name="use",
-            kind=_TARGET,
+            kind=TARGET,
             doc="The model that serves these calls in place of the one they ask for: a name from "
             "models, or provider/model.",
         ),
@@ -592,7 +526,7 @@ FILE: Final = Table(
                 item=Either(
                     says="provider/model, or a mapping with targets",
                     example="{ targets: [lab/llama-3.3-70b] }",
-                    short=_TARGET,
+                    short=TARGET,
                     table=MODEL,
                 ),
             ),
