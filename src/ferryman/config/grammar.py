@@ -9,6 +9,7 @@ from typing import Final
 
 from ferryman.config.conditions import WHEN
 from ferryman.config.kinds import PER_CENT, Number, Secret, Url, Word
+from ferryman.config.limit import LIMIT
 from ferryman.config.listener import ELSEWHERE, SERVER
 from ferryman.config.measures import count, duration, seconds
 from ferryman.config.shapes import Either, Key, ListOf, MapOf, Table
@@ -221,11 +222,13 @@ PROVIDER: Final = Table(
             "the catalogue says about that model's price.",
             default="the catalogue's",
         ),
+        *LIMIT,
     ),
     hints=(
         ("api_key", "Write key: env:NAME."),
         ("url", "Write base_url: http://host/v1."),
         ("api_base", "Write base_url: http://host/v1."),
+        ("max_parallel_requests", "Write max_in_flight: 32."),
         ("models", "Any model of the provider can be called as provider/model; give own names "
          "in the section models at the top of the file."),
     ),

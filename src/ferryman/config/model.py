@@ -5,7 +5,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from ferryman.config.secret import Redacted
-from ferryman.config.snapshot import Rule, ServerSettings, Timeouts
+from ferryman.config.snapshot import Limit, Rule, ServerSettings, Timeouts
 
 
 class Ref(Struct, frozen=True, kw_only=True):
@@ -47,6 +47,7 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
     discount: Decimal = Decimal(0)
     """Per cent off the catalogue's prices."""
     prices: dict[str, Prices] = {}
+    limit: Limit | None = None
 
 
 class RouteConfig(Struct, frozen=True, kw_only=True):

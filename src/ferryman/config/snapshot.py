@@ -22,6 +22,18 @@ class Secret(Struct, frozen=True, array_like=True):
         return f"Secret({self.kind})"
 
 
+class Limit(Struct, frozen=True, kw_only=True):
+    """How many calls a provider takes at once, and who waits for a place."""
+
+    calls: int
+    length: int = 1000
+    """Calls that may wait."""
+    wait: float = 30.0
+    """Seconds that one may wait."""
+    fair: bool = False
+    """True: virtual keys take turns by tokens; else first come, first served."""
+
+
 class Provider(Struct, frozen=True, kw_only=True):
     """One upstream provider: a catalogue row, overlaid with the user's configuration."""
 
@@ -50,6 +62,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     quirks: tuple[str, ...] = ()
     """Names from ``catalog/quirks.py``."""
     region: str = ""
+    limit: Limit | None = None
 
 
 class ModelRow(Struct, frozen=True, array_like=True, kw_only=True):
@@ -143,6 +156,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     """Bytes per second, averaged after the first 5 seconds."""
     idle_seconds: float = 75.0
     max_connections: int = 20_000
+    max_calls: int = 20_000
     drain_seconds: float = 30.0
     fsync_ms: int = 50
 

@@ -41,6 +41,8 @@ class Turns:
         self.order: Sequence[Target] = resolved.targets
         if len(resolved.targets) != 1 or resolved.fallbacks:
             self.order = roomiest(_planned(call.plane, resolved, size, max_output), max_output)
+            if call.plane.queues:
+                self.order = _with_room_first(call.plane, self.order, resolved)
         self._fallbacks = resolved.fallbacks
         self._place = 0
         self._target: Target | None = None
@@ -162,6 +164,21 @@ def _planned(plane: Plane, resolved: Resolved, size: int, max_output: int) -> li
         if everyone[i] not in order:
             order.append(everyone[i])
     return order
+
+
+def _with_room_first(plane: Plane, order: Sequence[Target], resolved: Resolved) -> Sequence[Target]:
+    """Of those that stand for each other, who has a place free before who has none."""
+    now = plane.now()
+    full = []
+    for target in order:
+        if target not in resolved.targets or resting_until(plane, target, now) > now:
+            break
+        queue = plane.queues.get(target.provider)
+        full.append(queue is not None and queue.line.full)
+    alike = list(zip(full, order, strict=False))
+    first = [target for busy, target in alike if not busy]
+    then = [target for busy, target in alike if busy]
+    return [*first, *then, *order[len(full) :]]
 
 
 def considered(
