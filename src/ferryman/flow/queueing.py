@@ -112,12 +112,10 @@ async def _wait(call: Call, queue: Queue, cost: float, patience: float) -> str:
         last.tell(FULL if last is ticket else SHARE)
     timer = loop.call_later(patience, give_up, WAITED)
     exchange.on_gone = lambda: give_up(LEFT)
-    try:
-        return await over
-    finally:
-        timer.cancel()
-        exchange.on_gone = None
-        give_up(LEFT)
+    why = await over
+    timer.cancel()
+    exchange.on_gone = None
+    return why
 
 
 def _hand_on(queue: Queue) -> None:
