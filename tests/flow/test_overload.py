@@ -1,0 +1,272 @@
+"""Providers that take only so many calls at once: who waits, who is refused, and in which shape."""
+
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.gateway import KEY, Stack, asked, error_of
+from tests.processes import until
+from tests.simulator import wire
+from tests.telemetry.test_metrics import read
+
+CONFIG = """\
+providers:
+  one: { base_url: SIM/v1, auth: none, max_in_flight: 1 }
+  two: { base_url: SIM/v1, auth: none, max_in_flight: 2, queue: { length: 1 } }
+  hurried: { base_url: SIM/v1, auth: none, max_in_flight: 1, queue: { wait: 300ms } }
+  just: { base_url: SIM/v1, auth: none, max_in_flight: 1, queue: { order: fair, length: 6 } }
+  shut: { base_url: SIM/v1, auth: none, max_in_flight: 1, queue: { length: 0 } }
+  free: { base_url: SIM/v1, auth: none }
+models:
+  equals: { targets: [one/sim?delay=700, free/sim] }
+  other: { targets: [shut/sim?delay=1000], fallbacks: [free/sim] }
+  falls-through: { targets: ["one/sim?503&delay=300", "shut/sim?503", free/sim] }
+server: { max_calls: 30 }
+"""
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    running = Stack(tmp_path_factory.mktemp("overload"), CONFIG)
+    try:
+        yield running.ready()
+        assert not running.complaints()
+    finally:
+        running.end()
+
+
+@pytest.fixture
+def calls() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(40) as pool:
+        yield pool
+
+
+def gauge(stack: Stack, family: str, **labels: str) -> float:
+    page = read(stack.get("/metrics").body)
+    return page.get(family, {}).get(tuple(labels.items()), 0)
+
+
+def busy(stack: Stack, provider: str, at_work: int, waiting: int = 0) -> None:
+    """Wait until so many calls are at work there, and so many wait."""
+
+    def there() -> bool:
+        work = gauge(stack, "ferryman_limited_calls", provider=provider)
+        return (work, gauge(stack, "ferryman_queued_calls", provider=provider)) == (
+            at_work,
+            waiting,
+        )
+
+    until(there, f"{at_work} calls at work at {provider}, and {waiting} waiting")
+
+
+def shed(stack: Stack, provider: str, reason: str) -> float:
+    return gauge(stack, "ferryman_shed_calls_total", provider=provider, reason=reason)
+
+
+def test_a_provider_never_gets_more_calls_than_it_takes_and_all_are_answered(
+    full: Stack, calls: ThreadPoolExecutor
+) -> None:
+    replies = list(calls.map(lambda _: full.chat("one/sim?room=1&delay=50"), range(12)))
+    assert {reply.status for reply in replies} == {200}
+    waits = [int(reply.header("x-ferryman-queued-ms") or 0) for reply in replies]
+    assert sum(wait > 0 for wait in waits) >= 8
+    assert max(waits) >= 400, "the last one waited for ten others"
+    overheads = [float(reply.header("x-ferryman-overhead-ms") or 0) for reply in replies]
+    assert max(overheads) < 400, "waiting for a place is not the gateway's own time"
+    busy(full, "one", 0)
+    assert full.chat("free/sim").header("x-ferryman-queued-ms") is None
+
+
+def test_a_stream_keeps_its_place_until_its_end(full: Stack, calls: ThreadPoolExecutor) -> None:
+    first = calls.submit(full.stream, "one/sim?tokens=10&tps=20")
+    busy(full, "one", 1)
+    second = full.stream("one/sim?room=1&tokens=2")
+    assert first.result().said
+    assert second.said
+    assert int(second.header("x-ferryman-queued-ms") or 0) > 0
+
+
+SHAPES: dict[str, tuple[str, Callable[[str], Any], Callable[[Any], object]]] = {
+    "openai": (
+        "/v1/chat/completions", asked, lambda body: (body["error"]["code"], body["error"]["type"])
+    ),
+    "anthropic": (
+        "/v1/messages",
+        lambda model: asked(model, max_tokens=9),
+        lambda body: (body["error"]["code"], body["type"]),
+    ),
+    "gemini": (
+        "/v1beta/models/MODEL:generateContent",
+        lambda model: {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]},
+        lambda body: (body["error"]["details"][0]["metadata"]["code"], body["error"]["status"]),
+    ),
+}  # fmt: skip
+SAYS = {
+    "openai": ("gateway_overloaded", "api_error"),
+    "anthropic": ("gateway_overloaded", "error"),
+    "gemini": ("gateway_overloaded", "UNAVAILABLE"),
+}
+
+
+def test_past_a_full_queue_callers_are_refused_at_once_in_their_own_shape(
+    full: Stack, calls: ThreadPoolExecutor
+) -> None:
+    at_work = [calls.submit(full.chat, "two/sim?delay=2000") for _ in range(2)]
+    busy(full, "two", 2)
+    waits = calls.submit(full.chat, "two/sim")
+    busy(full, "two", 2, 1)
+    before = full.stats()["requests"]
+    for name, (path, body, code) in SHAPES.items():
+        reply = full.post(body("two/sim"), path.replace("MODEL", "two/sim"))
+        assert reply.status == 503
+        assert 1 <= int(reply.header("retry-after") or 0) <= 60
+        assert code(reply.json()) == SAYS[name]
+    assert "two has 2 calls at work, as many as it may, and 1 waiting" in error_of(
+        full.chat("two/sim"))["message"]  # fmt: skip
+    assert full.stats()["requests"] == before
+    assert shed(full, "two", "full") == 4
+    assert full.row(reply)["status"] == 503
+    assert {done.result().status for done in (*at_work, waits)} == {200}
+
+
+def test_a_call_that_would_not_get_its_turn_in_time_is_refused_at_once(
+    full: Stack, calls: ThreadPoolExecutor
+) -> None:
+    full.chat("one/sim?delay=3000")  # that is the pace
+    at_work = calls.submit(full.chat, "one/sim?delay=3000")
+    busy(full, "one", 1)
+    reply = full.post(asked("one/sim"), headers={"x-ferryman-timeout": "0.2"})
+    assert reply.status == 503
+    assert "not get its turn in time" in error_of(reply)["message"]
+    assert not at_work.done()
+    assert shed(full, "one", "late") == 1
+    assert at_work.result().status == 200
+
+
+def test_who_waits_longer_than_may_be_is_refused(full: Stack, calls: ThreadPoolExecutor) -> None:
+    at_work = calls.submit(full.chat, "hurried/sim?delay=1500")
+    busy(full, "hurried", 1)
+    reply = full.chat("hurried/sim")
+    assert reply.status == 503
+    assert "none came to an end within 0." in error_of(reply)["message"]
+    assert not at_work.done()
+    assert shed(full, "hurried", "waited") == 1
+    assert at_work.result().status == 200
+    assert full.chat("hurried/sim").status == 200
+
+
+def test_a_caller_who_leaves_waits_no_longer_and_the_provider_never_hears_of_it(
+    full: Stack, calls: ThreadPoolExecutor
+) -> None:
+    at_work = calls.submit(full.chat, "one/sim?delay=1500")
+    busy(full, "one", 1)
+    before = full.stats()["requests"]
+    data = wire.request(
+        "/v1/chat/completions", asked("one/sim"), {"Authorization": f"Bearer {KEY}"}
+    )
+    with socket.create_connection(("127.0.0.1", full.port)) as link:
+        link.sendall(data)
+        busy(full, "one", 1, 1)
+    busy(full, "one", 1, 0)
+    assert shed(full, "one", "left") == 1
+    assert at_work.result().status == 200
+    assert full.chat("one/sim").status == 200
+    assert full.stats()["requests"] == before + 1
+
+
+def test_an_equal_with_room_is_asked_before_one_without(
+    full: Stack, calls: ThreadPoolExecutor
+) -> None:
+    at_work = calls.submit(full.chat, "equals")
+    busy(full, "one", 1)
+    reply = full.chat("equals")
+    assert reply.header("x-ferryman-provider") == "free"
+    assert reply.header("x-ferryman-attempts") == "1"
+    assert at_work.result().header("x-ferryman-provider") == "one"
+
+
+def test_another_model_is_asked_when_there_is_no_room_at_all(
+    full: Stack, calls: ThreadPoolExecutor
+) -> None:
+    at_work = calls.submit(full.chat, "other")
+    busy(full, "shut", 1)
+    assert full.chat("other").header("x-ferryman-provider") == "free"
+    assert at_work.result().header("x-ferryman-provider") == "shut"
+
+
+def test_a_failed_attempt_gives_its_place_back_before_the_next_one_begins(full: Stack) -> None:
+    reply = full.chat("falls-through")
+    tries = full.row(reply)["tries"]
+    assert [t["provider"] for t in tries] == ["one", "shut", "free"]
+    busy(full, "one", 0)
+    busy(full, "shut", 0)
+
+
+def test_fair_keys_take_turns_however_many_calls_one_sends(
+    full: Stack, calls: ThreadPoolExecutor
+) -> None:
+    rare = full.admin("POST", "/admin/v1/keys", {"name": "rare"}).json()["key"]
+    until(lambda: full.post(asked("free/sim"), key=rare).status == 200, "the new key")
+    order: list[str] = []
+
+    def call(name: str, key: str) -> wire.Reply:
+        reply = full.post(asked("just/sim?delay=900"), key=key)
+        order.append(name if reply.status == 200 else f"{name} {reply.status}")
+        return reply
+
+    crowd: list[Future[wire.Reply]] = []
+    for waiting in range(7):
+        crowd.append(calls.submit(call, "crowd", KEY))
+        busy(full, "just", 1, waiting)
+    quiet = calls.submit(call, "rare", rare)
+    quiet.result()
+    codes = Counter(done.result().status for done in crowd)
+    assert codes == {200: 6, 429: 1}, "the queue was full: the last of the crowd gave way"
+    assert order.index("rare") <= 4, order
+    assert shed(full, "just", "share") == 1
+    [refused] = [done.result() for done in crowd if done.result().status == 429]
+    assert "more waiting than its share" in error_of(refused)["message"]
+    assert refused.header("retry-after")
+
+
+def test_limits_change_under_way(full: Stack, calls: ThreadPoolExecutor) -> None:
+    at_work = calls.submit(full.chat, "one/sim?delay=4000")
+    busy(full, "one", 1)
+    waits = [calls.submit(full.chat, "one/sim?delay=100") for _ in range(3)]
+    busy(full, "one", 1, 3)
+    full.write(
+        CONFIG.replace("auth: none, max_in_flight: 1 }", "auth: none, max_in_flight: 2 }", 1)
+    )
+    assert {done.result().status for done in waits} == {200}
+    assert not at_work.done(), "they had the second place, one after the other"
+    waits = [calls.submit(full.chat, "one/sim?delay=1500") for _ in range(3)]
+    busy(full, "one", 2, 2)
+    full.write(CONFIG.replace(", max_in_flight: 1 }", " }", 1))
+    assert full.chat("one/sim").status == 200
+    assert {done.result().status for done in waits} == {200}
+    assert at_work.result().status == 200
+    full.write(CONFIG)
+
+    def page() -> bytes:
+        return full.get("/metrics").body
+
+    until(lambda: b'ferryman_limited_calls{provider="one"} 0' in page(), "the limit again")
+
+
+def test_past_its_own_limit_the_gateway_refuses_calls_unread(
+    full: Stack, calls: ThreadPoolExecutor
+) -> None:
+    at_work = [calls.submit(full.chat, "free/sim?delay=2500") for _ in range(30)]
+    until(lambda: gauge(full, "ferryman_in_flight_calls") == 30, "30 calls")
+    for body in (asked("free/sim"), b"this is no JSON"):
+        reply = full.post(body)
+        assert (reply.status, reply.header("retry-after")) == (503, "1")
+        assert error_of(reply)["code"] == "gateway_overloaded"
+    assert full.get("/v1/models").status == 200
+    assert shed(full, "", "max_calls") == 2
+    assert {done.result().status for done in at_work} == {200}
+    assert full.chat("free/sim").status == 200
