@@ -8,6 +8,7 @@ import pytest
 from ferryman.config import grammar
 from ferryman.config.check import report
 from ferryman.config.file import load
+from ferryman.config.limit import QUEUE
 from ferryman.config.shapes import Key, Table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
@@ -17,6 +18,7 @@ SECTIONS = {
     "The file": grammar.FILE,
     "Providers": grammar.PROVIDER,
     "Prices": grammar.PRICES,
+    "Queue": QUEUE,
     "Models": grammar.MODEL,
     "Policies": grammar.POLICY,
     "Set": grammar.SET,
