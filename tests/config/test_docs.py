@@ -20,6 +20,7 @@ SECTIONS = {
     "Prices": grammar.PRICES,
     "Queue": QUEUE,
     "Models": grammar.MODEL,
+    "Affinity": grammar.AFFINITY,
     "Policies": grammar.POLICY,
     "Set": grammar.SET,
     "Policy timeouts": grammar.POLICY_TIMEOUTS,

@@ -5,7 +5,7 @@ import math
 
 from ferryman.config.snapshot import Snapshot
 from ferryman.flow.call import Call, Plane
-from ferryman.flow.turns import USUAL_OUTPUT
+from ferryman.flow.choice import USUAL_OUTPUT
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.routing.queue import Line, Ticket
 from ferryman.telemetry.queues import QueueCounts, render
