@@ -8,6 +8,7 @@ import pytest
 from ferryman.config import filter_grammar, grammar, route_grammar
 from ferryman.config.check import report
 from ferryman.config.file import load
+from ferryman.config.limit import QUEUE
 from ferryman.config.shapes import Key, Table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
@@ -18,6 +19,7 @@ SECTIONS = {
     "Providers": grammar.PROVIDER,
     "Model facts": filter_grammar.FACTS,
     "Prices": grammar.PRICES,
+    "Queue": QUEUE,
     "Models": grammar.MODEL,
     "Affinity": route_grammar.AFFINITY,
     "Policies": grammar.POLICY,

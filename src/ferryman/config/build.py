@@ -29,6 +29,7 @@ from ferryman.config.snapshot import (
     WEIGHED,
     Affinity,
     Condition,
+    Limit,
     Rule,
     ServerSettings,
     Timeouts,
@@ -127,6 +128,7 @@ class Builder:
             headers=self._headers(path, found),
             endpoints=_values(found, "endpoints"),
             quirks=quirks,
+            limit=self._limit(path, found),
             discount=found.get("discount", ProviderConfig(name="").discount),
             prices={
                 model: Prices(**price)
@@ -147,6 +149,20 @@ class Builder:
                 message = f"the format {name} has no endpoint of this name"
                 fix = f"It has {', '.join(e for e in PATHS[name] if e in known)}."
                 self._add((*path, "endpoints", i), message, fix)
+
+    def _limit(self, path: Path, found: Found) -> Limit | None:
+        queue = found.get("queue", {})
+        if self._given(path, "queue") and not self._given(path, "max_in_flight"):
+            message = "nobody ever waits without max_in_flight"
+            self._at_key((*path, "queue"), message, "Add max_in_flight: 32, or leave this out.")
+        if "max_in_flight" not in found:
+            return None
+        return Limit(
+            calls=found["max_in_flight"],
+            length=queue.get("length", Limit(calls=1).length),
+            wait=float(queue.get("wait", Limit(calls=1).wait)),
+            fair=queue.get("order") == "fair",
+        )
 
     def _quirks(self, path: Path, found: Found) -> tuple[str, ...] | None:
         good = []

@@ -154,6 +154,7 @@ def _provider(
         for field in ("format", "base_url", "auth", "endpoints", "quirks", "region", "data_policy")
         if (value := getattr(given, field)) is not None
     }
+    changes["limit"] = given.limit
     if given.keys:
         changes["keys"] = tuple(_secret(ref, name, seal_key) for ref in given.keys)
         changes["alternatives"] = changes["keyless"] = False

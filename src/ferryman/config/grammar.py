@@ -10,6 +10,7 @@ from typing import Final
 from ferryman.config.conditions import WHEN
 from ferryman.config.filter_grammar import DATA_POLICY, FACTS, FILTER, NOT_HERE, REGION
 from ferryman.config.kinds import PER_CENT, Number, Secret, Url, Word
+from ferryman.config.limit import LIMIT
 from ferryman.config.listener import ELSEWHERE, SERVER
 from ferryman.config.measures import USD as _USD
 from ferryman.config.measures import count, duration, seconds
@@ -229,11 +230,13 @@ PROVIDER: Final = Table(
             doc="What is to be known of its models. They need not stand here to be called.",
             default="the catalogue's",
         ),
+        *LIMIT,
     ),
     hints=(
         ("api_key", "Write key: env:NAME."),
         ("url", "Write base_url: http://host/v1."),
         ("api_base", "Write base_url: http://host/v1."),
+        ("max_parallel_requests", "Write max_in_flight: 32."),
     ),
 )
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from ferryman.config.secret import Redacted
-from ferryman.config.snapshot import Affinity, Filter, Rule, ServerSettings, Timeouts
+from ferryman.config.snapshot import Affinity, Filter, Limit, Rule, ServerSettings, Timeouts
 
 
 class Ref(Struct, frozen=True, kw_only=True):
@@ -60,6 +60,7 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
     """Per cent off the catalogue's prices."""
     prices: dict[str, Prices] = {}
     models: dict[str, Facts] = {}
+    limit: Limit | None = None
 
 
 class RouteConfig(Struct, frozen=True, kw_only=True):

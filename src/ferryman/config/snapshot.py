@@ -22,6 +22,18 @@ class Secret(Struct, frozen=True, array_like=True):
         return f"Secret({self.kind})"
 
 
+class Limit(Struct, frozen=True, kw_only=True):
+    """How many calls a provider takes at once, and who waits for a place."""
+
+    calls: int
+    length: int = 1000
+    """Calls that may wait."""
+    wait: float = 30.0
+    """Seconds that one may wait."""
+    fair: bool = False
+    """True: virtual keys take turns by tokens; else first come, first served."""
+
+
 class Provider(Struct, frozen=True, kw_only=True):
     """One upstream provider: a catalogue row, overlaid with the user's configuration."""
 
@@ -54,6 +66,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     data_policy: str = ""
     """What becomes of requests there: ``no_training``, ``zero_retention``; empty = nobody has
     said."""
+    limit: Limit | None = None
 
 
 class ModelRow(Struct, frozen=True, array_like=True, kw_only=True):
@@ -204,6 +217,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     """Bytes per second, averaged after the first 5 seconds."""
     idle_seconds: float = 75.0
     max_connections: int = 20_000
+    max_calls: int = 20_000
     drain_seconds: float = 30.0
     fsync_ms: int = 50
 
