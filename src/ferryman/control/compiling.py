@@ -1,45 +1,162 @@
-"""``python -m ferryman.control.compiling``: the configuration file → a snapshot.
+"""``python -m ferryman.control.compiling``: the configuration file, changed → a snapshot.
 
-Writes to standard output a ``Checked``, then, if there are no errors, a ``Compiled``, each as
+Reads an ``Order`` (msgpack) from standard input. Writes to standard output a ``Checked``, then, if there are no errors, a ``Compiled``, each as
 ``u32 LE length | msgpack``.
 """
 
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from ferryman.config import nodes
 from ferryman.config.compile import compile_snapshot
-from ferryman.config.file import load
+from ferryman.config.file import Loaded, check, read
+from ferryman.config.nodes import Fault, Map, Node
 from ferryman.config.options import Options
-from ferryman.config.seal import derive
+from ferryman.config.problem import Path, Problem
+from ferryman.config.seal import derive, derive_for
 from ferryman.config.secret import activate
 from ferryman.config.snapshot import ModelRow, Snapshot
-from ferryman.control.configuration import LENGTH, Checked, Compiled
+from ferryman.config.units import (
+    MAX_TEXT,
+    NOTHING,
+    Units,
+    changes,
+    joined,
+    long_form,
+    merge,
+    opened,
+    overlay_of,
+    pair,
+    patched,
+    split,
+    text_of,
+    too_large,
+    unit_of,
+)
+from ferryman.config.version import Overlay
+from ferryman.control.orders import (
+    ENTRY,
+    FILE,
+    LENGTH,
+    PATCH,
+    REMOVE,
+    RESET,
+    SENT,
+    TEXT,
+    Checked,
+    Compiled,
+    Order,
+)
+
+
+class _Draft(Struct):
+    """The units that an order leads to."""
+
+    units: Units
+    overlay: Overlay
+    lost: tuple[str, ...] = ()
+    sources: Mapping[Path, str] = {}
+    faults: Sequence[Fault] = ()
+    root: Node | None = None
+    """What was sent, when it is no configuration at all."""
 
 
 def main() -> None:
-    """Write the two answers. The options come from the environment."""
+    """Read an ``Order`` from standard input, write the two answers. Options: the environment."""
     options = Options.from_env()
-    seal_key = derive(options.paths.secret("feed-token"))
-    loaded = load(options.config, strict=options.strict)
-    _write(Checked(tuple(map(str, loaded.problems)), tuple(map(str, loaded.errors))))
-    if loaded.errors:
+    order = msgspec.msgpack.decode(sys.stdin.buffer.read() or b"\x80", type=Order)
+    key = derive_for(options.paths.secret("pepper"), "configuration versions")
+    data = order.file
+    if order.kind == FILE and options.config is not None:
+        found = read(options.config)
+        if isinstance(found, Problem):
+            _write(Checked(problems=(found,)))
+            return
+        data = found
+    root, faults = (None, []) if data is None else nodes.parse(data)
+    draft = _draft(order, split(root), key)
+    if draft is None:
+        _write(Checked(missing=True))
         return
+    if order.kind == FILE:
+        draft.faults, draft.root = faults, None if isinstance(root, Map) else root
+    tree = draft.root or joined(draft.units)
+    if options.config is not None and root is None and order.kind == FILE and not draft.units:
+        tree = None  # an empty file, or none that can be read
+    loaded = check(
+        tree, draft.faults, options.config, sources=draft.sources, strict=options.strict
+    )
+    if tree is not None and too_large(tree):
+        message = f"written out, this is longer than {MAX_TEXT // 2:,} characters or "
+        problem = Problem(file=loaded.file, message=message + f"{nodes.MAX_NODES:,} values")
+        loaded = replace(loaded, problems=(*loaded.problems, problem))
+    _write(Checked(problems=loaded.problems))
+    if not loaded.errors:
+        _write(_compiled(options, loaded, order, draft, data, key))
+
+
+def _draft(order: Order, file: Units, key: bytes) -> _Draft | None:
+    """What ``order`` makes of the units of ``file``; ``None``: there is no unit to change."""
+    units, overlay, lost = merge(file, order.overlay, key)
+    sources: dict[Path, str] = {
+        unit_of(name): f"(version {change.version}, by {change.by})"
+        for name, change in overlay.items()
+    }
+    if order.kind == FILE:
+        return _Draft(units=units, overlay=overlay, lost=lost, sources=sources)
+    if order.kind == RESET:
+        return _Draft(units=dict(file), overlay={})
+    root, faults = nodes.parse(order.body, MAX_TEXT)
+    if order.kind == TEXT:
+        if not isinstance(root, Map):
+            return _Draft(units={}, overlay={}, faults=faults, root=root or NOTHING)
+        units = {unit: (k, opened(unit, node, key)) for unit, (k, node) in split(root).items()}
+        sources = dict.fromkeys(units, SENT)
+    else:
+        unit = unit_of(order.unit)
+        if order.kind != ENTRY and unit not in units:
+            return None
+        if order.kind == REMOVE:
+            del units[unit]
+        else:
+            node = opened(unit, root or NOTHING, key)
+            if order.kind == PATCH:
+                node = patched(long_form(unit, units[unit][1]), node)
+            units[unit] = pair(unit[-1], node)
+            sources[unit] = SENT
+        faults = [replace(fault, path=(*unit, *fault.path)) for fault in faults]
+    overlay = overlay_of(file, units, overlay, key, version=order.version, by=order.by)
+    return _Draft(units=units, overlay=overlay, sources=sources, faults=faults)
+
+
+def _compiled(
+    options: Options, loaded: Loaded, order: Order, draft: _Draft, file: bytes | None, key: bytes
+) -> Compiled:
+    seal_key = derive(options.paths.secret("feed-token"))
     snapshot = compile_snapshot(loaded, seal_key=seal_key)
     providers = snapshot.providers.values()
     active = [p.name for p in providers if activate(p, os.environ, seal_key) is not None]
-    _write(
-        Compiled(
-            version=snapshot.version,
-            snapshot=msgspec.msgpack.encode(snapshot),
-            drain_seconds=snapshot.server.drain_seconds,
-            providers=tuple(active),
-            example=example(snapshot, active),
-        )
+    before = nodes.parse(order.before.encode(), MAX_TEXT)[0]
+    opened_before = {
+        unit: (k, opened(unit, node, key)) for unit, (k, node) in split(before).items()
+    }
+    return Compiled(
+        version=snapshot.version,
+        snapshot=msgspec.msgpack.encode(snapshot),
+        drain_seconds=snapshot.server.drain_seconds,
+        providers=tuple(active),
+        example=example(snapshot, active),
+        file=file,
+        text=text_of(draft.units, key),
+        overlay=draft.overlay,
+        lost=draft.lost,
+        changes=changes(opened_before, draft.units, key),
     )
 
 
