@@ -60,6 +60,7 @@ def check(
     faults: Sequence[nodes.Fault],
     path: Path | None,
     *,
+    name: str = "",
     sources: Mapping[Where, str] = MappingProxyType({}),
     strict: bool,
     env: Mapping[str, str] = os.environ,
@@ -67,9 +68,9 @@ def check(
 ) -> Loaded:
     """The same for a tree. ``path``: the file it is from, whose folder other files' names start at.
 
-    ``sources`` says of values that are not from there where they stand.
+    ``name`` says where it stands, if not there; ``sources`` where some of its values do.
     """
-    name = "" if path is None else str(path)
+    name = name or ("" if path is None else str(path))
     reader = Reader(name, sources)
     config = Config()
     try:

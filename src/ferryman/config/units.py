@@ -185,6 +185,11 @@ def opened(unit: Unit, node: Node, key: bytes) -> Node:
     return _secrets(unit, node, unclose)
 
 
+def opened_all(units: Units, key: bytes) -> Units:
+    """The same for many."""
+    return {unit: (name, opened(unit, node, key)) for unit, (name, node) in units.items()}
+
+
 def _secrets(unit: Unit, node: Node, turn: Callable[[str, str], str]) -> Node:
     if unit[0] != "providers" or len(unit) == 1 or not isinstance(node, Map):
         return node

@@ -1,7 +1,7 @@
 """``python -m ferryman.control.compiling``: the configuration file, changed → a snapshot.
 
-Reads an ``Order`` (msgpack) from standard input. Writes to standard output a ``Checked``, then, if there are no errors, a ``Compiled``, each as
-``u32 LE length | msgpack``.
+Reads an ``Order`` (msgpack) from standard input. Writes a ``Checked`` to standard output, then, if
+there are no errors, a ``Compiled``, each as ``u32 LE length | msgpack``.
 """
 
 import contextlib
@@ -31,6 +31,7 @@ from ferryman.config.units import (
     long_form,
     merge,
     opened,
+    opened_all,
     overlay_of,
     pair,
     patched,
@@ -55,22 +56,24 @@ from ferryman.control.orders import (
 )
 
 
-class _Draft(Struct):
-    """The units that an order leads to."""
+class _Draft(Struct, frozen=True, kw_only=True):
+    """What an order leads to."""
 
+    tree: Node | None
     units: Units
-    overlay: Overlay
+    overlay: Overlay = {}
     lost: tuple[str, ...] = ()
-    sources: Mapping[Path, str] = {}
     faults: Sequence[Fault] = ()
-    root: Node | None = None
-    """What was sent, when it is no configuration at all."""
+    name: str = ""
+    """Where the tree stands, if not in the file."""
+    sources: Mapping[Path, str] = {}
+    """Where some of it stands, if not there."""
 
 
 def main() -> None:
     """Read an ``Order`` from standard input, write the two answers. Options: the environment."""
     options = Options.from_env()
-    order = msgspec.msgpack.decode(sys.stdin.buffer.read() or b"\x80", type=Order)
+    order = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Order)
     key = derive_for(options.paths.secret("pepper"), "configuration versions")
     data = order.file
     if order.kind == FILE and options.config is not None:
@@ -80,48 +83,66 @@ def main() -> None:
             return
         data = found
     root, faults = (None, []) if data is None else nodes.parse(data)
-    draft = _draft(order, split(root), key)
+    draft = _of_file(order, root, faults, key) if order.kind == FILE else _sent(order, root, key)
     if draft is None:
         _write(Checked(missing=True))
         return
-    if order.kind == FILE:
-        draft.faults, draft.root = faults, None if isinstance(root, Map) else root
-    tree = draft.root or joined(draft.units)
-    if options.config is not None and root is None and order.kind == FILE and not draft.units:
-        tree = None  # an empty file, or none that can be read
+    tree = draft.tree
     loaded = check(
-        tree, draft.faults, options.config, sources=draft.sources, strict=options.strict
+        tree,
+        draft.faults,
+        options.config,
+        name=draft.name,
+        sources=draft.sources,
+        strict=options.strict,
     )
     if tree is not None and too_large(tree):
-        message = f"written out, this is longer than {MAX_TEXT // 2:,} characters or "
-        problem = Problem(file=loaded.file, message=message + f"{nodes.MAX_NODES:,} values")
+        message = f"aliases followed, this is more than {MAX_TEXT // 2:,} characters or "
+        problem = Problem(file=loaded.file, message=f"{message}{nodes.MAX_NODES:,} values")
         loaded = replace(loaded, problems=(*loaded.problems, problem))
     _write(Checked(problems=loaded.problems))
     if not loaded.errors:
         _write(_compiled(options, loaded, order, draft, data, key))
 
 
-def _draft(order: Order, file: Units, key: bytes) -> _Draft | None:
-    """What ``order`` makes of the units of ``file``; ``None``: there is no unit to change."""
-    units, overlay, lost = merge(file, order.overlay, key)
-    sources: dict[Path, str] = {
+def _of_file(order: Order, root: Node | None, faults: Sequence[Fault], key: bytes) -> _Draft:
+    """The file, and what holds over it."""
+    units, overlay, lost = merge(split(root), order.overlay, key)
+    return _Draft(
+        tree=joined(units) if overlay else root,
+        units=units,
+        overlay=overlay,
+        lost=lost,
+        faults=faults,
+        sources=_sources(overlay),
+    )
+
+
+def _sources(overlay: Overlay) -> dict[Path, str]:
+    return {
         unit_of(name): f"(version {change.version}, by {change.by})"
         for name, change in overlay.items()
     }
-    if order.kind == FILE:
-        return _Draft(units=units, overlay=overlay, lost=lost, sources=sources)
-    if order.kind == RESET:
-        return _Draft(units=dict(file), overlay={})
+
+
+def _sent(order: Order, file: Node | None, key: bytes) -> _Draft | None:
+    """What was in force, after the change; ``None``: there is no unit to change."""
+    base = split(file)
+    units, overlay, _ = merge(base, order.overlay, key)
     root, faults = nodes.parse(order.body, MAX_TEXT)
+    if order.kind == RESET:
+        return _Draft(tree=file, units=base)
     if order.kind == TEXT:
         if not isinstance(root, Map):
-            return _Draft(units={}, overlay={}, faults=faults, root=root or NOTHING)
-        units = {unit: (k, opened(unit, node, key)) for unit, (k, node) in split(root).items()}
-        sources = dict.fromkeys(units, SENT)
+            tree = root if faults else root or NOTHING
+            return _Draft(tree=tree, units={}, faults=faults, name=SENT)
+        units = opened_all(split(root), key)
+        name, sources = SENT, {}
     else:
         unit = unit_of(order.unit)
         if order.kind != ENTRY and unit not in units:
             return None
+        name, sources = "", _sources(overlay)
         if order.kind == REMOVE:
             del units[unit]
         else:
@@ -131,8 +152,14 @@ def _draft(order: Order, file: Units, key: bytes) -> _Draft | None:
             units[unit] = pair(unit[-1], node)
             sources[unit] = SENT
         faults = [replace(fault, path=(*unit, *fault.path)) for fault in faults]
-    overlay = overlay_of(file, units, overlay, key, version=order.version, by=order.by)
-    return _Draft(units=units, overlay=overlay, sources=sources, faults=faults)
+    return _Draft(
+        tree=joined(units),
+        units=units,
+        overlay=overlay_of(base, units, overlay, key, version=order.version, by=order.by),
+        faults=faults,
+        name=name,
+        sources=sources,
+    )
 
 
 def _compiled(
@@ -142,10 +169,7 @@ def _compiled(
     snapshot = compile_snapshot(loaded, seal_key=seal_key)
     providers = snapshot.providers.values()
     active = [p.name for p in providers if activate(p, os.environ, seal_key) is not None]
-    before = nodes.parse(order.before.encode(), MAX_TEXT)[0]
-    opened_before = {
-        unit: (k, opened(unit, node, key)) for unit, (k, node) in split(before).items()
-    }
+    before = opened_all(split(nodes.parse(order.before.encode(), MAX_TEXT)[0]), key)
     return Compiled(
         version=snapshot.version,
         snapshot=msgspec.msgpack.encode(snapshot),
@@ -156,7 +180,7 @@ def _compiled(
         text=text_of(draft.units, key),
         overlay=draft.overlay,
         lost=draft.lost,
-        changes=changes(opened_before, draft.units, key),
+        changes=changes(before, draft.units, key),
     )
 
 

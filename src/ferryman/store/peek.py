@@ -1,4 +1,4 @@
-"""One look into the SQLite file with the standard library alone, for the start of the control plane.
+"""A look into the SQLite file with the standard library alone, for the control plane's start.
 
 The first compilation needs the last version of the configuration, and must not wait for SQLAlchemy.
 """

@@ -41,9 +41,7 @@ def add(engine: sa.Engine, version: Version, *, after: int | None = None) -> Ver
     another process appends at the same time.
     """
     last = sa.select(sa.func.coalesce(sa.func.max(_table.number), 0))
-    row = {
-        name: getattr(version, name) for name in ("at", "by", "note", "snapshot", "text")
-    } | {
+    row = {name: getattr(version, name) for name in ("at", "by", "note", "snapshot", "text")} | {
         "changes": msgspec.json.encode(version.changes).decode(),
         "overlay": msgspec.json.encode(version.overlay).decode(),
     }
