@@ -17,7 +17,7 @@ from ferryman import lifeline
 from ferryman.config.options import Options
 from ferryman.config.problem import Problem
 from ferryman.config.version import FILE, Overlay, Version
-from ferryman.control.orders import LENGTH, Checked, Compiled, Order
+from ferryman.control.orders import LENGTH, SENT, Checked, Compiled, Order
 from ferryman.log import log
 
 POLL: Final = 0.2
@@ -246,9 +246,9 @@ class Configuration:
                 self._enforce(found)
                 said = ", ".join(found.changes) or "nothing but where it stands"
                 log("control", f"configuration version {self.number} by {by}: {said}")
-            return Outcome(
-                number=self.number, applied=applied, compiled=found, warnings=checked.problems
-            )
+            # What is odd elsewhere was said when it was applied.
+            warnings = tuple(problem for problem in checked.problems if problem.file == SENT)
+            return Outcome(number=self.number, applied=applied, compiled=found, warnings=warnings)
 
     def watch_once(self, last: Stamp) -> tuple[Stamp, bool]:
         """Look at the file: (its stamp, whether to load it now).
