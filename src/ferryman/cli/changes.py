@@ -178,7 +178,7 @@ def change(
     as_json: bool,
     name: str = "what was sent",
 ) -> None:
-    """Make a change and say what it did. Raises :class:`ApiError`, with what ``check`` would say."""
+    """Make a change and say what it did. Raises :class:`ApiError`, with all that is wrong."""
     query = {"check": 1 if check else None, "note": note}
     done = _call(api, method, where, body, name, query, expect)
     if as_json:

@@ -134,8 +134,11 @@ def _sent(order: Order, file: Node | None, key: bytes) -> _Draft | None:
         return _Draft(tree=file, units=base)
     if order.kind == TEXT:
         if not isinstance(root, Map):
-            tree = root if faults else root or NOTHING
-            return _Draft(tree=tree, units={}, faults=faults, name=SENT)
+            if root is None and not faults:
+                faults = [
+                    Fault(mark=None, message="there is nothing in it", fix="Write {} for that.")
+                ]
+            return _Draft(tree=root, units={}, faults=faults, name=SENT)
         units = opened_all(split(root), key)
         name, sources = SENT, {}
     else:
