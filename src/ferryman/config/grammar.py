@@ -11,8 +11,8 @@ from ferryman.config.conditions import WHEN
 from ferryman.config.kinds import PER_CENT, Number, Secret, Url, Word
 from ferryman.config.listener import ELSEWHERE, SERVER
 from ferryman.config.measures import count, duration, seconds
-from ferryman.config.shapes import Either, Key, ListOf, MapOf, Table
-from ferryman.config.snapshot import Timeouts
+from ferryman.config.shapes import Either, Key, ListOf, MapOf, OneOrList, Table
+from ferryman.config.snapshot import Affinity, Timeouts
 from ferryman.wire.paths import PATHS, STREAM
 
 FORMATS: Final = tuple(PATHS)
@@ -20,7 +20,9 @@ FORMATS: Final = tuple(PATHS)
 ENDPOINTS: Final = tuple(
     dict.fromkeys(name for paths in PATHS.values() for name in paths if not name.endswith(STREAM))
 )
-STRATEGIES: Final = ("ordered", "weighted", "latency", "least_loaded", "cost")
+STRATEGIES: Final = (
+    "ordered", "weighted", "latency", "throughput", "least_loaded", "headroom", "cost", "balanced",
+)  # fmt: skip
 
 _TIMEOUTS = Timeouts()
 
@@ -232,8 +234,44 @@ PROVIDER: Final = Table(
 )  # fmt: skip
 
 _TARGETS = ListOf(
-    says="a list of targets", example="[lab/llama-3.3-70b]", item=_TARGET, least=1
-)  # fmt: skip
+    says="a list of targets",
+    example="[lab/llama-3.3-70b]",
+    item=OneOrList(
+        says="a target: provider/model, or a name from models; or a list of these",
+        example="lab/llama-3.3-70b",
+        one=_TARGET,
+        several=ListOf(
+            says="a list of targets", example="[lab/llama-3.3-70b]", item=_TARGET, least=1
+        ),
+    ),
+    least=1,
+)
+
+AFFINITY: Final = Table(
+    says="a mapping",
+    example="{ by: session, for: 5m }",
+    keys=(
+        Key(
+            name="by",
+            kind=Word(
+                says="session, cache_key or prefix",
+                example="session",
+                choices=("session", "cache_key", "prefix"),
+            ),
+            doc="What calls that belong together share: session (`x-ferryman-session`, or "
+            "`session_id` in the metadata), cache_key (`prompt_cache_key` in the body), or prefix "
+            "(the system text and the first message).",
+            required=True,
+        ),
+        Key(
+            name="for",
+            kind=duration("5m", "1"),
+            doc="How long after the last call; choose the time for which the provider keeps what "
+            "it has read.",
+            default=seconds(Affinity(by="session").seconds),
+        ),
+    ),
+)
 
 MODEL: Final = Table(
     says="a target or a mapping",
@@ -243,7 +281,8 @@ MODEL: Final = Table(
             name="targets",
             kind=_TARGETS,
             doc="Models that can stand in for each other: provider/model, another name from "
-            "models, or a bare model name of the catalogue.",
+            "models, which is chosen as a whole, or a bare model name of the catalogue. Lists "
+            "within the list go by priority: `[[a, b], [c]]` asks c after a and b.",
             required=True,
         ),
         Key(
@@ -252,8 +291,10 @@ MODEL: Final = Table(
                 says=f"a strategy ({', '.join(STRATEGIES)})", example="latency", choices=STRATEGIES
             ),
             doc="The order in which targets are tried: ordered (as written), weighted (at random "
-            "by weights), latency (quickest first), least_loaded (fewest calls at work, for their "
-            "weight), cost (cheapest for the request). Those that failed of late come last.",
+            "by weights), latency (quickest first), throughput (most tokens per second first), "
+            "least_loaded (fewest calls at work, for their weight), headroom (most of its rate "
+            "limit left), cost (cheapest for the request), balanced (at random, cheap ones far "
+            "more often). Those that failed of late come last. See docs/routing.md.",
             default="ordered",
         ),
         Key(
@@ -272,6 +313,25 @@ MODEL: Final = Table(
             ),
             doc="Shares of the targets under strategies weighted and least_loaded; a target "
             "without one counts 1.",
+        ),
+        Key(
+            name="sticky",
+            kind=_word(
+                "key, session, user or metadata.NAME",
+                "session",
+                r"key|session|user|metadata\.[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+            ),
+            doc="Under strategy weighted: who always gets the same target: each virtual key, "
+            "session (`x-ferryman-session`, or `session_id` in the metadata), user (as the body "
+            "names it), or value in the metadata.",
+            default="nobody: each call is drawn anew",
+        ),
+        Key(
+            name="affinity",
+            kind=AFFINITY,
+            doc="Calls that belong together stay at the target that served the last of them, "
+            "whose cache knows them.",
+            default="none",
         ),
         Key(
             name="fallbacks",
