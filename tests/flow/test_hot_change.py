@@ -1,4 +1,4 @@
-"""Changes under steady load: no call fails, each change is there at once, and docs/hot-change.md."""
+"""Changes under steady load: no call fails, and each is there soon; docs/hot-change.md."""
 
 import asyncio
 import json
