@@ -11,7 +11,16 @@ from ferryman.config.compile import compile_snapshot, discounted
 from ferryman.config.file import load
 from ferryman.config.seal import derive
 from ferryman.config.secret import activate
-from ferryman.config.snapshot import Condition, ModelRow, Provider, Route, Rule, Secret, Snapshot
+from ferryman.config.snapshot import (
+    Condition,
+    Filter,
+    ModelRow,
+    Provider,
+    Route,
+    Rule,
+    Secret,
+    Snapshot,
+)
 from ferryman.ir.price import Price, Rate
 from tests.config.catalogue import KEYS, KNOWN, loaded
 
@@ -448,3 +457,88 @@ def test_settings_reach_the_snapshot(tmp_path: Path) -> None:
     assert snapshot.server.max_headers == 9
     assert snapshot.timeouts.total == 300.0
     assert snapshot.ca_files == ("/x/ca.pem",)
+
+
+def test_weighted_routes_with_priorities_within_each_other(tmp_path: Path) -> None:
+    snapshot = _compiled(
+        tmp_path,
+        """\
+models:
+  in: { targets: [[openai/a, openai/b], groq/c], strategy: weighted, weights: { openai/a: 3 } }
+  mid: { targets: [in, groq/c], strategy: weighted, weights: { in: 3 } }
+  out: { targets: [mid, openai/z], strategy: weighted, weights: { mid: 3 } }
+""",
+    )
+    out = snapshot.routes["out"]
+    names = ["openai/a", "openai/b", "groq/c", "openai/z"]
+    assert ["/".join(pair) for pair in out.targets] == names
+    assert (out.tiers, out.weights) == ((("mid", ("openai", "z")),), (3.0, 1.0))
+
+
+def test_each_target_has_the_filters_on_its_way(tmp_path: Path) -> None:
+    snapshot = _compiled(
+        tmp_path,
+        """\
+models:
+  in: { targets: [openai/a], fallbacks: [groq/b], filter: { max_price: { input: 90, request: 1 } } }
+  out: { targets: [in, groq/c], filter: { ignore: [openai/a], require_parameters: true } }
+  plain: { targets: [groq/c] }
+policies:
+  - name: p
+    when: always
+    filter: { quantizations: [bf16, unknown, bf16], data_policy: no_training }
+providers:
+  groq: { data_policy: zero_retention }
+""",
+    )
+    inner = Filter(source="models.in", input_price=90 * 10**6, request_price=10**12)
+    outer = Filter(source="models.out", ignore=("openai/a",), require_parameters=True)
+    out = snapshot.routes["out"]
+    assert out.targets == (("openai", "a"), ("groq", "c"))
+    assert out.filters == ((outer, inner), (outer,), (outer, inner))
+    assert snapshot.routes["plain"].filters == ()
+    [rule] = snapshot.rules
+    quantizations = ("bf16", "unknown")
+    assert rule.filter == Filter(
+        source="policy p", quantizations=quantizations, data_policy="no_training"
+    )
+    assert snapshot.providers["groq"].data_policy == "zero_retention"
+
+
+def test_the_catalogues_region_holds_for_the_catalogues_address_only(tmp_path: Path) -> None:
+    known = msgspec.structs.replace(
+        KNOWN,
+        providers={
+            **KNOWN.providers,
+            "groq": msgspec.structs.replace(KNOWN.providers["groq"], region="us"),
+        },
+    )
+
+    def region(text: str, **env: str) -> str:
+        found = loaded(tmp_path, text, env={**KEYS, **env})
+        snapshot = compile_snapshot(found, seal_key=SEAL, env={**KEYS, **env}, known=known)
+        return snapshot.providers["groq"].region
+
+    elsewhere = {"FERRYMAN_GROQ_BASE_URL": "http://10.0.0.7:8000/v1"}
+    assert region("providers: { groq: {} }") == "us"
+    assert region("providers: { groq: { base_url: http://10.0.0.7:8000/v1 } }") == ""
+    assert region("providers: {}", **elsewhere) == ""
+    assert region("providers: { groq: { region: eu } }", **elsewhere) == "eu"
+
+
+def test_facts_about_models_replace_the_catalogues(tmp_path: Path) -> None:
+    snapshot = _compiled(
+        tmp_path,
+        """\
+providers:
+  lab:
+    base_url: http://10.0.0.7:8000/v1
+    models:
+      m: { abilities: [document, tools], context: 5, max_output: 3, quantization: fp8, region: eu }
+      n: { data_policy: no_training }
+""",
+    )
+    assert _row(snapshot, "lab", "m") == ModelRow(
+        abilities=("pdf", "tools"), context=5, max_output=3, quantization="fp8", region="eu"
+    )
+    assert _row(snapshot, "lab", "n") == ModelRow(data_policy="no_training")

@@ -48,6 +48,7 @@ models:
   lossless: { targets: [claude/sim, near/sim], filter: { require_parameters: true } }
   sleepers: { targets: [asleep/sim, far/sim], filter: { regions: [eu] } }
   mixed: { targets: [router/sim, far/sim, near/sim] }
+  tiered: { targets: [[dark/sim, inner], [far/sim]], strategy: weighted, weights: { inner: 9 } }
   failing: { targets: ["near/sim?500", far/sim] }
 policies:
   - name: patients
@@ -116,6 +117,15 @@ def test_what_a_route_filters_it_filters_within_another_too(sifted: Stack) -> No
     assert explained(reply)["far/sim"] == "regions (models.european)"
 
 
+def test_priorities_and_groups_close_up_around_who_is_left_out(sifted: Stack) -> None:
+    assert provider(sifted.chat("tiered", provider={"ignore": ["near"]})) == "dark"
+    only_far = {"only": ["far"]}
+    assert sifted.chat("tiered", provider=only_far).status == 400, "the first way's filter holds"
+    assert provider(sifted.chat("tiered", provider={"zdr": True})) == "near"
+    assert provider(sifted.chat("tiered", provider={"order": ["dark"]})) == "dark"
+    assert provider(sifted.chat("tiered", provider={"sort": "price"})) == "near"
+
+
 def test_a_policy_filters_whichever_model_is_asked_for(sifted: Stack) -> None:
     for model in ("any", "backed", "near/sim"):
         reply = sifted.chat(model, headers=EXPLAIN, **PATIENTS)
@@ -179,6 +189,8 @@ def test_a_refusal_of_the_callers_own_making_is_400(sifted: Stack) -> None:
         ({"order": ["near"], "allow_fallbacks": False}, "near"),
         ({"sort": "price"}, "far"),
         ({"sort": {"by": "price", "partition": "none"}, "ignore": ["far"]}, "near"),
+        ({"sort": "throughput", "only": ["dark"]}, "dark"),
+        ({"sort": "latency", "only": ["near"]}, "near"),
         ({"preferred_min_throughput": 100, "preferred_max_latency": {"p50": 1}}, "far"),
         ({"enforce_distillable_text": False, "only": None}, "far"),
         ({}, "far"),

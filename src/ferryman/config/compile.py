@@ -298,6 +298,8 @@ class _Routes:
         self._providers = providers
         self._env = env
         self._seal_key = seal_key
+        self._flat: dict[str, Route] = {}
+        """Routes as their targets alone say them, a weight for each."""
         self._done: dict[str, Route] = {}
 
     def all(self) -> dict[str, Route]:
@@ -314,7 +316,8 @@ class _Routes:
         order = names.ordered(graph)[0]
         groups = grouped(models, order, lambda text: self._meaning(text).alias)
         for name in order:
-            self._done[name] = self._grouping(self._route(models[name]), groups[name])
+            flat = self._flat[name] = self._route(models[name])
+            self._done[name] = self._grouping(flat, groups[name])
         return {name: self._done[name] for name in models}
 
     def _meaning(self, text: str) -> names.Target:
@@ -388,7 +391,7 @@ class _Routes:
     def _parts(self, text: str) -> Route:
         target = self._meaning(text)
         if target.alias:
-            return self._done[target.alias]
+            return self._flat[target.alias]
         if target.bare:
             return Route(targets=(self._first_active(self._known.bare[target.bare]),))
         return Route(targets=((target.provider, target.model),))

@@ -10,12 +10,12 @@ from ferryman.config import names
 from ferryman.config.filters import Written, barred
 from ferryman.config.model import Facts, Prices, ProviderConfig, RouteConfig
 from ferryman.config.names import Known
-from ferryman.config.problem import Path, either, near, shown
+from ferryman.config.problem import ERROR, WARNING, Path, either, near, shown
 from ferryman.config.snapshot import Filter
 from ferryman.ir.price import PICO
 
-Add = Callable[[Path, str, str], None]
-"""Reports a problem: where, what, and what to do."""
+Add = Callable[[Path, str, str, str], None]
+"""Reports a problem: where, what, what to do, and how bad it is."""
 Pair = tuple[str, str]
 
 _LISTS: Final = ("only", "ignore", "regions", "quantizations")
@@ -79,7 +79,7 @@ class FilterCheck:
         both = [name for name in wanted.only if name in wanted.ignore]
         if both:
             message = f"only and ignore both name {', '.join(shown(name) for name in both[:10])}"
-            self._add((*path, "ignore"), message, "Leave it out of one of them.")
+            self._add((*path, "ignore"), message, "Leave it out of one of them.", ERROR)
             return
         if wanted.only and not any(name.partition("/")[0] in self._names for name in wanted.only):
             return  # told already
@@ -95,7 +95,9 @@ class FilterCheck:
             message = f"none of its targets passes: {out}"
             if targets is None:
                 message = f"no target there is passes {' and '.join(reasons)}"
-            self._add(path, message, " ".join(_HELP[key] for key in reasons))
+            # The catalogue's prices change without the file: that must not keep it from starting.
+            severity = WARNING if "max_price" in reasons else ERROR
+            self._add(path, message, " ".join(_HELP[key] for key in reasons), severity)
 
     def _provider(self, path: Path, name: str) -> None:
         provider = name.partition("/")[0]
@@ -104,7 +106,7 @@ class FilterCheck:
         words = [self._known.also[provider]] if provider in self._known.also else []
         words = words or near(provider, self._names)
         fix = f"Did you mean {either(words)}?" if words else "Names are those of providers."
-        self._add(path, f"there is no provider {shown(provider)}", fix)
+        self._add(path, f"there is no provider {shown(provider)}", fix, ERROR)
 
     def _reason(self, pair: Pair, wanted: Filter) -> str:
         return barred(self._written(*pair), wanted) or self._too_dear(*pair, wanted)

@@ -181,6 +181,8 @@ def _kept(
             strategy = "ordered"
         elif each.strategy:
             strategy = each.strategy
+            for i in first:
+                targets[i].timed = True  # what it goes by is measured from now on
     kept = Resolved(
         tuple(targets[i] for i in first),
         tuple(targets[i] for i in range(equals, len(targets)) if reasons[i] is None),

@@ -20,7 +20,7 @@ HEADER: Final = "x-ferryman-providers"
 BODY: Final = "provider"
 MOST_NAMES: Final = 100
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
-_SORTS: Final = {"price": "cost", "latency": "latency", "throughput": "latency"}
+_SORTS: Final = {"price": "cost", "latency": "latency", "throughput": "throughput"}
 _SOFT: Final = ("preferred_min_throughput", "preferred_max_latency")
 """Wishes that leave nobody out."""
 _PRICES: Final = (("input", "prompt"), ("output", "completion"), ("request", "request"))
