@@ -8,8 +8,11 @@ from decimal import Decimal
 from typing import Final
 
 from ferryman.config.conditions import WHEN
+from ferryman.config.filter_grammar import DATA_POLICY, FACTS, FILTER, NOT_HERE, REGION
 from ferryman.config.kinds import PER_CENT, Number, Secret, Url, Word
+from ferryman.config.limit import LIMIT
 from ferryman.config.listener import ELSEWHERE, SERVER
+from ferryman.config.measures import USD as _USD
 from ferryman.config.measures import count, duration, seconds
 from ferryman.config.route_grammar import STICKING, STRATEGIES, TARGET, TARGETS
 from ferryman.config.shapes import Either, Key, ListOf, MapOf, Table
@@ -36,13 +39,6 @@ _MODEL_NAME = _word(
 )
 _HEADER_NAME = _word("the name of a header", "X-Team", r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _KEY = Secret(says="a key reference: env:NAME or file:/path", example="env:LAB_KEY")
-_USD = Number(
-    says="an amount in USD",
-    example="0.5",
-    least=Decimal(0),
-    most=Decimal(1_000_000),
-    step=Decimal("0.000001"),
-)
 
 
 def _number(example: str, most: str) -> Number:
@@ -132,8 +128,16 @@ PROVIDER: Final = Table(
         ),
         Key(
             name="region",
-            kind=_word("a region name", "eu", r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"),
-            doc="Where the provider computes, as a label of your own.",
+            kind=REGION,
+            doc="Where the provider computes, as a label of your own; filters ask for it. Requests "
+            "to AWS are signed for it.",
+            default="the catalogue's, as long as the base URL is",
+        ),
+        Key(
+            name="data_policy",
+            kind=DATA_POLICY,
+            doc="What the provider has promised you for your account: that it trains no models on "
+            "your requests, or that it does not keep them either. Filters ask for it.",
         ),
         Key(
             name="auth",
@@ -215,15 +219,26 @@ PROVIDER: Final = Table(
             "the catalogue says about that model's price.",
             default="the catalogue's",
         ),
+        Key(
+            name="models",
+            kind=MapOf(
+                says="a mapping of model names to facts",
+                example="{ llama-3.3-70b: { quantization: fp8 } }",
+                key=_MODEL_NAME,
+                item=FACTS,
+            ),
+            doc="What is to be known of its models. They need not stand here to be called.",
+            default="the catalogue's",
+        ),
+        *LIMIT,
     ),
     hints=(
         ("api_key", "Write key: env:NAME."),
         ("url", "Write base_url: http://host/v1."),
         ("api_base", "Write base_url: http://host/v1."),
-        ("models", "Any model of the provider can be called as provider/model; give own names "
-         "in the section models at the top of the file."),
+        ("max_parallel_requests", "Write max_in_flight: 32."),
     ),
-)  # fmt: skip
+)
 
 MODEL: Final = Table(
     says="a target or a mapping",
@@ -275,8 +290,14 @@ MODEL: Final = Table(
             doc="Other models, tried in this order after every target failed.",
             default="none",
         ),
+        Key(
+            name="filter",
+            kind=FILTER,
+            doc="Which of its targets and fallbacks come into question for a request.",
+            default="all of them",
+        ),
     ),
-    hints=(("fallback", "Write fallbacks: [provider/model]."),),
+    hints=(("fallback", "Write fallbacks: [provider/model]."), *NOT_HERE),
 )  # fmt: skip
 
 BUDGET: Final = Table(
@@ -400,11 +421,18 @@ POLICY: Final = Table(
             default="what the call asks for, or next",
         ),
         Key(
+            name="filter",
+            kind=FILTER,
+            doc="Which targets come into question for these calls, whichever model they ask for.",
+            default="all of them",
+        ),
+        Key(
             name="budget",
             kind=BUDGET,
             doc="Accepted, but not enforced by this version (a warning; an error with --strict).",
         ),
     ),
+    hints=NOT_HERE,
 )
 
 RESPONSES: Final = Table(
