@@ -234,11 +234,11 @@ def _rendezvous(seed: int, salts: Sequence[int], weights: Sequence[float]) -> li
     Weighted rendezvous hashing: each unit has its own chance with each seed, so that a change of
     one's weight, or its absence, moves only those that come to it or leave it.
     """
-    scores = []
-    for salt, weight in zip(salts, weights, strict=True):
-        product = seed * salt  # both halves folded, as wyhash does, are as good as chance
-        draw = (product ^ product >> 64) & _LOW
-        scores.append((math.log(draw + 1) - _LOG) / weight)
+    # The hash of a tuple of numbers is the same in every process, and spreads random ones well.
+    scores = [
+        (math.log((hash((seed, salt, seed ^ salt)) & _LOW) + 1) - _LOG) / weight
+        for salt, weight in zip(salts, weights, strict=True)
+    ]
     return sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
 
 

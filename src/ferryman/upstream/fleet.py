@@ -319,8 +319,9 @@ class Fleet:
     def _resolve(self, name: str) -> Resolved:
         route = self.snapshot.routes.get(name)
         if route is not None:
+            weights = () if route.tiers else route.weights  # those of tiers are their units'
             pairs = [
-                (target, route.weights[i] if i < len(route.weights) else 1.0)
+                (target, weights[i] if i < len(weights) else 1.0)
                 for i, (provider, model) in enumerate(route.targets)
                 if (target := self._target(provider, model)) is not None
             ]
