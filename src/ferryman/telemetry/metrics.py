@@ -72,9 +72,9 @@ class Metrics:
         series.calls += 1
         if failed_attempts:
             series.failed_attempts += failed_attempts
-        series.seconds[_bucket(BUCKETS, seconds)] += 1
+        series.seconds[bucket(BUCKETS, seconds)] += 1
         series.seconds_sum += seconds
-        series.overhead[_bucket(OVERHEAD_BUCKETS, overhead)] += 1
+        series.overhead[bucket(OVERHEAD_BUCKETS, overhead)] += 1
         if usage is None:
             series.usage_unknown += 1
         else:
@@ -101,7 +101,7 @@ class Metrics:
 
     def estimated(self, ratio: float) -> None:
         """Count how an estimate of input tokens (``ratio`` = estimate / count) turned out."""
-        self._estimates[_bucket(ESTIMATE_BUCKETS, ratio)] += 1
+        self._estimates[bucket(ESTIMATE_BUCKETS, ratio)] += 1
         self._estimates_sum += ratio
 
     def _make(self, labels: tuple[str, str, str, int]) -> Series:
@@ -121,20 +121,18 @@ class Metrics:
             ("open_streams", "Streamed replies being relayed now.", self.streams),
             ("client_connections", "Open client connections.", connections),
         ):
-            lines += [*_head(name, "gauge", text), f"ferryman_{name} {value}"]
-        lines += _head("token_estimate_ratio", "histogram", "Input tokens, estimated / counted.")
-        running = 0
-        for bound, count in zip((*ESTIMATE_BUCKETS, "+Inf"), self._estimates, strict=True):
-            running += count
-            lines.append(f'ferryman_token_estimate_ratio_bucket{{le="{bound}"}} {running}')
-        lines.append(f"ferryman_token_estimate_ratio_sum {self._estimates_sum:.6f}")
-        lines.append(f"ferryman_token_estimate_ratio_count {running}")
+            lines += [*head(name, "gauge", text), f"ferryman_{name} {value}"]
+        lines += head("token_estimate_ratio", "histogram", "Input tokens, estimated / counted.")
+        ratio = "ferryman_token_estimate_ratio"
+        count = buckets(lines, ratio, "", ESTIMATE_BUCKETS, self._estimates)
+        lines.append(f"{ratio}_sum {self._estimates_sum:.6f}")
+        lines.append(f"{ratio}_count {count}")
         named = [
             (f'endpoint="{e}",provider="{_escape(p)}",model="{_escape(m)}",status="{s}"', series)
             for (e, p, m, s), series in sorted(self._series.items())
         ]
         for name, kind, text, write in FAMILIES:
-            lines += _head(name, kind, text)
+            lines += head(name, kind, text)
             for start in range(0, len(named), SLICE):
                 for labels, series in named[start : start + SLICE]:
                     write(lines, f"ferryman_{name}", labels, series)
@@ -143,7 +141,7 @@ class Metrics:
         yield _text(lines)
 
 
-def _bucket(bounds: tuple[float, ...], value: float) -> int:
+def bucket(bounds: tuple[float, ...], value: float) -> int:
     """Index of the first bound that is not below ``value``."""
     at = 0
     for bound in bounds:
@@ -153,7 +151,8 @@ def _bucket(bounds: tuple[float, ...], value: float) -> int:
     return at
 
 
-def _head(name: str, kind: str, text: str) -> list[str]:
+def head(name: str, kind: str, text: str) -> list[str]:
+    """The two lines above a family of metrics; ``name`` without the ``ferryman_`` of all."""
     return [f"# HELP ferryman_{name} {text}", f"# TYPE ferryman_{name} {kind}"]
 
 
@@ -175,23 +174,25 @@ def _tokens(lines: list[str], name: str, labels: str, series: Series) -> None:
 
 
 def _call_seconds(lines: list[str], name: str, labels: str, series: Series) -> None:
-    count = _buckets(lines, name, labels, BUCKETS, series.seconds)
+    count = buckets(lines, name, labels, BUCKETS, series.seconds)
     lines.append(f"{name}_sum{{{labels}}} {series.seconds_sum:.6f}")
     lines.append(f"{name}_count{{{labels}}} {count}")
 
 
 def _overhead_seconds(lines: list[str], name: str, labels: str, series: Series) -> None:
-    count = _buckets(lines, name, labels, OVERHEAD_BUCKETS, series.overhead)
+    count = buckets(lines, name, labels, OVERHEAD_BUCKETS, series.overhead)
     lines.append(f"{name}_count{{{labels}}} {count}")
 
 
-def _buckets(
+def buckets(
     lines: list[str], name: str, labels: str, bounds: tuple[float, ...], counts: list[int]
 ) -> int:
+    """Add the buckets of one histogram to a page; returns how many values it has counted."""
     running = 0
+    before = f"{labels}," if labels else ""
     for bound, count in zip((*bounds, "+Inf"), counts, strict=True):
         running += count
-        lines.append(f'{name}_bucket{{{labels},le="{bound}"}} {running}')
+        lines.append(f'{name}_bucket{{{before}le="{bound}"}} {running}')
     return running
 
 

@@ -3,6 +3,8 @@
 from collections import Counter
 from typing import Final
 
+from ferryman.telemetry.metrics import bucket, buckets, head
+
 WAIT_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds in seconds."""
 
@@ -18,8 +20,7 @@ class QueueCounts:
 
     def waited(self, seconds: float) -> None:
         """A call got its place after waiting for it."""
-        at = sum(seconds > bound for bound in WAIT_BUCKETS)
-        self.waits[at] += 1
+        self.waits[bucket(WAIT_BUCKETS, seconds)] += 1
         self.seconds += seconds
 
 
@@ -28,33 +29,21 @@ def render(queues: dict[str, tuple[int, int, QueueCounts]], refused: int) -> byt
 
     ``refused`` is how many calls were turned away because the whole gateway had too many.
     """
-    out = _head("shed_calls_total", "counter", "Calls turned away for lack of a place, by reason.")
+    out = head("shed_calls_total", "counter", "Calls turned away for lack of a place, by reason.")
     out.append(f'ferryman_shed_calls_total{{provider="",reason="max_calls"}} {refused}')
     for name, (_, _, counts) in queues.items():
         for reason, count in sorted(counts.shed.items()):
             label = f'provider="{name}",reason="{reason}"'
             out.append(f"ferryman_shed_calls_total{{{label}}} {count}")
     if queues:
-        out += _head("limited_calls", "gauge", "Calls at work at a provider with max_in_flight.")
+        out += head("limited_calls", "gauge", "Calls at work at a provider with max_in_flight.")
         out += [f'ferryman_limited_calls{{provider="{n}"}} {q[0]}' for n, q in queues.items()]
-        out += _head("queued_calls", "gauge", "Calls waiting for a place at a provider.")
+        out += head("queued_calls", "gauge", "Calls waiting for a place at a provider.")
         out += [f'ferryman_queued_calls{{provider="{n}"}} {q[1]}' for n, q in queues.items()]
-        out += _head("queue_seconds", "histogram", "How long calls waited that got a place.")
+        out += head("queue_seconds", "histogram", "How long calls waited that got a place.")
         for name, (_, _, counts) in queues.items():
-            out += _histogram(name, counts)
+            label = f'provider="{name}"'
+            count = buckets(out, "ferryman_queue_seconds", label, WAIT_BUCKETS, counts.waits)
+            out.append(f"ferryman_queue_seconds_sum{{{label}}} {counts.seconds:.6f}")
+            out.append(f"ferryman_queue_seconds_count{{{label}}} {count}")
     return ("\n".join(out) + "\n").encode()
-
-
-def _histogram(name: str, counts: QueueCounts) -> list[str]:
-    out = []
-    running = 0
-    for bound, count in zip((*WAIT_BUCKETS, "+Inf"), counts.waits, strict=True):
-        running += count
-        out.append(f'ferryman_queue_seconds_bucket{{provider="{name}",le="{bound}"}} {running}')
-    out.append(f'ferryman_queue_seconds_sum{{provider="{name}"}} {counts.seconds:.6f}')
-    out.append(f'ferryman_queue_seconds_count{{provider="{name}"}} {running}')
-    return out
-
-
-def _head(name: str, kind: str, text: str) -> list[str]:
-    return [f"# HELP ferryman_{name} {text}", f"# TYPE ferryman_{name} {kind}"]
