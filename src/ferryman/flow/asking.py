@@ -117,7 +117,7 @@ def ask(
         or (target.responses_only and call.endpoint == "chat.completions")
     ):
         return _translated(call, request, target, lower=lower)
-    quirks = runtime.request_quirks
+    quirks = _quirks(call, runtime)
     if lower:
         call.receipt = Receipt()
         call.receipt.alter("max_output", str(target.max_output))
@@ -129,8 +129,6 @@ def ask(
     if runtime.betas_in_body:
         betas = [value for name, value in call.exchange.headers if name == b"anthropic-beta"]
         quirks = (*quirks, betas_in_body(b",".join(betas).decode("latin-1")))
-    if call.preferences is not None and runtime.takes_preferences:
-        quirks = (*quirks, _preferring(call.preferences))
     if call.endpoint in NAMES_WITHIN:
         quirks = (*quirks, naming(target.model))
     body = envelope.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
@@ -208,13 +206,16 @@ def _leave_out(call: Call, names: list[str], target: Target) -> Callable[[dict[s
     return leave_out
 
 
-def _preferring(preferences: Raw) -> Callable[[dict[str, Raw]], None]:
-    """Puts the caller's wishes about providers back into a request's members."""
+def _quirks(call: Call, runtime: Runtime) -> tuple[Callable[[dict[str, Raw]], None], ...]:
+    """What is done to a request's members, the caller's wishes put back where they are heeded."""
+    preferences = call.preferences
+    if preferences is None or not runtime.takes_preferences:
+        return runtime.request_quirks
 
     def put(fields: dict[str, Raw]) -> None:
         fields["provider"] = preferences
 
-    return put
+    return (*runtime.request_quirks, put)
 
 
 def _hold_to(call: Call, receipt: Receipt, target: Target) -> None:
@@ -273,9 +274,7 @@ def _translated(
     body = translation.provider.encode_request(conversation, target.aim, receipt)
     call.receipt = receipt
     _hold_to(call, receipt, target)
-    quirks = runtime.request_quirks
-    if call.preferences is not None and runtime.takes_preferences:
-        quirks = (*quirks, _preferring(call.preferences))
+    quirks = _quirks(call, runtime)
     if quirks:
         body = envelope.with_quirks(body, quirks)
     tap: StreamTap | None = None
