@@ -1,14 +1,14 @@
 """Whose call it is, and which others it belongs to: what sticky weights and affinity go by."""
 
 import hashlib
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
 
 from ferryman.config.snapshot import Affinity
 from ferryman.flow.call import Call
-from ferryman.flow.policies import metadata_of
+from ferryman.flow.policies import metadata_of, metadatum
 from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost
 from ferryman.upstream.fleet import Resolved
@@ -38,7 +38,7 @@ class Caller:
         self._call = call
         self._request = request
         self._session = session
-        self._given: dict[str, Any] = metadata_of(metadata)
+        self._given = metadata_of(metadata)
 
     def identity(self, kind: str) -> bytes:
         """What is the same in every call of one ``kind``; empty = the call does not say."""
@@ -63,7 +63,7 @@ class Caller:
         return b"%b\0%b" % (self._call.key.encode(), name) if name else b""
 
     def _metadata(self, name: str) -> bytes:
-        found = self._given[name] if name in self._given else self._request.metadata().get(name)
+        found = metadatum(self._given, self._request, name)
         return b"" if found is None else str(found).encode()
 
     def _member(self, name: str) -> bytes:

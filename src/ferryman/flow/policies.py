@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from ferryman.flow.spine import HeaderFacts
 
 Policies = tuple[tuple[Rule, Meets], ...]
+Plain = str | int | float | bool | None
+Metadata = dict[str, Plain]
 
 MAX_TAGS: Final = 64
 _members = msgspec.json.Decoder(dict[str, Raw])
 _any = msgspec.json.Decoder()
-_metadata = msgspec.json.Decoder(dict[str, str | int | float | bool | None])
+_metadata = msgspec.json.Decoder(Metadata)
 _SECONDS = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,6})?")
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
@@ -126,7 +128,7 @@ class Facts:
         kind, _, rest = name.partition(".")
         call = self._call
         if kind == "metadata":
-            return self._metadata(rest)
+            return metadatum(self._given, self._request, rest)
         if kind == "header":
             wanted = rest.encode()
             found = [value for name, value in call.exchange.headers if name == wanted]
@@ -142,11 +144,6 @@ class Facts:
             "time": time.time(), "tags": self._tags,
         }  # fmt: skip
         return plain[kind]
-
-    def _metadata(self, name: str) -> object:
-        if name in self._given:
-            return self._given[name]
-        return self._request.metadata().get(name)
 
     def _body(self, path: str) -> object:
         """A member of the body: a plain value, or True for one that is an object or an array."""
@@ -218,7 +215,7 @@ def _media(blocks: Sequence[object]) -> set[str]:
     return found
 
 
-def metadata_of(header: bytes) -> dict[str, str | int | float | bool | None]:
+def metadata_of(header: bytes) -> Metadata:
     """``x-ferryman-metadata``. Raises :class:`GatewayError` (400)."""
     if not header:
         return {}
@@ -231,6 +228,11 @@ def metadata_of(header: bytes) -> dict[str, str | int | float | bool | None]:
             "'x-ferryman-metadata' must be a JSON object of plain values, such as "
             '{"task": "summarise"}.',
         ) from None
+
+
+def metadatum(given: Metadata, request: envelope.Request, name: str) -> Plain:
+    """One of a call's metadata: ``given`` in its header goes before what stands in its body."""
+    return given[name] if name in given else request.metadata().get(name)
 
 
 def tags_of(header: bytes) -> frozenset[str]:
