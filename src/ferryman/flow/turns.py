@@ -197,12 +197,11 @@ def considered(
     now = plane.now()
     out: list[dict[str, object]] = []
     for target in order[:MOST_EXPLAINED]:
-        said: dict[str, object] = {"target": f"{target.provider}/{target.model}"}
+        said: dict[str, object] = {"target": target.name}
         said["role"] = "target" if target in resolved.targets else "fallback"
-        until = resting_until(plane, target, now)
-        if until > now:
-            rest = _rest(plane, target, _slot(plane, target, now, 0, target.runtime.turn))
-            said["rests_seconds"] = round(until - now, 3)
+        rest = _resting(plane, target, now)
+        if rest.until > now:
+            said["rests_seconds"] = round(rest.until - now, 3)
             said["because"] = rest.why
         out.append(said)
     for target, why in (resolved.left_out or {}).items():
@@ -221,10 +220,14 @@ def _rest(plane: Plane, target: Target, slot: int) -> Rest:
 
 def resting_until(plane: Plane, target: Target, now: float) -> float:
     """When the target may be asked with some key; a moment that is past = now."""
-    keys = target.runtime.keys
-    if len(keys) == 1:
-        return _rest(plane, target, 0).until
-    return _rest(plane, target, _slot(plane, target, now, 0, target.runtime.turn)).until
+    return _resting(plane, target, now).until
+
+
+def _resting(plane: Plane, target: Target, now: float) -> Rest:
+    """The rest that lasts longest with the key that may be asked soonest."""
+    runtime = target.runtime
+    slot = 0 if len(runtime.keys) == 1 else _slot(plane, target, now, 0, runtime.turn)
+    return _rest(plane, target, slot)
 
 
 def _slot(plane: Plane, target: Target, now: float, without: int, start: int) -> int:
