@@ -157,12 +157,8 @@ class Builder:
             self._at_key((*path, "queue"), message, "Add max_in_flight: 32, or leave this out.")
         if "max_in_flight" not in found:
             return None
-        return Limit(
-            calls=found["max_in_flight"],
-            length=queue.get("length", Limit(calls=1).length),
-            wait=float(queue.get("wait", Limit(calls=1).wait)),
-            fair=queue.get("order") == "fair",
-        )
+        bounds = _floats({name: queue[name] for name in ("length", "wait") if name in queue})
+        return Limit(calls=found["max_in_flight"], fair=queue.get("order") == "fair", **bounds)
 
     def _quirks(self, path: Path, found: Found) -> tuple[str, ...] | None:
         good = []
@@ -320,7 +316,6 @@ class Builder:
         if "sticky" in entry and strategy != "weighted" and not unclear:
             message = f"sticky means nothing under strategy {strategy}"
             self._at_key((*path, "sticky"), message, "Add strategy: weighted.")
-        affinity = entry.get("affinity", {})
         for target in weights:
             if target not in targets:
                 words = near(target, targets) or list(targets)
@@ -333,9 +328,7 @@ class Builder:
             groups=() if all(isinstance(item, str) for _, item in written) else groups,
             strategy=strategy,
             sticky=entry.get("sticky", ""),
-            affinity=Affinity(by=affinity["by"], seconds=float(affinity.get("for", 300)))
-            if "by" in affinity
-            else None,
+            affinity=_affinity(entry.get("affinity", {})),
             weights=weights,
             fallbacks=_values(entry, "fallbacks") or (),
             filter=filter_of(entry.get("filter"), f"models.{name}"),
@@ -523,6 +516,13 @@ def _each(found: list[tuple[int, Any]]) -> list[tuple[Path, str]]:
         else:
             out += [((i, j), text) for j, text in item]
     return out
+
+
+def _affinity(found: Found) -> Affinity | None:
+    if "by" not in found:
+        return None
+    given = {"seconds": float(found["for"])} if "for" in found else {}
+    return Affinity(by=found["by"], **given)
 
 
 def _facts(found: Found) -> Facts:
