@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from rich.text import Text
@@ -13,9 +13,9 @@ from rich.text import Text
 from ferryman.cli.api import Api, ApiError
 from ferryman.cli.show import Column, console, local_time, printable, table
 from ferryman.config.problem import Problem
+from ferryman.config.version import CLI, SENT
 
 CONFIG: Final = "/admin/v1/config"
-SENT: Final = "(sent)"
 _SHOWN: Final = 5
 """Changes that are named in one line of a table."""
 
@@ -57,21 +57,23 @@ def diff(api: Api, old: str, new: int | None) -> int:
     return 1 if said else 0
 
 
-def apply(
-    api: Api, file: Path, *, check: bool, expect: int | None, note: str, as_json: bool
-) -> None:
+class Terms(NamedTuple):
+    """What every command that changes something is told beside the change."""
+
+    check: bool
+    expect: int | None
+    note: str
+    as_json: bool
+
+
+def terms(given: dict[str, Any]) -> Terms:
+    """Those among a command's flags."""
+    return Terms(*(given[name] for name in Terms._fields))
+
+
+def apply(api: Api, file: Path, how: Terms) -> None:
     """``ferryman config apply``."""
-    change(
-        api,
-        "PUT",
-        "",
-        _read(file),
-        check=check,
-        expect=expect,
-        note=note,
-        as_json=as_json,
-        name=str(file),
-    )
+    change(api, "PUT", "", _read(file), how, name=str(file))
 
 
 def history(api: Api, limit: int, *, as_json: bool) -> None:
@@ -138,27 +140,17 @@ def provider(keys: list[str], **settings: str | None) -> dict[str, Any]:
     return patch
 
 
-def set_entry(
-    api: Api,
-    entry: str,
-    patch: dict[str, Any],
-    *,
-    check: bool,
-    expect: int | None,
-    note: str,
-    as_json: bool,
-) -> None:
+def set_entry(api: Api, entry: str, patch: dict[str, Any], how: Terms) -> None:
     """``ferryman models set``, ``ferryman providers set``: change the entry, or make it."""
     if not patch:
         raise ApiError("Nothing to set was given; --help lists what there is.")
-    how: dict[str, Any] = {"check": check, "expect": expect, "note": note, "as_json": as_json}
     try:
-        change(api, "PATCH", path(entry), patch, **how)
+        change(api, "PATCH", path(entry), patch, how)
     except ApiError as error:
         if error.status != 404:
             raise
         whole = {name: value for name, value in patch.items() if value is not None}
-        change(api, "PUT", path(entry), whole, **how)
+        change(api, "PUT", path(entry), whole, how)
 
 
 def path(entry: str) -> str:
@@ -171,26 +163,22 @@ def change(
     method: str,
     where: str,
     body: object,
-    *,
-    check: bool,
-    expect: int | None,
-    note: str,
-    as_json: bool,
+    how: Terms,
     name: str = "what was sent",
 ) -> None:
     """Make a change and say what it did. Raises :class:`ApiError`, with all that is wrong."""
-    query = {"check": 1 if check else None, "note": note}
-    done = _call(api, method, where, body, name, query, expect)
-    if as_json:
+    query = {"check": 1 if how.check else None, "note": how.note}
+    done = _call(api, method, where, body, name, query, how.expect)
+    if how.as_json:
         _json(done)
         return
     _complain(done["problems"], name)
     out = console()
-    what = "would change" if check else "is in force"
+    what = "would change" if how.check else "is in force"
     if not done["changes"]:
         out.print(Text(f"Version {done['version']} is in force; nothing is different."))
         return
-    out.print(Text(f"Version {done['version'] + bool(check)} {what}:"))
+    out.print(Text(f"Version {done['version'] + bool(how.check)} {what}:"))
     for line in done["changes"]:
         out.print(Text(f"  {printable(line)}"))
 
@@ -204,7 +192,7 @@ def _call(
     query: dict[str, Any],
     expect: int | None = None,
 ) -> Any:
-    headers = {"x_ferryman_client": "cli"}
+    headers = {"x_ferryman_client": CLI}
     if expect is not None:
         headers["if_match"] = f'"{expect}"'
     try:

@@ -88,9 +88,7 @@ def apply(
     """
     from ferryman.cli import changes
 
-    changes.apply(
-        flags.reach(locals()), file, check=check, expect=expect, note=note, as_json=as_json
-    )
+    changes.apply(flags.reach(locals()), file, changes.terms(locals()))
 
 
 @config_app.command("history")
@@ -134,10 +132,7 @@ def rollback(
         "POST",
         "/rollback",
         {"version": version},
-        check=check,
-        expect=expect,
-        note=note,
-        as_json=as_json,
+        changes.terms(locals()),
     )
 
 
@@ -163,10 +158,7 @@ def reset(
         "DELETE",
         "",
         None,
-        check=check,
-        expect=expect,
-        note=note,
-        as_json=as_json,
+        changes.terms(locals()),
     )
 
 
@@ -204,10 +196,7 @@ def set_model(
         flags.reach(locals()),
         f"models/{name}",
         changes.model(targets, weights, strategy, fallbacks),
-        check=check,
-        expect=expect,
-        note=note,
-        as_json=as_json,
+        changes.terms(locals()),
     )
 
 
@@ -243,10 +232,7 @@ def set_provider(
         flags.reach(locals()),
         f"providers/{name}",
         changes.provider(key or [], base_url=base_url, format=api_format, auth=auth, region=region),
-        check=check,
-        expect=expect,
-        note=note,
-        as_json=as_json,
+        changes.terms(locals()),
     )
 
 
@@ -271,10 +257,7 @@ def _remove(section: str, group: typer.Typer) -> None:
             "DELETE",
             changes.path(f"{section}/{name}"),
             None,
-            check=check,
-            expect=expect,
-            note=note,
-            as_json=as_json,
+            changes.terms(locals()),
         )
 
 

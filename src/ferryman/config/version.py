@@ -4,6 +4,8 @@ from msgspec import Struct
 
 FILE, API, CLI = "file", "api", "cli"
 """Who applied a version."""
+SENT = "(sent)"
+"""Stands for a file name where a problem lies in what was sent."""
 
 
 class Change(Struct, frozen=True, kw_only=True, array_like=True):

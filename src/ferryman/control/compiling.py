@@ -40,7 +40,7 @@ from ferryman.config.units import (
     too_large,
     unit_of,
 )
-from ferryman.config.version import Overlay
+from ferryman.config.version import SENT, Overlay
 from ferryman.control.orders import (
     ENTRY,
     FILE,
@@ -48,7 +48,6 @@ from ferryman.control.orders import (
     PATCH,
     REMOVE,
     RESET,
-    SENT,
     TEXT,
     Checked,
     Compiled,

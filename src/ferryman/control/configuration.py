@@ -16,8 +16,8 @@ from msgspec import Struct
 from ferryman import lifeline
 from ferryman.config.options import Options
 from ferryman.config.problem import Problem
-from ferryman.config.version import FILE, Overlay, Version
-from ferryman.control.orders import LENGTH, SENT, Checked, Compiled, Order
+from ferryman.config.version import FILE, SENT, Overlay, Version
+from ferryman.control.orders import LENGTH, Checked, Compiled, Order
 from ferryman.log import log
 
 POLL: Final = 0.2

@@ -10,8 +10,6 @@ from ferryman.config.version import Overlay
 
 LENGTH: Final = struct.Struct("<I")
 """Before each answer of the compiler: its bytes."""
-SENT: Final = "(sent)"
-"""Stands for a file name where a problem lies in what was sent."""
 
 FILE, TEXT, ENTRY, PATCH, REMOVE, RESET = "file", "text", "entry", "patch", "remove", "reset"
 
