@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import socket
+import time
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,6 +169,7 @@ def test_sound_that_was_cut_is_never_a_complete_reply(
 
     def cut(link: socket.socket) -> bool:
         link.sendall(head + piece)
+        time.sleep(0.3)  # cut at once, nothing may have gone to the caller, and all can be undone
         return False
 
     stack.canned.answers = [cut, cut]
@@ -202,7 +204,7 @@ def test_an_error_before_the_first_byte_fails_over(
     assert (reply.status, reply.complete) == (200, True)
     assert reply.header("x-ferryman-provider") == "spare"
     rests = word in ("429", "503")  # then it may not have been asked: it told another call to wait
-    assert reply.header("x-ferryman-attempts") in ("12" if rests else "2")
+    assert reply.header("x-ferryman-attempts") in (("1", "2") if rests else ("2",))
     theirs = direct(stack, {**fields, "model": "sim"}, path)
     assert reply.body == theirs.body
 
