@@ -38,9 +38,5 @@ def formats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
     The grammar of answers is checked between every decoder and encoder.
     """
-    running = Stack(tmp_path_factory.mktemp("formats"), FORMATS, **ENV)
-    try:
-        yield running.ready()
-        assert not running.complaints()
-    finally:
-        running.end()
+    with Stack(tmp_path_factory.mktemp("formats"), FORMATS, **ENV).served() as running:
+        yield running

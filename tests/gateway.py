@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -154,8 +154,17 @@ class Stack:
         self.endpoint = self.up.wait_for(r"^ready: Ferryman \S+ serves (\S+)$")[1]
         return self
 
+    @contextlib.contextmanager
+    def served(self) -> Iterator["Stack"]:
+        """Ready, then ended (for fixtures); by then nothing may have been complained of."""
+        try:
+            yield self.ready()
+            assert not self.complaints()
+        finally:
+            self.end()
+
     def end(self) -> None:
-        """End both processes (for fixtures)."""
+        """End both processes."""
         self.up.end()
         self.sim.end()
         self.canned.end()

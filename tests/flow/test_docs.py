@@ -26,14 +26,10 @@ needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not on
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An installation without a configuration but for the simulator's address."""
-    running = Stack(
+    with Stack(
         tmp_path_factory.mktemp("docs"), "providers: { simulator: { base_url: SIM/v1 } }\n"
-    )
-    try:
-        yield running.ready()
-        assert not running.complaints()
-    finally:
-        running.end()
+    ).served() as running:
+        yield running
 
 
 def typed(stack: Stack, command: list[str], folder: Path) -> str:

@@ -66,12 +66,8 @@ policies:
 
 @pytest.fixture(scope="module")
 def sifted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack(tmp_path_factory.mktemp("filters"), CONFIG)
-    try:
-        yield running.ready()
-        assert not running.complaints()
-    finally:
-        running.end()
+    with Stack(tmp_path_factory.mktemp("filters"), CONFIG).served() as running:
+        yield running
 
 
 def provider(reply: wire.Reply) -> str | None:

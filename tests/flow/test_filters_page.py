@@ -20,12 +20,10 @@ PAGE = "docs/filters.md"
 @pytest.fixture(scope="module")
 def paged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     [config] = blocks("yaml", PAGE)
-    running = Stack(tmp_path_factory.mktemp("page"), config.replace("http://127.0.0.1:8090", "SIM"))
-    try:
-        yield running.ready()
-        assert not running.complaints()
-    finally:
-        running.end()
+    with Stack(
+        tmp_path_factory.mktemp("page"), config.replace("http://127.0.0.1:8090", "SIM")
+    ).served() as running:
+        yield running
 
 
 def run(stack: Stack, number: int, folder: pytest.TempPathFactory) -> dict[str, str]:

@@ -20,14 +20,10 @@ ADDRESS = "http://127.0.0.1:8080"
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An installation without a configuration but for the simulator's address."""
-    running = Stack(
+    with Stack(
         tmp_path_factory.mktemp("formats"), "providers: { simulator: { base_url: SIM/v1 } }\n"
-    )
-    try:
-        yield running.ready()
-        assert not running.complaints()
-    finally:
-        running.end()
+    ).served() as running:
+        yield running
 
 
 @pytest.mark.parametrize("number", range(2))

@@ -33,12 +33,8 @@ models:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Stack]:
-    running = Stack(tmp_path, FILE)
-    try:
-        yield running.ready()
-        assert not running.complaints()
-    finally:
-        running.end()
+    with Stack(tmp_path, FILE).served() as running:
+        yield running
 
 
 # -- under load --------------------------------------------------------------------------------

@@ -19,12 +19,8 @@ responses: { keep: 1h }
 
 @pytest.fixture(scope="module")
 def keeping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack(tmp_path_factory.mktemp("keeping"), CONFIG)
-    try:
-        yield running.ready()
-        assert not running.complaints()
-    finally:
-        running.end()
+    with Stack(tmp_path_factory.mktemp("keeping"), CONFIG).served() as running:
+        yield running
 
 
 def caller(stack: Stack, key: str = KEY) -> openai.OpenAI:

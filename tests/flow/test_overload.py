@@ -32,12 +32,8 @@ server: { max_calls: 30 }
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack(tmp_path_factory.mktemp("overload"), CONFIG)
-    try:
-        yield running.ready()
-        assert not running.complaints()
-    finally:
-        running.end()
+    with Stack(tmp_path_factory.mktemp("overload"), CONFIG).served() as running:
+        yield running
 
 
 @pytest.fixture

@@ -20,12 +20,8 @@ PAGE = "docs/overload.md"
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     [config] = blocks("yaml", PAGE)
     folder = tmp_path_factory.mktemp("overload")
-    running = Stack(folder, config.replace("http://127.0.0.1:8090", "SIM"))
-    try:
-        yield running.ready()
-        assert not running.complaints()
-    finally:
-        running.end()
+    with Stack(folder, config.replace("http://127.0.0.1:8090", "SIM")).served() as running:
+        yield running
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not on this machine")

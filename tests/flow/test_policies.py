@@ -48,12 +48,8 @@ policies:
 
 @pytest.fixture(scope="module")
 def ruled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack(tmp_path_factory.mktemp("policies"), CONFIG)
-    try:
-        yield running.ready()
-        assert not running.complaints()
-    finally:
-        running.end()
+    with Stack(tmp_path_factory.mktemp("policies"), CONFIG).served() as running:
+        yield running
 
 
 def policy(reply: wire.Reply) -> str | None:

@@ -18,12 +18,8 @@ PAGE = "docs/policies.md"
 def ruled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     [config] = blocks("yaml", PAGE)
     config = "providers: { simulator: { base_url: SIM/v1 } }\n" + config
-    running = Stack(tmp_path_factory.mktemp("page"), config)
-    try:
-        yield running.ready()
-        assert not running.complaints()
-    finally:
-        running.end()
+    with Stack(tmp_path_factory.mktemp("page"), config).served() as running:
+        yield running
 
 
 @needs_curl

@@ -32,12 +32,8 @@ class Caller(threading.Thread):
 
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack(tmp_path_factory.mktemp("reload"))
-    try:
-        yield running.ready()
-        assert not running.complaints()
-    finally:
-        running.end()
+    with Stack(tmp_path_factory.mktemp("reload")).served() as running:
+        yield running
 
 
 @pytest.fixture

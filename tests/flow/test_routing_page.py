@@ -22,12 +22,8 @@ def routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     config, *more = blocks("yaml", PAGE)
     config += "".join(each.removeprefix("models:\n") for each in more)
     folder = tmp_path_factory.mktemp("routing")
-    running = Stack(folder, config.replace("http://127.0.0.1:8090", "SIM"))
-    try:
-        yield running.ready()
-        assert not running.complaints()
-    finally:
-        running.end()
+    with Stack(folder, config.replace("http://127.0.0.1:8090", "SIM")).served() as running:
+        yield running
 
 
 def asked(stack: Stack, model: str, times: int) -> Counter[str | None]:

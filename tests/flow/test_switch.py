@@ -66,12 +66,10 @@ SCHEMA: Any = {
 
 @pytest.fixture(scope="module")
 def vendors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack(tmp_path_factory.mktemp("vendors"), CONFIG.replace("MODEL", MODELS[0]), **ENV)
-    try:
-        yield running.ready()
-        assert not running.complaints()
-    finally:
-        running.end()
+    with Stack(
+        tmp_path_factory.mktemp("vendors"), CONFIG.replace("MODEL", MODELS[0]), **ENV
+    ).served() as running:
+        yield running
 
 
 def application(client: openai.OpenAI) -> dict[str, Any]:

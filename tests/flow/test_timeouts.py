@@ -34,12 +34,8 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             link.setblocking(False)
             link.connect_ex(deaf.getsockname())
         config = CONFIG.replace("DEAF", str(deaf.getsockname()[1]))
-        running = Stack(tmp_path_factory.mktemp("hasty"), config)
-        try:
-            yield running.ready()
-            assert not running.complaints()
-        finally:
-            running.end()
+        with Stack(tmp_path_factory.mktemp("hasty"), config).served() as running:
+            yield running
             for link in filling:
                 link.close()
 

@@ -91,12 +91,8 @@ models:
   not-the-dead: {{ targets: [dead/w, lab/sim?echo] }}
 server: {{ max_upload_bytes: 400MB }}
 """
-    running = Stack(tmp_path_factory.mktemp("dock"), config)
-    try:
-        yield running.ready()
-        assert not running.complaints()
-    finally:
-        running.end()
+    with Stack(tmp_path_factory.mktemp("dock"), config).served() as running:
+        yield running
 
 
 @pytest.fixture

@@ -31,12 +31,8 @@ LONG = "The river is wide, and the ferry is slow. " * 60
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack(tmp_path_factory.mktemp("windows"), CONFIG, **ENV)
-    try:
-        yield running.ready()
-        assert not running.complaints()
-    finally:
-        running.end()
+    with Stack(tmp_path_factory.mktemp("windows"), CONFIG, **ENV).served() as running:
+        yield running
 
 
 def talk(turns: int) -> list[dict[str, Any]]:
@@ -208,12 +204,8 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("without")
     (folder / "toktok.py").write_text("raise ImportError('not installed')\n")
     path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-    running = Stack(folder, CONFIG, **ENV, PYTHONPATH=path)
-    try:
-        yield running.ready()
-        assert not running.complaints()
-    finally:
-        running.end()
+    with Stack(folder, CONFIG, **ENV, PYTHONPATH=path).served() as running:
+        yield running
 
 
 def test_without_the_extra_counts_are_estimates(without: Stack) -> None:
