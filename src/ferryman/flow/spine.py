@@ -20,8 +20,9 @@ from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
+from ferryman.flow.judge import judged
 from ferryman.flow.policies import steer
-from ferryman.flow.turns import Turns, begin, considered, leave, note
+from ferryman.flow.turns import Turns, adopt, begin, considered, leave, note
 from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import gives, surely_fits, text_size, too_much
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
@@ -60,7 +61,8 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "compressed", "digest", "explain", "forwarded", "metadata", "steers", "strict", "summary",
+        "compressed", "digest", "explain", "forwarded", "metadata", "retried", "steers", "strict",
+        "summary",
         "tags", "timeout", "too_long", "translated",
     )  # fmt: skip
 
@@ -77,6 +79,7 @@ class HeaderFacts:
         self.steers = False
         """Whether there is one of the three."""
         self.explain = False
+        self.retried = False
         for name, value in headers:
             if name == b"authorization":
                 token = value[7:].strip() if value[:7].lower() == b"bearer " else b""
@@ -88,6 +91,8 @@ class HeaderFacts:
                 self.summary = value.lower() not in _NO
             elif name == b"x-ferryman-explain":
                 self.explain = value.lower() not in _NO
+            elif name == b"x-stainless-retry-count":  # of the official SDKs
+                self.retried = value.strip() not in (b"", b"0")
             elif name == b"x-ferryman-on-unsupported":
                 self.strict = value.lower() == b"reject"
             elif name == b"x-ferryman-too-long":
@@ -174,7 +179,11 @@ async def serve(
             call.measured = text_size(request.body)
         if plane.policies or facts.steers:
             request = await steer(call, request, facts)
+        if facts.retried:
+            call.retried = True
         resolved = plane.fleet.resolve(call.use or request.model)
+        if resolved.extras is not None or call.on_content_filter:
+            adopt(call, resolved.extras)
         turns = Turns(call, resolved, len(request.body), request.max_output)
         if facts.explain:
             call.considered = considered(plane, resolved, turns.order)
@@ -260,7 +269,7 @@ def _stumble(call: Call, error: Exception) -> None:
 
 def _said(call: Call, reply: Reply) -> Usage | None:
     """Usage of a call whose caller has left: as far as its upstream told, if it was ever asked."""
-    usage = reply.usage or (reply.tap.usage if reply.tap is not None else None)
+    usage = reply.used
     refused = not 200 <= reply.status < 300
     return NOTHING if usage is None and refused and not call.uncertain else usage
 
@@ -276,6 +285,7 @@ async def _first_good(
     reply = Reply(call.plane.now, None)
     kind: ErrorKind | None = ErrorKind.UPSTREAM_CONNECT
     unfit: GatewayError | None = None
+    spares: list[Spare] = []
     while (target := turns.next(reply, kind)) is not None:
         if turns.wait > 0:
             call.waited += turns.wait
@@ -303,9 +313,37 @@ async def _first_good(
         reply, kind = await _attempt(call, target, asking, facts)
         if call.upload is not None and call.upload.refused is not None:
             raise call.upload.refused
-        if kind is None or kind in SURFACED or call.exchange.gone or call.overdue():
+        if kind is not None and reply.judged:
+            spares.append(Spare(call, reply, target))
+        if kind is None or call.exchange.gone or call.overdue():
             break
+        if kind in SURFACED and not turns.elsewhere(kind):
+            break
+    if spares:
+        if kind is not None and not call.exchange.gone:
+            reply, kind = spares.pop().bring_back(call), None
+        call.legs += tuple([(spare.reply.used, spare.target) for spare in spares])
     return reply, kind, unfit if call.target is None else None
+
+
+class Spare:
+    """An answer that is passed over for now, and still better than none."""
+
+    __slots__ = ("attempt", "receipt", "reply", "slot", "target")
+
+    def __init__(self, call: Call, reply: Reply, target: Target) -> None:
+        self.reply = reply
+        self.target = target
+        self.receipt = call.receipt
+        self.slot = call.slot
+        self.attempt = call.attempts[-1]
+
+    def bring_back(self, call: Call) -> Reply:
+        """It is what the caller gets; its attempt counts as the last."""
+        call.target, call.receipt, call.slot = self.target, self.receipt, self.slot
+        call.attempts.remove(self.attempt)
+        call.attempts.append(self.attempt)
+        return self.reply
 
 
 def _not_offered(call: Call, target: Target) -> GatewayError:
@@ -348,14 +386,18 @@ async def _attempt(
                 connection = await _connect(call, reply, runtime.pool)
         if connection is not None and _send(call, reply, connection, asking, forwarded):
             await reply.ready
+    body = reply.body if call.watched else b""
     kind = ErrorKind.UPSTREAM_AUTH if why else _verdict(call, asking, reply, runtime)
+    if kind is None and call.watched:
+        kind = judged(call, asking, reply, body)
+        reply.judged = kind is not None
     ended = now()
     call.waited += ended - started
     first = reply.first_byte
     note(call, target, reply, kind, started, ended)
     if kind is not None and asking.tap is not None and asking.tap.broken:
         call.plane.metrics.left_out(target.provider, asking.tap.broken)
-    if kind is not None and reply.status < 300 and reply.connection is not None:
+    if kind is not None and reply.status < 300 and reply.connection and not reply.judged:
         call.uncertain = True  # asked, and not refused: it may have worked, and charge for it
     call.attempts.append(
         Attempt(
