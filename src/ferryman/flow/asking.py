@@ -61,7 +61,7 @@ class Translation:
 class Asking:
     """One attempt's request: its head up to the length, its body, and who listens to the reply."""
 
-    __slots__ = ("body", "head", "tap", "translation")
+    __slots__ = ("body", "head", "receipt", "slot", "tap", "translation")
 
     def __init__(
         self,
@@ -74,6 +74,9 @@ class Asking:
         self.body = body
         self.tap = tap
         self.translation = translation
+        self.receipt: Receipt | None = None
+        """The call's, like ``slot``: they are of this attempt, and others may run beside it."""
+        self.slot = 0
 
 
 async def crowd(call: Call, request: envelope.Request, target: Target) -> Crowd | None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ferryman.flow.keeping import Keeper
     from ferryman.flow.policies import Policies
     from ferryman.flow.uploads import Upload
+    from ferryman.upstream.reply import Reply
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 NOTHING: Final = Usage()
@@ -178,6 +179,8 @@ class Call:
     """Both as in ``config/snapshot.py``."""
     watched = False
     """True: what a target says is followed in the common language, for one of these."""
+    racers: "tuple[Reply, ...]" = ()
+    """The replies that are waited for, while there may be several."""
     legs: "tuple[tuple[Usage | None, Target], ...]" = ()
     """What further attempts used that are to be paid for, and whose they were."""
     retried = False
@@ -195,6 +198,11 @@ class Call:
         self.began = exchange.began
         self.at_us = time_ns() // 1000
         self.attempts: list[Attempt] = []
+
+    def leave(self) -> None:
+        """The caller is gone while several targets are asked."""
+        for reply in self.racers:
+            reply.leave()
 
     @property
     def client(self) -> ClientSide:

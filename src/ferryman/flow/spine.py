@@ -22,6 +22,7 @@ from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.flow.judge import judged
 from ferryman.flow.policies import steer
+from ferryman.flow.race import race
 from ferryman.flow.turns import Turns, adopt, begin, considered, leave, note
 from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import gives, surely_fits, text_size, too_much
@@ -290,19 +291,8 @@ async def _first_good(
         if turns.wait > 0:
             call.waited += turns.wait
             await asyncio.sleep(turns.wait)
-        call.receipt = None
         try:
-            if call.too_long == "error" and not gives(target, request.max_output):
-                raise too_much(request.max_output, target)
-            fits = surely_fits(request.body, target)
-            crowded = None if fits else await crowd(call, request, target)
-            if takes_long(call, request, target, crowded):  # beside the loop, so that others go on
-                loop = asyncio.get_running_loop()
-                asking = await loop.run_in_executor(None, ask, call, request, target, crowded)
-            else:
-                asking = ask(call, request, target, crowded)
-            if asking is None:
-                raise _not_offered(call, target)
+            asking = await _prepare(call, request, target)
         except GatewayError as error:
             unfit = unfit or error  # another target may have the words, or the room, for it
             if error.kind is ErrorKind.CONTEXT_TOO_LONG and call.too_long == "error":
@@ -310,11 +300,19 @@ async def _first_good(
             continue
         call.target = target
         turns.asked = True
-        reply, kind = await _attempt(call, target, asking, facts)
+        if call.hedge:
+            reply, kind = await race(
+                call, turns, target, asking,
+                lambda whom, what, reply: _attempt(call, whom, what, facts, reply),
+                lambda whom: _prepare(call, request, whom),
+            )  # fmt: skip
+        else:
+            reply = Reply(call.plane.now, asking.tap)
+            reply, kind = await _attempt(call, target, asking, facts, reply)
         if call.upload is not None and call.upload.refused is not None:
             raise call.upload.refused
         if kind is not None and reply.judged:
-            spares.append(Spare(call, reply, target))
+            spares.append(Spare(call, reply, call.target))
         if kind is None or call.exchange.gone or call.overdue():
             break
         if kind in SURFACED and not turns.elsewhere(kind):
@@ -346,6 +344,25 @@ class Spare:
         return self.reply
 
 
+async def _prepare(call: Call, request: envelope.Request, target: Target) -> Asking:
+    """What to send to ``target``. Raises :class:`GatewayError` when it can't take the request."""
+    call.receipt = None
+    slot = call.slot
+    if call.too_long == "error" and not gives(target, request.max_output):
+        raise too_much(request.max_output, target)
+    fits = surely_fits(request.body, target)
+    crowded = None if fits else await crowd(call, request, target)
+    if takes_long(call, request, target, crowded):  # beside the loop, so that others go on
+        loop = asyncio.get_running_loop()
+        asking = await loop.run_in_executor(None, ask, call, request, target, crowded)
+    else:
+        asking = ask(call, request, target, crowded)
+    if asking is None:
+        raise _not_offered(call, target)
+    asking.receipt, asking.slot = call.receipt, slot
+    return asking
+
+
 def _not_offered(call: Call, target: Target) -> GatewayError:
     return GatewayError(
         400,
@@ -356,14 +373,13 @@ def _not_offered(call: Call, target: Target) -> GatewayError:
 
 
 async def _attempt(
-    call: Call, target: Target, asking: Asking, facts: HeaderFacts
+    call: Call, target: Target, asking: Asking, facts: HeaderFacts, reply: Reply
 ) -> tuple[Reply, ErrorKind | None]:
-    """Ask one target. Returns its reply, and how it failed (None = it is fit to be delivered)."""
+    """Ask one target. Returns its ``reply``, and how it failed (None = fit to be delivered)."""
     now = call.plane.now
     runtime = target.runtime
     started = now()
     begin(call, target, started)
-    reply = Reply(now, asking.tap)
     why = await runtime.signer.ready(time.time()) if runtime.signer is not None else ""
     if why:
         reply.fault = Fault(FaultKind.CONNECT, why)
@@ -391,6 +407,12 @@ async def _attempt(
     if kind is None and call.watched:
         kind = judged(call, asking, reply, body)
         reply.judged = kind is not None
+    if call.racers:  # others may have changed what is the call's
+        call.slot, call.receipt = asking.slot, asking.receipt
+        if kind is ErrorKind.CANCELLED and not call.exchange.gone:
+            kind = ErrorKind.SUPERSEDED
+            if reply.connection is None:
+                return reply, kind
     ended = now()
     call.waited += ended - started
     first = reply.first_byte
@@ -399,6 +421,7 @@ async def _attempt(
         call.plane.metrics.left_out(target.provider, asking.tap.broken)
     if kind is not None and reply.status < 300 and reply.connection and not reply.judged:
         call.uncertain = True  # asked, and not refused: it may have worked, and charge for it
+    reply.place = len(call.attempts)
     call.attempts.append(
         Attempt(
             target.provider,
@@ -429,12 +452,12 @@ def _send(
 ) -> bool:
     """Send the request, unless the caller has gone; True when ``reply.ready`` is to be awaited."""
     exchange = call.exchange
-    if exchange.gone:
+    if exchange.gone or reply.fault is not None:  # another one has won the race while it connected
         connection.cancel()
         reply.leave()
         return False
     reply.connection = connection
-    exchange.on_gone = reply.leave
+    exchange.on_gone = call.leave if call.racers else reply.leave
     fleet = call.plane.fleet
     first_byte, idle = call.first_byte or fleet.first_byte, call.idle or fleet.idle
     total = call.deadline()

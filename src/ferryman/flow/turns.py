@@ -109,6 +109,16 @@ class Turns:
             return self._go(target, now)
         return None
 
+    def rival(self) -> Target | None:
+        """The next target, if it is well, to be asked beside the last; its attempt is spent."""
+        if self._place >= len(self.order):
+            return None
+        plane = self._call.plane
+        now, target = plane.now(), self.order[self._place]
+        if target in self._fallbacks or resting_until(plane, target, now) > now:
+            return None
+        return self._go(target, now) if plane.retries.spend(now) else None
+
     def elsewhere(self, kind: ErrorKind) -> bool:
         """Whether a failure that all targets would repeat can be got round by others: with a larger
         window, or named for what a content filter stops. They come next then."""
@@ -304,6 +314,13 @@ def note(
     health = health_of(target)
     plane = call.plane
     key = target.runtime.keys[call.slot]
+    if call.hedge and (kind is None or kind is ErrorKind.SUPERSEDED):
+        tail = health.slow_stream if call.stream else health.slow_whole
+        begun = reply.first_token if reply.first_token >= 0 else reply.first_byte
+        tail.observe((begun if kind is None and begun >= 0 else now) - started)
+    if kind is ErrorKind.SUPERSEDED:
+        health.pace.observe(max(now - started, health.pace.expected(now)), now)
+        return
     if kind is None or kind in SURFACED or kind is ErrorKind.UPSTREAM_EMPTY:
         first = reply.first_byte
         begun = reply.streaming and kind is None

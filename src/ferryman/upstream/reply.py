@@ -35,6 +35,8 @@ class Reply:
     streaming = False
     first_byte = -1.0
     first_token = -1.0
+    place = -1
+    """Where its attempt stands among the call's; -1 = it has none yet."""
     judged = False
     """True for an answer that came well and is passed over all the same."""
     _size = 0
