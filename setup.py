@@ -53,6 +53,7 @@ HOT = [
     "wire/openai_responses/relay.py",
     "wire/openai_responses/stream.py",
     "wire/openai_responses/writer.py",
+    "wire/splice.py",
     "wire/tap.py",
     "wire/translate.py",
     "wire/watch.py",

@@ -63,9 +63,15 @@ def deliver_whole(call: Call, reply: Reply) -> None:
 
 
 async def deliver_stream(
-    call: Call, reply: Reply, keeps: Callable[[bytes], Awaitable[None]] | None = None
+    call: Call,
+    reply: Reply,
+    keeps: Callable[[bytes], Awaitable[None]] | None = None,
+    rescue: Callable[[Reply, ErrorKind], Awaitable[Reply | None]] | None = None,
 ) -> None:
-    """Relay a stream whose first content is here, until its end; ``keeps`` gets its last event."""
+    """Relay a stream whose first content is here, until its end; ``keeps`` gets its last event.
+
+    ``rescue`` is given one that broke off, and why, and gives one that goes on with it.
+    """
     exchange, plane, tap = call.exchange, call.plane, reply.tap
     assert tap is not None
     call.stream = True  # also where a form asked for it, or sound comes as a stream by itself
@@ -78,22 +84,28 @@ async def deliver_stream(
     reply.commit(exchange)
     await reply.over
     plane.metrics.streams -= 1
+    error = _ended(call, reply)
+    while error is not None and rescue is not None:
+        further = await rescue(reply, error.kind)
+        if further is None:
+            break
+        reply, tap = further, further.tap
+        assert tap is not None
+        call.error_event = tap.error_event
+        reply.commit(exchange)
+        await reply.over
+        error = _ended(call, reply)
     call.waited += plane.now() - waiting
-    if tap.broken and call.target is not None:
-        plane.metrics.left_out(call.target.provider, tap.broken)
     if exchange.gone or (reply.fault is not None and reply.fault.kind is FaultKind.CANCELLED):
         settle(call, 499, ErrorKind.CANCELLED, tap.usage)
         return
     try:
-        if tap.done:
-            note_end(call, reply, None)
+        if error is None:
             if keeps is not None:
                 await keeps(tap.ending)
             cost = settle(call, reply.status, None, tap.usage)
             last = tap.ending
         else:
-            error = _cut_stream(call, reply)
-            note_end(call, reply, error.kind)
             cost = settle(call, reply.status, error.kind, tap.usage)
             if tap.raw:
                 exchange.abort()
@@ -105,6 +117,19 @@ async def deliver_stream(
     if call.summary and not tap.raw:
         last = _summary(call, tap.usage, cost) + last
     exchange.finish(last)
+
+
+def _ended(call: Call, reply: Reply) -> GatewayError | None:
+    """A stream is over: note how, and return why if it broke off and its caller is still there."""
+    tap, fault = reply.tap, reply.fault
+    assert tap is not None
+    if tap.broken and call.target is not None:
+        call.plane.metrics.left_out(call.target.provider, tap.broken)
+    if call.exchange.gone or (fault is not None and fault.kind is FaultKind.CANCELLED):
+        return None
+    error = None if tap.done else _cut_stream(call, reply)
+    note_end(call, reply, error.kind if error is not None else None)
+    return error
 
 
 def _cut_stream(call: Call, reply: Reply) -> GatewayError:

@@ -23,6 +23,7 @@ from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole
 from ferryman.flow.judge import judged
 from ferryman.flow.policies import steer
 from ferryman.flow.race import race
+from ferryman.flow.rescue import CONTINUES, ask_on, can_go_on, comment, encoder_of
 from ferryman.flow.turns import Turns, adopt, begin, considered, leave, note
 from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import gives, surely_fits, text_size, too_much
@@ -202,7 +203,10 @@ async def serve(
         elif kind is not None:
             deliver_failure(call, reply, kind)
         elif reply.streaming:
-            await deliver_stream(call, reply, keeps)
+            rescue = None
+            if call.rescue:
+                rescue = lambda cut, why: _go_on(call, request, turns, facts, cut, why)  # noqa: E731
+            await deliver_stream(call, reply, keeps, rescue)
         else:
             if keeps is not None:
                 await keeps(reply.body)
@@ -322,6 +326,41 @@ async def _first_good(
             reply, kind = spares.pop().bring_back(call), None
         call.legs += tuple([(spare.reply.used, spare.target) for spare in spares])
     return reply, kind, unfit if call.target is None else None
+
+
+async def _go_on(
+    call: Call, request: envelope.Request, turns: Turns, facts: HeaderFacts, cut: Reply,
+    why: ErrorKind,
+) -> Reply | None:  # fmt: skip
+    """A reply that goes on with a stream that broke off; None when there is none."""
+    tap, first = cut.tap, call.target
+    if tap is None or first is None or not can_go_on(call, request, cut, why):
+        return None
+    watch, before = tap.watch, (call.slot, call.receipt)
+    assert watch is not None
+    encoder = encoder_of(call, request, tap, watch)
+    reply, kind = cut, why
+    while (target := turns.next(reply, kind)) is not None and not call.exchange.gone:
+        for afresh in (True,) if target.runtime.provider.format not in CONTINUES else (False, True):
+            try:
+                asking = ask_on(call, request, target, watch, encoder, afresh=afresh)
+            except GatewayError:
+                asking = None
+            if asking is None:
+                break
+            call.target = target
+            turns.asked = True
+            reply = Reply(call.plane.now, asking.tap)
+            reply, failed = await _attempt(call, target, asking, facts, reply)
+            if failed is None:
+                call.legs += ((tap.usage, first),)
+                call.exchange.write(comment(target))
+                return reply
+            kind = failed
+            if kind is not ErrorKind.INVALID_REQUEST:
+                break
+    call.target, (call.slot, call.receipt) = first, before
+    return None
 
 
 class Spare:
