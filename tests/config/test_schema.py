@@ -41,11 +41,16 @@ GOOD: dict[str, Any] = {
             "strategy": "weighted",
             "weights": {"mini": 2.5},
             "fallbacks": [],
+            "on_content_filter": "mini",
+            "retry_empty": True,
+            "hedge": "800ms",
+            "rescue": False,
         },
     },
     "policies": [
         {
             "when": {"metadata.task": "x", "metadata.n": 1, "metadata.b": True},
+            "on_content_filter": "lab/x",
             "use": "fast",
             "budget": {"usd": 20, "per": "day"},
         },

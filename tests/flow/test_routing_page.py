@@ -19,7 +19,8 @@ PAGE = "docs/routing.md"
 
 @pytest.fixture(scope="module")
 def routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    [config] = blocks("yaml", PAGE)
+    config, *more = blocks("yaml", PAGE)
+    config = config.rstrip() + "\n" + "".join(block.removeprefix("models:\n") for block in more)
     folder = tmp_path_factory.mktemp("routing")
     running = Stack(folder, config.replace("http://127.0.0.1:8090", "SIM"))
     try:
@@ -42,6 +43,27 @@ def test_each_strategy_does_what_the_table_says(routed: Stack) -> None:
     calm = asked(routed, "calmest", 40)
     assert min(calm["near"], calm["far"]) > 5, "nobody is at work: by chance"
     assert asked(routed, "quickest", 12)["near"] <= 1, "once, to measure it"
+
+
+def test_answers_that_are_none_are_asked_of_others(routed: Stack) -> None:
+    assert asked(routed, "careful", 2) == {"far": 2}
+    assert asked(routed, "stubborn", 2) == {"far": 2}
+
+
+def test_the_quicker_of_two_answers(routed: Stack) -> None:
+    reply = routed.chat("prompt")
+    assert reply.header("x-ferryman-provider") == "far"
+    tries = routed.row(reply)["tries"]
+    assert [each["error"] for each in tries] == ["superseded", ""]
+    assert routed.row(reply)["cost_usd"] is None
+    assert asked(routed, "steady", 2) == {"near": 2}
+
+
+def test_a_stream_is_rescued_and_says_so(routed: Stack) -> None:
+    reply = routed.stream("sturdy")
+    assert reply.said == "The ferry leaves the bank at dawn, crosses the slow green river,"
+    assert b": ferryman: far goes on\n\n" in reply.body
+    assert reply.data[-1] == "[DONE]"
 
 
 def explained(header: str | None) -> dict[str, Any]:

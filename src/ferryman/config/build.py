@@ -241,9 +241,8 @@ class Builder:
     ) -> dict[str, RouteConfig]:
         models = {name: self._model(name, entry) for name, entry in found.items()}
         targets = TargetCheck(self, providers, models)
-        for name, entry in found.items():
-            if not isinstance(entry, str) and "on_content_filter" in entry:
-                targets.check(("models", name, "on_content_filter"), entry["on_content_filter"])
+        for route in models.values():
+            self._afterwards(route, targets, models)
         graph: dict[str, list[str]] = {}
         for route in models.values():
             graph[route.name] = [
@@ -258,6 +257,21 @@ class Builder:
             fix = "End it with provider/model."
             self._at_key(path, f"this name leads back to itself: {trail}", fix)
         return models
+
+    def _afterwards(
+        self, route: RouteConfig, targets: "TargetCheck", models: Mapping[str, RouteConfig]
+    ) -> None:
+        """Check what a model does when an answer is not what was hoped for."""
+        path: Path = ("models", route.name)
+        if route.on_content_filter:
+            targets.check((*path, "on_content_filter"), route.on_content_filter)
+        several = (*route.targets, *route.fallbacks)
+        if len(several) != 1 or several[0] in models:
+            return
+        for key in ("retry_empty", "hedge", "rescue"):
+            if getattr(route, key):
+                message = f"{key} needs another target to ask, and there is one only"
+                self._at_key((*path, key), message, "Add a target, or leave it out.", WARNING)
 
     def _written(self, name: str, place: str, entry: Any) -> list[tuple[Path, str]]:
         if isinstance(entry, str):

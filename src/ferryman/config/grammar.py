@@ -7,6 +7,8 @@ The one source for the validator, for ``docs/ferryman.schema.json`` and for the 
 from decimal import Decimal
 from typing import Final
 
+from msgspec.structs import replace
+
 from ferryman.config.conditions import WHEN
 from ferryman.config.kinds import PER_CENT, Flag, Number, Secret, Url, Word
 from ferryman.config.listener import ELSEWHERE, SERVER
@@ -242,6 +244,8 @@ _ON_FILTER: Final = Key(
     "models, or provider/model.",
     default="none: the caller is told",
 )
+_FLAG_OR_TIME: Final = "true, false or a duration such as 800ms"
+_HEDGE_TIME: Final = replace(duration("800ms", "0.01"), says=_FLAG_OR_TIME)
 AFTERWARDS: Final = (
     _ON_FILTER,
     Key(
@@ -252,11 +256,7 @@ AFTERWARDS: Final = (
     ),
     Key(
         name="hedge",
-        kind=FlagOr(
-            says="true, false or a duration such as 800ms",
-            example="true",
-            other=duration("800ms", "0.01"),
-        ),
+        kind=FlagOr(says=_FLAG_OR_TIME, example="true", other=_HEDGE_TIME),
         doc="Whether a second target is asked beside the first when that one has not begun its "
         "answer by this time; true: by the time within which 95 of 100 of its answers begin. The "
         "first to begin answers, and both are paid for.",
@@ -364,13 +364,13 @@ POLICY_TIMEOUTS: Final = Table(
         Key(
             name="first_byte",
             kind=duration("5s", "0.01"),
-            doc="How long a provider may take to begin its answer.",
+            doc="How long a provider may take to begin its answer; of a stream, to say something.",
             default="timeouts.first_byte",
         ),
         Key(
             name="idle",
             kind=duration("10s", "0.01"),
-            doc="Longest silence within an answer.",
+            doc="Longest silence within an answer; comments and pings don't break it.",
             default="timeouts.idle",
         ),
         Key(
@@ -479,13 +479,13 @@ TIMEOUTS: Final = Table(
         Key(
             name="first_byte",
             kind=duration("2m", "0.01"),
-            doc="How long a provider may take to begin its answer.",
+            doc="How long a provider may take to begin its answer; of a stream, to say something.",
             default=seconds(_TIMEOUTS.first_byte),
         ),
         Key(
             name="idle",
             kind=duration("60s", "0.01"),
-            doc="Longest silence within an answer.",
+            doc="Longest silence within an answer; comments and pings don't break it.",
             default=seconds(_TIMEOUTS.idle),
         ),
         Key(
