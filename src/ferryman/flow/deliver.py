@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
+from ferryman.flow.bonds import explained
 from ferryman.flow.call import NOTHING, Call, settle
-from ferryman.flow.turns import SHOULD_RETRY, note_end
+from ferryman.flow.turns import SHOULD_RETRY, note_end, note_stream
 from ferryman.http1.client import FaultKind
 from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -99,6 +100,9 @@ async def deliver_stream(
     if exchange.gone or (reply.fault is not None and reply.fault.kind is FaultKind.CANCELLED):
         settle(call, 499, ErrorKind.CANCELLED, tap.usage)
         return
+    target = call.target
+    if target is not None and target.timed and tap.done:
+        note_stream(target, reply, tap.usage, plane.now())
     try:
         if error is None:
             if keeps is not None:
@@ -316,7 +320,7 @@ def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
 
 def _explained(call: Call) -> bytes:
     """Who was to be asked, who rested and why, and what came of the attempts; ASCII in one line."""
-    attempts = [
+    attempts: list[dict[str, object]] = [
         {
             "target": f"{tried.provider}/{tried.model}",
             "status": tried.status,
@@ -326,7 +330,10 @@ def _explained(call: Call) -> bytes:
         }
         for tried in call.attempts[:8]
     ]
-    said = json.dumps({"considered": call.considered, "attempts": attempts})
+    told: dict[str, object] = {"considered": call.considered, "attempts": attempts}
+    if call.affinity is not None:
+        told["affinity"] = explained(call, call.affinity)
+    said = json.dumps(told)
     if len(said) > LONGEST_EXPLANATION:
         said = '{"shortened": true}'  # names may be as long as callers like
     return b"x-ferryman-explain: %b\r\n" % said.encode()

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import unquote_to_bytes
 
 from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
+from ferryman.flow.bonds import bind
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
@@ -63,9 +64,8 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "compressed", "digest", "explain", "forwarded", "metadata", "retried", "steers", "strict",
-        "summary",
-        "tags", "timeout", "too_long", "translated",
+        "compressed", "digest", "explain", "forwarded", "metadata", "retried", "session", "steers",
+        "strict", "summary", "tags", "timeout", "too_long", "translated",
     )  # fmt: skip
 
     def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
@@ -82,6 +82,7 @@ class HeaderFacts:
         """Whether there is one of the three."""
         self.explain = False
         self.retried = False
+        self.session = b""
         for name, value in headers:
             if name == b"authorization":
                 token = value[7:].strip() if value[:7].lower() == b"bearer " else b""
@@ -105,6 +106,8 @@ class HeaderFacts:
             elif name == b"x-ferryman-tags":
                 self.tags += b"," + value
                 self.steers = True
+            elif name == b"x-ferryman-session":
+                self.session = value.strip()
             elif name == b"x-ferryman-timeout":
                 self.timeout = value.strip() or b"0"
                 self.steers = True
@@ -186,6 +189,8 @@ async def serve(
         resolved = plane.fleet.resolve(call.use or request.model)
         if resolved.extras is not None or call.on_content_filter:
             adopt(call, resolved.extras)
+        if resolved.bound:
+            bind(call, resolved, request, facts.session, facts.metadata)
         turns = Turns(call, resolved, len(request.body), request.max_output)
         if facts.explain:
             call.considered = considered(plane, resolved, turns.order)
