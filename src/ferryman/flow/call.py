@@ -234,6 +234,11 @@ class Call:
         self.at_us = time_ns() // 1000
         self.attempts: list[Attempt] = []
 
+    def forget_receipt(self) -> None:
+        """Another target is asked. (In a method: compiled code takes what it has set to None to
+        stay so.)"""
+        self.receipt = None
+
     def leave(self) -> None:
         """The caller is gone while several targets are asked."""
         for reply in self.racers:

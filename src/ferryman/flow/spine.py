@@ -384,7 +384,7 @@ async def _elsewhere(
 
 async def _prepare(call: Call, request: envelope.Request, target: Target) -> Asking:
     """What to send to ``target``. Raises :class:`GatewayError` when it can't take the request."""
-    call.receipt = None
+    call.forget_receipt()
     slot = call.slot
     if call.too_long == "error" and not gives(target, request.max_output):
         raise too_much(request.max_output, target)
