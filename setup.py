@@ -54,8 +54,10 @@ HOT = [
     "wire/openai_responses/relay.py",
     "wire/openai_responses/stream.py",
     "wire/openai_responses/writer.py",
+    "wire/splice.py",
     "wire/tap.py",
     "wire/translate.py",
+    "wire/watch.py",
 ]
 
 if os.environ.get("FERRYMAN_COMPILE") == "1":

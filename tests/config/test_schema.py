@@ -44,6 +44,10 @@ GOOD: dict[str, Any] = {
             "weights": {"mini": 2.5},
             "sticky": "metadata.team",
             "fallbacks": [],
+            "on_content_filter": "mini",
+            "retry_empty": True,
+            "hedge": "800ms",
+            "rescue": False,
             "filter": {"max_price": {"input": 1}, "require_abilities": False, "ignore": ["a/b"]},
         },
         "tiers": {
@@ -54,6 +58,7 @@ GOOD: dict[str, Any] = {
     "policies": [
         {
             "when": {"metadata.task": "x", "metadata.n": 1, "metadata.b": True},
+            "on_content_filter": "lab/x",
             "use": "fast",
             "budget": {"usd": 20, "per": "day"},
         },

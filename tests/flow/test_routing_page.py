@@ -77,6 +77,27 @@ def test_affinity_holds_a_session_at_its_target(routed: Stack) -> None:
     assert said == {"by": "session", "last": f"{provider}/sim?cached=40", "held": True}
 
 
+def test_answers_that_are_none_are_asked_of_others(routed: Stack) -> None:
+    assert asked(routed, "careful", 2) == {"far": 2}
+    assert asked(routed, "stubborn", 2) == {"far": 2}
+
+
+def test_the_quicker_of_two_answers(routed: Stack) -> None:
+    reply = routed.chat("prompt")
+    assert reply.header("x-ferryman-provider") == "far"
+    tries = routed.row(reply)["tries"]
+    assert [each["error"] for each in tries] == ["superseded", ""]
+    assert routed.row(reply)["cost_usd"] is None
+    assert asked(routed, "steady", 2) == {"near": 2}
+
+
+def test_a_stream_is_rescued_and_says_so(routed: Stack) -> None:
+    reply = routed.stream("sturdy")
+    assert reply.said == "The ferry leaves the bank at dawn, crosses the slow green river,"
+    assert b": ferryman: far goes on\n\n" in reply.body
+    assert reply.data[-1] == "[DONE]"
+
+
 def explained(header: str | None) -> dict[str, Any]:
     assert header
     found: dict[str, Any] = json.loads(header)

@@ -25,6 +25,7 @@ from ferryman.config.names import Known
 from ferryman.config.problem import ERROR, WARNING, Path, Problem, either, near, shown
 from ferryman.config.secret import PLACEHOLDER, base_url_variable, fill
 from ferryman.config.snapshot import (
+    HEDGE_BY_PACE,
     KEYLESS,
     WEIGHED,
     Affinity,
@@ -261,6 +262,8 @@ class Builder:
     ) -> dict[str, RouteConfig]:
         models = {name: self._model(name, entry) for name, entry in found.items()}
         targets = TargetCheck(self, providers, models)
+        for route in models.values():
+            self._afterwards(route, targets, models)
         graph: dict[str, list[str]] = {}
         for route in models.values():
             graph[route.name] = [
@@ -278,6 +281,21 @@ class Builder:
         if not circles:
             self._sizes(grouped(models, order, targets.alias))
         return models
+
+    def _afterwards(
+        self, route: RouteConfig, targets: "TargetCheck", models: Mapping[str, RouteConfig]
+    ) -> None:
+        """Check what a model does when an answer is not what was hoped for."""
+        path: Path = ("models", route.name)
+        if route.on_content_filter:
+            targets.check((*path, "on_content_filter"), route.on_content_filter)
+        several = (*route.targets, *route.fallbacks)
+        if len(several) != 1 or several[0] in models:
+            return
+        for key in ("retry_empty", "hedge", "rescue"):
+            if getattr(route, key):
+                message = f"{key} needs another target to ask, and there is one only"
+                self._at_key((*path, key), message, "Add a target, or leave it out.", WARNING)
 
     def _sizes(self, groups: Mapping[str, Grouped]) -> None:
         """Report names that lead to more targets than a call could look at."""
@@ -331,6 +349,10 @@ class Builder:
             affinity=_affinity(entry.get("affinity", {})),
             weights=weights,
             fallbacks=_values(entry, "fallbacks") or (),
+            on_content_filter=entry.get("on_content_filter", ""),
+            retry_empty=entry.get("retry_empty", False),
+            hedge=_hedge(entry.get("hedge", False)),
+            rescue=entry.get("rescue", False),
             filter=filter_of(entry.get("filter"), f"models.{name}"),
         )
 
@@ -351,7 +373,7 @@ class Builder:
                 self._add((*path, "name"), message, "Give each a name of its own.")
             names.add(name)
             self._policy(path, policy, targets)
-            texts = ("use", "forbid", "on_unsupported", "too_long")
+            texts = ("use", "forbid", "on_unsupported", "too_long", "on_content_filter")
             said: Found = {key: policy[key] for key in texts if key in policy}
             said |= {key: float(value) for key, value in policy.get("timeouts", {}).items()}
             rule = Rule(
@@ -366,9 +388,10 @@ class Builder:
 
     def _policy(self, path: Path, policy: Found, targets: "TargetCheck") -> None:
         """Check what a policy does."""
-        if "use" in policy:
-            targets.check((*path, "use"), policy["use"])
-        elif not any(self._given(path, key) for key in _DOES):
+        for key in ("use", "on_content_filter"):
+            if key in policy:
+                targets.check((*path, key), policy[key])
+        if not any(self._given(path, key) for key in _DOES):
             self._add(path, "this policy does nothing", "Say which model serves: use: NAME")
         for key in _DOES:
             if self._given(path, "forbid") and key != "forbid" and self._given(path, key):
@@ -413,8 +436,17 @@ class Builder:
         return tuple(out)
 
 
-_DOES = ("use", "forbid", "set", "timeouts", "budget", "on_unsupported", "too_long", "filter")
+_DOES = (
+    "use", "forbid", "set", "timeouts", "budget", "on_unsupported", "too_long", "filter",
+    "on_content_filter",
+)  # fmt: skip
 """Keys of which a policy needs one, to do anything."""
+
+
+def _hedge(value: Any) -> float:
+    if isinstance(value, bool):
+        return HEDGE_BY_PACE if value else 0.0
+    return float(value)
 
 
 def does_something(rule: Rule) -> bool:

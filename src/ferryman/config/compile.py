@@ -364,6 +364,10 @@ class _Routes:
             filters=tuple(filters[pair] for pair in (*targets, *last))
             if any(filters.values())
             else (),
+            on_content_filter=route.on_content_filter,
+            retry_empty=route.retry_empty,
+            hedge=route.hedge,
+            rescue=route.rescue,
         )
 
     def _grouping(self, route: Route, group: Grouped) -> Route:

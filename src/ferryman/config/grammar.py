@@ -7,6 +7,7 @@ The one source for the validator, for ``docs/ferryman.schema.json`` and for the 
 from decimal import Decimal
 from typing import Final
 
+from ferryman.config.answer_grammar import AFTERWARDS, ON_FILTER
 from ferryman.config.conditions import WHEN
 from ferryman.config.filter_grammar import DATA_POLICY, FACTS, FILTER, NOT_HERE, REGION
 from ferryman.config.kinds import PER_CENT, Number, Secret, Url, Word
@@ -296,6 +297,7 @@ MODEL: Final = Table(
             doc="Which of its targets and fallbacks come into question for a request.",
             default="all of them",
         ),
+        *AFTERWARDS,
     ),
     hints=(("fallback", "Write fallbacks: [provider/model]."), *NOT_HERE),
 )  # fmt: skip
@@ -341,13 +343,13 @@ POLICY_TIMEOUTS: Final = Table(
         Key(
             name="first_byte",
             kind=duration("5s", "0.01"),
-            doc="How long a provider may take to begin its answer.",
+            doc="How long a provider may take to begin its answer; of a stream, to say something.",
             default="timeouts.first_byte",
         ),
         Key(
             name="idle",
             kind=duration("10s", "0.01"),
-            doc="Longest silence within an answer.",
+            doc="Longest silence within an answer; comments and pings don't break it.",
             default="timeouts.idle",
         ),
         Key(
@@ -426,6 +428,7 @@ POLICY: Final = Table(
             doc="Which targets come into question for these calls, whichever model they ask for.",
             default="all of them",
         ),
+        ON_FILTER,
         Key(
             name="budget",
             kind=BUDGET,
@@ -462,13 +465,13 @@ TIMEOUTS: Final = Table(
         Key(
             name="first_byte",
             kind=duration("2m", "0.01"),
-            doc="How long a provider may take to begin its answer.",
+            doc="How long a provider may take to begin its answer; of a stream, to say something.",
             default=seconds(_TIMEOUTS.first_byte),
         ),
         Key(
             name="idle",
             kind=duration("60s", "0.01"),
-            doc="Longest silence within an answer.",
+            doc="Longest silence within an answer; comments and pings don't break it.",
             default=seconds(_TIMEOUTS.idle),
         ),
         Key(

@@ -75,6 +75,11 @@ class RouteConfig(Struct, frozen=True, kw_only=True):
     affinity: Affinity | None = None
     weights: dict[str, float] = {}
     fallbacks: tuple[str, ...] = ()
+    on_content_filter: str = ""
+    retry_empty: bool = False
+    hedge: float = 0.0
+    """As in ``snapshot.Route``."""
+    rescue: bool = False
     filter: Filter | None = None
 
 

@@ -87,6 +87,9 @@ WEIGHED = ("weighted", "least_loaded")
 """Strategies that heed weights."""
 
 
+HEDGE_BY_PACE = -1.0
+
+
 class Affinity(Struct, frozen=True, kw_only=True):
     """Calls with the same ``session``, ``cache_key`` or ``prefix`` stay at one target."""
 
@@ -148,6 +151,20 @@ class Route(Struct, frozen=True, kw_only=True):
     """Strategies of the routes within it."""
     filters: tuple[tuple[Filter, ...], ...] = ()
     """What each target and then each fallback must pass; empty = nothing."""
+    on_content_filter: str = ""
+    """Name of the model that is asked when a content filter stops a call; empty = none."""
+    retry_empty: bool = False
+    """Whether the next target is asked after an answer that is empty or a refusal."""
+    hedge: float = 0.0
+    """Seconds without a first token after which a second target is asked as well; 0 = never,
+    ``HEDGE_BY_PACE`` = the 95th percentile of the first one's."""
+    rescue: bool = False
+    """Whether another target goes on with a stream of text that breaks off."""
+
+    @property
+    def special(self) -> bool:
+        """Whether any of the last four is wanted."""
+        return bool(self.on_content_filter or self.retry_empty or self.hedge or self.rescue)
 
 
 Plain = str | int | float | bool
@@ -188,6 +205,8 @@ class Rule(Struct, frozen=True, kw_only=True):
     too_long: str = ""
     """``next``, ``error`` or ``compress``: what becomes of a request that does not fit into a
     target's window; empty = as the request says."""
+    on_content_filter: str = ""
+    """As in :class:`Route`; empty = as the model has it."""
     filter: Filter | None = None
     """What targets must pass."""
 

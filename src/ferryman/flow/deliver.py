@@ -8,11 +8,12 @@ import msgspec
 
 from ferryman.flow.bonds import explained
 from ferryman.flow.call import NOTHING, Call, settle
-from ferryman.flow.turns import note_stream
+from ferryman.flow.turns import SHOULD_RETRY, note_end, note_stream
 from ferryman.http1.client import FaultKind
 from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.usage import Usage
+from ferryman.routing.reactions import hint
 from ferryman.upstream.reply import Reply
 from ferryman.wire.formats import client_of
 from ferryman.wire.openai_chat.errors import (
@@ -36,8 +37,11 @@ _DROPPED: Final = frozenset(
 )
 """Reply headers that are the hop's or the provider's own business."""
 _RETRY = frozenset((b"retry-after", b"retry-after-ms"))
+SDK_WAITS: Final = 60.0
+"""Seconds of ``retry-after`` beyond which the official SDKs come back at once instead."""
 _HOPELESS = frozenset({ErrorKind.UPSTREAM_AUTH, ErrorKind.UPSTREAM_NO_CREDIT})
 """Kinds that no retry cures, whatever their status: the official SDKs heed ``x-should-retry``."""
+NO_RETRY: Final = (SHOULD_RETRY, b"false")
 _OURS = (ErrorKind.UPSTREAM_TRUNCATED, ErrorKind.UPSTREAM_PROTOCOL)
 """Kinds of a stream's failure that the gateway found, not the provider said."""
 _STATUS = {
@@ -60,9 +64,15 @@ def deliver_whole(call: Call, reply: Reply) -> None:
 
 
 async def deliver_stream(
-    call: Call, reply: Reply, keeps: Callable[[bytes], Awaitable[None]] | None = None
+    call: Call,
+    reply: Reply,
+    keeps: Callable[[bytes], Awaitable[None]] | None = None,
+    rescue: Callable[[Reply, ErrorKind], Awaitable[Reply | None]] | None = None,
 ) -> None:
-    """Relay a stream whose first content is here, until its end; ``keeps`` gets its last event."""
+    """Relay a stream whose first content is here, until its end; ``keeps`` gets its last event.
+
+    ``rescue`` is given one that broke off, and why, and gives one that goes on with it.
+    """
     exchange, plane, tap = call.exchange, call.plane, reply.tap
     assert tap is not None
     call.stream = True  # also where a form asked for it, or sound comes as a stream by itself
@@ -75,6 +85,17 @@ async def deliver_stream(
     reply.commit(exchange)
     await reply.over
     plane.metrics.streams -= 1
+    error = _ended(call, reply)
+    while error is not None and rescue is not None:
+        further = await rescue(reply, error.kind)
+        if further is None:
+            break
+        reply, tap = further, further.tap
+        assert tap is not None
+        call.error_event = tap.error_event
+        reply.commit(exchange)
+        await reply.over
+        error = _ended(call, reply)
     call.waited += plane.now() - waiting
     if exchange.gone or (reply.fault is not None and reply.fault.kind is FaultKind.CANCELLED):
         settle(call, 499, ErrorKind.CANCELLED, tap.usage)
@@ -83,13 +104,12 @@ async def deliver_stream(
     if target is not None and target.timed and tap.done:
         note_stream(target, reply, tap.usage, plane.now())
     try:
-        if tap.done:
+        if error is None:
             if keeps is not None:
                 await keeps(tap.ending)
             cost = settle(call, reply.status, None, tap.usage)
             last = tap.ending
         else:
-            error = _cut_stream(call, reply)
             cost = settle(call, reply.status, error.kind, tap.usage)
             if tap.raw:
                 exchange.abort()
@@ -101,6 +121,19 @@ async def deliver_stream(
     if call.summary and not tap.raw:
         last = _summary(call, tap.usage, cost) + last
     exchange.finish(last)
+
+
+def _ended(call: Call, reply: Reply) -> GatewayError | None:
+    """A stream is over: note how, and return why if it broke off and its caller is still there."""
+    tap, fault = reply.tap, reply.fault
+    assert tap is not None
+    if tap.broken and call.target is not None:
+        call.plane.metrics.left_out(call.target.provider, tap.broken)
+    if call.exchange.gone or (fault is not None and fault.kind is FaultKind.CANCELLED):
+        return None
+    error = None if tap.done else _cut_stream(call, reply)
+    note_end(call, reply, error.kind if error is not None else None)
+    return error
 
 
 def _cut_stream(call: Call, reply: Reply) -> GatewayError:
@@ -151,6 +184,8 @@ def deliver_failure(call: Call, reply: Reply, kind: ErrorKind) -> None:
         if body is not None:
             settle(call, status, kind, usage)
             ours = JSON + _error_headers(kind)
+            if kind not in _HOPELESS and hint(reply.headers) > SDK_WAITS:
+                ours.append(NO_RETRY)
             names = [name for name, _ in ours]
             theirs = [pair for pair in reply.headers if pair[0] not in names]
             call.exchange.respond(status, _head(call, theirs, None) + _block(ours), body)
@@ -159,7 +194,9 @@ def deliver_failure(call: Call, reply: Reply, kind: ErrorKind) -> None:
         if kind in (ErrorKind.INVALID_REQUEST, ErrorKind.MODEL_NOT_FOUND):
             kind = ErrorKind.UPSTREAM_PROTOCOL
         text = f"{provider} answered {reply.status} without a readable error."
-        waits = tuple(pair for pair in reply.headers if pair[0] in _RETRY)
+        waits = tuple([pair for pair in reply.headers if pair[0] in _RETRY])
+        if kind not in _HOPELESS and hint(reply.headers) > SDK_WAITS:
+            waits = (*waits, NO_RETRY)
         error = GatewayError(status, kind, text, headers=waits)
     else:
         error = _blame(kind, provider, reply)
@@ -248,7 +285,7 @@ def _error_headers(kind: ErrorKind) -> Headers:
     """The gateway's own code, also where the body is the provider's."""
     headers = [(b"x-ferryman-error", kind.encode())]
     if kind in _HOPELESS:
-        headers.append((b"x-should-retry", b"false"))
+        headers.append(NO_RETRY)
     return headers
 
 

@@ -88,6 +88,7 @@ def _apply(call: Call, request: envelope.Request, rule: Rule) -> envelope.Reques
     call.filter = rule.filter
     call.strict = call.strict or rule.on_unsupported == "reject"
     call.too_long = call.too_long or rule.too_long
+    call.on_content_filter = rule.on_content_filter
     call.first_byte, call.idle, call.total = rule.first_byte, rule.idle, rule.total
     if rule.set:
         request, call.forced = envelope.forced(request, call.endpoint, rule.set)
@@ -104,6 +105,7 @@ def _limit(call: Call, text: bytes) -> None:
             ErrorKind.INVALID_REQUEST,
             "'x-ferryman-timeout' must be a number of seconds above 0, such as 30 or 2.5.",
         )
+    call.limited = True
     call.total = min(seconds, call.total or call.plane.fleet.total)
 
 

@@ -75,6 +75,16 @@ async def line_up(call: Call, target: Target, request: Request) -> GatewayError 
     return None if why == LEFT else _refusal(queue, why, seconds, expected)
 
 
+def place_at(call: Call, target: Target) -> "Queue | None":
+    """A place at ``target`` that is free now, beside the one that the call has: it has this one
+    then. None when there is none, or when none is needed."""
+    queue = call.plane.queues.get(target.provider)
+    if queue is None or not queue.line.take():
+        return None
+    call.place, call.placed = queue, call.plane.now()
+    return queue
+
+
 def give_back(call: Call) -> None:
     """Give back the place that the call has, if any."""
     queue = call.place

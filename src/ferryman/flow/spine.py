@@ -22,9 +22,12 @@ from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, 
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.flow.filtering import narrow
+from ferryman.flow.judge import Spare, judged
 from ferryman.flow.policies import steer
 from ferryman.flow.queueing import give_back, line_up
-from ferryman.flow.turns import Turns, begin, considered, leave, note
+from ferryman.flow.race import race
+from ferryman.flow.rescue import go_on
+from ferryman.flow.turns import Turns, adopt, begin, considered, leave, note
 from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import gives, surely_fits, text_size, too_much
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
@@ -63,8 +66,8 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "compressed", "digest", "explain", "forwarded", "metadata", "providers", "session",
-        "steers", "strict", "summary", "tags", "timeout", "too_long", "translated",
+        "compressed", "digest", "explain", "forwarded", "metadata", "providers", "retried",
+        "session", "steers", "strict", "summary", "tags", "timeout", "too_long", "translated",
     )  # fmt: skip
 
     def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
@@ -81,6 +84,7 @@ class HeaderFacts:
         """Whether there is one of the three."""
         self.providers = b""
         self.explain = False
+        self.retried = False
         self.session = b""
         for name, value in headers:
             if name == b"authorization":
@@ -93,6 +97,8 @@ class HeaderFacts:
                 self.summary = value.lower() not in _NO
             elif name == b"x-ferryman-explain":
                 self.explain = value.lower() not in _NO
+            elif name == b"x-stainless-retry-count":  # of the official SDKs
+                self.retried = value.strip() not in (b"", b"0")
             elif name == b"x-ferryman-on-unsupported":
                 self.strict = value.lower() == b"reject"
             elif name == b"x-ferryman-too-long":
@@ -185,9 +191,12 @@ async def serve(
             call.measured = text_size(request.body)
         if plane.policies or facts.steers:
             request = await steer(call, request, facts)
+        call.retried = facts.retried
         resolved = plane.fleet.resolve(call.use or request.model)
-        asks = facts.providers or request.provider is not None
-        if asks or resolved.filtered or call.filter is not None:
+        if resolved.extras is not None or call.on_content_filter:
+            adopt(call, resolved.extras)
+            call.original = request
+        if facts.providers or request.provider is not None or resolved.filtered or call.filter:
             request, resolved = await narrow(call, request, resolved, facts)
         if resolved.bound:
             bind(call, resolved, request, facts.session, facts.metadata)
@@ -208,7 +217,8 @@ async def serve(
         elif kind is not None:
             deliver_failure(call, reply, kind)
         elif reply.streaming:
-            await deliver_stream(call, reply, keeps)
+            rescue = _rescue(call, request, turns, facts) if call.rescue else None
+            await deliver_stream(call, reply, keeps, rescue)
         else:
             if keeps is not None:
                 await keeps(reply.body)
@@ -247,6 +257,18 @@ async def _request(call: Call, facts: HeaderFacts, model: str, stream: bool) -> 
     return request
 
 
+def _rescue(
+    call: Call, request: envelope.Request, turns: Turns, facts: HeaderFacts
+) -> Callable[[Reply, ErrorKind], Awaitable[Reply | None]]:
+    """Finds who goes on with the call's stream when it breaks off."""
+    return go_on(
+        call,
+        request,
+        turns,
+        lambda target, asking, reply: _attempt(call, target, asking, facts, reply),
+    )
+
+
 def _keeps(call: Call, request: envelope.Request) -> Callable[[bytes], Awaitable[None]] | None:
     """Keeps an answer that its caller may go on from, when no provider does; None = nothing to."""
     keeper = call.plane.keeper
@@ -278,7 +300,7 @@ def _stumble(call: Call, error: Exception) -> None:
 
 def _said(call: Call, reply: Reply) -> Usage | None:
     """Usage of a call whose caller has left: as far as its upstream told, if it was ever asked."""
-    usage = reply.usage or (reply.tap.usage if reply.tap is not None else None)
+    usage = reply.used
     refused = not 200 <= reply.status < 300
     return NOTHING if usage is None and refused and not call.uncertain else usage
 
@@ -294,6 +316,7 @@ async def _first_good(
     reply = Reply(call.plane.now, None)
     kind: ErrorKind | None = ErrorKind.UPSTREAM_CONNECT
     unfit: GatewayError | None = None
+    spares: list[Spare] = []
     while (target := turns.next(reply, kind)) is not None:
         if turns.wait > 0:
             give_back(call)
@@ -308,19 +331,8 @@ async def _first_good(
                 if call.overdue():
                     break
                 continue
-        call.receipt = None
         try:
-            if call.too_long == "error" and not gives(target, request.max_output):
-                raise too_much(request.max_output, target)
-            fits = surely_fits(request.body, target)
-            crowded = None if fits else await crowd(call, request, target)
-            if takes_long(call, request, target, crowded):  # beside the loop, so that others go on
-                loop = asyncio.get_running_loop()
-                asking = await loop.run_in_executor(None, ask, call, request, target, crowded)
-            else:
-                asking = ask(call, request, target, crowded)
-            if asking is None:
-                raise _not_offered(call, target)
+            asking = await _prepare(call, request, target)
         except GatewayError as error:
             unfit = unfit or error  # another target may have the words, or the room, for it
             if error.kind is ErrorKind.CONTEXT_TOO_LONG and call.too_long == "error":
@@ -328,12 +340,65 @@ async def _first_good(
             continue
         call.target = target
         turns.asked = True
-        reply, kind = await _attempt(call, target, asking, facts)
+        if call.hedge:
+            reply, kind = await race(
+                call, turns, target, asking,
+                lambda whom, what, reply: _attempt(call, whom, what, facts, reply),
+                lambda whom: _prepare(call, request, whom),
+            )  # fmt: skip
+        else:
+            reply = Reply(call.plane.now, asking.tap)
+            reply, kind = await _attempt(call, target, asking, facts, reply)
         if call.upload is not None and call.upload.refused is not None:
             raise call.upload.refused
-        if kind is None or kind in SURFACED or call.exchange.gone or call.overdue():
+        if kind is not None and reply.judged:
+            spares.append(Spare(call, reply, call.target))
+        if kind is None or call.exchange.gone or call.overdue():
             break
+        if kind in SURFACED and not await _elsewhere(call, request, turns, facts, kind):
+            break
+    if spares:
+        if kind is not None and not call.exchange.gone:
+            reply, kind = spares.pop().bring_back(call), None
+        call.legs += tuple([(spare.reply.used, spare.target) for spare in spares])
     return reply, kind, unfit if call.target is None else None
+
+
+async def _elsewhere(
+    call: Call, request: envelope.Request, turns: Turns, facts: HeaderFacts, kind: ErrorKind
+) -> bool:
+    """Whether others may be asked after a failure that all targets of a call would repeat."""
+    if kind is not ErrorKind.CONTENT_FILTERED:
+        return turns.larger(kind)
+    if not call.on_content_filter:
+        return False
+    try:
+        resolved = call.plane.fleet.resolve(call.on_content_filter)
+        # What the caller and policies want of targets holds for these, too.
+        _, resolved = await narrow(call, call.original or request, resolved, facts)
+    except GatewayError:
+        return False  # its provider is not active, or may not be asked: the caller is told
+    call.on_content_filter = ""
+    return turns.reroute(resolved)
+
+
+async def _prepare(call: Call, request: envelope.Request, target: Target) -> Asking:
+    """What to send to ``target``. Raises :class:`GatewayError` when it can't take the request."""
+    call.forget_receipt()
+    slot = call.slot
+    if call.too_long == "error" and not gives(target, request.max_output):
+        raise too_much(request.max_output, target)
+    fits = surely_fits(request.body, target)
+    crowded = None if fits else await crowd(call, request, target)
+    if takes_long(call, request, target, crowded):  # beside the loop, so that others go on
+        loop = asyncio.get_running_loop()
+        asking = await loop.run_in_executor(None, ask, call, request, target, crowded)
+    else:
+        asking = ask(call, request, target, crowded)
+    if asking is None:
+        raise _not_offered(call, target)
+    asking.receipt, asking.slot = call.receipt, slot
+    return asking
 
 
 def _not_offered(call: Call, target: Target) -> GatewayError:
@@ -346,14 +411,13 @@ def _not_offered(call: Call, target: Target) -> GatewayError:
 
 
 async def _attempt(
-    call: Call, target: Target, asking: Asking, facts: HeaderFacts
+    call: Call, target: Target, asking: Asking, facts: HeaderFacts, reply: Reply
 ) -> tuple[Reply, ErrorKind | None]:
-    """Ask one target. Returns its reply, and how it failed (None = it is fit to be delivered)."""
+    """Ask one target. Returns its ``reply``, and how it failed (None = fit to be delivered)."""
     now = call.plane.now
     runtime = target.runtime
     started = now()
     begin(call, target, started)
-    reply = Reply(now, asking.tap)
     why = await runtime.signer.ready(time.time()) if runtime.signer is not None else ""
     if why:
         reply.fault = Fault(FaultKind.CONNECT, why)
@@ -376,13 +440,26 @@ async def _attempt(
                 connection = await _connect(call, reply, runtime.pool)
         if connection is not None and _send(call, reply, connection, asking, forwarded):
             await reply.ready
+    body = reply.body if call.watched else b""
     kind = ErrorKind.UPSTREAM_AUTH if why else _verdict(call, asking, reply, runtime)
+    if kind is None and call.watched:
+        kind = judged(call, asking, reply, body)
+        reply.judged = kind is not None
+    if call.racers:  # others may have changed what is the call's
+        call.slot, call.receipt = asking.slot, asking.receipt
+        if kind is ErrorKind.CANCELLED and not call.exchange.gone:
+            kind = ErrorKind.SUPERSEDED
+            if reply.connection is None:
+                return reply, kind
     ended = now()
     call.waited += ended - started
     first = reply.first_byte
     note(call, target, reply, kind, started, ended)
-    if kind is not None and reply.status < 300 and reply.connection is not None:
+    if kind is not None and asking.tap is not None and asking.tap.broken:
+        call.plane.metrics.left_out(target.provider, asking.tap.broken)
+    if kind is not None and reply.status < 300 and reply.connection and not reply.judged:
         call.uncertain = True  # asked, and not refused: it may have worked, and charge for it
+    reply.place = len(call.attempts)
     call.attempts.append(
         Attempt(
             target.provider,
@@ -413,12 +490,12 @@ def _send(
 ) -> bool:
     """Send the request, unless the caller has gone; True when ``reply.ready`` is to be awaited."""
     exchange = call.exchange
-    if exchange.gone:
+    if exchange.gone or reply.fault is not None:  # another one has won the race while it connected
         connection.cancel()
         reply.leave()
         return False
     reply.connection = connection
-    exchange.on_gone = reply.leave
+    exchange.on_gone = call.leave if call.racers else reply.leave
     fleet = call.plane.fleet
     first_byte, idle = call.first_byte or fleet.first_byte, call.idle or fleet.idle
     total = call.deadline()

@@ -57,6 +57,39 @@ class PeakEwma:
         return self.cost * math.exp((self.at - now) / FADE_SECONDS)
 
 
+class Tail:
+    """The time within which 95 of 100 answers begin, as one number that each answer moves a bit.
+
+    A slower one moves it up 19 times as far as a quicker one moves it down, so that it comes to
+    rest where one in twenty is slower. In proportion to itself, and at first in large steps.
+    """
+
+    __slots__ = ("_count", "_seconds")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._seconds = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """An answer began after ``seconds``, or had not begun by then."""
+        self._count += 1
+        step = max(TAIL_STEP, 1 / self._count)
+        if self._count == 1:
+            self._seconds = seconds
+        elif seconds > self._seconds:
+            self._seconds = min(self._seconds * (1 + 0.95 * step), seconds)
+        else:
+            self._seconds *= 1 - 0.05 * step
+
+    def seconds(self) -> float:
+        """0 until enough answers are known."""
+        return self._seconds if self._count >= TAIL_LEAST else 0.0
+
+
+TAIL_STEP: Final = 0.1
+TAIL_LEAST: Final = 20
+
+
 class Rest:
     """Until when something is better not asked. After that, one call at a time is a trial."""
 
@@ -108,7 +141,8 @@ class Health:
 
     __slots__ = (
         "_asked", "_asked_before", "_failed", "_failed_before", "_streak", "_used", "_window",
-        "in_flight", "limits", "pace", "rest", "risen", "token", "used", "used_at",
+        "in_flight", "limits", "pace", "rest", "risen", "slow_stream", "slow_whole", "token",
+        "used", "used_at",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -121,6 +155,9 @@ class Health:
         for it; and when."""
         self.used_at = 0.0
         self._used: dict[str, float] = {}
+        self.slow_stream = Tail()
+        """To the first token; like the next one, kept for models that hedge."""
+        self.slow_whole = Tail()
         self.rest = Rest()
         self.limits: dict[str, Rest] = {}
         """By key: a rate limit is one of a key and a model."""
@@ -131,11 +168,18 @@ class Health:
         self.risen = -RAMP_SECONDS
         """When its last rest ended."""
 
-    def good(self, key: str, seconds: float, started: float, now: float) -> None:
-        """An attempt gave its first byte after ``seconds``; negative = that tells nothing."""
+    def good(
+        self, key: str, seconds: float, started: float, now: float, *, begun: bool = False
+    ) -> None:
+        """An attempt gave its first byte after ``seconds``; negative = that tells nothing.
+
+        ``begun``: it is a stream that has only begun, and may yet fail (:meth:`bad` with ``late``)
+        or be :meth:`finished`.
+        """
         self._turn(now)
         self._asked += 1
-        self._streak = 0
+        if not begun:
+            self._streak = 0
         if self.rest.rounds and self.rest.end(started):
             self.pace.forget()
             self.token.forget()
@@ -163,18 +207,24 @@ class Health:
         self.used = sum(self._used.values()) / len(self._used)
         self.used_at = now
 
+    def finished(self) -> None:
+        """A stream that had begun has come to its end."""
+        self._streak = 0
+
     def bad(
         self, reaction: Reaction, why: str, key: str, key_rest: Rest,
-        started: float, now: float, hint: float, chance: float,
+        started: float, now: float, hint: float, chance: float, *, late: bool = False,
     ) -> None:  # fmt: skip
         """An attempt with ``key`` failed; ``key_rest`` is the key's at all models.
 
         ``hint`` is how many seconds the provider wants to be left alone, negative = it didn't say.
+        ``late``: it was a stream that had begun well.
         """
         if reaction.scope == "nothing":
             return
-        # Who fails quickly is not quick, and who fails slowly is slow.
-        self.pace.observe(max(now - started, self.pace.expected(now)), now)
+        if not late:
+            # Who fails quickly is not quick, and who fails slowly is slow.
+            self.pace.observe(max(now - started, self.pace.expected(now)), now)
         if reaction.scope == "key":
             key_rest.begin(reaction, why, started, now, hint, chance)
         elif reaction.scope == "limit":
@@ -182,7 +232,7 @@ class Health:
             limit.begin(reaction, why, started, now, hint, chance)
         else:
             self._turn(now)
-            self._asked += 1
+            self._asked += not late
             self._failed += 1
             self._streak += 1
             if reaction.at_once or hint >= 0 or self._fails():

@@ -53,6 +53,7 @@ class Metrics:
         self._series: dict[tuple[str, str, str, int], Series] = {}
         self._estimates = [0] * (len(ESTIMATE_BUCKETS) + 1)
         self._estimates_sum = 0.0
+        self._left_out: dict[str, int] = {}
         self.in_flight = 0
         self.streams = 0
 
@@ -99,6 +100,10 @@ class Metrics:
         else:
             series.cost += cost
 
+    def left_out(self, provider: str, events: int) -> None:
+        """Count events of a provider's stream that could not be read."""
+        self._left_out[provider] = self._left_out.get(provider, 0) + events
+
     def estimated(self, ratio: float) -> None:
         """Count how an estimate of input tokens (``ratio`` = estimate / count) turned out."""
         self._estimates[bucket(ESTIMATE_BUCKETS, ratio)] += 1
@@ -127,6 +132,10 @@ class Metrics:
         count = buckets(lines, ratio, "", ESTIMATE_BUCKETS, self._estimates)
         lines.append(f"{ratio}_sum {self._estimates_sum:.6f}")
         lines.append(f"{ratio}_count {count}")
+        text = "Events of providers' streams that could not be read; a second one ends its stream."
+        lines += head("broken_events_total", "counter", text)
+        for provider, number in sorted(self._left_out.items()):
+            lines.append(f'ferryman_broken_events_total{{provider="{_escape(provider)}"}} {number}')
         named = [
             (f'endpoint="{e}",provider="{_escape(p)}",model="{_escape(m)}",status="{s}"', series)
             for (e, p, m, s), series in sorted(self._series.items())

@@ -222,8 +222,8 @@ class Resolved:
     """What a model name leads to."""
 
     __slots__ = (
-        "bound", "choice", "fallbacks", "filtered", "filters", "left_out", "narrowed", "route",
-        "routes", "strategy", "targets", "uneven", "weights",
+        "bound", "choice", "extras", "fallbacks", "filtered", "filters", "left_out", "narrowed",
+        "route", "routes", "strategy", "targets", "uneven", "weights",
     )  # fmt: skip
 
     def __init__(
@@ -247,6 +247,8 @@ class Resolved:
         self.fallbacks = fallbacks
         self.strategy = strategy
         self.weights = weights
+        self.extras = route if route is not None and route.special else None
+        """The route, where it wants more than its targets asked one after the other."""
         self.filters = filters
         """What each target and then each fallback must pass; empty = nothing."""
         self.uneven = len(targets) + len(fallbacks) > 1 and _uneven((*targets, *fallbacks))

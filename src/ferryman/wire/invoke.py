@@ -123,6 +123,8 @@ class UnwrappingTap(StreamTap):
     def __init__(self, inner: StreamTap) -> None:
         super().__init__(hide_usage=inner.hide_usage)
         self.media_types = (b"application/vnd.amazon.eventstream",)
+        self.encoder = inner.encoder
+        self.watch = inner.watch
         self._inner = inner
         self._unwrapper = InvokeUnwrapper()
 
@@ -140,6 +142,7 @@ class UnwrappingTap(StreamTap):
 
     def _say(self) -> None:
         inner = self._inner
+        self._broken = inner.broken + self._unwrapper.broken
         self._content = inner.content
         self.usage = inner.usage
         self.done = inner.done

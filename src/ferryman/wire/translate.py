@@ -55,10 +55,15 @@ class TranslatingTap(StreamTap):
         self.media_types = media_types
         self._client = client
         self._decoder = provider.stream_decoder()
-        self._encoder = client.stream_encoder(context)
+        self._encoder = self.encoder = client.stream_encoder(context)
         tool = context.receipt.output_tool
         self._tool = OutputFromTool(tool) if tool else None
         self._grammar = Grammar() if check_grammar else None
+
+    @property
+    def broken(self) -> int:
+        """Events that could not be read."""
+        return self._decoder.broken
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes as they come, return what the caller gets now. Never raises."""
@@ -75,6 +80,7 @@ class TranslatingTap(StreamTap):
 
     def _take(self, events: list[Event]) -> bytes:
         out = []
+        watch = self.watch
         for event in events:
             if isinstance(event, Failed):
                 self.failure = event
@@ -86,6 +92,9 @@ class TranslatingTap(StreamTap):
                 self.usage = event.usage
             elif not self._content:
                 self._content = _says_something(event)
+            if watch is not None:
+                watch.take(event)
+                self._content = watch.said if watch.picky else self._content
             if self._tool is not None:
                 turned = self._tool.take(event)
                 if turned is None:
