@@ -31,6 +31,7 @@ keys_app = typer.Typer(
     rich_markup_mode="markdown",
     help="Virtual keys: what callers use instead of a provider's key.",
 )
+calls_app = typer.Typer(name="calls", rich_markup_mode="markdown")
 
 _SERVE = "Serve"
 _LOOK = "Manage and look (asks the running control plane)"
@@ -230,8 +231,9 @@ def usage(
     ask.show_usage(_reach(locals()), query, as_json=as_json, as_csv=as_csv)
 
 
-@app.command(rich_help_panel=_LOOK)
+@calls_app.callback(invoke_without_command=True)
 def calls(
+    ctx: typer.Context,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many.")] = 20,
     key: Annotated[str | None, typer.Option("--key", help="Only this key (id or name).")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Only this model.")] = None,
@@ -247,13 +249,15 @@ def calls(
     admin_host: flags.AskHost = None,
     admin_port: flags.AskPort = None,
 ) -> None:
-    """List single calls, newest first.
+    """List single calls, newest first; or `show` one.
 
     Examples: `ferryman calls` · `ferryman calls --status 429 --limit 50` ·
-    `ferryman calls --json | jq '.[] | .cost_usd'`
+    `ferryman calls --json | jq '.[] | .cost_usd'` · `ferryman calls show req_…`
     """
     from ferryman.cli import ask
 
+    if ctx.invoked_subcommand is not None:
+        return
     query = {
         "limit": limit,
         "key": key,
@@ -264,7 +268,25 @@ def calls(
     ask.show_calls(_reach(locals()), query, as_json=as_json)
 
 
+@calls_app.command("show")
+def calls_show(
+    request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The call's id.")],
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """Show one call: who came into question, what was tried, when, and what came of it.
+
+    `ferryman calls --request-id … --json` prints the same as JSON.
+    """
+    from ferryman.cli import call
+
+    call.show(_reach(locals()), request_id)
+
+
 app.add_typer(keys_app, rich_help_panel=_LOOK)
+app.add_typer(calls_app, rich_help_panel=_LOOK)
 
 
 def _reach(given: dict[str, object]) -> "Api":

@@ -21,7 +21,7 @@ from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, 
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.flow.policies import steer
-from ferryman.flow.turns import Turns, begin, considered, note
+from ferryman.flow.turns import Turns, begin, note, note_rest
 from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import gives, surely_fits, text_size, too_much
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
@@ -189,9 +189,10 @@ async def serve(
             request = await steer(call, request, facts)
         resolved = plane.fleet.resolve(call.use or request.model)
         turns = Turns(call, resolved, len(request.body), request.max_output)
-        if facts.explain:
-            call.considered = considered(plane, resolved, turns.order)
         first = turns.order[0]
+        if facts.explain:
+            call.explain = True
+            note_rest(call, first, plane.now())
         if counted_here(call, first):
             await count(call, request, first)
             return
@@ -292,6 +293,9 @@ async def _first_good(
                 raise _not_offered(call, target)
         except GatewayError as error:
             unfit = unfit or error  # another target may have the words, or the room, for it
+            if call.left_out is None:
+                call.left_out = {}
+            call.left_out[target] = error.kind
             if error.kind is ErrorKind.CONTEXT_TOO_LONG and call.too_long == "error":
                 break
             continue

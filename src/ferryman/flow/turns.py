@@ -40,7 +40,9 @@ class Turns:
         self._call = call
         self.order: Sequence[Target] = resolved.targets
         if len(resolved.targets) != 1 or resolved.fallbacks:
-            self.order = roomiest(_planned(call.plane, resolved, size, max_output), max_output)
+            self.order = roomiest(_planned(call, resolved, size, max_output), max_output)
+        call.order = self.order
+        call.equals = resolved.targets
         self._fallbacks = resolved.fallbacks
         self._place = 0
         self._target: Target | None = None
@@ -136,7 +138,8 @@ class Turns:
             self._again, self._again_at = target, now + wait
 
 
-def _planned(plane: Plane, resolved: Resolved, size: int, max_output: int) -> list[Target]:
+def _planned(call: Call, resolved: Resolved, size: int, max_output: int) -> list[Target]:
+    plane = call.plane
     now = plane.now()
     priced = resolved.strategy == "cost"
     everyone = (*resolved.targets, *resolved.fallbacks)
@@ -145,6 +148,8 @@ def _planned(plane: Plane, resolved: Resolved, size: int, max_output: int) -> li
     for i, target in enumerate(everyone):
         health = health_of(target)
         until = resting_until(plane, target, now)
+        if until > now:
+            note_rest(call, target, now)
         facts.append(
             Facts(
                 rests=max(until - now, 0.0),
@@ -164,25 +169,16 @@ def _planned(plane: Plane, resolved: Resolved, size: int, max_output: int) -> li
     return order
 
 
-def considered(
-    plane: Plane, resolved: Resolved, order: Sequence[Target]
-) -> list[dict[str, object]]:
-    """What there is to say of each target, in the order in which a call would ask them."""
-    now = plane.now()
-    out: list[dict[str, object]] = []
-    for target in order[:MOST_EXPLAINED]:
-        said: dict[str, object] = {"target": f"{target.provider}/{target.model}"}
-        said["role"] = "target" if target in resolved.targets else "fallback"
-        until = resting_until(plane, target, now)
-        if until > now:
-            rest = _rest(plane, target, _slot(plane, target, now, 0, target.runtime.turn))
-            said["rests_seconds"] = round(until - now, 3)
-            said["because"] = rest.why
-        out.append(said)
-    return out
+def note_rest(call: Call, target: Target, now: float) -> None:
+    """Keep for the call's record that the target rests, if it does."""
+    plane = call.plane
+    rest = _rest(plane, target, _slot(plane, target, now, 0, target.runtime.turn))
+    if rest.until > now:
+        if call.rests is None:
+            call.rests = {}
+        call.rests[target] = int((rest.until - now) * 1e6), rest.why
 
 
-MOST_EXPLAINED: Final = 8
 USUAL_OUTPUT: Final = 500
 """Tokens of an answer whose length nobody limits."""
 

@@ -148,7 +148,7 @@ class Target:
 
     __slots__ = (
         "aim", "context", "dearest", "gauge", "health", "labels", "max_output", "model",
-        "model_json", "named", "prices", "provider", "responses_only", "runtime",
+        "model_json", "name", "named", "prices", "provider", "responses_only", "runtime",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, model: str, health: object, gauge: Gauge) -> None:
@@ -159,6 +159,7 @@ class Target:
         provider = runtime.provider
         self.provider = runtime.name
         self.model = model
+        self.name = f"{runtime.name}/{model}"
         self.model_json = _json(model)
         row = runtime.rows.get(model)
         self.named = row is not None
