@@ -256,7 +256,9 @@ def calls(
     """
     from ferryman.cli import ask
 
-    if ctx.invoked_subcommand is not None:
+    if ctx.invoked_subcommand is not None:  # which sees in the environment what was given here
+        flags.options(data_dir=data_dir, control_url=control_url, admin_host=admin_host,
+                      admin_port=admin_port)  # fmt: skip
         return
     query = {
         "limit": limit,
