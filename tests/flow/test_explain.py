@@ -9,17 +9,25 @@ from typing import Any
 
 import pytest
 
-from tests.gateway import KEY, Stack
+from tests.gateway import Stack, asked
 from tests.processes import environment
 
 CONFIG = """\
 providers:
   near: { base_url: SIM/v1, auth: none, prices: { sim: { input: 3, output: 9 } } }
   far: { base_url: SIM/v1, auth: none, prices: { sim: { input: 1, output: 2 } } }
+  claude: { format: anthropic_messages, base_url: SIM/v1, auth: none }
+policies:
+  - { name: night, when: { header.x-shift: night }, use: far/sim }
+  - { name: no-dice, when: { metadata.task: { in: [dice, cards] } }, forbid: No games. }
+  - name: calm
+    when: { any: [{ tags: calm }, { body.temperature: { gt: 1 } }] }
+    set: { temperature: 1 }
 models:
   alone: near/sim
   pair: { targets: [near/sim, far/sim] }
   shaky: { targets: ["near/sim?503", far/sim], fallbacks: [near/sim] }
+  mixed: { targets: [claude/claude-test, far/sim], strategy: cost }
   grows: { targets: [openai/gpt-4, openai/gpt-4o-mini] }
 """
 ENV = {"OPENAI_API_KEY": "sk-test", "FERRYMAN_OPENAI_BASE_URL": "SIM/v1"}
@@ -88,3 +96,96 @@ def test_calls_show_draws_a_call(stack: Stack) -> None:
         assert text in drawn
     assert drawn.count("█") + drawn.count("·") == 24
     assert "ferryman calls" in typed(stack, "calls", "show", "req_nobody", code=1)
+
+
+def explained(stack: Stack, *arguments: str, stdin: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(typed(stack, "explain", "--json", *arguments, stdin=stdin))
+    return found
+
+
+def test_explain_shows_the_plan_and_calls_nobody(stack: Stack) -> None:
+    stack.row(stack.chat("shaky"))
+    stack.forget()
+    said = explained(stack, "--model", "shaky")
+    assert said["policy"] is None
+    assert (said["served_by"], said["strategy"]) == ("shaky", "ordered")
+    order = [(row["target"], row["role"], row["state"]) for row in said["targets"]]
+    assert order[:2] == [("far/sim", "target", "well"), ("near/sim", "fallback", "well")]
+    last = said["targets"][-1]
+    assert last["target"] == "near/sim?503"
+    assert last["because"] == "upstream_overloaded"
+    assert 0 < last["rests_seconds"] <= 4
+    first = said["targets"][0]
+    assert first["expected_cost_usd"].startswith("0.00")
+    assert first["expected_seconds"] > 0
+    assert (first["fits"], first["translated"], first["in_flight"]) == (True, False, 0)
+    assert stack.stats()["requests"] == 0
+
+
+def test_explain_says_why_policies_match_or_not(stack: Stack, tmp_path: Path) -> None:
+    file = tmp_path / "request.json"
+    fields = asked("pair", temperature=1.5, metadata={"task": "chat"})
+    file.write_text(json.dumps(fields))
+    said = explained(stack, str(file))
+    assert said["policy"] == "calm"
+    assert said["altered"] == ["temperature=1 (policy)"]
+    assert [(each["name"], each["matches"], each["because"]) for each in said["policies"]] == [
+        ("night", False, 'header.x-shift is missing; wanted: "night"'),
+        ("no-dice", False, 'metadata.task is "chat"; wanted: one of "dice", "cards"'),
+        ("calm", True, ""),
+    ]
+    said = explained(stack, "-", "-H", "x-shift: night", stdin=json.dumps(fields))
+    assert (said["policy"], said["served_by"]) == ("night", "far/sim")
+    assert said["policies"][1]["because"] == "not looked at: night matches before it"
+    said = explained(stack, "--model", "pair", "-H", 'x-ferryman-metadata: {"task": "dice"}')
+    assert said["refused"]["code"] == "forbidden_by_policy"
+    assert said["refused"]["message"] == "No games."
+
+
+def test_explain_checks_windows_and_translations(stack: Stack, tmp_path: Path) -> None:
+    long = {"messages": [{"role": "user", "content": "The river is wide. " * 3000}]}
+    said = explained(stack, "-", "--model", "grows", stdin=json.dumps(long))
+    narrow, wide = said["targets"]
+    assert (narrow["fits"], narrow["unfit"]["code"]) == (False, "context_length_exceeded")
+    assert wide["fits"]
+    assert narrow["context"] < wide["input_tokens"] < wide["context"]
+    odd = asked("mixed", logit_bias={"50256": -100}, seed=4)
+    said = explained(stack, "-", stdin=json.dumps(odd))
+    known, unknown = said["targets"]
+    assert (known["target"], known["translated"]) == ("far/sim", False), "unknown prices come last"
+    assert (unknown["format"], unknown["translated"]) == ("anthropic_messages", True)
+    assert {"logit_bias", "seed"} <= set(unknown["dropped"])
+    odd = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
+    said = explained(stack, "-", "--model", "alone", stdin=json.dumps(odd))
+    assert (said["endpoint"], said["targets"][0]["translated"]) == ("generate_content", True)
+
+
+def test_explain_draws_what_json_says(stack: Stack) -> None:
+    drawn = typed(stack, "explain", "--model", "mixed", "-H", "x-ferryman-tags: calm")
+    for text in ("strategy cost", "calm", "matches", "far/sim", "claude/claude-test", "translated"):
+        assert text in drawn
+
+
+def test_explain_says_what_is_wrong(stack: Stack, tmp_path: Path) -> None:
+    def failure(*arguments: str, stdin: str = "") -> str:
+        return typed(stack, "explain", *arguments, stdin=stdin, code=1)
+
+    assert "is not JSON" in failure("-", stdin="{")
+    assert "JSON object" in failure("-", stdin="[]")
+    assert "name: value" in failure("--model", "pair", "-H", "oops")
+    assert "Can't read" in failure(str(tmp_path / "none.json"))
+    assert "ferryman up" in failure("--model", "pair", "--gateway-url", "http://127.0.0.1:1")
+    assert "No calls go to" in failure("--model", "pair", "--path", "/v1/nowhere")
+    wrong = explained(stack, "--model", "nobody")
+    assert wrong["refused"]["code"] == "model_not_found"
+    assert explained(stack, "-", stdin='{"model": 3}')["refused"]["status"] == 400
+
+
+def test_explaining_takes_the_token_of_the_planes_and_no_callers_key(stack: Stack) -> None:
+    body = {"request": asked("pair")}
+    assert stack.post(body, "/internal/explain").status == 401
+    assert stack.post(body, "/internal/explain", key=None).status == 401
+    token = (stack.data / "secrets" / "feed-token").read_text().strip()
+    assert stack.post(body, "/internal/explain", key=token).status == 200
+    assert stack.post({"nothing": 1}, "/internal/explain", key=token).status == 400
+    assert stack.post(b"{", "/internal/explain", key=token).status == 400

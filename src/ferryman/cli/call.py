@@ -18,8 +18,8 @@ def show(api: Api, request_id: str) -> None:
     rows: list[Row] = api.call("GET", "/admin/v1/calls", {"request_id": request_id})["data"]
     if not rows:
         raise ApiError(
-            f"No call has the id {request_id!r}. `ferryman calls` lists the last ones; a call shows "
-            "up within a second of its end."
+            f"No call has the id {request_id!r}. `ferryman calls` lists the last ones; a call "
+            "shows up within a second of its end."
         )
     out = console()
     for title, text in _facts(rows[0]):

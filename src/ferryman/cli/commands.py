@@ -287,6 +287,38 @@ def calls_show(
     call.show(_reach(locals()), request_id)
 
 
+@app.command(rich_help_panel=_LOOK)
+def explain(
+    file: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="A request's JSON; - reads standard input.")
+    ] = "",
+    model: Annotated[str, typer.Option("--model", help="The model, instead of the file's.")] = "",
+    path: Annotated[
+        str, typer.Option("--path", help="Where it would be sent. Default: as the JSON looks.")
+    ] = "",
+    header: Annotated[
+        list[str] | None, typer.Option("--header", "-H", help="'name: value', as often as wanted.")
+    ] = None,
+    key: Annotated[
+        str, typer.Option("--key", metavar="ID", help="As if sent with this virtual key.")
+    ] = "",
+    gateway_url: flags.GatewayUrl = None,
+    as_json: flags.AsJson = False,
+    data_dir: flags.AskDataDir = None,
+) -> None:
+    """Show what would become of a request, without calling anyone: policies, targets, who rests.
+
+    Examples: `ferryman explain request.json` · `ferryman explain --model fast` ·
+    `ferryman explain - -H 'x-ferryman-tags: batch' < request.json`
+    """
+    from ferryman.cli import explain as explaining
+
+    explaining.run(
+        flags.options(data_dir=data_dir), gateway_url or "", file=file, model=model, path=path,
+        headers=header or (), key=key, as_json=as_json,
+    )  # fmt: skip
+
+
 app.add_typer(keys_app, rich_help_panel=_LOOK)
 app.add_typer(calls_app, rich_help_panel=_LOOK)
 

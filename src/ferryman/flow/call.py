@@ -298,9 +298,7 @@ def candidates(call: Call) -> tuple[Candidate, ...]:
         rest = rests.get(target)
         rests_us, because = (0, "") if rest is None else rest
         fallback = target not in call.equals
-        found.append(
-            Candidate(target.name, fallback, rests_us, because, left_out.get(target, ""))
-        )
+        found.append(Candidate(target.name, fallback, rests_us, because, left_out.get(target, "")))
     return tuple(found)
 
 

@@ -278,19 +278,8 @@ async def _first_good(
         if turns.wait > 0:
             call.waited += turns.wait
             await asyncio.sleep(turns.wait)
-        call.receipt = None
         try:
-            if call.too_long == "error" and not gives(target, request.max_output):
-                raise too_much(request.max_output, target)
-            fits = surely_fits(request.body, target)
-            crowded = None if fits else await crowd(call, request, target)
-            if takes_long(call, request, target, crowded):  # beside the loop, so that others go on
-                loop = asyncio.get_running_loop()
-                asking = await loop.run_in_executor(None, ask, call, request, target, crowded)
-            else:
-                asking = ask(call, request, target, crowded)
-            if asking is None:
-                raise _not_offered(call, target)
+            asking = await fitted(call, request, target)
         except GatewayError as error:
             unfit = unfit or error  # another target may have the words, or the room, for it
             if call.left_out is None:
@@ -307,6 +296,23 @@ async def _first_good(
         if kind is None or kind in SURFACED or call.exchange.gone or call.overdue():
             break
     return reply, kind, unfit if call.target is None else None
+
+
+async def fitted(call: Call, request: envelope.Request, target: Target) -> Asking:
+    """What ``target`` is to be sent. Raises :class:`GatewayError` (400) where it can't be asked."""
+    call.receipt = None
+    if call.too_long == "error" and not gives(target, request.max_output):
+        raise too_much(request.max_output, target)
+    fits = surely_fits(request.body, target)
+    crowded = None if fits else await crowd(call, request, target)
+    if takes_long(call, request, target, crowded):  # beside the loop, so that others go on
+        loop = asyncio.get_running_loop()
+        asking = await loop.run_in_executor(None, ask, call, request, target, crowded)
+    else:
+        asking = ask(call, request, target, crowded)
+    if asking is None:
+        raise _not_offered(call, target)
+    return asking
 
 
 def _not_offered(call: Call, target: Target) -> GatewayError:

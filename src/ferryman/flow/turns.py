@@ -140,12 +140,24 @@ class Turns:
 
 def _planned(call: Call, resolved: Resolved, size: int, max_output: int) -> list[Target]:
     plane = call.plane
+    everyone = (*resolved.targets, *resolved.fallbacks)
+    facts = standing(call, resolved, size, max_output)
+    found = plan(facts, len(resolved.targets), resolved.strategy, plane.rng)
+    order: list[Target] = []
+    for i in found:
+        if everyone[i] not in order:
+            order.append(everyone[i])
+    return order
+
+
+def standing(call: Call, resolved: Resolved, size: int, max_output: int) -> list[Facts]:
+    """How targets and fallbacks stand, as written; who rests is kept for the call's record."""
+    plane = call.plane
     now = plane.now()
     priced = resolved.strategy == "cost"
-    everyone = (*resolved.targets, *resolved.fallbacks)
     weights = resolved.weights
     facts = []
-    for i, target in enumerate(everyone):
+    for i, target in enumerate((*resolved.targets, *resolved.fallbacks)):
         health = health_of(target)
         until = resting_until(plane, target, now)
         if until > now:
@@ -158,15 +170,10 @@ def _planned(call: Call, resolved: Resolved, size: int, max_output: int) -> list
                 seconds=health.pace.expected(now),
                 load=health.in_flight,
                 weight=weights[i] if i < len(weights) else 1.0,
-                price=_price(target, size, max_output or USUAL_OUTPUT) if priced else 0.0,
+                price=expected_price(target, size, max_output or USUAL_OUTPUT) if priced else 0.0,
             )
         )
-    found = plan(facts, len(resolved.targets), resolved.strategy, plane.rng)
-    order: list[Target] = []
-    for i in found:
-        if everyone[i] not in order:
-            order.append(everyone[i])
-    return order
+    return facts
 
 
 def note_rest(call: Call, target: Target, now: float) -> None:
@@ -183,7 +190,7 @@ USUAL_OUTPUT: Final = 500
 """Tokens of an answer whose length nobody limits."""
 
 
-def _price(target: Target, size: int, output: int) -> float:
+def expected_price(target: Target, size: int, output: int) -> float:
     """Picodollars that the request may cost there; 0 = its price is unknown."""
     taken, given, fee = target.dearest
     return fee + size / target.gauge.bytes_per_token * taken + output * given

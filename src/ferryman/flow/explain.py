@@ -1,0 +1,192 @@
+"""What would become of a call, without asking anyone: policies, targets, their order, their fit."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ferryman.catalog.tokens import estimate
+from ferryman.config.snapshot import Snapshot
+from ferryman.flow.asking import conversation_of
+from ferryman.flow.call import Call, candidates
+from ferryman.flow.counting import counted_here
+from ferryman.flow.deliver import usd
+from ferryman.flow.policies import Facts, steer
+from ferryman.flow.spine import HeaderFacts, fitted
+from ferryman.flow.turns import USUAL_OUTPUT, Turns, expected_price, note_rest, standing
+from ferryman.flow.uploads import UPLOADS
+from ferryman.http1.exchange import Headers
+from ferryman.http1.spool import Spool
+from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.routing import plan
+from ferryman.routing.reasons import unmet
+from ferryman.telemetry.record import candidate_row
+from ferryman.upstream.fleet import Target
+from ferryman.wire import envelope
+from ferryman.wire.paths import CONVERSATIONS
+
+Said = dict[str, Any]
+
+
+class Pretended:
+    """A request that nobody sent: an :class:`~ferryman.http1.exchange.Exchange` without a reply."""
+
+    def __init__(self, target: bytes, headers: Headers, body: bytes, began: float) -> None:
+        self.method = b"POST"
+        self.target = target
+        self.headers = headers
+        self.body = body
+        self.incoming: Spool | None = None
+        self.peer = "nobody"
+        self.began = began
+        self.shared: dict[str, Any] = {}
+        self.gone = False
+        self.on_gone: Callable[[], None] | None = None
+        self.on_resume: Callable[[], None] | None = None
+
+    def header(self, name: bytes) -> bytes | None:
+        return next((value for key, value in self.headers if key == name), None)
+
+    def respond(self, status: int, headers: Headers | bytes, body: bytes) -> None:
+        raise AssertionError("nobody is to be answered")
+
+    def start(self, status: int, headers: Headers | bytes) -> None:
+        raise AssertionError("nobody is to be answered")
+
+    def write(self, data: bytes) -> bool:
+        raise AssertionError("nobody is to be answered")
+
+    def finish(self, data: bytes = b"") -> None:
+        raise AssertionError("nobody is to be answered")
+
+    def abort(self) -> None:
+        raise AssertionError("nobody is to be answered")
+
+
+async def explain(call: Call, model: str = "", stream: bool = False) -> Said:
+    """The plan of ``call``, whose exchange is a :class:`Pretended`; ``model`` as in ``serve``.
+
+    What would be refused is told under ``refused``. Raises :class:`GatewayError` (400) for what
+    can't be explained.
+    """
+    said: Said = {"endpoint": call.endpoint, "key": call.key, "model": model}
+    if call.endpoint in UPLOADS:
+        text = "Forms with files can't be explained; policies and targets are as for other calls."
+        raise GatewayError(400, ErrorKind.INVALID_REQUEST, text)
+    try:
+        await _plan(call, said, model, stream)
+    except GatewayError as error:
+        said["refused"] = _error(error)
+    said["policy"] = call.policy or None
+    return said
+
+
+async def _plan(call: Call, said: Said, model: str, stream: bool) -> None:
+    plane, exchange = call.plane, call.exchange
+    facts = HeaderFacts(exchange.headers, exchange.target, plane.pepper)
+    if model:
+        request = envelope.decode_named(exchange.body, model, stream)
+    else:
+        request = envelope.decode(call.endpoint, exchange.body)
+    if plane.keeper is not None and call.endpoint == "responses":
+        request = await plane.keeper.resume(call, request)
+    said["model"], said["stream"] = request.model, request.stream
+    call.model, call.strict, call.too_long = request.model, facts.strict, facts.too_long
+    said["policies"] = _policies(plane.fleet.snapshot, Facts(call, request, facts))
+    if plane.policies or facts.steers:
+        request = await steer(call, request, facts)
+    said["served_by"] = call.use or request.model
+    resolved = plane.fleet.resolve(call.use or request.model)
+    turns = Turns(call, resolved, len(request.body), request.max_output)
+    note_rest(call, turns.order[0], plane.now())
+    said["strategy"] = resolved.strategy
+    said["timeouts"] = {
+        "first_byte": call.first_byte or plane.fleet.first_byte,
+        "idle": call.idle or plane.fleet.idle,
+        "total": call.total or plane.fleet.total,
+    }
+    said["retries"] = {"calls": plane.retries.calls, "extra": plane.retries.extra}
+    if call.forced:
+        said["altered"] = call.forced
+    if counted_here(call, turns.order[0]):
+        said["counted_here"] = True  # no target is asked
+    everyone = (*resolved.targets, *resolved.fallbacks)
+    size = len(request.body)
+    numbers = dict(zip(everyone, standing(call, resolved, size, request.max_output), strict=True))
+    said["targets"] = rows = []
+    for place, target in enumerate(turns.order, 1):
+        row: Said = {"place": place, **_fares(call, target, numbers[target], request)}
+        row |= await _fits(call, target, request)
+        rows.append(row)
+    named = {each.target: each for each in candidates(call)}
+    for row in rows:
+        row |= {k: v for k, v in candidate_row(named[row["target"]]).items() if k != "left_out"}
+    order: Sequence[Target] = turns.order
+    said["left_out"] = [
+        candidate_row(each) for each in named.values() if each.target not in map(_name, order)
+    ]
+
+
+def _name(target: Target) -> str:
+    return target.name
+
+
+def _policies(snapshot: Snapshot, facts: Facts) -> list[Said]:
+    out: list[Said] = []
+    matched = ""
+    for rule in snapshot.rules:
+        why = ""
+        if not matched:
+            try:
+                why = unmet(rule.when, facts.ask)
+            except GatewayError as error:
+                why = error.message
+        holds = not matched and not why
+        out.append({"name": rule.name, "matches": holds, "because": why})
+        if matched:
+            out[-1]["because"] = f"not looked at: {matched} matches before it"
+        elif holds:
+            matched = rule.name
+    return out
+
+
+def _fares(call: Call, target: Target, facts: plan.Facts, request: envelope.Request) -> Said:
+    """The numbers that the strategies go by."""
+    state = "well" if facts.share >= 1 else "coming back"
+    if facts.rests > 0:
+        state = "rests"
+    elif facts.trial:
+        state = "on trial"
+    price = expected_price(target, len(request.body), request.max_output or USUAL_OUTPUT)
+    return {
+        "target": target.name,
+        "state": state,
+        "share": round(facts.share, 3),
+        "expected_seconds": round(facts.seconds, 6) or None,
+        "in_flight": facts.load,
+        "weight": facts.weight,
+        "expected_cost_usd": usd(int(price)) if target.prices else None,
+        "context": target.context or None,
+        "max_output": target.max_output or None,
+    }
+
+
+async def _fits(call: Call, target: Target, request: envelope.Request) -> Said:
+    """Whether it could be asked, and what it would lose."""
+    call.receipt = None
+    runtime = target.runtime
+    said: Said = {"format": runtime.provider.format, "input_tokens": None}
+    if call.endpoint in CONVERSATIONS:
+        with contextlib.suppress(GatewayError):  # its provider will say what is wrong with it
+            said["input_tokens"] = estimate(conversation_of(call, request), target.gauge)
+    try:
+        asking = await fitted(call, request, target)
+    except GatewayError as error:
+        return {**said, "fits": False, "unfit": _error(error)}
+    said |= {"fits": True, "translated": asking.translation is not None}
+    if call.receipt is not None:
+        said |= {"dropped": call.receipt.dropped, "altered": call.receipt.altered}
+    return said
+
+
+def _error(error: GatewayError) -> Said:
+    return {"status": error.status, "code": error.kind, "message": error.message}
