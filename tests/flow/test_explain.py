@@ -26,7 +26,7 @@ policies:
 models:
   alone: near/sim
   pair: { targets: [near/sim, far/sim] }
-  shaky: { targets: ["near/sim?503", far/sim], fallbacks: [near/sim] }
+  shaky: { targets: ["near/sim?503&retry-after=60", far/sim], fallbacks: [near/sim] }
   mixed: { targets: [claude/claude-test, far/sim], strategy: cost }
   grows: { targets: [openai/gpt-4, openai/gpt-4o-mini] }
 """
@@ -64,15 +64,18 @@ def test_the_record_says_who_came_into_question_and_who_rested(stack: Stack) -> 
     stack.row(stack.chat("pair"))
     first = stack.row(stack.chat("shaky"))
     assert first["considered"] == [
-        {"target": "near/sim?503", "role": "target"},
+        {"target": "near/sim?503&retry-after=60", "role": "target"},
         {"target": "far/sim", "role": "target"},
         {"target": "near/sim", "role": "fallback"},
     ]
     assert [each["error"] for each in first["tries"]] == ["upstream_overloaded", ""]
     second = stack.row(stack.chat("shaky"))
     *_, last = second["considered"]
-    assert (last["target"], last["because"]) == ("near/sim?503", "upstream_overloaded")
-    assert 0 < last["rests_seconds"] <= 4
+    assert (last["target"], last["because"]) == (
+        "near/sim?503&retry-after=60",
+        "upstream_overloaded",
+    )
+    assert 0 < last["rests_seconds"] <= 60
     [tried] = second["tries"]
     assert 0 <= tried["start_us"] < tried["first_byte_us"] <= tried["end_us"]
 
@@ -92,7 +95,13 @@ def test_what_does_not_fit_is_left_out_with_its_reason(stack: Stack) -> None:
 def test_calls_show_draws_a_call(stack: Stack) -> None:
     row = stack.row(stack.chat("shaky"))
     drawn = typed(stack, "calls", "show", row["request_id"])
-    for text in (row["request_id"], "shaky  →  far/sim", "rested for", "near/sim?503", "200 good"):
+    for text in (
+        row["request_id"],
+        "shaky  →  far/sim",
+        "rested for",
+        "near/sim?503&retry-after=60",
+        "200 good",
+    ):
         assert text in drawn
     assert drawn.count("█") + drawn.count("·") == 24
     assert "ferryman calls" in typed(stack, "calls", "show", "req_nobody", code=1)
@@ -112,9 +121,9 @@ def test_explain_shows_the_plan_and_calls_nobody(stack: Stack) -> None:
     order = [(row["target"], row["role"], row["state"]) for row in said["targets"]]
     assert order[:2] == [("far/sim", "target", "well"), ("near/sim", "fallback", "well")]
     last = said["targets"][-1]
-    assert last["target"] == "near/sim?503"
+    assert last["target"] == "near/sim?503&retry-after=60"
     assert last["because"] == "upstream_overloaded"
-    assert 0 < last["rests_seconds"] <= 4
+    assert 0 < last["rests_seconds"] <= 60
     first = said["targets"][0]
     assert first["expected_cost_usd"].startswith("0.00")
     assert first["expected_seconds"] > 0

@@ -11,7 +11,7 @@ from ferryman.flow.call import Call, candidates
 from ferryman.flow.counting import counted_here
 from ferryman.flow.deliver import usd
 from ferryman.flow.policies import Facts, steer
-from ferryman.flow.spine import HeaderFacts, fitted
+from ferryman.flow.spine import HeaderFacts, fitted, read_request
 from ferryman.flow.turns import USUAL_OUTPUT, Turns, expected_price, note_rest, standing
 from ferryman.flow.uploads import UPLOADS
 from ferryman.http1.exchange import Headers
@@ -83,12 +83,7 @@ async def explain(call: Call, model: str = "", stream: bool = False) -> Said:
 async def _plan(call: Call, said: Said, model: str, stream: bool) -> None:
     plane, exchange = call.plane, call.exchange
     facts = HeaderFacts(exchange.headers, exchange.target, plane.pepper)
-    if model:
-        request = envelope.decode_named(exchange.body, model, stream)
-    else:
-        request = envelope.decode(call.endpoint, exchange.body)
-    if plane.keeper is not None and call.endpoint == "responses":
-        request = await plane.keeper.resume(call, request)
+    request = await read_request(call, facts, model, stream)
     said["model"], said["stream"] = request.model, request.stream
     call.model, call.strict, call.too_long = request.model, facts.strict, facts.too_long
     said["policies"] = _policies(plane.fleet.snapshot, Facts(call, request, facts))
