@@ -198,3 +198,39 @@ def test_explaining_takes_the_token_of_the_planes_and_no_callers_key(stack: Stac
     assert stack.post(body, "/internal/explain", key=token).status == 200
     assert stack.post({"nothing": 1}, "/internal/explain", key=token).status == 400
     assert stack.post(b"{", "/internal/explain", key=token).status == 400
+
+
+def test_endpoints_show_live_health(stack: Stack) -> None:
+    stack.row(stack.chat("shaky"))
+    stack.row(stack.chat("shaky"))
+    found = stack.get("/v1/models/shaky/endpoints").json()["data"]
+    assert (found["id"], found["strategy"]) == ("shaky", "ordered")
+    resting, well, fallback = found["endpoints"]
+    assert (resting["status"], resting["live"]["state"]) == (-3, "rests")
+    assert resting["live"]["because"] == "upstream_overloaded"
+    assert resting["uptime_last_30m"] == 0
+    assert (well["provider_name"], well["model_name"], well["status"]) == ("far", "sim", 0)
+    assert well["uptime_last_30m"] == 100
+    assert well["latency_last_30m"] > 0
+    assert well["live"]["attempts_last_30m"] >= 2
+    assert well["pricing"] == {
+        "prompt": "0.000001", "completion": "0.000002", "request": "0",
+        "input_cache_read": "0.000001", "input_cache_write": "0.000001",
+        "internal_reasoning": "0.000002",
+    }  # fmt: skip
+    assert fallback["role"] == "fallback"
+    [one] = stack.get("/v1/models/far%2Fsim/endpoints").json()["data"]["endpoints"]
+    assert one["name"] == "far | sim"
+    assert stack.get("/v1/models/nobody/endpoints").status == 404
+    assert stack.get("/v1/models/shaky/endpoints", key=None).status == 401
+
+
+def test_metrics_show_live_health_of_named_targets_only(stack: Stack) -> None:
+    stack.row(stack.chat("shaky"))
+    stack.chat("near/sim-404+tokens=77")
+    page = stack.get("/metrics").body.decode()
+    labels = '{provider="near",model="sim?503&retry-after=60"}'
+    assert f"ferryman_target_state{labels} 3" in page
+    assert f"ferryman_target_rests_total{labels} 1" in page
+    assert 'ferryman_target_state{provider="far",model="sim"} 0' in page
+    assert "tokens=77" not in page

@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from ferryman.edge import explaining
+from ferryman.edge.endpoints import SUFFIX, endpoints, target_page
 from ferryman.edge.listing import Listing, shape_of, shape_of_path
 from ferryman.flow.array import ArrayExchange
 from ferryman.flow.call import Plane
@@ -162,6 +163,9 @@ class Edge:
         for piece in self.plane.metrics.render(self._connections()):
             pieces.append(piece)
             await asyncio.sleep(0)
+        for piece in target_page(self.plane):
+            pieces.append(piece)
+            await asyncio.sleep(0)
         exchange.respond(200, TEXT, b"".join(pieces))
 
     def _readyz(self, exchange: Exchange) -> None:
@@ -180,6 +184,9 @@ class Edge:
         if exchange.method != b"POST":
             _allow(exchange, b"GET")
             self._identify(exchange)
+            if name.endswith(SUFFIX):
+                exchange.respond(200, JSON, endpoints(self.plane, name.removesuffix(SUFFIX)))
+                return
             shape = shape_of(exchange, path)
             exchange.respond(200, JSON, self._listing.one(self.plane.fleet, name, shape))
             return

@@ -284,7 +284,7 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
 
 def _doubtful(call: Call) -> bool:
     """Whether there was a choice to explain."""
-    return len(call.order) > 1 or len(call.attempts) > 1 or call.left_out is not None
+    return len(call.order) > 1 or len(call.attempts) > 1 or bool(call.left_out)
 
 
 def candidates(call: Call) -> tuple[Candidate, ...]:

@@ -10,6 +10,7 @@ from ferryman.flow.asking import conversation_of
 from ferryman.flow.call import Call, candidates
 from ferryman.flow.counting import counted_here
 from ferryman.flow.deliver import usd
+from ferryman.flow.live import live, shown
 from ferryman.flow.policies import Facts, steer
 from ferryman.flow.spine import HeaderFacts, fitted, read_request
 from ferryman.flow.turns import USUAL_OUTPUT, Turns, expected_price, note_rest, standing
@@ -114,7 +115,7 @@ async def _plan(call: Call, said: Said, model: str, stream: bool) -> None:
         rows.append(row)
     named = {each.target: each for each in candidates(call)}
     for row in rows:
-        row |= {k: v for k, v in candidate_row(named[row["target"]]).items() if k != "left_out"}
+        row["role"] = "fallback" if named[row["target"]].fallback else "target"
     order: Sequence[Target] = turns.order
     said["left_out"] = [
         candidate_row(each) for each in named.values() if each.target not in map(_name, order)
@@ -146,18 +147,10 @@ def _policies(snapshot: Snapshot, facts: Facts) -> list[Said]:
 
 def _fares(call: Call, target: Target, facts: plan.Facts, request: envelope.Request) -> Said:
     """The numbers that the strategies go by."""
-    state = "well" if facts.share >= 1 else "coming back"
-    if facts.rests > 0:
-        state = "rests"
-    elif facts.trial:
-        state = "on trial"
     price = expected_price(target, len(request.body), request.max_output or USUAL_OUTPUT)
     return {
         "target": target.name,
-        "state": state,
-        "share": round(facts.share, 3),
-        "expected_seconds": round(facts.seconds, 6) or None,
-        "in_flight": facts.load,
+        **shown(live(call.plane, target)),
         "weight": facts.weight,
         "expected_cost_usd": usd(int(price)) if target.prices else None,
         "context": target.context or None,

@@ -287,9 +287,7 @@ async def _first_good(
             asking = await fitted(call, request, target)
         except GatewayError as error:
             unfit = unfit or error  # another target may have the words, or the room, for it
-            if call.left_out is None:
-                call.left_out = {}
-            call.left_out[target] = error.kind
+            call.left_out = {**(call.left_out or {}), target: error.kind}
             if error.kind is ErrorKind.CONTEXT_TOO_LONG and call.too_long == "error":
                 break
             continue

@@ -178,8 +178,7 @@ def standing(call: Call, resolved: Resolved, size: int, max_output: int) -> list
 
 def note_rest(call: Call, target: Target, now: float) -> None:
     """Keep for the call's record that the target rests, if it does."""
-    plane = call.plane
-    rest = _rest(plane, target, _slot(plane, target, now, 0, target.runtime.turn))
+    rest = rest_of(call.plane, target, now)
     if rest.until > now:
         if call.rests is None:
             call.rests = {}
@@ -204,10 +203,14 @@ def _rest(plane: Plane, target: Target, slot: int) -> Rest:
 
 def resting_until(plane: Plane, target: Target, now: float) -> float:
     """When the target may be asked with some key; a moment that is past = now."""
-    keys = target.runtime.keys
-    if len(keys) == 1:
-        return _rest(plane, target, 0).until
-    return _rest(plane, target, _slot(plane, target, now, 0, target.runtime.turn)).until
+    return rest_of(plane, target, now).until
+
+
+def rest_of(plane: Plane, target: Target, now: float) -> Rest:
+    """The rest that keeps a target from being asked with its best key, or that has just ended."""
+    if len(target.runtime.keys) == 1:
+        return _rest(plane, target, 0)
+    return _rest(plane, target, _slot(plane, target, now, 0, target.runtime.turn))
 
 
 def _slot(plane: Plane, target: Target, now: float, without: int, start: int) -> int:

@@ -6,6 +6,7 @@ Time (loop seconds) and chance come from outside, so that a simulation can repla
 import math
 from typing import Final
 
+from ferryman.routing.past import Past, Sums
 from ferryman.routing.reactions import Reaction
 
 DECAY_SECONDS: Final = 10.0
@@ -103,8 +104,8 @@ class Health:
     """One target, that is one model at one provider, and its limits for each of its keys."""
 
     __slots__ = (
-        "_asked", "_asked_before", "_failed", "_failed_before", "_risen", "_streak", "_window",
-        "in_flight", "limits", "pace", "rest",
+        "_asked", "_asked_before", "_failed", "_failed_before", "_past", "_risen", "_seconds",
+        "_streak", "_window", "in_flight", "limits", "pace", "rest", "rested",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -117,15 +118,21 @@ class Health:
         self._window = 0.0
         self._asked = self._failed = self._asked_before = self._failed_before = 0
         self._risen = -RAMP_SECONDS
+        self._seconds = 0.0
+        self._past = Past()
+        self.rested = 0
+        """How often it had to, or one of its limits."""
 
     def good(self, key: str, seconds: float, started: float, now: float) -> None:
         """An attempt gave its first byte after ``seconds``."""
         self._turn(now)
         self._asked += 1
+        self._seconds += seconds
         self._streak = 0
         if self.rest.rounds and self.rest.end(started):
             self.pace.forget()
             self._risen = now
+            self._past.add(now, 0, self._failed, 0.0)  # forgiven, not forgotten
             self._failed = self._failed_before = 0
         if self.limits and key in self.limits and self.limits[key].end(started):
             del self.limits[key]
@@ -147,14 +154,18 @@ class Health:
             key_rest.begin(reaction, why, started, now, hint, chance)
         elif reaction.scope == "limit":
             limit = self.limits.setdefault(key, Rest())
+            rounds = limit.rounds
             limit.begin(reaction, why, started, now, hint, chance)
+            self.rested += limit.rounds > rounds
         else:
             self._turn(now)
             self._asked += 1
             self._failed += 1
             self._streak += 1
             if reaction.at_once or hint >= 0 or self._fails():
+                rounds = self.rest.rounds
                 self.rest.begin(reaction, why, started, now, hint, chance)
+                self.rested += self.rest.rounds > rounds
 
     @property
     def lone(self) -> bool:
@@ -179,6 +190,13 @@ class Health:
             if rest is not None and rest.rounds:
                 rest.claim(now, TRIAL_SECONDS)
 
+    def lately(self, now: float) -> Sums:
+        """How attempts that say something of the target fared in the last half hour."""
+        past = self._past.sums(now)
+        return Sums(
+            past.asked + self._asked, past.failed + self._failed, past.seconds + self._seconds
+        )
+
     def share(self, now: float) -> float:
         """The part of its calls that it should get: less than 1 for a while after a rest."""
         return min(1.0, RAMP_FIRST + (1 - RAMP_FIRST) * (now - self._risen) / RAMP_SECONDS)
@@ -195,6 +213,9 @@ class Health:
         if now - self._window < WINDOW_SECONDS / 2:
             return
         recent = now - self._window < WINDOW_SECONDS
+        if self._asked:
+            self._past.add(now, self._asked, self._failed, self._seconds)
+            self._seconds = 0.0
         self._asked_before = self._asked if recent else 0
         self._failed_before = self._failed if recent else 0
         self._asked = self._failed = 0

@@ -121,8 +121,8 @@ class Metrics:
             ("open_streams", "Streamed replies being relayed now.", self.streams),
             ("client_connections", "Open client connections.", connections),
         ):
-            lines += [*_head(name, "gauge", text), f"ferryman_{name} {value}"]
-        lines += _head("token_estimate_ratio", "histogram", "Input tokens, estimated / counted.")
+            lines += [*family(name, "gauge", text), f"ferryman_{name} {value}"]
+        lines += family("token_estimate_ratio", "histogram", "Input tokens, estimated / counted.")
         running = 0
         for bound, count in zip((*ESTIMATE_BUCKETS, "+Inf"), self._estimates, strict=True):
             running += count
@@ -130,11 +130,11 @@ class Metrics:
         lines.append(f"ferryman_token_estimate_ratio_sum {self._estimates_sum:.6f}")
         lines.append(f"ferryman_token_estimate_ratio_count {running}")
         named = [
-            (f'endpoint="{e}",provider="{_escape(p)}",model="{_escape(m)}",status="{s}"', series)
+            (f'endpoint="{e}",provider="{escape(p)}",model="{escape(m)}",status="{s}"', series)
             for (e, p, m, s), series in sorted(self._series.items())
         ]
         for name, kind, text, write in FAMILIES:
-            lines += _head(name, kind, text)
+            lines += family(name, kind, text)
             for start in range(0, len(named), SLICE):
                 for labels, series in named[start : start + SLICE]:
                     write(lines, f"ferryman_{name}", labels, series)
@@ -153,7 +153,8 @@ def _bucket(bounds: tuple[float, ...], value: float) -> int:
     return at
 
 
-def _head(name: str, kind: str, text: str) -> list[str]:
+def family(name: str, kind: str, text: str) -> list[str]:
+    """The lines before those of a metric."""
     return [f"# HELP ferryman_{name} {text}", f"# TYPE ferryman_{name} {kind}"]
 
 
@@ -222,5 +223,6 @@ FAMILIES: tuple[tuple[str, str, str, Writer], ...] = (
 )
 
 
-def _escape(label: str) -> str:
+def escape(label: str) -> str:
+    """``label`` as the value of a label."""
     return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
