@@ -25,8 +25,9 @@ policies:
     set: { temperature: 1 }
 models:
   alone: near/sim
+  uneven: { targets: ["near/sim?delay=1500", far/sim] }
   pair: { targets: [near/sim, far/sim] }
-  shaky: { targets: ["near/sim?503&retry-after=60", far/sim], fallbacks: [near/sim] }
+  shaky: { targets: ["near/sim?503&retry-after=29", far/sim], fallbacks: [near/sim] }
   mixed: { targets: [claude/claude-test, far/sim], strategy: cost }
   grows: { targets: [openai/gpt-4, openai/gpt-4o-mini] }
 """
@@ -64,7 +65,7 @@ def test_the_record_says_who_came_into_question_and_who_rested(stack: Stack) -> 
     stack.row(stack.chat("pair"))
     first = stack.row(stack.chat("shaky"))
     assert first["considered"] == [
-        {"target": "near/sim?503&retry-after=60", "role": "target"},
+        {"target": "near/sim?503&retry-after=29", "role": "target"},
         {"target": "far/sim", "role": "target"},
         {"target": "near/sim", "role": "fallback"},
     ]
@@ -72,10 +73,10 @@ def test_the_record_says_who_came_into_question_and_who_rested(stack: Stack) -> 
     second = stack.row(stack.chat("shaky"))
     *_, last = second["considered"]
     assert (last["target"], last["because"]) == (
-        "near/sim?503&retry-after=60",
+        "near/sim?503&retry-after=29",
         "upstream_overloaded",
     )
-    assert 0 < last["rests_seconds"] <= 60
+    assert 0 < last["rests_seconds"] <= 29
     [tried] = second["tries"]
     assert 0 <= tried["start_us"] < tried["first_byte_us"] <= tried["end_us"]
 
@@ -99,7 +100,7 @@ def test_calls_show_draws_a_call(stack: Stack) -> None:
         row["request_id"],
         "shaky  →  far/sim",
         "rested for",
-        "near/sim?503&retry-after=60",
+        "near/sim?503&retry-after=29",
         "200 good",
     ):
         assert text in drawn
@@ -121,9 +122,9 @@ def test_explain_shows_the_plan_and_calls_nobody(stack: Stack) -> None:
     order = [(row["target"], row["role"], row["state"]) for row in said["targets"]]
     assert order[:2] == [("far/sim", "target", "well"), ("near/sim", "fallback", "well")]
     last = said["targets"][-1]
-    assert last["target"] == "near/sim?503&retry-after=60"
+    assert last["target"] == "near/sim?503&retry-after=29"
     assert last["because"] == "upstream_overloaded"
-    assert 0 < last["rests_seconds"] <= 60
+    assert 0 < last["rests_seconds"] <= 29
     first = said["targets"][0]
     assert first["expected_cost_usd"].startswith("0.00")
     assert first["expected_seconds"] > 0
@@ -229,8 +230,19 @@ def test_metrics_show_live_health_of_named_targets_only(stack: Stack) -> None:
     stack.row(stack.chat("shaky"))
     stack.chat("near/sim-404+tokens=77")
     page = stack.get("/metrics").body.decode()
-    labels = '{provider="near",model="sim?503&retry-after=60"}'
+    labels = '{provider="near",model="sim?503&retry-after=29"}'
     assert f"ferryman_target_state{labels} 3" in page
     assert f"ferryman_target_rests_total{labels} 1" in page
     assert 'ferryman_target_state{provider="far",model="sim"} 0' in page
     assert "tokens=77" not in page
+
+
+def test_a_target_far_slower_than_its_sibling_gets_few_calls(stack: Stack) -> None:
+    first = stack.row(stack.chat("uneven"))
+    assert first["target"] == "sim?delay=1500"
+    stack.row(stack.chat("far/sim"))
+    said = explained(stack, "--model", "uneven")
+    states = {row["target"]: (row["state"], row["share"]) for row in said["targets"]}
+    assert states == {"far/sim": ("well", 1.0), "near/sim?delay=1500": ("slow", 0.05)}
+    served = [stack.chat("uneven").header("x-ferryman-provider") for _ in range(20)]
+    assert served.count("near") <= 6

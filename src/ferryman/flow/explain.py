@@ -148,9 +148,12 @@ def _policies(snapshot: Snapshot, facts: Facts) -> list[Said]:
 def _fares(call: Call, target: Target, facts: plan.Facts, request: envelope.Request) -> Said:
     """The numbers that the strategies go by."""
     price = expected_price(target, len(request.body), request.max_output or USUAL_OUTPUT)
+    standing = shown(live(call.plane, target))
+    if facts.share < standing["share"]:  # an outlier beside the others of this model
+        standing |= {"state": "slow", "share": facts.share}
     return {
         "target": target.name,
-        **shown(live(call.plane, target)),
+        **standing,
         "weight": facts.weight,
         "expected_cost_usd": usd(int(price)) if target.prices else None,
         "context": target.context or None,

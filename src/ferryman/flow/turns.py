@@ -8,6 +8,7 @@ from ferryman.flow.window import roomiest
 from ferryman.http1.client import FaultKind
 from ferryman.ir.errors import ErrorKind
 from ferryman.routing.health import Health, Rest
+from ferryman.routing.outliers import OUTLIER_SHARE, slow
 from ferryman.routing.plan import Facts, plan
 from ferryman.routing.reactions import UNREACHABLE, hint, reaction
 from ferryman.upstream.fleet import Resolved, Target
@@ -173,6 +174,9 @@ def standing(call: Call, resolved: Resolved, size: int, max_output: int) -> list
                 price=expected_price(target, size, max_output or USUAL_OUTPUT) if priced else 0.0,
             )
         )
+    if len(resolved.targets) > 1:
+        for i in slow([fact.seconds for fact in facts[: len(resolved.targets)]]):
+            facts[i].share = min(facts[i].share, OUTLIER_SHARE)
     return facts
 
 

@@ -22,6 +22,9 @@ RAMP_FIRST: Final = 0.1
 LONGEST_HINT: Final = 3600.0
 """Seconds for which a provider's word is taken; then it is asked again."""
 
+LATEST_TRIAL: Final = 30.0
+"""Of a target as a whole: it is tried after so long, whatever it has said."""
+
 
 class PeakEwma:
     """Expected seconds to a target's first byte: jumps to a peak at once, decays to the mean.
@@ -162,6 +165,7 @@ class Health:
             self._asked += 1
             self._failed += 1
             self._streak += 1
+            hint = min(hint, LATEST_TRIAL)
             if reaction.at_once or hint >= 0 or self._fails():
                 rounds = self.rest.rounds
                 self.rest.begin(reaction, why, started, now, hint, chance)
