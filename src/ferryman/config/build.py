@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path as File
 from typing import Any
 
@@ -441,5 +442,5 @@ def _values(found: Found, name: str) -> tuple[str, ...] | None:
 
 def _floats(found: Found) -> Found:
     return {
-        name: value if isinstance(value, int) else float(value) for name, value in found.items()
+        name: float(value) if isinstance(value, Decimal) else value for name, value in found.items()
     }

@@ -145,6 +145,9 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     max_connections: int = 20_000
     drain_seconds: float = 30.0
     fsync_ms: int = 50
+    state: str = ""
+    """URL of the Valkey or Redis through which data planes share rests; ``{VAR}`` as in base URLs.
+    Empty = each goes by what it sees itself."""
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from ferryman.config.snapshot import Provider, ServerSettings, Snapshot
 from ferryman.edge.feed import FeedClient
 from ferryman.edge.near import near
 from ferryman.edge.routes import Edge, http_refusal
+from ferryman.edge.sharing import Sharing
 from ferryman.flow.call import Plane
 from ferryman.flow.keeping import Keeper
 from ferryman.flow.policies import policies_of
@@ -72,6 +73,9 @@ class Gateway:
         )
         token = options.paths.secret("feed-token")
         self.edge = Edge(self.plane, self._connections, token)
+        self._sharing = Sharing(
+            self.plane, lambda name: self._live_of(name)[0], options.paths.secret("pepper"), log
+        )
         self.server: Server | None = None
         self._sync_seconds = 0.05
         self._stopping = asyncio.Event()
@@ -208,6 +212,9 @@ class Gateway:
             asyncio.ensure_future(self._feed.run()),
             asyncio.ensure_future(self._sync_journal()),
             asyncio.ensure_future(self._sweep_responses()),
+            asyncio.ensure_future(
+                self._sharing.run(lambda: self._snapshot.server.state, self._env)
+            ),
         ]
 
     async def run(self) -> None:

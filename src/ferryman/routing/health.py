@@ -133,10 +133,7 @@ class Health:
         self._seconds += seconds
         self._streak = 0
         if self.rest.rounds and self.rest.end(started):
-            self.pace.forget()
-            self._risen = now
-            self._past.add(now, 0, self._failed, 0.0)  # forgiven, not forgotten
-            self._failed = self._failed_before = 0
+            self.recover(now)
         if self.limits and key in self.limits and self.limits[key].end(started):
             del self.limits[key]
         self.pace.observe(seconds, now)
@@ -170,6 +167,15 @@ class Health:
                 rounds = self.rest.rounds
                 self.rest.begin(reaction, why, started, now, hint, chance)
                 self.rested += self.rest.rounds > rounds
+
+    def recover(self, now: float) -> None:
+        """It is well again: its rest is over, and its failures are forgiven."""
+        self.rest.rounds = 0
+        self.rest.until = 0.0
+        self.pace.forget()
+        self._risen = now
+        self._past.add(now, 0, self._failed, 0.0)  # forgiven, not forgotten
+        self._failed = self._failed_before = 0
 
     @property
     def lone(self) -> bool:
