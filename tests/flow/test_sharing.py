@@ -25,7 +25,7 @@ providers:
   canned: { base_url: CANNED/v1, auth: none }
 models:
   busy: { targets: ["near/sim?503&retry-after=29", near/sim] }
-  late: { targets: ["near/sim?503&retry-after=28", near/sim] }
+  late: { targets: ["near/sim?429&retry-after=900", near/sim] }
   limited: { targets: ["near/sim?429&retry-after=29", near/sim] }
   refused: { targets: ["strict/sim?401", canned/m] }
   healing: { targets: [canned/m, near/sim] }

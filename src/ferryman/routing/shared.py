@@ -38,7 +38,10 @@ class Shared:
     def news(
         self, targets: dict[str, Health], keys: dict[str, Rest], now: float, most: int
     ) -> list[Notice]:
-        """Rests that have begun, grown or ended since the last call, ``most`` at most."""
+        """Rests that have begun, grown or ended since the last call, ``most`` at most.
+
+        Of targets that are not among ``targets`` nothing is told.
+        """
         standing = dict(_rests(targets, keys))
         found: list[Notice] = []
         for name, rest in standing.items():
@@ -46,9 +49,14 @@ class Shared:
                 self._said[name] = (rest.rounds, rest.until)
                 left = max(rest.until - now, 0.0)
                 found.append(Notice(self.plane, name, left, rest.rounds, rest.why))
-        for name in [name for name in self._said if name not in standing][: most - len(found)]:
-            del self._said[name]
-            found.append(Notice(self.plane, name))
+        for name in [name for name in self._said if name not in standing]:
+            kind, of, *_ = name.split("\x1f")
+            if kind != "key" and of not in targets:  # not asked for here (again) yet: still true
+                if self._said[name][1] < now:
+                    del self._said[name]
+            elif len(found) < most:
+                del self._said[name]
+                found.append(Notice(self.plane, name))
         return found
 
     def take_in(
