@@ -12,6 +12,7 @@ HOT = [
     "edge/routes.py",
     "flow/asking.py",
     "flow/call.py",
+    "flow/choice.py",
     "flow/deliver.py",
     "flow/spine.py",
     "flow/turns.py",

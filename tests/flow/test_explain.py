@@ -88,7 +88,7 @@ def test_what_does_not_fit_is_left_out_with_its_reason(stack: Stack) -> None:
     considered = json.loads(reply.header("x-ferryman-explain") or "")["considered"]
     assert considered == stack.row(reply)["considered"]
     assert considered == [
-        {"target": "openai/gpt-4", "role": "target", "left_out": "context_length_exceeded"},
+        {"target": "openai/gpt-4", "left_out": "context_length_exceeded"},
         {"target": "openai/gpt-4o-mini", "role": "target"},
     ]
 

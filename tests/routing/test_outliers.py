@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferryman.routing.outliers import OUTLIER_SHARE, slow
-from ferryman.routing.plan import Facts, plan
+from ferryman.routing.plan import Facts, Group, Standing, plan
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,10 @@ def test_a_slow_one_gets_a_few_calls_and_all_of_them_when_it_is_alone() -> None:
     rng = random.Random(5)
 
     def first(rests: float) -> int:
-        facts = [Facts(seconds=9, share=OUTLIER_SHARE), Facts(seconds=0.1, rests=rests)]
-        return sum(plan(facts, 2, "ordered", rng)[0] == 0 for _ in range(1000))
+        facts = {0: Facts(share=OUTLIER_SHARE), 1: Facts(rests=rests)}
+        standing = Standing(rng, facts=facts)
+        group, none = Group("ordered", [0, 1]), Group("ordered", [])
+        return sum(plan(group, none, 2, standing)[0] == 0 for _ in range(1000))
 
     assert 20 <= first(rests=0) <= 90
     assert first(rests=5) == 1000

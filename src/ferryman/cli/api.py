@@ -17,9 +17,11 @@ TIMEOUT: Final = 60.0
 class ApiError(Exception):
     """The control plane wasn't reached or said no; the message is for the user."""
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    def __init__(self, message: str, status: int = 0, **more: Any) -> None:
+        """``more``: further members of the answer."""
         super().__init__(message)
         self.status = status
+        self.more = more
 
 
 class Api:
@@ -30,15 +32,21 @@ class Api:
         self.url = _url(options)
 
     def call(
-        self, method: str, path: str, query: dict[str, object] | None = None, body: object = None
+        self,
+        method: str,
+        path: str,
+        query: dict[str, object] | None = None,
+        body: object = None,
+        **headers: str,
     ) -> Any:
         """The decoded JSON answer; None when it is empty.
 
-        ``query`` items that are None or empty are left out. Raises :class:`ApiError`.
+        ``query`` items that are None or empty are left out; a ``body`` of bytes is YAML. Raises
+        :class:`ApiError`.
         """
         given = {k: v for k, v in (query or {}).items() if v is not None and v != ""}
         target = path + ("?" + urlencode(given) if given else "")
-        status, answer = self._exchange(method, target, body)
+        status, answer = self._exchange(method, target, body, headers)
         if status == 401:
             raise ApiError(
                 f"The control plane at {self.url} refused the admin token. It belongs to another "
@@ -52,7 +60,8 @@ class Api:
         if status < 400:
             return decoded
         if isinstance(decoded, dict) and "detail" in decoded:
-            raise ApiError(str(decoded["detail"]), status)
+            more = {name: value for name, value in decoded.items() if name != "status"}
+            raise ApiError(str(decoded["detail"]), status, **more)
         raise self._stranger(status)
 
     def _stranger(self, status: int) -> ApiError:
@@ -62,9 +71,11 @@ class Api:
             status,
         )
 
-    def _exchange(self, method: str, target: str, body: object) -> tuple[int, bytes]:
+    def _exchange(
+        self, method: str, target: str, body: object, more: dict[str, str]
+    ) -> tuple[int, bytes]:
         try:
-            return exchange(self.url, method, target, self._token, body)
+            return exchange(self.url, method, target, self._token, body, more)
         except TimeoutError:
             raise ApiError(f"The control plane at {self.url} took over {TIMEOUT:g} s.") from None
         except OSError as error:
@@ -74,8 +85,13 @@ class Api:
             ) from None
 
 
-def exchange(url: str, method: str, target: str, token: str, body: object) -> tuple[int, bytes]:
-    """Status and body of the answer to one request with ``token``. Raises ``OSError``."""
+def exchange(
+    url: str, method: str, target: str, token: str, body: object, more: dict[str, str]
+) -> tuple[int, bytes]:
+    """Status and body of the answer to one request with ``token``; ``more`` are further headers.
+
+    ``body`` is YAML as bytes, or goes as JSON. Raises ``OSError``.
+    """
     parts = urlsplit(url)
     host = parts.hostname or "127.0.0.1"
     link: http.client.HTTPConnection
@@ -85,9 +101,12 @@ def exchange(url: str, method: str, target: str, token: str, body: object) -> tu
     else:
         link = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
     headers = {"authorization": f"Bearer {token}", "accept": "application/json"}
-    data = None
-    if body is not None:
-        data = json.dumps(body)
+    headers |= {name.replace("_", "-"): value for name, value in more.items()}
+    data = body if isinstance(body, bytes) else None
+    if data is not None:
+        headers["content-type"] = "application/yaml"
+    elif body is not None:
+        data = json.dumps(body, ensure_ascii=False).encode()
         headers["content-type"] = "application/json"
     try:
         link.request(method, parts.path.rstrip("/") + target, data, headers)

@@ -57,7 +57,7 @@ def _considered(candidates: list[Row], out: Console) -> None:
     out.print(Text("\nWho came into question, in this order", style="bold"))
     columns = [Column("#", right=True), Column("Target"), Column("Role", drop=1), Column("How")]
     rows = [
-        [str(place), each["target"], each["role"], _standing(each)]
+        [str(place), each["target"], each.get("role", ""), _standing(each)]
         for place, each in enumerate(candidates, 1)
     ]
     table(columns, rows, out)

@@ -2,15 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from ferryman.cli.api import Api
-
 from ferryman import __version__
 from ferryman.cli import flags
+from ferryman.cli.configure import config_app, models_app, providers_app
 from ferryman.cli.main import become
 from ferryman.config.options import OptionsError
 
@@ -165,7 +163,7 @@ def keys_create(
     """
     from ferryman.cli import ask
 
-    ask.create_key(_reach(locals()), name, expires, as_json=as_json)
+    ask.create_key(flags.reach(locals()), name, expires, as_json=as_json)
 
 
 @keys_app.command("list")
@@ -179,7 +177,7 @@ def keys_list(
     """List the keys (never the secrets: only keyed hashes are kept)."""
     from ferryman.cli import ask
 
-    ask.list_keys(_reach(locals()), as_json=as_json)
+    ask.list_keys(flags.reach(locals()), as_json=as_json)
 
 
 @keys_app.command("revoke")
@@ -197,7 +195,7 @@ def keys_revoke(
     """
     from ferryman.cli import ask
 
-    ask.revoke_key(_reach(locals()), key, as_json=as_json)
+    ask.revoke_key(flags.reach(locals()), key, as_json=as_json)
 
 
 @app.command(rich_help_panel=_LOOK)
@@ -228,7 +226,7 @@ def usage(
     from ferryman.cli import ask
 
     query = {"by": by, "since": since, "until": until, "key": key, "model": model}
-    ask.show_usage(_reach(locals()), query, as_json=as_json, as_csv=as_csv)
+    ask.show_usage(flags.reach(locals()), query, as_json=as_json, as_csv=as_csv)
 
 
 @calls_app.callback(invoke_without_command=True)
@@ -267,7 +265,7 @@ def calls(
         "status": status,
         "request_id": request_id,
     }
-    ask.show_calls(_reach(locals()), query, as_json=as_json)
+    ask.show_calls(flags.reach(locals()), query, as_json=as_json)
 
 
 @calls_app.command("show")
@@ -284,7 +282,7 @@ def calls_show(
     """
     from ferryman.cli import call
 
-    call.show(_reach(locals()), request_id)
+    call.show(flags.reach(locals()), request_id)
 
 
 @app.command(rich_help_panel=_LOOK)
@@ -319,15 +317,8 @@ def explain(
     )  # fmt: skip
 
 
-app.add_typer(keys_app, rich_help_panel=_LOOK)
-app.add_typer(calls_app, rich_help_panel=_LOOK)
-
-
-def _reach(given: dict[str, object]) -> "Api":
-    from ferryman.cli.api import Api
-
-    names = ("data_dir", "control_url", "admin_host", "admin_port")
-    return Api(flags.options(**{name: given[name] for name in names}))
+for group in (keys_app, calls_app, config_app, models_app, providers_app):
+    app.add_typer(group, rich_help_panel=_LOOK)
 
 
 def run() -> int:

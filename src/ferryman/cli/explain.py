@@ -91,7 +91,7 @@ def _ask(options: Options, url: str, asked: Row) -> Row:
     at = (url or _where(options)).rstrip("/")
     token = secret(options.data_dir, "feed-token")
     try:
-        status, answer = exchange(at, "POST", "/internal/explain", token, asked)
+        status, answer = exchange(at, "POST", "/internal/explain", token, asked, {})
     except OSError as error:
         raise ApiError(
             f"No gateway answers at {at} ({error}), and who rests is known there only. Start it "

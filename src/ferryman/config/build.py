@@ -10,10 +10,13 @@ from ferryman.catalog.load import CatalogProvider
 from ferryman.catalog.load import near as near_models
 from ferryman.config import names
 from ferryman.config.conditions import plain_number
+from ferryman.config.filtering import FilterCheck, filter_of
 from ferryman.config.grammar import FORMATS
+from ferryman.config.grouping import MOST_DEEP, MOST_TARGETS, Grouped, grouped
 from ferryman.config.kinds import Reader, url_fault
 from ferryman.config.model import (
     Config,
+    Facts,
     Prices,
     ProviderConfig,
     Ref,
@@ -22,7 +25,16 @@ from ferryman.config.model import (
 from ferryman.config.names import Known
 from ferryman.config.problem import ERROR, WARNING, Path, Problem, either, near, shown
 from ferryman.config.secret import PLACEHOLDER, base_url_variable, fill
-from ferryman.config.snapshot import KEYLESS, WEIGHED, Condition, Rule, ServerSettings, Timeouts
+from ferryman.config.snapshot import (
+    KEYLESS,
+    WEIGHED,
+    Affinity,
+    Condition,
+    Limit,
+    Rule,
+    ServerSettings,
+    Timeouts,
+)
 from ferryman.wire.paths import PATHS, STREAM
 
 Found = dict[str, Any]
@@ -57,10 +69,13 @@ class Builder:
         }
         self._overridden(providers)
         models = self._models(found.get("models", {}), providers)
+        policies = self._policies(found.get("policies", []), providers, models)
+        places = [i for i, _ in found.get("policies", [])]
+        self._filters(providers, models, dict(zip(places, policies, strict=True)))
         return Config(
             providers=providers,
             models=models,
-            policies=self._policies(found.get("policies", []), providers, models),
+            policies=policies,
             server=ServerSettings(**_floats(found.get("server", {}))),
             timeouts=self._timeouts(found.get("timeouts", {})),
             keep_responses=float(found.get("responses", {}).get("keep", 0)),
@@ -109,16 +124,19 @@ class Builder:
             format=found.get("format"),
             base_url=found.get("base_url"),
             region=found.get("region"),
+            data_policy=found.get("data_policy"),
             auth=found.get("auth"),
             headers=self._headers(path, found),
             endpoints=_values(found, "endpoints"),
             quirks=quirks,
+            limit=self._limit(path, found),
             discount=found.get("discount", ProviderConfig(name="").discount),
             prices={
                 model: Prices(**price)
                 for model, price in found.get("prices", {}).items()
                 if "input" in price and "output" in price
             },
+            models={model: _facts(said) for model, said in found.get("models", {}).items()},
         )
 
     def _endpoints(self, path: Path, found: Found, row: CatalogProvider | None) -> None:
@@ -132,6 +150,20 @@ class Builder:
                 message = f"the format {name} has no endpoint of this name"
                 fix = f"It has {', '.join(e for e in PATHS[name] if e in known)}."
                 self._add((*path, "endpoints", i), message, fix)
+
+    def _limit(self, path: Path, found: Found) -> Limit | None:
+        queue = found.get("queue", {})
+        if self._given(path, "queue") and not self._given(path, "max_in_flight"):
+            message = "nobody ever waits without max_in_flight"
+            self._at_key((*path, "queue"), message, "Add max_in_flight: 32, or leave this out.")
+        if "max_in_flight" not in found:
+            return None
+        return Limit(
+            calls=found["max_in_flight"],
+            length=queue.get("length", Limit(calls=1).length),
+            wait=float(queue.get("wait", Limit(calls=1).wait)),
+            fair=queue.get("order") == "fair",
+        )
 
     def _quirks(self, path: Path, found: Found) -> tuple[str, ...] | None:
         good = []
@@ -242,17 +274,29 @@ class Builder:
                 for path, text in self._written(route.name, place, found[route.name])
                 if (target := targets.check(path, text)) and target.alias
             ]
-        for circle in names.ordered(graph)[1]:
+        order, circles = names.ordered(graph)
+        for circle in circles:
             path: Path = ("models", circle[0])
             trail = " → ".join(shown(name) for name in [*circle, circle[0]][:12])
             fix = "End it with provider/model."
             self._at_key(path, f"this name leads back to itself: {trail}", fix)
+        if not circles:
+            self._sizes(grouped(models, order, targets.alias))
         return models
+
+    def _sizes(self, groups: Mapping[str, Grouped]) -> None:
+        """Report names that lead to more targets than a call could look at."""
+        for name, group in groups.items():
+            if group.size > MOST_TARGETS or group.depth > MOST_DEEP:
+                message = f"more than {MOST_TARGETS} targets, or {MOST_DEEP} groups in groups"
+                fix = "Name fewer: a target that is a route brings all of its own."
+                self._at_key(("models", name), message, fix)
+                return
 
     def _written(self, name: str, place: str, entry: Any) -> list[tuple[Path, str]]:
         if isinstance(entry, str):
             return [(("models", name), entry)] if place == "targets" else []
-        return [(("models", name, place, i), text) for i, text in entry.get(place, [])]
+        return [(("models", name, place, *at), text) for at, text in _each(entry.get(place, []))]
 
     def _model(self, name: str, entry: Any) -> RouteConfig:
         path: Path = ("models", name)
@@ -260,18 +304,24 @@ class Builder:
             return RouteConfig(name=name, targets=(entry,))
         for place in ("targets", "fallbacks"):
             seen: set[str] = set()
-            for i, text in entry.get(place, []):
+            for at, text in _each(entry.get(place, [])):
                 if text in seen:
                     message = f"{shown(text)} stands here twice"
-                    self._add((*path, place, i), message, "Keep one of them.")
+                    self._add((*path, place, *at), message, "Keep one of them.")
                 seen.add(text)
-        targets = _values(entry, "targets") or ()
+        written = entry.get("targets", [])
+        targets = tuple(text for _, text in _each(written))
+        groups = tuple(tuple(text for _, text in _each([item])) for item in written)
         weights = {target: float(weight) for target, weight in entry.get("weights", {}).items()}
         strategy = entry.get("strategy", "ordered")
         unclear = self._given(path, "strategy") and "strategy" not in entry
         if weights and strategy not in WEIGHED and not unclear:
             message = f"weights mean nothing under strategy {strategy}"
             self._at_key((*path, "weights"), message, "Add strategy: weighted.")
+        if "sticky" in entry and strategy != "weighted" and not unclear:
+            message = f"sticky means nothing under strategy {strategy}"
+            self._at_key((*path, "sticky"), message, "Add strategy: weighted.")
+        affinity = entry.get("affinity", {})
         for target in weights:
             if target not in targets:
                 words = near(target, targets) or list(targets)
@@ -281,9 +331,15 @@ class Builder:
         return RouteConfig(
             name=name,
             targets=targets,
+            groups=() if all(isinstance(item, str) for _, item in written) else groups,
             strategy=strategy,
+            sticky=entry.get("sticky", ""),
+            affinity=Affinity(by=affinity["by"], seconds=float(affinity.get("for", 300)))
+            if "by" in affinity
+            else None,
             weights=weights,
             fallbacks=_values(entry, "fallbacks") or (),
+            filter=filter_of(entry.get("filter"), f"models.{name}"),
         )
 
     def _policies(
@@ -310,6 +366,7 @@ class Builder:
                 name=name,
                 when=policy.get("when", Condition(op="any")),
                 set=tuple((key, plain_number(v)) for key, v in policy.get("set", {}).items()),
+                filter=filter_of(policy.get("filter"), f"policy {name}"),
                 **said,
             )
             out.append(rule)
@@ -329,6 +386,19 @@ class Builder:
             message = "this version does not enforce budgets yet: nothing limits the spending"
             fix = "Leave it out, or keep it for a later version; --strict refuses it."
             self._at_key((*path, "budget"), message, fix, self._unsafe)
+
+    def _filters(
+        self,
+        providers: Mapping[str, ProviderConfig],
+        models: Mapping[str, RouteConfig],
+        policies: Mapping[int, Rule],
+    ) -> None:
+        """Check who passes; ``policies`` by their place in the file."""
+        check = FilterCheck(self._add, self.known, providers, models).check
+        for route in models.values():
+            check(("models", route.name, "filter"), route.filter, route.targets + route.fallbacks)
+        for i, rule in policies.items():
+            check(("policies", i, "filter"), rule.filter, (rule.use,) if rule.use else None)
 
     # -- the rest ----------------------------------------------------------------------------------
 
@@ -351,7 +421,7 @@ class Builder:
         return tuple(out)
 
 
-_DOES = ("use", "forbid", "set", "timeouts", "budget", "on_unsupported", "too_long")
+_DOES = ("use", "forbid", "set", "timeouts", "budget", "on_unsupported", "too_long", "filter")
 """Keys of which a policy needs one, to do anything."""
 
 
@@ -384,18 +454,26 @@ class TargetCheck:
 
     def check(self, path: Path, text: str) -> names.Target | None:
         """What ``text`` means; ``None`` after reporting that it means nothing."""
-        target = names.meaning(
+        target = self._meaning(text)
+        if target is None:
+            self._unknown(path, text)
+        elif target.provider:
+            self._provider(path, target)
+        return target
+
+    def alias(self, text: str) -> str:
+        """The name from models that ``text`` is, or ""."""
+        target = self._meaning(text)
+        return target.alias if target is not None and target.alias in self._models else ""
+
+    def _meaning(self, text: str) -> names.Target | None:
+        return names.meaning(
             text,
             providers=self._providers,
             aliases=self._aliases,
             bare=self._known.bare,
             also=self._known.also,
         )
-        if target is None:
-            self._unknown(path, text)
-        elif target.provider:
-            self._provider(path, target)
-        return target
 
     def _unknown(self, path: Path, text: str) -> None:
         provider, slash, model = text.partition("/")
@@ -424,7 +502,8 @@ class TargetCheck:
         models = self._known.models.get(name, {})
         own = self._own.get(name)
         add = self._builder._add
-        if models and target.model not in models and not (own and target.model in own.prices):
+        told = own is not None and (target.model in own.prices or target.model in own.models)
+        if models and target.model not in models and not told:
             words = near_models(target.model, models)
             fix = "It is passed on as it is; give its price under providers if it is right."
             if words:
@@ -434,6 +513,22 @@ class TargetCheck:
             self._told.add(name)
             message = f"{either(row.key_env)} is not set, so {name} stays inactive"
             add(path, message, "Set it in the environment of the gateway.", WARNING)
+
+
+def _each(found: list[tuple[int, Any]]) -> list[tuple[Path, str]]:
+    """Targets as read, those of lists within the list too, with their places."""
+    out: list[tuple[Path, str]] = []
+    for i, item in found:
+        if isinstance(item, str):
+            out.append(((i,), item))
+        else:
+            out += [((i, j), text) for j, text in item]
+    return out
+
+
+def _facts(found: Found) -> Facts:
+    abilities = {"abilities": _values(found, "abilities")} if "abilities" in found else {}
+    return Facts(**{**found, **abilities})
 
 
 def _values(found: Found, name: str) -> tuple[str, ...] | None:

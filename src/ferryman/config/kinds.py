@@ -5,7 +5,9 @@ and the test of the documentation.
 """
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -31,8 +33,10 @@ class EnoughProblems(Exception):  # noqa: N818 - ends the reading of a file that
 class Reader:
     """Collects what reading finds: problems, and where each key and value stands."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, sources: Mapping[Path, str] = MappingProxyType({})) -> None:
+        """``sources``: paths of values that stand elsewhere than in ``file``, and where."""
         self.file = file
+        self.sources = sources
         self.problems: list[Problem] = []
         self.values: dict[Path, Mark] = {}
         self.keys: dict[Path, Mark] = {}
@@ -53,7 +57,7 @@ class Reader:
             raise EnoughProblems
         self.problems.append(
             Problem(
-                file=self.file,
+                file=self.sources.get(path[:2]) or self.sources.get(path[:1]) or self.file,
                 line=mark.line if mark else 0,
                 column=mark.column if mark else 0,
                 key=dotted(path),
@@ -65,7 +69,7 @@ class Reader:
 
     def wrong(self, kind: "Kind", node: Node, path: Path, found: str = "") -> object:
         """Report that ``node`` is not a ``kind``: what was found, what is right, an example."""
-        found = found or describe(node, quiet=path[:1] == ("providers",))
+        found = found or describe(node, quiet=_secretive(path))
         self.add(path, node.mark, f"expected {kind.says}, found {found}", example(kind, path))
         return WRONG
 
@@ -77,6 +81,11 @@ def example(kind: "Kind", path: Path) -> str:
     if path and isinstance(path[-1], int):
         text = f"[{text}]"
     return f"Example: {name}: {text}" if name and dotted((name,)) == name else f"Example: {text}"
+
+
+def _secretive(path: Path) -> bool:
+    """Whether what stands there may be a secret by mistake."""
+    return path[:1] == ("providers",) or path == ("server", "state")
 
 
 def describe(node: Node, *, quiet: bool) -> str:
@@ -144,7 +153,7 @@ class Word(Kind, frozen=True, kw_only=True):
         if self.choices and scalar.text not in self.choices:
             words = near(scalar.text, self.choices)
             fix = f"Did you mean {either(words)}?" if words else example(self, path)
-            found = describe(node, quiet=path[:1] == ("providers",))
+            found = describe(node, quiet=_secretive(path))
             reader.add(path, node.mark, f"expected {self.says}, found {found}", fix)
             return WRONG
         return scalar.text if self.accepts(scalar.text) else reader.wrong(self, node, path)
@@ -323,7 +332,7 @@ class Secret(Kind, frozen=True, kw_only=True):
                 return "", Ref(kind="file", value=rest)
             return "file: takes a path, without spaces around it", WRONG
         if colon and kind == "sealed":
-            return "sealed: is used between the planes only", WRONG
+            return "sealed: opens only at the admin API, and where it was sealed", WRONG
         if self.header:
             if re.fullmatch(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", text):
                 return "", Ref(kind="literal", literal=Redacted(text))

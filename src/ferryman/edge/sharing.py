@@ -15,7 +15,7 @@ import msgspec
 
 from ferryman.config.secret import PLACEHOLDER
 from ferryman.flow.call import Plane
-from ferryman.flow.turns import health_of
+from ferryman.flow.choice import health_of
 from ferryman.routing.health import Health
 from ferryman.routing.shared import LONGEST_NAME, Notice, Shared
 

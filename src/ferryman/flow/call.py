@@ -3,13 +3,15 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec import Raw
 from msgspec.structs import replace
 
+from ferryman.config.snapshot import Affinity, Filter
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
@@ -18,6 +20,7 @@ from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost as cost_of
 from ferryman.meter.cost import hold
 from ferryman.meter.keytable import KeyTable
+from ferryman.routing.affinity import Bond, Bonds
 from ferryman.routing.health import Health, Rest, RetryBudget
 from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.telemetry.metrics import Metrics
@@ -29,11 +32,15 @@ from ferryman.wire.formats import client_of
 if TYPE_CHECKING:
     from ferryman.flow.keeping import Keeper
     from ferryman.flow.policies import Policies
+    from ferryman.flow.queueing import Queue
     from ferryman.flow.uploads import Upload
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 NOTHING: Final = Usage()
 """Usage of a call that no upstream worked on: not unknown, but none, and it cost nothing."""
+MAX_CALLS: Final = 20_000
+"""Calls at once, as long as no configuration says."""
+_NO_SEEDS: Final[Mapping[str, int]] = {}
 _LOW: Final = [f"{low:02x}" for low in range(256)]
 
 
@@ -69,6 +76,12 @@ class Plane:
         self.key_rests: dict[str, Rest] = {}
         """Of the providers' keys that are in trouble with all models, by ``Runtime.keys``."""
         self.retries = RetryBudget()
+        self.queues: dict[str, Queue] = {}
+        """Of providers that take only so many calls at once."""
+        self.max_calls = MAX_CALLS
+        self.refused = 0
+        """Calls turned away since as many were being served."""
+        self.bonds = Bonds()
         self.idle = asyncio.Event()
         """Set whenever no call is being served."""
         self.rng = random.Random()  # noqa: S311 - spreads load, protects nothing
@@ -139,10 +152,23 @@ class Call:
     """Those of them that are no fallbacks."""
     rests: dict[Target, tuple[int, str]] | None = None
     """Who rested when the call was planned: for how many microseconds more, and why."""
+    seeds: Mapping[str, int] = _NO_SEEDS
+    """By kind of identity: a number that stands for whose call it is, where a route asks."""
+    affinity: Affinity | None = None
+    """Why it may have to go where calls that it belongs to have gone;"""
+    shared = b""
+    """what it shares with them,"""
+    bond: Bond | None = None
+    """and where that was."""
     left_out: dict[Target, str] | None = None
     """Who could not be asked, and why."""
     asked: Health | None = None
     """The health of the target that works on the call."""
+    place: "Queue | None" = None
+    """Where the call has a place that is limited, since ``placed``."""
+    placed = 0.0
+    queued = 0.0
+    """Seconds spent waiting for places."""
     opened = False
     settled = False
     started = False
@@ -173,6 +199,10 @@ class Call:
     """The model that it names in place of the caller's."""
     forced: tuple[str, ...] = ()
     """Parameters that it has set, as entries of a receipt."""
+    filter: Filter | None = None
+    """What that policy's targets must pass."""
+    preferences: Raw | None = None
+    """The object ``provider`` of the body, for targets that heed it themselves."""
     first_byte = 0.0
     """Seconds, like the next two; 0 = the configuration's."""
     idle = 0.0
@@ -250,6 +280,8 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
         call.attempts[-1] = replace(
             call.attempts[-1], dropped=call.receipt.dropped, altered=call.altered
         )
+    if call.affinity is not None and error is None and target is not None:
+        plane.bonds.keep(call.shared, _bond(call, target, usage, now + call.affinity.seconds))
     seconds = now - call.began
     overhead = max(seconds - call.waited, 0.0)
     if call.measured and target is not None and usage is not None and usage.total_input:
@@ -280,6 +312,13 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
     if refusal is not None:
         raise refusal
     return cost
+
+
+def _bond(call: Call, target: Target, usage: Usage | None, until: float) -> Bond:
+    """That calls which belong to one that was served shall go to the same target."""
+    known = 0 if usage is None else usage.cache_read + usage.cache_write + usage.cache_write_1h
+    cost = cost_of(Usage(cache_read=known), target.prices, call.at_us // 1_000_000)
+    return Bond(target.name, known, cost, until)
 
 
 def _doubtful(call: Call) -> bool:

@@ -6,7 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
+from ferryman.flow.bonds import explained
 from ferryman.flow.call import NOTHING, Call, candidates, settle
+from ferryman.flow.turns import note_stream
 from ferryman.http1.client import FaultKind
 from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -31,7 +33,7 @@ _DROPPED: Final = frozenset(
     b"cache-control x-accel-buffering access-control-allow-origin proxy-connection "
     b"x-ferryman-request-id x-ferryman-provider x-ferryman-model x-ferryman-attempts "
     b"x-ferryman-overhead-ms x-ferryman-cost-usd x-ferryman-error x-ferryman-dropped "
-    b"x-ferryman-altered x-ferryman-explain".split()
+    b"x-ferryman-altered x-ferryman-explain x-ferryman-queued-ms".split()
 )
 """Reply headers that are the hop's or the provider's own business."""
 _RETRY = frozenset((b"retry-after", b"retry-after-ms"))
@@ -78,6 +80,9 @@ async def deliver_stream(
     if exchange.gone or (reply.fault is not None and reply.fault.kind is FaultKind.CANCELLED):
         settle(call, 499, ErrorKind.CANCELLED, tap.usage)
         return
+    target = call.target
+    if target is not None and target.timed and tap.done:
+        note_stream(target, reply, tap.usage, plane.now())
     try:
         if tap.done:
             if keeps is not None:
@@ -270,6 +275,8 @@ def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
         relayed.append(b"x-ferryman-cost-usd: ")
         relayed.append(usd(cost).encode())
         relayed.append(b"\r\n")
+    if call.queued:
+        relayed.append(b"x-ferryman-queued-ms: %d\r\n" % int(call.queued * 1000))
     if call.receipt is not None or call.policy:
         relayed.append(_receipt_lines(call))
     if call.explain:
@@ -279,7 +286,7 @@ def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
 
 def _explained(call: Call) -> bytes:
     """Who was to be asked, who rested and why, and what came of the attempts; ASCII in one line."""
-    attempts = [
+    attempts: list[dict[str, object]] = [
         {
             "target": f"{tried.provider}/{tried.model}",
             "status": tried.status,
@@ -290,7 +297,10 @@ def _explained(call: Call) -> bytes:
         for tried in call.attempts[:8]
     ]
     considered = [candidate_row(each) for each in candidates(call)[:8]]
-    said = json.dumps({"considered": considered, "attempts": attempts})
+    told: dict[str, object] = {"considered": considered, "attempts": attempts}
+    if call.affinity is not None:
+        told["affinity"] = explained(call, call.affinity)
+    said = json.dumps(told)
     if len(said) > LONGEST_EXPLANATION:
         said = '{"shortened": true}'  # names may be as long as callers like
     return b"x-ferryman-explain: %b\r\n" % said.encode()

@@ -1,24 +1,26 @@
 """What would become of a call, without asking anyone: policies, targets, their order, their fit."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ferryman.catalog.tokens import estimate
 from ferryman.config.snapshot import Snapshot
 from ferryman.flow.asking import conversation_of
+from ferryman.flow.bonds import bind, explained
 from ferryman.flow.call import Call, candidates
+from ferryman.flow.choice import USUAL_OUTPUT, choice_of, expected_price
 from ferryman.flow.counting import counted_here
 from ferryman.flow.deliver import usd
+from ferryman.flow.filtering import narrow
 from ferryman.flow.live import live, shown
 from ferryman.flow.policies import Facts, steer
 from ferryman.flow.spine import HeaderFacts, fitted, read_request
-from ferryman.flow.turns import USUAL_OUTPUT, Turns, expected_price, note_rest, standing
+from ferryman.flow.turns import Turns, doubts
 from ferryman.flow.uploads import UPLOADS
 from ferryman.http1.exchange import Headers
 from ferryman.http1.spool import Spool
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.routing import plan
 from ferryman.routing.reasons import unmet
 from ferryman.telemetry.record import candidate_row
 from ferryman.upstream.fleet import Target
@@ -78,6 +80,7 @@ async def explain(call: Call, model: str = "", stream: bool = False) -> Said:
     except GatewayError as error:
         said["refused"] = _error(error)
     said["policy"] = call.policy or None
+    said["left_out"] = [candidate_row(each) for each in candidates(call) if each.left_out]
     return said
 
 
@@ -92,8 +95,12 @@ async def _plan(call: Call, said: Said, model: str, stream: bool) -> None:
         request = await steer(call, request, facts)
     said["served_by"] = call.use or request.model
     resolved = plane.fleet.resolve(call.use or request.model)
+    asks = facts.providers or request.provider is not None
+    if asks or resolved.filtered or call.filter is not None:
+        request, resolved = await narrow(call, request, resolved, facts)
+    if resolved.bound:
+        bind(call, resolved, request, facts.session, facts.metadata)
     turns = Turns(call, resolved, len(request.body), request.max_output)
-    note_rest(call, turns.order[0], plane.now())
     said["strategy"] = resolved.strategy
     said["timeouts"] = {
         "first_byte": call.first_byte or plane.fleet.first_byte,
@@ -105,25 +112,19 @@ async def _plan(call: Call, said: Said, model: str, stream: bool) -> None:
         said["altered"] = call.forced
     if counted_here(call, turns.order[0]):
         said["counted_here"] = True  # no target is asked
-    everyone = (*resolved.targets, *resolved.fallbacks)
-    size = len(request.body)
-    numbers = dict(zip(everyone, standing(call, resolved, size, request.max_output), strict=True))
+    choice = choice_of(resolved)
+    shares = {choice.everyone[i]: f.share for i, f in doubts(call, choice, plane.now()).items()}
+    weights = dict(zip(resolved.targets, resolved.weights, strict=False))
     said["targets"] = rows = []
     for place, target in enumerate(turns.order, 1):
-        row: Said = {"place": place, **_fares(call, target, numbers[target], request)}
-        row |= await _fits(call, target, request)
-        rows.append(row)
-    named = {each.target: each for each in candidates(call)}
-    for row in rows:
-        row["role"] = "fallback" if named[row["target"]].fallback else "target"
-    order: Sequence[Target] = turns.order
-    said["left_out"] = [
-        candidate_row(each) for each in named.values() if each.target not in map(_name, order)
-    ]
-
-
-def _name(target: Target) -> str:
-    return target.name
+        role = "target" if target in resolved.targets else "fallback"
+        row: Said = {"place": place, "target": target.name, "role": role}
+        row |= _fares(call, target, shares.get(target, 1.0), request)
+        row["weight"] = weights.get(target, 1.0)
+        rows.append(row | await _fits(call, target, request))
+    if call.affinity is not None:
+        call.target = turns.order[0]
+        said["affinity"] = explained(call, call.affinity)
 
 
 def _policies(snapshot: Snapshot, facts: Facts) -> list[Said]:
@@ -145,16 +146,14 @@ def _policies(snapshot: Snapshot, facts: Facts) -> list[Said]:
     return out
 
 
-def _fares(call: Call, target: Target, facts: plan.Facts, request: envelope.Request) -> Said:
+def _fares(call: Call, target: Target, share: float, request: envelope.Request) -> Said:
     """The numbers that the strategies go by."""
-    price = expected_price(target, len(request.body), request.max_output or USUAL_OUTPUT)
     standing = shown(live(call.plane, target))
-    if facts.share < standing["share"]:  # an outlier beside the others of this model
-        standing |= {"state": "slow", "share": facts.share}
+    if share < standing["share"]:  # an outlier beside the others of this model
+        standing |= {"state": "slow", "share": share}
+    price = expected_price(target, len(request.body), request.max_output or USUAL_OUTPUT)
     return {
-        "target": target.name,
         **standing,
-        "weight": facts.weight,
         "expected_cost_usd": usd(int(price)) if target.prices else None,
         "context": target.context or None,
         "max_output": target.max_output or None,

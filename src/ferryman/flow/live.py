@@ -5,7 +5,8 @@ from typing import Any
 from msgspec import Struct
 
 from ferryman.flow.call import Plane
-from ferryman.flow.turns import health_of, rest_of
+from ferryman.flow.choice import health_of
+from ferryman.flow.turns import rest_of
 from ferryman.upstream.fleet import Target
 
 STATES = ("well", "coming back", "on trial", "rests")

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from ferryman.flow.call import Call, Plane
+from ferryman.flow.choice import Choice, choice_of, health_of, measure
 from ferryman.flow.window import roomiest
 from ferryman.http1.client import FaultKind
 from ferryman.ir.errors import ErrorKind
-from ferryman.routing.health import Health, Rest
-from ferryman.routing.outliers import OUTLIER_SHARE, slow
-from ferryman.routing.plan import Facts, plan
+from ferryman.ir.usage import Usage
+from ferryman.routing.health import RAMP_SECONDS, Rest
+from ferryman.routing.outliers import OUTLIER_SECONDS, OUTLIER_SHARE, slow
+from ferryman.routing.plan import Facts, Standing, plan
+from ferryman.routing.quota import remaining
 from ferryman.routing.reactions import UNREACHABLE, hint, reaction
 from ferryman.upstream.fleet import Resolved, Target
 from ferryman.upstream.reply import Reply
@@ -19,13 +22,6 @@ WELL: Final = Rest()
 """The rest of keys that need none."""
 LONE_SECONDS: Final = 0.5
 """Most that a call waits after a single failure before it asks the same model once more."""
-
-
-def health_of(target: Target) -> Health:
-    """What is known of how a target fares."""
-    health = target.health
-    assert isinstance(health, Health)
-    return health
 
 
 class Turns:
@@ -42,6 +38,8 @@ class Turns:
         self.order: Sequence[Target] = resolved.targets
         if len(resolved.targets) != 1 or resolved.fallbacks:
             self.order = roomiest(_planned(call, resolved, size, max_output), max_output)
+            if call.plane.queues:
+                self.order = _with_room_first(call.plane, self.order, resolved)
         call.order = self.order
         call.equals = resolved.targets
         self._fallbacks = resolved.fallbacks
@@ -141,43 +139,77 @@ class Turns:
 
 def _planned(call: Call, resolved: Resolved, size: int, max_output: int) -> list[Target]:
     plane = call.plane
-    everyone = (*resolved.targets, *resolved.fallbacks)
-    facts = standing(call, resolved, size, max_output)
-    found = plan(facts, len(resolved.targets), resolved.strategy, plane.rng)
-    order: list[Target] = []
-    for i in found:
-        if everyone[i] not in order:
-            order.append(everyone[i])
-    return order
-
-
-def standing(call: Call, resolved: Resolved, size: int, max_output: int) -> list[Facts]:
-    """How targets and fallbacks stand, as written; who rests is kept for the call's record."""
-    plane = call.plane
     now = plane.now()
-    priced = resolved.strategy == "cost"
-    weights = resolved.weights
-    facts = []
-    for i, target in enumerate((*resolved.targets, *resolved.fallbacks)):
-        health = health_of(target)
-        until = resting_until(plane, target, now)
-        if until > now:
-            note_rest(call, target, now)
-        facts.append(
-            Facts(
-                rests=max(until - now, 0.0),
-                trial=health.rest.rounds > 0,
-                share=health.share(now),
-                seconds=health.pace.expected(now),
-                load=health.in_flight,
-                weight=weights[i] if i < len(weights) else 1.0,
-                price=expected_price(target, size, max_output or USUAL_OUTPUT) if priced else 0.0,
-            )
-        )
-    if len(resolved.targets) > 1:
-        for i in slow([fact.seconds for fact in facts[: len(resolved.targets)]]):
-            facts[i].share = min(facts[i].share, OUTLIER_SHARE)
+    choice = choice_of(resolved)
+    measures: dict[str, list[float]] = {
+        name: measure(choice, name, now, size, max_output, call.stream) for name in choice.measures
+    }
+    facts = doubts(call, choice, now)
+    standing = Standing(plane.rng, facts=facts, measures=measures, seeds=call.seeds)
+    first_fallback = len(resolved.targets)
+    everyone = choice.everyone
+    order = plan(choice.targets, choice.fallbacks, first_fallback, standing)
+    bond = call.bond
+    if bond is not None:
+        for i in range(first_fallback):
+            if everyone[i].name == bond.target and (i not in facts or facts[i].rests <= 0):
+                order.remove(i)
+                order.insert(0, i)
+    return [everyone[i] for i in order]
+
+
+def doubts(call: Call, choice: Choice, now: float) -> dict[int, Facts]:
+    """Those that are not simply well, and how they stand; who rests is kept for the record."""
+    plane = call.plane
+    lately = now - RAMP_SECONDS
+    healths, everyone = choice.healths, choice.everyone
+    doubtful = [
+        i
+        for i, health in enumerate(healths)
+        if health.rest.rounds or health.limits or health.risen > lately
+    ]
+    if plane.key_rests:
+        troubled = {key.partition("#")[0] for key in plane.key_rests}
+        doubtful += [i for i, target in enumerate(everyone) if target.provider in troubled]
+    facts = {}
+    for i in doubtful:
+        health = healths[i]
+        rests = max(resting_until(plane, everyone[i], now) - now, 0.0)
+        if rests:
+            note_rest(call, everyone[i], now)
+        facts[i] = Facts(rests=rests, trial=health.rest.rounds > 0, share=health.share(now))
+    count = choice.count
+    if count > 1:
+        for i in range(count):
+            if healths[i].pace.cost > OUTLIER_SECONDS:
+                _doubt_the_slow(facts, choice, now)
+                break
     return facts
+
+
+def _doubt_the_slow(facts: dict[int, Facts], choice: Choice, now: float) -> None:
+    """Targets that are far slower than the others of the route get few calls."""
+    for i in slow([health.pace.expected(now) for health in choice.healths[: choice.count]]):
+        known = facts.get(i)
+        if known is None:
+            facts[i] = Facts(share=OUTLIER_SHARE)
+        else:
+            known.share = min(known.share, OUTLIER_SHARE)
+
+
+def _with_room_first(plane: Plane, order: Sequence[Target], resolved: Resolved) -> Sequence[Target]:
+    """Of those that stand for each other, who has a place free before who has none."""
+    now = plane.now()
+    full = []
+    for target in order:
+        if target not in resolved.targets or resting_until(plane, target, now) > now:
+            break
+        queue = plane.queues.get(target.provider)
+        full.append(queue is not None and queue.line.full)
+    alike = list(zip(full, order, strict=False))
+    first = [target for busy, target in alike if not busy]
+    then = [target for busy, target in alike if busy]
+    return [*first, *then, *order[len(full) :]]
 
 
 def note_rest(call: Call, target: Target, now: float) -> None:
@@ -187,16 +219,6 @@ def note_rest(call: Call, target: Target, now: float) -> None:
         if call.rests is None:
             call.rests = {}
         call.rests[target] = int((rest.until - now) * 1e6), rest.why
-
-
-USUAL_OUTPUT: Final = 500
-"""Tokens of an answer whose length nobody limits."""
-
-
-def expected_price(target: Target, size: int, output: int) -> float:
-    """Picodollars that the request may cost there; 0 = its price is unknown."""
-    taken, given, fee = target.dearest
-    return fee + size / target.gauge.bytes_per_token * taken + output * given
 
 
 def _rest(plane: Plane, target: Target, slot: int) -> Rest:
@@ -257,6 +279,13 @@ def leave(call: Call) -> None:
         health.in_flight -= 1
 
 
+def note_stream(target: Target, reply: Reply, usage: Usage | None, now: float) -> None:
+    """A stream has come to its end: how quick it was."""
+    if usage is not None and reply.first_token >= 0:
+        seconds = now - reply.first_token
+        health_of(target).answered(usage.total_output, seconds, False, now)
+
+
 def note(
     call: Call, target: Target, reply: Reply, kind: ErrorKind | None, started: float, now: float
 ) -> None:
@@ -265,8 +294,16 @@ def note(
     plane = call.plane
     key = target.runtime.keys[call.slot]
     if kind is None or kind in SURFACED:
-        first = reply.first_byte
-        health.good(key, (first if first >= 0 else now) - started, started, now)
+        first = reply.first_token if reply.first_token >= 0 else reply.first_byte
+        seconds = (first if first >= 0 else now) - started
+        usage = reply.usage if target.timed else None
+        if usage is not None and health.answered(usage.total_output, now - started, True, now):
+            seconds = -1.0  # of a whole answer the first byte tells nothing: it may be the last
+        if target.quota:
+            left = remaining(reply.headers)
+            if left >= 0:
+                health.left(key, left, now)
+        health.good(key, seconds, started, now)
         if plane.key_rests and key in plane.key_rests and plane.key_rests[key].end(started):
             del plane.key_rests[key]
         return

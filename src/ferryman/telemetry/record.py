@@ -99,9 +99,9 @@ class Closed(Struct, frozen=True, array_like=True):
 
 def candidate_row(each: Candidate) -> dict[str, str | float]:
     """A candidate in names and seconds, without what there is nothing to say of."""
-    said: dict[str, str | float] = {
-        "target": each.target, "role": "fallback" if each.fallback else "target",
-    }  # fmt: skip
+    said: dict[str, str | float] = {"target": each.target}
+    if not each.left_out:
+        said["role"] = "fallback" if each.fallback else "target"
     if each.rests_us:
         said |= {"rests_seconds": round(each.rests_us / 1e6, 3), "because": each.because}
     if each.left_out:
