@@ -15,6 +15,7 @@ from ferryman.config.secret import activate, localise
 from ferryman.config.snapshot import Provider, ServerSettings, Snapshot
 from ferryman.edge.feed import FeedClient
 from ferryman.edge.near import near
+from ferryman.edge.probing import Prober
 from ferryman.edge.routes import Edge, http_refusal
 from ferryman.edge.sharing import Sharing
 from ferryman.flow.call import Plane
@@ -214,6 +215,7 @@ class Gateway:
             asyncio.ensure_future(self._feed.run()),
             asyncio.ensure_future(self._sync_journal()),
             asyncio.ensure_future(self._sweep_responses()),
+            asyncio.ensure_future(Prober(self.plane, log).run()),
             asyncio.ensure_future(
                 self._sharing.run(lambda: self._snapshot.server.state, self._env)
             ),

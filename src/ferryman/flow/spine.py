@@ -321,7 +321,7 @@ async def _first_good(
             continue
         call.target = target
         turns.asked = True
-        reply, kind = await _attempt(call, target, asking, facts)
+        reply, kind = await attempt(call, target, asking, facts)
         if call.upload is not None and call.upload.refused is not None:
             raise call.upload.refused
         if kind is None or kind in SURFACED or call.exchange.gone or call.overdue():
@@ -355,7 +355,7 @@ def _not_offered(call: Call, target: Target) -> GatewayError:
     )
 
 
-async def _attempt(
+async def attempt(
     call: Call, target: Target, asking: Asking, facts: HeaderFacts
 ) -> tuple[Reply, ErrorKind | None]:
     """Ask one target. Returns its reply, and how it failed (None = it is fit to be delivered)."""
