@@ -9,6 +9,7 @@ from ferryman.config.snapshot import Probe
 from ferryman.flow.call import Plane
 from ferryman.flow.choice import health_of
 from ferryman.flow.probe import most, probe
+from ferryman.http1.drive import Drive
 from ferryman.upstream.fleet import Target
 
 LOOK_SECONDS: Final = 0.5
@@ -27,7 +28,7 @@ class Prober:
         self._spent: dict[str, int] = {}
         self._day = 0
         self._told: set[str] = set()
-        self._working: dict[str, asyncio.Future[None]] = {}
+        self._working: set[str] = set()
 
     async def run(self) -> None:
         """Look, for as long as the gateway runs."""
@@ -54,8 +55,8 @@ class Prober:
                 target, wanted, self._spent.get(target.provider, 0), self._tell
             ):
                 self._asked[target.name] = now
-                task = asyncio.ensure_future(self._probe(target))
-                self._working[target.name] = task
+                self._working.add(target.name)
+                Drive(self._probe(target), self._escaped)  # what awaits an upstream is no task
 
     async def _probe(self, target: Target) -> None:
         provider = target.provider
@@ -64,10 +65,11 @@ class Prober:
         try:
             cost = await probe(self._plane, target)
             self._spent[provider] += cost - held
-        except Exception as error:
-            self._log(f"a probe of {target.name} failed: {type(error).__name__}: {error}")
         finally:
-            del self._working[target.name]
+            self._working.discard(target.name)
+
+    def _escaped(self, error: BaseException) -> None:
+        self._log(f"internal error in a probe: {type(error).__name__}: {error}")
 
     def _tell(self, text: str) -> None:
         """Once a day."""
