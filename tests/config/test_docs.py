@@ -9,6 +9,7 @@ from ferryman.config import filter_grammar, grammar, route_grammar
 from ferryman.config.check import report
 from ferryman.config.file import load
 from ferryman.config.limit import QUEUE
+from ferryman.config.probing import PROBE
 from ferryman.config.shapes import Key, Table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
@@ -20,6 +21,7 @@ SECTIONS = {
     "Model facts": filter_grammar.FACTS,
     "Prices": grammar.PRICES,
     "Queue": QUEUE,
+    "Probe": PROBE,
     "Models": grammar.MODEL,
     "Affinity": route_grammar.AFFINITY,
     "Policies": grammar.POLICY,

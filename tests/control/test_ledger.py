@@ -78,6 +78,7 @@ def test_a_call_is_shown_with_names_times_and_exact_amounts(control: Control) ->
         "plane": "gateway",
         "state": "closed",
         "policy": None,
+        "considered": [],
     }
     assert tries[0]["model"] == "gpt-4o-mini"
 

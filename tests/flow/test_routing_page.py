@@ -1,7 +1,6 @@
 """docs/routing.md: its configuration routes as its table says, and its example explains."""
 
 import json
-import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.flow.test_docs import needs_curl, typed
+from tests.flow.test_explain import typed as ferryman_says
 from tests.gateway import KEY, Stack
 from tests.processes import environment
 from tests.test_readme import blocks
@@ -20,6 +21,7 @@ PAGE = "docs/routing.md"
 @pytest.fixture(scope="module")
 def routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     config, *more = blocks("yaml", PAGE)
+    more.sort(key=lambda each: each.startswith("server:"))  # a section of its own
     config += "".join(each.removeprefix("models:\n") for each in more)
     folder = tmp_path_factory.mktemp("routing")
     with Stack(folder, config.replace("http://127.0.0.1:8090", "SIM")).served() as running:
@@ -116,9 +118,9 @@ def test_a_call_explains_itself(routed: Stack) -> None:
     assert routed.chat("as-written").header("x-ferryman-explain") is None
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not on this machine")
+@needs_curl
 def test_the_example_tells_of_its_failures_and_then_of_rests(routed: Stack, tmp_path: Path) -> None:
-    [command] = blocks("sh", PAGE)
+    command, *_ = blocks("sh", PAGE)
     command = command.replace("http://127.0.0.1:8080/v1", routed.endpoint)
     env = environment(tmp_path, FERRYMAN_KEY=KEY)
 
@@ -138,3 +140,25 @@ def test_the_example_tells_of_its_failures_and_then_of_rests(routed: Stack, tmp_
     assert (first["target"], first["role"]) == ("far/sim", "fallback")
     assert (last["target"], last["because"]) == ("near/sim?500", "upstream_error")
     assert 0 < last["rests_seconds"] <= 4
+
+
+def test_the_plan_is_shown_before_a_call(routed: Stack) -> None:
+    _, command, _ = blocks("sh", PAGE)
+    ferryman, *arguments = command.split()
+    assert ferryman == "ferryman"
+    drawn = ferryman_says(routed, *arguments)
+    assert "Served by  with-a-fallback, strategy ordered" in drawn
+    assert "far/sim" in drawn
+    said = json.loads(ferryman_says(routed, *arguments, "--json"))
+    assert {row["target"] for row in said["targets"]} == {"near/sim?500", "far/sim"}
+
+
+@needs_curl
+def test_live_health_is_shown(routed: Stack, tmp_path: Path) -> None:
+    *_, command = blocks("sh", PAGE)
+    said = typed(
+        routed, ["sh", "-ec", command.replace("http://127.0.0.1:8080", routed.url)], tmp_path
+    )
+    first, second = json.loads(said)["data"]["endpoints"]
+    assert (first["model_name"], second["role"]) == ("sim?500", "fallback")
+    assert {"status", "uptime_last_30m", "latency_last_30m", "live"} <= set(first)

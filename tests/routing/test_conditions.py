@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ferryman.config.linear import PatternError, regex
 from ferryman.config.snapshot import Condition
 from ferryman.routing.conditions import compiled
+from ferryman.routing.reasons import unmet
 
 FACTS = ("metadata.a", "header.b", "tags")
 _plain = st.sampled_from(["a", "b", "ab", "1", "1.0", "-2", "true", "", 0, 1, 2.5, -2, True, False])
@@ -94,7 +95,9 @@ def test_compiled_conditions_say_what_the_rules_say(
     condition: Condition, found: tuple[Any, Any, Any]
 ) -> None:
     facts = dict(zip(FACTS, found, strict=True))
-    assert compiled(condition)(facts.__getitem__) is _reference(condition, facts)
+    met = _reference(condition, facts)
+    assert compiled(condition)(facts.__getitem__) is met
+    assert (unmet(condition, facts.__getitem__) == "") is met, "a reason is there where it is due"
 
 
 def test_no_more_is_asked_than_has_to_be_known() -> None:

@@ -153,6 +153,8 @@ def test_an_overloaded_target_rests_at_once_for_as_long_as_it_says() -> None:
     case.fails(ErrorKind.UPSTREAM_OVERLOADED, hint=7)
     assert case.rests("k2") == 7
     case.fails(ErrorKind.UPSTREAM_OVERLOADED, hint=1e6)
+    assert case.rests() == 30, "a target as a whole gets a trial by then"
+    case.fails(ErrorKind.UPSTREAM_RATE_LIMIT, hint=1e6)
     assert case.rests() == 3600, "an hour is the longest that a word is taken for"
 
 

@@ -13,7 +13,7 @@ from ferryman.control.ingest import Ingester
 from ferryman.ir.usage import Usage
 from ferryman.store import ledger
 from ferryman.store.journal import JournalWriter
-from ferryman.telemetry.record import Closed
+from ferryman.telemetry.record import Candidate, Closed
 from tests.store import samples
 
 Ingest = Callable[[list[Closed]], None]
@@ -125,7 +125,8 @@ def test_sums_go_beyond_64_bits(engine: sa.Engine, ingest: Ingest) -> None:
 
 
 def test_a_call_is_shown_as_it_was_closed(engine: sa.Engine, ingest: Ingest) -> None:
-    call = samples.calls(1)[0]
+    plan = (Candidate("a/m\0", rests_us=1_500_000, because="x"), Candidate("b/m", left_out="y"))
+    call = msgspec.structs.replace(samples.calls(1)[0], plan=plan)
     ingest([call])
     [row] = ledger.calls(engine)
     assert row == ledger.CallRow(
@@ -154,6 +155,10 @@ def test_a_call_is_shown_as_it_was_closed(engine: sa.Engine, ingest: Ingest) -> 
         overhead_us=call.overhead_us,
         state="closed",
         policy=call.policy or None,
+        plan=[
+            {"target": "a/m\0", "role": "target", "rests_seconds": 1.5, "because": "x"},
+            {"target": "b/m", "left_out": "y"},
+        ],
     )
 
 

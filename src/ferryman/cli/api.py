@@ -28,7 +28,7 @@ class Api:
     """Calls the admin API with the data directory's admin token."""
 
     def __init__(self, options: Options) -> None:
-        self._token = _token(options.data_dir)
+        self._token = secret(options.data_dir, "admin-token")
         self.url = _url(options)
 
     def call(
@@ -74,52 +74,74 @@ class Api:
     def _exchange(
         self, method: str, target: str, body: object, more: dict[str, str]
     ) -> tuple[int, bytes]:
-        parts = urlsplit(self.url)
-        host = parts.hostname or "127.0.0.1"
-        link: http.client.HTTPConnection
-        if parts.scheme == "https":
-            context = ssl.create_default_context()
-            link = http.client.HTTPSConnection(host, parts.port, timeout=TIMEOUT, context=context)
-        else:
-            link = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
-        headers = {"authorization": f"Bearer {self._token}", "accept": "application/json"}
-        headers |= {name.replace("_", "-"): value for name, value in more.items()}
-        data = body if isinstance(body, bytes) else None
-        if data is not None:
-            headers["content-type"] = "application/yaml"
-        elif body is not None:
-            data = json.dumps(body, ensure_ascii=False).encode()
-            headers["content-type"] = "application/json"
         try:
-            link.request(method, parts.path.rstrip("/") + target, data, headers)
-            reply = link.getresponse()
-            return reply.status, reply.read()
+            return exchange(self.url, method, target, self._token, body, more)
         except TimeoutError:
             raise ApiError(f"The control plane at {self.url} took over {TIMEOUT:g} s.") from None
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             raise ApiError(
                 f"Can't reach the control plane at {self.url} ({error}). Start it with "
                 "`ferryman up`; if it runs elsewhere, say where with --control-url or --admin-port."
             ) from None
-        finally:
-            link.close()
 
 
-def _token(data_dir: Path) -> str:
-    given = os.environ.get(variable("admin_token"))
+def exchange(
+    url: str, method: str, target: str, token: str, body: object, more: dict[str, str]
+) -> tuple[int, bytes]:
+    """Status and body of the answer to one request with ``token``; ``more`` are further headers.
+
+    ``body`` is YAML as bytes, or goes as JSON. Raises ``OSError``.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or "127.0.0.1"
+    link: http.client.HTTPConnection
+    if parts.scheme == "https":
+        context = ssl.create_default_context()
+        link = http.client.HTTPSConnection(host, parts.port, timeout=TIMEOUT, context=context)
+    else:
+        link = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
+    headers = {"authorization": f"Bearer {token}", "accept": "application/json"}
+    headers |= {name.replace("_", "-"): value for name, value in more.items()}
+    data = body if isinstance(body, bytes) else None
+    if data is not None:
+        headers["content-type"] = "application/yaml"
+    elif body is not None:
+        data = json.dumps(body, ensure_ascii=False).encode()
+        headers["content-type"] = "application/json"
+    try:
+        link.request(method, parts.path.rstrip("/") + target, data, headers)
+        reply = link.getresponse()
+        return reply.status, reply.read()
+    except http.client.HTTPException as error:
+        raise OSError(str(error) or type(error).__name__) from None
+    finally:
+        link.close()
+
+
+def decoded(answer: bytes) -> object:
+    """``answer`` as JSON; None if it is empty or no JSON."""
+    try:
+        return json.loads(answer) if answer else None
+    except ValueError:
+        return None
+
+
+def secret(data_dir: Path, name: str) -> str:
+    """The secret ``name`` of an installation. Raises :class:`ApiError` where there is none."""
+    given = os.environ.get(variable(name.replace("-", "_")))
     if given:
         return given
-    path = data_dir / "secrets" / "admin-token"
+    path = data_dir / "secrets" / name
     try:
         return path.read_text().strip()
     except FileNotFoundError:
         raise ApiError(
-            f"There is no admin token in {path.parent}: Ferryman has not run with this data "
+            f"There is no {name} in {path.parent}: Ferryman has not run with this data "
             "directory yet. Start it with `ferryman up`, or set --data-dir (or FERRYMAN_DATA_DIR) "
             "to the one it runs with."
         ) from None
     except OSError as error:
-        raise ApiError(f"Can't read the admin token {path}: {error.strerror}.") from None
+        raise ApiError(f"Can't read the {name} {path}: {error.strerror}.") from None
 
 
 def _url(options: Options) -> str:

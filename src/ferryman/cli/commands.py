@@ -29,6 +29,7 @@ keys_app = typer.Typer(
     rich_markup_mode="markdown",
     help="Virtual keys: what callers use instead of a provider's key.",
 )
+calls_app = typer.Typer(name="calls", rich_markup_mode="markdown")
 
 _SERVE = "Serve"
 _LOOK = "Manage and look (asks the running control plane)"
@@ -228,8 +229,9 @@ def usage(
     ask.show_usage(flags.reach(locals()), query, as_json=as_json, as_csv=as_csv)
 
 
-@app.command(rich_help_panel=_LOOK)
+@calls_app.callback(invoke_without_command=True)
 def calls(
+    ctx: typer.Context,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many.")] = 20,
     key: Annotated[str | None, typer.Option("--key", help="Only this key (id or name).")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Only this model.")] = None,
@@ -245,13 +247,17 @@ def calls(
     admin_host: flags.AskHost = None,
     admin_port: flags.AskPort = None,
 ) -> None:
-    """List single calls, newest first.
+    """List single calls, newest first; or `show` one.
 
     Examples: `ferryman calls` · `ferryman calls --status 429 --limit 50` ·
-    `ferryman calls --json | jq '.[] | .cost_usd'`
+    `ferryman calls --json | jq '.[] | .cost_usd'` · `ferryman calls show req_…`
     """
     from ferryman.cli import ask
 
+    if ctx.invoked_subcommand is not None:  # which sees in the environment what was given here
+        flags.options(data_dir=data_dir, control_url=control_url, admin_host=admin_host,
+                      admin_port=admin_port)  # fmt: skip
+        return
     query = {
         "limit": limit,
         "key": key,
@@ -262,7 +268,56 @@ def calls(
     ask.show_calls(flags.reach(locals()), query, as_json=as_json)
 
 
-for group in (keys_app, config_app, models_app, providers_app):
+@calls_app.command("show")
+def calls_show(
+    request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The call's id.")],
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """Show one call: who came into question, what was tried, when, and what came of it.
+
+    `ferryman calls --request-id … --json` prints the same as JSON.
+    """
+    from ferryman.cli import call
+
+    call.show(flags.reach(locals()), request_id)
+
+
+@app.command(rich_help_panel=_LOOK)
+def explain(
+    file: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="A request's JSON; - reads standard input.")
+    ] = "",
+    model: Annotated[str, typer.Option("--model", help="The model, instead of the file's.")] = "",
+    path: Annotated[
+        str, typer.Option("--path", help="Where it would be sent. Default: as the JSON looks.")
+    ] = "",
+    header: Annotated[
+        list[str] | None, typer.Option("--header", "-H", help="'name: value', as often as wanted.")
+    ] = None,
+    key: Annotated[
+        str, typer.Option("--key", metavar="ID", help="As if sent with this virtual key.")
+    ] = "",
+    gateway_url: flags.GatewayUrl = None,
+    as_json: flags.AsJson = False,
+    data_dir: flags.AskDataDir = None,
+) -> None:
+    """Show what would become of a request, without calling anyone: policies, targets, who rests.
+
+    Examples: `ferryman explain request.json` · `ferryman explain --model fast` ·
+    `ferryman explain - -H 'x-ferryman-tags: batch' < request.json`
+    """
+    from ferryman.cli import explain as explaining
+
+    explaining.run(
+        flags.options(data_dir=data_dir), gateway_url or "", file=file, model=model, path=path,
+        headers=header or (), key=key, as_json=as_json,
+    )  # fmt: skip
+
+
+for group in (keys_app, calls_app, config_app, models_app, providers_app):
     app.add_typer(group, rich_help_panel=_LOOK)
 
 

@@ -148,6 +148,15 @@ AskPort = Annotated[
     int | None,
     _flag("admin-port", "The same, by port.", _WHICH, min=1, max=65535),
 ]
+GatewayUrl = Annotated[
+    str | None,
+    _flag(
+        "gateway-url",
+        "Where its data plane is (default: as the data directory says).",
+        _WHICH,
+        metavar="URL",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: every field, exact amounts.")]
 
 

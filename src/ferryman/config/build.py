@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path as File
 from typing import Any
 
@@ -31,10 +32,12 @@ from ferryman.config.snapshot import (
     Affinity,
     Condition,
     Limit,
+    Probe,
     Rule,
     ServerSettings,
     Timeouts,
 )
+from ferryman.ir.price import PICO
 from ferryman.wire.paths import PATHS, STREAM
 
 Found = dict[str, Any]
@@ -130,6 +133,7 @@ class Builder:
             endpoints=_values(found, "endpoints"),
             quirks=quirks,
             limit=self._limit(path, found),
+            probe=_probe(found.get("probe")),
             discount=found.get("discount", ProviderConfig(name="").discount),
             prices={
                 model: Prices(**price)
@@ -566,7 +570,18 @@ def _values(found: Found, name: str) -> tuple[str, ...] | None:
     return tuple(value for _, value in found[name]) if name in found else None
 
 
+def _probe(found: Found | None) -> Probe | None:
+    if found is None:
+        return None
+    usual = Probe()
+    dollars = found.get("usd_per_day")
+    return Probe(
+        every=float(found.get("every", usual.every)),
+        picodollars=usual.picodollars if dollars is None else int(dollars * PICO),
+    )
+
+
 def _floats(found: Found) -> Found:
     return {
-        name: value if isinstance(value, int) else float(value) for name, value in found.items()
+        name: float(value) if isinstance(value, Decimal) else value for name, value in found.items()
     }

@@ -155,6 +155,7 @@ def _provider(
         if (value := getattr(given, field)) is not None
     }
     changes["limit"] = given.limit
+    changes["probe"] = given.probe
     if given.keys:
         changes["keys"] = tuple(_secret(ref, name, seal_key) for ref in given.keys)
         changes["alternatives"] = changes["keyless"] = False

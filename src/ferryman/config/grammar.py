@@ -15,6 +15,7 @@ from ferryman.config.limit import LIMIT
 from ferryman.config.listener import ELSEWHERE, SERVER
 from ferryman.config.measures import USD as _USD
 from ferryman.config.measures import count, duration, seconds
+from ferryman.config.probing import PROBE
 from ferryman.config.route_grammar import STICKING, STRATEGIES, TARGET, TARGETS
 from ferryman.config.shapes import Either, Key, ListOf, MapOf, Table
 from ferryman.config.snapshot import Timeouts
@@ -230,6 +231,13 @@ PROVIDER: Final = Table(
             ),
             doc="What is to be known of its models. They need not stand here to be called.",
             default="the catalogue's",
+        ),
+        Key(
+            name="probe",
+            kind=PROBE,
+            doc="Asks its targets that rest for a token now and then, so that no call of a user "
+            "has to find out if they are well again. See docs/routing.md.",
+            default="calls find out",
         ),
         *LIMIT,
     ),

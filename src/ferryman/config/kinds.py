@@ -69,7 +69,7 @@ class Reader:
 
     def wrong(self, kind: "Kind", node: Node, path: Path, found: str = "") -> object:
         """Report that ``node`` is not a ``kind``: what was found, what is right, an example."""
-        found = found or describe(node, quiet=path[:1] == ("providers",))
+        found = found or describe(node, quiet=_secretive(path))
         self.add(path, node.mark, f"expected {kind.says}, found {found}", example(kind, path))
         return WRONG
 
@@ -81,6 +81,11 @@ def example(kind: "Kind", path: Path) -> str:
     if path and isinstance(path[-1], int):
         text = f"[{text}]"
     return f"Example: {name}: {text}" if name and dotted((name,)) == name else f"Example: {text}"
+
+
+def _secretive(path: Path) -> bool:
+    """Whether what stands there may be a secret by mistake."""
+    return path[:1] == ("providers",) or path == ("server", "state")
 
 
 def describe(node: Node, *, quiet: bool) -> str:
@@ -148,7 +153,7 @@ class Word(Kind, frozen=True, kw_only=True):
         if self.choices and scalar.text not in self.choices:
             words = near(scalar.text, self.choices)
             fix = f"Did you mean {either(words)}?" if words else example(self, path)
-            found = describe(node, quiet=path[:1] == ("providers",))
+            found = describe(node, quiet=_secretive(path))
             reader.add(path, node.mark, f"expected {self.says}, found {found}", fix)
             return WRONG
         return scalar.text if self.accepts(scalar.text) else reader.wrong(self, node, path)

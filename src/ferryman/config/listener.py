@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Final
 
-from ferryman.config.kinds import MILLISECONDS, Number
+from ferryman.config.kinds import MILLISECONDS, Number, Word
 from ferryman.config.measures import count, duration, seconds, size
 from ferryman.config.shapes import Key, Table
 from ferryman.config.snapshot import ServerSettings
@@ -96,6 +96,18 @@ SERVER: Final = Table(
             ),
             doc="How often the journal is flushed to the disk, milliseconds; 0 = at every record.",
             default=str(_SERVER.fsync_ms),
+        ),
+        Key(
+            name="state",
+            kind=Word(
+                says="the URL of a Valkey or Redis server, its password as {VARIABLE}",
+                example='"valkey://:{VALKEY_PASSWORD}@valkey.internal:6379/0"',
+                pattern=r"(valkey|redis)s?://([A-Za-z0-9._-]*:\{[A-Z][A-Z0-9_]*\}@)?"
+                r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[0-9]{1,3})?",
+            ),
+            doc="Where several gateways tell each other which targets and keys rest. `valkeys://` "
+            "speaks TLS. Needs `pip install 'ferryman[valkey]'`.",
+            default="each gateway goes by what it sees itself",
         ),
     ),
     hints=(

@@ -5,7 +5,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from ferryman.config.secret import Redacted
-from ferryman.config.snapshot import Affinity, Filter, Limit, Rule, ServerSettings, Timeouts
+from ferryman.config.snapshot import Affinity, Filter, Limit, Probe, Rule, ServerSettings, Timeouts
 
 
 class Ref(Struct, frozen=True, kw_only=True):
@@ -61,6 +61,7 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
     prices: dict[str, Prices] = {}
     models: dict[str, Facts] = {}
     limit: Limit | None = None
+    probe: Probe | None = None
 
 
 class RouteConfig(Struct, frozen=True, kw_only=True):

@@ -126,6 +126,8 @@ class Paths:
         """The key made on the very first start, until it is revoked or the file deleted."""
         self.admin_url = root / "admin-url"
         """Where the control plane listens; written at each of its starts."""
+        self.gateway_url = root / "gateway-url"
+        """The same of the data plane."""
 
     def secret(self, name: str) -> str:
         """The secret ``name`` (``pepper``, ``feed-token``, ``admin-token``), made on first use.

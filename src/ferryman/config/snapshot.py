@@ -34,6 +34,15 @@ class Limit(Struct, frozen=True, kw_only=True):
     """True: virtual keys take turns by tokens; else first come, first served."""
 
 
+class Probe(Struct, frozen=True, kw_only=True):
+    """That targets which rest are asked now and then, beside calls."""
+
+    every: float = 10.0
+    """Seconds."""
+    picodollars: int = 10**11
+    """Most that it may cost in a day."""
+
+
 class Provider(Struct, frozen=True, kw_only=True):
     """One upstream provider: a catalogue row, overlaid with the user's configuration."""
 
@@ -67,6 +76,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     """What becomes of requests there: ``no_training``, ``zero_retention``; empty = nobody has
     said."""
     limit: Limit | None = None
+    probe: Probe | None = None
 
 
 class ModelRow(Struct, frozen=True, array_like=True, kw_only=True):
@@ -239,6 +249,9 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     max_calls: int = 20_000
     drain_seconds: float = 30.0
     fsync_ms: int = 50
+    state: str = ""
+    """URL of the Valkey or Redis through which data planes share rests; ``{VAR}`` as in base URLs.
+    Empty = each goes by what it sees itself."""
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):

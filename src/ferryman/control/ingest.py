@@ -18,7 +18,15 @@ from ferryman.ir.usage import Usage
 from ferryman.log import log
 from ferryman.store import intake, journal
 from ferryman.store.intake import MAX_INT, MAX_TEXT, Batch, Position
-from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
+from ferryman.telemetry.record import (
+    CLOSED,
+    OPENED,
+    Attempt,
+    Candidate,
+    Closed,
+    Opened,
+    candidate_row,
+)
 
 MAX_TOKENS: Final = 1 << 40
 """More than any call can have: keeps a mad upstream's number from spoiling every sum."""
@@ -278,6 +286,7 @@ class _PlaneReader:
             call.overhead_us if call.overhead_us >= 0 else None,
             intake.CLOSED,
             call.policy or None,
+            _plan(call.plan),
         )
 
     def _tokens(self, usage: Usage) -> tuple[int, ...]:
@@ -310,6 +319,10 @@ def _text(text: str) -> str:
 
 def _attempts(attempts: tuple[Attempt, ...]) -> str:
     return _encode([{name: getattr(each, name) for name in _ATTEMPT} for each in attempts]).decode()
+
+
+def _plan(plan: tuple[Candidate, ...]) -> str | None:
+    return _encode([candidate_row(each) for each in plan]).decode() if plan else None
 
 
 _ATTEMPT: Final = Attempt.__struct_fields__

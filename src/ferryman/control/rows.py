@@ -56,6 +56,8 @@ class Call(Struct, kw_only=True):
     """``closed``, or ``lost`` with its gateway: then ``cost_usd`` is what was held for it."""
     policy: str | None
     """Name of the policy that it met."""
+    considered: list[dict[str, Any]]
+    """The targets that came into question, in order; empty where there was no choice."""
 
 
 class Sums(Struct, kw_only=True):
@@ -114,6 +116,7 @@ def call_row(call: CallRow, names: Mapping[str, str]) -> Call:
         plane=call.plane,
         state=call.state,
         policy=call.policy,
+        considered=call.plan,
     )
 
 

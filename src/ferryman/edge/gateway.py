@@ -15,7 +15,9 @@ from ferryman.config.secret import activate, localise
 from ferryman.config.snapshot import Provider, ServerSettings, Snapshot
 from ferryman.edge.feed import FeedClient
 from ferryman.edge.near import near
+from ferryman.edge.probing import Prober
 from ferryman.edge.routes import Edge, http_refusal
+from ferryman.edge.sharing import Sharing
 from ferryman.flow.call import Plane
 from ferryman.flow.keeping import Keeper
 from ferryman.flow.policies import policies_of
@@ -71,7 +73,11 @@ class Gateway:
             now=time.monotonic,
             log=log,
         )
-        self.edge = Edge(self.plane, lambda: len(self.server.connections) if self.server else 0)
+        token = options.paths.secret("feed-token")
+        self.edge = Edge(self.plane, self._connections, token)
+        self._sharing = Sharing(
+            self.plane, lambda name: self._live_of(name)[0], options.paths.secret("pepper"), log
+        )
         self.server: Server | None = None
         self._sync_seconds = 0.05
         self._stopping = asyncio.Event()
@@ -79,9 +85,10 @@ class Gateway:
         """Set once there are a key table and a snapshot."""
         self._reported = False
         self._background: list[asyncio.Future[None]] = []
-        self._feed = FeedClient(
-            options, options.paths.secret("feed-token"), self.adopt, self._adopt_keys, log
-        )
+        self._feed = FeedClient(options, token, self.adopt, self._adopt_keys, log)
+
+    def _connections(self) -> int:
+        return len(self.server.connections) if self.server is not None else 0
 
     def _fleet(self, snapshot: Snapshot) -> Fleet:
         here = localise(snapshot, self._env, self._open_key)
@@ -136,7 +143,17 @@ class Gateway:
             return
         self._reported = True
         log("ready")
+        self._say_where()
         lifeline.report("ready", port=self.server.port, providers=sorted(self.plane.fleet.runtimes))
+
+    def _say_where(self) -> None:
+        """Tell the commands of this data directory where we are."""
+        assert self.server is not None
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._options.host, self._options.host)  # noqa: S104
+        scheme = "https" if self._options.tls_cert else "http"
+        at = f"[{host}]" if ":" in host else host
+        with contextlib.suppress(OSError):  # a help for commands, not worth a call
+            self._options.paths.gateway_url.write_text(f"{scheme}://{at}:{self.server.port}\n")
 
     async def _listen(self) -> Server:
         options = self._options
@@ -198,6 +215,10 @@ class Gateway:
             asyncio.ensure_future(self._feed.run()),
             asyncio.ensure_future(self._sync_journal()),
             asyncio.ensure_future(self._sweep_responses()),
+            asyncio.ensure_future(Prober(self.plane, log).run()),
+            asyncio.ensure_future(
+                self._sharing.run(lambda: self._snapshot.server.state, self._env)
+            ),
         ]
 
     async def run(self) -> None:

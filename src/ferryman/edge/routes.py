@@ -2,12 +2,14 @@
 
 import asyncio
 import ipaddress
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from ferryman.edge import explaining
+from ferryman.edge.endpoints import SUFFIX, endpoints, target_page
 from ferryman.edge.listing import Listing, shape_of, shape_of_path
 from ferryman.flow.array import ArrayExchange
 from ferryman.flow.call import Plane
@@ -56,12 +58,14 @@ _ONE_MODEL = tuple(path + b"/" for path in _MODELS)
 class Edge:
     """Hands each exchange to its endpoint."""
 
-    def __init__(self, plane: Plane, connections: Callable[[], int]) -> None:
+    def __init__(self, plane: Plane, connections: Callable[[], int], token: str) -> None:
+        """``token`` is what the planes share."""
         self.plane = plane
+        self._token = token.encode()
         self._connections = connections
         self._calls = {p + path: name for path, name in CALLS.items() for p in PREFIXES} | V2
         self._listing = Listing()
-        self._scrapes: set[asyncio.Future[None]] = set()
+        self._working: set[asyncio.Future[None]] = set()
 
     def handle(self, exchange: Exchange) -> None:
         """The server's handler (:data:`ferryman.http1.exchange.Handler`)."""
@@ -109,9 +113,11 @@ class Edge:
             _allow(exchange, b"GET")
             if not _is_loopback(exchange.peer):
                 self._identify(exchange)
-            scrape = asyncio.ensure_future(self._metrics(exchange))
-            self._scrapes.add(scrape)
-            scrape.add_done_callback(self._scrapes.discard)
+            self._spawn(exchange, self._metrics(exchange))
+        elif path == explaining.PATH:
+            _allow(exchange, b"POST")
+            explaining.allow(exchange, self._token)
+            self._spawn(exchange, explaining.answer(self.plane, exchange, self._place))
         elif path in _MODELS:
             _allow(exchange, b"GET")
             self._identify(exchange)
@@ -138,18 +144,31 @@ class Edge:
     def _identify(self, exchange: Exchange) -> None:
         identify(self.plane, facts_of(self.plane, exchange))
 
-    async def _metrics(self, exchange: Exchange) -> None:
+    def _spawn(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
+        """Answer in a task of its own, so that calls go on."""
+        task = asyncio.ensure_future(self._guarded(exchange, work))
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+
+    async def _guarded(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
         try:
-            pieces = []
-            for piece in self.plane.metrics.render(self._connections()):
-                pieces.append(piece)
-                await asyncio.sleep(0)
-            pieces.append(queue_page(self.plane))
-        except Exception as error:
-            self._escaped(error)
-            refuse(exchange, _failed(), self.plane.next_id())
-        else:
-            exchange.respond(200, TEXT, b"".join(pieces))
+            await work
+        except GatewayError as error:
+            self._refuse(exchange, error)
+        except Exception as fault:
+            self._escaped(fault)
+            self._refuse(exchange, _failed())
+
+    async def _metrics(self, exchange: Exchange) -> None:
+        pieces = []
+        for piece in self.plane.metrics.render(self._connections()):
+            pieces.append(piece)
+            await asyncio.sleep(0)
+        pieces.append(queue_page(self.plane))
+        for piece in target_page(self.plane):
+            pieces.append(piece)
+            await asyncio.sleep(0)
+        exchange.respond(200, TEXT, b"".join(pieces))
 
     def _readyz(self, exchange: Exchange) -> None:
         plane = self.plane
@@ -163,27 +182,31 @@ class Edge:
 
     def _model(self, exchange: Exchange, path: bytes) -> None:
         """One model; or, in a POST, what Gemini's callers ask of it: ``models/NAME:METHOD``."""
-        name = unquote_to_bytes(path.partition(b"/models/")[2]).decode("utf-8", "replace")
+        name = _model_of(path)
         if exchange.method != b"POST":
             _allow(exchange, b"GET")
             self._identify(exchange)
+            if name.endswith(SUFFIX):
+                exchange.respond(200, JSON, endpoints(self.plane, name.removesuffix(SUFFIX)))
+                return
             shape = shape_of(exchange, path)
             exchange.respond(200, JSON, self._listing.one(self.plane.fleet, name, shape))
             return
-        name, _, method = name.rpartition(":")
-        if method == "streamGenerateContent":
-            if b"alt=sse" not in exchange.target.partition(b"?")[2].split(b"&"):
-                exchange = ArrayExchange(exchange)
-            self._call(exchange, "generate_content", name, True)
-        elif method in METHODS:
-            self._call(exchange, METHODS[method], name, False)
-        else:
-            raise GatewayError(
-                404,
-                ErrorKind.NOT_FOUND,
-                f"There is no method {method[:40]!r} here; streamGenerateContent, "
-                f"{', '.join(METHODS)} are.",
-            )
+        endpoint, name, stream = _method(name)
+        if stream and b"alt=sse" not in exchange.target.partition(b"?")[2].split(b"&"):
+            exchange = ArrayExchange(exchange)
+        self._call(exchange, endpoint, name, stream)
+
+    def _place(self, target: bytes) -> tuple[str, str, bool]:
+        """The endpoint of calls to ``target``, and model and kind of reply where it names them."""
+        path = _path(target)
+        endpoint = self._calls.get(path)
+        if endpoint is not None:
+            return endpoint, "", False
+        if path.startswith(_ONE_MODEL):
+            return _method(_model_of(path))
+        shown = path[:100].decode("utf-8", "replace")
+        raise GatewayError(404, ErrorKind.NOT_FOUND, f"No calls go to {shown}.")
 
     def _call(
         self, exchange: Exchange, endpoint: str, model: str = "", stream: bool = False
@@ -192,6 +215,25 @@ class Edge:
 
     def _escaped(self, error: BaseException) -> None:
         self.plane.log(f"internal error outside a call: {type(error).__name__}: {error}")
+
+
+def _model_of(path: bytes) -> str:
+    return unquote_to_bytes(path.partition(b"/models/")[2]).decode("utf-8", "replace")
+
+
+def _method(text: str) -> tuple[str, str, bool]:
+    """``NAME:METHOD`` → endpoint, name, and whether it streams. Raises :class:`GatewayError`."""
+    name, _, method = text.rpartition(":")
+    if method == "streamGenerateContent":
+        return "generate_content", name, True
+    if method in METHODS:
+        return METHODS[method], name, False
+    raise GatewayError(
+        404,
+        ErrorKind.NOT_FOUND,
+        f"There is no method {method[:40]!r} here; streamGenerateContent, "
+        f"{', '.join(METHODS)} are.",
+    )
 
 
 def refuse(

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +24,7 @@ from ferryman.routing.affinity import Bond, Bonds
 from ferryman.routing.health import Health, Rest, RetryBudget
 from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.telemetry.metrics import Metrics
-from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
+from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Candidate, Closed, Opened
 from ferryman.upstream.fleet import Fleet, Target
 from ferryman.wire.format import ClientSide
 from ferryman.wire.formats import client_of
@@ -146,6 +146,14 @@ class Call:
     target: Target | None = None
     slot = 0
     """Which of its provider's keys is used."""
+    explain = False
+    """True: the caller wants to know why its call went where it went."""
+    order: Sequence[Target] = ()
+    """The targets that came into question, in the order to ask them."""
+    equals: Sequence[Target] = ()
+    """Those of them that are no fallbacks."""
+    rests: dict[Target, tuple[int, str]] | None = None
+    """Who rested when the call was planned: for how many microseconds more, and why."""
     seeds: Mapping[str, int] = _NO_SEEDS
     """By kind of identity: a number that stands for whose call it is, where a route asks."""
     affinity: Affinity | None = None
@@ -154,8 +162,6 @@ class Call:
     """what it shares with them,"""
     bond: Bond | None = None
     """and where that was."""
-    considered: list[dict[str, object]] | None = None
-    """The targets as they stood when the call was planned, for a caller that wants to know."""
     left_out: dict[Target, str] | None = None
     """Who could not be asked, and why."""
     asked: Health | None = None
@@ -319,6 +325,7 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
         call.id, call.at_us, int(seconds * 1e6), call.key, call.endpoint, call.model,
         provider, model, call.stream, status, error or "", usage, cost, tuple(call.attempts),
         call.us(call.first_token) if call.stream else -1, int(overhead * 1e6), call.policy,
+        candidates(call) if _doubtful(call) else (),
     )  # fmt: skip
     refusal = None
     try:
@@ -359,6 +366,29 @@ def _bond(call: Call, target: Target, usage: Usage | None, until: float) -> Bond
     known = 0 if usage is None else usage.cache_read + usage.cache_write + usage.cache_write_1h
     cost = cost_of(Usage(cache_read=known), target.prices, call.at_us // 1_000_000)
     return Bond(target.name, known, cost, until)
+
+
+def _doubtful(call: Call) -> bool:
+    """Whether there was a choice to explain."""
+    return len(call.order) > 1 or len(call.attempts) > 1 or bool(call.left_out)
+
+
+def candidates(call: Call) -> tuple[Candidate, ...]:
+    """Who came into question, in order; then those that were left out before there was one."""
+    targets = list(call.order[:MOST_CANDIDATES])
+    left_out = call.left_out or {}
+    rests = call.rests or {}
+    targets += [target for target in left_out if target not in targets][:MOST_CANDIDATES]
+    found = []
+    for target in targets:
+        rest = rests.get(target)
+        rests_us, because = (0, "") if rest is None else rest
+        fallback = target not in call.equals
+        found.append(Candidate(target.name, fallback, rests_us, because, left_out.get(target, "")))
+    return tuple(found)
+
+
+MOST_CANDIDATES: Final = 32
 
 
 def count_stranger(call: Call, status: int) -> None:

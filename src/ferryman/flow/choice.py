@@ -17,14 +17,15 @@ Routes = Mapping[str, Route]
 class Choice:
     """What a name leads to, worked out once for all its calls."""
 
-    __slots__ = ("everyone", "fallbacks", "healths", "measures", "targets")
+    __slots__ = ("count", "everyone", "fallbacks", "healths", "measures", "targets")
 
     def __init__(self, resolved: Resolved) -> None:
         self.everyone: tuple[Target, ...] = (*resolved.targets, *resolved.fallbacks)
         """Targets, then fallbacks: the candidates by their index."""
         self.healths: list[Health] = [health_of(target) for target in self.everyone]
         places = {(each.provider, each.model): i for i, each in enumerate(self.everyone)}
-        count = len(resolved.targets)
+        count = self.count = len(resolved.targets)
+        """How many of them are targets."""
         route, routes = resolved.route, resolved.routes
         leaves = list(range(count))
         last = list(range(count, len(self.everyone)))
@@ -122,7 +123,7 @@ def measure(
             health.used * math.exp((health.used_at - now) / REFILL_SECONDS) for health in healths
         ]
     output = max_output or USUAL_OUTPUT
-    return [_price(target, size, output) for target in choice.everyone]
+    return [expected_price(target, size, output) for target in choice.everyone]
 
 
 def _seconds(health: Health, now: float, tokens: int) -> float:
@@ -134,7 +135,7 @@ def _seconds(health: Health, now: float, tokens: int) -> float:
     return seconds
 
 
-def _price(target: Target, size: int, output: int) -> float:
+def expected_price(target: Target, size: int, output: int) -> float:
     """Picodollars that the request may cost there; 0 = its price is unknown."""
     taken, given, fee = target.dearest
     return fee + size / target.gauge.bytes_per_token * taken + output * given

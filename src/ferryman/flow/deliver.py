@@ -7,13 +7,14 @@ from typing import Any, Final
 import msgspec
 
 from ferryman.flow.bonds import explained
-from ferryman.flow.call import NOTHING, Call, settle
+from ferryman.flow.call import NOTHING, Call, candidates, settle
 from ferryman.flow.turns import SHOULD_RETRY, note_end, note_stream
 from ferryman.http1.client import FaultKind
 from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.usage import Usage
 from ferryman.routing.reactions import hint
+from ferryman.telemetry.record import candidate_row
 from ferryman.upstream.reply import Reply
 from ferryman.wire.formats import client_of
 from ferryman.wire.openai_chat.errors import (
@@ -270,7 +271,7 @@ def refuse(call: Call, error: GatewayError) -> None:
     if call.policy:
         headers.append((b"x-ferryman-policy", call.policy.encode()))
     block = _block(headers + _error_headers(error.kind))
-    if call.considered is not None:
+    if call.explain:
         block += _explained(call)
     if call.attempts and call.target is not None:
         block += b"%bx-ferryman-attempts: %d\r\n" % (call.target.labels, len(call.attempts))
@@ -315,7 +316,7 @@ def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
         relayed.append(b"x-ferryman-queued-ms: %d\r\n" % int(call.queued * 1000))
     if call.receipt is not None or call.policy:
         relayed.append(_receipt_lines(call))
-    if call.considered is not None:
+    if call.explain:
         relayed.append(_explained(call))
     return b"".join(relayed)
 
@@ -332,7 +333,8 @@ def _explained(call: Call) -> bytes:
         }
         for tried in call.attempts[:8]
     ]
-    told: dict[str, object] = {"considered": call.considered, "attempts": attempts}
+    considered = [candidate_row(each) for each in candidates(call)[:8]]
+    told: dict[str, object] = {"considered": considered, "attempts": attempts}
     if call.affinity is not None:
         told["affinity"] = explained(call, call.affinity)
     said = json.dumps(told)

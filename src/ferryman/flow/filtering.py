@@ -9,7 +9,6 @@ from ferryman.flow.asking import LARGE, conversation_of
 from ferryman.flow.call import Call
 from ferryman.flow.policies import abilities_of
 from ferryman.flow.preferences import BODY, Preferences, read, read_header
-from ferryman.flow.turns import considered
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.meter.cost import rate_at
 from ferryman.routing.filters import ABILITIES, Candidate, Reason, priced, sift
@@ -59,7 +58,7 @@ async def narrow(
     call.left_out = kept.left_out
     if not kept.targets and not kept.fallbacks:
         if facts.explain:
-            call.considered = considered(call.plane, kept, ())
+            call.explain = True
         raise _nobody(call, request, targets, reasons)
     call.strict = call.strict or any(each.require_parameters for each in flat)
     if not said and not needs and not any(map(_by_request, flat)):

@@ -27,7 +27,7 @@ from ferryman.flow.policies import steer
 from ferryman.flow.queueing import give_back, line_up
 from ferryman.flow.race import race
 from ferryman.flow.rescue import go_on
-from ferryman.flow.turns import Turns, adopt, begin, considered, leave, note
+from ferryman.flow.turns import Turns, adopt, begin, leave, note, note_rest
 from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import gives, surely_fits, text_size, too_much
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
@@ -181,7 +181,7 @@ async def serve(
             raise _crowded(plane)
         facts = facts_of(plane, exchange)
         call.key = identify(plane, facts)
-        request = await _request(call, facts, model, stream)
+        request = await read_request(call, facts, model, stream)
         call.model = request.model
         call.stream = request.stream
         call.summary = facts.summary and request.stream
@@ -201,9 +201,10 @@ async def serve(
         if resolved.bound:
             bind(call, resolved, request, facts.session, facts.metadata)
         turns = Turns(call, resolved, len(request.body), request.max_output)
-        if facts.explain:
-            call.considered = considered(plane, resolved, turns.order)
         first = turns.order[0]
+        if facts.explain:
+            call.explain = True
+            note_rest(call, first, plane.now())
         if counted_here(call, first):
             await count(call, request, first)
             return
@@ -239,7 +240,9 @@ async def serve(
                 settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, None)
 
 
-async def _request(call: Call, facts: HeaderFacts, model: str, stream: bool) -> envelope.Request:
+async def read_request(
+    call: Call, facts: HeaderFacts, model: str, stream: bool
+) -> envelope.Request:
     """What the call asks for, read from its body. Raises :class:`GatewayError`."""
     exchange, endpoint = call.exchange, call.endpoint
     if facts.compressed:
@@ -265,7 +268,7 @@ def _rescue(
         call,
         request,
         turns,
-        lambda target, asking, reply: _attempt(call, target, asking, facts, reply),
+        lambda target, asking, reply: attempt(call, target, asking, facts, reply),
     )
 
 
@@ -332,9 +335,10 @@ async def _first_good(
                     break
                 continue
         try:
-            asking = await _prepare(call, request, target)
+            asking = await fitted(call, request, target)
         except GatewayError as error:
             unfit = unfit or error  # another target may have the words, or the room, for it
+            call.left_out = {**(call.left_out or {}), target: error.kind}
             if error.kind is ErrorKind.CONTEXT_TOO_LONG and call.too_long == "error":
                 break
             continue
@@ -343,12 +347,12 @@ async def _first_good(
         if call.hedge:
             reply, kind = await race(
                 call, turns, target, asking,
-                lambda whom, what, reply: _attempt(call, whom, what, facts, reply),
-                lambda whom: _prepare(call, request, whom),
+                lambda whom, what, reply: attempt(call, whom, what, facts, reply),
+                lambda whom: fitted(call, request, whom),
             )  # fmt: skip
         else:
             reply = Reply(call.plane.now, asking.tap)
-            reply, kind = await _attempt(call, target, asking, facts, reply)
+            reply, kind = await attempt(call, target, asking, facts, reply)
         if call.upload is not None and call.upload.refused is not None:
             raise call.upload.refused
         if kind is not None and reply.judged:
@@ -382,8 +386,8 @@ async def _elsewhere(
     return turns.reroute(resolved)
 
 
-async def _prepare(call: Call, request: envelope.Request, target: Target) -> Asking:
-    """What to send to ``target``. Raises :class:`GatewayError` when it can't take the request."""
+async def fitted(call: Call, request: envelope.Request, target: Target) -> Asking:
+    """What ``target`` is to be sent. Raises :class:`GatewayError` (400) where it can't be asked."""
     call.forget_receipt()
     slot = call.slot
     if call.too_long == "error" and not gives(target, request.max_output):
@@ -410,7 +414,7 @@ def _not_offered(call: Call, target: Target) -> GatewayError:
     )
 
 
-async def _attempt(
+async def attempt(
     call: Call, target: Target, asking: Asking, facts: HeaderFacts, reply: Reply
 ) -> tuple[Reply, ErrorKind | None]:
     """Ask one target. Returns its ``reply``, and how it failed (None = fit to be delivered)."""

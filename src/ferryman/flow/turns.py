@@ -13,6 +13,7 @@ from ferryman.http1.client import USED_UP, FaultKind
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.usage import Usage
 from ferryman.routing.health import RAMP_SECONDS, Rest
+from ferryman.routing.outliers import OUTLIER_SECONDS, OUTLIER_SHARE, slow
 from ferryman.routing.plan import Facts, Standing, plan
 from ferryman.routing.quota import remaining
 from ferryman.routing.reactions import UNREACHABLE, hint, reaction
@@ -49,6 +50,8 @@ class Turns:
             self.order = roomiest(_planned(call, resolved, size, max_output), max_output)
             if call.plane.queues:
                 self.order = _with_room_first(call.plane, self.order, resolved)
+        call.order = self.order
+        call.equals = resolved.targets
         self._fallbacks = resolved.fallbacks
         self._place = 0
         self._target: Target | None = None
@@ -191,7 +194,7 @@ def _planned(call: Call, resolved: Resolved, size: int, max_output: int) -> list
     measures: dict[str, list[float]] = {
         name: measure(choice, name, now, size, max_output, call.stream) for name in choice.measures
     }
-    facts = _facts(plane, choice, now)
+    facts = doubts(call, choice, now)
     standing = Standing(plane.rng, facts=facts, measures=measures, seeds=call.seeds)
     first_fallback = len(resolved.targets)
     everyone = choice.everyone
@@ -205,8 +208,9 @@ def _planned(call: Call, resolved: Resolved, size: int, max_output: int) -> list
     return [everyone[i] for i in order]
 
 
-def _facts(plane: Plane, choice: Choice, now: float) -> dict[int, Facts]:
-    """Those that are not simply well, and how they stand."""
+def doubts(call: Call, choice: Choice, now: float) -> dict[int, Facts]:
+    """Those that are not simply well, and how they stand; who rests is kept for the record."""
+    plane = call.plane
     lately = now - RAMP_SECONDS
     healths, everyone = choice.healths, choice.everyone
     doubtful = [
@@ -221,8 +225,26 @@ def _facts(plane: Plane, choice: Choice, now: float) -> dict[int, Facts]:
     for i in doubtful:
         health = healths[i]
         rests = max(resting_until(plane, everyone[i], now) - now, 0.0)
+        if rests:
+            note_rest(call, everyone[i], now)
         facts[i] = Facts(rests=rests, trial=health.rest.rounds > 0, share=health.share(now))
+    count = choice.count
+    if count > 1:
+        for i in range(count):
+            if healths[i].pace.cost > OUTLIER_SECONDS:
+                _doubt_the_slow(facts, choice, now)
+                break
     return facts
+
+
+def _doubt_the_slow(facts: dict[int, Facts], choice: Choice, now: float) -> None:
+    """Targets that are far slower than the others of the route get few calls."""
+    for i in slow([health.pace.expected(now) for health in choice.healths[: choice.count]]):
+        known = facts.get(i)
+        if known is None:
+            facts[i] = Facts(share=OUTLIER_SHARE)
+        else:
+            known.share = min(known.share, OUTLIER_SHARE)
 
 
 def _with_room_first(plane: Plane, order: Sequence[Target], resolved: Resolved) -> Sequence[Target]:
@@ -240,26 +262,13 @@ def _with_room_first(plane: Plane, order: Sequence[Target], resolved: Resolved) 
     return [*first, *then, *order[len(full) :]]
 
 
-def considered(
-    plane: Plane, resolved: Resolved, order: Sequence[Target]
-) -> list[dict[str, object]]:
-    """What there is to say of each target, in the order in which a call would ask them."""
-    now = plane.now()
-    out: list[dict[str, object]] = []
-    for target in order[:MOST_EXPLAINED]:
-        said: dict[str, object] = {"target": target.name}
-        said["role"] = "target" if target in resolved.targets else "fallback"
-        rest = _resting(plane, target, now)
-        if rest.until > now:
-            said["rests_seconds"] = round(rest.until - now, 3)
-            said["because"] = rest.why
-        out.append(said)
-    for target, why in (resolved.left_out or {}).items():
-        out.append({"target": target.name, "left_out": why})
-    return out[:MOST_EXPLAINED]
-
-
-MOST_EXPLAINED: Final = 8
+def note_rest(call: Call, target: Target, now: float) -> None:
+    """Keep for the call's record that the target rests, if it does."""
+    rest = rest_of(call.plane, target, now)
+    if rest.until > now:
+        if call.rests is None:
+            call.rests = {}
+        call.rests[target] = int((rest.until - now) * 1e6), rest.why
 
 
 def _rest(plane: Plane, target: Target, slot: int) -> Rest:
@@ -270,14 +279,14 @@ def _rest(plane: Plane, target: Target, slot: int) -> Rest:
 
 def resting_until(plane: Plane, target: Target, now: float) -> float:
     """When the target may be asked with some key; a moment that is past = now."""
-    return _resting(plane, target, now).until
+    return rest_of(plane, target, now).until
 
 
-def _resting(plane: Plane, target: Target, now: float) -> Rest:
-    """The rest that lasts longest with the key that may be asked soonest."""
-    runtime = target.runtime
-    slot = 0 if len(runtime.keys) == 1 else _slot(plane, target, now, 0, runtime.turn)
-    return _rest(plane, target, slot)
+def rest_of(plane: Plane, target: Target, now: float) -> Rest:
+    """The rest that keeps a target from being asked with its best key, or that has just ended."""
+    if len(target.runtime.keys) == 1:
+        return _rest(plane, target, 0)
+    return _rest(plane, target, _slot(plane, target, now, 0, target.runtime.turn))
 
 
 def _slot(plane: Plane, target: Target, now: float, without: int, start: int) -> int:

@@ -6,6 +6,7 @@ Time (loop seconds) and chance come from outside, so that a simulation can repla
 import math
 from typing import Final
 
+from ferryman.routing.past import Past, Sums
 from ferryman.routing.reactions import Reaction
 
 DECAY_SECONDS: Final = 10.0
@@ -24,6 +25,9 @@ FEW_TOKENS: Final = 16
 """Answers of fewer say how long the first one takes, not the others."""
 LONGEST_HINT: Final = 3600.0
 """Seconds for which a provider's word is taken; then it is asked again."""
+
+LATEST_TRIAL: Final = 30.0
+"""Of a target as a whole: it is tried after so long, whatever it has said."""
 
 
 class PeakEwma:
@@ -140,9 +144,9 @@ class Health:
     """One target, that is one model at one provider, and its limits for each of its keys."""
 
     __slots__ = (
-        "_asked", "_asked_before", "_failed", "_failed_before", "_streak", "_used", "_window",
-        "in_flight", "limits", "pace", "rest", "risen", "slow_stream", "slow_whole", "token",
-        "used", "used_at",
+        "_asked", "_asked_before", "_failed", "_failed_before", "_past", "_seconds", "_streak",
+        "_used", "_window", "in_flight", "limits", "pace", "rest", "rested", "risen",
+        "slow_stream", "slow_whole", "token", "used", "used_at",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -165,6 +169,10 @@ class Health:
         self._streak = 0
         self._window = 0.0
         self._asked = self._failed = self._asked_before = self._failed_before = 0
+        self._seconds = 0.0
+        self._past = Past()
+        self.rested = 0
+        """How often it had to, or one of its limits."""
         self.risen = -RAMP_SECONDS
         """When its last rest ended."""
 
@@ -178,13 +186,11 @@ class Health:
         """
         self._turn(now)
         self._asked += 1
+        self._seconds += max(seconds, 0.0)
         if not begun:
             self._streak = 0
         if self.rest.rounds and self.rest.end(started):
-            self.pace.forget()
-            self.token.forget()
-            self.risen = now
-            self._failed = self._failed_before = 0
+            self.recover(now)
         if self.limits and key in self.limits and self.limits[key].end(started):
             del self.limits[key]
         if seconds >= 0:
@@ -229,14 +235,29 @@ class Health:
             key_rest.begin(reaction, why, started, now, hint, chance)
         elif reaction.scope == "limit":
             limit = self.limits.setdefault(key, Rest())
+            rounds = limit.rounds
             limit.begin(reaction, why, started, now, hint, chance)
+            self.rested += limit.rounds > rounds
         else:
             self._turn(now)
             self._asked += not late
             self._failed += 1
             self._streak += 1
+            hint = min(hint, LATEST_TRIAL)
             if reaction.at_once or hint >= 0 or self._fails():
+                rounds = self.rest.rounds
                 self.rest.begin(reaction, why, started, now, hint, chance)
+                self.rested += self.rest.rounds > rounds
+
+    def recover(self, now: float) -> None:
+        """It is well again: its rest is over, and its failures are forgiven."""
+        self.rest.rounds = 0
+        self.rest.until = 0.0
+        self.pace.forget()
+        self.token.forget()
+        self.risen = now
+        self._past.add(now, 0, self._failed, 0.0)  # forgiven, not forgotten
+        self._failed = self._failed_before = 0
 
     @property
     def lone(self) -> bool:
@@ -261,6 +282,13 @@ class Health:
             if rest is not None and rest.rounds:
                 rest.claim(now, TRIAL_SECONDS)
 
+    def lately(self, now: float) -> Sums:
+        """How attempts that say something of the target fared in the last half hour."""
+        past = self._past.sums(now)
+        return Sums(
+            past.asked + self._asked, past.failed + self._failed, past.seconds + self._seconds
+        )
+
     def share(self, now: float) -> float:
         """The part of its calls that it should get: less than 1 for a while after a rest."""
         return min(1.0, RAMP_FIRST + (1 - RAMP_FIRST) * (now - self.risen) / RAMP_SECONDS)
@@ -277,6 +305,9 @@ class Health:
         if now - self._window < WINDOW_SECONDS / 2:
             return
         recent = now - self._window < WINDOW_SECONDS
+        if self._asked:
+            self._past.add(now, self._asked, self._failed, self._seconds)
+            self._seconds = 0.0
         self._asked_before = self._asked if recent else 0
         self._failed_before = self._failed if recent else 0
         self._asked = self._failed = 0

@@ -70,6 +70,8 @@ class CallRow(Struct, frozen=True, kw_only=True):
     state: str
     """``closed`` or ``lost``."""
     policy: str | None
+    plan: list[dict[str, Any]]
+    """Who came into question, in order; empty where there was no choice."""
 
 
 def usage(
@@ -199,6 +201,8 @@ def _call_row(row: Any) -> CallRow:
     cost = found.pop("cost_pico")
     found["key"] = found.pop("key_id")
     found["attempts"] = msgspec.json.decode(found.pop("attempts_json"))
+    plan = found.pop("plan_json")
+    found["plan"] = msgspec.json.decode(plan) if plan else []
     return CallRow(
         **found,
         usage=None if tokens["input"] is None else Usage(**tokens),

@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The newest migration: the schema this version of the program works with."""
 
 PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
@@ -80,6 +80,7 @@ calls = Table(
     Column("overhead_us", BigInteger),
     Column("state", Text, nullable=False),
     Column("policy", Text),
+    Column("plan_json", Text),
     Index("calls_at", "at_us"),
     Index("calls_key_at", "key_id", "at_us"),
     Index("calls_model_at", "model", "at_us"),

@@ -126,22 +126,22 @@ class Metrics:
             ("open_streams", "Streamed replies being relayed now.", self.streams),
             ("client_connections", "Open client connections.", connections),
         ):
-            lines += [*head(name, "gauge", text), f"ferryman_{name} {value}"]
-        lines += head("token_estimate_ratio", "histogram", "Input tokens, estimated / counted.")
+            lines += [*family(name, "gauge", text), f"ferryman_{name} {value}"]
+        lines += family("token_estimate_ratio", "histogram", "Input tokens, estimated / counted.")
         ratio = "ferryman_token_estimate_ratio"
         count = buckets(lines, ratio, "", ESTIMATE_BUCKETS, self._estimates)
         lines.append(f"{ratio}_sum {self._estimates_sum:.6f}")
         lines.append(f"{ratio}_count {count}")
         text = "Events of providers' streams that could not be read; a second one ends its stream."
-        lines += head("broken_events_total", "counter", text)
+        lines += family("broken_events_total", "counter", text)
         for provider, number in sorted(self._left_out.items()):
-            lines.append(f'ferryman_broken_events_total{{provider="{_escape(provider)}"}} {number}')
+            lines.append(f'ferryman_broken_events_total{{provider="{escape(provider)}"}} {number}')
         named = [
-            (f'endpoint="{e}",provider="{_escape(p)}",model="{_escape(m)}",status="{s}"', series)
+            (f'endpoint="{e}",provider="{escape(p)}",model="{escape(m)}",status="{s}"', series)
             for (e, p, m, s), series in sorted(self._series.items())
         ]
         for name, kind, text, write in FAMILIES:
-            lines += head(name, kind, text)
+            lines += family(name, kind, text)
             for start in range(0, len(named), SLICE):
                 for labels, series in named[start : start + SLICE]:
                     write(lines, f"ferryman_{name}", labels, series)
@@ -160,7 +160,7 @@ def bucket(bounds: tuple[float, ...], value: float) -> int:
     return at
 
 
-def head(name: str, kind: str, text: str) -> list[str]:
+def family(name: str, kind: str, text: str) -> list[str]:
     """The two lines above a family of metrics; ``name`` without the ``ferryman_`` of all."""
     return [f"# HELP ferryman_{name} {text}", f"# TYPE ferryman_{name} {kind}"]
 
@@ -232,5 +232,6 @@ FAMILIES: tuple[tuple[str, str, str, Writer], ...] = (
 )
 
 
-def _escape(label: str) -> str:
+def escape(label: str) -> str:
+    """``label`` as the value of a label."""
     return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

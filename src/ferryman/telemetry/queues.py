@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Final
 
-from ferryman.telemetry.metrics import bucket, buckets, head
+from ferryman.telemetry.metrics import bucket, buckets, family
 
 WAIT_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds in seconds."""
@@ -29,18 +29,18 @@ def render(queues: dict[str, tuple[int, int, QueueCounts]], refused: int) -> byt
 
     ``refused`` is how many calls were turned away because the whole gateway had too many.
     """
-    out = head("shed_calls_total", "counter", "Calls turned away for lack of a place, by reason.")
+    out = family("shed_calls_total", "counter", "Calls turned away for lack of a place, by reason.")
     out.append(f'ferryman_shed_calls_total{{provider="",reason="max_calls"}} {refused}')
     for name, (_, _, counts) in queues.items():
         for reason, count in sorted(counts.shed.items()):
             label = f'provider="{name}",reason="{reason}"'
             out.append(f"ferryman_shed_calls_total{{{label}}} {count}")
     if queues:
-        out += head("limited_calls", "gauge", "Calls at work at a provider with max_in_flight.")
+        out += family("limited_calls", "gauge", "Calls at work at a provider with max_in_flight.")
         out += [f'ferryman_limited_calls{{provider="{n}"}} {q[0]}' for n, q in queues.items()]
-        out += head("queued_calls", "gauge", "Calls waiting for a place at a provider.")
+        out += family("queued_calls", "gauge", "Calls waiting for a place at a provider.")
         out += [f'ferryman_queued_calls{{provider="{n}"}} {q[1]}' for n, q in queues.items()]
-        out += head("queue_seconds", "histogram", "How long calls waited that got a place.")
+        out += family("queue_seconds", "histogram", "How long calls waited that got a place.")
         for name, (_, _, counts) in queues.items():
             label = f'provider="{name}"'
             count = buckets(out, "ferryman_queue_seconds", label, WAIT_BUCKETS, counts.waits)

@@ -33,6 +33,20 @@ class Attempt(Struct, frozen=True, array_like=True):
     """What it changed or added."""
 
 
+class Candidate(Struct, frozen=True, array_like=True):
+    """A target that came into question, as it stood when the call was planned."""
+
+    target: str
+    """``provider/model``."""
+    fallback: bool = False
+    rests_us: int = 0
+    """Microseconds that it still had to rest; 0 = it was well."""
+    because: str = ""
+    """Why it rested: an error kind."""
+    left_out: str = ""
+    """Why it could not be asked at all; empty = it could."""
+
+
 class Opened(Struct, frozen=True, array_like=True):
     """A call that is about to go upstream, with the money held for it."""
 
@@ -79,3 +93,17 @@ class Closed(Struct, frozen=True, array_like=True):
     """Time spent in the gateway itself: before the upstream was asked and after it answered."""
     policy: str = ""
     """Name of the policy that matched; empty = none."""
+    plan: tuple[Candidate, ...] = ()
+    """In the order in which they were to be asked; empty when there was one only, and no doubt."""
+
+
+def candidate_row(each: Candidate) -> dict[str, str | float]:
+    """A candidate in names and seconds, without what there is nothing to say of."""
+    said: dict[str, str | float] = {"target": each.target}
+    if not each.left_out:
+        said["role"] = "fallback" if each.fallback else "target"
+    if each.rests_us:
+        said |= {"rests_seconds": round(each.rests_us / 1e6, 3), "because": each.because}
+    if each.left_out:
+        said["left_out"] = each.left_out
+    return said

@@ -407,6 +407,10 @@ class Fleet:
             param="model",
         )
 
+    def targets(self) -> list[Target]:
+        """Every target that a name has led to so far."""
+        return list(self._targets.values())
+
     def names(self) -> list[str]:
         """Model names to list: the user's own, then ``provider/model`` of every active provider."""
         out = sorted(self.snapshot.routes)
