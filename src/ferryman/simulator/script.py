@@ -17,6 +17,7 @@ from ferryman.simulator.event import Event, Framing
 IDENT = b"51m1de47000000000000f00d"
 """Stands for a reply's number in a script; the server puts the real one in its place."""
 DRIP_EVERY = 0.05
+GARBAGE = bytes(range(255, 127, -1)) * 2
 RESET_AFTER = 0.03
 """Seconds between the last byte and a reset, which would otherwise destroy bytes not yet read."""
 
@@ -84,10 +85,11 @@ def stream(
         ends = [event for event in found if event.last] if "error-done" in wish else []
         found = [*found[:at], broken, *ends]
         at = len(found)
-    if "bad-event" in wish:
-        bad = found[at]
-        found[at] = Event(bad.data[: len(bad.data) // 2], bad.name, bad.tokens)
+    for index in range(at, min(at + wish.count("bad-event"), len(found))):
+        bad = found[index]
+        found[index] = Event(bad.data[: len(bad.data) // 2], bad.name, bad.tokens)
     pieces = _timed(found, wish, framing)
+    at += len(pieces) - len(found)  # comments come before the first token
     if framing.tail:
         pieces.append((0, framing.tail))
     if "bom" in wish:
@@ -148,7 +150,7 @@ class _Wire:
         self, status: int, headers: dict[str, str], wish: Behaviour, *, streamed: bool
     ) -> None:
         self.status = status
-        self.headers = headers
+        self.headers = headers | wish.headers
         self.wish = wish
         chunks = streamed or wish.first("chunked", "trailers", "bad-chunk", "cut-clean")
         if wish.first("http10", "no-length"):
@@ -160,7 +162,12 @@ class _Wire:
 
     def script(self, pieces: Steps, at: int) -> Script:
         """The script for body ``pieces``, of which a fault spares the first ``at``."""
-        wish, length = self.wish, sum(len(data) for _, data in pieces)
+        wish = self.wish
+        if "at-byte" in wish:
+            pieces, at = _split_at(pieces, wish.count("at-byte"))
+        if "garbage" in wish:
+            pieces = [*pieces[:at], (0, GARBAGE)]
+        length = sum(len(data) for _, data in pieces)
         steps: Steps = [(wish.number("delay") / 1000, self.head(length))]
         end = End.CLOSE if self.mode == "close" or "connection-close" in wish else End.KEEP
         fault = wish.first("cut", "cut-clean", "reset-mid", "bad-chunk")
@@ -231,6 +238,18 @@ class _Wire:
         if "extra" in self.wish:
             out += b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nextra"
         return out
+
+
+def _split_at(pieces: Steps, size: int) -> tuple[Steps, int]:
+    """``pieces`` with an end after ``size`` bytes, and the index of the piece after it."""
+    before = 0
+    for index, (pause, data) in enumerate(pieces):
+        if before + len(data) >= size:
+            cut = size - before
+            halves = [(pause, data[:cut]), (0.0, data[cut:])]
+            return [*pieces[:index], *halves, *pieces[index + 1 :]], index + 1
+        before += len(data)
+    return pieces, len(pieces)
 
 
 def _split(data: bytes) -> list[bytes]:
