@@ -77,6 +77,7 @@ def _random(draw: random.Random, name: str) -> Closed:
         usage=Usage(**tokens) if known else None,
         cost=draw.randrange(10**15) if known and draw.random() < 0.9 else None,
         first_token_us=draw.choice([-1, 5000]),
+        policy=draw.choice(["", "dear"]),
     )
 
 

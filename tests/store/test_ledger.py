@@ -153,6 +153,7 @@ def test_a_call_is_shown_as_it_was_closed(engine: sa.Engine, ingest: Ingest) -> 
         first_token_us=None if call.first_token_us < 0 else call.first_token_us,
         overhead_us=call.overhead_us,
         state="closed",
+        policy=call.policy or None,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ferryman.catalog.load import CatalogProvider
 from ferryman.catalog.load import near as near_models
 from ferryman.config import names
+from ferryman.config.conditions import plain_number
 from ferryman.config.grammar import FORMATS
 from ferryman.config.kinds import Reader, url_fault
 from ferryman.config.model import (
@@ -307,7 +308,7 @@ class Builder:
             rule = Rule(
                 name=name,
                 when=policy.get("when", Condition(op="any")),
-                set=tuple(_floats(policy.get("set", {})).items()),
+                set=tuple((key, plain_number(v)) for key, v in policy.get("set", {}).items()),
                 **said,
             )
             out.append(rule)

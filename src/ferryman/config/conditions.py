@@ -43,7 +43,7 @@ class Plain(Kind, frozen=True, kw_only=True):
         if kind == nodes.BOOL:
             return scalar.text.lower() == "true"
         if kind == nodes.NUMBER:
-            return _number(_NUMBER.read(node, path, reader))
+            return plain_number(_NUMBER.read(node, path, reader))
         good = kind == nodes.TEXT and _TEXT.accepts(scalar.text)
         return scalar.text if good else reader.wrong(self, node, path)
 
@@ -191,7 +191,7 @@ def _entry(name: Scalar, value: Node, path: Path, reader: Reader, depth: int) ->
         known = _NAMED
     kind, operators = known
     if not isinstance(value, Map):
-        found = _number(kind.read(value, path, reader))
+        found = plain_number(kind.read(value, path, reader))
         return found if found is WRONG else Condition(op="eq", fact=fact, value=found)
     return _tests(fact, kind, operators, value, path, reader)
 
@@ -243,7 +243,8 @@ def _operand(op: str, kind: Kind, node: Node, path: Path, reader: Reader) -> Any
             fix = f"Example: {op}: [{kind.example}]"
             reader.add(path, node.mark, f"expected a list of values, found {found}", fix)
             return WRONG
-        values = [_number(kind.read(item, (*path, i), reader)) for i, item in enumerate(node.items)]
+        found_values = [kind.read(item, (*path, i), reader) for i, item in enumerate(node.items)]
+        values = [plain_number(value) for value in found_values]
         return WRONG if WRONG in values else tuple(values)
     if op == "exists":
         return _FLAG.read(node, path, reader)
@@ -251,7 +252,7 @@ def _operand(op: str, kind: Kind, node: Node, path: Path, reader: Reader) -> Any
         return _regex(node, path, reader)
     if op in _ORDER and kind is _PLAIN:
         kind = _NUMBER
-    return _number(kind.read(node, path, reader))
+    return plain_number(kind.read(node, path, reader))
 
 
 def _regex(node: Node, path: Path, reader: Reader) -> Any:
@@ -268,7 +269,8 @@ def _regex(node: Node, path: Path, reader: Reader) -> Any:
     return found
 
 
-def _number(value: Any) -> Any:
+def plain_number(value: Any) -> Any:
+    """A number of the file as JSON would have it; anything else as it is."""
     if not isinstance(value, Decimal):
         return value
     return int(value) if value == int(value) else float(value)

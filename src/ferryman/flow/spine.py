@@ -21,7 +21,7 @@ from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, 
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.flow.policies import steer
-from ferryman.flow.turns import Turns, begin, considered, note
+from ferryman.flow.turns import Turns, begin, considered, leave, note
 from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import gives, surely_fits, text_size, too_much
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
@@ -164,20 +164,7 @@ async def serve(
     try:
         facts = facts_of(plane, exchange)
         call.key = identify(plane, facts)
-        if facts.compressed:
-            raise GatewayError(
-                415, ErrorKind.UNSUPPORTED_MEDIA, "Send the body without compression."
-            )
-        if endpoint in UPLOADS:
-            request = await receive(call)
-        elif exchange.incoming is not None:
-            raise GatewayError(415, ErrorKind.UNSUPPORTED_MEDIA, "Send JSON here, not a form.")
-        elif model:
-            request = envelope.decode_named(exchange.body, model, stream)
-        else:
-            request = envelope.decode(endpoint, exchange.body)
-        if plane.keeper is not None and endpoint == "responses":
-            request = await plane.keeper.resume(call, request)
+        request = await _request(call, facts, model, stream)
         call.model = request.model
         call.stream = request.stream
         call.summary = facts.summary and request.stream
@@ -216,14 +203,30 @@ async def serve(
         _stumble(call, fault)
     finally:
         plane.metrics.in_flight -= 1
-        asked = call.asked
-        if asked is not None:
-            asked.in_flight -= 1
+        leave(call)
         if not plane.metrics.in_flight:
             plane.idle.set()
         if call.opened and not call.settled:
             with contextlib.suppress(GatewayError):
                 settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, None)
+
+
+async def _request(call: Call, facts: HeaderFacts, model: str, stream: bool) -> envelope.Request:
+    """What the call asks for, read from its body. Raises :class:`GatewayError`."""
+    exchange, endpoint = call.exchange, call.endpoint
+    if facts.compressed:
+        raise GatewayError(415, ErrorKind.UNSUPPORTED_MEDIA, "Send the body without compression.")
+    if endpoint in UPLOADS:
+        return await receive(call)
+    if exchange.incoming is not None:
+        raise GatewayError(415, ErrorKind.UNSUPPORTED_MEDIA, "Send JSON here, not a form.")
+    if model:
+        return envelope.decode_named(exchange.body, model, stream)
+    request = envelope.decode(endpoint, exchange.body)
+    keeper = call.plane.keeper
+    if keeper is not None and endpoint == "responses":
+        return await keeper.resume(call, request)
+    return request
 
 
 def _keeps(call: Call, request: envelope.Request) -> Callable[[bytes], Awaitable[None]] | None:

@@ -240,6 +240,13 @@ def begin(call: Call, target: Target, now: float) -> None:
         health.claim(key, plane.key_rests.get(key, WELL), now)
 
 
+def leave(call: Call) -> None:
+    """The call is over: no target works on it any more."""
+    health = call.asked
+    if health is not None:
+        health.in_flight -= 1
+
+
 def note(
     call: Call, target: Target, reply: Reply, kind: ErrorKind | None, started: float, now: float
 ) -> None:
