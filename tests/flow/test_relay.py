@@ -46,7 +46,7 @@ def test_a_whole_reply_is_the_providers_byte_by_byte(stack: Stack, word: str) ->
     ["", "unicode", "tools=2", "think", "refusal", "filtered", "per-chunk=4", "usage-each", "crlf",
      "cr", "comments", "keep-alive=5&ttft=20", "blank", "multiline", "fields", "no-space", "bom",
      "split", "bytes", "split+crlf+comments+unicode", "bytes+multiline+cr", "gzip", "http10",
-     "no-length", "connection-close", "1xx", "trailers", "drip=40000", "bad-event", "tokens=0"],
+     "no-length", "connection-close", "1xx", "trailers", "drip=40000", "tokens=0"],
 )  # fmt: skip
 def test_a_stream_is_the_providers_byte_by_byte(stack: Stack, word: str) -> None:
     fields = asked(

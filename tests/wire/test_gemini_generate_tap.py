@@ -110,7 +110,10 @@ def test_errors_end_the_stream(data: bytes) -> None:
 def test_odd_events_go_to_the_caller_as_they_came() -> None:
     odd = b"data: [1]\r\n\r\ndata: oops\r\n\r\n" + sse({"candidates": 5, "x": '"error"'})
     heard = listen(odd + LAST)
-    assert (heard.relayed, heard.done) == (odd, True)
+    assert (heard.relayed, heard.done) == (odd.replace(b"data: oops\r\n\r\n", b""), True)
+    twice = listen(odd + b"data: {\r\n\r\n" + LAST)
+    assert twice.failure is not None
+    assert not twice.done
 
 
 def test_nothing_is_said_before_the_first_part() -> None:

@@ -10,6 +10,7 @@ from ferryman.catalog.quirks import usage_quirks
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.events import Failed
 from ferryman.ir.usage import Usage
+from ferryman.wire.framing import only_alive
 from ferryman.wire.openai_chat.relay import ChatTap
 from ferryman.wire.openai_responses.relay import ResponsesTap
 from ferryman.wire.tap import StreamTap
@@ -224,11 +225,10 @@ def test_an_end_and_plain_text_count_as_content(chunk: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "odd",
     [
-        b"data: not json\n\n", b"data: {\n\n", b'data: "text"\n\n', b"data: [1]\n\n",
+        b'data: "text"\n\n', b"data: [1]\n\n",
         b'data: {"choices":"text"}\n\n', b'data: {"choices":[{"delta":"text"}]}\n\n',
         b'data: {"choices":[{"delta":{"content":"\xff"}}]}\n\n',
         b'data: {"choices":[{"text":"\xff"}]}\n\n', b'data: {"object":"\xff"}\n\n',
-        b'data: {"a":' + b"[" * 3000 + b"]" * 3000 + b"}\n\n",
         b'data: {"choices":[{"delta":{"content":"\\ud800"}}]}\n\n',
     ],
 )  # fmt: skip
@@ -238,6 +238,57 @@ def test_what_cannot_be_read_is_relayed_as_it_is(odd: bytes, make: type[StreamTa
     assert heard.relayed == odd + event(TEXT)
     assert heard.content
     assert not heard.done
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"data: not json\n\n", b"data: {\n\n", b'data: {"choices":[{"delta":{"con\n\n',
+        b'event: x\ndata: {"a":\n\n', b'data: {"a":1}}\r\n\r\n', b'data: {"a"\ndata: 1}\n\n',
+        b'data: {"a":' + b"[" * 9000 + b"]" * 9000 + b"}\n\n",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("make", [ChatTap, ResponsesTap])
+def test_a_broken_event_is_left_out_and_a_second_one_ends_the_stream(
+    broken: bytes, make: type[StreamTap]
+) -> None:
+    good = event({"type": "response.output_text.delta", **TEXT})
+
+    def told(*events: bytes) -> Heard:
+        data, new = b"".join(events), lambda: make(hide_usage=False)
+        return listen(new, data) if len(data) < 2000 else hear(new(), [data])
+
+    once = told(good, broken, good, good)
+    assert (once.relayed, once.failure, once.content) == (good * 3, None, True)
+    twice = told(good, broken, good, broken, good)
+    assert twice.relayed == good * 2
+    assert twice.failure is not None
+    assert twice.failure.kind is ErrorKind.UPSTREAM_PROTOCOL
+    assert not twice.done
+    early = told(broken, broken, good)
+    assert not early.content, "nothing was said: another target may be asked"
+    assert early.failure is not None
+
+
+def test_an_error_event_without_json_is_an_error() -> None:
+    heard = chat(TEXT, b"event: error\ndata: Out of memory\n\n", TEXT)
+    assert heard.relayed == event(TEXT)
+    assert heard.failure == Failed(kind=ErrorKind.UPSTREAM_ERROR, message="Out of memory")
+
+
+@pytest.mark.parametrize(
+    ("data", "quiet"),
+    [
+        (b": OPENROUTER PROCESSING\n\n", True), (b":\n\n: x\n\n", True), (b"\n\n\n", True),
+        (b'event: ping\ndata: {"type": "ping"}\n\n', True), (b"\r\n\r\n", True),
+        (b'data: {"type": "ping"}\n\n', True), (b": cut he", True), (b": a\n\n: b", True),
+        (b": a\ndata: {}\n\n", False), (b"data: {}\n\n", False), (b': a\n\ndata: {"a', False),
+        (b": a\r\rdata: 1\r\r", False), (b"event: pong\ndata: {}\n\n", False), (b"\x00", False),
+        (b'event: ping\ndata: {"type": "ping"}\n\nevent: x\n\n', False),
+    ],
+)  # fmt: skip
+def test_what_only_keeps_a_connection_open(data: bytes, quiet: bool) -> None:
+    assert only_alive(data) is quiet
 
 
 @pytest.mark.parametrize(

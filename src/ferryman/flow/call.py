@@ -169,6 +169,8 @@ class Call:
     """Seconds, like the next two; 0 = the configuration's."""
     idle = 0.0
     total = 0.0
+    limited = False
+    """True: the caller itself has set a total time."""
     receipt: Receipt | None = None
     """What the translation for the last target asked has lost; None = not translated."""
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from ferryman.flow.call import NOTHING, Call, settle
+from ferryman.flow.turns import note_end
 from ferryman.http1.client import FaultKind
 from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -74,17 +75,21 @@ async def deliver_stream(
     await reply.over
     plane.metrics.streams -= 1
     call.waited += plane.now() - waiting
+    if tap.broken and call.target is not None:
+        plane.metrics.left_out(call.target.provider, tap.broken)
     if exchange.gone or (reply.fault is not None and reply.fault.kind is FaultKind.CANCELLED):
         settle(call, 499, ErrorKind.CANCELLED, tap.usage)
         return
     try:
         if tap.done:
+            note_end(call, reply, None)
             if keeps is not None:
                 await keeps(tap.ending)
             cost = settle(call, reply.status, None, tap.usage)
             last = tap.ending
         else:
             error = _cut_stream(call, reply)
+            note_end(call, reply, error.kind)
             cost = settle(call, reply.status, error.kind, tap.usage)
             if tap.raw:
                 exchange.abort()

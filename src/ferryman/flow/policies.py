@@ -101,6 +101,7 @@ def _limit(call: Call, text: bytes) -> None:
             ErrorKind.INVALID_REQUEST,
             "'x-ferryman-timeout' must be a number of seconds above 0, such as 30 or 2.5.",
         )
+    call.limited = True
     call.total = min(seconds, call.total or call.plane.fleet.total)
 
 

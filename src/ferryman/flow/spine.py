@@ -353,6 +353,8 @@ async def _attempt(
     call.waited += ended - started
     first = reply.first_byte
     note(call, target, reply, kind, started, ended)
+    if kind is not None and asking.tap is not None and asking.tap.broken:
+        call.plane.metrics.left_out(target.provider, asking.tap.broken)
     if kind is not None and reply.status < 300 and reply.connection is not None:
         call.uncertain = True  # asked, and not refused: it may have worked, and charge for it
     call.attempts.append(

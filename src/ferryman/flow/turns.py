@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from ferryman.flow.call import Call, Plane
 from ferryman.flow.window import roomiest
-from ferryman.http1.client import FaultKind
+from ferryman.http1.client import USED_UP, FaultKind
 from ferryman.ir.errors import ErrorKind
 from ferryman.routing.health import Health, Rest
 from ferryman.routing.plan import Facts, plan
@@ -256,12 +258,15 @@ def note(
     key = target.runtime.keys[call.slot]
     if kind is None or kind in SURFACED:
         first = reply.first_byte
-        health.good(key, (first if first >= 0 else now) - started, started, now)
+        begun = reply.streaming and kind is None
+        health.good(key, (first if first >= 0 else now) - started, started, now, begun=begun)
         if plane.key_rests and key in plane.key_rests and plane.key_rests[key].end(started):
             del plane.key_rests[key]
         return
-    what = reaction(kind)
     fault = reply.fault
+    if call.limited and fault is not None and fault.message == USED_UP:
+        return  # its caller had less patience than others
+    what = reaction(kind)
     if kind is ErrorKind.UPSTREAM_CONNECT and fault is not None and fault.kind is FaultKind.CONNECT:
         what = UNREACHABLE
     rest = plane.key_rests.get(key)
@@ -269,3 +274,26 @@ def note(
         rest = plane.key_rests[key] = Rest()
     wait = hint(reply.headers) if reply.status >= 400 else -1.0
     health.bad(what, kind, key, rest or WELL, started, now, wait, plane.rng.random())
+
+
+def note_end(call: Call, reply: Reply, kind: ErrorKind | None) -> None:
+    """A stream that had begun is over: what that says of its target; ``kind`` is how it failed."""
+    target = call.target
+    assert target is not None
+    health = health_of(target)
+    if kind is None:
+        health.finished()
+        return
+    plane, now, last = call.plane, call.plane.now(), call.attempts[-1]
+    call.attempts[-1] = replace(last, error=kind, end_us=call.us(now))
+    fault = reply.fault
+    what = reaction(kind)
+    if what.scope == "nothing" or (fault is not None and fault.message == USED_UP):
+        return  # it went on well for as long as it was given
+    key = target.runtime.keys[call.slot]
+    rest = plane.key_rests.get(key)
+    if rest is None and what.scope == "key":
+        rest = plane.key_rests[key] = Rest()
+    started = call.began + last.start_us / 1e6
+    chance = plane.rng.random()
+    health.bad(what, kind, key, rest or WELL, started, now, -1.0, chance, late=True)

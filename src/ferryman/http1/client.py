@@ -20,6 +20,8 @@ from ferryman.http1.outbox import Outbox
 from ferryman.http1.spool import SpoolReader
 
 NEVER: Final = float("inf")
+USED_UP: Final = "the call's total time is used up"
+"""What a :class:`Fault` of kind TIMEOUT says when it was the total deadline that passed."""
 MAX_HEAD_BYTES: Final = 262_144
 MAX_HEADERS: Final = 256
 MAX_INFLATION = 200
@@ -109,11 +111,11 @@ class ClientConnection(asyncio.Protocol):
     """One connection. ``send`` starts an exchange; the sink hears of the rest."""
 
     __slots__ = (
-        "_active", "_body", "_chunked", "_complete", "_ended_by_close", "_eof", "_fields",
-        "_first_byte", "_fresh", "_full", "_headers", "_headers_done", "_idle_seconds", "_inflate",
-        "_interim", "_keep_alive", "_large", "_parser", "_paused", "_sink", "_source", "_status",
-        "_unfruitful", "broken", "deadline", "idle_since", "loop", "on_body", "pool",
-        "total_deadline", "transport", "uses",
+        "_active", "_active_before", "_awaits_content", "_body", "_chunked", "_complete",
+        "_ended_by_close", "_eof", "_fields", "_first_byte", "_first_byte_by", "_fresh", "_full",
+        "_headers", "_headers_done", "_idle_seconds", "_inflate", "_interim", "_keep_alive",
+        "_large", "_parser", "_paused", "_sink", "_source", "_status", "_unfruitful", "broken",
+        "deadline", "idle_since", "loop", "on_body", "pool", "total_deadline", "transport", "uses",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -135,6 +137,7 @@ class ClientConnection(asyncio.Protocol):
         self._full = False
         """True while the transport has enough to send."""
         self._first_byte = 0.0
+        self._first_byte_by = NEVER
         self._eof = False
         self._idle_seconds = NEVER
         self._sink: Sink | None = None
@@ -146,6 +149,9 @@ class ClientConnection(asyncio.Protocol):
     def _reset(self) -> None:
         self._active = False
         """True when something came since a deadline was last set."""
+        self._active_before = False
+        self._awaits_content = False
+        """True while the deadline for the first byte is still the one that holds."""
         self._body.clear()
         self._headers: Headers = []
         self._headers_done = False
@@ -260,6 +266,24 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = self.loop.time() + self._idle_seconds
         self.transport.resume_reading()
 
+    def await_content(self) -> None:
+        """A stream's head has come: it still has until the deadline for the first byte to say
+        something, or an idle time if that is longer."""
+        if self._complete or self._first_byte_by == NEVER:
+            return
+        self._awaits_content = True
+        self.deadline = max(self.deadline, self._first_byte_by)
+
+    def content_came(self) -> None:
+        """The stream says something: from now on it must not fall silent."""
+        if self._awaits_content:
+            self._awaits_content = False
+            self.deadline = self.loop.time() + self._idle_seconds
+
+    def only_alive(self) -> None:
+        """What just came only keeps the connection open: no deadline moves for that."""
+        self._active = self._active_before
+
     def hurry(self, seconds: float) -> None:
         """Whatever the reply still brings must be here within ``seconds``."""
         self.total_deadline = min(self.total_deadline, self.loop.time() + seconds)
@@ -267,7 +291,9 @@ class ClientConnection(asyncio.Protocol):
     def overdue(self, now: float) -> None:
         """Called by the pool's sweep when a deadline has passed."""
         if now >= self.total_deadline:
-            self._fail(FaultKind.TIMEOUT, "the call's total time is used up")
+            self._fail(FaultKind.TIMEOUT, USED_UP)
+        elif self._awaits_content:
+            self._fail(FaultKind.TIMEOUT, "it said nothing within the first-byte deadline")
         elif self._active:
             self._active = False
             self.deadline = now + self._idle_seconds
@@ -308,6 +334,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if not self._unfruitful and data.startswith(_OK) and self._take_whole(data):
             return
+        self._active_before = self._active
         self._active = True
         self._fresh = False
         self._unfruitful += len(data)
@@ -368,6 +395,7 @@ class ClientConnection(asyncio.Protocol):
             status, self._status = self._status, 0
             if not self._complete:
                 self._active = False
+                self._first_byte_by = self.deadline
                 self.deadline = self.loop.time() + self._idle_seconds
             self._sink.on_head(status, self._fields)
         body = self._body

@@ -118,11 +118,15 @@ class Health:
         self._asked = self._failed = self._asked_before = self._failed_before = 0
         self._risen = -RAMP_SECONDS
 
-    def good(self, key: str, seconds: float, started: float, now: float) -> None:
-        """An attempt gave its first byte after ``seconds``."""
+    def good(
+        self, key: str, seconds: float, started: float, now: float, *, begun: bool = False
+    ) -> None:
+        """An attempt gave its first byte after ``seconds``. ``begun``: it is a stream that has only
+        begun, and may yet fail (:meth:`bad` with ``late``) or be :meth:`finished`."""
         self._turn(now)
         self._asked += 1
-        self._streak = 0
+        if not begun:
+            self._streak = 0
         if self.rest.rounds and self.rest.end(started):
             self.pace.forget()
             self._risen = now
@@ -131,18 +135,24 @@ class Health:
             del self.limits[key]
         self.pace.observe(seconds, now)
 
+    def finished(self) -> None:
+        """A stream that had begun has come to its end."""
+        self._streak = 0
+
     def bad(
         self, reaction: Reaction, why: str, key: str, key_rest: Rest,
-        started: float, now: float, hint: float, chance: float,
+        started: float, now: float, hint: float, chance: float, *, late: bool = False,
     ) -> None:  # fmt: skip
         """An attempt with ``key`` failed; ``key_rest`` is the key's at all models.
 
         ``hint`` is how many seconds the provider wants to be left alone, negative = it didn't say.
+        ``late``: it was a stream that had begun well.
         """
         if reaction.scope == "nothing":
             return
-        # Who fails quickly is not quick, and who fails slowly is slow.
-        self.pace.observe(max(now - started, self.pace.expected(now)), now)
+        if not late:
+            # Who fails quickly is not quick, and who fails slowly is slow.
+            self.pace.observe(max(now - started, self.pace.expected(now)), now)
         if reaction.scope == "key":
             key_rest.begin(reaction, why, started, now, hint, chance)
         elif reaction.scope == "limit":
@@ -150,7 +160,7 @@ class Health:
             limit.begin(reaction, why, started, now, hint, chance)
         else:
             self._turn(now)
-            self._asked += 1
+            self._asked += not late
             self._failed += 1
             self._streak += 1
             if reaction.at_once or hint >= 0 or self._fails():

@@ -53,6 +53,7 @@ class Metrics:
         self._series: dict[tuple[str, str, str, int], Series] = {}
         self._estimates = [0] * (len(ESTIMATE_BUCKETS) + 1)
         self._estimates_sum = 0.0
+        self._left_out: dict[str, int] = {}
         self.in_flight = 0
         self.streams = 0
 
@@ -99,6 +100,10 @@ class Metrics:
         else:
             series.cost += cost
 
+    def left_out(self, provider: str, events: int) -> None:
+        """Count events of a provider's stream that could not be read."""
+        self._left_out[provider] = self._left_out.get(provider, 0) + events
+
     def estimated(self, ratio: float) -> None:
         """Count how an estimate of input tokens (``ratio`` = estimate / count) turned out."""
         self._estimates[_bucket(ESTIMATE_BUCKETS, ratio)] += 1
@@ -123,12 +128,19 @@ class Metrics:
         ):
             lines += [*_head(name, "gauge", text), f"ferryman_{name} {value}"]
         lines += _head("token_estimate_ratio", "histogram", "Input tokens, estimated / counted.")
+        text = "Events of providers' streams that could not be read; a second one ends its stream."
+        broken = _head("broken_events_total", "counter", text)
+        for provider, number in sorted(self._left_out.items()):
+            broken.append(
+                f'ferryman_broken_events_total{{provider="{_escape(provider)}"}} {number}'
+            )
         running = 0
         for bound, count in zip((*ESTIMATE_BUCKETS, "+Inf"), self._estimates, strict=True):
             running += count
             lines.append(f'ferryman_token_estimate_ratio_bucket{{le="{bound}"}} {running}')
         lines.append(f"ferryman_token_estimate_ratio_sum {self._estimates_sum:.6f}")
         lines.append(f"ferryman_token_estimate_ratio_count {running}")
+        lines += broken
         named = [
             (f'endpoint="{e}",provider="{_escape(p)}",model="{_escape(m)}",status="{s}"', series)
             for (e, p, m, s), series in sorted(self._series.items())

@@ -6,7 +6,7 @@ from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.drive import Gate
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.ir.usage import Usage
-from ferryman.wire.framing import EventTooLargeError
+from ferryman.wire.framing import EventTooLargeError, only_alive
 from ferryman.wire.tap import StreamTap
 
 MAX_WHOLE_BYTES = 256 << 20
@@ -76,6 +76,8 @@ class Reply:
                 self.headers = [pair for pair in self.headers if pair[0] not in named]
         if self.tap is not None and 200 <= status < 300:
             self.streaming = self.tap.takes(media_type)
+            if self.streaming and self.connection is not None:
+                self.connection.await_content()
 
     def on_data(self, data: bytes) -> None:
         if not self.streaming:
@@ -91,6 +93,8 @@ class Reply:
         except EventTooLargeError as error:
             self._cut(str(error))
             return
+        if only_alive(data) and self.connection is not None:
+            self.connection.only_alive()
         if self._committed:
             if out:
                 exchange = self._exchange
@@ -107,6 +111,8 @@ class Reply:
         if tap.content or tap.done or tap.failure is not None:
             if tap.content:
                 self.first_token = self.now()
+                if self.connection is not None:
+                    self.connection.content_came()
             if tap.done or tap.failure is not None:
                 self._stream_over()
             self.ready.open(None)

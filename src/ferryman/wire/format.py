@@ -63,6 +63,9 @@ class StreamDecoder(Protocol):
     becomes :class:`~ferryman.ir.events.Failed`. After Failed or End it gives nothing more.
     """
 
+    broken: int
+    """Events that could not be read; the first is skipped, a second ends the stream."""
+
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes."""
 

@@ -140,6 +140,7 @@ class UnwrappingTap(StreamTap):
 
     def _say(self) -> None:
         inner = self._inner
+        self._broken = inner.broken + self._unwrapper.broken
         self._content = inner.content
         self.usage = inner.usage
         self.done = inner.done

@@ -8,21 +8,29 @@ goes out only after the call is in the journal.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ferryman.ir.errors import GatewayError
+from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.events import Failed
 from ferryman.ir.usage import Usage
-from ferryman.wire.framing import Splitter
+from ferryman.wire.framing import (
+    ERROR_EVENT,
+    Splitter,
+    all_readable,
+    event_data,
+    readable,
+)
 from ferryman.wire.paths import SSE
 
 Quirks = Sequence[Callable[[dict[str, Any]], None]]
 """Functions that set right how a provider reports its usage, in the decoded object."""
 
+LONGEST_WORDS = 2000
+
 
 class StreamTap:
     """What one streamed reply has said so far; formats add :meth:`notable` and :meth:`read`."""
 
-    __slots__ = ("_content", "_splitter", "done", "ending", "failure", "hide_usage", "media_types",
-                 "quirks", "raw", "usage")  # fmt: skip
+    __slots__ = ("_broken", "_content", "_splitter", "done", "ending", "failure", "hide_usage",
+                 "media_types", "quirks", "raw", "usage")  # fmt: skip
 
     def __init__(self, *, hide_usage: bool, quirks: Quirks = ()) -> None:
         self.media_types: tuple[bytes, ...] = SSE
@@ -32,6 +40,7 @@ class StreamTap:
         error, and its end is that of the HTTP reply."""
         self.quirks = quirks
         self._splitter = Splitter()
+        self._broken = 0
         self._content = False
         self.hide_usage = hide_usage
         self.usage: Usage | None = None
@@ -42,6 +51,11 @@ class StreamTap:
         the format's own event for it."""
         self.failure: Failed | None = None
         """What an error event said, once one has come."""
+
+    @property
+    def broken(self) -> int:
+        """Events whose data is no JSON: the first is left out, a second ends the stream."""
+        return self._broken
 
     @property
     def content(self) -> bool:
@@ -65,15 +79,28 @@ class StreamTap:
             and not self.done
             and not self.failure
             and not self.notable(data)
+            and all_readable(data)
         ):
             return data
         out = []
         for event in splitter.feed(data):
             if self.done or self.failure:
                 break
-            if (self._content and not self.notable(event)) or self.read(event):
+            if not readable(event):
+                self.skip(event)
+            elif (self._content and not self.notable(event)) or self.read(event):
                 out.append(event)
         return b"".join(out)
+
+    def skip(self, event: bytes) -> None:
+        """Leave out an event that is broken; the stream has failed if it isn't the first one."""
+        self._broken += 1
+        if event.startswith(ERROR_EVENT):
+            words = event_data(event).decode("utf-8", "replace")[:LONGEST_WORDS]
+            self.failure = Failed(kind=ErrorKind.UPSTREAM_ERROR, message=words)
+        elif self._broken > 1:
+            message = "several of its events are not what the format says"
+            self.failure = Failed(kind=ErrorKind.UPSTREAM_PROTOCOL, message=message)
 
     def close(self) -> None:
         """The body is complete: an ending that lacks only its blank line counts."""

@@ -60,6 +60,11 @@ class TranslatingTap(StreamTap):
         self._tool = OutputFromTool(tool) if tool else None
         self._grammar = Grammar() if check_grammar else None
 
+    @property
+    def broken(self) -> int:
+        """Events that could not be read."""
+        return self._decoder.broken
+
     def feed(self, data: bytes) -> bytes:
         """Take bytes as they come, return what the caller gets now. Never raises."""
         if self.done or self.failure is not None:

@@ -10,7 +10,7 @@ import msgspec
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.usage import Usage
 from ferryman.wire.carry import UNREADABLE
-from ferryman.wire.framing import BOM, event_data
+from ferryman.wire.framing import BOM, event_data, readable
 from ferryman.wire.gemini_generate.errors import error_event, failed
 from ferryman.wire.gemini_generate.types import Response, UsageOnly
 from ferryman.wire.gemini_generate.usage import read_usage, usage_of
@@ -67,12 +67,17 @@ class GenerateTap(StreamTap):
             and data.endswith((b"\r\n\r\n", b"\n\n"))
             and not self.failure
             and not self.notable(data)
+            and data.count(b"\n\n") + data.count(b"\r\n\r\n") == 1
+            and readable(data)
         ):
             return data
         out = []
         for event in splitter.feed(data):
             if self.failure:
                 break
+            if not readable(event):
+                self.skip(event)
+                continue
             if self._content and not self._finished and not self.notable(event):
                 out.append(event)
                 continue

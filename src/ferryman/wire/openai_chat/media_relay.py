@@ -9,7 +9,7 @@ import msgspec
 
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.usage import Usage
-from ferryman.wire.framing import event_data
+from ferryman.wire.framing import all_readable, event_data, readable
 from ferryman.wire.openai_chat import relay
 from ferryman.wire.openai_chat.errors import error_body, failed
 from ferryman.wire.openai_chat.types import MediaEvent
@@ -57,12 +57,16 @@ class MediaTap(StreamTap):
             and not self.done
             and not self.failure
             and not self.notable(data)
+            and all_readable(data)
         ):
             return data
         out = []
         for event in splitter.feed(data):
             if self.done or self.failure:
                 break
+            if not readable(event):
+                self.skip(event)
+                continue
             if self._held:
                 said = event_data(event)
                 if not said:
