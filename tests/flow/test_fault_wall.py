@@ -132,7 +132,8 @@ def outcomes(
             stack.ready()
             faults = {f"m{number}": cell.script for number, cell in enumerate(WALL.values())}
             faults["t"] = "unicode,tokens=6"
-            assert request(stack.sim_url, "POST", "/sim/faults", body=json.dumps(faults)).ok
+            told = request(stack.sim_url, "POST", "/sim/faults", body=json.dumps(faults))
+            assert told.status == 200, told.body
             runner = Runner(stack)
             with ThreadPoolExecutor(8) as pool:
                 found = pool.map(runner.run, range(len(WALL)), WALL.values())
