@@ -342,9 +342,25 @@ MESSAGES_ONLY = [
         **FREE),
 ]  # fmt: skip
 GENERATE_ONLY = [
-    Row("quota of a day", "quota", BROKE, 429, event="quota", **FREE),
+    Row("quota of a day", "quota", LIMITED, 429, hint=3600, **FREE),
+    Row("quota of a minute", "429", LIMITED, 429, hint=2, **FREE),
+    Row(
+        "no answer",
+        {
+            "body": {
+                "candidates": [{"index": 0, "finishReason": "MALFORMED_FUNCTION_CALL"}],
+                "usageMetadata": {"promptTokenCount": 4, "totalTokenCount": 4},
+            }
+        },
+        FAILED,
+        seen=200,
+    ),
     Row("prompt blocked", "filter", finish="content_filter", answer=""),
 ]
+COHERE_ONLY = [
+    Row("error event", kind=FAILED, stream="error-event,at=0", late=f"error-event,at={SPOKEN}",
+        seen=200),
+]  # fmt: skip
 CONVERSE_ONLY = [
     Row("not ready", _error(429, {"message": "wait"}, x_amzn_errortype="ModelNotReadyException"),
         BUSY, 429, **FREE),
@@ -354,19 +370,24 @@ CONVERSE_ONLY = [
 ]  # fmt: skip
 
 
-def _in(format_: str, rows: list[Row]) -> list[Row]:
-    return [replace(row, format=format_) for row in rows]
+def _in(format_: str, rows: list[Row], **but: dict[str, Any]) -> list[Row]:
+    """The rows in another format; ``but`` says by name (with ``_``) what differs there."""
+    return [replace(row, format=format_, **but.get(row.name.replace(" ", "_"), {})) for row in rows]
 
 
+CHECKED = {"but": {}}
+"""Where each message has a checksum, garbage is known as such."""
+SAME = {"code": "rate_limit_exceeded"}, {"code": "invalid_value"}
+"""Where errors have the shape that callers know, they go through as they are."""
 ROWS = [
     *REFUSALS,
     *ANSWERS_THAT_ARE_NONE,
     *WIRE,
     *GOOD,
-    *_in(MESSAGES, [*TRANSLATED, *MESSAGES_ONLY]),
+    *_in(MESSAGES, [*TRANSLATED, *MESSAGES_ONLY], overloaded={"event": ""}),
     *_in(GENERATE, [*TRANSLATED, *GENERATE_ONLY]),
-    *_in(CONVERSE, [*TRANSLATED, *CONVERSE_ONLY]),
-    *_in(COHERE, TRANSLATED),
-    *_in(RESPONSES, TRANSLATED),
+    *_in(CONVERSE, [*TRANSLATED, *CONVERSE_ONLY], garbage=CHECKED),
+    *_in(COHERE, [*TRANSLATED, *COHERE_ONLY], rate_limit={"event": ""}, overloaded={"event": ""}),
+    *_in(RESPONSES, TRANSLATED, rate_limit=SAME[0], invalid=SAME[1], overloaded={"event": ""}),
 ]
 WALL = {cell.name: cell for row in ROWS for cell in cells(row)}

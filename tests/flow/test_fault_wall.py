@@ -59,7 +59,9 @@ def configured(deaf: str) -> str:
         row = cell.row
         keys = "keys: [env:LAB_KEY, env:SPARE_KEY]" if cell.column == "keys" else "key: env:LAB_KEY"
         url = places[row.place] + PATHS.get(row.format, "/v1")
-        auth = "{ format: " + row.format + f', base_url: "{url}", {keys} }}'
+        more = ', headers: { anthropic-version: "2023-06-01" }, auth: x-api-key'
+        more = more if row.format == "anthropic_messages" else ""
+        auth = "{ format: " + row.format + f', base_url: "{url}", {keys}{more} }}'
         providers.append(f"  a{number}: {auth}")
         targets = [f"a{number}/m{number}"]
         if cell.column != "keys" and cell.twin == "down":
