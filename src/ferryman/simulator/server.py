@@ -187,11 +187,15 @@ class Connection(asyncio.Protocol):
             self.cut()
         elif script.end == End.CLOSE or not self.keep:
             self.transport.close()
-        elif script.hangup >= 0:
+        if script.hangup >= 0:
             when = self.server.loop.time() + script.hangup
-            self.server.ticker.at(when, self.transport.close)
-        else:
-            self.advance()
+            self.server.ticker.at(when, self.hang_up)
+        self.advance()
+
+    def hang_up(self) -> None:
+        """Close the connection if it is idle."""
+        if self.script is None:
+            self.transport.close()
 
     def cut(self) -> None:
         """Reset the connection: no lingering, so that the peer gets RST instead of FIN."""
