@@ -55,6 +55,7 @@ HOT = [
     "wire/openai_responses/writer.py",
     "wire/tap.py",
     "wire/translate.py",
+    "wire/watch.py",
 ]
 
 if os.environ.get("FERRYMAN_COMPILE") == "1":

@@ -21,7 +21,15 @@ from ferryman.config.model import (
 from ferryman.config.names import Known
 from ferryman.config.problem import ERROR, WARNING, Path, Problem, either, near, shown
 from ferryman.config.secret import PLACEHOLDER, base_url_variable, fill
-from ferryman.config.snapshot import KEYLESS, WEIGHED, Condition, Rule, ServerSettings, Timeouts
+from ferryman.config.snapshot import (
+    HEDGE_BY_PACE,
+    KEYLESS,
+    WEIGHED,
+    Condition,
+    Rule,
+    ServerSettings,
+    Timeouts,
+)
 from ferryman.wire.paths import PATHS, STREAM
 
 Found = dict[str, Any]
@@ -233,6 +241,9 @@ class Builder:
     ) -> dict[str, RouteConfig]:
         models = {name: self._model(name, entry) for name, entry in found.items()}
         targets = TargetCheck(self, providers, models)
+        for name, entry in found.items():
+            if not isinstance(entry, str) and "on_content_filter" in entry:
+                targets.check(("models", name, "on_content_filter"), entry["on_content_filter"])
         graph: dict[str, list[str]] = {}
         for route in models.values():
             graph[route.name] = [
@@ -283,6 +294,10 @@ class Builder:
             strategy=strategy,
             weights=weights,
             fallbacks=_values(entry, "fallbacks") or (),
+            on_content_filter=entry.get("on_content_filter", ""),
+            retry_empty=entry.get("retry_empty", False),
+            hedge=_hedge(entry.get("hedge", False)),
+            rescue=entry.get("rescue", False),
         )
 
     def _policies(
@@ -302,7 +317,7 @@ class Builder:
                 self._add((*path, "name"), message, "Give each a name of its own.")
             names.add(name)
             self._policy(path, policy, targets)
-            texts = ("use", "forbid", "on_unsupported", "too_long")
+            texts = ("use", "forbid", "on_unsupported", "too_long", "on_content_filter")
             said: Found = {key: policy[key] for key in texts if key in policy}
             said |= {key: float(value) for key, value in policy.get("timeouts", {}).items()}
             rule = Rule(
@@ -316,9 +331,10 @@ class Builder:
 
     def _policy(self, path: Path, policy: Found, targets: "TargetCheck") -> None:
         """Check what a policy does."""
-        if "use" in policy:
-            targets.check((*path, "use"), policy["use"])
-        elif not any(self._given(path, key) for key in _DOES):
+        for key in ("use", "on_content_filter"):
+            if key in policy:
+                targets.check((*path, key), policy[key])
+        if not any(self._given(path, key) for key in _DOES):
             self._add(path, "this policy does nothing", "Say which model serves: use: NAME")
         for key in _DOES:
             if self._given(path, "forbid") and key != "forbid" and self._given(path, key):
@@ -350,8 +366,16 @@ class Builder:
         return tuple(out)
 
 
-_DOES = ("use", "forbid", "set", "timeouts", "budget", "on_unsupported", "too_long")
+_DOES = (
+    "use", "forbid", "set", "timeouts", "budget", "on_unsupported", "too_long", "on_content_filter"
+)  # fmt: skip
 """Keys of which a policy needs one, to do anything."""
+
+
+def _hedge(value: Any) -> float:
+    if isinstance(value, bool):
+        return HEDGE_BY_PACE if value else 0.0
+    return float(value)
 
 
 def does_something(rule: Rule) -> bool:

@@ -320,6 +320,10 @@ class _Routes:
             weights=tuple(targets.values()) if route.strategy in WEIGHED else (),
             strategy=route.strategy,
             fallbacks=tuple(pair for pair in fallbacks if pair not in targets),
+            on_content_filter=route.on_content_filter,
+            retry_empty=route.retry_empty,
+            hedge=route.hedge,
+            rescue=route.rescue,
         )
 
     def _parts(self, text: str) -> Route:

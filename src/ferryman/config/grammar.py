@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Final
 
 from ferryman.config.conditions import WHEN
-from ferryman.config.kinds import PER_CENT, Number, Secret, Url, Word
+from ferryman.config.kinds import PER_CENT, Flag, Number, Secret, Url, Word
 from ferryman.config.listener import ELSEWHERE, SERVER
 from ferryman.config.measures import count, duration, seconds
-from ferryman.config.shapes import Either, Key, ListOf, MapOf, Table
+from ferryman.config.shapes import Either, FlagOr, Key, ListOf, MapOf, Table
 from ferryman.config.snapshot import Timeouts
 from ferryman.wire.paths import PATHS, STREAM
 
@@ -235,6 +235,43 @@ _TARGETS = ListOf(
     says="a list of targets", example="[lab/llama-3.3-70b]", item=_TARGET, least=1
 )  # fmt: skip
 
+_ON_FILTER: Final = Key(
+    name="on_content_filter",
+    kind=_TARGET,
+    doc="The model that is asked when a provider's content filter stops a call: a name from "
+    "models, or provider/model.",
+    default="none: the caller is told",
+)
+AFTERWARDS: Final = (
+    _ON_FILTER,
+    Key(
+        name="retry_empty",
+        kind=Flag(says="true or false", example="true"),
+        doc="Whether the next target is asked when an answer is empty or a refusal.",
+        default="false",
+    ),
+    Key(
+        name="hedge",
+        kind=FlagOr(
+            says="true, false or a duration such as 800ms",
+            example="true",
+            other=duration("800ms", "0.01"),
+        ),
+        doc="Whether a second target is asked beside the first when that one has not begun its "
+        "answer by this time; true: by the time within which 95 of 100 of its answers begin. The "
+        "first to begin answers, and both are paid for.",
+        default="false",
+    ),
+    Key(
+        name="rescue",
+        kind=Flag(says="true or false", example="true"),
+        doc="Whether another target goes on with a streamed text that breaks off. Both are paid "
+        "for.",
+        default="false",
+    ),
+)
+"""What a model of one's own does when an answer is slow, or not what was hoped for."""
+
 MODEL: Final = Table(
     says="a target or a mapping",
     example="{ targets: [lab/llama-3.3-70b] }",
@@ -281,6 +318,7 @@ MODEL: Final = Table(
             doc="Other models, tried in this order after every target failed.",
             default="none",
         ),
+        *AFTERWARDS,
     ),
     hints=(("fallback", "Write fallbacks: [provider/model]."),),
 )  # fmt: skip
@@ -405,6 +443,7 @@ POLICY: Final = Table(
             "their middle, which the answer says.",
             default="what the call asks for, or next",
         ),
+        _ON_FILTER,
         Key(
             name="budget",
             kind=BUDGET,

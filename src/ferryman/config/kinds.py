@@ -164,6 +164,21 @@ class Word(Kind, frozen=True, kw_only=True):
         return {"anyOf": [text, {"type": ["number", "boolean"]}]} if self.any_scalar else text
 
 
+class Flag(Kind, frozen=True, kw_only=True):
+    """True or false."""
+
+    def read(self, node: Node, path: Path, reader: Reader) -> Any:
+        scalar = _scalar(self, node, path, reader)
+        if scalar is None:
+            return WRONG
+        if nodes.scalar_type(scalar) != nodes.BOOL:
+            return reader.wrong(self, node, path)
+        return scalar.text.lower() == "true"
+
+    def schema(self) -> Schema:
+        return {"type": "boolean"}
+
+
 SECONDS: Final = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
 MILLISECONDS: Final = {"ms": Decimal(1), "s": Decimal(1000)}
 BYTES: Final = {

@@ -57,6 +57,11 @@ class RouteConfig(Struct, frozen=True, kw_only=True):
     strategy: str = "ordered"
     weights: dict[str, float] = {}
     fallbacks: tuple[str, ...] = ()
+    on_content_filter: str = ""
+    retry_empty: bool = False
+    hedge: float = 0.0
+    """As in ``snapshot.Route``."""
+    rescue: bool = False
 
 
 class Config(Struct, frozen=True, kw_only=True):

@@ -165,5 +165,21 @@ class Either(Kind, frozen=True, kw_only=True):
         return {"anyOf": [self.short.schema(), {**self.table.schema(), "type": "object"}]}
 
 
+class FlagOr(Kind, frozen=True, kw_only=True):
+    """True or false, or another single value."""
+
+    other: Kind
+
+    def read(self, node: Node, path: Path, reader: Reader) -> Any:
+        if isinstance(node, Scalar) and nodes.scalar_type(node) == nodes.BOOL:
+            return node.text.lower() == "true"
+        if isinstance(node, Scalar) and not _is_null(node):
+            return self.other.read(node, path, reader)
+        return reader.wrong(self, node, path)
+
+    def schema(self) -> Schema:
+        return {"anyOf": [{"type": "boolean"}, self.other.schema()]}
+
+
 def _is_null(node: Node) -> bool:
     return isinstance(node, Scalar) and nodes.scalar_type(node) == nodes.NULL

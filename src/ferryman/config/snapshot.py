@@ -66,6 +66,9 @@ WEIGHED = ("weighted", "least_loaded")
 """Strategies that heed weights."""
 
 
+HEDGE_BY_PACE = -1.0
+
+
 class Route(Struct, frozen=True, kw_only=True):
     """A model name of the user's own (``models:`` in the file)."""
 
@@ -76,6 +79,20 @@ class Route(Struct, frozen=True, kw_only=True):
     """``ordered`` | ``weighted`` | ``latency`` | ``least_loaded`` | ``cost``."""
     fallbacks: tuple[tuple[str, str], ...] = ()
     """(provider, model) of other models, tried after every target failed."""
+    on_content_filter: str = ""
+    """Name of the model that is asked when a content filter stops a call; empty = none."""
+    retry_empty: bool = False
+    """Whether the next target is asked after an answer that is empty or a refusal."""
+    hedge: float = 0.0
+    """Seconds without a first token after which a second target is asked as well; 0 = never,
+    ``HEDGE_BY_PACE`` = the 95th percentile of the first one's."""
+    rescue: bool = False
+    """Whether another target goes on with a stream of text that breaks off."""
+
+    @property
+    def special(self) -> bool:
+        """Whether any of these is wanted."""
+        return bool(self.on_content_filter or self.retry_empty or self.hedge or self.rescue)
 
 
 Plain = str | int | float | bool
@@ -116,6 +133,8 @@ class Rule(Struct, frozen=True, kw_only=True):
     too_long: str = ""
     """``next``, ``error`` or ``compress``: what becomes of a request that does not fit into a
     target's window; empty = as the request says."""
+    on_content_filter: str = ""
+    """As in :class:`Route`; empty = as the model has it."""
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):

@@ -31,6 +31,7 @@ from ferryman.wire.openai_responses.request import needs_store
 from ferryman.wire.paths import CONVERSATIONS, EVENTS, JSON, MAIN, MEDIA_TYPES, SSE
 from ferryman.wire.tap import StreamTap
 from ferryman.wire.translate import TranslatingTap, translate_to_stream, translate_whole
+from ferryman.wire.watch import Watch, WatchedTap
 
 Crowd = tuple[GatewayError, Gauge]
 """Why a request does not fit, and how many of its bytes are a token."""
@@ -60,7 +61,7 @@ class Translation:
 class Asking:
     """One attempt's request: its head up to the length, its body, and who listens to the reply."""
 
-    __slots__ = ("body", "head", "tap", "translation")
+    __slots__ = ("body", "head", "receipt", "slot", "tap", "translation")
 
     def __init__(
         self,
@@ -73,6 +74,9 @@ class Asking:
         self.body = body
         self.tap = tap
         self.translation = translation
+        self.receipt: Receipt | None = None
+        """The call's, like ``slot``: they are of this attempt, and others may run beside it."""
+        self.slot = 0
 
 
 async def crowd(call: Call, request: envelope.Request, target: Target) -> Crowd | None:
@@ -137,9 +141,17 @@ def ask(
     if request.stream or relay.always:
         hide = request.hide_usage and runtime.ask_usage
         tap = relay.tap(hide_usage=hide, quirks=runtime.usage_quirks)
+        if call.watched:
+            side = provider_of(CONVERSATIONS[call.endpoint], runtime.usage_quirks)
+            tap = WatchedTap(tap, side.stream_decoder(), _watch(call))
         if runtime.aws_chunks:
             tap = UnwrappingTap(tap)
     return Asking(head, body, tap, None)
+
+
+def _watch(call: Call) -> Watch:
+    picky = call.retry_empty or bool(call.on_content_filter)
+    return Watch(picky=picky, keep=call.rescue)
 
 
 def _form(call: Call, upload: Upload, target: Target) -> Asking | None:
@@ -269,6 +281,7 @@ def _translated(
         tap = TranslatingTap(
             translation.provider, translation.client, context, translation.media_types
         )
+        tap.watch = _watch(call) if call.watched else None
         if runtime.aws_chunks:
             tap = UnwrappingTap(tap)
     return Asking(head, body, tap, translation)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ferryman.flow.keeping import Keeper
     from ferryman.flow.policies import Policies
     from ferryman.flow.uploads import Upload
+    from ferryman.upstream.reply import Reply
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 NOTHING: Final = Usage()
@@ -169,6 +170,21 @@ class Call:
     """Seconds, like the next two; 0 = the configuration's."""
     idle = 0.0
     total = 0.0
+    on_content_filter = ""
+    """The model that is asked when a content filter stops the call; empty = none."""
+    retry_empty = False
+    """Whether the next target is asked after an empty answer."""
+    hedge = 0.0
+    rescue = False
+    """Both as in ``config/snapshot.py``."""
+    watched = False
+    """True: what a target says is followed in the common language, for one of these."""
+    racers: "tuple[Reply, ...]" = ()
+    """The replies that are waited for, while there may be several."""
+    legs: "tuple[tuple[Usage | None, Target], ...]" = ()
+    """What further attempts used that are to be paid for, and whose they were."""
+    retried = False
+    """True: the caller's SDK says that it has tried before."""
     limited = False
     """True: the caller itself has set a total time."""
     receipt: Receipt | None = None
@@ -182,6 +198,11 @@ class Call:
         self.began = exchange.began
         self.at_us = time_ns() // 1000
         self.attempts: list[Attempt] = []
+
+    def leave(self) -> None:
+        """The caller is gone while several targets are asked."""
+        for reply in self.racers:
+            reply.leave()
 
     @property
     def client(self) -> ClientSide:
@@ -240,6 +261,8 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
     cost = 0 if usage is NOTHING else None
     if cost is None and usage is not None and target is not None and target.prices:
         cost = cost_of(usage, target.prices, call.at_us // 1_000_000)
+    for used, whose in call.legs:
+        usage, cost = _with_leg(call, usage, cost, used, whose)
     if call.receipt is not None and call.attempts:
         call.attempts[-1] = replace(
             call.attempts[-1], dropped=call.receipt.dropped, altered=call.altered
@@ -273,6 +296,20 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
     if refusal is not None:
         raise refusal
     return cost
+
+
+def _with_leg(
+    call: Call, usage: Usage | None, cost: int | None, used: Usage | None, whose: Target
+) -> tuple[Usage | None, int | None]:
+    """Usage and cost with those of a further attempt; a cost that is unknown in part is unknown."""
+    further = None
+    if used is not None and whose.prices:
+        further = cost_of(used, whose.prices, call.at_us // 1_000_000)
+    total = cost + further if cost is not None and further is not None else None
+    if usage is None or used is None:
+        return usage or used, total
+    sums = [getattr(usage, name) + getattr(used, name) for name in Usage.__struct_fields__]
+    return Usage(*sums), total
 
 
 def count_stranger(call: Call, status: int) -> None:

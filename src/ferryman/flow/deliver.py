@@ -7,11 +7,12 @@ from typing import Any, Final
 import msgspec
 
 from ferryman.flow.call import NOTHING, Call, settle
-from ferryman.flow.turns import note_end
+from ferryman.flow.turns import SHOULD_RETRY, note_end
 from ferryman.http1.client import FaultKind
 from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.usage import Usage
+from ferryman.routing.reactions import hint
 from ferryman.upstream.reply import Reply
 from ferryman.wire.formats import client_of
 from ferryman.wire.openai_chat.errors import (
@@ -35,8 +36,11 @@ _DROPPED: Final = frozenset(
 )
 """Reply headers that are the hop's or the provider's own business."""
 _RETRY = frozenset((b"retry-after", b"retry-after-ms"))
+SDK_WAITS: Final = 60.0
+"""Seconds of ``retry-after`` beyond which the official SDKs come back at once instead."""
 _HOPELESS = frozenset({ErrorKind.UPSTREAM_AUTH, ErrorKind.UPSTREAM_NO_CREDIT})
 """Kinds that no retry cures, whatever their status: the official SDKs heed ``x-should-retry``."""
+NO_RETRY: Final = (SHOULD_RETRY, b"false")
 _OURS = (ErrorKind.UPSTREAM_TRUNCATED, ErrorKind.UPSTREAM_PROTOCOL)
 """Kinds of a stream's failure that the gateway found, not the provider said."""
 _STATUS = {
@@ -151,6 +155,8 @@ def deliver_failure(call: Call, reply: Reply, kind: ErrorKind) -> None:
         if body is not None:
             settle(call, status, kind, usage)
             ours = JSON + _error_headers(kind)
+            if kind not in _HOPELESS and hint(reply.headers) > SDK_WAITS:
+                ours.append(NO_RETRY)
             names = [name for name, _ in ours]
             theirs = [pair for pair in reply.headers if pair[0] not in names]
             call.exchange.respond(status, _head(call, theirs, None) + _block(ours), body)
@@ -159,7 +165,9 @@ def deliver_failure(call: Call, reply: Reply, kind: ErrorKind) -> None:
         if kind in (ErrorKind.INVALID_REQUEST, ErrorKind.MODEL_NOT_FOUND):
             kind = ErrorKind.UPSTREAM_PROTOCOL
         text = f"{provider} answered {reply.status} without a readable error."
-        waits = tuple(pair for pair in reply.headers if pair[0] in _RETRY)
+        waits = tuple([pair for pair in reply.headers if pair[0] in _RETRY])
+        if kind not in _HOPELESS and hint(reply.headers) > SDK_WAITS:
+            waits = (*waits, NO_RETRY)
         error = GatewayError(status, kind, text, headers=waits)
     else:
         error = _blame(kind, provider, reply)
@@ -248,7 +256,7 @@ def _error_headers(kind: ErrorKind) -> Headers:
     """The gateway's own code, also where the body is the provider's."""
     headers = [(b"x-ferryman-error", kind.encode())]
     if kind in _HOPELESS:
-        headers.append((b"x-should-retry", b"false"))
+        headers.append(NO_RETRY)
     return headers
 
 

@@ -20,8 +20,10 @@ from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
+from ferryman.flow.judge import judged
 from ferryman.flow.policies import steer
-from ferryman.flow.turns import Turns, begin, considered, leave, note
+from ferryman.flow.race import race
+from ferryman.flow.turns import Turns, adopt, begin, considered, leave, note
 from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import gives, surely_fits, text_size, too_much
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
@@ -60,7 +62,8 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "compressed", "digest", "explain", "forwarded", "metadata", "steers", "strict", "summary",
+        "compressed", "digest", "explain", "forwarded", "metadata", "retried", "steers", "strict",
+        "summary",
         "tags", "timeout", "too_long", "translated",
     )  # fmt: skip
 
@@ -77,6 +80,7 @@ class HeaderFacts:
         self.steers = False
         """Whether there is one of the three."""
         self.explain = False
+        self.retried = False
         for name, value in headers:
             if name == b"authorization":
                 token = value[7:].strip() if value[:7].lower() == b"bearer " else b""
@@ -88,6 +92,8 @@ class HeaderFacts:
                 self.summary = value.lower() not in _NO
             elif name == b"x-ferryman-explain":
                 self.explain = value.lower() not in _NO
+            elif name == b"x-stainless-retry-count":  # of the official SDKs
+                self.retried = value.strip() not in (b"", b"0")
             elif name == b"x-ferryman-on-unsupported":
                 self.strict = value.lower() == b"reject"
             elif name == b"x-ferryman-too-long":
@@ -174,7 +180,11 @@ async def serve(
             call.measured = text_size(request.body)
         if plane.policies or facts.steers:
             request = await steer(call, request, facts)
+        if facts.retried:
+            call.retried = True
         resolved = plane.fleet.resolve(call.use or request.model)
+        if resolved.extras is not None or call.on_content_filter:
+            adopt(call, resolved.extras)
         turns = Turns(call, resolved, len(request.body), request.max_output)
         if facts.explain:
             call.considered = considered(plane, resolved, turns.order)
@@ -260,7 +270,7 @@ def _stumble(call: Call, error: Exception) -> None:
 
 def _said(call: Call, reply: Reply) -> Usage | None:
     """Usage of a call whose caller has left: as far as its upstream told, if it was ever asked."""
-    usage = reply.usage or (reply.tap.usage if reply.tap is not None else None)
+    usage = reply.used
     refused = not 200 <= reply.status < 300
     return NOTHING if usage is None and refused and not call.uncertain else usage
 
@@ -276,23 +286,13 @@ async def _first_good(
     reply = Reply(call.plane.now, None)
     kind: ErrorKind | None = ErrorKind.UPSTREAM_CONNECT
     unfit: GatewayError | None = None
+    spares: list[Spare] = []
     while (target := turns.next(reply, kind)) is not None:
         if turns.wait > 0:
             call.waited += turns.wait
             await asyncio.sleep(turns.wait)
-        call.receipt = None
         try:
-            if call.too_long == "error" and not gives(target, request.max_output):
-                raise too_much(request.max_output, target)
-            fits = surely_fits(request.body, target)
-            crowded = None if fits else await crowd(call, request, target)
-            if takes_long(call, request, target, crowded):  # beside the loop, so that others go on
-                loop = asyncio.get_running_loop()
-                asking = await loop.run_in_executor(None, ask, call, request, target, crowded)
-            else:
-                asking = ask(call, request, target, crowded)
-            if asking is None:
-                raise _not_offered(call, target)
+            asking = await _prepare(call, request, target)
         except GatewayError as error:
             unfit = unfit or error  # another target may have the words, or the room, for it
             if error.kind is ErrorKind.CONTEXT_TOO_LONG and call.too_long == "error":
@@ -300,12 +300,67 @@ async def _first_good(
             continue
         call.target = target
         turns.asked = True
-        reply, kind = await _attempt(call, target, asking, facts)
+        if call.hedge:
+            reply, kind = await race(
+                call, turns, target, asking,
+                lambda whom, what, reply: _attempt(call, whom, what, facts, reply),
+                lambda whom: _prepare(call, request, whom),
+            )  # fmt: skip
+        else:
+            reply = Reply(call.plane.now, asking.tap)
+            reply, kind = await _attempt(call, target, asking, facts, reply)
         if call.upload is not None and call.upload.refused is not None:
             raise call.upload.refused
-        if kind is None or kind in SURFACED or call.exchange.gone or call.overdue():
+        if kind is not None and reply.judged:
+            spares.append(Spare(call, reply, call.target))
+        if kind is None or call.exchange.gone or call.overdue():
             break
+        if kind in SURFACED and not turns.elsewhere(kind):
+            break
+    if spares:
+        if kind is not None and not call.exchange.gone:
+            reply, kind = spares.pop().bring_back(call), None
+        call.legs += tuple([(spare.reply.used, spare.target) for spare in spares])
     return reply, kind, unfit if call.target is None else None
+
+
+class Spare:
+    """An answer that is passed over for now, and still better than none."""
+
+    __slots__ = ("attempt", "receipt", "reply", "slot", "target")
+
+    def __init__(self, call: Call, reply: Reply, target: Target) -> None:
+        self.reply = reply
+        self.target = target
+        self.receipt = call.receipt
+        self.slot = call.slot
+        self.attempt = call.attempts[-1]
+
+    def bring_back(self, call: Call) -> Reply:
+        """It is what the caller gets; its attempt counts as the last."""
+        call.target, call.receipt, call.slot = self.target, self.receipt, self.slot
+        call.attempts.remove(self.attempt)
+        call.attempts.append(self.attempt)
+        return self.reply
+
+
+async def _prepare(call: Call, request: envelope.Request, target: Target) -> Asking:
+    """What to send to ``target``. Raises :class:`GatewayError` when it can't take the request."""
+    call.receipt = None
+    slot = call.slot
+    if call.too_long == "error" and not gives(target, request.max_output):
+        raise too_much(request.max_output, target)
+    fits = surely_fits(request.body, target)
+    crowded = None if fits else await crowd(call, request, target)
+    if takes_long(call, request, target, crowded):  # beside the loop, so that others go on
+        loop = asyncio.get_running_loop()
+        asking = await loop.run_in_executor(None, ask, call, request, target, crowded)
+    else:
+        asking = ask(call, request, target, crowded)
+    if asking is None:
+        raise _not_offered(call, target)
+    asking.receipt, asking.slot = call.receipt, slot
+    return asking
 
 
 def _not_offered(call: Call, target: Target) -> GatewayError:
@@ -318,14 +373,13 @@ def _not_offered(call: Call, target: Target) -> GatewayError:
 
 
 async def _attempt(
-    call: Call, target: Target, asking: Asking, facts: HeaderFacts
+    call: Call, target: Target, asking: Asking, facts: HeaderFacts, reply: Reply
 ) -> tuple[Reply, ErrorKind | None]:
-    """Ask one target. Returns its reply, and how it failed (None = it is fit to be delivered)."""
+    """Ask one target. Returns its ``reply``, and how it failed (None = fit to be delivered)."""
     now = call.plane.now
     runtime = target.runtime
     started = now()
     begin(call, target, started)
-    reply = Reply(now, asking.tap)
     why = await runtime.signer.ready(time.time()) if runtime.signer is not None else ""
     if why:
         reply.fault = Fault(FaultKind.CONNECT, why)
@@ -348,15 +402,26 @@ async def _attempt(
                 connection = await _connect(call, reply, runtime.pool)
         if connection is not None and _send(call, reply, connection, asking, forwarded):
             await reply.ready
+    body = reply.body if call.watched else b""
     kind = ErrorKind.UPSTREAM_AUTH if why else _verdict(call, asking, reply, runtime)
+    if kind is None and call.watched:
+        kind = judged(call, asking, reply, body)
+        reply.judged = kind is not None
+    if call.racers:  # others may have changed what is the call's
+        call.slot, call.receipt = asking.slot, asking.receipt
+        if kind is ErrorKind.CANCELLED and not call.exchange.gone:
+            kind = ErrorKind.SUPERSEDED
+            if reply.connection is None:
+                return reply, kind
     ended = now()
     call.waited += ended - started
     first = reply.first_byte
     note(call, target, reply, kind, started, ended)
     if kind is not None and asking.tap is not None and asking.tap.broken:
         call.plane.metrics.left_out(target.provider, asking.tap.broken)
-    if kind is not None and reply.status < 300 and reply.connection is not None:
+    if kind is not None and reply.status < 300 and reply.connection and not reply.judged:
         call.uncertain = True  # asked, and not refused: it may have worked, and charge for it
+    reply.place = len(call.attempts)
     call.attempts.append(
         Attempt(
             target.provider,
@@ -387,12 +452,12 @@ def _send(
 ) -> bool:
     """Send the request, unless the caller has gone; True when ``reply.ready`` is to be awaited."""
     exchange = call.exchange
-    if exchange.gone:
+    if exchange.gone or reply.fault is not None:  # another one has won the race while it connected
         connection.cancel()
         reply.leave()
         return False
     reply.connection = connection
-    exchange.on_gone = reply.leave
+    exchange.on_gone = call.leave if call.racers else reply.leave
     fleet = call.plane.fleet
     first_byte, idle = call.first_byte or fleet.first_byte, call.idle or fleet.idle
     total = call.deadline()

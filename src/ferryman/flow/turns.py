@@ -5,16 +5,18 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from ferryman.config.snapshot import Route
 from ferryman.flow.call import Call, Plane
 from ferryman.flow.window import roomiest
 from ferryman.http1.client import USED_UP, FaultKind
-from ferryman.ir.errors import ErrorKind
+from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.routing.health import Health, Rest
 from ferryman.routing.plan import Facts, plan
 from ferryman.routing.reactions import UNREACHABLE, hint, reaction
 from ferryman.upstream.fleet import Resolved, Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire.openai_chat.errors import SURFACED
+from ferryman.wire.paths import CONVERSATIONS
 
 WELL: Final = Rest()
 """The rest of keys that need none."""
@@ -22,6 +24,10 @@ HINTING: Final = 8192
 """Bytes of an error's body that are searched for a time to wait."""
 LONE_SECONDS: Final = 0.5
 """Most that a call waits after a single failure before it asks the same model once more."""
+
+
+SHOULD_RETRY: Final = b"x-should-retry"
+"""The official SDKs heed it, and some providers send it."""
 
 
 def health_of(target: Target) -> Health:
@@ -35,13 +41,16 @@ class Turns:
     """The order in which one call asks its targets, decided step by step."""
 
     __slots__ = (
-        "_again", "_again_at", "_call", "_fallbacks", "_place", "_settled", "_slots", "_strained",
-        "_target", "asked", "order", "wait",
+        "_again", "_again_at", "_call", "_fallbacks", "_max_output", "_place", "_rerouted",
+        "_settled", "_size", "_slots", "_strained", "_target", "asked", "order", "wait",
     )  # fmt: skip
 
     def __init__(self, call: Call, resolved: Resolved, size: int, max_output: int) -> None:
         """``size`` is the bytes of the request, ``max_output`` its limit of output tokens or 0."""
         self._call = call
+        self._size = size
+        self._max_output = max_output
+        self._rerouted = False
         self.order: Sequence[Target] = resolved.targets
         if len(resolved.targets) != 1 or resolved.fallbacks:
             self.order = roomiest(_planned(call.plane, resolved, size, max_output), max_output)
@@ -51,7 +60,7 @@ class Turns:
         self._slots = 0
         self._again: Target | None = None
         self._again_at = 0.0
-        self._settled = False
+        self._settled: bool = call.retried  # who comes again has had its second chance
         self._strained = False
         self.asked = False
         """Whether the target of the last turn was really sent something."""
@@ -70,7 +79,10 @@ class Turns:
         self.wait = 0.0
         last = self._target
         if last is None:
-            plane.retries.call(now)
+            if call.retried:
+                plane.retries.spend(now)  # a retry, whoever makes it; it is asked for once at least
+            else:
+                plane.retries.call(now)
             target = self.order[0]
             if len(self.order) > 1:
                 self._strained = resting_until(plane, target, now) > now
@@ -98,6 +110,47 @@ class Turns:
             self._strained = self._strained or strained
             return self._go(target, now)
         return None
+
+    def rival(self) -> Target | None:
+        """The next target, if it is well, to be asked beside the last; its attempt is spent."""
+        if self._place >= len(self.order):
+            return None
+        plane = self._call.plane
+        now, target = plane.now(), self.order[self._place]
+        if target in self._fallbacks or resting_until(plane, target, now) > now:
+            return None
+        return self._go(target, now) if plane.retries.spend(now) else None
+
+    def elsewhere(self, kind: ErrorKind) -> bool:
+        """Whether a failure that all targets would repeat can be got round by others: with a larger
+        window, or named for what a content filter stops. They come next then."""
+        call, last = self._call, self._target
+        if kind is ErrorKind.CONTENT_FILTERED:
+            return self._reroute(call.on_content_filter)
+        if kind is not ErrorKind.CONTEXT_TOO_LONG or call.too_long == "error" or last is None:
+            return False
+        told = call.too_long == "next"  # who says so has also those tried that nobody knows
+        larger = [
+            target
+            for target in self.order[self._place :]
+            if target.context > last.context > 0 or (told and not (target.context and last.context))
+        ]
+        self.order = [*self.order[: self._place], *larger]
+        return bool(larger)
+
+    def _reroute(self, name: str) -> bool:
+        if not name or self._rerouted:
+            return False
+        try:
+            resolved = self._call.plane.fleet.resolve(name)
+        except GatewayError:
+            return False  # its provider is not active: the caller hears of the filter
+        self._rerouted = True
+        order = _planned(self._call.plane, resolved, self._size, self._max_output)
+        self.order = [target for target in order if target is not self._target]
+        self._fallbacks = resolved.fallbacks
+        self._place = 0
+        return bool(self.order)
 
     def _go(self, target: Target, now: float) -> Target:
         self._place += 1
@@ -129,6 +182,8 @@ class Turns:
         """Keep who may be asked once more before another model is: a short wait, a lone failure."""
         if self._settled or not self._fallbacks or not reaction(kind).again:
             return
+        if reply.status >= 400 and (SHOULD_RETRY, b"false") in reply.headers:
+            return
         wait = hint(reply.headers, None, reply.body[:HINTING]) if reply.status >= 400 else -1.0
         if wait < 0:
             if kind is not ErrorKind.UPSTREAM_ERROR or not health_of(target).lone:
@@ -136,6 +191,9 @@ class Turns:
             wait = self._call.plane.rng.random() * LONE_SECONDS
         elif wait > self._call.plane.fleet.snapshot.timeouts.short_wait:
             return
+        else:
+            # Others were told the same moment: let them not all come in it.
+            wait += self._call.plane.rng.random() * min(wait, LONE_SECONDS)
         if self._again is None or now + wait < self._again_at:
             self._again, self._again_at = target, now + wait
 
@@ -258,7 +316,14 @@ def note(
     health = health_of(target)
     plane = call.plane
     key = target.runtime.keys[call.slot]
-    if kind is None or kind in SURFACED:
+    if call.hedge and (kind is None or kind is ErrorKind.SUPERSEDED):
+        tail = health.slow_stream if call.stream else health.slow_whole
+        begun = reply.first_token if reply.first_token >= 0 else reply.first_byte
+        tail.observe((begun if kind is None and begun >= 0 else now) - started)
+    if kind is ErrorKind.SUPERSEDED:
+        health.pace.observe(max(now - started, health.pace.expected(now)), now)
+        return
+    if kind is None or kind in SURFACED or kind is ErrorKind.UPSTREAM_EMPTY:
         first = reply.first_byte
         begun = reply.streaming and kind is None
         health.good(key, (first if first >= 0 else now) - started, started, now, begun=begun)
@@ -276,6 +341,17 @@ def note(
         rest = plane.key_rests[key] = Rest()
     wait = hint(reply.headers, None, reply.body[:HINTING]) if reply.status >= 400 else -1.0
     health.bad(what, kind, key, rest or WELL, started, now, wait, plane.rng.random())
+
+
+def adopt(call: Call, extras: Route | None) -> None:
+    """What the model asked for wants done with its answers; a policy's word goes first."""
+    if extras is not None:
+        call.on_content_filter = call.on_content_filter or extras.on_content_filter
+        call.retry_empty = extras.retry_empty
+        call.hedge = extras.hedge
+        call.rescue = extras.rescue
+    wants = call.retry_empty or call.rescue or bool(call.on_content_filter)
+    call.watched = wants and call.endpoint in CONVERSATIONS
 
 
 def note_end(call: Call, reply: Reply, kind: ErrorKind | None) -> None:

@@ -28,6 +28,8 @@ class ErrorKind(StrEnum):
     UPSTREAM_TIMEOUT = "upstream_timeout"
     UPSTREAM_PROTOCOL = "upstream_invalid_response"
     UPSTREAM_TRUNCATED = "upstream_stream_truncated"
+    UPSTREAM_EMPTY = "upstream_empty_answer"
+    """An answer that says nothing, or refuses; a failure only where the user says so."""
     # ours
     NOT_READY = "gateway_not_ready"
     JOURNAL = "gateway_journal_unavailable"
@@ -35,6 +37,8 @@ class ErrorKind(StrEnum):
     INTERNAL = "gateway_internal_error"
     # nobody's: the caller left
     CANCELLED = "client_closed_request"
+    # nobody's: another attempt of the same call was quicker
+    SUPERSEDED = "superseded"
 
 
 class GatewayError(Exception):

@@ -53,6 +53,39 @@ class PeakEwma:
         return self._cost * math.exp((self._at - now) / (DECAY_SECONDS * 6))
 
 
+class Tail:
+    """The time within which 95 of 100 answers begin, as one number that each answer moves a bit.
+
+    A slower one moves it up 19 times as far as a quicker one moves it down, so that it comes to
+    rest where one in twenty is slower. In proportion to itself, and at first in large steps.
+    """
+
+    __slots__ = ("_count", "_seconds")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._seconds = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """An answer began after ``seconds``, or had not begun by then."""
+        self._count += 1
+        step = max(TAIL_STEP, 1 / self._count)
+        if self._count == 1:
+            self._seconds = seconds
+        elif seconds > self._seconds:
+            self._seconds = min(self._seconds * (1 + 0.95 * step), seconds)
+        else:
+            self._seconds *= 1 - 0.05 * step
+
+    def seconds(self) -> float:
+        """0 until enough answers are known."""
+        return self._seconds if self._count >= TAIL_LEAST else 0.0
+
+
+TAIL_STEP: Final = 0.1
+TAIL_LEAST: Final = 20
+
+
 class Rest:
     """Until when something is better not asked. After that, one call at a time is a trial."""
 
@@ -104,11 +137,14 @@ class Health:
 
     __slots__ = (
         "_asked", "_asked_before", "_failed", "_failed_before", "_risen", "_streak", "_window",
-        "in_flight", "limits", "pace", "rest",
+        "in_flight", "limits", "pace", "rest", "slow_stream", "slow_whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.pace = PeakEwma()
+        self.slow_stream = Tail()
+        """To the first token; like the next one, kept for models that hedge."""
+        self.slow_whole = Tail()
         self.rest = Rest()
         self.limits: dict[str, Rest] = {}
         """By key: a rate limit is one of a key and a model."""

@@ -17,7 +17,7 @@ from ferryman.catalog.quirks import (
     usage_quirks,
 )
 from ferryman.catalog.tokens import Gauge
-from ferryman.config.snapshot import ModelRow, Provider, Snapshot
+from ferryman.config.snapshot import ModelRow, Provider, Route, Snapshot
 from ferryman.http1.connect import Origin
 from ferryman.http1.pool import Pool, Pools
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -198,7 +198,7 @@ def dearest(prices: tuple[Price, ...]) -> tuple[int, int, int]:
 class Resolved:
     """What a model name leads to."""
 
-    __slots__ = ("fallbacks", "strategy", "targets", "weights")
+    __slots__ = ("extras", "fallbacks", "strategy", "targets", "weights")
 
     def __init__(
         self,
@@ -206,11 +206,14 @@ class Resolved:
         fallbacks: tuple[Target, ...] = (),
         strategy: str = "ordered",
         weights: tuple[float, ...] = (),
+        extras: Route | None = None,
     ) -> None:
         self.targets = targets
         self.fallbacks = fallbacks
         self.strategy = strategy
         self.weights = weights
+        self.extras = extras
+        """The route, where it wants more than its targets asked one after the other."""
 
 
 class Fleet:
@@ -281,6 +284,7 @@ class Fleet:
                 tuple(target for target in fallbacks if target is not None),
                 route.strategy,
                 tuple(weight for _, weight in pairs),
+                route if route.special else None,
             )
         provider, slash, model = name.partition("/")
         if slash and model and provider in self.snapshot.providers:

@@ -35,6 +35,10 @@ class Reply:
     streaming = False
     first_byte = -1.0
     first_token = -1.0
+    place = -1
+    """Where its attempt stands among the call's; -1 = it has none yet."""
+    judged = False
+    """True for an answer that came well and is passed over all the same."""
     _size = 0
     _committed = False
     _exchange: Exchange | None = None
@@ -55,6 +59,11 @@ class Reply:
         """The whole body, or what came of it."""
         parts = self._parts
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    @property
+    def used(self) -> Usage | None:
+        """Its usage, as far as it says."""
+        return self.usage or (self.tap.usage if self.tap is not None else None)
 
     def rewrite(self, body: bytes) -> None:
         """Put ``body`` in the place of the one that came."""

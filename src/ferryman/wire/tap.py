@@ -6,7 +6,7 @@ goes out only after the call is in the journal.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.events import Failed
@@ -20,6 +20,9 @@ from ferryman.wire.framing import (
 )
 from ferryman.wire.paths import SSE
 
+if TYPE_CHECKING:
+    from ferryman.wire.watch import Watch
+
 Quirks = Sequence[Callable[[dict[str, Any]], None]]
 """Functions that set right how a provider reports its usage, in the decoded object."""
 
@@ -30,7 +33,7 @@ class StreamTap:
     """What one streamed reply has said so far; formats add :meth:`notable` and :meth:`read`."""
 
     __slots__ = ("_broken", "_content", "_splitter", "done", "ending", "failure", "hide_usage",
-                 "media_types", "quirks", "raw", "usage")  # fmt: skip
+                 "media_types", "quirks", "raw", "usage", "watch")  # fmt: skip
 
     def __init__(self, *, hide_usage: bool, quirks: Quirks = ()) -> None:
         self.media_types: tuple[bytes, ...] = SSE
@@ -49,6 +52,8 @@ class StreamTap:
         self.ending = b""
         """The event that ends the stream, held back for the caller to send. Beside a ``failure``:
         the format's own event for it."""
+        self.watch: Watch | None = None
+        """Who follows what the stream says, where somebody does."""
         self.failure: Failed | None = None
         """What an error event said, once one has come."""
 

@@ -80,6 +80,7 @@ class TranslatingTap(StreamTap):
 
     def _take(self, events: list[Event]) -> bytes:
         out = []
+        watch = self.watch
         for event in events:
             if isinstance(event, Failed):
                 self.failure = event
@@ -91,6 +92,9 @@ class TranslatingTap(StreamTap):
                 self.usage = event.usage
             elif not self._content:
                 self._content = _says_something(event)
+            if watch is not None:
+                watch.take(event)
+                self._content = watch.said if watch.picky else self._content
             if self._tool is not None:
                 turned = self._tool.take(event)
                 if turned is None:
