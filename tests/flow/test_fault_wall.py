@@ -85,7 +85,8 @@ class Runner:
         headers = {"x-quick": "1"} if cell.row.quick else {}
         if cell.tries > 1:
             for _ in range(USUAL):
-                assert self.stack.chat("well/t").status == 200
+                usual = self.stack.chat("well/t")
+                assert usual.status == 200, usual.body
         reply = self.stack.chat(f"c{number}", stream=cell.streamed, headers=headers)
         scope, _ = cell.rests
         early = self.rests(number)
@@ -252,6 +253,7 @@ def test_the_wall(outcomes: tuple[Stack, dict[str, Outcome]], number: int) -> No
 
 def test_every_failure_of_a_provider_is_in_the_wall() -> None:
     theirs = {kind for kind in ErrorKind if kind.startswith("upstream_")}
+    theirs.remove(ErrorKind.UPSTREAM_EMPTY)  # a failure only where a route says so: test_midstream.py
     met = {cell.row.kind for cell in WALL.values()}
     assert theirs | {*SURFACED, ErrorKind.MODEL_NOT_FOUND} == met - {""}
     assert len(WALL) == sum(len(list(cells(row))) for row in ROWS), "each has a name of its own"

@@ -4,9 +4,11 @@ A reply is compiled into a :class:`Script` before its first byte is sent; the se
 """
 
 import gzip
+import struct
 import zlib
 from collections.abc import Callable, Iterable
 from enum import IntEnum
+from functools import lru_cache
 
 import msgspec
 
@@ -281,10 +283,19 @@ def _drip(steps: Steps, rate: float) -> Steps:
     return [(pause, data[i : i + size]) for i in range(0, len(data), size)]
 
 
+@lru_cache(maxsize=4)
 def _bomb(megabytes: int) -> bytes:
-    """A gzip body that unpacks to ``megabytes`` MiB of spaces around an empty object."""
-    packer = zlib.compressobj(9, wbits=31)
-    block = b" " * (1 << 20)
-    parts = [packer.compress(b"{}")]
-    parts += [packer.compress(block) for _ in range(megabytes)]
-    return b"".join([*parts, packer.flush()])
+    """A gzip body that unpacks to ``megabytes`` MiB of spaces after an empty object.
+
+    Each MiB is the same bytes once more (RFC 1951: after a full flush nothing refers back), since
+    nobody else is answered while it is made.
+    """
+    block, packer = b" " * (1 << 20), zlib.compressobj(9, wbits=-15)
+    start = packer.compress(b"{}") + packer.flush(zlib.Z_FULL_FLUSH)
+    packed = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
+    check = zlib.crc32(b"{}")
+    for _ in range(megabytes):
+        check = zlib.crc32(block, check)
+    ends = struct.pack("<II", check, (megabytes * len(block) + 2) & 0xFFFFFFFF)
+    head = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
+    return b"".join([head, start, packed * megabytes, packer.flush(), ends])
