@@ -10,13 +10,14 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
 
 from ferryman.ir.errors import ErrorKind
 from tests.flow.fault_table import AWAY, BEGUN, LATE, OTHER, ROWS, SURFACED, WALL, Cell, cells
-from tests.gateway import Stack, error_of
+from tests.gateway import KEY, Stack, asked, error_of
 from tests.processes import request
 from tests.simulator.wire import Reply
 
@@ -25,8 +26,8 @@ STREAK = 5
 """Failures in a row after which a target rests."""
 PATIENCE = 6
 """Times that a rest, which may be shorter than a machine's stutter, is looked for."""
-USUAL = 4
-"""Good calls beside each that fails: attempts beyond the first are rationed."""
+USUAL = 8
+"""Good calls before each that fails: attempts beyond the first are rationed."""
 CONFIG = """\
 providers:
   well: { base_url: SIM/v1, auth: none, prices: { t: { input: 1, output: 2 } } }
@@ -84,9 +85,7 @@ class Runner:
     def run(self, number: int, cell: Cell) -> Outcome:
         headers = {"x-quick": "1"} if cell.row.quick else {}
         if cell.tries > 1:
-            for _ in range(USUAL):
-                usual = self.stack.chat("well/t")
-                assert usual.status == 200, usual.body
+            self.usual()
         reply = self.stack.chat(f"c{number}", stream=cell.streamed, headers=headers)
         scope, _ = cell.rests
         early = self.rests(number)
@@ -108,14 +107,25 @@ class Runner:
             later = self.rests(number)
         return Outcome(reply, early, later)
 
+    def usual(self) -> None:
+        """Some good calls, on one connection."""
+        link = HTTPConnection("127.0.0.1", self.stack.port, timeout=60)
+        for _ in range(USUAL):
+            body, headers = json.dumps(asked("well/t")), {"Authorization": f"Bearer {KEY}"}
+            link.request("POST", "/v1/chat/completions", body, headers)
+            reply = link.getresponse()
+            said = reply.read()
+            assert reply.status == 200, said
+        link.close()
+
     def again(self, number: int, cell: Cell, headers: dict[str, str]) -> None:
         """The same once more, of the first target alone."""
         self.stack.chat(f"a{number}/m{number}", stream=cell.streamed, headers=headers)
 
     def rests(self, number: int) -> list[dict[str, Any]]:
         """What is said of the model, and of another one of its provider."""
-        asked = {"x-ferryman-explain": "1"}
-        said = self.stack.chat(f"p{number}", headers=asked).header("x-ferryman-explain")
+        headers = {"x-ferryman-explain": "1"}
+        said = self.stack.chat(f"p{number}", headers=headers).header("x-ferryman-explain")
         targets = {one["target"]: one for one in json.loads(said or "")["considered"]}
         return [targets[f"a{number}/{model}"] for model in (f"m{number}", "s")]
 
@@ -253,7 +263,9 @@ def test_the_wall(outcomes: tuple[Stack, dict[str, Outcome]], number: int) -> No
 
 def test_every_failure_of_a_provider_is_in_the_wall() -> None:
     theirs = {kind for kind in ErrorKind if kind.startswith("upstream_")}
-    theirs.remove(ErrorKind.UPSTREAM_EMPTY)  # a failure only where a route says so: test_midstream.py
+    theirs.remove(
+        ErrorKind.UPSTREAM_EMPTY
+    )  # a failure only where a route says so: test_midstream.py
     met = {cell.row.kind for cell in WALL.values()}
     assert theirs | {*SURFACED, ErrorKind.MODEL_NOT_FOUND} == met - {""}
     assert len(WALL) == sum(len(list(cells(row))) for row in ROWS), "each has a name of its own"
