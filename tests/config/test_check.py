@@ -114,7 +114,13 @@ def test_the_same_for_scripts(tmp_path: Path) -> None:
     )
     assert good["ok"]
     assert good["models"] == [
-        {"name": "a", "strategy": "ordered", "targets": ["openai/gpt-4o"], "fallbacks": []}
+        {
+            "name": "a",
+            "strategy": "ordered",
+            "targets": ["openai/gpt-4o"],
+            "groups": [],
+            "fallbacks": [],
+        }
     ]
     assert good["providers"] == [
         {"name": "groq", "active": True, "named": False, "why": "key from GROQ_API_KEY"}

@@ -384,7 +384,7 @@ def test_a_bare_target_is_the_first_active_candidate(tmp_path: Path) -> None:
         assert _compiled(tmp_path, text, env).routes["a"].targets == (pair,)
 
 
-def test_weights_are_shared_among_the_targets_of_a_target(tmp_path: Path) -> None:
+def test_the_weight_of_a_group_is_its_own(tmp_path: Path) -> None:
     snapshot = _compiled(
         tmp_path,
         """\
@@ -396,11 +396,40 @@ models:
 """,
     )
     route = snapshot.routes["w"]
-    assert dict(zip(route.targets, route.weights, strict=True)) == {
-        BIG: 4.0,
-        MINI: 1.0,
-        CLAUDE: 1.0,
-    }
+    assert route.targets == (BIG, MINI, CLAUDE)
+    assert (route.tiers, route.weights) == ((("pair", CLAUDE, BIG),), (4.0, 1.0, 1.0))
+    assert snapshot.routes["pair"].tiers == ()
+
+
+def test_groups_stay_groups_where_that_makes_a_difference(tmp_path: Path) -> None:
+    snapshot = _compiled(
+        tmp_path,
+        """\
+models:
+  one: { targets: [openai/gpt-4o], strategy: latency }
+  plain: { targets: [openai/gpt-4o, openai/gpt-4o-mini] }
+  quick: { targets: [openai/gpt-4o, openai/gpt-4o-mini], strategy: weighted, sticky: user }
+  spliced: { targets: [plain, one, anthropic/claude-sonnet-4-5] }
+  group: { targets: [plain, one, anthropic/claude-sonnet-4-5], strategy: cost }
+  tiers: { targets: [[one, quick], plain], strategy: weighted, weights: { quick: 2, plain: 3 } }
+  first: { targets: [[openai/gpt-4o], [openai/gpt-4o-mini]] }
+  last: { targets: [anthropic/claude-sonnet-4-5], fallbacks: [plain, quick], sticky: key,
+    strategy: weighted }
+""",
+    )
+    routes = snapshot.routes
+    assert (routes["spliced"].targets, routes["spliced"].tiers) == ((BIG, MINI, CLAUDE), ())
+    assert routes["group"].tiers == (("plain", BIG, CLAUDE),)
+    assert routes["group"].targets == (BIG, MINI, CLAUDE)
+    assert routes["tiers"].tiers == ((BIG, "quick"), ("plain",))
+    assert routes["tiers"].weights == (1.0, 2.0, 3.0)
+    assert (routes["tiers"].identities, routes["tiers"].strategies) == (
+        ("user",), ("weighted", "ordered"),
+    )  # fmt: skip
+    assert routes["first"].tiers == (), "as written anyway"
+    assert routes["last"].fallbacks == (BIG, MINI)
+    assert routes["last"].last == (BIG, MINI, "quick")
+    assert routes["last"].identities == ("key", "user")
 
 
 def test_a_long_chain_of_names_is_worked_out(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ SECTIONS = {
     "Providers": grammar.PROVIDER,
     "Prices": grammar.PRICES,
     "Models": grammar.MODEL,
+    "Affinity": grammar.AFFINITY,
     "Policies": grammar.POLICY,
     "Set": grammar.SET,
     "Policy timeouts": grammar.POLICY_TIMEOUTS,

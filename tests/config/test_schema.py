@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ferryman.config import grammar, nodes, schema
 from ferryman.config.kinds import WRONG, Kind, Reader
-from ferryman.config.shapes import Either, ListOf, MapOf, Table
+from ferryman.config.shapes import Either, ListOf, MapOf, OneOrList, Table
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "ferryman.schema.json"
 CHECK = jsonschema.Draft202012Validator(schema.schema())
@@ -40,12 +40,22 @@ GOOD: dict[str, Any] = {
             "targets": ["openai/gpt-4o", "mini"],
             "strategy": "weighted",
             "weights": {"mini": 2.5},
+            "sticky": "metadata.team",
             "fallbacks": [],
+            "on_content_filter": "mini",
+            "retry_empty": True,
+            "hedge": "800ms",
+            "rescue": False,
+        },
+        "tiers": {
+            "targets": [["openai/gpt-4o", "fast"], "openai/gpt-4o-mini"],
+            "affinity": {"by": "session", "for": "10m"},
         },
     },
     "policies": [
         {
             "when": {"metadata.task": "x", "metadata.n": 1, "metadata.b": True},
+            "on_content_filter": "lab/x",
             "use": "fast",
             "budget": {"usd": 20, "per": "day"},
         },
@@ -212,6 +222,8 @@ def _kinds(kind: Kind) -> list[Kind]:
         inner = [kind.item]
     elif isinstance(kind, Either):
         inner = [kind.short, kind.table]
+    elif isinstance(kind, OneOrList):
+        inner = [kind.one, kind.several]
     return [kind, *(found for item in inner for found in _kinds(item))]
 
 
@@ -227,7 +239,7 @@ def test_every_example_in_a_message_is_right() -> None:
 
 def test_every_key_is_described() -> None:
     tables = [kind for kind in _kinds(grammar.FILE) if isinstance(kind, Table)]
-    assert len(tables) == 12
+    assert len(tables) == 13
     for table in tables:
         for key in table.keys:
             assert key.doc.endswith("."), key.name

@@ -18,11 +18,19 @@ providers:
     quirks: [bedrock_claude, aws_chunks] }
   nobody: { format: anthropic_messages, base_url: CANNED/v1, auth: google }
 models:
-  chunky-or-choosy: { targets: [chunky/claude, choosy/m] }
   either: { targets: [nobody/m, choosy/m] }
 policies:
   - { when: { metadata.task: audit }, on_unsupported: reject }
 """
+ERROR_NAMES = [
+    (b"429 Too Many Requests", b"ModelNotReadyException:http://x/", "upstream_overloaded"),
+    (b"429 Too Many Requests", b"ThrottlingException", "upstream_rate_limited"),
+    (b"400 Bad Request", b"ThrottlingException", "upstream_rate_limited"),
+    (b"400 Bad Request", b"ServiceQuotaExceededException", "upstream_rate_limited"),
+    (b"400 Bad Request", b"x.y#ExpiredTokenException", "upstream_auth_failed"),
+    (b"424 Failed Dependency", b"ModelErrorException", "upstream_error"),
+    (b"400 Bad Request", b"NewException", "invalid_request"),
+]
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 ANSWER = whole(
     b'{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,'
@@ -44,11 +52,23 @@ EVENTS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+def config() -> str:
+    """With a provider for each error: those that have failed rest, and others go before them."""
+    own = [(f"fails-{i}", f"fails-{i}/claude") for i in range(len(ERROR_NAMES))]
+    chunky = CONFIG.partition("  chunky:")[2].partition("  nobody:")[0]
+    providers = "".join(f"  {name}:{chunky}" for name, _ in own)
+    routes = "".join(
+        f"  {name}-first: {{ targets: [{target}, choosy/m] }}\n" for name, target in own
+    )
+    text = CONFIG.replace("  nobody:", f"{providers}  nobody:", 1)
+    return text.replace("  either:", f"{routes}  either:", 1)
+
+
 @pytest.fixture(scope="module")
 def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     running = Stack(
         tmp_path_factory.mktemp("clouds"),
-        CONFIG,
+        config(),
         AWS_ACCESS_KEY_ID="AKIDEXAMPLE",
         AWS_SECRET_ACCESS_KEY=SECRET,
         GOOGLE_APPLICATION_CREDENTIALS="/there/is/no/such/file",
@@ -134,29 +154,17 @@ def test_betas_go_into_the_body_where_headers_do_not_reach_the_model(
     assert fields["anthropic_beta"] == (given or ["a-2025-01-01", "b-2025-02-02"])
 
 
-ERROR_NAMES = [
-    (b"429 Too Many Requests", b"ModelNotReadyException:http://x/", "upstream_overloaded"),
-    (b"429 Too Many Requests", b"ThrottlingException", "upstream_rate_limited"),
-    (b"400 Bad Request", b"ThrottlingException", "upstream_rate_limited"),
-    (b"400 Bad Request", b"ServiceQuotaExceededException", "upstream_rate_limited"),
-    (b"400 Bad Request", b"x.y#ExpiredTokenException", "upstream_auth_failed"),
-    (b"424 Failed Dependency", b"ModelErrorException", "upstream_error"),
-    (b"400 Bad Request", b"NewException", "invalid_request"),
-]
-
-
-@pytest.mark.parametrize(("status", "name", "kind"), ERROR_NAMES)
-def test_an_error_is_what_its_name_in_the_header_says(
-    clouds: Stack, status: bytes, name: bytes, kind: str
-) -> None:
+@pytest.mark.parametrize("number", range(len(ERROR_NAMES)))
+def test_an_error_is_what_its_name_in_the_header_says(clouds: Stack, number: int) -> None:
+    status, name, kind = ERROR_NAMES[number]
     error = whole(b'{"message":"It is not possible now."}', b"x-amzn-ErrorType: " + name,
                   status=status)  # fmt: skip
-    clouds.canned.answers = [error]
-    reply = clouds.chat("chunky/claude")
-    assert reply.header("x-ferryman-error") == kind
     clouds.canned.answers = [error, ANSWER]
-    again = clouds.chat("chunky-or-choosy")
-    assert again.status == (400 if kind == "invalid_request" else 200)
+    reply = clouds.chat(f"fails-{number}-first")
+    assert reply.status == (400 if kind == "invalid_request" else 200)
+    clouds.canned.answers = [error]
+    again = clouds.chat(f"fails-{number}/claude")
+    assert again.header("x-ferryman-error") == kind
     clouds.canned.answers = []
 
 

@@ -19,7 +19,8 @@ PAGE = "docs/routing.md"
 
 @pytest.fixture(scope="module")
 def routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    [config] = blocks("yaml", PAGE)
+    config, *more = blocks("yaml", PAGE)
+    config += "".join(each.removeprefix("models:\n") for each in more)
     folder = tmp_path_factory.mktemp("routing")
     running = Stack(folder, config.replace("http://127.0.0.1:8090", "SIM"))
     try:
@@ -42,6 +43,63 @@ def test_each_strategy_does_what_the_table_says(routed: Stack) -> None:
     calm = asked(routed, "calmest", 40)
     assert min(calm["near"], calm["far"]) > 5, "nobody is at work: by chance"
     assert asked(routed, "quickest", 12)["near"] <= 1, "once, to measure it"
+    assert asked(routed, "fluent", 12)["near"] <= 1, "once, to measure it"
+    room = asked(routed, "roomiest", 40)
+    assert min(room["near"], room["far"]) > 5, "neither says what is left: by chance"
+    cheap = asked(routed, "cheap", 60)
+    assert cheap["far"] > 45, "at a quarter of the price sixteen times as often, or so"
+
+
+def test_a_session_has_one_target_and_a_canary_its_share(routed: Stack) -> None:
+    found: Counter[str | None] = Counter()
+    for i in range(60):
+        headers = {"x-ferryman-session": f"s{i}"}
+        first, second = [routed.chat("canary", headers=headers) for _ in range(2)]
+        assert first.header("x-ferryman-provider") == second.header("x-ferryman-provider")
+        found[first.header("x-ferryman-provider")] += 1
+    assert found["near"] > 45
+    assert found["far"] < 13
+
+
+def test_groups_are_chosen_as_a_whole_and_priorities_in_turn(routed: Stack) -> None:
+    grouped = asked(routed, "grouped", 80)
+    assert 4 < grouped["near"] < 40, "a quarter, though they are two of three"
+    reply = routed.chat("reserved")
+    assert reply.header("x-ferryman-provider") == "far"
+    assert reply.header("x-ferryman-attempts") in ("3", "1"), "the cheaper one waits for its turn"
+
+
+def test_affinity_holds_a_session_at_its_target(routed: Stack) -> None:
+    headers = {"x-ferryman-explain": "1", "x-ferryman-session": "talk"}
+    first = routed.chat("assistant", headers=headers)
+    provider = first.header("x-ferryman-provider")
+    assert explained(first.header("x-ferryman-explain"))["affinity"] == {"by": "session"}
+    for _ in range(8):
+        reply = routed.chat("assistant", headers=headers)
+        assert reply.header("x-ferryman-provider") == provider
+    said = explained(reply.header("x-ferryman-explain"))["affinity"]
+    assert said == {"by": "session", "last": f"{provider}/sim?cached=40", "held": True}
+
+
+def test_answers_that_are_none_are_asked_of_others(routed: Stack) -> None:
+    assert asked(routed, "careful", 2) == {"far": 2}
+    assert asked(routed, "stubborn", 2) == {"far": 2}
+
+
+def test_the_quicker_of_two_answers(routed: Stack) -> None:
+    reply = routed.chat("prompt")
+    assert reply.header("x-ferryman-provider") == "far"
+    tries = routed.row(reply)["tries"]
+    assert [each["error"] for each in tries] == ["superseded", ""]
+    assert routed.row(reply)["cost_usd"] is None
+    assert asked(routed, "steady", 2) == {"near": 2}
+
+
+def test_a_stream_is_rescued_and_says_so(routed: Stack) -> None:
+    reply = routed.stream("sturdy")
+    assert reply.said == "The ferry leaves the bank at dawn, crosses the slow green river,"
+    assert b": ferryman: far goes on\n\n" in reply.body
+    assert reply.data[-1] == "[DONE]"
 
 
 def explained(header: str | None) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from ferryman.routing.health import (
     Rest,
     RetryBudget,
 )
-from ferryman.routing.plan import Facts, plan
+from ferryman.routing.plan import MEASURED, Facts, Group, Standing, plan
 from ferryman.routing.reactions import reaction
 
 SEEDS = int(os.environ.get("SEEDS", "200"))
-STRATEGIES = ("ordered", "weighted", "latency", "least_loaded", "cost")
+STRATEGIES = ("ordered", "weighted", "sticky", *MEASURED)
 FAILURES = (
     ErrorKind.UPSTREAM_ERROR, ErrorKind.UPSTREAM_CONNECT, ErrorKind.UPSTREAM_OVERLOADED,
     ErrorKind.UPSTREAM_RATE_LIMIT, ErrorKind.UPSTREAM_TIMEOUT,
@@ -62,6 +62,7 @@ class World:
         self.rng = random.Random(seed)
         self.strategy = self.rng.choice(STRATEGIES)
         self.weather = [Weather(self.rng) for _ in range(self.rng.randint(1, 5))]
+        self.shape()
         self.health = [Health() for _ in self.weather]
         self.keys = [Rest() for _ in self.weather]
         self.budget = RetryBudget()
@@ -69,20 +70,51 @@ class World:
         self.extra: deque[float] = deque()
         self.asked: list[list[float]] = [[] for _ in self.weather]
 
+    def shape(self) -> None:
+        """Targets as one group, by priority, or some of them as a group within the other."""
+        sticky = "key" if self.strategy == "sticky" else ""
+        strategy = "weighted" if sticky else self.strategy
+
+        def group(*units: int | Group) -> Group:
+            salts = [random.Random(i).getrandbits(64) for i in range(len(units))]
+            return Group(strategy, units, [1.0] * len(units), sticky, salts)
+
+        everyone = list(range(len(self.weather)))
+        cut = self.rng.randint(0, len(everyone))
+        self.form = self.rng.choice(("flat", "tiers", "nested")) if cut else "flat"
+        first, rest = group(*everyone[:cut]), everyone[cut:]
+        self.group = {
+            "flat": group(*everyone),
+            "tiers": Group("ordered", [first, group(*rest)]),
+            "nested": group(first, *rest),
+        }[self.form]
+
     def facts(self, now: float) -> list[Facts]:
-        out = []
-        for health, key in zip(self.health, self.keys, strict=True):
-            rest = max(health.resting("k", key).until - now, 0.0)
-            out.append(
-                Facts(
-                    rests=rest,
-                    trial=health.rest.rounds > 0,
-                    share=health.share(now),
-                    seconds=health.pace.expected(now),
-                    price=1.0,
-                )
+        return [
+            Facts(
+                rests=max(health.resting("k", key).until - now, 0.0),
+                trial=health.rest.rounds > 0,
+                share=health.share(now),
             )
-        return out
+            for health, key in zip(self.health, self.keys, strict=True)
+        ]
+
+    def planned(self, facts: list[Facts], now: float) -> list[int]:
+        count = len(facts)
+        standing = Standing(
+            self.rng,
+            facts=dict(enumerate(facts)),
+            measures={
+                "latency": [health.pace.expected(now) for health in self.health],
+                "throughput": [health.token.expected(now) for health in self.health],
+                "headroom": [health.used for health in self.health],
+                "least_loaded": [0.0] * count,
+                "cost": [1.0] * count,
+                "balanced": [1.0] * count,
+            },
+            seeds={"key": self.rng.getrandbits(64) | 1},
+        )
+        return plan(self.group, Group("ordered", []), count, standing)
 
     def attempt(self, i: int, now: float) -> bool:
         health, key = self.health[i], self.keys[i]
@@ -90,7 +122,10 @@ class World:
         self.asked[i].append(now)
         kind = self.weather[i].at(now)
         if kind is None:
-            health.good("k", self.weather[i].seconds, now, now)
+            seconds = self.weather[i].seconds
+            health.answered(self.rng.choice((0, 100)), seconds, True, now)
+            health.left("k", self.rng.random(), now)
+            health.good("k", seconds, now, now)
             key.end(now)
             return True
         what = reaction(kind)
@@ -100,7 +135,7 @@ class World:
     def call(self, now: float) -> None:
         """One call, as ``flow/turns.py`` leads it."""
         facts = self.facts(now)
-        order = plan(facts, len(facts), self.strategy, self.rng)
+        order = self.planned(facts, now)
         assert sorted(order) == list(range(len(facts))), "nobody is left out, least of all the last"
         if any(not fact.rests for fact in facts):
             assert not facts[order[0]].rests, "who may be asked comes before who rests"
@@ -146,7 +181,7 @@ def simulate(seed: int) -> World:
 
 def _recovered(world: World) -> None:
     """Who is well again for long enough was asked, unless others before it were well all along."""
-    if world.strategy in ("ordered", "cost"):
+    if world.strategy == "ordered" or world.form == "tiers":
         return
     for weather, asked in zip(world.weather, world.asked, strict=True):
         since = weather.well_since
@@ -170,9 +205,10 @@ def test_a_seed_replays() -> None:
 
 def test_the_dead_among_the_living_get_few_calls_and_recovery_is_noticed_in_time() -> None:
     """One of three is down from second 10 to 30, at a hundred calls a second."""
-    for strategy in ("weighted", "latency", "least_loaded"):
+    for strategy in ("weighted", "latency", "least_loaded", "balanced"):
         world = World(3)
         world.strategy = strategy
+        world.group = Group(strategy, [0, 1, 2])
         world.weather = [Weather(random.Random(i)) for i in range(3)]
         for weather in world.weather:
             weather.seconds, weather.hint = 0.1, -1.0

@@ -10,6 +10,7 @@ from ferryman.catalog.load import near as near_models
 from ferryman.config import names
 from ferryman.config.conditions import plain_number
 from ferryman.config.grammar import FORMATS
+from ferryman.config.grouping import MOST_DEEP, MOST_TARGETS, Grouped, grouped
 from ferryman.config.kinds import Reader, url_fault
 from ferryman.config.model import (
     Config,
@@ -25,6 +26,7 @@ from ferryman.config.snapshot import (
     HEDGE_BY_PACE,
     KEYLESS,
     WEIGHED,
+    Affinity,
     Condition,
     Rule,
     ServerSettings,
@@ -241,9 +243,8 @@ class Builder:
     ) -> dict[str, RouteConfig]:
         models = {name: self._model(name, entry) for name, entry in found.items()}
         targets = TargetCheck(self, providers, models)
-        for name, entry in found.items():
-            if not isinstance(entry, str) and "on_content_filter" in entry:
-                targets.check(("models", name, "on_content_filter"), entry["on_content_filter"])
+        for route in models.values():
+            self._afterwards(route, targets, models)
         graph: dict[str, list[str]] = {}
         for route in models.values():
             graph[route.name] = [
@@ -252,17 +253,44 @@ class Builder:
                 for path, text in self._written(route.name, place, found[route.name])
                 if (target := targets.check(path, text)) and target.alias
             ]
-        for circle in names.ordered(graph)[1]:
+        order, circles = names.ordered(graph)
+        for circle in circles:
             path: Path = ("models", circle[0])
             trail = " → ".join(shown(name) for name in [*circle, circle[0]][:12])
             fix = "End it with provider/model."
             self._at_key(path, f"this name leads back to itself: {trail}", fix)
+        if not circles:
+            self._sizes(grouped(models, order, targets.alias))
         return models
+
+    def _afterwards(
+        self, route: RouteConfig, targets: "TargetCheck", models: Mapping[str, RouteConfig]
+    ) -> None:
+        """Check what a model does when an answer is not what was hoped for."""
+        path: Path = ("models", route.name)
+        if route.on_content_filter:
+            targets.check((*path, "on_content_filter"), route.on_content_filter)
+        several = (*route.targets, *route.fallbacks)
+        if len(several) != 1 or several[0] in models:
+            return
+        for key in ("retry_empty", "hedge", "rescue"):
+            if getattr(route, key):
+                message = f"{key} needs another target to ask, and there is one only"
+                self._at_key((*path, key), message, "Add a target, or leave it out.", WARNING)
+
+    def _sizes(self, groups: Mapping[str, Grouped]) -> None:
+        """Report names that lead to more targets than a call could look at."""
+        for name, group in groups.items():
+            if group.size > MOST_TARGETS or group.depth > MOST_DEEP:
+                message = f"more than {MOST_TARGETS} targets, or {MOST_DEEP} groups in groups"
+                fix = "Name fewer: a target that is a route brings all of its own."
+                self._at_key(("models", name), message, fix)
+                return
 
     def _written(self, name: str, place: str, entry: Any) -> list[tuple[Path, str]]:
         if isinstance(entry, str):
             return [(("models", name), entry)] if place == "targets" else []
-        return [(("models", name, place, i), text) for i, text in entry.get(place, [])]
+        return [(("models", name, place, *at), text) for at, text in _each(entry.get(place, []))]
 
     def _model(self, name: str, entry: Any) -> RouteConfig:
         path: Path = ("models", name)
@@ -270,18 +298,24 @@ class Builder:
             return RouteConfig(name=name, targets=(entry,))
         for place in ("targets", "fallbacks"):
             seen: set[str] = set()
-            for i, text in entry.get(place, []):
+            for at, text in _each(entry.get(place, [])):
                 if text in seen:
                     message = f"{shown(text)} stands here twice"
-                    self._add((*path, place, i), message, "Keep one of them.")
+                    self._add((*path, place, *at), message, "Keep one of them.")
                 seen.add(text)
-        targets = _values(entry, "targets") or ()
+        written = entry.get("targets", [])
+        targets = tuple(text for _, text in _each(written))
+        groups = tuple(tuple(text for _, text in _each([item])) for item in written)
         weights = {target: float(weight) for target, weight in entry.get("weights", {}).items()}
         strategy = entry.get("strategy", "ordered")
         unclear = self._given(path, "strategy") and "strategy" not in entry
         if weights and strategy not in WEIGHED and not unclear:
             message = f"weights mean nothing under strategy {strategy}"
             self._at_key((*path, "weights"), message, "Add strategy: weighted.")
+        if "sticky" in entry and strategy != "weighted" and not unclear:
+            message = f"sticky means nothing under strategy {strategy}"
+            self._at_key((*path, "sticky"), message, "Add strategy: weighted.")
+        affinity = entry.get("affinity", {})
         for target in weights:
             if target not in targets:
                 words = near(target, targets) or list(targets)
@@ -291,7 +325,12 @@ class Builder:
         return RouteConfig(
             name=name,
             targets=targets,
+            groups=() if all(isinstance(item, str) for _, item in written) else groups,
             strategy=strategy,
+            sticky=entry.get("sticky", ""),
+            affinity=Affinity(by=affinity["by"], seconds=float(affinity.get("for", 300)))
+            if "by" in affinity
+            else None,
             weights=weights,
             fallbacks=_values(entry, "fallbacks") or (),
             on_content_filter=entry.get("on_content_filter", ""),
@@ -407,18 +446,26 @@ class TargetCheck:
 
     def check(self, path: Path, text: str) -> names.Target | None:
         """What ``text`` means; ``None`` after reporting that it means nothing."""
-        target = names.meaning(
+        target = self._meaning(text)
+        if target is None:
+            self._unknown(path, text)
+        elif target.provider:
+            self._provider(path, target)
+        return target
+
+    def alias(self, text: str) -> str:
+        """The name from models that ``text`` is, or ""."""
+        target = self._meaning(text)
+        return target.alias if target is not None and target.alias in self._models else ""
+
+    def _meaning(self, text: str) -> names.Target | None:
+        return names.meaning(
             text,
             providers=self._providers,
             aliases=self._aliases,
             bare=self._known.bare,
             also=self._known.also,
         )
-        if target is None:
-            self._unknown(path, text)
-        elif target.provider:
-            self._provider(path, target)
-        return target
 
     def _unknown(self, path: Path, text: str) -> None:
         provider, slash, model = text.partition("/")
@@ -457,6 +504,17 @@ class TargetCheck:
             self._told.add(name)
             message = f"{either(row.key_env)} is not set, so {name} stays inactive"
             add(path, message, "Set it in the environment of the gateway.", WARNING)
+
+
+def _each(found: list[tuple[int, Any]]) -> list[tuple[Path, str]]:
+    """Targets as read, those of lists within the list too, with their places."""
+    out: list[tuple[Path, str]] = []
+    for i, item in found:
+        if isinstance(item, str):
+            out.append(((i,), item))
+        else:
+            out += [((i, j), text) for j, text in item]
+    return out
 
 
 def _values(found: Found, name: str) -> tuple[str, ...] | None:

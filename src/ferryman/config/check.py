@@ -102,6 +102,7 @@ def report_data(
                 "name": route.name,
                 "strategy": route.strategy,
                 "targets": list(route.targets),
+                "groups": [list(group) for group in route.groups],
                 "fallbacks": list(route.fallbacks),
             }
             for route in (loaded.config.models.values() if ok else ())
@@ -160,7 +161,8 @@ def _provider_line(state: ProviderState) -> str:
 
 
 def _route_line(route: RouteConfig) -> str:
-    targets = ", ".join(route.targets)
+    groups = route.groups or (route.targets,)
+    targets = ", or else ".join(", ".join(group) for group in groups)
     fallbacks = f"; then {', '.join(route.fallbacks)}" if route.fallbacks else ""
     strategy = f"{route.strategy}: " if len(route.targets) > 1 else ""
     return f"{route.name:<20} {strategy}{targets}{fallbacks}"

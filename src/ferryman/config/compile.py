@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
+from itertools import chain
 
 import msgspec
 from msgspec import Raw
@@ -16,6 +17,7 @@ from ferryman.config import names
 from ferryman.config.build import SECRET_HEADER, does_something
 from ferryman.config.catalogue import current
 from ferryman.config.file import Loaded
+from ferryman.config.grouping import Grouped, grouped
 from ferryman.config.model import Config, Prices, ProviderConfig, Ref, RouteConfig
 from ferryman.config.names import Known
 from ferryman.config.problem import ConfigError
@@ -39,6 +41,7 @@ from ferryman.config.snapshot import (
     Route,
     Secret,
     Snapshot,
+    Unit,
 )
 from ferryman.ir.price import PICO, Price, Rate
 
@@ -285,8 +288,10 @@ class _Routes:
             ]
             for name, route in models.items()
         }
-        for name in names.ordered(graph)[0]:
-            self._done[name] = self._route(models[name])
+        order = names.ordered(graph)[0]
+        groups = grouped(models, order, lambda text: self._meaning(text).alias)
+        for name in order:
+            self._done[name] = self._grouping(self._route(models[name]), groups[name])
         return {name: self._done[name] for name in models}
 
     def _meaning(self, text: str) -> names.Target:
@@ -301,7 +306,7 @@ class _Routes:
         return found
 
     def _route(self, route: RouteConfig) -> Route:
-        """Targets that are routes themselves give their targets, sharing their weight."""
+        """Every target, also those of targets that are routes, which share their weight."""
         targets: dict[Pair, float] = {}
         fallbacks: dict[Pair, None] = {}
         for text in route.targets:
@@ -319,12 +324,36 @@ class _Routes:
             targets=tuple(targets),
             weights=tuple(targets.values()) if route.strategy in WEIGHED else (),
             strategy=route.strategy,
+            sticky=route.sticky,
+            affinity=route.affinity,
             fallbacks=tuple(pair for pair in fallbacks if pair not in targets),
             on_content_filter=route.on_content_filter,
             retry_empty=route.retry_empty,
             hedge=route.hedge,
             rescue=route.rescue,
         )
+
+    def _grouping(self, route: Route, group: Grouped) -> Route:
+        """``route`` with what its targets alone can't say: priorities, and routes within it."""
+        tiers = tuple(tuple(self._unit(text) for text in tier) for tier in group.tiers)
+        last = tuple(self._unit(text) for text in group.fallbacks)
+        inner = [self._done[unit] for unit in chain(*tiers, last) if isinstance(unit, str)]
+        identities = [route.sticky, *chain.from_iterable(part.identities for part in inner)]
+        strategies = chain.from_iterable((part.strategy, *part.strategies) for part in inner)
+        route = replace(
+            route,
+            identities=tuple(dict.fromkeys(filter(None, identities))),
+            strategies=tuple(dict.fromkeys(strategies)),
+            last=last if any(isinstance(unit, str) for unit in last) else (),
+        )
+        if len(tiers) == 1 and not any(isinstance(unit, str) for unit in tiers[0]):
+            return route
+        weights = group.weights if route.strategy in WEIGHED else ()
+        return replace(route, tiers=tiers, weights=weights)
+
+    def _unit(self, text: str) -> Unit:
+        target = self._meaning(text)
+        return target.alias or self._parts(text).targets[0]
 
     def _parts(self, text: str) -> Route:
         target = self._meaning(text)

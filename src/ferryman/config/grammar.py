@@ -7,12 +7,15 @@ The one source for the validator, for ``docs/ferryman.schema.json`` and for the 
 from decimal import Decimal
 from typing import Final
 
+from msgspec.structs import replace
+
 from ferryman.config.conditions import WHEN
 from ferryman.config.kinds import PER_CENT, Flag, Number, Secret, Url, Word
 from ferryman.config.listener import ELSEWHERE, SERVER
 from ferryman.config.measures import count, duration, seconds
-from ferryman.config.shapes import Either, FlagOr, Key, ListOf, MapOf, Table
-from ferryman.config.snapshot import Timeouts
+from ferryman.config.pricing import PRICES, USD
+from ferryman.config.shapes import Either, FlagOr, Key, ListOf, MapOf, OneOrList, Table
+from ferryman.config.snapshot import Affinity, Timeouts
 from ferryman.wire.paths import PATHS, STREAM
 
 FORMATS: Final = tuple(PATHS)
@@ -20,7 +23,9 @@ FORMATS: Final = tuple(PATHS)
 ENDPOINTS: Final = tuple(
     dict.fromkeys(name for paths in PATHS.values() for name in paths if not name.endswith(STREAM))
 )
-STRATEGIES: Final = ("ordered", "weighted", "latency", "least_loaded", "cost")
+STRATEGIES: Final = (
+    "ordered", "weighted", "latency", "throughput", "least_loaded", "headroom", "cost", "balanced",
+)  # fmt: skip
 
 _TIMEOUTS = Timeouts()
 
@@ -42,64 +47,11 @@ _TARGET = _word(
 )
 _HEADER_NAME = _word("the name of a header", "X-Team", r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _KEY = Secret(says="a key reference: env:NAME or file:/path", example="env:LAB_KEY")
-_USD = Number(
-    says="an amount in USD",
-    example="0.5",
-    least=Decimal(0),
-    most=Decimal(1_000_000),
-    step=Decimal("0.000001"),
-)
 
 
 def _number(example: str, most: str) -> Number:
     return Number(says="a number", example=example, least=Decimal(0), most=Decimal(most))
 
-
-PRICES: Final = Table(
-    says="a mapping of prices",
-    example="{ input: 0.5, output: 1.5 }",
-    keys=(
-        Key(name="input", kind=_USD, doc="USD per million input tokens.", required=True),
-        Key(name="output", kind=_USD, doc="USD per million output tokens.", required=True),
-        Key(
-            name="cache_read",
-            kind=_USD,
-            doc="USD per million input tokens read from the provider's cache.",
-            default="input",
-        ),
-        Key(
-            name="cache_write",
-            kind=_USD,
-            doc="USD per million input tokens written to the provider's cache (5 minutes).",
-            default="input",
-        ),
-        Key(
-            name="cache_write_1h",
-            kind=_USD,
-            doc="USD per million input tokens written to the provider's cache for an hour.",
-            default="cache_write",
-        ),
-        Key(
-            name="audio_input",
-            kind=_USD,
-            doc="USD per million audio input tokens.",
-            default="input",
-        ),
-        Key(
-            name="reasoning",
-            kind=_USD,
-            doc="USD per million reasoning tokens.",
-            default="output",
-        ),
-        Key(
-            name="audio_output",
-            kind=_USD,
-            doc="USD per million audio output tokens.",
-            default="output",
-        ),
-        Key(name="request", kind=_USD, doc="USD per call, on top of its tokens.", default="0"),
-    ),
-)
 
 PROVIDER: Final = Table(
     says="a mapping, {} for the defaults",
@@ -232,8 +184,44 @@ PROVIDER: Final = Table(
 )  # fmt: skip
 
 _TARGETS = ListOf(
-    says="a list of targets", example="[lab/llama-3.3-70b]", item=_TARGET, least=1
-)  # fmt: skip
+    says="a list of targets",
+    example="[lab/llama-3.3-70b]",
+    item=OneOrList(
+        says="a target: provider/model, or a name from models; or a list of these",
+        example="lab/llama-3.3-70b",
+        one=_TARGET,
+        several=ListOf(
+            says="a list of targets", example="[lab/llama-3.3-70b]", item=_TARGET, least=1
+        ),
+    ),
+    least=1,
+)
+
+AFFINITY: Final = Table(
+    says="a mapping",
+    example="{ by: session, for: 5m }",
+    keys=(
+        Key(
+            name="by",
+            kind=Word(
+                says="session, cache_key or prefix",
+                example="session",
+                choices=("session", "cache_key", "prefix"),
+            ),
+            doc="What calls that belong together share: session (`x-ferryman-session`, or "
+            "`session_id` in the metadata), cache_key (`prompt_cache_key` in the body), or prefix "
+            "(the system text and the first message).",
+            required=True,
+        ),
+        Key(
+            name="for",
+            kind=duration("5m", "1"),
+            doc="How long after the last call; choose the time for which the provider keeps what "
+            "it has read.",
+            default=seconds(Affinity(by="session").seconds),
+        ),
+    ),
+)
 
 _ON_FILTER: Final = Key(
     name="on_content_filter",
@@ -242,6 +230,8 @@ _ON_FILTER: Final = Key(
     "models, or provider/model.",
     default="none: the caller is told",
 )
+_FLAG_OR_TIME: Final = "true, false or a duration such as 800ms"
+_HEDGE_TIME: Final = replace(duration("800ms", "0.01"), says=_FLAG_OR_TIME)
 AFTERWARDS: Final = (
     _ON_FILTER,
     Key(
@@ -252,11 +242,7 @@ AFTERWARDS: Final = (
     ),
     Key(
         name="hedge",
-        kind=FlagOr(
-            says="true, false or a duration such as 800ms",
-            example="true",
-            other=duration("800ms", "0.01"),
-        ),
+        kind=FlagOr(says=_FLAG_OR_TIME, example="true", other=_HEDGE_TIME),
         doc="Whether a second target is asked beside the first when that one has not begun its "
         "answer by this time; true: by the time within which 95 of 100 of its answers begin. The "
         "first to begin answers, and both are paid for.",
@@ -265,8 +251,7 @@ AFTERWARDS: Final = (
     Key(
         name="rescue",
         kind=Flag(says="true or false", example="true"),
-        doc="Whether another target goes on with a streamed text that breaks off. Both are paid "
-        "for.",
+        doc="Whether another target goes on with a streamed text that breaks off; both cost.",
         default="false",
     ),
 )
@@ -280,7 +265,8 @@ MODEL: Final = Table(
             name="targets",
             kind=_TARGETS,
             doc="Models that can stand in for each other: provider/model, another name from "
-            "models, or a bare model name of the catalogue.",
+            "models, which is chosen as a whole, or a bare model name of the catalogue. Lists "
+            "within the list go by priority: `[[a, b], [c]]` asks c after a and b.",
             required=True,
         ),
         Key(
@@ -289,8 +275,10 @@ MODEL: Final = Table(
                 says=f"a strategy ({', '.join(STRATEGIES)})", example="latency", choices=STRATEGIES
             ),
             doc="The order in which targets are tried: ordered (as written), weighted (at random "
-            "by weights), latency (quickest first), least_loaded (fewest calls at work, for their "
-            "weight), cost (cheapest for the request). Those that failed of late come last.",
+            "by weights), latency (quickest first), throughput (most tokens per second first), "
+            "least_loaded (fewest calls at work, for their weight), headroom (most of its rate "
+            "limit left), cost (cheapest for the request), balanced (at random, cheap ones far "
+            "more often). Those that failed of late come last. See docs/routing.md.",
             default="ordered",
         ),
         Key(
@@ -311,6 +299,25 @@ MODEL: Final = Table(
             "without one counts 1.",
         ),
         Key(
+            name="sticky",
+            kind=_word(
+                "key, session, user or metadata.NAME",
+                "session",
+                r"key|session|user|metadata\.[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+            ),
+            doc="Under strategy weighted: who always gets the same target: each virtual key, "
+            "session (`x-ferryman-session`, or `session_id` in the metadata), user (as the body "
+            "names it), or value in the metadata.",
+            default="nobody: each call is drawn anew",
+        ),
+        Key(
+            name="affinity",
+            kind=AFFINITY,
+            doc="Calls that belong together stay at the target that served the last of them, "
+            "whose cache knows them.",
+            default="none",
+        ),
+        Key(
             name="fallbacks",
             kind=ListOf(
                 says="a list of targets", example="[lab/llama-3.1-8b]", item=_TARGET
@@ -327,7 +334,7 @@ BUDGET: Final = Table(
     says="a mapping",
     example="{ usd: 20, per: day }",
     keys=(
-        Key(name="usd", kind=_USD, doc="Most that may be spent in a period, USD.", required=True),
+        Key(name="usd", kind=USD, doc="Most that may be spent in a period, USD.", required=True),
         Key(
             name="per",
             kind=Word(
@@ -364,13 +371,13 @@ POLICY_TIMEOUTS: Final = Table(
         Key(
             name="first_byte",
             kind=duration("5s", "0.01"),
-            doc="How long a provider may take to begin its answer.",
+            doc="How long a provider may take to begin its answer; of a stream, to say something.",
             default="timeouts.first_byte",
         ),
         Key(
             name="idle",
             kind=duration("10s", "0.01"),
-            doc="Longest silence within an answer.",
+            doc="Longest silence within an answer; comments and pings don't break it.",
             default="timeouts.idle",
         ),
         Key(
@@ -479,13 +486,13 @@ TIMEOUTS: Final = Table(
         Key(
             name="first_byte",
             kind=duration("2m", "0.01"),
-            doc="How long a provider may take to begin its answer.",
+            doc="How long a provider may take to begin its answer; of a stream, to say something.",
             default=seconds(_TIMEOUTS.first_byte),
         ),
         Key(
             name="idle",
             kind=duration("60s", "0.01"),
-            doc="Longest silence within an answer.",
+            doc="Longest silence within an answer; comments and pings don't break it.",
             default=seconds(_TIMEOUTS.idle),
         ),
         Key(

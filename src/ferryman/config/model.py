@@ -5,7 +5,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from ferryman.config.secret import Redacted
-from ferryman.config.snapshot import Rule, ServerSettings, Timeouts
+from ferryman.config.snapshot import Affinity, Rule, ServerSettings, Timeouts
 
 
 class Ref(Struct, frozen=True, kw_only=True):
@@ -54,7 +54,11 @@ class RouteConfig(Struct, frozen=True, kw_only=True):
 
     name: str
     targets: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...] = ()
+    """The targets by priority; empty = they are all of one."""
     strategy: str = "ordered"
+    sticky: str = ""
+    affinity: Affinity | None = None
     weights: dict[str, float] = {}
     fallbacks: tuple[str, ...] = ()
     on_content_filter: str = ""

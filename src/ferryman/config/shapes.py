@@ -38,6 +38,20 @@ class ListOf(Kind, frozen=True, kw_only=True):
         return {**kind, "type": ["array", "null"]}
 
 
+class OneOrList(Kind, frozen=True, kw_only=True):
+    """A single value, or a list of such."""
+
+    one: Kind
+    several: ListOf
+
+    def read(self, node: Node, path: Path, reader: Reader) -> Any:
+        kind = self.several if isinstance(node, Seq) else self.one
+        return kind.read(node, path, reader)
+
+    def schema(self) -> Schema:
+        return {"anyOf": [self.one.schema(), self.several.schema()]}
+
+
 class MapOf(Kind, frozen=True, kw_only=True):
     """A mapping with names of the user's choice."""
 

@@ -69,16 +69,41 @@ WEIGHED = ("weighted", "least_loaded")
 HEDGE_BY_PACE = -1.0
 
 
+class Affinity(Struct, frozen=True, kw_only=True):
+    """Calls with the same ``session``, ``cache_key`` or ``prefix`` stay at one target."""
+
+    by: str
+    seconds: float = 300.0
+    """From one call to the next, as long as the provider keeps what it has read."""
+
+
+Unit = tuple[str, str] | str
+"""A target, (provider, model), or the name of a route that is chosen as a whole."""
+
+
 class Route(Struct, frozen=True, kw_only=True):
     """A model name of the user's own (``models:`` in the file)."""
 
     targets: tuple[tuple[str, str], ...]
-    """(provider, model) equivalents, tried in the strategy's order."""
+    """(provider, model) equivalents, tried in the strategy's order; those of groups, too."""
     weights: tuple[float, ...] = ()
+    """One for each unit of the tiers, or else for each target; empty = all alike."""
     strategy: str = "ordered"
-    """``ordered`` | ``weighted`` | ``latency`` | ``least_loaded`` | ``cost``."""
+    """One of ``config/grammar.py``'s STRATEGIES."""
+    tiers: tuple[tuple[Unit, ...], ...] = ()
+    """The targets by priority, each tier in the strategy's order; empty = ``targets`` say it."""
     fallbacks: tuple[tuple[str, str], ...] = ()
     """(provider, model) of other models, tried after every target failed."""
+    last: tuple[Unit, ...] = ()
+    """The same where some are routes with an order of their own; empty = ``fallbacks`` say it."""
+    sticky: str = ""
+    """Identity of a call that makes the weighted choice: ``key``, ``session``, ``user`` or
+    ``metadata.NAME``; empty = chance does."""
+    affinity: Affinity | None = None
+    identities: tuple[str, ...] = ()
+    """Every ``sticky`` of it and of the routes within it."""
+    strategies: tuple[str, ...] = ()
+    """Strategies of the routes within it."""
     on_content_filter: str = ""
     """Name of the model that is asked when a content filter stops a call; empty = none."""
     retry_empty: bool = False
@@ -91,7 +116,7 @@ class Route(Struct, frozen=True, kw_only=True):
 
     @property
     def special(self) -> bool:
-        """Whether any of these is wanted."""
+        """Whether any of the last four is wanted."""
         return bool(self.on_content_filter or self.retry_empty or self.hedge or self.rescue)
 
 

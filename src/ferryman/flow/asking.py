@@ -246,7 +246,7 @@ def _translated(
     if call.endpoint not in CONVERSATIONS:
         return _task(call, request, target)
     conversation = conversation_of(call, request)
-    name = _format(call, conversation, target)
+    name = format_of(call, conversation, target)
     head = runtime.head(MAIN[name], target.model, request.stream, call.slot)
     if head is None:
         return None
@@ -287,7 +287,7 @@ def _translated(
     return Asking(head, body, tap, translation)
 
 
-def _format(call: Call, conversation: Conversation, target: Target) -> str:
+def format_of(call: Call, conversation: Conversation, target: Target) -> str:
     """The format in which the target is asked: the caller's own, or the provider's main one."""
     runtime = target.runtime
     name = (

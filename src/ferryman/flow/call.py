@@ -3,13 +3,14 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import time_ns
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec.structs import replace
 
+from ferryman.config.snapshot import Affinity
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
@@ -18,6 +19,7 @@ from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost as cost_of
 from ferryman.meter.cost import hold
 from ferryman.meter.keytable import KeyTable
+from ferryman.routing.affinity import Bond, Bonds
 from ferryman.routing.health import Health, Rest, RetryBudget
 from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.telemetry.metrics import Metrics
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 _pack: Final = msgspec.msgpack.Encoder().encode
 NOTHING: Final = Usage()
 """Usage of a call that no upstream worked on: not unknown, but none, and it cost nothing."""
+_NO_SEEDS: Final[Mapping[str, int]] = {}
 _LOW: Final = [f"{low:02x}" for low in range(256)]
 
 
@@ -70,6 +73,7 @@ class Plane:
         self.key_rests: dict[str, Rest] = {}
         """Of the providers' keys that are in trouble with all models, by ``Runtime.keys``."""
         self.retries = RetryBudget()
+        self.bonds = Bonds()
         self.idle = asyncio.Event()
         """Set whenever no call is being served."""
         self.rng = random.Random()  # noqa: S311 - spreads load, protects nothing
@@ -132,6 +136,14 @@ class Call:
     target: Target | None = None
     slot = 0
     """Which of its provider's keys is used."""
+    seeds: Mapping[str, int] = _NO_SEEDS
+    """By kind of identity: a number that stands for whose call it is, where a route asks."""
+    affinity: Affinity | None = None
+    """Why it may have to go where calls that it belongs to have gone;"""
+    shared = b""
+    """what it shares with them,"""
+    bond: Bond | None = None
+    """and where that was."""
     considered: list[dict[str, object]] | None = None
     """The targets as they stood when the call was planned, for a caller that wants to know."""
     asked: Health | None = None
@@ -267,6 +279,8 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
         call.attempts[-1] = replace(
             call.attempts[-1], dropped=call.receipt.dropped, altered=call.altered
         )
+    if call.affinity is not None and error is None and target is not None:
+        plane.bonds.keep(call.shared, _bond(call, target, usage, now + call.affinity.seconds))
     seconds = now - call.began
     overhead = max(seconds - call.waited, 0.0)
     if call.measured and target is not None and usage is not None and usage.total_input:
@@ -310,6 +324,13 @@ def _with_leg(
         return usage or used, total
     sums = [getattr(usage, name) + getattr(used, name) for name in Usage.__struct_fields__]
     return Usage(*sums), total
+
+
+def _bond(call: Call, target: Target, usage: Usage | None, until: float) -> Bond:
+    """That calls which belong to one that was served shall go to the same target."""
+    known = 0 if usage is None else usage.cache_read + usage.cache_write + usage.cache_write_1h
+    cost = cost_of(Usage(cache_read=known), target.prices, call.at_us // 1_000_000)
+    return Bond(target.name, known, cost, until)
 
 
 def count_stranger(call: Call, status: int) -> None:

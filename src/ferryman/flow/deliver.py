@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
+from ferryman.flow.bonds import explained
 from ferryman.flow.call import NOTHING, Call, settle
-from ferryman.flow.turns import SHOULD_RETRY, note_end
+from ferryman.flow.turns import SHOULD_RETRY, note_end, note_stream
 from ferryman.http1.client import FaultKind
 from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -63,9 +64,15 @@ def deliver_whole(call: Call, reply: Reply) -> None:
 
 
 async def deliver_stream(
-    call: Call, reply: Reply, keeps: Callable[[bytes], Awaitable[None]] | None = None
+    call: Call,
+    reply: Reply,
+    keeps: Callable[[bytes], Awaitable[None]] | None = None,
+    rescue: Callable[[Reply, ErrorKind], Awaitable[Reply | None]] | None = None,
 ) -> None:
-    """Relay a stream whose first content is here, until its end; ``keeps`` gets its last event."""
+    """Relay a stream whose first content is here, until its end; ``keeps`` gets its last event.
+
+    ``rescue`` is given one that broke off, and why, and gives one that goes on with it.
+    """
     exchange, plane, tap = call.exchange, call.plane, reply.tap
     assert tap is not None
     call.stream = True  # also where a form asked for it, or sound comes as a stream by itself
@@ -78,22 +85,31 @@ async def deliver_stream(
     reply.commit(exchange)
     await reply.over
     plane.metrics.streams -= 1
+    error = _ended(call, reply)
+    while error is not None and rescue is not None:
+        further = await rescue(reply, error.kind)
+        if further is None:
+            break
+        reply, tap = further, further.tap
+        assert tap is not None
+        call.error_event = tap.error_event
+        reply.commit(exchange)
+        await reply.over
+        error = _ended(call, reply)
     call.waited += plane.now() - waiting
-    if tap.broken and call.target is not None:
-        plane.metrics.left_out(call.target.provider, tap.broken)
     if exchange.gone or (reply.fault is not None and reply.fault.kind is FaultKind.CANCELLED):
         settle(call, 499, ErrorKind.CANCELLED, tap.usage)
         return
+    target = call.target
+    if target is not None and target.timed and tap.done:
+        note_stream(target, reply, tap.usage, plane.now())
     try:
-        if tap.done:
-            note_end(call, reply, None)
+        if error is None:
             if keeps is not None:
                 await keeps(tap.ending)
             cost = settle(call, reply.status, None, tap.usage)
             last = tap.ending
         else:
-            error = _cut_stream(call, reply)
-            note_end(call, reply, error.kind)
             cost = settle(call, reply.status, error.kind, tap.usage)
             if tap.raw:
                 exchange.abort()
@@ -105,6 +121,19 @@ async def deliver_stream(
     if call.summary and not tap.raw:
         last = _summary(call, tap.usage, cost) + last
     exchange.finish(last)
+
+
+def _ended(call: Call, reply: Reply) -> GatewayError | None:
+    """A stream is over: note how, and return why if it broke off and its caller is still there."""
+    tap, fault = reply.tap, reply.fault
+    assert tap is not None
+    if tap.broken and call.target is not None:
+        call.plane.metrics.left_out(call.target.provider, tap.broken)
+    if call.exchange.gone or (fault is not None and fault.kind is FaultKind.CANCELLED):
+        return None
+    error = None if tap.done else _cut_stream(call, reply)
+    note_end(call, reply, error.kind if error is not None else None)
+    return error
 
 
 def _cut_stream(call: Call, reply: Reply) -> GatewayError:
@@ -291,7 +320,7 @@ def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
 
 def _explained(call: Call) -> bytes:
     """Who was to be asked, who rested and why, and what came of the attempts; ASCII in one line."""
-    attempts = [
+    attempts: list[dict[str, object]] = [
         {
             "target": f"{tried.provider}/{tried.model}",
             "status": tried.status,
@@ -301,7 +330,10 @@ def _explained(call: Call) -> bytes:
         }
         for tried in call.attempts[:8]
     ]
-    said = json.dumps({"considered": call.considered, "attempts": attempts})
+    told: dict[str, object] = {"considered": call.considered, "attempts": attempts}
+    if call.affinity is not None:
+        told["affinity"] = explained(call, call.affinity)
+    said = json.dumps(told)
     if len(said) > LONGEST_EXPLANATION:
         said = '{"shortened": true}'  # names may be as long as callers like
     return b"x-ferryman-explain: %b\r\n" % said.encode()

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from ferryman.config.snapshot import HEDGE_BY_PACE
 from ferryman.flow.asking import Asking
 from ferryman.flow.call import Call
-from ferryman.flow.turns import Turns, health_of
+from ferryman.flow.choice import health_of
+from ferryman.flow.turns import Turns
 from ferryman.http1.drive import Drive
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.upstream.fleet import Target

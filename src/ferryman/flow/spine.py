@@ -17,12 +17,14 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import unquote_to_bytes
 
 from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
+from ferryman.flow.bonds import bind
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.flow.judge import judged
 from ferryman.flow.policies import steer
 from ferryman.flow.race import race
+from ferryman.flow.rescue import CONTINUES, ask_on, can_go_on, comment, encoder_of
 from ferryman.flow.turns import Turns, adopt, begin, considered, leave, note
 from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import gives, surely_fits, text_size, too_much
@@ -62,9 +64,8 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "compressed", "digest", "explain", "forwarded", "metadata", "retried", "steers", "strict",
-        "summary",
-        "tags", "timeout", "too_long", "translated",
+        "compressed", "digest", "explain", "forwarded", "metadata", "retried", "session", "steers",
+        "strict", "summary", "tags", "timeout", "too_long", "translated",
     )  # fmt: skip
 
     def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
@@ -81,6 +82,7 @@ class HeaderFacts:
         """Whether there is one of the three."""
         self.explain = False
         self.retried = False
+        self.session = b""
         for name, value in headers:
             if name == b"authorization":
                 token = value[7:].strip() if value[:7].lower() == b"bearer " else b""
@@ -104,6 +106,8 @@ class HeaderFacts:
             elif name == b"x-ferryman-tags":
                 self.tags += b"," + value
                 self.steers = True
+            elif name == b"x-ferryman-session":
+                self.session = value.strip()
             elif name == b"x-ferryman-timeout":
                 self.timeout = value.strip() or b"0"
                 self.steers = True
@@ -185,6 +189,8 @@ async def serve(
         resolved = plane.fleet.resolve(call.use or request.model)
         if resolved.extras is not None or call.on_content_filter:
             adopt(call, resolved.extras)
+        if resolved.bound:
+            bind(call, resolved, request, facts.session, facts.metadata)
         turns = Turns(call, resolved, len(request.body), request.max_output)
         if facts.explain:
             call.considered = considered(plane, resolved, turns.order)
@@ -202,7 +208,10 @@ async def serve(
         elif kind is not None:
             deliver_failure(call, reply, kind)
         elif reply.streaming:
-            await deliver_stream(call, reply, keeps)
+            rescue = None
+            if call.rescue:
+                rescue = lambda cut, why: _go_on(call, request, turns, facts, cut, why)  # noqa: E731
+            await deliver_stream(call, reply, keeps, rescue)
         else:
             if keeps is not None:
                 await keeps(reply.body)
@@ -322,6 +331,41 @@ async def _first_good(
             reply, kind = spares.pop().bring_back(call), None
         call.legs += tuple([(spare.reply.used, spare.target) for spare in spares])
     return reply, kind, unfit if call.target is None else None
+
+
+async def _go_on(
+    call: Call, request: envelope.Request, turns: Turns, facts: HeaderFacts, cut: Reply,
+    why: ErrorKind,
+) -> Reply | None:  # fmt: skip
+    """A reply that goes on with a stream that broke off; None when there is none."""
+    tap, first = cut.tap, call.target
+    if tap is None or first is None or not can_go_on(call, request, cut, why):
+        return None
+    watch, before = tap.watch, (call.slot, call.receipt)
+    assert watch is not None
+    encoder = encoder_of(call, request, tap, watch)
+    reply, kind = cut, why
+    while (target := turns.next(reply, kind)) is not None and not call.exchange.gone:
+        for afresh in (True,) if target.runtime.provider.format not in CONTINUES else (False, True):
+            try:
+                asking = ask_on(call, request, target, watch, encoder, afresh=afresh)
+            except GatewayError:
+                asking = None
+            if asking is None:
+                break
+            call.target = target
+            turns.asked = True
+            reply = Reply(call.plane.now, asking.tap)
+            reply, failed = await _attempt(call, target, asking, facts, reply)
+            if failed is None:
+                call.legs += ((tap.usage, first),)
+                call.exchange.write(comment(target))
+                return reply
+            kind = failed
+            if kind is not ErrorKind.INVALID_REQUEST:
+                break
+    call.target, (call.slot, call.receipt) = first, before
+    return None
 
 
 class Spare:

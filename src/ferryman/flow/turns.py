@@ -7,11 +7,14 @@ from msgspec.structs import replace
 
 from ferryman.config.snapshot import Route
 from ferryman.flow.call import Call, Plane
+from ferryman.flow.choice import Choice, choice_of, health_of, measure
 from ferryman.flow.window import roomiest
 from ferryman.http1.client import USED_UP, FaultKind
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.routing.health import Health, Rest
-from ferryman.routing.plan import Facts, plan
+from ferryman.ir.usage import Usage
+from ferryman.routing.health import RAMP_SECONDS, Rest
+from ferryman.routing.plan import Facts, Standing, plan
+from ferryman.routing.quota import remaining
 from ferryman.routing.reactions import UNREACHABLE, hint, reaction
 from ferryman.upstream.fleet import Resolved, Target
 from ferryman.upstream.reply import Reply
@@ -30,13 +33,6 @@ SHOULD_RETRY: Final = b"x-should-retry"
 """The official SDKs heed it, and some providers send it."""
 
 
-def health_of(target: Target) -> Health:
-    """What is known of how a target fares."""
-    health = target.health
-    assert isinstance(health, Health)
-    return health
-
-
 class Turns:
     """The order in which one call asks its targets, decided step by step."""
 
@@ -53,7 +49,7 @@ class Turns:
         self._rerouted = False
         self.order: Sequence[Target] = resolved.targets
         if len(resolved.targets) != 1 or resolved.fallbacks:
-            self.order = roomiest(_planned(call.plane, resolved, size, max_output), max_output)
+            self.order = roomiest(_planned(call, resolved, size, max_output), max_output)
         self._fallbacks = resolved.fallbacks
         self._place = 0
         self._target: Target | None = None
@@ -146,7 +142,7 @@ class Turns:
         except GatewayError:
             return False  # its provider is not active: the caller hears of the filter
         self._rerouted = True
-        order = _planned(self._call.plane, resolved, self._size, self._max_output)
+        order = _planned(self._call, resolved, self._size, self._max_output)
         self.order = [target for target in order if target is not self._target]
         self._fallbacks = resolved.fallbacks
         self._place = 0
@@ -198,32 +194,45 @@ class Turns:
             self._again, self._again_at = target, now + wait
 
 
-def _planned(plane: Plane, resolved: Resolved, size: int, max_output: int) -> list[Target]:
+def _planned(call: Call, resolved: Resolved, size: int, max_output: int) -> list[Target]:
+    plane = call.plane
     now = plane.now()
-    priced = resolved.strategy == "cost"
-    everyone = (*resolved.targets, *resolved.fallbacks)
-    weights = resolved.weights
-    facts = []
-    for i, target in enumerate(everyone):
-        health = health_of(target)
-        until = resting_until(plane, target, now)
-        facts.append(
-            Facts(
-                rests=max(until - now, 0.0),
-                trial=health.rest.rounds > 0,
-                share=health.share(now),
-                seconds=health.pace.expected(now),
-                load=health.in_flight,
-                weight=weights[i] if i < len(weights) else 1.0,
-                price=_price(target, size, max_output or USUAL_OUTPUT) if priced else 0.0,
-            )
-        )
-    found = plan(facts, len(resolved.targets), resolved.strategy, plane.rng)
-    order: list[Target] = []
-    for i in found:
-        if everyone[i] not in order:
-            order.append(everyone[i])
-    return order
+    choice = choice_of(resolved)
+    measures: dict[str, list[float]] = {
+        name: measure(choice, name, now, size, max_output, call.stream) for name in choice.measures
+    }
+    facts = _facts(plane, choice, now)
+    standing = Standing(plane.rng, facts=facts, measures=measures, seeds=call.seeds)
+    first_fallback = len(resolved.targets)
+    everyone = choice.everyone
+    order = plan(choice.targets, choice.fallbacks, first_fallback, standing)
+    bond = call.bond
+    if bond is not None:
+        for i in range(first_fallback):
+            if everyone[i].name == bond.target and (i not in facts or facts[i].rests <= 0):
+                order.remove(i)
+                order.insert(0, i)
+    return [everyone[i] for i in order]
+
+
+def _facts(plane: Plane, choice: Choice, now: float) -> dict[int, Facts]:
+    """Those that are not simply well, and how they stand."""
+    lately = now - RAMP_SECONDS
+    healths, everyone = choice.healths, choice.everyone
+    doubtful = [
+        i
+        for i, health in enumerate(healths)
+        if health.rest.rounds or health.limits or health.risen > lately
+    ]
+    if plane.key_rests:
+        troubled = {key.partition("#")[0] for key in plane.key_rests}
+        doubtful += [i for i, target in enumerate(everyone) if target.provider in troubled]
+    facts = {}
+    for i in doubtful:
+        health = healths[i]
+        rests = max(resting_until(plane, everyone[i], now) - now, 0.0)
+        facts[i] = Facts(rests=rests, trial=health.rest.rounds > 0, share=health.share(now))
+    return facts
 
 
 def considered(
@@ -245,14 +254,6 @@ def considered(
 
 
 MOST_EXPLAINED: Final = 8
-USUAL_OUTPUT: Final = 500
-"""Tokens of an answer whose length nobody limits."""
-
-
-def _price(target: Target, size: int, output: int) -> float:
-    """Picodollars that the request may cost there; 0 = its price is unknown."""
-    taken, given, fee = target.dearest
-    return fee + size / target.gauge.bytes_per_token * taken + output * given
 
 
 def _rest(plane: Plane, target: Target, slot: int) -> Rest:
@@ -309,6 +310,13 @@ def leave(call: Call) -> None:
         health.in_flight -= 1
 
 
+def note_stream(target: Target, reply: Reply, usage: Usage | None, now: float) -> None:
+    """A stream has come to its end: how quick it was."""
+    if usage is not None and reply.first_token >= 0:
+        seconds = now - reply.first_token
+        health_of(target).answered(usage.total_output, seconds, False, now)
+
+
 def note(
     call: Call, target: Target, reply: Reply, kind: ErrorKind | None, started: float, now: float
 ) -> None:
@@ -324,9 +332,16 @@ def note(
         health.pace.observe(max(now - started, health.pace.expected(now)), now)
         return
     if kind is None or kind in SURFACED or kind is ErrorKind.UPSTREAM_EMPTY:
-        first = reply.first_byte
-        begun = reply.streaming and kind is None
-        health.good(key, (first if first >= 0 else now) - started, started, now, begun=begun)
+        first = reply.first_token if reply.first_token >= 0 else reply.first_byte
+        seconds = (first if first >= 0 else now) - started
+        usage = reply.usage if target.timed else None
+        if usage is not None and health.answered(usage.total_output, now - started, True, now):
+            seconds = -1.0  # of a whole answer the first byte tells nothing: it may be the last
+        if target.quota:
+            left = remaining(reply.headers)
+            if left >= 0:
+                health.left(key, left, now)
+        health.good(key, seconds, started, now, begun=reply.streaming and kind is None)
         if plane.key_rests and key in plane.key_rests and plane.key_rests[key].end(started):
             del plane.key_rests[key]
         return

@@ -9,6 +9,8 @@ from typing import Final
 from ferryman.routing.reactions import Reaction
 
 DECAY_SECONDS: Final = 10.0
+FADE_SECONDS: Final = 60.0
+"""In which what is known fades to a third, while nothing is seen."""
 STREAK: Final = 5
 """Failures in a row after which a target rests."""
 WINDOW_SECONDS: Final = 10.0
@@ -18,39 +20,41 @@ WINDOW_SHARE: Final = 0.5
 RAMP_SECONDS: Final = 3.0
 RAMP_FIRST: Final = 0.1
 """Slow start: the share of its calls that a target gets back at once, and when it has them all."""
+FEW_TOKENS: Final = 16
+"""Answers of fewer say how long the first one takes, not the others."""
 LONGEST_HINT: Final = 3600.0
 """Seconds for which a provider's word is taken; then it is asked again."""
 
 
 class PeakEwma:
-    """Expected seconds to a target's first byte: jumps to a peak at once, decays to the mean.
+    """Expected seconds, of a target's first byte or token: a peak counts at once, less by and by.
 
     After Finagle's peak EWMA: an observation above the average replaces it, one below is blended in
     with weight ``1 - exp(-elapsed / DECAY_SECONDS)``.
     """
 
-    __slots__ = ("_at", "_cost")
+    __slots__ = ("at", "cost")
 
     def __init__(self) -> None:
-        self._cost = 0.0
-        self._at = 0.0
+        self.cost = 0.0
+        self.at = 0.0
 
     def observe(self, seconds: float, now: float) -> None:
-        """Take in one answer (seconds to its first byte) at loop time ``now``."""
-        if seconds > self._cost:
-            self._cost = seconds
+        """Take in what one answer took (seconds) at loop time ``now``."""
+        if seconds > self.cost:
+            self.cost = seconds
         else:
-            keep = math.exp((self._at - now) / DECAY_SECONDS)
-            self._cost = self._cost * keep + seconds * (1 - keep)
-        self._at = now
+            keep = math.exp((self.at - now) / DECAY_SECONDS)
+            self.cost = self.cost * keep + seconds * (1 - keep)
+        self.at = now
 
     def forget(self) -> None:
         """Begin anew."""
-        self._cost = 0.0
+        self.cost = 0.0
 
     def expected(self, now: float) -> float:
         """Seconds; 0 when nothing was ever measured, and fading towards 0 while nothing is."""
-        return self._cost * math.exp((self._at - now) / (DECAY_SECONDS * 6))
+        return self.cost * math.exp((self.at - now) / FADE_SECONDS)
 
 
 class Tail:
@@ -136,12 +140,21 @@ class Health:
     """One target, that is one model at one provider, and its limits for each of its keys."""
 
     __slots__ = (
-        "_asked", "_asked_before", "_failed", "_failed_before", "_risen", "_streak", "_window",
-        "in_flight", "limits", "pace", "rest", "slow_stream", "slow_whole",
+        "_asked", "_asked_before", "_failed", "_failed_before", "_streak", "_used", "_window",
+        "in_flight", "limits", "pace", "rest", "risen", "slow_stream", "slow_whole", "token",
+        "used", "used_at",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.pace = PeakEwma()
+        """Seconds to the first byte, or the first token of a stream."""
+        self.token = PeakEwma()
+        """Seconds for each token of an answer, where a strategy asks for it."""
+        self.used = 0.0
+        """The share (0 to 1) of its limits that was used up, over all keys, where a strategy asks
+        for it; and when."""
+        self.used_at = 0.0
+        self._used: dict[str, float] = {}
         self.slow_stream = Tail()
         """To the first token; like the next one, kept for models that hedge."""
         self.slow_whole = Tail()
@@ -152,24 +165,47 @@ class Health:
         self._streak = 0
         self._window = 0.0
         self._asked = self._failed = self._asked_before = self._failed_before = 0
-        self._risen = -RAMP_SECONDS
+        self.risen = -RAMP_SECONDS
+        """When its last rest ended."""
 
     def good(
         self, key: str, seconds: float, started: float, now: float, *, begun: bool = False
     ) -> None:
-        """An attempt gave its first byte after ``seconds``. ``begun``: it is a stream that has only
-        begun, and may yet fail (:meth:`bad` with ``late``) or be :meth:`finished`."""
+        """An attempt gave its first byte after ``seconds``; negative = that tells nothing.
+
+        ``begun``: it is a stream that has only begun, and may yet fail (:meth:`bad` with ``late``)
+        or be :meth:`finished`.
+        """
         self._turn(now)
         self._asked += 1
         if not begun:
             self._streak = 0
         if self.rest.rounds and self.rest.end(started):
             self.pace.forget()
-            self._risen = now
+            self.token.forget()
+            self.risen = now
             self._failed = self._failed_before = 0
         if self.limits and key in self.limits and self.limits[key].end(started):
             del self.limits[key]
-        self.pace.observe(seconds, now)
+        if seconds >= 0:
+            self.pace.observe(seconds, now)
+
+    def answered(self, tokens: int, seconds: float, whole: bool, now: float) -> bool:
+        """Take in how long ``tokens`` took; a ``whole`` answer's time has that of the first in it.
+
+        False where they are so few that they tell nothing.
+        """
+        if tokens < FEW_TOKENS:
+            return False
+        first = self.pace.expected(now) if whole else 0.0
+        self.token.observe(max(seconds - first, 0.0) / tokens, now)
+        return True
+
+    def left(self, key: str, share: float, now: float) -> None:
+        """Take in the ``share`` (0 to 1) that is left of the limits of one key."""
+        self._used[key] = 1 - share
+        self.used = sum(self._used.values()) / len(self._used)
+        self.used_at = now
 
     def finished(self) -> None:
         """A stream that had begun has come to its end."""
@@ -227,7 +263,7 @@ class Health:
 
     def share(self, now: float) -> float:
         """The part of its calls that it should get: less than 1 for a while after a rest."""
-        return min(1.0, RAMP_FIRST + (1 - RAMP_FIRST) * (now - self._risen) / RAMP_SECONDS)
+        return min(1.0, RAMP_FIRST + (1 - RAMP_FIRST) * (now - self.risen) / RAMP_SECONDS)
 
     def _fails(self) -> bool:
         if self._streak >= STREAK or self.rest.rounds:

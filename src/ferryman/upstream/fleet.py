@@ -1,7 +1,7 @@
 """The active providers of a snapshot, compiled: what a call needs is looked up, not worked out."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -148,7 +148,8 @@ class Target:
 
     __slots__ = (
         "aim", "context", "dearest", "gauge", "health", "labels", "max_output", "model",
-        "model_json", "named", "prices", "provider", "responses_only", "runtime",
+        "model_json", "name", "named", "prices", "provider", "quota", "responses_only", "runtime",
+        "timed",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, model: str, health: object, gauge: Gauge) -> None:
@@ -159,6 +160,11 @@ class Target:
         provider = runtime.provider
         self.provider = runtime.name
         self.model = model
+        self.name = f"{runtime.name}/{model}"
+        self.timed = False
+        """Whether a strategy wants to know how long its tokens take."""
+        self.quota = False
+        """Whether a strategy wants to know what is left of its rate limits."""
         self.model_json = _json(model)
         row = runtime.rows.get(model)
         self.named = row is not None
@@ -195,10 +201,16 @@ def dearest(prices: tuple[Price, ...]) -> tuple[int, int, int]:
     return max(taken, default=0), max(given, default=0), max(fees, default=0)
 
 
+_TIMED = frozenset(("latency", "throughput"))
+
+
 class Resolved:
     """What a model name leads to."""
 
-    __slots__ = ("extras", "fallbacks", "strategy", "targets", "weights")
+    __slots__ = (
+        "bound", "choice", "extras", "fallbacks", "route", "routes", "strategy", "targets",
+        "weights",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -206,13 +218,21 @@ class Resolved:
         fallbacks: tuple[Target, ...] = (),
         strategy: str = "ordered",
         weights: tuple[float, ...] = (),
-        extras: Route | None = None,
+        route: Route | None = None,
+        routes: Mapping[str, Route] | None = None,
     ) -> None:
+        """``route`` is where it comes from, of ``routes``, which may be within it."""
+        self.route = route
+        self.routes: Mapping[str, Route] = routes or {}
+        self.bound = route is not None and bool(route.identities or route.affinity)
+        """Whether it matters whose call it is, or to which others it belongs."""
+        self.choice: object = None
+        """Of ``flow/choice.py``, which this room doesn't know."""
         self.targets = targets
         self.fallbacks = fallbacks
         self.strategy = strategy
         self.weights = weights
-        self.extras = extras
+        self.extras = route if route is not None and route.special else None
         """The route, where it wants more than its targets asked one after the other."""
 
 
@@ -274,9 +294,12 @@ class Fleet:
                 if (target := self._target(provider, model)) is not None
             ]
             fallbacks = [self._target(provider, model) for provider, model in route.fallbacks]
+            strategies = {route.strategy, *route.strategies}
             for target in [target for target, _ in pairs] + fallbacks:
                 if target is not None:
                     target.named = True
+                    target.timed = target.timed or not _TIMED.isdisjoint(strategies)
+                    target.quota = target.quota or "headroom" in strategies
             if not pairs and not any(fallbacks):
                 raise self._inactive(sorted({p for p, _ in route.targets + route.fallbacks}))
             return Resolved(
@@ -284,7 +307,8 @@ class Fleet:
                 tuple(target for target in fallbacks if target is not None),
                 route.strategy,
                 tuple(weight for _, weight in pairs),
-                route if route.special else None,
+                route,
+                self.snapshot.routes,
             )
         provider, slash, model = name.partition("/")
         if slash and model and provider in self.snapshot.providers:

@@ -123,6 +123,7 @@ class UnwrappingTap(StreamTap):
     def __init__(self, inner: StreamTap) -> None:
         super().__init__(hide_usage=inner.hide_usage)
         self.media_types = (b"application/vnd.amazon.eventstream",)
+        self.encoder = inner.encoder
         self.watch = inner.watch
         self._inner = inner
         self._unwrapper = InvokeUnwrapper()

@@ -21,6 +21,7 @@ from ferryman.wire.framing import (
 from ferryman.wire.paths import SSE
 
 if TYPE_CHECKING:
+    from ferryman.wire.format import StreamEncoder
     from ferryman.wire.watch import Watch
 
 Quirks = Sequence[Callable[[dict[str, Any]], None]]
@@ -32,8 +33,8 @@ LONGEST_WORDS = 2000
 class StreamTap:
     """What one streamed reply has said so far; formats add :meth:`notable` and :meth:`read`."""
 
-    __slots__ = ("_broken", "_content", "_splitter", "done", "ending", "failure", "hide_usage",
-                 "media_types", "quirks", "raw", "usage", "watch")  # fmt: skip
+    __slots__ = ("_broken", "_content", "_splitter", "done", "encoder", "ending", "failure",
+                 "hide_usage", "media_types", "quirks", "raw", "usage", "watch")  # fmt: skip
 
     def __init__(self, *, hide_usage: bool, quirks: Quirks = ()) -> None:
         self.media_types: tuple[bytes, ...] = SSE
@@ -52,6 +53,8 @@ class StreamTap:
         self.ending = b""
         """The event that ends the stream, held back for the caller to send. Beside a ``failure``:
         the format's own event for it."""
+        self.encoder: StreamEncoder | None = None
+        """What makes the caller's stream, where it isn't the provider's own."""
         self.watch: Watch | None = None
         """Who follows what the stream says, where somebody does."""
         self.failure: Failed | None = None

@@ -55,7 +55,7 @@ class TranslatingTap(StreamTap):
         self.media_types = media_types
         self._client = client
         self._decoder = provider.stream_decoder()
-        self._encoder = client.stream_encoder(context)
+        self._encoder = self.encoder = client.stream_encoder(context)
         tool = context.receipt.output_tool
         self._tool = OutputFromTool(tool) if tool else None
         self._grammar = Grammar() if check_grammar else None

@@ -104,7 +104,8 @@ class WatchedTap(StreamTap):
         watch = self.watch
         assert watch is not None
         for event in self._decoder.feed(data):
-            watch.take(event)
+            if not isinstance(event, Failed) or self._inner.failure is None:
+                watch.take(event)
         self._say(watch)
         return out
 

@@ -1,0 +1,132 @@
+"""Mid-stream rescue: another target goes on with a streamed text that broke off."""
+
+import time
+from typing import Final
+
+import msgspec
+
+from ferryman.catalog.tokens import estimate
+from ferryman.flow.asking import Asking, Translation, conversation_of, format_of
+from ferryman.flow.call import Call
+from ferryman.http1.client import USED_UP
+from ferryman.ir.errors import ErrorKind
+from ferryman.ir.receipt import Receipt
+from ferryman.ir.request import Message, OutputKind, Role, Text
+from ferryman.ir.request import Request as Conversation
+from ferryman.upstream.fleet import Target
+from ferryman.upstream.reply import Reply
+from ferryman.wire import envelope
+from ferryman.wire.format import ReplyContext, StreamEncoder
+from ferryman.wire.formats import client_of, provider_of
+from ferryman.wire.invoke import UnwrappingTap
+from ferryman.wire.openai_chat.errors import SURFACED
+from ferryman.wire.paths import MAIN
+from ferryman.wire.splice import SplicingTap
+from ferryman.wire.tap import StreamTap
+from ferryman.wire.watch import Watch
+
+CONTINUES: Final = ("anthropic_messages",)
+"""Formats in which a last message of the model's is the beginning of its answer:
+https://platform.claude.com/docs/en/build-with-claude/prefill-claudes-response. Models that refuse
+it are asked afresh."""
+
+
+def can_go_on(call: Call, request: envelope.Request, cut: Reply, kind: ErrorKind) -> bool:
+    """Whether what the caller has is a mere text that can be gone on with."""
+    tap = cut.tap
+    watch = tap.watch if tap is not None else None
+    if tap is None or watch is None or tap.raw or kind in SURFACED or call.overdue():
+        return False
+    if cut.fault is not None and cut.fault.message == USED_UP:
+        return False
+    if not watch.plain or watch.lost or watch.finish or watch.open < 0 or not watch.words:
+        return False
+    if tap.encoder is None and call.endpoint == "responses":
+        return False  # its events name items, by ids that only its provider knows
+    output = conversation_of(call, request).output
+    return output is None or output.kind is OutputKind.TEXT
+
+
+def encoder_of(
+    call: Call, request: envelope.Request, tap: StreamTap, watch: Watch
+) -> StreamEncoder:
+    """What goes on with the caller's stream: its own encoder, or one that is brought to there."""
+    if tap.encoder is not None:
+        return tap.encoder
+    context = _context(call, conversation_of(call, request), Receipt())
+    encoder = client_of(call.endpoint).stream_encoder(context)
+    watch.join()
+    for event in watch.events:
+        encoder.encode(event)
+    return encoder
+
+
+def ask_on(
+    call: Call,
+    request: envelope.Request,
+    target: Target,
+    watch: Watch,
+    encoder: StreamEncoder,
+    *,
+    afresh: bool,
+) -> Asking | None:
+    """What to send to ``target`` so that it goes on; None when it has no conversations.
+
+    Raises :class:`GatewayError` (400) for a request that can't be put into its format.
+    """
+    runtime = target.runtime
+    conversation = conversation_of(call, request)
+    name = format_of(call, conversation, target)
+    head = runtime.head(MAIN[name], target.model, True, call.slot)
+    if head is None:
+        return None
+    words = "".join(watch.words)
+    asked = conversation if afresh else _continued(conversation, words.rstrip(), target)
+    receipt = call.receipt = Receipt()
+    receipt.alter("stream", f"{target.provider}/{target.model} goes on after {len(words)} letters")
+    context = _context(call, asked, receipt)
+    side, client = provider_of(name, runtime.usage_quirks), client_of(call.endpoint)
+    translation = Translation(client, side, name, context)
+    body = side.encode_request(asked, target.aim, receipt)
+    if runtime.request_quirks:
+        body = envelope.with_quirks(body, runtime.request_quirks)
+    tap: StreamTap = SplicingTap(
+        side.stream_decoder(),
+        client,
+        encoder,
+        watch,
+        words if afresh else words[len(words.rstrip()) :],
+        afresh=afresh,
+        media_types=translation.media_types,
+    )
+    if runtime.aws_chunks:
+        tap = UnwrappingTap(tap)
+    asking = Asking(head, body, tap, translation)
+    asking.receipt, asking.slot = receipt, call.slot
+    return asking
+
+
+def comment(target: Target) -> bytes:
+    """What tells of the splice within the stream; every SDK passes over it."""
+    return b": ferryman: %b goes on\n\n" % target.provider.encode()
+
+
+def _continued(conversation: Conversation, words: str, target: Target) -> Conversation:
+    last = Message(role=Role.ASSISTANT, blocks=(Text(text=words),))
+    limit = conversation.max_output
+    if limit:
+        limit = max(limit - target.gauge.tokens(len(words.encode())), 1)
+    messages = (*conversation.messages, last)
+    return msgspec.structs.replace(conversation, messages=messages, max_output=limit)
+
+
+def _context(call: Call, conversation: Conversation, receipt: Receipt) -> ReplyContext:
+    target = call.target
+    assert target is not None
+    return ReplyContext(
+        request=conversation,
+        receipt=receipt,
+        request_id=call.id,
+        now=int(time.time()),
+        input_estimate=estimate(conversation, target.gauge),
+    )
