@@ -47,6 +47,9 @@ models:
 policies:
   - when: {{ metadata.task: careful }}
     on_content_filter: spare/sim
+  - when: {{ metadata.task: picky }}
+    on_content_filter: spare/sim
+    filter: {{ ignore: [spare] }}
 timeouts: {{ first_byte: 4s, idle: 1s }}
 """
 CALLERS = {
@@ -217,6 +220,10 @@ def test_a_policy_names_one_too_and_otherwise_the_caller_is_told(stack: Stack) -
     assert (told.status, error_of(told)["code"]) == (400, "content_filter")
     careful = {"x-ferryman-metadata": '{"task": "careful"}'}
     assert stack.chat("by-policy", headers=careful).header("x-ferryman-provider") == "spare"
+    picky = {"x-ferryman-metadata": '{"task": "picky"}'}
+    for wish in ({"headers": picky}, {"provider": {"ignore": ["spare"]}, "headers": careful}):
+        reply = stack.chat("by-policy", **wish)
+        assert (reply.status, reply.header("x-ferryman-attempts")) == (400, "1"), "filters hold"
     both = stack.chat("both")
     assert (both.status, both.header("x-ferryman-attempts")) == (400, "2"), "once, not for ever"
 

@@ -7,6 +7,7 @@ from ferryman.flow.call import Call
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import Finish, FinishReason
 from ferryman.ir.request import Block, Refusal, Text, Thinking
+from ferryman.upstream.fleet import Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire.format import ReplyError
 from ferryman.wire.formats import provider_of
@@ -57,3 +58,23 @@ def _says_something(blocks: Sequence[Block]) -> bool:
         elif not isinstance(block, Refusal | Thinking):
             return True
     return False
+
+
+class Spare:
+    """An answer that is passed over for now, and still better than none."""
+
+    __slots__ = ("attempt", "receipt", "reply", "slot", "target")
+
+    def __init__(self, call: Call, reply: Reply, target: Target) -> None:
+        self.reply = reply
+        self.target = target
+        self.receipt = call.receipt
+        self.slot = call.slot
+        self.attempt = call.attempts[-1]
+
+    def bring_back(self, call: Call) -> Reply:
+        """It is what the caller gets; its attempt counts as the last."""
+        call.target, call.receipt, call.slot = self.target, self.receipt, self.slot
+        call.attempts.remove(self.attempt)
+        call.attempts.append(self.attempt)
+        return self.reply

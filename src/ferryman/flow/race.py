@@ -10,6 +10,7 @@ from ferryman.config.snapshot import HEDGE_BY_PACE
 from ferryman.flow.asking import Asking
 from ferryman.flow.call import Call
 from ferryman.flow.choice import health_of
+from ferryman.flow.queueing import give_back, place_at
 from ferryman.flow.turns import Turns
 from ferryman.http1.drive import Drive
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -29,6 +30,8 @@ class Leg:
         self.target = target
         self.asking = asking
         self.reply = Reply(call.plane.now, asking.tap)
+        self.place, self.placed = call.place, call.placed
+        """In the queue of its provider."""
         call.racers = (*call.racers, self.reply)
         self.result: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         Drive(self._run(attempt), self.result.set_exception)
@@ -87,14 +90,17 @@ async def _second(
     target = turns.rival()
     if target is None:
         return None
-    slot = call.slot
+    slot, place, placed = call.slot, call.place, call.placed
     try:
         asking = await prepare(target)
     except GatewayError:
         return None
     if first.result.done() or call.exchange.gone:
         return None
-    call.slot = slot
+    call.slot, call.place = slot, None
+    if target.provider in call.plane.queues and place_at(call, target) is None:
+        call.place, call.placed = place, placed
+        return None  # who waits there needs it more
     call.asked = None  # the first one is still at work
     return Leg(call, target, asking, attempt)
 
@@ -105,6 +111,8 @@ def _settled(call: Call, legs: list[Leg], counts: Leg) -> Outcome:
         if leg is counts:
             continue
         leg.reply.leave()
+        call.place, call.placed = leg.place, leg.placed
+        give_back(call)
         health_of(leg.target).in_flight -= 1
         place = leg.reply.place
         if place < 0:
@@ -115,6 +123,7 @@ def _settled(call: Call, legs: list[Leg], counts: Leg) -> Outcome:
         if call.attempts[place].error == ErrorKind.SUPERSEDED:
             call.legs += ((leg.reply.used, leg.target),)
     call.racers = ()
+    call.place, call.placed = counts.place, counts.placed
     call.asked = health_of(counts.target)
     call.target, call.slot, call.receipt = counts.target, counts.asking.slot, counts.asking.receipt
     call.exchange.on_gone = counts.reply.leave

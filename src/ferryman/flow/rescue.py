@@ -1,6 +1,8 @@
 """Mid-stream rescue: another target goes on with a streamed text that broke off."""
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -8,8 +10,10 @@ import msgspec
 from ferryman.catalog.tokens import estimate
 from ferryman.flow.asking import Asking, Translation, conversation_of, format_of
 from ferryman.flow.call import Call
+from ferryman.flow.queueing import give_back, line_up
+from ferryman.flow.turns import Turns
 from ferryman.http1.client import USED_UP
-from ferryman.ir.errors import ErrorKind
+from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Message, OutputKind, Role, Text
 from ferryman.ir.request import Request as Conversation
@@ -29,6 +33,52 @@ CONTINUES: Final = ("anthropic_messages",)
 """Formats in which a last message of the model's is the beginning of its answer:
 https://platform.claude.com/docs/en/build-with-claude/prefill-claudes-response. Models that refuse
 it are asked afresh."""
+
+
+Attempting = Callable[[Target, Asking, Reply], Awaitable[tuple[Reply, ErrorKind | None]]]
+
+
+def go_on(
+    call: Call, request: envelope.Request, turns: Turns, attempt: Attempting
+) -> Callable[[Reply, ErrorKind], Awaitable[Reply | None]]:
+    """What is given a stream that broke off, and why, and finds a reply that goes on with it.
+
+    ``attempt`` asks one target. None = nobody goes on: the call is as it was.
+    """
+
+    async def find(cut: Reply, why: ErrorKind) -> Reply | None:
+        tap, first = cut.tap, call.target
+        if tap is None or first is None or not can_go_on(call, request, cut, why):
+            return None
+        watch, slot, receipt = tap.watch, call.slot, call.receipt
+        assert watch is not None
+        encoder = encoder_of(call, request, tap, watch)
+        reply, kind = cut, why
+        while (target := turns.next(reply, kind)) is not None and not call.exchange.gone:
+            if turns.wait > 0:
+                give_back(call)
+                await asyncio.sleep(turns.wait)
+            if call.plane.queues and await line_up(call, target, request) is not None:
+                continue
+            for afresh in (False, True) if target.runtime.provider.format in CONTINUES else (True,):
+                asking = ask_on(call, request, target, watch, encoder, afresh=afresh)
+                if asking is None or call.exchange.gone:
+                    break
+                call.target = target
+                turns.asked = True
+                reply = Reply(call.plane.now, asking.tap)
+                reply, failed = await attempt(target, asking, reply)
+                if failed is None:
+                    call.legs += ((tap.usage, first),)
+                    call.exchange.write(comment(target))
+                    return reply
+                kind = failed
+                if kind is not ErrorKind.INVALID_REQUEST:
+                    break
+        call.target, call.slot, call.receipt = first, slot, receipt
+        return None
+
+    return find
 
 
 def can_go_on(call: Call, request: envelope.Request, cut: Reply, kind: ErrorKind) -> bool:
@@ -70,10 +120,7 @@ def ask_on(
     *,
     afresh: bool,
 ) -> Asking | None:
-    """What to send to ``target`` so that it goes on; None when it has no conversations.
-
-    Raises :class:`GatewayError` (400) for a request that can't be put into its format.
-    """
+    """What to send to ``target`` so that it goes on; None when it can't be asked such a thing."""
     runtime = target.runtime
     conversation = conversation_of(call, request)
     name = format_of(call, conversation, target)
@@ -87,7 +134,12 @@ def ask_on(
     context = _context(call, asked, receipt)
     side, client = provider_of(name, runtime.usage_quirks), client_of(call.endpoint)
     translation = Translation(client, side, name, context)
-    body = side.encode_request(asked, target.aim, receipt)
+    try:
+        body = side.encode_request(asked, target.aim, receipt)
+    except GatewayError:
+        return None
+    if call.strict and receipt.dropped:
+        return None
     if runtime.request_quirks:
         body = envelope.with_quirks(body, runtime.request_quirks)
     tap: StreamTap = SplicingTap(

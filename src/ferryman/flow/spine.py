@@ -21,10 +21,12 @@ from ferryman.flow.bonds import bind
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
-from ferryman.flow.judge import judged
+from ferryman.flow.filtering import narrow
+from ferryman.flow.judge import Spare, judged
 from ferryman.flow.policies import steer
+from ferryman.flow.queueing import give_back, line_up
 from ferryman.flow.race import race
-from ferryman.flow.rescue import CONTINUES, ask_on, can_go_on, comment, encoder_of
+from ferryman.flow.rescue import go_on
 from ferryman.flow.turns import Turns, adopt, begin, considered, leave, note
 from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import gives, surely_fits, text_size, too_much
@@ -64,8 +66,8 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "compressed", "digest", "explain", "forwarded", "metadata", "retried", "session", "steers",
-        "strict", "summary", "tags", "timeout", "too_long", "translated",
+        "compressed", "digest", "explain", "forwarded", "metadata", "providers", "retried",
+        "session", "steers", "strict", "summary", "tags", "timeout", "too_long", "translated",
     )  # fmt: skip
 
     def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
@@ -80,6 +82,7 @@ class HeaderFacts:
         self.metadata = self.tags = self.timeout = b""
         self.steers = False
         """Whether there is one of the three."""
+        self.providers = b""
         self.explain = False
         self.retried = False
         self.session = b""
@@ -111,6 +114,8 @@ class HeaderFacts:
             elif name == b"x-ferryman-timeout":
                 self.timeout = value.strip() or b"0"
                 self.steers = True
+            elif name == b"x-ferryman-providers":
+                self.providers += b"," + value if self.providers else value or b","
             elif name in _FORWARDED:
                 self.forwarded += b"%b: %b\r\n" % (name, value)
                 self.translated += b"%b: %b\r\n" % (name, value)
@@ -172,6 +177,8 @@ async def serve(
     call = Call(plane, exchange, endpoint)
     plane.metrics.in_flight += 1
     try:
+        if plane.metrics.in_flight > plane.max_calls:
+            raise _crowded(plane)
         facts = facts_of(plane, exchange)
         call.key = identify(plane, facts)
         request = await _request(call, facts, model, stream)
@@ -189,6 +196,10 @@ async def serve(
         resolved = plane.fleet.resolve(call.use or request.model)
         if resolved.extras is not None or call.on_content_filter:
             adopt(call, resolved.extras)
+            call.original = request
+        asks = facts.providers or request.provider is not None
+        if asks or resolved.filtered or call.filter is not None:
+            request, resolved = await narrow(call, request, resolved, facts)
         if resolved.bound:
             bind(call, resolved, request, facts.session, facts.metadata)
         turns = Turns(call, resolved, len(request.body), request.max_output)
@@ -210,7 +221,10 @@ async def serve(
         elif reply.streaming:
             rescue = None
             if call.rescue:
-                rescue = lambda cut, why: _go_on(call, request, turns, facts, cut, why)  # noqa: E731
+                rescue = go_on(
+                    call, request, turns,
+                    lambda whom, what, further: _attempt(call, whom, what, facts, further),
+                )  # fmt: skip
             await deliver_stream(call, reply, keeps, rescue)
         else:
             if keeps is not None:
@@ -223,6 +237,8 @@ async def serve(
     finally:
         plane.metrics.in_flight -= 1
         leave(call)
+        if call.place is not None:
+            give_back(call)
         if not plane.metrics.in_flight:
             plane.idle.set()
         if call.opened and not call.settled:
@@ -298,8 +314,18 @@ async def _first_good(
     spares: list[Spare] = []
     while (target := turns.next(reply, kind)) is not None:
         if turns.wait > 0:
+            give_back(call)
             call.waited += turns.wait
             await asyncio.sleep(turns.wait)
+        if call.plane.queues:
+            busy = await line_up(call, target, request)
+            if call.exchange.gone:
+                return reply, ErrorKind.CANCELLED, None
+            if busy is not None:
+                unfit = busy
+                if call.overdue():
+                    break
+                continue
         try:
             asking = await _prepare(call, request, target)
         except GatewayError as error:
@@ -324,7 +350,7 @@ async def _first_good(
             spares.append(Spare(call, reply, call.target))
         if kind is None or call.exchange.gone or call.overdue():
             break
-        if kind in SURFACED and not turns.elsewhere(kind):
+        if kind in SURFACED and not await _elsewhere(call, request, turns, facts, kind):
             break
     if spares:
         if kind is not None and not call.exchange.gone:
@@ -333,59 +359,22 @@ async def _first_good(
     return reply, kind, unfit if call.target is None else None
 
 
-async def _go_on(
-    call: Call, request: envelope.Request, turns: Turns, facts: HeaderFacts, cut: Reply,
-    why: ErrorKind,
-) -> Reply | None:  # fmt: skip
-    """A reply that goes on with a stream that broke off; None when there is none."""
-    tap, first = cut.tap, call.target
-    if tap is None or first is None or not can_go_on(call, request, cut, why):
-        return None
-    watch, before = tap.watch, (call.slot, call.receipt)
-    assert watch is not None
-    encoder = encoder_of(call, request, tap, watch)
-    reply, kind = cut, why
-    while (target := turns.next(reply, kind)) is not None and not call.exchange.gone:
-        for afresh in (True,) if target.runtime.provider.format not in CONTINUES else (False, True):
-            try:
-                asking = ask_on(call, request, target, watch, encoder, afresh=afresh)
-            except GatewayError:
-                asking = None
-            if asking is None:
-                break
-            call.target = target
-            turns.asked = True
-            reply = Reply(call.plane.now, asking.tap)
-            reply, failed = await _attempt(call, target, asking, facts, reply)
-            if failed is None:
-                call.legs += ((tap.usage, first),)
-                call.exchange.write(comment(target))
-                return reply
-            kind = failed
-            if kind is not ErrorKind.INVALID_REQUEST:
-                break
-    call.target, (call.slot, call.receipt) = first, before
-    return None
-
-
-class Spare:
-    """An answer that is passed over for now, and still better than none."""
-
-    __slots__ = ("attempt", "receipt", "reply", "slot", "target")
-
-    def __init__(self, call: Call, reply: Reply, target: Target) -> None:
-        self.reply = reply
-        self.target = target
-        self.receipt = call.receipt
-        self.slot = call.slot
-        self.attempt = call.attempts[-1]
-
-    def bring_back(self, call: Call) -> Reply:
-        """It is what the caller gets; its attempt counts as the last."""
-        call.target, call.receipt, call.slot = self.target, self.receipt, self.slot
-        call.attempts.remove(self.attempt)
-        call.attempts.append(self.attempt)
-        return self.reply
+async def _elsewhere(
+    call: Call, request: envelope.Request, turns: Turns, facts: HeaderFacts, kind: ErrorKind
+) -> bool:
+    """Whether others may be asked after a failure that all targets of a call would repeat."""
+    if kind is not ErrorKind.CONTENT_FILTERED:
+        return turns.larger(kind)
+    if not call.on_content_filter:
+        return False
+    try:
+        resolved = call.plane.fleet.resolve(call.on_content_filter)
+        # What the caller and policies want of targets holds for these, too.
+        _, resolved = await narrow(call, call.original or request, resolved, facts)
+    except GatewayError:
+        return False  # its provider is not active, or may not be asked: the caller is told
+    call.on_content_filter = ""
+    return turns.reroute(resolved)
 
 
 async def _prepare(call: Call, request: envelope.Request, target: Target) -> Asking:
@@ -552,6 +541,17 @@ def _with_type(headers: Headers, media_type: bytes) -> Headers:
     """A reply's headers once its body is put into another format."""
     rest = [pair for pair in headers if pair[0] != b"content-type"]
     return [(b"content-type", media_type), *rest]
+
+
+def _crowded(plane: Plane) -> GatewayError:
+    """Nothing of the call has been read yet: to turn it away must cost next to nothing."""
+    plane.refused += 1
+    return GatewayError(
+        503,
+        ErrorKind.OVERLOADED,
+        f"The gateway serves {plane.max_calls} calls already, as many as it may. Retry after 1 s.",
+        headers=((b"retry-after", b"1"),),
+    )
 
 
 def _internal() -> GatewayError:

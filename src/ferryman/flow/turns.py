@@ -10,7 +10,7 @@ from ferryman.flow.call import Call, Plane
 from ferryman.flow.choice import Choice, choice_of, health_of, measure
 from ferryman.flow.window import roomiest
 from ferryman.http1.client import USED_UP, FaultKind
-from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.errors import ErrorKind
 from ferryman.ir.usage import Usage
 from ferryman.routing.health import RAMP_SECONDS, Rest
 from ferryman.routing.plan import Facts, Standing, plan
@@ -37,8 +37,8 @@ class Turns:
     """The order in which one call asks its targets, decided step by step."""
 
     __slots__ = (
-        "_again", "_again_at", "_call", "_fallbacks", "_max_output", "_place", "_rerouted",
-        "_settled", "_size", "_slots", "_strained", "_target", "asked", "order", "wait",
+        "_again", "_again_at", "_call", "_fallbacks", "_max_output", "_place", "_settled",
+        "_size", "_slots", "_strained", "_target", "asked", "order", "wait",
     )  # fmt: skip
 
     def __init__(self, call: Call, resolved: Resolved, size: int, max_output: int) -> None:
@@ -46,10 +46,11 @@ class Turns:
         self._call = call
         self._size = size
         self._max_output = max_output
-        self._rerouted = False
         self.order: Sequence[Target] = resolved.targets
         if len(resolved.targets) != 1 or resolved.fallbacks:
             self.order = roomiest(_planned(call, resolved, size, max_output), max_output)
+            if call.plane.queues:
+                self.order = _with_room_first(call.plane, self.order, resolved)
         self._fallbacks = resolved.fallbacks
         self._place = 0
         self._target: Target | None = None
@@ -117,12 +118,9 @@ class Turns:
             return None
         return self._go(target, now) if plane.retries.spend(now) else None
 
-    def elsewhere(self, kind: ErrorKind) -> bool:
-        """Whether a failure that all targets would repeat can be got round by others: with a larger
-        window, or named for what a content filter stops. They come next then."""
+    def larger(self, kind: ErrorKind) -> bool:
+        """Whether what is too long for one may fit others: they come next then."""
         call, last = self._call, self._target
-        if kind is ErrorKind.CONTENT_FILTERED:
-            return self._reroute(call.on_content_filter)
         if kind is not ErrorKind.CONTEXT_TOO_LONG or call.too_long == "error" or last is None:
             return False
         told = call.too_long == "next"  # who says so has also those tried that nobody knows
@@ -134,14 +132,8 @@ class Turns:
         self.order = [*self.order[: self._place], *larger]
         return bool(larger)
 
-    def _reroute(self, name: str) -> bool:
-        if not name or self._rerouted:
-            return False
-        try:
-            resolved = self._call.plane.fleet.resolve(name)
-        except GatewayError:
-            return False  # its provider is not active: the caller hears of the filter
-        self._rerouted = True
+    def reroute(self, resolved: Resolved) -> bool:
+        """Go on with the targets of another model, if it has any but the last one asked."""
         order = _planned(self._call, resolved, self._size, self._max_output)
         self.order = [target for target in order if target is not self._target]
         self._fallbacks = resolved.fallbacks
@@ -235,6 +227,21 @@ def _facts(plane: Plane, choice: Choice, now: float) -> dict[int, Facts]:
     return facts
 
 
+def _with_room_first(plane: Plane, order: Sequence[Target], resolved: Resolved) -> Sequence[Target]:
+    """Of those that stand for each other, who has a place free before who has none."""
+    now = plane.now()
+    full = []
+    for target in order:
+        if target not in resolved.targets or resting_until(plane, target, now) > now:
+            break
+        queue = plane.queues.get(target.provider)
+        full.append(queue is not None and queue.line.full)
+    alike = list(zip(full, order, strict=False))
+    first = [target for busy, target in alike if not busy]
+    then = [target for busy, target in alike if busy]
+    return [*first, *then, *order[len(full) :]]
+
+
 def considered(
     plane: Plane, resolved: Resolved, order: Sequence[Target]
 ) -> list[dict[str, object]]:
@@ -250,7 +257,9 @@ def considered(
             said["rests_seconds"] = round(until - now, 3)
             said["because"] = rest.why
         out.append(said)
-    return out
+    for target, why in (resolved.left_out or {}).items():
+        out.append({"target": target.name, "left_out": why})
+    return out[:MOST_EXPLAINED]
 
 
 MOST_EXPLAINED: Final = 8
