@@ -191,14 +191,12 @@ async def serve(
             call.measured = text_size(request.body)
         if plane.policies or facts.steers:
             request = await steer(call, request, facts)
-        if facts.retried:
-            call.retried = True
+        call.retried = facts.retried
         resolved = plane.fleet.resolve(call.use or request.model)
         if resolved.extras is not None or call.on_content_filter:
             adopt(call, resolved.extras)
             call.original = request
-        asks = facts.providers or request.provider is not None
-        if asks or resolved.filtered or call.filter is not None:
+        if facts.providers or request.provider is not None or resolved.filtered or call.filter:
             request, resolved = await narrow(call, request, resolved, facts)
         if resolved.bound:
             bind(call, resolved, request, facts.session, facts.metadata)
@@ -219,12 +217,7 @@ async def serve(
         elif kind is not None:
             deliver_failure(call, reply, kind)
         elif reply.streaming:
-            rescue = None
-            if call.rescue:
-                rescue = go_on(
-                    call, request, turns,
-                    lambda whom, what, further: _attempt(call, whom, what, facts, further),
-                )  # fmt: skip
+            rescue = _rescue(call, request, turns, facts) if call.rescue else None
             await deliver_stream(call, reply, keeps, rescue)
         else:
             if keeps is not None:
@@ -262,6 +255,18 @@ async def _request(call: Call, facts: HeaderFacts, model: str, stream: bool) -> 
     if keeper is not None and endpoint == "responses":
         return await keeper.resume(call, request)
     return request
+
+
+def _rescue(
+    call: Call, request: envelope.Request, turns: Turns, facts: HeaderFacts
+) -> Callable[[Reply, ErrorKind], Awaitable[Reply | None]]:
+    """Finds who goes on with the call's stream when it breaks off."""
+    return go_on(
+        call,
+        request,
+        turns,
+        lambda target, asking, reply: _attempt(call, target, asking, facts, reply),
+    )
 
 
 def _keeps(call: Call, request: envelope.Request) -> Callable[[bytes], Awaitable[None]] | None:

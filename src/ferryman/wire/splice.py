@@ -1,5 +1,7 @@
 """A second provider's answer, joined to what the caller has of a first one's that broke off."""
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -9,7 +11,7 @@ from ferryman.wire.format import ClientSide, ReplyError, StreamDecoder, StreamEn
 from ferryman.wire.tap import StreamTap
 from ferryman.wire.watch import Watch
 
-_DIVERGES = "the second answer is not the same up to where the first one broke off"
+_DIVERGES: Final = "the second answer is not the same up to where the first one broke off"
 
 
 class SplicingTap(StreamTap):

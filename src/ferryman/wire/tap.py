@@ -6,7 +6,7 @@ goes out only after the call is in the journal.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.events import Failed
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Quirks = Sequence[Callable[[dict[str, Any]], None]]
 """Functions that set right how a provider reports its usage, in the decoded object."""
 
-LONGEST_WORDS = 2000
+LONGEST_WORDS: Final = 2000
 
 
 class StreamTap:
