@@ -44,6 +44,23 @@ def test_hints(headers: dict[str, str], seconds: float) -> None:
     assert hint(pairs, NOW) == pytest.approx(seconds, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [
+        (b'{"error": {"details": [{"retryDelay": "36.5s"}]}}', 36.5),
+        (b'{"quotaId":"GenerateRequestsPerDayPerProject","x":[{"retryDelay":"18s"}]}', 3600),
+        (b'{"quotaId": "GenerateRequestsPerMinute"}', -1),
+        (b'{"message": "a quota PerDay, \\"quotaId\\""}', -1),
+        (b'{"retryDelay": "soon"}', -1),
+        (b'{"retryDelay": "1.2.3s"}', -1),
+        (b"", -1),
+    ],
+)
+def test_hints_in_bodies(body: bytes, seconds: float) -> None:
+    assert hint([], NOW, body) == seconds
+    assert hint([(b"retry-after", b"3")], NOW, body) == 3, "headers go first"
+
+
 def test_every_kind_has_a_reaction_and_only_upstreams_are_punished() -> None:
     scopes = {kind: reaction(kind).scope for kind in ErrorKind}
     punished = {kind for kind, scope in scopes.items() if scope != "nothing"}

@@ -304,6 +304,16 @@ def test_pipelined_requests_are_answered_in_order(sim: Sim) -> None:
     assert heads == sorted(heads)
 
 
+def test_only_an_idle_connection_is_hung_up(sim: Sim) -> None:
+    first, second = (
+        request("/v1/chat/completions", {"model": model})
+        for model in ("sim?hangup=0", "sim?tokens=2&delay=200")
+    )
+    raw = talk(sim.port, first.replace(b"Connection: close\r\n", b"") + second).raw
+    assert raw.count(b"HTTP/1.1 200 OK") == 2
+    assert b'"The ferry"' in raw
+
+
 def test_expect_continue_is_answered_before_the_body(sim: Sim) -> None:
     asked = request("/v1/chat/completions", {"model": "sim"}, {"Expect": "100-continue"})
     head, gap, body = asked.partition(b"\r\n\r\n")

@@ -67,6 +67,12 @@ def good(reply: Reply) -> Reply:
     return reply
 
 
+def good_framing(reply: Reply) -> Reply:
+    """A proper reply of any status."""
+    assert (reply.complete, reply.trouble) == (True, ""), reply
+    return reply
+
+
 def whole_text(reply: Reply) -> str:
     text: str = good(reply).json()["choices"][0]["message"]["content"]
     return text
@@ -290,6 +296,13 @@ def _(port: int, model: str) -> None:
     assert reply.header("x-ratelimit-remaining-requests") == "0"
 
 
+@check("status")
+def _(port: int, model: str) -> None:
+    reply = good_framing(stream(port, model))
+    assert (reply.status, reply.json()["error"]["message"]) == (418, "Status 418, as you wished.")
+    assert message(port, model).json()["type"] == "error"
+
+
 @check("quota", "context", "filter")
 def _(port: int, model: str) -> None:
     reply = chat(port, model)
@@ -362,6 +375,26 @@ def _(port: int, model: str) -> None:
     assert len(reply.body) < int(reply.header("content-length") or 0)
 
 
+@check("at-byte")
+def _(port: int, model: str) -> None:
+    for reply in (stream(port, model), chat(port, model)):
+        assert (reply.status, reply.complete, len(reply.body)) == (200, False, 40)
+    for reply in (stream(port, "sim-reset-mid?at-byte=0"), chat(port, "sim-cut?at-byte=0")):
+        assert (reply.status, reply.complete, reply.body) == (200, False, b"")
+    assert good(chat(port, "sim-cut?at-byte=99999")).json()["choices"]
+
+
+@check("garbage")
+def _(port: int, model: str) -> None:
+    reply = good(stream(port, model))
+    said, _, rest = reply.body.partition(b"\xff\xfe")
+    assert said.endswith(b"\n\n")
+    assert said.count(b'"content":" ') == 1
+    assert len(rest) == 254
+    with pytest.raises(UnicodeDecodeError):
+        good(chat(port, model)).json()
+
+
 @check("cut-clean")
 def _(port: int, model: str) -> None:
     reply = good(stream(port, model))
@@ -389,6 +422,10 @@ def _(port: int, model: str) -> None:
         assert data.pop() == "[DONE]"
     assert data[-1]["error"]["type"] == "server_error"
     assert "[DONE]" not in data
+    data = good(stream(port, "sim-error-event+429?at=0")).data
+    assert data[-1]["error"]["code"] == "rate_limit_exceeded"
+    assert len(data) == 2, "before the first token"
+    assert chat(port, "sim-error-event+429").status == 429, "a whole reply has no events"
 
 
 @check("bad-event")
@@ -396,6 +433,8 @@ def _(port: int, model: str) -> None:
     data = good(stream(port, model)).data
     assert [type(chunk) for chunk in data].count(str) == 2  # the broken one and [DONE]
     assert data[-1] == "[DONE]"
+    data = good(stream(port, "sim-bad-event=3?at=2")).data
+    assert [type(chunk) for chunk in data] == [dict] * 3 + [str] * 3 + [dict] * 12 + [str]
 
 
 @check("comments")
@@ -410,6 +449,8 @@ def _(port: int, model: str) -> None:
     reply = good(stream(port, model))
     assert reply.body.count(b": keep-alive\n\n") == 5
     assert reply.said
+    mute = stream(port, model + "&cut&at=0")
+    assert (mute.body.count(b": keep-alive\n\n"), mute.said, mute.complete) == (5, "", False)
 
 
 @check("blank", "crlf", "cr", "multiline", "fields", "no-space", "bom", "split", "bytes")

@@ -24,6 +24,8 @@ from ferryman.wire.paths import CONVERSATIONS
 
 WELL: Final = Rest()
 """The rest of keys that need none."""
+HINTING: Final = 8192
+"""Bytes of an error's body that are searched for a time to wait."""
 LONE_SECONDS: Final = 0.5
 """Most that a call waits after a single failure before it asks the same model once more."""
 
@@ -173,7 +175,7 @@ class Turns:
             return
         if reply.status >= 400 and (SHOULD_RETRY, b"false") in reply.headers:
             return
-        wait = hint(reply.headers) if reply.status >= 400 else -1.0
+        wait = hint(reply.headers, None, reply.body[:HINTING]) if reply.status >= 400 else -1.0
         if wait < 0:
             if kind is not ErrorKind.UPSTREAM_ERROR or not health_of(target).lone:
                 return
@@ -373,7 +375,7 @@ def note(
     rest = plane.key_rests.get(key)
     if rest is None and what.scope == "key":
         rest = plane.key_rests[key] = Rest()
-    wait = hint(reply.headers) if reply.status >= 400 else -1.0
+    wait = hint(reply.headers, None, reply.body[:HINTING]) if reply.status >= 400 else -1.0
     health.bad(what, kind, key, rest or WELL, started, now, wait, plane.rng.random())
 
 

@@ -1,5 +1,6 @@
 """What a failed attempt means for what comes next, by its kind: one table."""
 
+import re
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -64,13 +65,33 @@ _RESETS: Final = (
 """Headers that say when a limit is renewed, by beginning and end; of one that is used up only."""
 
 
-def hint(headers: Iterable[tuple[bytes, bytes]], clock: float | None = None) -> float:
+_DELAY: Final = re.compile(rb'"retryDelay"\s*:\s*"([0-9.]{1,12}s)"')
+_DAILY: Final = re.compile(rb'"quotaId"\s*:\s*"[^"]{0,200}PerDay')
+DAILY_SECONDS: Final = 3600.0
+"""How long a model is left alone whose quota of the day is used up: the short waits that come with
+such an error are those of another limit."""
+
+
+def hint(
+    headers: Iterable[tuple[bytes, bytes]], clock: float | None = None, body: bytes = b""
+) -> float:
     """Seconds that an error reply asks to wait; -1 if it doesn't say.
 
     ``retry-after-ms``, then ``retry-after`` (seconds or a date), then the reset of a limit of which
     nothing remains: https://platform.openai.com/docs/guides/rate-limits (``1m30s``),
-    https://platform.claude.com/docs/en/api/rate-limits (RFC 3339). ``clock`` is Unix time.
+    https://platform.claude.com/docs/en/api/rate-limits (RFC 3339); then what ``body`` says:
+    https://ai.google.dev/gemini-api/docs/rate-limits (``RetryInfo``). ``clock`` is Unix time.
     """
+    wait = _in_headers(headers, clock)
+    if wait >= 0 or not body:
+        return wait
+    if _DAILY.search(body):
+        return DAILY_SECONDS
+    delay = _DELAY.search(body)
+    return _spelled(delay[1].decode()) if delay is not None else -1.0
+
+
+def _in_headers(headers: Iterable[tuple[bytes, bytes]], clock: float | None) -> float:
     now = time.time() if clock is None else clock
     found = {name: value.decode("latin-1").strip() for name, value in headers}
     millis = _number(found.get(b"retry-after-ms", ""))

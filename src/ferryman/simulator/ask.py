@@ -2,13 +2,14 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 
-from ferryman.simulator.directives import Behaviour, from_field, from_model
+from ferryman.simulator.directives import Behaviour, from_model, from_script
 from ferryman.simulator.event import SSE, Framing
 from ferryman.simulator.memory import Memory
 
@@ -41,6 +42,8 @@ class Request(msgspec.Struct, frozen=True):
     """The model that the path names, percent-decoded."""
     action: str = ""
     """What the path asks to do with it, if it says."""
+    faults: dict[str, Any] = {}
+    """Scripts by the model's name, in which ``*`` stands for anything."""
 
     def json(self) -> dict[str, Any]:
         """The body as an object. Raises :class:`RefusedError`."""
@@ -55,16 +58,33 @@ class Request(msgspec.Struct, frozen=True):
         return found
 
     def wishes(self, model: str, field: Any) -> Behaviour:
-        """The words for this request: those of its JSON (``field``) win over the header's, those
-        over the model name's, those over the flags'.
+        """The words for this request: those of ``faults`` win over its JSON's (``field``), those
+        over the header's, those over the model name's, those over the flags'.
 
         Raises :class:`~ferryman.simulator.directives.DirectiveError`.
         """
-        named = from_model(model).over(self.default)
+        wish = from_model(model).over(self.default)
         header = self.headers.get("x-sim")
         if header:
-            named = from_field(header).over(named)
-        return from_field(field).over(named)
+            wish = from_script(header, self._turn("header", header, model)).over(wish)
+        if field is not None:
+            wish = from_script(field, self._turn("sim", repr(field), model)).over(wish)
+        fault = matching(self.faults, model) if self.faults and model else None
+        if fault is not None:
+            wish = from_script(self.faults[fault], self._turn("fault", fault)).over(wish)
+        return wish
+
+    def _turn(self, *script: str) -> Callable[[], int]:
+        return lambda: self.memory.turn(script)
+
+
+def matching(faults: dict[str, Any], model: str) -> str | None:
+    """The name among ``faults`` that is the model's, or else the first pattern that fits it."""
+    if model in faults:
+        return model
+    patterns = (name for name in faults if "*" in name)
+    fits = (n for n in patterns if re.fullmatch(".*".join(map(re.escape, n.split("*"))), model))
+    return next(fits, None)
 
 
 class Tool(msgspec.Struct, frozen=True):

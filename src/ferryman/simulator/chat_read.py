@@ -48,7 +48,7 @@ def read(request: Request) -> Ask:
     modalities = body.get("modalities") or []
     behaviour = request.wishes(named, body.get("sim"))
     if "audio" in modalities and "audio" not in behaviour:
-        behaviour = Behaviour({**behaviour.words, "audio": 1})
+        behaviour = Behaviour({"audio": 1}).over(behaviour)
     options = body.get("stream_options")
     return Ask(
         model=named,

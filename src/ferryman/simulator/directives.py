@@ -1,12 +1,16 @@
 """The words that tell the simulator how to behave, and how they are read.
 
 A list of words, each with an optional value: ``stall,at=3,tps=50``. Commas, ``+``, ``?``, ``&`` and
-spaces separate words, so that a list fits into a model name: ``sim-stall?at=3&tps=50``.
+spaces separate words, so that a list fits into a model name: ``sim-stall?at=3&tps=50``. In JSON the
+same is an object, which may also hold the reply's ``headers`` and ``body``; a list of such is a
+script, one step for each call.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 SEPARATORS = re.compile(r"[+,?&\s]+")
@@ -74,6 +78,7 @@ _ALL = (
     _flag("503", ERROR, "Status 503: overloaded."),
     _flag("504", ERROR, "Status 504."),
     _flag("529", ERROR, "Status 529: overloaded, in another vendor's words."),
+    Directive("status", ERROR, "This status: an error in the format's shape.", "status"),
     _flag("quota", ERROR, "The quota is used up: paying helps, waiting does not."),
     _flag("context", ERROR, "Status 400: the prompt is too long for the model."),
     _flag("filter", ERROR, "The prompt is stopped by a filter of content."),
@@ -87,13 +92,17 @@ _ALL = (
     Directive("fail-first", ERROR, "Fails the first calls, then works.", "calls", 1),
     Directive("room", ERROR, "Fails calls while this many replies are under way.", "replies", 1),
     Directive("at", STREAM, "Where a fault happens; otherwise half-way.", "tokens"),
+    Directive("at-byte", STREAM, "The same in bytes of the body, whole replies too.", "bytes"),
     _flag("cut", STREAM, "Connection closed in mid-stream, the chunked body unfinished."),
     _flag("cut-clean", STREAM, "Stream ends early, the chunked body properly finished."),
     _flag("no-done", STREAM, "Everything but the mark of the end, such as `[DONE]`."),
     Directive("stall", STREAM, "Silent in mid-stream; without a value for ever.", "ms", 0),
     _flag("error-event", STREAM, "An error event in a stream of status 200, then the end."),
     _flag("error-done", STREAM, "The same, followed by the mark of the end."),
-    _flag("bad-event", STREAM, "One event's JSON is broken; the stream goes on."),
+    Directive(
+        "bad-event", STREAM, "Breaks the JSON of this many events; the stream goes on.", "events", 1
+    ),
+    _flag("garbage", STREAM, "Bytes without meaning in place of the rest."),
     _flag("comments", SSE, "Comments between the events."),
     Directive("keep-alive", SSE, "Comments while waiting for the first token.", "ms", 100),
     _flag("blank", SSE, "Extra blank lines between events."),
@@ -138,6 +147,12 @@ class Behaviour(Struct, frozen=True):
     """What was asked for: words and their values (1 for those that take none)."""
 
     words: dict[str, float] = {}
+    headers: dict[str, str] = {}
+    """Of the reply, in place of those it would have."""
+    body: bytes | None = None
+    """The reply's own, in place of an answer."""
+    fresh: bool = False
+    """Whether the next call may be told something else."""
 
     def __contains__(self, name: str) -> bool:
         return name in self.words
@@ -156,7 +171,12 @@ class Behaviour(Struct, frozen=True):
 
     def over(self, other: "Behaviour") -> "Behaviour":
         """Both, with this one's values where they differ."""
-        return Behaviour({**other.words, **self.words})
+        return Behaviour(
+            {**other.words, **self.words},
+            {**other.headers, **self.headers},
+            other.body if self.body is None else self.body,
+            self.fresh or other.fresh,
+        )
 
 
 def parse(text: str) -> Behaviour:
@@ -177,17 +197,48 @@ def from_model(model: str) -> Behaviour:
 
 
 def from_field(field: Any) -> Behaviour:
-    """Read the ``sim`` field of a request's JSON: a text, or an object of words and values."""
+    """Read a text of words, or an object of words and values, ``headers`` and ``body``."""
     if field is None:
         return Behaviour()
     if isinstance(field, str):
         return parse(field)
-    if isinstance(field, dict):
-        chosen = {name: value for name, value in field.items() if value is not False}
-        return Behaviour(
-            {name: _value(name, "" if v is True else str(v)) for name, v in chosen.items()}
+    if not isinstance(field, dict):
+        raise DirectiveError(
+            'it has to be a text like "tokens=5,cut", an object like {"tokens": 5}, or a list of '
+            'them, one for each call: ["503", "503", ""]'
         )
-    raise DirectiveError('`sim` must be a text like "tokens=5,cut" or an object like {"tokens": 5}')
+    headers, body = field.get("headers") or {}, field.get("body")
+    if not isinstance(headers, dict):
+        raise DirectiveError('`headers` has to be an object like {"retry-after": "2"}')
+    words = {
+        name: _value(name, "" if value is True else str(value))
+        for name, value in field.items()
+        if value is not False and name not in ("headers", "body")
+    }
+    return Behaviour(
+        words,
+        {name.lower(): str(value) for name, value in headers.items()},
+        body.encode() if isinstance(body, str) else body and msgspec.json.encode(body),
+    )
+
+
+def from_script(script: Any, turn: Callable[[], int]) -> Behaviour:
+    """Read what :func:`from_field` reads, the same as JSON text, or a list of such.
+
+    Of a list the call with the number ``turn()``, from 0, gets its own step, and all calls after
+    the last step get that. Raises :class:`DirectiveError`.
+    """
+    if isinstance(script, str) and script.lstrip()[:1] in ("{", "["):
+        try:
+            script = msgspec.json.decode(script)
+        except msgspec.DecodeError as error:
+            raise DirectiveError(f"the script is no JSON: {error}") from None
+    if not isinstance(script, list):
+        return from_field(script)
+    steps = [from_field(step) for step in script]
+    if not steps:
+        raise DirectiveError('a script without steps says nothing; [""] is one of a good reply')
+    return msgspec.structs.replace(steps[min(turn(), len(steps) - 1)], fresh=True)
 
 
 def _value(name: str, text: str) -> float:

@@ -36,6 +36,8 @@ class Format(msgspec.Struct, frozen=True):
     """The vendor's error with a status, a message and a code."""
     broken: Event
     """The event that reports an error within a stream."""
+    ends_in_errors: bool = False
+    """Whether that one is the stream's usual last event, the same whatever went wrong."""
     check: Check = bearer
     """Who may call."""
     number: str = "x-request-id"

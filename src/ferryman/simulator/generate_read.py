@@ -234,7 +234,7 @@ def read(request: Request) -> Ask:
     body = checked(request.json(), REQUEST)
     behaviour = request.wishes(request.model, body.get("sim"))
     if OLD.search(request.model) and "old" not in behaviour:
-        behaviour = Behaviour({**behaviour.words, "old": 1})
+        behaviour = Behaviour({"old": 1}).over(behaviour)
     config = body.get("generationConfig") or {}
     _ranges(config)
     tools = _tools(body.get("tools") or [])

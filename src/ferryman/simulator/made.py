@@ -42,7 +42,7 @@ def modes(config: dict[str, Any], behaviour: Behaviour) -> Behaviour:
         more["image"] = 1
         if "TEXT" not in wanted:
             more["tokens"] = 0
-    return Behaviour({**behaviour.words, **more})
+    return Behaviour(more).over(behaviour)
 
 
 # --- predict --------------------------------------------------------------------------------------

@@ -6,7 +6,10 @@ import gc
 import resource
 import signal
 import sys
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import uvloop
 
 from ferryman.simulator.directives import DIRECTIVES, Behaviour, DirectiveError, parse
@@ -32,6 +35,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tokens-per-second", type=float, help="default: all at once")
     parser.add_argument("--ttft", type=float, metavar="MS", help="milliseconds to the first token")
     parser.add_argument("--behaviour", default="", metavar="WORDS", help="such as 429,fail=5")
+    parser.add_argument(
+        "--faults", default="", metavar="FILE", help="JSON of scripts by the models' names"
+    )
     parser.add_argument("--key", default="", help="refuse requests without this API key")
     parser.add_argument(
         "--aws-key",
@@ -48,6 +54,11 @@ def default_behaviour(args: argparse.Namespace) -> Behaviour:
     flags = {"tokens": args.tokens, "tps": args.tokens_per_second, "ttft": args.ttft}
     given = Behaviour({name: float(value) for name, value in flags.items() if value is not None})
     return parse(args.behaviour).over(given)
+
+
+def _faults(file: str) -> Any:
+    """The JSON of a file. Raises OSError and :class:`msgspec.DecodeError`."""
+    return msgspec.json.decode(Path(file).read_bytes())
 
 
 async def serve(args: argparse.Namespace, service: Service) -> None:
@@ -70,9 +81,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         ident, _, secret = args.aws_key.partition(":")
         aws = (ident, secret)
-        service = Service(default_behaviour(args), key=args.key, seed=args.seed, aws=aws)
-    except DirectiveError as error:
-        sys.stderr.write(f"ferryman simulator: --behaviour: {error}.\n")
+        faults = _faults(args.faults) if args.faults else {}
+        service = Service(
+            default_behaviour(args), key=args.key, seed=args.seed, aws=aws, faults=faults
+        )
+    except (DirectiveError, OSError, msgspec.DecodeError) as error:
+        sys.stderr.write(f"ferryman simulator: --behaviour or --faults: {error}.\n")
         return 2
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

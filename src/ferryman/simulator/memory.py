@@ -1,7 +1,7 @@
-"""What providers remember between calls: stored responses, and cached prompts."""
+"""What is remembered between calls: stored responses, cached prompts, how far scripts are."""
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 
 MOST = 10_000
@@ -21,6 +21,13 @@ class Memory:
         """Names of the tools that each stored response called, by its number."""
         self.prompts: OrderedDict[bytes, None] = OrderedDict()
         """Digests of prompts in the cache."""
+        self.turns: Counter[tuple[str, ...]] = Counter()
+        """How many calls each script has had."""
+
+    def turn(self, script: tuple[str, ...]) -> int:
+        """The number, from 0, of the call that a script has now."""
+        self.turns[script] += 1
+        return self.turns[script] - 1
 
     def store(self, number: str, called: list[str]) -> None:
         """Remember a response."""

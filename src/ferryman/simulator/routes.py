@@ -84,6 +84,7 @@ COHERE = Format(
     failure=vendor_errors.cohere_failure,
     refusal=vendor_errors.cohere_refusal,
     broken=v2chat.BROKEN,
+    ends_in_errors=True,
 )
 DETAILS = msgspec.structs.replace(
     COHERE, failure=vendor_errors.detail_failure, refusal=vendor_errors.detail_refusal

@@ -4,9 +4,11 @@ A reply is compiled into a :class:`Script` before its first byte is sent; the se
 """
 
 import gzip
+import struct
 import zlib
 from collections.abc import Callable, Iterable
 from enum import IntEnum
+from functools import lru_cache
 
 import msgspec
 
@@ -17,6 +19,7 @@ from ferryman.simulator.event import Event, Framing
 IDENT = b"51m1de47000000000000f00d"
 """Stands for a reply's number in a script; the server puts the real one in its place."""
 DRIP_EVERY = 0.05
+GARBAGE = bytes(range(255, 127, -1)) * 2
 RESET_AFTER = 0.03
 """Seconds between the last byte and a reset, which would otherwise destroy bytes not yet read."""
 
@@ -84,10 +87,11 @@ def stream(
         ends = [event for event in found if event.last] if "error-done" in wish else []
         found = [*found[:at], broken, *ends]
         at = len(found)
-    if "bad-event" in wish:
-        bad = found[at]
-        found[at] = Event(bad.data[: len(bad.data) // 2], bad.name, bad.tokens)
+    for index in range(at, min(at + wish.count("bad-event"), len(found))):
+        bad = found[index]
+        found[index] = Event(bad.data[: len(bad.data) // 2], bad.name, bad.tokens)
     pieces = _timed(found, wish, framing)
+    at += len(pieces) - len(found)  # comments come before the first token
     if framing.tail:
         pieces.append((0, framing.tail))
     if "bom" in wish:
@@ -148,7 +152,7 @@ class _Wire:
         self, status: int, headers: dict[str, str], wish: Behaviour, *, streamed: bool
     ) -> None:
         self.status = status
-        self.headers = headers
+        self.headers = headers | wish.headers
         self.wish = wish
         chunks = streamed or wish.first("chunked", "trailers", "bad-chunk", "cut-clean")
         if wish.first("http10", "no-length"):
@@ -160,7 +164,12 @@ class _Wire:
 
     def script(self, pieces: Steps, at: int) -> Script:
         """The script for body ``pieces``, of which a fault spares the first ``at``."""
-        wish, length = self.wish, sum(len(data) for _, data in pieces)
+        wish = self.wish
+        if "at-byte" in wish:
+            pieces, at = _split_at(pieces, wish.count("at-byte"))
+        if "garbage" in wish:
+            pieces = [*pieces[:at], (0, GARBAGE)]
+        length = sum(len(data) for _, data in pieces)
         steps: Steps = [(wish.number("delay") / 1000, self.head(length))]
         end = End.CLOSE if self.mode == "close" or "connection-close" in wish else End.KEEP
         fault = wish.first("cut", "cut-clean", "reset-mid", "bad-chunk")
@@ -233,6 +242,18 @@ class _Wire:
         return out
 
 
+def _split_at(pieces: Steps, size: int) -> tuple[Steps, int]:
+    """``pieces`` with an end after ``size`` bytes, and the index of the piece after it."""
+    before = 0
+    for index, (pause, data) in enumerate(pieces):
+        if before + len(data) >= size:
+            cut = size - before
+            halves = [(pause, data[:cut]), (0.0, data[cut:])]
+            return [*pieces[:index], *halves, *pieces[index + 1 :]], index + 1
+        before += len(data)
+    return pieces, len(pieces)
+
+
 def _split(data: bytes) -> list[bytes]:
     """``data`` in parts that end within letters of several bytes, and every 11 bytes at least."""
     parts, start = [], 0
@@ -262,10 +283,19 @@ def _drip(steps: Steps, rate: float) -> Steps:
     return [(pause, data[i : i + size]) for i in range(0, len(data), size)]
 
 
+@lru_cache(maxsize=4)
 def _bomb(megabytes: int) -> bytes:
-    """A gzip body that unpacks to ``megabytes`` MiB of spaces around an empty object."""
-    packer = zlib.compressobj(9, wbits=31)
-    block = b" " * (1 << 20)
-    parts = [packer.compress(b"{}")]
-    parts += [packer.compress(block) for _ in range(megabytes)]
-    return b"".join([*parts, packer.flush()])
+    """A gzip body that unpacks to ``megabytes`` MiB of spaces after an empty object.
+
+    Each MiB is the same bytes once more (RFC 1951: after a full flush nothing refers back), since
+    nobody else is answered while it is made.
+    """
+    block, packer = b" " * (1 << 20), zlib.compressobj(9, wbits=-15)
+    start = packer.compress(b"{}") + packer.flush(zlib.Z_FULL_FLUSH)
+    packed = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
+    check = zlib.crc32(b"{}")
+    for _ in range(megabytes):
+        check = zlib.crc32(block, check)
+    ends = struct.pack("<II", check, (megabytes * len(block) + 2) & 0xFFFFFFFF)
+    head = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
+    return b"".join([head, start, packed * megabytes, packer.flush(), ends])

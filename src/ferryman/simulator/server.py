@@ -187,11 +187,15 @@ class Connection(asyncio.Protocol):
             self.cut()
         elif script.end == End.CLOSE or not self.keep:
             self.transport.close()
-        elif script.hangup >= 0:
+        if script.hangup >= 0:
             when = self.server.loop.time() + script.hangup
-            self.server.ticker.at(when, self.transport.close)
-        else:
-            self.advance()
+            self.server.ticker.at(when, self.hang_up)
+        self.advance()
+
+    def hang_up(self) -> None:
+        """Close the connection if it is idle."""
+        if self.script is None:
+            self.transport.close()
 
     def cut(self) -> None:
         """Reset the connection: no lingering, so that the peer gets RST instead of FIN."""
@@ -210,7 +214,11 @@ class Simulator:
         self.ticker = Ticker(loop)
         self.connections: set[Connection] = set()
         self.listener: asyncio.Server | None = None
+        self.more: dict[str, Any] = {}
+        """What else the listener is made with."""
+        self.shutting: asyncio.Task[None] | None = None
         self.count = 0
+        service.door = self.shut
 
     def ident(self) -> bytes:
         """A new number for a reply, as wide as :data:`IDENT`."""
@@ -222,6 +230,39 @@ class Simulator:
         """The TCP port listened on."""
         assert self.listener is not None
         return int(self.listener.sockets[0].getsockname()[1])
+
+    async def open(self, **where: Any) -> None:
+        """Listen, ``where`` as ``loop.create_server`` takes it. Raises OSError."""
+        self.listener = await self.loop.create_server(
+            lambda: Connection(self), backlog=8192, **where, **self.more
+        )
+
+    def shut(self, how: str, seconds: float) -> None:
+        """Drop all connections and take none for ``seconds``.
+
+        ``closed``: the port refuses them; ``deaf``: nobody picks up, since its queue is full.
+        """
+        if self.shutting is None or self.shutting.done():
+            self.shutting = self.loop.create_task(self._shut(how, seconds))
+
+    async def _shut(self, how: str, seconds: float) -> None:
+        assert self.listener is not None
+        family, address = self.listener.sockets[0].family, self.listener.sockets[0].getsockname()
+        await asyncio.sleep(0.01)  # for the reply to whom asked for it
+        await self.close()
+        await asyncio.sleep(0.01)
+        with contextlib.ExitStack() as queue:
+            sock = socket.socket(family)  # bound, so that nobody else takes the port meanwhile
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            if how == "deaf":
+                sock.listen(0)
+                for _ in range(3):
+                    caller = queue.enter_context(socket.socket(family))
+                    caller.setblocking(False)
+                    caller.connect_ex(address)
+            await asyncio.sleep(seconds)
+        await self.open(sock=sock)
 
     async def close(self) -> None:
         """Stop listening and drop all connections."""
@@ -238,9 +279,7 @@ async def listen(
 
     ``more`` goes to ``loop.create_server``, such as ``ssl``.
     """
-    loop = asyncio.get_running_loop()
-    simulator = Simulator(service, loop)
-    simulator.listener = await loop.create_server(
-        lambda: Connection(simulator), host, port, backlog=8192, **more
-    )
+    simulator = Simulator(service, asyncio.get_running_loop())
+    simulator.more = more
+    await simulator.open(host=host, port=port)
     return simulator

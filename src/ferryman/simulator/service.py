@@ -3,6 +3,7 @@
 import base64
 import random
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -11,8 +12,17 @@ import msgspec
 from ferryman.simulator import errors, listing, routes, script
 from ferryman.simulator.answer import NOTHING, Answer, answer
 from ferryman.simulator.ask import Ask, RefusedError, Request
-from ferryman.simulator.directives import DIRECTIVES, ERROR, STREAM, WIRE, Behaviour, parse
+from ferryman.simulator.directives import (
+    DIRECTIVES,
+    ERROR,
+    STREAM,
+    WIRE,
+    Behaviour,
+    from_script,
+    parse,
+)
 from ferryman.simulator.directives import DirectiveError as Wrong
+from ferryman.simulator.event import Event
 from ferryman.simulator.format import Body, Format
 from ferryman.simulator.memory import Memory
 from ferryman.simulator.script import IDENT, Script
@@ -76,14 +86,20 @@ class Service:
         key: str = "",
         seed: int = 0,
         aws: tuple[str, str] = ACCESS_KEY,
+        faults: dict[str, Any] | None = None,
     ) -> None:
         self.default = default
+        self.faults: dict[str, Any] = {}
+        """Scripts by names of models, see :meth:`plan`."""
+        self.door: Callable[[str, float], None] | None = None
+        """Shuts the port for some seconds, if the listener can."""
         self.aws = aws
         self.key = key
         self.seed = seed
         self.scripts: dict[Key, tuple[Script, str]] = {}
         self.numbers = 0
         self.reset()
+        self.plan(faults or {})
 
     def reset(self) -> None:
         """Forget what was received. Open connections and running replies stay counted."""
@@ -95,6 +111,25 @@ class Service:
         self.firsts: Counter[tuple[bytes, bytes]] = Counter()
         self.random = random.Random(self.seed)  # noqa: S311 - repeatable on purpose
         self.memory = Memory()
+        self.scripts.clear()
+
+    def plan(self, faults: Any) -> None:
+        """Take in scripts by the names of models, ``*`` for anything; None removes one.
+
+        Raises :class:`~ferryman.simulator.directives.DirectiveError`; then nothing is taken in.
+        """
+        if not isinstance(faults, dict):
+            raise Wrong('faults have to be an object of models and scripts, like {"gpt-*": "503"}')
+        for name, script_of in faults.items():
+            try:
+                from_script(script_of, lambda: 0)
+            except Wrong as error:
+                raise Wrong(f"`{name}`: {error}") from None
+            self.memory.turns.pop(("fault", name), None)
+        merged = self.faults | faults
+        self.faults = {
+            name: script_of for name, script_of in merged.items() if script_of is not None
+        }
         self.scripts.clear()
 
     def handle(self, method: bytes, target: bytes, headers: Headers, body: bytes) -> Script:
@@ -136,6 +171,7 @@ class Service:
             aws=self.aws,
             model=route.model if route else "",
             action=route.action if route else "",
+            faults=self.faults,
         )
         try:
             if path != "/healthz":
@@ -169,7 +205,7 @@ class Service:
             asked = request.headers.get("x-sim", "").encode()
             ask.behaviour = self._chance(wish, (asked, ask.model.encode()))
         made = self._script(request, spoken, ask)
-        kept = not (chance or ask.fresh or "retry-date" in wish)
+        kept = not (chance or ask.fresh or wish.fresh or "retry-date" in wish)
         if kept and len(request.body) <= KEPT_BODY:
             if len(self.scripts) >= KEPT_SCRIPTS:
                 self.scripts.clear()
@@ -185,14 +221,15 @@ class Service:
         words = {k: v for k, v in wish.words.items() if k not in _CHANCES}
         faults = {k for k in words if DIRECTIVES[k].group in (ERROR, STREAM, WIRE)}
         if not (hit or crowded):
-            words = {k: v for k, v in words.items() if k not in faults}
-        elif not faults - {"at", "retry-after", "retry-date"}:
+            return Behaviour({k: v for k, v in words.items() if k not in faults})
+        if wish.body is None and not faults - {"at", "at-byte", "retry-after", "retry-date"}:
             words["500" if hit else "503"] = 1
-        return Behaviour(words)
+        return msgspec.structs.replace(wish, words=words)
 
     def _script(self, request: Request, spoken: Format, ask: Ask) -> Script:
         wish = ask.behaviour
-        spoiled = _spoiled(request, spoken, wish)
+        streams = spoken.stream is not None and ask.stream and "bomb" not in wish
+        spoiled = _spoiled(request, spoken, wish, streams=streams)
         if spoiled is not None:
             return spoiled
         found = answer(ask) if spoken.answers else NOTHING
@@ -200,11 +237,11 @@ class Service:
         if spoken.sealed:
             self.numbers += 1
             ident = f"{self.numbers:024x}"
-        if spoken.stream is not None and ask.stream and "bomb" not in wish:
+        if streams and spoken.stream is not None:
             headers = {"content-type": ask.framing.content_type, "cache-control": "no-cache"}
             headers |= {spoken.number: f"req_{IDENT.decode()}", **spoken.headers}
             events = spoken.stream(ask, found, ident)
-            made = script.stream(headers, events, wish, ask.framing, spoken.broken)
+            made = script.stream(headers, events, wish, ask.framing, _broken(spoken, wish))
         else:
             body = spoken.whole(ask, found, ident)
             made = _reply(200, ask.headers, body, wish, spoken, found.output)
@@ -225,41 +262,103 @@ class Service:
 
     def _control(self, method: bytes, path: bytes, body: bytes) -> Script:
         """What tests ask the simulator itself; not counted."""
-        plain = Behaviour()
-        if method == b"POST" and path == b"/sim/reset":
+        try:
+            return self._told(method + b" " + path, body)
+        except Wrong as error:
+            refusal = errors.refusal(400, f"{error}.", "wrong_directive")
+            return _reply(*refusal, Behaviour(), routes.OPENAI)
+
+    def _told(self, what: bytes, body: bytes) -> Script:
+        """One thing that is asked of the simulator itself. Raises :class:`Wrong`."""
+        said: Any = {"reset": True}
+        if what == b"POST /sim/reset":
             self.reset()
-            return _reply(200, {}, {"reset": True}, plain, routes.OPENAI)
-        if method == b"POST" and path == b"/sim/default":
+        elif what == b"POST /sim/default":
             self.default = parse(body.decode("latin-1"))
             self.scripts.clear()
-            return _reply(200, {}, self.default.words, plain, routes.OPENAI)
-        if path == b"/sim/stats":
+            said = self.default.words
+        elif what == b"POST /sim/faults":
+            self.plan(_json(body))
+            said = self.faults
+        elif what == b"DELETE /sim/faults":
+            self.plan(dict.fromkeys(self.faults))
+            said = self.faults
+        elif what == b"GET /sim/faults":
+            said = self.faults
+        elif what == b"POST /sim/door":
+            return self._shut(body.decode("latin-1"))
+        elif what == b"GET /sim/stats":
             self.stats.paths, self.stats.models = dict(self.paths), dict(self.models)
-            return _reply(200, {}, self.stats, plain, routes.OPENAI)
-        if path == b"/sim/last/body":
-            raw = Body("application/octet-stream", self.last.body)
-            return _reply(200, {}, raw, plain, routes.OPENAI)
-        if path == b"/sim/last":
-            last = self.last
-            pairs = [[k.decode("latin-1"), v.decode("latin-1")] for k, v in last.headers]
-            told = {
-                "method": last.method.decode("latin-1"),
-                "target": last.target.decode("latin-1"),
-                "headers": pairs,
-                "body": last.body.decode("utf-8", "replace"),
-                "body_base64": base64.b64encode(last.body).decode(),
-            }
-            return _reply(200, {}, told, plain, routes.OPENAI)
-        message = "known: GET /sim/stats, /sim/last, /sim/last/body; POST /sim/reset, /sim/default."
-        return _reply(*errors.refusal(404, message, "unknown_url"), plain, routes.OPENAI)
+            said = self.stats
+        elif what == b"GET /sim/last/body":
+            said = Body("application/octet-stream", self.last.body)
+        elif what == b"GET /sim/last":
+            said = _told_of(self.last)
+        else:
+            refusal = errors.refusal(404, f"known: {CONTROLS}.", "unknown_url")
+            return _reply(*refusal, Behaviour(), routes.OPENAI)
+        return _reply(200, {}, said, Behaviour(), routes.OPENAI)
+
+    def _shut(self, text: str) -> Script:
+        how, _, value = text.strip().partition("=")
+        seconds = float(value) if value.replace(".", "", 1).isdecimal() else 0
+        door = self.door
+        if how not in ("closed", "deaf") or not 0 < seconds <= 3600 or door is None:
+            raise Wrong("a door is `closed=SECONDS` or `deaf=SECONDS`, as in `closed=2`")
+        made = _reply(200, {}, {how: seconds}, Behaviour(), routes.OPENAI)
+        return msgspec.structs.replace(made, note=lambda _: door(how, seconds))
 
 
-def _spoiled(request: Request, spoken: Format, wish: Behaviour) -> Script | None:
+CONTROLS = (
+    "GET /sim/stats, /sim/last, /sim/last/body, /sim/faults; POST /sim/reset, /sim/default, "
+    "/sim/faults, /sim/door; DELETE /sim/faults"
+)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Wrong(f"the body is no JSON: {error}") from None
+
+
+def _told_of(last: Received) -> dict[str, Any]:
+    """The last request as JSON."""
+    return {
+        "method": last.method.decode("latin-1"),
+        "target": last.target.decode("latin-1"),
+        "headers": [[k.decode("latin-1"), v.decode("latin-1")] for k, v in last.headers],
+        "body": last.body.decode("utf-8", "replace"),
+        "body_base64": base64.b64encode(last.body).decode(),
+    }
+
+
+def _broken(spoken: Format, wish: Behaviour) -> Event:
+    """The event that reports an error: the one of a word for an error, or the format's own."""
+    word = wish.first(*errors.ERRORS)
+    found = spoken.failure(word) if word else None
+    event = spoken.broken
+    if found is None or found[0] == 200 or isinstance(found[2], bytes) or spoken.ends_in_errors:
+        return event
+    name = found[1].get("x-amzn-errortype", "")  # streams begin these names with a small letter
+    return Event(msgspec.json.encode(found[2]), name[:1].lower() + name[1:] or event.name)
+
+
+def _spoiled(
+    request: Request, spoken: Format, wish: Behaviour, *, streams: bool = False
+) -> Script | None:
     """The reply that has no answer in it, if one is wished for."""
     silent = script.nothing(wish)
     if silent is not None:
         return silent
-    word = wish.first(*errors.ERRORS)
+    status = wish.count("status", 200)
+    if wish.body is not None:
+        return _reply(status, {}, wish.body, wish, spoken)
+    if "status" in wish:
+        refusal = spoken.refusal(status, f"Status {status}, as you wished.", "")
+        return _reply(*errors.dressed(refusal, wish), wish, spoken)
+    in_stream = streams and wish.first("error-event", "error-done")
+    word = "" if in_stream else wish.first(*errors.ERRORS)
     failure = spoken.failure(word) if word else None
     if failure is not None:
         return _reply(*errors.dressed(failure, wish), wish, spoken)

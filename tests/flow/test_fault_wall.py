@@ -1,0 +1,271 @@
+"""The fault wall: what callers, the ledger and the health of targets make of each fault.
+
+Every row of ``fault_table.py`` whole and streamed, before and after the first word, beside a twin
+that is well and one with the same fault. All calls are made first, many at a time and each on
+models of its own, so that none meets another's health; then each cell is judged.
+"""
+
+import json
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from typing import Any
+
+import pytest
+
+from ferryman.ir.errors import ErrorKind
+from tests.flow.fault_table import AWAY, BEGUN, LATE, OTHER, ROWS, SURFACED, WALL, Cell, cells
+from tests.gateway import KEY, Stack, asked, error_of
+from tests.processes import request
+from tests.simulator.wire import Reply
+
+PATHS = {"gemini_generate": "/v1beta", "bedrock_converse": "", "cohere_chat": "/v2"}
+STREAK = 5
+"""Failures in a row after which a target rests."""
+PATIENCE = 6
+"""Times that a rest, which may be shorter than a machine's stutter, is looked for."""
+USUAL = 8
+"""Good calls before each that fails: attempts beyond the first are rationed."""
+CONFIG = """\
+providers:
+  well: { base_url: SIM/v1, auth: none, prices: { t: { input: 1, output: 2 } } }
+PROVIDERS
+models:
+MODELS
+timeouts: { connect: 1s, first_byte: 20s, idle: 20s, total: 60s }
+policies:
+  - name: quick
+    when: { header.x-quick: "1" }
+    timeouts: { first_byte: 2s, idle: 2s }
+"""
+
+
+@dataclass
+class Outcome:
+    """What came of a cell."""
+
+    reply: Reply
+    early: list[dict[str, Any]]
+    """Who rests after the call: its model, and another one of the same provider and key."""
+    later: list[dict[str, Any]]
+    """The same after more calls of its kind."""
+
+
+def configured(deaf: str) -> str:
+    """The configuration, with two providers for each cell: its first target's and its twin's."""
+    places = {"DEAD": "http://127.0.0.1:1", "DEAF": deaf, "SIM": "SIM"}
+    providers, models = [], []
+    for number, cell in enumerate(WALL.values()):
+        row = cell.row
+        keys = "keys: [env:LAB_KEY, env:SPARE_KEY]" if cell.column == "keys" else "key: env:LAB_KEY"
+        url = places[row.place] + PATHS.get(row.format, "/v1")
+        more = ', headers: { anthropic-version: "2023-06-01" }, auth: x-api-key'
+        more = more if row.format == "anthropic_messages" else ""
+        auth = "{ format: " + row.format + f', base_url: "{url}", {keys}{more} }}'
+        providers.append(f"  a{number}: {auth}")
+        targets = [f"a{number}/m{number}"]
+        if cell.column != "keys" and cell.twin == "down":
+            providers.append(f"  b{number}: {auth}")
+            targets.append(f"b{number}/m{number}")
+        elif cell.column != "keys":
+            targets.append("well/t")
+        models.append(f"  c{number}: {{ targets: [{', '.join(targets)}] }}")
+        models.append(f"  p{number}: {{ targets: [a{number}/s, a{number}/m{number}] }}")
+    return CONFIG.replace("PROVIDERS", "\n".join(providers)).replace("MODELS", "\n".join(models))
+
+
+class Runner:
+    """Makes the calls of all cells."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+
+    def run(self, number: int, cell: Cell) -> Outcome:
+        headers = {"x-quick": "1"} if cell.row.quick else {}
+        if cell.tries > 1:
+            self.usual()
+        reply = self.stack.chat(f"c{number}", stream=cell.streamed, headers=headers)
+        scope, _ = cell.rests
+        early = self.rests(number)
+        for _ in range(PATIENCE if scope in ("limit", "target", "key") else 0):
+            if any("because" in one for one in early):
+                break
+            self.again(number, cell, headers)
+            early = self.rests(number)
+        later = early
+        if scope in ("several", "nothing") and not any("because" in one for one in early):
+            with ThreadPoolExecutor(STREAK - 1) as pool:
+                for _ in range(STREAK - 1):
+                    pool.submit(self.again, number, cell, headers)
+            later = self.rests(number)
+        for _ in range(PATIENCE if scope == "several" else 0):
+            if any("because" in one for one in later):
+                break
+            self.again(number, cell, headers)
+            later = self.rests(number)
+        return Outcome(reply, early, later)
+
+    def usual(self) -> None:
+        """Some good calls, on one connection."""
+        link = HTTPConnection("127.0.0.1", self.stack.port, timeout=60)
+        for _ in range(USUAL):
+            body, headers = json.dumps(asked("well/t")), {"Authorization": f"Bearer {KEY}"}
+            link.request("POST", "/v1/chat/completions", body, headers)
+            reply = link.getresponse()
+            said = reply.read()
+            assert reply.status == 200, said
+        link.close()
+
+    def again(self, number: int, cell: Cell, headers: dict[str, str]) -> None:
+        """The same once more, of the first target alone."""
+        self.stack.chat(f"a{number}/m{number}", stream=cell.streamed, headers=headers)
+
+    def rests(self, number: int) -> list[dict[str, Any]]:
+        """What is said of the model, and of another one of its provider."""
+        headers = {"x-ferryman-explain": "1"}
+        said = self.stack.chat(f"p{number}", headers=headers).header("x-ferryman-explain")
+        targets = {one["target"]: one for one in json.loads(said or "")["considered"]}
+        return [targets[f"a{number}/{model}"] for model in (f"m{number}", "s")]
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Stack, dict[str, Outcome]]]:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        filling = [socket.socket() for _ in range(3)]
+        for link in filling:
+            link.setblocking(False)
+            link.connect_ex(deaf.getsockname())
+        config = configured(f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        stack = Stack(tmp_path_factory.mktemp("wall"), config)
+        try:
+            stack.ready()
+            faults = {f"m{number}": cell.script for number, cell in enumerate(WALL.values())}
+            faults["t"] = "unicode,tokens=6"
+            told = request(stack.sim_url, "POST", "/sim/faults", body=json.dumps(faults))
+            assert told.status == 200, told.body
+            yield stack, made(Runner(stack))
+            assert not stack.complaints()
+        finally:
+            stack.end()
+            for link in filling:
+                link.close()
+
+
+def made(runner: Runner) -> dict[str, Outcome]:
+    """The outcomes of all cells; those that wait for a timeout don't hold up the others."""
+    with ThreadPoolExecutor(16) as waiting, ThreadPoolExecutor(6) as quick:
+        running = {
+            name: (waiting if cell.row.kind in (LATE, AWAY) else quick).submit(
+                runner.run, number, cell
+            )
+            for number, (name, cell) in enumerate(WALL.items())
+        }
+        return {name: future.result() for name, future in running.items()}
+
+
+def good(reply: Reply, text: str, finish: str, *, streamed: bool) -> None:
+    """A whole answer, said once, that ends as it has to."""
+    assert (reply.status, reply.complete, reply.trouble) == (200, True, "")
+    if not streamed:
+        [choice] = reply.json()["choices"]
+        assert (choice["message"]["content"] or "", choice["finish_reason"]) == (text, finish)
+        return
+    assert (reply.said, reply.data[-1]) == (text, "[DONE]")
+    choices = [choice for chunk in reply.data[:-1] for choice in chunk["choices"]]
+    assert [c["finish_reason"] for c in choices if c.get("finish_reason")] == [finish]
+    assert sum("role" in choice["delta"] for choice in choices) <= 1
+    assert not any("error" in chunk for chunk in reply.data[:-1])
+
+
+def cut_short(reply: Reply, text: str, code: str) -> None:
+    """A stream that says what it said, and that it failed; nothing in it looks like an end."""
+    assert (reply.status, reply.complete, reply.said) == (200, True, text)
+    assert reply.data[-1]["error"]["code"] == code
+    assert "[DONE]" not in reply.data
+    if text == BEGUN:
+        assert b'"finish_reason":"' not in reply.body
+
+
+def seen_by_the_caller(cell: Cell, reply: Reply) -> None:
+    row = cell.row
+    if not row.kind:
+        good(reply, row.answer, row.finish, streamed=cell.streamed)
+    elif cell.column == "late":
+        cut_short(reply, row.said, row.kind)
+    elif cell.twin == "well" and row.kind not in SURFACED:
+        good(reply, OTHER, "stop", streamed=cell.streamed)
+    else:
+        error = error_of(reply)
+        assert (reply.status, str(error["code"])) == (row.status, row.code)
+        assert reply.header("x-ferryman-error") == row.kind
+    assert reply.header("x-ferryman-attempts") == str(1 if cell.column == "late" else cell.tries)
+
+
+def written_down(cell: Cell, number: int, record: dict[str, Any]) -> None:
+    row = cell.row
+    failed = (row.kind, row.seen)
+    names = [f"a{number}", f"a{number}" if cell.column == "keys" else f"b{number}"]
+    expected = [(names[i], *failed) for i in range(cell.tries)]
+    if not row.kind:
+        expected, outcome = [(names[0], "", 200)], (200, None)
+    elif cell.column == "late":
+        outcome = (200, row.kind)
+    elif cell.twin == "well" and row.kind not in SURFACED:
+        expected[1], outcome = ("well", "", 200), (200, None)
+    else:
+        outcome = (row.status, row.kind)
+    tries = [(t["provider"], t["error"], t["status"]) for t in record["tries"]]
+    assert tries == expected
+    assert (record["status"], record["error"], record["attempts"]) == (*outcome, len(expected))
+    assert record["provider"] == expected[-1][0]
+    if expected[-1][0] == "well":
+        assert record["cost_usd"] == "0.000016", "four words in, six out"
+    elif row.kind:
+        assert record["cost_usd"] == row.cost
+
+
+def who_rests(cell: Cell, outcome: Outcome) -> None:
+    scope, most = cell.rests
+    resting = [(set(one), one.get("because")) for one in (*outcome.early, *outcome.later)]
+    well = ({"target", "role"}, None)
+    ill = ({"target", "role", "rests_seconds", "because"}, cell.row.kind)
+    assert (
+        resting
+        == {
+            "nothing": [well, well, well, well],
+            "several": [well, well, ill, well],
+            "target": [ill, well, ill, well],
+            "limit": [ill, well, ill, well],
+            "key": [ill, ill, ill, ill],
+        }[scope]
+    )
+    if scope != "nothing":
+        rounds = 2**PATIENCE if most < 15 else 1  # those that had to be looked for have grown
+        assert 0 < outcome.later[0]["rests_seconds"] <= most * rounds
+        if cell.row.hint and scope != "nothing" and cell.rests[1] == cell.row.hint:
+            assert outcome.later[0]["rests_seconds"] > cell.row.hint * 0.6
+
+
+@pytest.mark.parametrize("number", range(len(WALL)), ids=list(WALL))
+def test_the_wall(outcomes: tuple[Stack, dict[str, Outcome]], number: int) -> None:
+    stack, found = outcomes
+    cell, outcome = list(WALL.items())[number][1], found[list(WALL)[number]]
+    seen_by_the_caller(cell, outcome.reply)
+    written_down(cell, number, stack.row(outcome.reply))
+    who_rests(cell, outcome)
+
+
+def test_every_failure_of_a_provider_is_in_the_wall() -> None:
+    theirs = {kind for kind in ErrorKind if kind.startswith("upstream_")}
+    theirs.remove(
+        ErrorKind.UPSTREAM_EMPTY
+    )  # a failure only where a route says so: test_midstream.py
+    met = {cell.row.kind for cell in WALL.values()}
+    assert theirs | {*SURFACED, ErrorKind.MODEL_NOT_FOUND} == met - {""}
+    assert len(WALL) == sum(len(list(cells(row))) for row in ROWS), "each has a name of its own"
