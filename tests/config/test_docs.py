@@ -9,6 +9,7 @@ from ferryman.config import grammar
 from ferryman.config.check import report
 from ferryman.config.file import load
 from ferryman.config.limit import QUEUE
+from ferryman.config.pricing import PRICES
 from ferryman.config.shapes import Key, Table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
@@ -17,7 +18,7 @@ EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 SECTIONS = {
     "The file": grammar.FILE,
     "Providers": grammar.PROVIDER,
-    "Prices": grammar.PRICES,
+    "Prices": PRICES,
     "Queue": QUEUE,
     "Models": grammar.MODEL,
     "Affinity": grammar.AFFINITY,

@@ -32,7 +32,12 @@ GOOD: dict[str, Any] = {
             "discount": "12.5%",
             "prices": {"a/b": {"input": 0.5, "output": 2, "cache_read": 0, "request": 0.01}},
         },
-        "lab2": {"base_url": "https://{HOST}/v1", "key": "env:LAB_KEY"},
+        "lab2": {
+            "base_url": "https://{HOST}/v1",
+            "key": "env:LAB_KEY",
+            "max_in_flight": 8,
+            "queue": {"length": 10, "wait": "5s", "order": "fair"},
+        },
     },
     "models": {
         "mini": "openai/gpt-4o-mini",
@@ -90,6 +95,7 @@ VALUES: list[Any] = [
     {"when": {"metadata.a": "x"}}, {"when": {}}, {"when": {"metadata": {"a": 1}}},
     "key_1", "vision", ["vision"], "mon", "09:00-17:00", "UTC", {"hours": "09:00-17:00"},
     [{"model": "x"}], {"gt": 1}, {"not": {"all": []}}, {"header.Cookie": "x"}, "always",
+    "session", {"by": "session"}, "metadata.a", "fair", {"order": "fair"},
     "a\tb", "ü", "X" * 300, {"${A}": "lab/x"},
 ]  # fmt: skip
 
@@ -234,7 +240,7 @@ def test_every_example_in_a_message_is_right() -> None:
 
 def test_every_key_is_described() -> None:
     tables = [kind for kind in _kinds(grammar.FILE) if isinstance(kind, Table)]
-    assert len(tables) == 13
+    assert len(tables) == 14
     for table in tables:
         for key in table.keys:
             assert key.doc.endswith("."), key.name

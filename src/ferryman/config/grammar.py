@@ -12,6 +12,7 @@ from ferryman.config.kinds import PER_CENT, Number, Secret, Url, Word
 from ferryman.config.limit import LIMIT
 from ferryman.config.listener import ELSEWHERE, SERVER
 from ferryman.config.measures import count, duration, seconds
+from ferryman.config.pricing import PRICES, USD
 from ferryman.config.shapes import Either, Key, ListOf, MapOf, OneOrList, Table
 from ferryman.config.snapshot import Affinity, Timeouts
 from ferryman.wire.paths import PATHS, STREAM
@@ -45,64 +46,11 @@ _TARGET = _word(
 )
 _HEADER_NAME = _word("the name of a header", "X-Team", r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _KEY = Secret(says="a key reference: env:NAME or file:/path", example="env:LAB_KEY")
-_USD = Number(
-    says="an amount in USD",
-    example="0.5",
-    least=Decimal(0),
-    most=Decimal(1_000_000),
-    step=Decimal("0.000001"),
-)
 
 
 def _number(example: str, most: str) -> Number:
     return Number(says="a number", example=example, least=Decimal(0), most=Decimal(most))
 
-
-PRICES: Final = Table(
-    says="a mapping of prices",
-    example="{ input: 0.5, output: 1.5 }",
-    keys=(
-        Key(name="input", kind=_USD, doc="USD per million input tokens.", required=True),
-        Key(name="output", kind=_USD, doc="USD per million output tokens.", required=True),
-        Key(
-            name="cache_read",
-            kind=_USD,
-            doc="USD per million input tokens read from the provider's cache.",
-            default="input",
-        ),
-        Key(
-            name="cache_write",
-            kind=_USD,
-            doc="USD per million input tokens written to the provider's cache (5 minutes).",
-            default="input",
-        ),
-        Key(
-            name="cache_write_1h",
-            kind=_USD,
-            doc="USD per million input tokens written to the provider's cache for an hour.",
-            default="cache_write",
-        ),
-        Key(
-            name="audio_input",
-            kind=_USD,
-            doc="USD per million audio input tokens.",
-            default="input",
-        ),
-        Key(
-            name="reasoning",
-            kind=_USD,
-            doc="USD per million reasoning tokens.",
-            default="output",
-        ),
-        Key(
-            name="audio_output",
-            kind=_USD,
-            doc="USD per million audio output tokens.",
-            default="output",
-        ),
-        Key(name="request", kind=_USD, doc="USD per call, on top of its tokens.", default="0"),
-    ),
-)
 
 PROVIDER: Final = Table(
     says="a mapping, {} for the defaults",
@@ -352,7 +300,7 @@ BUDGET: Final = Table(
     says="a mapping",
     example="{ usd: 20, per: day }",
     keys=(
-        Key(name="usd", kind=_USD, doc="Most that may be spent in a period, USD.", required=True),
+        Key(name="usd", kind=USD, doc="Most that may be spent in a period, USD.", required=True),
         Key(
             name="per",
             kind=Word(
