@@ -17,9 +17,11 @@ TIMEOUT: Final = 60.0
 class ApiError(Exception):
     """The control plane wasn't reached or said no; the message is for the user."""
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    def __init__(self, message: str, status: int = 0, **more: Any) -> None:
+        """``more``: further members of the answer."""
         super().__init__(message)
         self.status = status
+        self.more = more
 
 
 class Api:
@@ -30,15 +32,21 @@ class Api:
         self.url = _url(options)
 
     def call(
-        self, method: str, path: str, query: dict[str, object] | None = None, body: object = None
+        self,
+        method: str,
+        path: str,
+        query: dict[str, object] | None = None,
+        body: object = None,
+        **headers: str,
     ) -> Any:
         """The decoded JSON answer; None when it is empty.
 
-        ``query`` items that are None or empty are left out. Raises :class:`ApiError`.
+        ``query`` items that are None or empty are left out; a ``body`` of bytes is YAML. Raises
+        :class:`ApiError`.
         """
         given = {k: v for k, v in (query or {}).items() if v is not None and v != ""}
         target = path + ("?" + urlencode(given) if given else "")
-        status, answer = self._exchange(method, target, body)
+        status, answer = self._exchange(method, target, body, headers)
         if status == 401:
             raise ApiError(
                 f"The control plane at {self.url} refused the admin token. It belongs to another "
@@ -52,7 +60,8 @@ class Api:
         if status < 400:
             return decoded
         if isinstance(decoded, dict) and "detail" in decoded:
-            raise ApiError(str(decoded["detail"]), status)
+            more = {name: value for name, value in decoded.items() if name != "status"}
+            raise ApiError(str(decoded["detail"]), status, **more)
         raise self._stranger(status)
 
     def _stranger(self, status: int) -> ApiError:
@@ -62,7 +71,9 @@ class Api:
             status,
         )
 
-    def _exchange(self, method: str, target: str, body: object) -> tuple[int, bytes]:
+    def _exchange(
+        self, method: str, target: str, body: object, more: dict[str, str]
+    ) -> tuple[int, bytes]:
         parts = urlsplit(self.url)
         host = parts.hostname or "127.0.0.1"
         link: http.client.HTTPConnection
@@ -72,9 +83,12 @@ class Api:
         else:
             link = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
         headers = {"authorization": f"Bearer {self._token}", "accept": "application/json"}
-        data = None
-        if body is not None:
-            data = json.dumps(body)
+        headers |= {name.replace("_", "-"): value for name, value in more.items()}
+        data = body if isinstance(body, bytes) else None
+        if data is not None:
+            headers["content-type"] = "application/yaml"
+        elif body is not None:
+            data = json.dumps(body, ensure_ascii=False).encode()
             headers["content-type"] = "application/json"
         try:
             link.request(method, parts.path.rstrip("/") + target, data, headers)

@@ -2,15 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from ferryman.cli.api import Api
-
 from ferryman import __version__
 from ferryman.cli import flags
+from ferryman.cli.configure import config_app, models_app, providers_app
 from ferryman.cli.main import become
 from ferryman.config.options import OptionsError
 
@@ -164,7 +162,7 @@ def keys_create(
     """
     from ferryman.cli import ask
 
-    ask.create_key(_reach(locals()), name, expires, as_json=as_json)
+    ask.create_key(flags.reach(locals()), name, expires, as_json=as_json)
 
 
 @keys_app.command("list")
@@ -178,7 +176,7 @@ def keys_list(
     """List the keys (never the secrets: only keyed hashes are kept)."""
     from ferryman.cli import ask
 
-    ask.list_keys(_reach(locals()), as_json=as_json)
+    ask.list_keys(flags.reach(locals()), as_json=as_json)
 
 
 @keys_app.command("revoke")
@@ -196,7 +194,7 @@ def keys_revoke(
     """
     from ferryman.cli import ask
 
-    ask.revoke_key(_reach(locals()), key, as_json=as_json)
+    ask.revoke_key(flags.reach(locals()), key, as_json=as_json)
 
 
 @app.command(rich_help_panel=_LOOK)
@@ -227,7 +225,7 @@ def usage(
     from ferryman.cli import ask
 
     query = {"by": by, "since": since, "until": until, "key": key, "model": model}
-    ask.show_usage(_reach(locals()), query, as_json=as_json, as_csv=as_csv)
+    ask.show_usage(flags.reach(locals()), query, as_json=as_json, as_csv=as_csv)
 
 
 @app.command(rich_help_panel=_LOOK)
@@ -261,17 +259,11 @@ def calls(
         "status": status,
         "request_id": request_id,
     }
-    ask.show_calls(_reach(locals()), query, as_json=as_json)
+    ask.show_calls(flags.reach(locals()), query, as_json=as_json)
 
 
-app.add_typer(keys_app, rich_help_panel=_LOOK)
-
-
-def _reach(given: dict[str, object]) -> "Api":
-    from ferryman.cli.api import Api
-
-    names = ("data_dir", "control_url", "admin_host", "admin_port")
-    return Api(flags.options(**{name: given[name] for name in names}))
+for group in (keys_app, config_app, models_app, providers_app):
+    app.add_typer(group, rich_help_panel=_LOOK)
 
 
 def run() -> int:

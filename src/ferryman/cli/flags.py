@@ -2,11 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ferryman.config.options import DEFAULT_ADMIN_PORT, DEFAULT_PORT, Options, variable
+
+if TYPE_CHECKING:
+    from ferryman.cli.api import Api
 
 _LISTEN = "Where it listens"
 _FILES = "Files"
@@ -158,3 +161,11 @@ def options(**flags: object) -> Options:
         if value is not None and value is not False and value != "":
             os.environ[variable(name)] = "1" if value is True else str(value)
     return Options.from_env()
+
+
+def reach(given: dict[str, object]) -> "Api":
+    """The control plane that a command's flags, among ``given``, name."""
+    from ferryman.cli.api import Api
+
+    names = ("data_dir", "control_url", "admin_host", "admin_port")
+    return Api(options(**{name: given[name] for name in names}))

@@ -1,8 +1,9 @@
 """``ferryman.yaml`` → :class:`Loaded`: everything right in it, and everything wrong with it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from msgspec import Struct
 
@@ -14,6 +15,7 @@ from ferryman.config.kinds import WRONG, EnoughProblems, Reader
 from ferryman.config.model import Config
 from ferryman.config.names import Known
 from ferryman.config.problem import ERROR, Problem
+from ferryman.config.problem import Path as Where
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
@@ -45,39 +47,50 @@ def load(
     is where ``env:`` references are looked up; a missing variable is a warning. ``known`` is the
     catalogue, by default the packaged one.
     """
-    known = known or current()
     if path is None:
-        reader = Reader("")
-        config = Builder(reader, env=env, strict=strict, known=known, folder=Path.cwd()).config({})
-        return Loaded(config=config, problems=tuple(reader.problems))
-    data = _read(path)
+        return check(None, [], None, strict=strict, env=env, known=known)
+    data = read(path)
     if isinstance(data, Problem):
         return Loaded(file=str(path), problems=(data,))
-    return _check(path, data, strict=strict, env=env, known=known)
+    return check(*nodes.parse(data), path, strict=strict, env=env, known=known)
 
 
-def _check(
-    path: Path, data: bytes, *, strict: bool, env: Mapping[str, str], known: Known
+def check(
+    root: nodes.Node | None,
+    faults: Sequence[nodes.Fault],
+    path: Path | None,
+    *,
+    name: str = "",
+    sources: Mapping[Where, str] = MappingProxyType({}),
+    strict: bool,
+    env: Mapping[str, str] = os.environ,
+    known: Known | None = None,
 ) -> Loaded:
-    reader = Reader(str(path))
+    """The same for a tree. ``path``: the file it is from, whose folder other files' names start at.
+
+    ``name`` says where it stands, if not there; ``sources`` where some of its values do.
+    """
+    name = name or ("" if path is None else str(path))
+    reader = Reader(name, sources)
     config = Config()
     try:
-        root, faults = nodes.parse(data)
         for fault in faults:
             reader.add(fault.path, fault.mark, fault.message, fault.fix)
-        if root is not None:
-            found = FILE.read(root, (), reader)
-            folder = path.absolute().parent
-            builder = Builder(reader, env=env, strict=strict, known=known, folder=folder)
+        if root is not None or path is None:
+            found = {} if root is None else FILE.read(root, (), reader)
+            folder = Path.cwd() if path is None else path.absolute().parent
+            builder = Builder(
+                reader, env=env, strict=strict, known=known or current(), folder=folder
+            )
             config = builder.config({} if found is WRONG else found)
     except EnoughProblems:
         message = f"{len(reader.problems)} problems; the rest is not shown"
-        reader.problems.append(Problem(file=str(path), message=message))
+        reader.problems.append(Problem(file=name, message=message))
     problems = sorted(reader.problems, key=lambda problem: (problem.line, problem.column))
-    return Loaded(file=str(path), config=config, problems=tuple(problems))
+    return Loaded(file=name, config=config, problems=tuple(problems))
 
 
-def _read(path: Path) -> bytes | Problem:
+def read(path: Path) -> bytes | Problem:
     """The file's bytes, one more than allowed at most; or why not."""
     try:
         with path.open("rb") as file:

@@ -5,7 +5,9 @@ and the test of the documentation.
 """
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -31,8 +33,10 @@ class EnoughProblems(Exception):  # noqa: N818 - ends the reading of a file that
 class Reader:
     """Collects what reading finds: problems, and where each key and value stands."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, sources: Mapping[Path, str] = MappingProxyType({})) -> None:
+        """``sources``: paths of values that stand elsewhere than in ``file``, and where."""
         self.file = file
+        self.sources = sources
         self.problems: list[Problem] = []
         self.values: dict[Path, Mark] = {}
         self.keys: dict[Path, Mark] = {}
@@ -53,7 +57,7 @@ class Reader:
             raise EnoughProblems
         self.problems.append(
             Problem(
-                file=self.file,
+                file=self.sources.get(path[:2]) or self.sources.get(path[:1]) or self.file,
                 line=mark.line if mark else 0,
                 column=mark.column if mark else 0,
                 key=dotted(path),
@@ -323,7 +327,7 @@ class Secret(Kind, frozen=True, kw_only=True):
                 return "", Ref(kind="file", value=rest)
             return "file: takes a path, without spaces around it", WRONG
         if colon and kind == "sealed":
-            return "sealed: is used between the planes only", WRONG
+            return "sealed: opens only at the admin API, and where it was sealed", WRONG
         if self.header:
             if re.fullmatch(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", text):
                 return "", Ref(kind="literal", literal=Redacted(text))

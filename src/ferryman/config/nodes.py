@@ -92,12 +92,12 @@ class _Stop(Exception):  # noqa: N818 - carries the fault that ends the reading
         self.fault = Fault(mark=mark, message=message, fix=fix)
 
 
-def parse(data: bytes) -> tuple[Node | None, list[Fault]]:
+def parse(data: bytes, limit: int = MAX_BYTES) -> tuple[Node | None, list[Fault]]:
     """Read one YAML document. Never raises; ``None`` when there is nothing (or nothing readable).
 
     Faults that leave the rest readable (a duplicate key, a tag) come with the tree.
     """
-    text, fault = _decode(data)
+    text, fault = _decode(data, limit)
     if fault is not None:
         return None, [fault]
     builder = _Builder()
@@ -128,9 +128,9 @@ def _events(text: str) -> Iterator[Any]:
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
 
 
-def _decode(data: bytes) -> tuple[str, Fault | None]:
-    if len(data) > MAX_BYTES:
-        message = f"the file is longer than {MAX_BYTES:,} bytes"
+def _decode(data: bytes, limit: int) -> tuple[str, Fault | None]:
+    if len(data) > limit:
+        message = f"the file is longer than {limit:,} bytes"
         return "", Fault(mark=None, message=message, fix="Is this the right file?")
     try:
         text = data.decode("utf-8-sig")

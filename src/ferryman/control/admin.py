@@ -1,8 +1,8 @@
-"""The admin API: keys, usage, calls, reload. Every request has shown the admin token before.
+"""The admin API: keys, usage, calls; ``changes.py`` adds the configuration.
 
-FastAPI routes and documents it (``/openapi.json``, for token holders too); the documents themselves
-are msgspec structs. Handlers are plain functions: FastAPI runs them on worker threads, where the
-database may block.
+Every request has shown the admin token before. FastAPI routes and documents the API
+(``/openapi.json``, for token holders too); the documents themselves are msgspec structs. Handlers
+are plain functions: FastAPI runs them on worker threads, where the database may block.
 """
 
 import time
@@ -17,7 +17,9 @@ from sqlalchemy import Engine
 from starlette.exceptions import HTTPException
 
 from ferryman import __version__
-from ferryman.control import problem
+from ferryman.control import changes, problem
+from ferryman.control.changes import answer
+from ferryman.control.configuration import Configuration
 from ferryman.control.keys import KeyDesk
 from ferryman.control.problem import ProblemError
 from ferryman.control.rows import call_row, key_row, usage_row, usage_sums
@@ -27,8 +29,6 @@ from ferryman.store import keys, ledger
 MAX_CALLS: Final = 1000
 """Calls in one answer."""
 BY: Final = ("key", "model", "provider", "day", "endpoint")
-
-_encode = msgspec.json.Encoder().encode
 
 
 class NewKey(BaseModel):
@@ -50,14 +50,14 @@ class Admin:
         desk: KeyDesk,
         *,
         catch_up: Callable[[], None],
-        reload: Callable[[], list[str]],
+        configuration: Configuration,
         version: Callable[[], str],
     ) -> None:
-        """``catch_up`` ingests what the journal holds now; ``reload`` returns what is wrong."""
+        """``catch_up`` ingests what the journal holds now; ``version`` is the snapshot's."""
         self.engine = engine
         self.desk = desk
         self.catch_up = catch_up
-        self.reload = reload
+        self.configuration = configuration
         self.version = version
 
     def key_id(self, id_or_name: str | None) -> str | None:
@@ -92,12 +92,7 @@ def build(admin: Admin) -> FastAPI:
     _add_usage(app, admin)
     _add_calls(app, admin)
 
-    @app.post("/admin/v1/reload", tags=["configuration"], summary="Read the configuration again")
-    def reload() -> Response:
-        problems = admin.reload()
-        status = 422 if problems else 200
-        return _json({"snapshot": admin.version(), "problems": problems}, status)
-
+    changes.add(app, admin.engine, admin.configuration, admin.version)
     return app
 
 
@@ -107,16 +102,16 @@ def _add_keys(app: FastAPI, admin: Admin) -> None:
         key, secret = admin.desk.create(body.name, _expiry(body))
         row = key_row(key, time.time())
         shown = {"id": row.id, "name": row.name, "key": secret} | msgspec.structs.asdict(row)
-        return _json(shown, 201)
+        return answer(shown, 201)
 
     @app.get("/admin/v1/keys", tags=["keys"], summary="All keys, revoked ones too")
     def list_all() -> Response:
         now = time.time()
-        return _json({"data": [key_row(key, now) for key in admin.desk.list()]})
+        return answer({"data": [key_row(key, now) for key in admin.desk.list()]})
 
     @app.delete("/admin/v1/keys/{key:path}", tags=["keys"], summary="Revoke by id or name")
     def revoke(key: str) -> Response:
-        return _json(key_row(admin.desk.revoke(key), time.time()))
+        return answer(key_row(admin.desk.revoke(key), time.time()))
 
 
 def _add_usage(app: FastAPI, admin: Admin) -> None:
@@ -150,7 +145,7 @@ def _add_usage(app: FastAPI, admin: Admin) -> None:
         rows = ledger.usage(admin.engine, by=groups, **chosen) if groups else []
         [total] = ledger.usage(admin.engine, **chosen)
         names = keys.names(admin.engine, (row.key for row in rows if row.key))
-        return _json(
+        return answer(
             {
                 "since": None if begin is None else rfc3339(begin),
                 "until": rfc3339(time.time() if end is None else end),
@@ -191,7 +186,7 @@ def _add_calls(app: FastAPI, admin: Admin) -> None:
         found = ledger.calls(admin.engine, limit=limit, **chosen)
         names = keys.names(admin.engine, (call.key for call in found))
         more = len(found) == limit
-        return _json(
+        return answer(
             {
                 "data": [call_row(call, names) for call in found],
                 "next": f"{found[-1].at_us}:{found[-1].request_id}" if more else None,
@@ -244,18 +239,14 @@ def _status(text: str) -> dict[str, int | str]:
     raise ProblemError(400, "invalid_query", "status: give an HTTP status such as 429, or lost.")
 
 
-def _json(value: object, status: int = 200) -> Response:
-    headers = {"cache-control": "no-store"}
-    return Response(_encode(value), status, headers, media_type="application/json")
-
-
 def _problem(status: int, code: str, detail: str) -> Response:
     return Response(problem.body(status, code, detail), status, media_type=problem.MEDIA_TYPE)
 
 
 async def _on_problem(_request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
-    return _problem(error.status, error.code, error.detail)
+    body = problem.body(error.status, error.code, error.detail, **error.more)
+    return Response(body, error.status, media_type=problem.MEDIA_TYPE)
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:

@@ -25,6 +25,9 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY: Final = 65_536
 """Bytes of a request body; the largest that makes sense is a few hundred."""
+MAX_CONFIG: Final = 1_000_000
+"""The same of configurations, as of the file."""
+CONFIG: Final = "/admin/v1/config"
 LOOPBACK_NAMES: Final = frozenset(("localhost", "127.0.0.1", "[::1]"))
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -87,7 +90,8 @@ class Front:
         else:
             _check_token(headers, self._admin_token, "admin token")
             application = await self.admin()
-            await application(scope, await _whole(headers, receive), send)
+            limit = MAX_CONFIG if path.startswith(CONFIG) else MAX_BODY
+            await application(scope, await _whole(headers, receive, limit), send)
 
     async def admin(self) -> Application:
         """The admin API, loaded off the loop."""
@@ -161,18 +165,18 @@ def _check_token(headers: list[tuple[bytes, bytes]], token: bytes, name: str) ->
         )
 
 
-async def _whole(headers: list[tuple[bytes, bytes]], receive: Receive) -> Receive:
-    """A ``receive`` with the whole body in it. Refuses bodies over :data:`MAX_BODY`."""
+async def _whole(headers: list[tuple[bytes, bytes]], receive: Receive, limit: int) -> Receive:
+    """A ``receive`` with the whole body in it. Refuses bodies over ``limit`` bytes."""
     for name, value in headers:
-        if name == b"content-length" and (not value.isdigit() or int(value) > MAX_BODY):
-            raise _too_large()
+        if name == b"content-length" and (not value.isdigit() or int(value) > limit):
+            raise _too_large(limit)
     body, more = b"", True
     while more:
         message = await receive()
         body += message.get("body", b"")
         more = message.get("more_body", False)
-        if len(body) > MAX_BODY:
-            raise _too_large()
+        if len(body) > limit:
+            raise _too_large(limit)
     whole = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def again() -> MutableMapping[str, Any]:
@@ -181,8 +185,8 @@ async def _whole(headers: list[tuple[bytes, bytes]], receive: Receive) -> Receiv
     return again
 
 
-def _too_large() -> problem.ProblemError:
-    return problem.ProblemError(413, "body_too_large", f"The body may have {MAX_BODY} bytes.")
+def _too_large(limit: int) -> problem.ProblemError:
+    return problem.ProblemError(413, "body_too_large", f"The body may have {limit} bytes.")
 
 
 async def _left(receive: Receive) -> None:

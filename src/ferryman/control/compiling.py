@@ -1,45 +1,189 @@
-"""``python -m ferryman.control.compiling``: the configuration file → a snapshot.
+"""``python -m ferryman.control.compiling``: the configuration file, changed → a snapshot.
 
-Writes to standard output a ``Checked``, then, if there are no errors, a ``Compiled``, each as
-``u32 LE length | msgpack``.
+Reads an ``Order`` (msgpack) from standard input. Writes a ``Checked`` to standard output, then, if
+there are no errors, a ``Compiled``, each as ``u32 LE length | msgpack``.
 """
 
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from ferryman.config import nodes
 from ferryman.config.compile import compile_snapshot
-from ferryman.config.file import load
+from ferryman.config.file import Loaded, check, read
+from ferryman.config.nodes import Fault, Map, Node
 from ferryman.config.options import Options
-from ferryman.config.seal import derive
+from ferryman.config.problem import Path, Problem
+from ferryman.config.seal import derive, derive_for
 from ferryman.config.secret import activate
 from ferryman.config.snapshot import ModelRow, Snapshot
-from ferryman.control.configuration import LENGTH, Checked, Compiled
+from ferryman.config.units import (
+    MAX_TEXT,
+    NOTHING,
+    Units,
+    changes,
+    joined,
+    long_form,
+    merge,
+    opened,
+    opened_all,
+    overlay_of,
+    pair,
+    patched,
+    split,
+    text_of,
+    too_large,
+    unit_of,
+)
+from ferryman.config.version import Overlay
+from ferryman.control.orders import (
+    ENTRY,
+    FILE,
+    LENGTH,
+    PATCH,
+    REMOVE,
+    RESET,
+    SENT,
+    TEXT,
+    Checked,
+    Compiled,
+    Order,
+)
+
+
+class _Draft(Struct, frozen=True, kw_only=True):
+    """What an order leads to."""
+
+    tree: Node | None
+    units: Units
+    overlay: Overlay = {}
+    lost: tuple[str, ...] = ()
+    faults: Sequence[Fault] = ()
+    name: str = ""
+    """Where the tree stands, if not in the file."""
+    sources: Mapping[Path, str] = {}
+    """Where some of it stands, if not there."""
 
 
 def main() -> None:
-    """Write the two answers. The options come from the environment."""
+    """Read an ``Order`` from standard input, write the two answers. Options: the environment."""
     options = Options.from_env()
-    seal_key = derive(options.paths.secret("feed-token"))
-    loaded = load(options.config, strict=options.strict)
-    _write(Checked(tuple(map(str, loaded.problems)), tuple(map(str, loaded.errors))))
-    if loaded.errors:
+    order = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Order)
+    key = derive_for(options.paths.secret("pepper"), "configuration versions")
+    data = order.file
+    if order.kind == FILE and options.config is not None:
+        found = read(options.config)
+        if isinstance(found, Problem):
+            _write(Checked(problems=(found,)))
+            return
+        data = found
+    root, faults = (None, []) if data is None else nodes.parse(data)
+    draft = _of_file(order, root, faults, key) if order.kind == FILE else _sent(order, root, key)
+    if draft is None:
+        _write(Checked(missing=True))
         return
+    tree = draft.tree
+    loaded = check(
+        tree,
+        draft.faults,
+        options.config,
+        name=draft.name,
+        sources=draft.sources,
+        strict=options.strict,
+    )
+    if tree is not None and too_large(tree):
+        message = f"aliases followed, this is more than {MAX_TEXT // 2:,} characters or "
+        problem = Problem(file=loaded.file, message=f"{message}{nodes.MAX_NODES:,} values")
+        loaded = replace(loaded, problems=(*loaded.problems, problem))
+    _write(Checked(problems=loaded.problems))
+    if not loaded.errors:
+        _write(_compiled(options, loaded, order, draft, data, key))
+
+
+def _of_file(order: Order, root: Node | None, faults: Sequence[Fault], key: bytes) -> _Draft:
+    """The file, and what holds over it."""
+    units, overlay, lost = merge(split(root), order.overlay, key)
+    return _Draft(
+        tree=joined(units) if overlay else root,
+        units=units,
+        overlay=overlay,
+        lost=lost,
+        faults=faults,
+        sources=_sources(overlay),
+    )
+
+
+def _sources(overlay: Overlay) -> dict[Path, str]:
+    return {
+        unit_of(name): f"(version {change.version}, by {change.by})"
+        for name, change in overlay.items()
+    }
+
+
+def _sent(order: Order, file: Node | None, key: bytes) -> _Draft | None:
+    """What was in force, after the change; ``None``: there is no unit to change."""
+    base = split(file)
+    units, overlay, _ = merge(base, order.overlay, key)
+    root, faults = nodes.parse(order.body, MAX_TEXT)
+    if order.kind == RESET:
+        return _Draft(tree=file, units=base)
+    if order.kind == TEXT:
+        if not isinstance(root, Map):
+            if root is None and not faults:
+                faults = [
+                    Fault(mark=None, message="there is nothing in it", fix="Write {} for that.")
+                ]
+            return _Draft(tree=root, units={}, faults=faults, name=SENT)
+        units = opened_all(split(root), key)
+        name, sources = SENT, {}
+    else:
+        unit = unit_of(order.unit)
+        if order.kind != ENTRY and unit not in units:
+            return None
+        name, sources = "", _sources(overlay)
+        if order.kind == REMOVE:
+            del units[unit]
+        else:
+            node = opened(unit, root or NOTHING, key)
+            if order.kind == PATCH:
+                node = patched(long_form(unit, units[unit][1]), node)
+            units[unit] = pair(unit[-1], node)
+            sources[unit] = SENT
+        faults = [replace(fault, path=(*unit, *fault.path)) for fault in faults]
+    return _Draft(
+        tree=joined(units),
+        units=units,
+        overlay=overlay_of(base, units, overlay, key, version=order.version, by=order.by),
+        faults=faults,
+        name=name,
+        sources=sources,
+    )
+
+
+def _compiled(
+    options: Options, loaded: Loaded, order: Order, draft: _Draft, file: bytes | None, key: bytes
+) -> Compiled:
+    seal_key = derive(options.paths.secret("feed-token"))
     snapshot = compile_snapshot(loaded, seal_key=seal_key)
     providers = snapshot.providers.values()
     active = [p.name for p in providers if activate(p, os.environ, seal_key) is not None]
-    _write(
-        Compiled(
-            version=snapshot.version,
-            snapshot=msgspec.msgpack.encode(snapshot),
-            drain_seconds=snapshot.server.drain_seconds,
-            providers=tuple(active),
-            example=example(snapshot, active),
-        )
+    before = opened_all(split(nodes.parse(order.before.encode(), MAX_TEXT)[0]), key)
+    return Compiled(
+        version=snapshot.version,
+        snapshot=msgspec.msgpack.encode(snapshot),
+        drain_seconds=snapshot.server.drain_seconds,
+        providers=tuple(active),
+        example=example(snapshot, active),
+        file=file,
+        text=text_of(draft.units, key),
+        overlay=draft.overlay,
+        lost=draft.lost,
+        changes=changes(before, draft.units, key),
     )
 
 

@@ -1,7 +1,7 @@
-"""The configuration file, watched: each good version becomes a snapshot, a bad one a report."""
+"""The configuration in force: the file, watched, and what was changed elsewhere, as versions."""
 
+import contextlib
 import os
-import struct
 import subprocess
 import sys
 import threading
@@ -15,14 +15,15 @@ from msgspec import Struct
 
 from ferryman import lifeline
 from ferryman.config.options import Options
+from ferryman.config.problem import Problem
+from ferryman.config.version import FILE, Overlay, Version
+from ferryman.control.orders import LENGTH, SENT, Checked, Compiled, Order
 from ferryman.log import log
 
-POLL: Final = 0.5
+POLL: Final = 0.2
 """Seconds between looks at the file."""
 PATIENCE: Final = 120.0
 """Seconds after which a compiler that hasn't ended is killed."""
-LENGTH: Final = struct.Struct("<I")
-"""Before each answer of the compiler: its bytes."""
 Stamp = tuple[int, int, int] | None
 """(modification time in ns, inode, size) of the file; None = it isn't there."""
 Answer = TypeVar("Answer", bound=Struct)
@@ -32,28 +33,6 @@ class CompilerError(Exception):
     """The compiler ended without an answer; what it said stands on standard error."""
 
 
-class Checked(Struct, frozen=True):
-    """The compiler's first answer: what there is to say about the file, as lines for people."""
-
-    problems: tuple[str, ...]
-    """All of them, in the order of the file."""
-    errors: tuple[str, ...]
-    """Those that forbid its use."""
-
-
-class Compiled(Struct, frozen=True, kw_only=True):
-    """Its second answer: a snapshot, and what the control plane itself wants to know of it."""
-
-    version: str
-    snapshot: bytes
-    """msgpack of a :class:`~ferryman.config.snapshot.Snapshot`."""
-    drain_seconds: float
-    providers: tuple[str, ...]
-    """Names of the providers that are active with this environment."""
-    example: str
-    """A model name that works here, for people to try; empty when no provider is active."""
-
-
 class Compiler:
     """One run of ``control/compiling.py``, in a process that ends with it.
 
@@ -61,18 +40,21 @@ class Compiler:
     catalogue, the price list and the YAML parser in its memory.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, order: Order) -> None:
         env = {k: v for k, v in os.environ.items() if k not in lifeline.VARIABLES}
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "ferryman.control.compiling"],
             env=env,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             process_group=0,  # Ctrl-C is for the control plane
         )
         self._timer = threading.Timer(PATIENCE, self._process.kill)
         self._timer.daemon = True
         self._timer.start()
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
+            pipe.write(msgspec.msgpack.encode(order))
 
     def checked(self) -> Checked:
         """The first answer. Raises :class:`CompilerError`."""
@@ -104,23 +86,101 @@ class Compiler:
             raise CompilerError(f"compiling the configuration failed (exit code {code})") from None
 
 
-class Configuration:
-    """The last good version, and the watch over the file. ``reload`` may run on any thread."""
+class ChangeError(Exception):
+    """A change was refused; ``checked`` says why, or nothing: then there is no such entry."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, checked: Checked) -> None:
+        super().__init__("the change was refused")
+        self.checked = checked
+
+
+class StaleError(Exception):
+    """A change was meant for another version than the one in force, which is ``number``."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"version {number} is in force")
+        self.number = number
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What came of a change."""
+
+    number: int
+    """The version in force now."""
+    applied: bool
+    """False: nothing is different, or this was a trial."""
+    compiled: Compiled
+    warnings: tuple[Problem, ...]
+
+
+class Configuration:
+    """What is in force, and the watch over the file. ``reload``, ``change``: on any thread."""
+
+    def __init__(self, options: Options, last: Version | None = None) -> None:
+        """``last`` is the latest version in the database."""
         self._path = options.config
         self._lock = threading.Lock()
         self._seen: Stamp = None
         self.compiled: Compiled | None = None
-        """The last good one."""
+        """What is in force: the last good one."""
+        self.number = last.number if last else 0
+        """Its version in the database."""
+        self._text = last.text if last else ""
+        self._overlay: Overlay = last.overlay if last else {}
+        self.publish: Callable[[str, bytes], bool] = lambda _version, _snapshot: True
+        """Hands (version, snapshot) to the data planes; False when it is no different."""
+        self.keep: Callable[[Version, int | None], Version] = lambda version, _after: version
+        """Writes a version into the database, if the latest there is the given number."""
 
-    def begin(self) -> Compiler:
-        """Start compiling the file as it is now."""
+    def begin(self, *, alone: bool = False) -> Compiler:
+        """Start compiling the file as it is now, and what holds over it unless ``alone``."""
         self._seen = self._stamp()
-        return Compiler()
+        return Compiler(Order(overlay={} if alone else self._overlay, before=self._text))
 
-    def reload(self, publish: Callable[[str, bytes], bool]) -> list[str]:
-        """Compile the file and ``publish`` (version, snapshot); a bad file leaves all as it was.
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The entries that were changed elsewhere than in the file."""
+        return tuple(self._overlay)
+
+    def take(self, found: Compiled) -> bool:
+        """Put what the file says into force. Returns whether the data planes get anything new."""
+        if found.text != self._text or found.overlay != self._overlay or not self.number:
+            version = self._version(found, FILE, "")
+            try:
+                self.number = self.keep(version, None).number
+            except Exception as error:
+                # A full disk is no reason to serve from an old file.
+                log("control", f"the version is not kept ({type(error).__name__}: {error})")
+        for name in found.lost:
+            old = self._overlay[name]
+            log(
+                "control",
+                f"{name}: changed in the file, which holds from now on; what {old.by} made of it "
+                f"in version {old.version} does not (`ferryman config history`)",
+            )
+        if found.overlay:
+            names = ", ".join(f"{n} (version {c.version})" for n, c in found.overlay.items())
+            log("control", f"changed elsewhere, and in force over the file: {names}")
+        return self._enforce(found)
+
+    def _version(self, found: Compiled, by: str, note: str) -> Version:
+        return Version(
+            number=self.number + 1,
+            at=int(time.time()),
+            by=by,
+            note=note,
+            changes=found.changes,
+            snapshot=found.version,
+            text=found.text,
+            overlay=found.overlay,
+        )
+
+    def _enforce(self, found: Compiled) -> bool:
+        self.compiled, self._text, self._overlay = found, found.text, found.overlay
+        return self.publish(found.version, found.snapshot)
+
+    def reload(self) -> list[str]:
+        """Compile the file and publish it; a bad file leaves all as it was.
 
         Returns what is wrong with it. Raises :class:`CompilerError`.
         """
@@ -129,18 +189,66 @@ class Configuration:
             compiler = self.begin()
             checked = compiler.checked()
             for problem in checked.problems:
-                log("control", problem)
-            if checked.errors:
+                log("control", str(problem))
+            if checked.bad:
                 compiler.close()
                 count = f"{len(checked.errors)} error{'s' if len(checked.errors) > 1 else ''}"
                 kept = "the last good one stays in force" if self.compiled else "there is no other"
                 log("control", f"configuration {self._path} not used: {count}; {kept}")
-                return list(checked.errors)
-            found = self.compiled = compiler.compiled()
-            new = "" if publish(found.version, found.snapshot) else ", as before"
+                return [str(problem) for problem in checked.errors]
+            found = compiler.compiled()
+            new = "" if self.take(found) else ", as before"
             took = time.monotonic() - began
             log("control", f"configuration {found.version[:12]}{new} ({took:.1f} s)")
             return []
+
+    def change(
+        self,
+        kind: str,
+        *,
+        unit: str = "",
+        body: bytes = b"",
+        by: str,
+        note: str,
+        expected: int | None,
+        trial: bool,
+    ) -> Outcome:
+        """Change what is in force (see ``Order.kind``), all or nothing; a ``trial`` only checks.
+
+        Raises :class:`StaleError` when version ``expected`` (if given) is not in force,
+        :class:`ChangeError`, :class:`CompilerError`, and what ``keep`` raises: then nothing is
+        different. The version is in the database before any data plane hears of it.
+        """
+        with self._lock:
+            base = self.compiled
+            if expected not in (None, self.number) or base is None:
+                raise StaleError(self.number)
+            compiler = Compiler(
+                Order(
+                    kind=kind,
+                    file=base.file,
+                    overlay=self._overlay,
+                    before=self._text,
+                    unit=unit,
+                    body=body,
+                    version=self.number + 1,
+                    by=by,
+                )
+            )
+            checked = compiler.checked()
+            if checked.bad:
+                compiler.close()
+                raise ChangeError(checked)
+            found = compiler.compiled()
+            applied = not trial and bool(found.changes or found.overlay != self._overlay)
+            if applied:
+                self.number = self.keep(self._version(found, by, note), self.number).number
+                self._enforce(found)
+                said = ", ".join(found.changes) or "nothing but where it stands"
+                log("control", f"configuration version {self.number} by {by}: {said}")
+            # What is odd elsewhere was said when it was applied.
+            warnings = tuple(problem for problem in checked.problems if problem.file == SENT)
+            return Outcome(number=self.number, applied=applied, compiled=found, warnings=warnings)
 
     def watch_once(self, last: Stamp) -> tuple[Stamp, bool]:
         """Look at the file: (its stamp, whether to load it now).

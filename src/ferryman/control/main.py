@@ -10,15 +10,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ferryman import lifeline
 from ferryman.config.options import Options, OptionsError
+from ferryman.config.version import Version
 from ferryman.control.configuration import Compiler, CompilerError, Configuration
 from ferryman.log import log
-
-if TYPE_CHECKING:
-    pass
 
 LOCK_PATIENCE: Final = 15.0
 """Seconds to wait for a control plane of an earlier start that is still ending."""
@@ -58,25 +56,22 @@ def main() -> int:
 def _run(options: Options) -> int:
     lifeline.hold()
     os.nice(POLITENESS)
-    configuration = Configuration(options)
-    compiler = configuration.begin()
+    configuration = Configuration(options, _last(options))
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(_first_answer, compiler, str(options.config))
+        answer = pool.submit(_first_answer, configuration, str(options.config))
         # Half a second of imports, while the compiler works on another core.
         import uvloop
 
         from ferryman.control.service import Service
         from ferryman.store.db import DatabaseError, MigrationError
 
-        good = answer.result()
-    if not good:
-        compiler.close()
-        if not lifeline.restarted():
-            return lifeline.BAD_CONFIG
+        compiler = answer.result()
+    if compiler is None and not lifeline.restarted():
+        return lifeline.BAD_CONFIG
     try:
         service = Service(options, configuration)
-        if good:
-            configuration.compiled = compiler.compiled()
+        if compiler is not None:
+            configuration.take(compiler.compiled())
         uvloop.run(service.run(_sockets(options)))
     except MigrationError as error:
         log("control", str(error))
@@ -87,20 +82,60 @@ def _run(options: Options) -> int:
     return 0
 
 
-def _first_answer(compiler: Compiler, file: str) -> bool:
-    """Say what is wrong with the configuration. Returns whether it can be used."""
+def _last(options: Options) -> Version | None:
+    """The latest version of the configuration. Raises ``OSError``, ``OptionsError``."""
+    if not options.database_url:
+        import sqlite3
+
+        from ferryman.store import peek
+
+        try:
+            return peek.latest(options.paths.database)
+        except sqlite3.Error as error:
+            # Without it, what was changed elsewhere would be forgotten.
+            raise OSError(f"can't read {options.paths.database}: {error}") from None
+    from ferryman.store import versions
+    from ferryman.store.db import DatabaseError, MigrationError, migrate, open_engine
+
+    try:
+        engine = open_engine(options.database_url)
+        migrate(engine)
+    except MigrationError as error:
+        raise OSError(str(error)) from None  # a server may come back: the supervisor tries again
+    except DatabaseError as error:
+        raise OptionsError(str(error)) from None
+    try:
+        return versions.latest(engine)
+    finally:
+        engine.dispose()
+
+
+def _first_answer(configuration: Configuration, file: str) -> Compiler | None:
+    """Say what is wrong with the configuration. Returns what compiles it, if it can be used."""
+    compiler = configuration.begin()
     checked = compiler.checked()
     for problem in checked.problems:
         sys.stderr.write(f"{problem}\n")
+    if checked.errors and configuration.changed:
+        compiler.close()
+        compiler = configuration.begin(alone=True)
+        checked = compiler.checked()
+        for problem in checked.errors:
+            sys.stderr.write(f"{problem}\n")
+        if not checked.errors:
+            names = ", ".join(configuration.changed)
+            log("control", f"what was changed elsewhere ({names}) does not fit the file any more, "
+                "which holds alone; `ferryman config history` has what was in force")  # fmt: skip
     count = len(checked.errors)
     if count:
+        compiler.close()
         sys.stderr.write(
             f"ferryman: {file} has {count} error{'s' if count > 1 else ''}; "
             f"`ferryman check {file}` shows them again.\n"
         )
     if not count or lifeline.restarted():
         lifeline.report("checked")
-    return not count
+    return None if count else compiler
 
 
 def _sockets(options: Options) -> list[socket.socket]:

@@ -8,8 +8,10 @@ import msgspec
 class ProblemError(Exception):
     """A refusal: HTTP ``status``, stable ``code``, and a sentence that says what to do."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    def __init__(self, status: int, code: str, detail: str, **more: object) -> None:
+        """``more``: further members of the document, JSON values."""
         super().__init__(detail)
+        self.more = more
         self.status = status
         self.code = code
         self.detail = detail
@@ -25,10 +27,11 @@ class Problem(msgspec.Struct, kw_only=True):
     detail: str
 
 
-def body(status: int, code: str, detail: str) -> bytes:
+def body(status: int, code: str, detail: str, **more: object) -> bytes:
     """The problem as JSON."""
     title = HTTPStatus(status).phrase
-    return msgspec.json.encode(Problem(title=title, status=status, code=code, detail=detail))
+    found = Problem(title=title, status=status, code=code, detail=detail)
+    return msgspec.json.encode(msgspec.structs.asdict(found) | more)
 
 
 MEDIA_TYPE = "application/problem+json"

@@ -20,6 +20,7 @@ from ferryman.control.ingest import Ingester
 from ferryman.control.keys import KeyDesk
 from ferryman.control.rounds import Rounds
 from ferryman.log import log
+from ferryman.store import versions
 from ferryman.store.db import migrate, open_engine
 
 TAIL: Final = 15.0
@@ -45,6 +46,7 @@ class Service:
         paths = options.paths
         self.engine = open_engine(options.database_url or f"sqlite:///{paths.database}")
         migrate(self.engine)
+        configuration.keep = lambda version, after: versions.add(self.engine, version, after=after)
         self.desk = KeyDesk(self.engine, paths.secret("pepper"), paths.first_key)
         self._first_is_new = self.desk.ensure_first(options.key)
         self._reloading = asyncio.Lock()
@@ -59,6 +61,7 @@ class Service:
         compiled = self.configuration.compiled
         if compiled is not None:
             hub.publish(compiled.version, compiled.snapshot)
+        self.configuration.publish = self._publish
         rounds = self._rounds = Rounds(
             Ingester(self.engine, self.options.paths.journal), hub.keys_changed
         )
@@ -146,7 +149,7 @@ class Service:
                 self.engine,
                 self.desk,
                 catch_up=self._rounds.catch_up,
-                reload=lambda: self.configuration.reload(hub.publish),
+                configuration=self.configuration,
                 version=lambda: hub.version,
             )
         )
@@ -163,10 +166,13 @@ class Service:
         task = asyncio.ensure_future(self._reload())
         task.add_done_callback(_note)
 
-    async def _reload(self) -> None:
+    def _publish(self, version: str, snapshot: bytes) -> bool:
         assert self._hub is not None
-        await asyncio.to_thread(self.configuration.reload, self._hub.publish)
         lifeline.report("settings", **self._facts())
+        return self._hub.publish(version, snapshot)
+
+    async def _reload(self) -> None:
+        await asyncio.to_thread(self.configuration.reload)
 
     async def _watch(self) -> None:
         last = None

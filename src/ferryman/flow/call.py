@@ -8,9 +8,10 @@ from time import time_ns
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec import Raw
 from msgspec.structs import replace
 
-from ferryman.config.snapshot import Affinity
+from ferryman.config.snapshot import Affinity, Filter
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
@@ -153,6 +154,8 @@ class Call:
     """and where that was."""
     considered: list[dict[str, object]] | None = None
     """The targets as they stood when the call was planned, for a caller that wants to know."""
+    left_out: dict[Target, str] | None = None
+    """Who could not be asked, and why."""
     asked: Health | None = None
     """The health of the target that works on the call."""
     place: "Queue | None" = None
@@ -190,6 +193,10 @@ class Call:
     """The model that it names in place of the caller's."""
     forced: tuple[str, ...] = ()
     """Parameters that it has set, as entries of a receipt."""
+    filter: Filter | None = None
+    """What that policy's targets must pass."""
+    preferences: Raw | None = None
+    """The object ``provider`` of the body, for targets that heed it themselves."""
     first_byte = 0.0
     """Seconds, like the next two; 0 = the configuration's."""
     idle = 0.0

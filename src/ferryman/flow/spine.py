@@ -21,6 +21,7 @@ from ferryman.flow.bonds import bind
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
+from ferryman.flow.filtering import narrow
 from ferryman.flow.policies import steer
 from ferryman.flow.queueing import give_back, line_up
 from ferryman.flow.turns import Turns, begin, considered, leave, note
@@ -62,8 +63,8 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "compressed", "digest", "explain", "forwarded", "metadata", "session", "steers", "strict",
-        "summary", "tags", "timeout", "too_long", "translated",
+        "compressed", "digest", "explain", "forwarded", "metadata", "providers", "session",
+        "steers", "strict", "summary", "tags", "timeout", "too_long", "translated",
     )  # fmt: skip
 
     def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
@@ -78,6 +79,7 @@ class HeaderFacts:
         self.metadata = self.tags = self.timeout = b""
         self.steers = False
         """Whether there is one of the three."""
+        self.providers = b""
         self.explain = False
         self.session = b""
         for name, value in headers:
@@ -106,6 +108,8 @@ class HeaderFacts:
             elif name == b"x-ferryman-timeout":
                 self.timeout = value.strip() or b"0"
                 self.steers = True
+            elif name == b"x-ferryman-providers":
+                self.providers += b"," + value if self.providers else value or b","
             elif name in _FORWARDED:
                 self.forwarded += b"%b: %b\r\n" % (name, value)
                 self.translated += b"%b: %b\r\n" % (name, value)
@@ -182,6 +186,9 @@ async def serve(
         if plane.policies or facts.steers:
             request = await steer(call, request, facts)
         resolved = plane.fleet.resolve(call.use or request.model)
+        asks = facts.providers or request.provider is not None
+        if asks or resolved.filtered or call.filter is not None:
+            request, resolved = await narrow(call, request, resolved, facts)
         if resolved.bound:
             bind(call, resolved, request, facts.session, facts.metadata)
         turns = Turns(call, resolved, len(request.body), request.max_output)

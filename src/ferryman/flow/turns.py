@@ -205,7 +205,9 @@ def considered(
             said["rests_seconds"] = round(until - now, 3)
             said["because"] = rest.why
         out.append(said)
-    return out
+    for target, why in (resolved.left_out or {}).items():
+        out.append({"target": target.name, "left_out": why})
+    return out[:MOST_EXPLAINED]
 
 
 MOST_EXPLAINED: Final = 8

@@ -1,4 +1,4 @@
-"""The tables of the ledger and of the virtual keys, alike on SQLite and PostgreSQL.
+"""The tables of ledger, virtual keys and configuration versions, alike on SQLite and PostgreSQL.
 
 Times named ``…_us`` are Unix microseconds or spans in microseconds, ``…_at`` are Unix seconds.
 Money is integer picodollars. A change here needs a migration beside it (a test compares the two).
@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest migration: the schema this version of the program works with."""
 
 PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
@@ -109,6 +109,20 @@ journal_positions = Table(
     Column("read_to", BigInteger, nullable=False),
     Column("done", Boolean, nullable=False),
 )
+
+config_versions = Table(
+    "config_versions",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("changes", Text, nullable=False),
+    Column("snapshot", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("overlay", Text, nullable=False),
+)
+"""Versions of the configuration (``config/version.py``). ``store/peek.py`` reads it too."""
 
 meta = Table(
     "meta",

@@ -1,0 +1,243 @@
+"""What ``ferryman config``, ``models`` and ``providers`` ask of the control plane and print."""
+
+import difflib
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from rich.text import Text
+
+from ferryman.cli.api import Api, ApiError
+from ferryman.cli.show import Column, console, local_time, printable, table
+from ferryman.config.problem import Problem
+
+CONFIG: Final = "/admin/v1/config"
+SENT: Final = "(sent)"
+_SHOWN: Final = 5
+"""Changes that are named in one line of a table."""
+
+
+def show(api: Api, version: int | None, *, as_json: bool) -> None:
+    """``ferryman config show``: YAML, with what there is to say in comments above it."""
+    found = api.call("GET", CONFIG if version is None else f"{CONFIG}/versions/{version}")
+    if as_json:
+        _json(found)
+        return
+    sys.stdout.write(f"# version {found['version']}\n")
+    for change in found["overlay"]:
+        what = "removed" if change["text"] is None else "set"
+        sys.stdout.write(
+            f"# not as in the file: {printable(change['entry'])}, {what} in version "
+            f"{change['version']} by {change['by']}\n"
+        )
+    sys.stdout.write(found["text"])
+
+
+def diff(api: Api, old: str, new: int | None) -> int:
+    """``ferryman config diff``. Returns the exit code: 1 when there is a difference."""
+    if old.isascii() and old.isdigit():
+        before = (f"version {old}", api.call("GET", f"{CONFIG}/versions/{old}")["text"])
+        there = api.call("GET", CONFIG if new is None else f"{CONFIG}/versions/{new}")
+        after = (f"version {there['version']}", there["text"])
+    elif new is not None:
+        raise ApiError("Give two versions, or one file to compare with what is in force.")
+    else:
+        there = api.call("GET", CONFIG)
+        before = (f"version {there['version']}", there["text"])
+        data = _read(Path(old))
+        after = (old, _call(api, "PUT", "", data, old, {"check": 1})["text"])
+    lines = difflib.unified_diff(
+        before[1].splitlines(), after[1].splitlines(), before[0], after[0], lineterm=""
+    )
+    said = [f"{line}\n" for line in lines]
+    sys.stdout.writelines(said)
+    return 1 if said else 0
+
+
+def apply(
+    api: Api, file: Path, *, check: bool, expect: int | None, note: str, as_json: bool
+) -> None:
+    """``ferryman config apply``."""
+    change(
+        api,
+        "PUT",
+        "",
+        _read(file),
+        check=check,
+        expect=expect,
+        note=note,
+        as_json=as_json,
+        name=str(file),
+    )
+
+
+def history(api: Api, limit: int, *, as_json: bool) -> None:
+    """``ferryman config history``."""
+    rows = api.call("GET", f"{CONFIG}/versions", {"limit": limit})["data"]
+    if as_json:
+        _json(rows)
+        return
+    columns = [
+        Column("Version", right=True, style="bold"),
+        Column("Time", drop=2),
+        Column("By"),
+        Column("Changes"),
+        Column("Note", drop=1),
+    ]
+    body = [
+        [str(row["version"]), local_time(row["time"]), row["by"], _few(row["changes"]), row["note"]]
+        for row in rows
+    ]
+    table(columns, body, console())
+
+
+def _few(changes: list[str]) -> str:
+    more = len(changes) - _SHOWN
+    return ", ".join(changes[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def model(
+    targets: str | None, weights: str | None, strategy: str | None, fallbacks: str | None
+) -> dict[str, Any]:
+    """The merge patch of ``ferryman models set``. Raises :class:`ApiError` for bad weights."""
+    patch: dict[str, Any] = {"targets": _list(targets), "fallbacks": _list(fallbacks)}
+    if weights is not None:
+        patch["weights"] = dict(map(_weight, _list(weights) or []))
+    patch["strategy"] = strategy
+    return {name: value for name, value in patch.items() if value is not None}
+
+
+def _list(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _weight(text: str) -> tuple[str, float | None]:
+    target, equals, number = text.rpartition("=")
+    try:
+        weight = float(number)
+    except ValueError:
+        equals = ""
+    if not equals:
+        raise ApiError(f"--weights: {text!r} is not target=number, as in lab/a=9.")
+    return target, (int(weight) if weight.is_integer() else weight) or None
+
+
+def provider(keys: list[str], **settings: str | None) -> dict[str, Any]:
+    """The merge patch of ``ferryman providers set``. Raises :class:`ApiError` for a literal key."""
+    if any(not key.startswith(("env:", "file:")) for key in keys):
+        raise ApiError(
+            "--key takes env:NAME or file:/path: flags show in the list of processes. To send a "
+            "key itself, use `ferryman config apply -`."
+        )
+    patch: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+    if keys:
+        patch |= {"key": None, "keys": keys}
+    return patch
+
+
+def set_entry(
+    api: Api,
+    entry: str,
+    patch: dict[str, Any],
+    *,
+    check: bool,
+    expect: int | None,
+    note: str,
+    as_json: bool,
+) -> None:
+    """``ferryman models set``, ``ferryman providers set``: change the entry, or make it."""
+    if not patch:
+        raise ApiError("Nothing to set was given; --help lists what there is.")
+    how: dict[str, Any] = {"check": check, "expect": expect, "note": note, "as_json": as_json}
+    try:
+        change(api, "PATCH", path(entry), patch, **how)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        whole = {name: value for name, value in patch.items() if value is not None}
+        change(api, "PUT", path(entry), whole, **how)
+
+
+def path(entry: str) -> str:
+    """Where an entry is, below the configuration."""
+    return "/" + quote(entry)
+
+
+def change(
+    api: Api,
+    method: str,
+    where: str,
+    body: object,
+    *,
+    check: bool,
+    expect: int | None,
+    note: str,
+    as_json: bool,
+    name: str = "what was sent",
+) -> None:
+    """Make a change and say what it did. Raises :class:`ApiError`, with all that is wrong."""
+    query = {"check": 1 if check else None, "note": note}
+    done = _call(api, method, where, body, name, query, expect)
+    if as_json:
+        _json(done)
+        return
+    _complain(done["problems"], name)
+    out = console()
+    what = "would change" if check else "is in force"
+    if not done["changes"]:
+        out.print(Text(f"Version {done['version']} is in force; nothing is different."))
+        return
+    out.print(Text(f"Version {done['version'] + bool(check)} {what}:"))
+    for line in done["changes"]:
+        out.print(Text(f"  {printable(line)}"))
+
+
+def _call(
+    api: Api,
+    method: str,
+    where: str,
+    body: object,
+    name: str,
+    query: dict[str, Any],
+    expect: int | None = None,
+) -> Any:
+    headers = {"x_ferryman_client": "cli"}
+    if expect is not None:
+        headers["if_match"] = f'"{expect}"'
+    try:
+        return api.call(method, CONFIG + where, query, body, **headers)
+    except ApiError as error:
+        problems = error.more.get("problems")
+        if not problems:
+            raise
+        lines = "\n".join(_lines(problems, name))
+        raise ApiError(f"refused; nothing has changed.\n{lines}", error.status) from None
+
+
+def _lines(problems: Iterable[dict[str, Any]], name: str) -> list[str]:
+    found = [Problem(**problem) for problem in problems]
+    return [_printable(str(p).replace(SENT, name, 1)) for p in found]
+
+
+def _printable(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def _complain(problems: list[dict[str, Any]], name: str) -> None:
+    for line in _lines(problems, name):
+        sys.stderr.write(line + "\n")
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise ApiError(f"Can't read {file}: {error.strerror}.") from None
+
+
+def _json(value: object) -> None:
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")

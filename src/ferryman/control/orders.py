@@ -1,0 +1,77 @@
+"""What the control plane asks of a compiler (``control/compiling.py``), and its two answers."""
+
+import struct
+from typing import Final
+
+from msgspec import Struct
+
+from ferryman.config.problem import ERROR, Problem
+from ferryman.config.version import Overlay
+
+LENGTH: Final = struct.Struct("<I")
+"""Before each answer of the compiler: its bytes."""
+SENT: Final = "(sent)"
+"""Stands for a file name where a problem lies in what was sent."""
+
+FILE, TEXT, ENTRY, PATCH, REMOVE, RESET = "file", "text", "entry", "patch", "remove", "reset"
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What to compile: the file under ``overlay``, after a change."""
+
+    kind: str = FILE
+    """``file`` reads the file again. The others leave it as it was (``file``) and change what holds
+    over it: to the configuration ``body``, one ``unit`` to ``body``, by a merge patch, to nothing,
+    or everything back to the file."""
+    file: bytes | None = None
+    overlay: Overlay = {}
+    before: str = ""
+    """The text in force, to tell what is different."""
+    unit: str = ""
+    """``models/fast``"""
+    body: bytes = b""
+    version: int = 0
+    """The number that the change will have."""
+    by: str = ""
+
+
+class Checked(Struct, frozen=True, kw_only=True):
+    """The compiler's first answer: what there is to say about the configuration."""
+
+    problems: tuple[Problem, ...] = ()
+    """All of them, in the order of the file."""
+    missing: bool = False
+    """True: the unit to be patched or removed isn't there."""
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """Those that forbid its use."""
+        return tuple(problem for problem in self.problems if problem.severity == ERROR)
+
+    @property
+    def bad(self) -> bool:
+        """Whether there is no second answer."""
+        return self.missing or bool(self.errors)
+
+
+class Compiled(Struct, frozen=True, kw_only=True):
+    """Its second answer: a snapshot, and what the control plane itself wants to know of it."""
+
+    version: str
+    snapshot: bytes
+    """msgpack of a :class:`~ferryman.config.snapshot.Snapshot`."""
+    drain_seconds: float
+    providers: tuple[str, ...]
+    """Names of the providers that are active with this environment."""
+    example: str
+    """A model name that works here, for people to try; empty when no provider is active."""
+    file: bytes | None
+    """The file that it was made of."""
+    text: str
+    """All of it as YAML, literal keys sealed."""
+    overlay: Overlay
+    """What differs from the file."""
+    lost: tuple[str, ...]
+    """Entries that the file has changed since they were changed elsewhere: the file's hold."""
+    changes: tuple[str, ...]
+    """What differs from the text in force before."""
