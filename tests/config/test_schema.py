@@ -109,7 +109,8 @@ VALUES: list[Any] = [
     "key_1", "vision", ["vision"], "mon", "09:00-17:00", "UTC", {"hours": "09:00-17:00"},
     [{"model": "x"}], {"gt": 1}, {"not": {"all": []}}, {"header.Cookie": "x"}, "always",
     "a\tb", "ü", "X" * 300, {"${A}": "lab/x"},
-    "fair", {"order": "fair"}, "no_training", "bf16", "text", ["bf16"], "session", {"by": "session"},
+    "fair", {"order": "fair"},
+    "no_training", "bf16", "text", ["bf16"], "session", {"by": "session"},
 ]  # fmt: skip
 
 
