@@ -34,7 +34,12 @@ GOOD: dict[str, Any] = {
             "discount": "12.5%",
             "prices": {"a/b": {"input": 0.5, "output": 2, "cache_read": 0, "request": 0.01}},
         },
-        "lab2": {"base_url": "https://{HOST}/v1", "key": "env:LAB_KEY"},
+        "lab2": {
+            "base_url": "https://{HOST}/v1",
+            "key": "env:LAB_KEY",
+            "max_in_flight": 8,
+            "queue": {"length": 10, "wait": "5s", "order": "fair"},
+        },
     },
     "models": {
         "mini": "openai/gpt-4o-mini",
@@ -109,6 +114,7 @@ VALUES: list[Any] = [
     "key_1", "vision", ["vision"], "mon", "09:00-17:00", "UTC", {"hours": "09:00-17:00"},
     [{"model": "x"}], {"gt": 1}, {"not": {"all": []}}, {"header.Cookie": "x"}, "always",
     "a\tb", "ü", "X" * 300, {"${A}": "lab/x"},
+    "fair", {"order": "fair"},
     "no_training", "bf16", "text", ["bf16"], "session", {"by": "session"},
 ]  # fmt: skip
 
