@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import uvloop
 
-from soak import crowd, disk, keyring, kills, outages, page, steady
+from soak import crowd, disk, keyring, kills, outages, overload, page, steady
 from soak.plant import plant
 
 Facts = dict[str, str]
@@ -146,6 +146,33 @@ def _outages(args: argparse.Namespace) -> Facts:
     }
 
 
+def _failover(args: argparse.Namespace) -> Facts:
+    with overload.harbour() as place:
+        found = uvloop.run(overload.failover(place, seconds=args.overload))
+    return {
+        "one of three killed at 200 calls/s": f"{found.dead.failed} of {found.dead.calls:,} calls "
+        "failed",
+        "noticed once it was back, after": f"{found.noticed:.1f} s",
+        "one ten times slower, its share after 5 s": f"{found.slow_share:.1%}",
+        "all killed: attempts per call": f"{found.down.attempts / found.down.calls:.2f}",
+        "longest wait for the error": f"{found.down.longest:.2f} s",
+        "all back, served again after": f"{found.recovered:.1f} s",
+    }
+
+
+def _overload(args: argparse.Namespace) -> Facts:
+    with overload.limited_plant() as place:
+        found = uvloop.run(overload.overload(place.up(), seconds=args.overload))
+    return {
+        "calls a second that the provider can take": f"{found.peak:.0f}",
+        "sent": f"{found.sent:.0f} a second",
+        "answered": f"{found.goodput:.0f} a second",
+        "99th percentile of the answered": f"{found.p99:.2f} s",
+        "99th percentile of the refused": f"{found.refused_p99:.2f} s",
+        "all answered again after": f"{found.recovered:.1f} s",
+    }
+
+
 def _steady(args: argparse.Namespace) -> Facts:
     with plant() as place:
         found = uvloop.run(
@@ -179,6 +206,8 @@ PROOFS: dict[str, Callable[[argparse.Namespace], Facts]] = {
     "idle": _idle,
     "files": _files,
     "outages": _outages,
+    "failover": _failover,
+    "overload": _overload,
     "steady": _steady,
 }
 
@@ -192,6 +221,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--streams", type=int, default=5000)
     parser.add_argument("--idle", type=int, default=10_000)
+    parser.add_argument("--overload", type=float, default=60, help="seconds of each such load")
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     args = parser.parse_args()

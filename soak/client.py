@@ -23,6 +23,8 @@ class Answer(Struct):
     """``x-ferryman-request-id``, empty if no head came."""
     cost: str = ""
     """``x-ferryman-cost-usd`` as it was sent."""
+    provider: str = ""
+    attempts: int = 0
     stream: bool = False
     """The reply is a stream of events."""
     body: bytes = b""
@@ -110,6 +112,10 @@ class Link(asyncio.Protocol):
             self._answer.id = value.decode()
         elif lower == b"x-ferryman-cost-usd":
             self._answer.cost = value.decode()
+        elif lower == b"x-ferryman-provider":
+            self._answer.provider = value.decode()
+        elif lower == b"x-ferryman-attempts":
+            self._answer.attempts = int(value)
         elif lower == b"content-type":
             self._answer.stream = value.startswith(b"text/event-stream")
 

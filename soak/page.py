@@ -20,6 +20,8 @@ TITLES = {
     "idle": "A crowd of silent connections",
     "files": "Too few open files",
     "outages": "Outages",
+    "failover": "Providers that die, slow down and recover",
+    "overload": "Three times too many calls",
     "steady": "Mixed load for a long time",
 }
 

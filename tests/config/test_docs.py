@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ferryman.config import grammar
+from ferryman.config import filter_grammar, grammar, route_grammar
 from ferryman.config.check import report
 from ferryman.config.file import load
+from ferryman.config.limit import QUEUE
 from ferryman.config.shapes import Key, Table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
@@ -16,10 +17,14 @@ EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 SECTIONS = {
     "The file": grammar.FILE,
     "Providers": grammar.PROVIDER,
+    "Model facts": filter_grammar.FACTS,
     "Prices": grammar.PRICES,
+    "Queue": QUEUE,
     "Models": grammar.MODEL,
-    "Affinity": grammar.AFFINITY,
+    "Affinity": route_grammar.AFFINITY,
     "Policies": grammar.POLICY,
+    "Filter": filter_grammar.FILTER,
+    "Max price": filter_grammar.MAX_PRICE,
     "Set": grammar.SET,
     "Policy timeouts": grammar.POLICY_TIMEOUTS,
     "Budget": grammar.BUDGET,

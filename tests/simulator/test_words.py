@@ -3,7 +3,9 @@
 import base64
 import gzip
 import re
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -338,6 +340,14 @@ def _(port: int, model: str) -> None:
 @check("fail-first")
 def _(port: int, model: str) -> None:
     assert [chat(port, model).ended for _ in range(4)] == ["reset", "reset", "closed", "closed"]
+
+
+@check("room")
+def _(port: int, model: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        seen = Counter(pool.map(lambda _: chat(port, model).status, range(4)))
+    assert seen == {200: 1, 503: 3}
+    assert chat(port, model).status == 200
 
 
 @check("at", "cut")

@@ -331,6 +331,10 @@ BETAS_IN_BODY = "bedrock_claude"
 AWS_CHUNKS = "aws_chunks"
 """Quirk: streams come as AWS messages, each of which holds an event of the format."""
 
+PROVIDER_OBJECT = "provider_object"
+"""Quirk: the provider is a router and heeds the request's object ``provider`` itself, which others
+never see: https://openrouter.ai/docs/features/provider-routing."""
+
 GLM, KIMI = "glm_models", "kimi_models"
 """Quirks of rows whose models are their makers', told apart by their names: :func:`model_quirks`.
 """
@@ -346,6 +350,7 @@ NAMES = frozenset(
         *(name for names in OF_ENCODERS.values() for name in names),
         *OF_OPENAI,
         AWS_CHUNKS,
+        PROVIDER_OBJECT,
     }
 )
 """Every quirk that a row, or the user's configuration, may name."""

@@ -9,11 +9,13 @@ from ferryman.catalog.load import CatalogProvider
 from ferryman.catalog.load import near as near_models
 from ferryman.config import names
 from ferryman.config.conditions import plain_number
+from ferryman.config.filtering import FilterCheck, filter_of
 from ferryman.config.grammar import FORMATS
 from ferryman.config.grouping import MOST_DEEP, MOST_TARGETS, Grouped, grouped
 from ferryman.config.kinds import Reader, url_fault
 from ferryman.config.model import (
     Config,
+    Facts,
     Prices,
     ProviderConfig,
     Ref,
@@ -27,6 +29,7 @@ from ferryman.config.snapshot import (
     WEIGHED,
     Affinity,
     Condition,
+    Limit,
     Rule,
     ServerSettings,
     Timeouts,
@@ -65,10 +68,13 @@ class Builder:
         }
         self._overridden(providers)
         models = self._models(found.get("models", {}), providers)
+        policies = self._policies(found.get("policies", []), providers, models)
+        places = [i for i, _ in found.get("policies", [])]
+        self._filters(providers, models, dict(zip(places, policies, strict=True)))
         return Config(
             providers=providers,
             models=models,
-            policies=self._policies(found.get("policies", []), providers, models),
+            policies=policies,
             server=ServerSettings(**_floats(found.get("server", {}))),
             timeouts=self._timeouts(found.get("timeouts", {})),
             keep_responses=float(found.get("responses", {}).get("keep", 0)),
@@ -117,16 +123,19 @@ class Builder:
             format=found.get("format"),
             base_url=found.get("base_url"),
             region=found.get("region"),
+            data_policy=found.get("data_policy"),
             auth=found.get("auth"),
             headers=self._headers(path, found),
             endpoints=_values(found, "endpoints"),
             quirks=quirks,
+            limit=self._limit(path, found),
             discount=found.get("discount", ProviderConfig(name="").discount),
             prices={
                 model: Prices(**price)
                 for model, price in found.get("prices", {}).items()
                 if "input" in price and "output" in price
             },
+            models={model: _facts(said) for model, said in found.get("models", {}).items()},
         )
 
     def _endpoints(self, path: Path, found: Found, row: CatalogProvider | None) -> None:
@@ -140,6 +149,20 @@ class Builder:
                 message = f"the format {name} has no endpoint of this name"
                 fix = f"It has {', '.join(e for e in PATHS[name] if e in known)}."
                 self._add((*path, "endpoints", i), message, fix)
+
+    def _limit(self, path: Path, found: Found) -> Limit | None:
+        queue = found.get("queue", {})
+        if self._given(path, "queue") and not self._given(path, "max_in_flight"):
+            message = "nobody ever waits without max_in_flight"
+            self._at_key((*path, "queue"), message, "Add max_in_flight: 32, or leave this out.")
+        if "max_in_flight" not in found:
+            return None
+        return Limit(
+            calls=found["max_in_flight"],
+            length=queue.get("length", Limit(calls=1).length),
+            wait=float(queue.get("wait", Limit(calls=1).wait)),
+            fair=queue.get("order") == "fair",
+        )
 
     def _quirks(self, path: Path, found: Found) -> tuple[str, ...] | None:
         good = []
@@ -315,6 +338,7 @@ class Builder:
             else None,
             weights=weights,
             fallbacks=_values(entry, "fallbacks") or (),
+            filter=filter_of(entry.get("filter"), f"models.{name}"),
         )
 
     def _policies(
@@ -341,6 +365,7 @@ class Builder:
                 name=name,
                 when=policy.get("when", Condition(op="any")),
                 set=tuple((key, plain_number(v)) for key, v in policy.get("set", {}).items()),
+                filter=filter_of(policy.get("filter"), f"policy {name}"),
                 **said,
             )
             out.append(rule)
@@ -360,6 +385,19 @@ class Builder:
             message = "this version does not enforce budgets yet: nothing limits the spending"
             fix = "Leave it out, or keep it for a later version; --strict refuses it."
             self._at_key((*path, "budget"), message, fix, self._unsafe)
+
+    def _filters(
+        self,
+        providers: Mapping[str, ProviderConfig],
+        models: Mapping[str, RouteConfig],
+        policies: Mapping[int, Rule],
+    ) -> None:
+        """Check who passes; ``policies`` by their place in the file."""
+        check = FilterCheck(self._add, self.known, providers, models).check
+        for route in models.values():
+            check(("models", route.name, "filter"), route.filter, route.targets + route.fallbacks)
+        for i, rule in policies.items():
+            check(("policies", i, "filter"), rule.filter, (rule.use,) if rule.use else None)
 
     # -- the rest ----------------------------------------------------------------------------------
 
@@ -382,7 +420,7 @@ class Builder:
         return tuple(out)
 
 
-_DOES = ("use", "forbid", "set", "timeouts", "budget", "on_unsupported", "too_long")
+_DOES = ("use", "forbid", "set", "timeouts", "budget", "on_unsupported", "too_long", "filter")
 """Keys of which a policy needs one, to do anything."""
 
 
@@ -463,7 +501,8 @@ class TargetCheck:
         models = self._known.models.get(name, {})
         own = self._own.get(name)
         add = self._builder._add
-        if models and target.model not in models and not (own and target.model in own.prices):
+        told = own is not None and (target.model in own.prices or target.model in own.models)
+        if models and target.model not in models and not told:
             words = near_models(target.model, models)
             fix = "It is passed on as it is; give its price under providers if it is right."
             if words:
@@ -484,6 +523,11 @@ def _each(found: list[tuple[int, Any]]) -> list[tuple[Path, str]]:
         else:
             out += [((i, j), text) for j, text in item]
     return out
+
+
+def _facts(found: Found) -> Facts:
+    abilities = {"abilities": _values(found, "abilities")} if "abilities" in found else {}
+    return Facts(**{**found, **abilities})
 
 
 def _values(found: Found, name: str) -> tuple[str, ...] | None:

@@ -11,6 +11,7 @@ from ferryman.config.catalogue import current
 from ferryman.config.compile import providers_of
 from ferryman.config.conditions import said as said_of
 from ferryman.config.file import Loaded
+from ferryman.config.filtering import said as said_of_filter
 from ferryman.config.model import RouteConfig
 from ferryman.config.names import Known
 from ferryman.config.problem import WARNING
@@ -67,6 +68,7 @@ def report(
         for name in ("on_unsupported", "too_long"):
             if said := getattr(policy, name):
                 what.append(f"{name}: {said}")
+        what += [f"only targets with: {said_of_filter(policy.filter)}"] if policy.filter else []
         what = what or ["(no model)"]
         policies.append(f"{policy.name}: {said_of(policy.when)} → {', '.join(what)}")
     lines += _section("Policies", policies)
@@ -165,7 +167,8 @@ def _route_line(route: RouteConfig) -> str:
     targets = ", or else ".join(", ".join(group) for group in groups)
     fallbacks = f"; then {', '.join(route.fallbacks)}" if route.fallbacks else ""
     strategy = f"{route.strategy}: " if len(route.targets) > 1 else ""
-    return f"{route.name:<20} {strategy}{targets}{fallbacks}"
+    passing = f" (of these: {said_of_filter(route.filter)})" if route.filter else ""
+    return f"{route.name:<20} {strategy}{targets}{fallbacks}{passing}"
 
 
 def _section(title: str, lines: list[str]) -> list[str]:

@@ -17,8 +17,9 @@ from ferryman.config import names
 from ferryman.config.build import SECRET_HEADER, does_something
 from ferryman.config.catalogue import current
 from ferryman.config.file import Loaded
+from ferryman.config.filters import ASKED, CATALOGUED
 from ferryman.config.grouping import Grouped, grouped
-from ferryman.config.model import Config, Prices, ProviderConfig, Ref, RouteConfig
+from ferryman.config.model import Config, Facts, Prices, ProviderConfig, Ref, RouteConfig
 from ferryman.config.names import Known
 from ferryman.config.problem import ConfigError
 from ferryman.config.seal import seal
@@ -36,6 +37,7 @@ from ferryman.config.secret import (
 from ferryman.config.snapshot import (
     KEYLESS,
     WEIGHED,
+    Filter,
     ModelRow,
     Provider,
     Route,
@@ -104,7 +106,12 @@ def providers_of(
         provider = _provider(
             name, known.providers.get(name), config.providers.get(name), env, seal_key
         )
-        provider = moved(provider, env)
+        here = moved(provider, env)
+        row = known.providers.get(name)
+        own = config.providers.get(name)
+        if row is not None and here.base_url != row.base_url and (own is None or not own.region):
+            here = replace(here, region="")  # the catalogue's is not known to hold of another host
+        provider = here
         out[name] = replace(provider, base_url=fill(provider.base_url, env) or provider.base_url)
     return out
 
@@ -144,9 +151,10 @@ def _provider(
         provider = replace(provider, paths=below(provider.paths))
     changes = {
         field: value
-        for field in ("format", "base_url", "auth", "endpoints", "quirks", "region")
+        for field in ("format", "base_url", "auth", "endpoints", "quirks", "region", "data_policy")
         if (value := getattr(given, field)) is not None
     }
+    changes["limit"] = given.limit
     if given.keys:
         changes["keys"] = tuple(_secret(ref, name, seal_key) for ref in given.keys)
         changes["alternatives"] = changes["keyless"] = False
@@ -191,7 +199,7 @@ def _models(config: Config, known: Known, routes: Mapping[str, Route]) -> dict[s
         given = config.providers.get(name, ProviderConfig(name=name))
         rows = dict(known.models.get(name, {}))
         priced = prices.get(name, {})
-        for model in sorted({*wanted.get(name, ()), *given.prices}):
+        for model in sorted({*wanted.get(name, ()), *given.prices, *given.models}):
             rows.setdefault(model, CatalogModel())
         table = {}
         for model, row in rows.items():
@@ -199,15 +207,30 @@ def _models(config: Config, known: Known, routes: Mapping[str, Route]) -> dict[s
                 found = priced.get(model, ())
             else:
                 found = catalogue_prices.lookup(name, model)
+            facts = given.models.get(model, _NOTHING)
             table[model] = ModelRow(
-                context=row.context,
-                max_output=row.max_output,
-                abilities=row.abilities,
+                context=facts.context or row.context,
+                max_output=facts.max_output or row.max_output,
+                abilities=_abilities(row, facts),
                 prices=_price(given, model, found),
+                quantization=facts.quantization,
+                region=facts.region,
+                data_policy=facts.data_policy,
             )
         if table:
             out[name] = Raw(_encoder.encode(table))
     return out
+
+
+_NOTHING = Facts()
+
+
+def _abilities(row: CatalogModel, facts: Facts) -> tuple[str, ...]:
+    """What the user says of it, by the catalogue's names, and what conditions don't ask for."""
+    if facts.abilities is None:
+        return row.abilities
+    own = tuple(CATALOGUED.get(name, name) for name in facts.abilities)
+    return (*own, *(name for name in row.abilities if name not in ASKED and name not in own))
 
 
 def _price(given: ProviderConfig, model: str, found: tuple[Price, ...]) -> tuple[Price, ...]:
@@ -306,7 +329,12 @@ class _Routes:
         return found
 
     def _route(self, route: RouteConfig) -> Route:
-        """Every target, also those of targets that are routes, which share their weight."""
+        """Every target, also those of targets that are routes, which share their weight.
+
+        What such a route filters, it filters here as well.
+        """
+        own = (route.filter,) if route.filter is not None else ()
+        filters: dict[Pair, tuple[Filter, ...]] = {}
         targets: dict[Pair, float] = {}
         fallbacks: dict[Pair, None] = {}
         for text in route.targets:
@@ -317,16 +345,22 @@ class _Routes:
             for pair, part in zip(inner.targets, parts, strict=True):
                 targets[pair] = targets.get(pair, 0.0) + weight * part / whole
             fallbacks.update(dict.fromkeys(inner.fallbacks))
+            _note_filters(filters, inner, own)
         for text in route.fallbacks:
             inner = self._parts(text)
             fallbacks.update(dict.fromkeys((*inner.targets, *inner.fallbacks)))
+            _note_filters(filters, inner, own)
+        last = tuple(pair for pair in fallbacks if pair not in targets)
         return Route(
             targets=tuple(targets),
             weights=tuple(targets.values()) if route.strategy in WEIGHED else (),
             strategy=route.strategy,
             sticky=route.sticky,
             affinity=route.affinity,
-            fallbacks=tuple(pair for pair in fallbacks if pair not in targets),
+            fallbacks=last,
+            filters=tuple(filters[pair] for pair in (*targets, *last))
+            if any(filters.values())
+            else (),
         )
 
     def _grouping(self, route: Route, group: Grouped) -> Route:
@@ -365,3 +399,12 @@ class _Routes:
             if activate(self._providers[provider], self._env, self._seal_key) is not None:
                 return provider, model
         return candidates[0]
+
+
+def _note_filters(
+    filters: dict[Pair, tuple[Filter, ...]], inner: Route, own: tuple[Filter, ...]
+) -> None:
+    """Add what the parts of ``inner`` must pass. Who is there twice must pass the first way's."""
+    pairs = (*inner.targets, *inner.fallbacks)
+    for pair, theirs in zip(pairs, inner.filters or ((),) * len(pairs), strict=True):
+        filters.setdefault(pair, (*own, *theirs))

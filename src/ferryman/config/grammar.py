@@ -8,11 +8,15 @@ from decimal import Decimal
 from typing import Final
 
 from ferryman.config.conditions import WHEN
+from ferryman.config.filter_grammar import DATA_POLICY, FACTS, FILTER, NOT_HERE, REGION
 from ferryman.config.kinds import PER_CENT, Number, Secret, Url, Word
+from ferryman.config.limit import LIMIT
 from ferryman.config.listener import ELSEWHERE, SERVER
+from ferryman.config.measures import USD as _USD
 from ferryman.config.measures import count, duration, seconds
-from ferryman.config.shapes import Either, Key, ListOf, MapOf, OneOrList, Table
-from ferryman.config.snapshot import Affinity, Timeouts
+from ferryman.config.route_grammar import STICKING, STRATEGIES, TARGET, TARGETS
+from ferryman.config.shapes import Either, Key, ListOf, MapOf, Table
+from ferryman.config.snapshot import Timeouts
 from ferryman.wire.paths import PATHS, STREAM
 
 FORMATS: Final = tuple(PATHS)
@@ -20,10 +24,6 @@ FORMATS: Final = tuple(PATHS)
 ENDPOINTS: Final = tuple(
     dict.fromkeys(name for paths in PATHS.values() for name in paths if not name.endswith(STREAM))
 )
-STRATEGIES: Final = (
-    "ordered", "weighted", "latency", "throughput", "least_loaded", "headroom", "cost", "balanced",
-)  # fmt: skip
-
 _TIMEOUTS = Timeouts()
 
 
@@ -37,20 +37,8 @@ _PROVIDER_NAME = _word(
 _MODEL_NAME = _word(
     "a model name (no spaces, at most 200 characters)", "fast", r"[^\s\x00-\x1f\x7f]{1,200}"
 )
-_TARGET = _word(
-    "a target: provider/model, or a name from models",
-    "lab/llama-3.3-70b",
-    r"[^\s\x00-\x1f\x7f]{1,200}",
-)
 _HEADER_NAME = _word("the name of a header", "X-Team", r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _KEY = Secret(says="a key reference: env:NAME or file:/path", example="env:LAB_KEY")
-_USD = Number(
-    says="an amount in USD",
-    example="0.5",
-    least=Decimal(0),
-    most=Decimal(1_000_000),
-    step=Decimal("0.000001"),
-)
 
 
 def _number(example: str, most: str) -> Number:
@@ -140,8 +128,16 @@ PROVIDER: Final = Table(
         ),
         Key(
             name="region",
-            kind=_word("a region name", "eu", r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"),
-            doc="Where the provider computes, as a label of your own.",
+            kind=REGION,
+            doc="Where the provider computes, as a label of your own; filters ask for it. Requests "
+            "to AWS are signed for it.",
+            default="the catalogue's, as long as the base URL is",
+        ),
+        Key(
+            name="data_policy",
+            kind=DATA_POLICY,
+            doc="What the provider has promised you for your account: that it trains no models on "
+            "your requests, or that it does not keep them either. Filters ask for it.",
         ),
         Key(
             name="auth",
@@ -223,53 +219,24 @@ PROVIDER: Final = Table(
             "the catalogue says about that model's price.",
             default="the catalogue's",
         ),
+        Key(
+            name="models",
+            kind=MapOf(
+                says="a mapping of model names to facts",
+                example="{ llama-3.3-70b: { quantization: fp8 } }",
+                key=_MODEL_NAME,
+                item=FACTS,
+            ),
+            doc="What is to be known of its models. They need not stand here to be called.",
+            default="the catalogue's",
+        ),
+        *LIMIT,
     ),
     hints=(
         ("api_key", "Write key: env:NAME."),
         ("url", "Write base_url: http://host/v1."),
         ("api_base", "Write base_url: http://host/v1."),
-        ("models", "Any model of the provider can be called as provider/model; give own names "
-         "in the section models at the top of the file."),
-    ),
-)  # fmt: skip
-
-_TARGETS = ListOf(
-    says="a list of targets",
-    example="[lab/llama-3.3-70b]",
-    item=OneOrList(
-        says="a target: provider/model, or a name from models; or a list of these",
-        example="lab/llama-3.3-70b",
-        one=_TARGET,
-        several=ListOf(
-            says="a list of targets", example="[lab/llama-3.3-70b]", item=_TARGET, least=1
-        ),
-    ),
-    least=1,
-)
-
-AFFINITY: Final = Table(
-    says="a mapping",
-    example="{ by: session, for: 5m }",
-    keys=(
-        Key(
-            name="by",
-            kind=Word(
-                says="session, cache_key or prefix",
-                example="session",
-                choices=("session", "cache_key", "prefix"),
-            ),
-            doc="What calls that belong together share: session (`x-ferryman-session`, or "
-            "`session_id` in the metadata), cache_key (`prompt_cache_key` in the body), or prefix "
-            "(the system text and the first message).",
-            required=True,
-        ),
-        Key(
-            name="for",
-            kind=duration("5m", "1"),
-            doc="How long after the last call; choose the time for which the provider keeps what "
-            "it has read.",
-            default=seconds(Affinity(by="session").seconds),
-        ),
+        ("max_parallel_requests", "Write max_in_flight: 32."),
     ),
 )
 
@@ -279,7 +246,7 @@ MODEL: Final = Table(
     keys=(
         Key(
             name="targets",
-            kind=_TARGETS,
+            kind=TARGETS,
             doc="Models that can stand in for each other: provider/model, another name from "
             "models, which is chosen as a whole, or a bare model name of the catalogue. Lists "
             "within the list go by priority: `[[a, b], [c]]` asks c after a and b.",
@@ -302,7 +269,7 @@ MODEL: Final = Table(
             kind=MapOf(
                 says="a mapping of targets to numbers",
                 example="{ lab/llama-3.3-70b: 3 }",
-                key=_TARGET,
+                key=TARGET,
                 item=Number(
                     says="a number",
                     example="3",
@@ -314,35 +281,23 @@ MODEL: Final = Table(
             doc="Shares of the targets under strategies weighted and least_loaded; a target "
             "without one counts 1.",
         ),
-        Key(
-            name="sticky",
-            kind=_word(
-                "key, session, user or metadata.NAME",
-                "session",
-                r"key|session|user|metadata\.[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
-            ),
-            doc="Under strategy weighted: who always gets the same target: each virtual key, "
-            "session (`x-ferryman-session`, or `session_id` in the metadata), user (as the body "
-            "names it), or value in the metadata.",
-            default="nobody: each call is drawn anew",
-        ),
-        Key(
-            name="affinity",
-            kind=AFFINITY,
-            doc="Calls that belong together stay at the target that served the last of them, "
-            "whose cache knows them.",
-            default="none",
-        ),
+        *STICKING,
         Key(
             name="fallbacks",
             kind=ListOf(
-                says="a list of targets", example="[lab/llama-3.1-8b]", item=_TARGET
+                says="a list of targets", example="[lab/llama-3.1-8b]", item=TARGET
             ),
             doc="Other models, tried in this order after every target failed.",
             default="none",
         ),
+        Key(
+            name="filter",
+            kind=FILTER,
+            doc="Which of its targets and fallbacks come into question for a request.",
+            default="all of them",
+        ),
     ),
-    hints=(("fallback", "Write fallbacks: [provider/model]."),),
+    hints=(("fallback", "Write fallbacks: [provider/model]."), *NOT_HERE),
 )  # fmt: skip
 
 BUDGET: Final = Table(
@@ -427,7 +382,7 @@ POLICY: Final = Table(
         ),
         Key(
             name="use",
-            kind=_TARGET,
+            kind=TARGET,
             doc="The model that serves these calls in place of the one they ask for: a name from "
             "models, or provider/model.",
         ),
@@ -466,11 +421,18 @@ POLICY: Final = Table(
             default="what the call asks for, or next",
         ),
         Key(
+            name="filter",
+            kind=FILTER,
+            doc="Which targets come into question for these calls, whichever model they ask for.",
+            default="all of them",
+        ),
+        Key(
             name="budget",
             kind=BUDGET,
             doc="Accepted, but not enforced by this version (a warning; an error with --strict).",
         ),
     ),
+    hints=NOT_HERE,
 )
 
 RESPONSES: Final = Table(
@@ -567,7 +529,7 @@ FILE: Final = Table(
                 item=Either(
                     says="provider/model, or a mapping with targets",
                     example="{ targets: [lab/llama-3.3-70b] }",
-                    short=_TARGET,
+                    short=TARGET,
                     table=MODEL,
                 ),
             ),

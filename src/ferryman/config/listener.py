@@ -72,6 +72,13 @@ SERVER: Final = Table(
             default=str(_SERVER.max_connections),
         ),
         Key(
+            name="max_calls",
+            kind=count("1000", 1, 1_000_000),
+            doc="Most calls served at once, waiting ones counted; any more are refused (503), "
+            "unread. See docs/overload.md.",
+            default=str(_SERVER.max_calls),
+        ),
+        Key(
             name="drain_seconds",
             kind=duration("30s", "0"),
             doc="How long open calls may go on after SIGTERM. --drain wins over it.",

@@ -41,3 +41,12 @@ def count(example: str, least: int, most: int) -> Number:
 def seconds(value: float) -> str:
     """A default as the pages show it."""
     return f"{value:g}s"
+
+
+USD: Final = Number(
+    says="an amount in USD",
+    example="0.5",
+    least=Decimal(0),
+    most=Decimal(1_000_000),
+    step=Decimal("0.000001"),
+)

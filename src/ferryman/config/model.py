@@ -5,7 +5,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from ferryman.config.secret import Redacted
-from ferryman.config.snapshot import Affinity, Rule, ServerSettings, Timeouts
+from ferryman.config.snapshot import Affinity, Filter, Limit, Rule, ServerSettings, Timeouts
 
 
 class Ref(Struct, frozen=True, kw_only=True):
@@ -32,6 +32,17 @@ class Prices(Struct, frozen=True, kw_only=True):
     request: Decimal | None = None
 
 
+class Facts(Struct, frozen=True, kw_only=True):
+    """What the user says of a model at a provider. 0, empty or None = not said."""
+
+    abilities: tuple[str, ...] | None = None
+    context: int = 0
+    max_output: int = 0
+    quantization: str = ""
+    region: str = ""
+    data_policy: str = ""
+
+
 class ProviderConfig(Struct, frozen=True, kw_only=True):
     """One entry of ``providers:``. ``None`` = not said: the catalogue's value holds."""
 
@@ -40,6 +51,7 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
     format: str | None = None
     base_url: str | None = None
     region: str | None = None
+    data_policy: str | None = None
     auth: str | None = None
     headers: tuple[tuple[str, Ref], ...] = ()
     endpoints: tuple[str, ...] | None = None
@@ -47,6 +59,8 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
     discount: Decimal = Decimal(0)
     """Per cent off the catalogue's prices."""
     prices: dict[str, Prices] = {}
+    models: dict[str, Facts] = {}
+    limit: Limit | None = None
 
 
 class RouteConfig(Struct, frozen=True, kw_only=True):
@@ -61,6 +75,7 @@ class RouteConfig(Struct, frozen=True, kw_only=True):
     affinity: Affinity | None = None
     weights: dict[str, float] = {}
     fallbacks: tuple[str, ...] = ()
+    filter: Filter | None = None
 
 
 class Config(Struct, frozen=True, kw_only=True):

@@ -22,6 +22,18 @@ class Secret(Struct, frozen=True, array_like=True):
         return f"Secret({self.kind})"
 
 
+class Limit(Struct, frozen=True, kw_only=True):
+    """How many calls a provider takes at once, and who waits for a place."""
+
+    calls: int
+    length: int = 1000
+    """Calls that may wait."""
+    wait: float = 30.0
+    """Seconds that one may wait."""
+    fair: bool = False
+    """True: virtual keys take turns by tokens; else first come, first served."""
+
+
 class Provider(Struct, frozen=True, kw_only=True):
     """One upstream provider: a catalogue row, overlaid with the user's configuration."""
 
@@ -50,6 +62,11 @@ class Provider(Struct, frozen=True, kw_only=True):
     quirks: tuple[str, ...] = ()
     """Names from ``catalog/quirks.py``."""
     region: str = ""
+    """Where it computes; empty = nobody has said."""
+    data_policy: str = ""
+    """What becomes of requests there: ``no_training``, ``zero_retention``; empty = nobody has
+    said."""
+    limit: Limit | None = None
 
 
 class ModelRow(Struct, frozen=True, array_like=True, kw_only=True):
@@ -60,6 +77,10 @@ class ModelRow(Struct, frozen=True, array_like=True, kw_only=True):
     abilities: tuple[str, ...] = ()
     """Of: tools, vision, audio, reasoning, json_schema, embeddings, pdf…"""
     prices: tuple[Price, ...] = ()
+    quantization: str = ""
+    region: str = ""
+    """Its own, like the next; empty = its provider's."""
+    data_policy: str = ""
 
 
 WEIGHED = ("weighted", "least_loaded")
@@ -76,6 +97,30 @@ class Affinity(Struct, frozen=True, kw_only=True):
 
 Unit = tuple[str, str] | str
 """A target, (provider, model), or the name of a route that is chosen as a whole."""
+
+
+class Filter(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which targets come into question; each must pass all of it (``routing/filters.py``)."""
+
+    source: str = ""
+    """Whose it is, in words for callers."""
+    only: tuple[str, ...] = ()
+    """Providers, or targets as provider/model; empty = all of them, like the next three."""
+    ignore: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    quantizations: tuple[str, ...] = ()
+    data_policy: str = ""
+    """The least that a target must keep to; empty = none."""
+    input_price: int = -1
+    """Most picodollars per token, like the next; -1 = any."""
+    output_price: int = -1
+    request_price: int = -1
+    """Most picodollars per request, on top of its tokens; -1 = any."""
+    require_abilities: bool | None = None
+    """True: only targets known to have what the request needs; False: abilities don't matter; None:
+    as long as one is known to have it all, those known not to are left out."""
+    require_parameters: bool = False
+    """True: only targets that lose no part of the request."""
 
 
 class Route(Struct, frozen=True, kw_only=True):
@@ -101,6 +146,8 @@ class Route(Struct, frozen=True, kw_only=True):
     """Every ``sticky`` of it and of the routes within it."""
     strategies: tuple[str, ...] = ()
     """Strategies of the routes within it."""
+    filters: tuple[tuple[Filter, ...], ...] = ()
+    """What each target and then each fallback must pass; empty = nothing."""
 
 
 Plain = str | int | float | bool
@@ -141,6 +188,8 @@ class Rule(Struct, frozen=True, kw_only=True):
     too_long: str = ""
     """``next``, ``error`` or ``compress``: what becomes of a request that does not fit into a
     target's window; empty = as the request says."""
+    filter: Filter | None = None
+    """What targets must pass."""
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
@@ -168,6 +217,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     """Bytes per second, averaged after the first 5 seconds."""
     idle_seconds: float = 75.0
     max_connections: int = 20_000
+    max_calls: int = 20_000
     drain_seconds: float = 30.0
     fsync_ms: int = 50
 

@@ -19,6 +19,7 @@ from ferryman.edge.routes import Edge, http_refusal
 from ferryman.flow.call import Plane
 from ferryman.flow.keeping import Keeper
 from ferryman.flow.policies import policies_of
+from ferryman.flow.queueing import adopt_limits
 from ferryman.http1.connect import Connector, environment_proxy
 from ferryman.http1.limits import Limits
 from ferryman.http1.pool import Pools
@@ -107,6 +108,7 @@ class Gateway:
         self._snapshot = snapshot
         self.plane.fleet = fleet
         self.plane.policies = policies
+        adopt_limits(self.plane, snapshot)
         self._sync_seconds = snapshot.server.fsync_ms / 1000
         self.plane.keeper = self._keeper_for(snapshot.keep_responses)
         if self.server is not None:

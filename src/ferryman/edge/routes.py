@@ -12,6 +12,7 @@ from ferryman.edge.listing import Listing, shape_of, shape_of_path
 from ferryman.flow.array import ArrayExchange
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import JSON
+from ferryman.flow.queueing import queue_page
 from ferryman.flow.spine import facts_of, identify, serve
 from ferryman.http1.drive import Drive
 from ferryman.http1.exchange import Exchange, Headers
@@ -143,6 +144,7 @@ class Edge:
             for piece in self.plane.metrics.render(self._connections()):
                 pieces.append(piece)
                 await asyncio.sleep(0)
+            pieces.append(queue_page(self.plane))
         except Exception as error:
             self._escaped(error)
             refuse(exchange, _failed(), self.plane.next_id())
@@ -215,7 +217,10 @@ def http_refusal(plane: Plane) -> Callable[[Refusal], tuple[Headers, bytes]]:
         kind = cast(ErrorKind, refusal.code)  # HTTP has codes of its own; formats only show them
         error = GatewayError(refusal.status, kind, refusal.message)
         client = client_of(shape_of_path(_path(refusal.target)))
-        return [*JSON, *_ours(request_id, refusal.code)], client.error_body(error, request_id)
+        ours = _ours(request_id, refusal.code)
+        if refusal.status == 503:
+            ours.append((b"retry-after", b"1"))
+        return [*JSON, *ours], client.error_body(error, request_id)
 
     return shape
 

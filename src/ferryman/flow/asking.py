@@ -129,6 +129,8 @@ def ask(
     if runtime.betas_in_body:
         betas = [value for name, value in call.exchange.headers if name == b"anthropic-beta"]
         quirks = (*quirks, betas_in_body(b",".join(betas).decode("latin-1")))
+    if call.preferences is not None and runtime.takes_preferences:
+        quirks = (*quirks, _preferring(call.preferences))
     if call.endpoint in NAMES_WITHIN:
         quirks = (*quirks, naming(target.model))
     body = envelope.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
@@ -206,6 +208,15 @@ def _leave_out(call: Call, names: list[str], target: Target) -> Callable[[dict[s
     return leave_out
 
 
+def _preferring(preferences: Raw) -> Callable[[dict[str, Raw]], None]:
+    """Puts the caller's wishes about providers back into a request's members."""
+
+    def put(fields: dict[str, Raw]) -> None:
+        fields["provider"] = preferences
+
+    return put
+
+
 def _hold_to(call: Call, receipt: Receipt, target: Target) -> None:
     """Raise :class:`GatewayError` (400) when the call must lose nothing, and would."""
     if call.strict and receipt.dropped:
@@ -262,8 +273,11 @@ def _translated(
     body = translation.provider.encode_request(conversation, target.aim, receipt)
     call.receipt = receipt
     _hold_to(call, receipt, target)
-    if runtime.request_quirks:
-        body = envelope.with_quirks(body, runtime.request_quirks)
+    quirks = runtime.request_quirks
+    if call.preferences is not None and runtime.takes_preferences:
+        quirks = (*quirks, _preferring(call.preferences))
+    if quirks:
+        body = envelope.with_quirks(body, quirks)
     tap: StreamTap | None = None
     if request.stream:
         tap = TranslatingTap(

@@ -8,9 +8,10 @@ from time import time_ns
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec import Raw
 from msgspec.structs import replace
 
-from ferryman.config.snapshot import Affinity
+from ferryman.config.snapshot import Affinity, Filter
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
@@ -31,11 +32,14 @@ from ferryman.wire.formats import client_of
 if TYPE_CHECKING:
     from ferryman.flow.keeping import Keeper
     from ferryman.flow.policies import Policies
+    from ferryman.flow.queueing import Queue
     from ferryman.flow.uploads import Upload
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 NOTHING: Final = Usage()
 """Usage of a call that no upstream worked on: not unknown, but none, and it cost nothing."""
+MAX_CALLS: Final = 20_000
+"""Calls at once, as long as no configuration says."""
 _NO_SEEDS: Final[Mapping[str, int]] = {}
 _LOW: Final = [f"{low:02x}" for low in range(256)]
 
@@ -72,6 +76,11 @@ class Plane:
         self.key_rests: dict[str, Rest] = {}
         """Of the providers' keys that are in trouble with all models, by ``Runtime.keys``."""
         self.retries = RetryBudget()
+        self.queues: dict[str, Queue] = {}
+        """Of providers that take only so many calls at once."""
+        self.max_calls = MAX_CALLS
+        self.refused = 0
+        """Calls turned away since as many were being served."""
         self.bonds = Bonds()
         self.idle = asyncio.Event()
         """Set whenever no call is being served."""
@@ -145,8 +154,15 @@ class Call:
     """and where that was."""
     considered: list[dict[str, object]] | None = None
     """The targets as they stood when the call was planned, for a caller that wants to know."""
+    left_out: dict[Target, str] | None = None
+    """Who could not be asked, and why."""
     asked: Health | None = None
     """The health of the target that works on the call."""
+    place: "Queue | None" = None
+    """Where the call has a place that is limited, since ``placed``."""
+    placed = 0.0
+    queued = 0.0
+    """Seconds spent waiting for places."""
     opened = False
     settled = False
     started = False
@@ -177,6 +193,10 @@ class Call:
     """The model that it names in place of the caller's."""
     forced: tuple[str, ...] = ()
     """Parameters that it has set, as entries of a receipt."""
+    filter: Filter | None = None
+    """What that policy's targets must pass."""
+    preferences: Raw | None = None
+    """The object ``provider`` of the body, for targets that heed it themselves."""
     first_byte = 0.0
     """Seconds, like the next two; 0 = the configuration's."""
     idle = 0.0

@@ -32,7 +32,7 @@ _DROPPED: Final = frozenset(
     b"cache-control x-accel-buffering access-control-allow-origin proxy-connection "
     b"x-ferryman-request-id x-ferryman-provider x-ferryman-model x-ferryman-attempts "
     b"x-ferryman-overhead-ms x-ferryman-cost-usd x-ferryman-error x-ferryman-dropped "
-    b"x-ferryman-altered x-ferryman-explain".split()
+    b"x-ferryman-altered x-ferryman-explain x-ferryman-queued-ms".split()
 )
 """Reply headers that are the hop's or the provider's own business."""
 _RETRY = frozenset((b"retry-after", b"retry-after-ms"))
@@ -274,6 +274,8 @@ def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
         relayed.append(b"x-ferryman-cost-usd: ")
         relayed.append(usd(cost).encode())
         relayed.append(b"\r\n")
+    if call.queued:
+        relayed.append(b"x-ferryman-queued-ms: %d\r\n" % int(call.queued * 1000))
     if call.receipt is not None or call.policy:
         relayed.append(_receipt_lines(call))
     if call.considered is not None:

@@ -83,6 +83,7 @@ def _apply(call: Call, request: envelope.Request, rule: Rule) -> envelope.Reques
     if rule.forbid:
         raise GatewayError(403, ErrorKind.FORBIDDEN, rule.forbid)
     call.use = rule.use
+    call.filter = rule.filter
     call.strict = call.strict or rule.on_unsupported == "reject"
     call.too_long = call.too_long or rule.too_long
     call.first_byte, call.idle, call.total = rule.first_byte, rule.idle, rule.total

@@ -21,7 +21,9 @@ from ferryman.flow.bonds import bind
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
+from ferryman.flow.filtering import narrow
 from ferryman.flow.policies import steer
+from ferryman.flow.queueing import give_back, line_up
 from ferryman.flow.turns import Turns, begin, considered, leave, note
 from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import gives, surely_fits, text_size, too_much
@@ -61,8 +63,8 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "compressed", "digest", "explain", "forwarded", "metadata", "session", "steers", "strict",
-        "summary", "tags", "timeout", "too_long", "translated",
+        "compressed", "digest", "explain", "forwarded", "metadata", "providers", "session",
+        "steers", "strict", "summary", "tags", "timeout", "too_long", "translated",
     )  # fmt: skip
 
     def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
@@ -77,6 +79,7 @@ class HeaderFacts:
         self.metadata = self.tags = self.timeout = b""
         self.steers = False
         """Whether there is one of the three."""
+        self.providers = b""
         self.explain = False
         self.session = b""
         for name, value in headers:
@@ -105,6 +108,8 @@ class HeaderFacts:
             elif name == b"x-ferryman-timeout":
                 self.timeout = value.strip() or b"0"
                 self.steers = True
+            elif name == b"x-ferryman-providers":
+                self.providers += b"," + value if self.providers else value or b","
             elif name in _FORWARDED:
                 self.forwarded += b"%b: %b\r\n" % (name, value)
                 self.translated += b"%b: %b\r\n" % (name, value)
@@ -166,6 +171,8 @@ async def serve(
     call = Call(plane, exchange, endpoint)
     plane.metrics.in_flight += 1
     try:
+        if plane.metrics.in_flight > plane.max_calls:
+            raise _crowded(plane)
         facts = facts_of(plane, exchange)
         call.key = identify(plane, facts)
         request = await _request(call, facts, model, stream)
@@ -179,6 +186,9 @@ async def serve(
         if plane.policies or facts.steers:
             request = await steer(call, request, facts)
         resolved = plane.fleet.resolve(call.use or request.model)
+        asks = facts.providers or request.provider is not None
+        if asks or resolved.filtered or call.filter is not None:
+            request, resolved = await narrow(call, request, resolved, facts)
         if resolved.bound:
             bind(call, resolved, request, facts.session, facts.metadata)
         turns = Turns(call, resolved, len(request.body), request.max_output)
@@ -210,6 +220,8 @@ async def serve(
     finally:
         plane.metrics.in_flight -= 1
         leave(call)
+        if call.place is not None:
+            give_back(call)
         if not plane.metrics.in_flight:
             plane.idle.set()
         if call.opened and not call.settled:
@@ -284,8 +296,18 @@ async def _first_good(
     unfit: GatewayError | None = None
     while (target := turns.next(reply, kind)) is not None:
         if turns.wait > 0:
+            give_back(call)
             call.waited += turns.wait
             await asyncio.sleep(turns.wait)
+        if call.plane.queues:
+            busy = await line_up(call, target, request)
+            if call.exchange.gone:
+                return reply, ErrorKind.CANCELLED, None
+            if busy is not None:
+                unfit = busy
+                if call.overdue():
+                    break
+                continue
         call.receipt = None
         try:
             if call.too_long == "error" and not gives(target, request.max_output):
@@ -447,6 +469,17 @@ def _with_type(headers: Headers, media_type: bytes) -> Headers:
     """A reply's headers once its body is put into another format."""
     rest = [pair for pair in headers if pair[0] != b"content-type"]
     return [(b"content-type", media_type), *rest]
+
+
+def _crowded(plane: Plane) -> GatewayError:
+    """Nothing of the call has been read yet: to turn it away must cost next to nothing."""
+    plane.refused += 1
+    return GatewayError(
+        503,
+        ErrorKind.OVERLOADED,
+        f"The gateway serves {plane.max_calls} calls already, as many as it may. Retry after 1 s.",
+        headers=((b"retry-after", b"1"),),
+    )
 
 
 def _internal() -> GatewayError:

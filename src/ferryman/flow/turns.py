@@ -37,6 +37,8 @@ class Turns:
         self.order: Sequence[Target] = resolved.targets
         if len(resolved.targets) != 1 or resolved.fallbacks:
             self.order = roomiest(_planned(call, resolved, size, max_output), max_output)
+            if call.plane.queues:
+                self.order = _with_room_first(call.plane, self.order, resolved)
         self._fallbacks = resolved.fallbacks
         self._place = 0
         self._target: Target | None = None
@@ -173,6 +175,21 @@ def _facts(plane: Plane, choice: Choice, now: float) -> dict[int, Facts]:
     return facts
 
 
+def _with_room_first(plane: Plane, order: Sequence[Target], resolved: Resolved) -> Sequence[Target]:
+    """Of those that stand for each other, who has a place free before who has none."""
+    now = plane.now()
+    full = []
+    for target in order:
+        if target not in resolved.targets or resting_until(plane, target, now) > now:
+            break
+        queue = plane.queues.get(target.provider)
+        full.append(queue is not None and queue.line.full)
+    alike = list(zip(full, order, strict=False))
+    first = [target for busy, target in alike if not busy]
+    then = [target for busy, target in alike if busy]
+    return [*first, *then, *order[len(full) :]]
+
+
 def considered(
     plane: Plane, resolved: Resolved, order: Sequence[Target]
 ) -> list[dict[str, object]]:
@@ -188,7 +205,9 @@ def considered(
             said["rests_seconds"] = round(until - now, 3)
             said["because"] = rest.why
         out.append(said)
-    return out
+    for target, why in (resolved.left_out or {}).items():
+        out.append({"target": target.name, "left_out": why})
+    return out[:MOST_EXPLAINED]
 
 
 MOST_EXPLAINED: Final = 8

@@ -18,6 +18,7 @@ class ErrorKind(StrEnum):
     CONTEXT_TOO_LONG = "context_length_exceeded"
     CONTENT_FILTERED = "content_filtered"
     UNSUPPORTED = "unsupported_by_model"
+    NO_TARGET = "no_target_left"
     # the upstream's fault
     UPSTREAM_RATE_LIMIT = "upstream_rate_limited"
     UPSTREAM_NO_CREDIT = "upstream_credit_exhausted"

@@ -85,6 +85,7 @@ _ALL = (
     _flag("retry-date", ERROR, "Gives `retry-after` as a date."),
     Directive("fail", ERROR, "Fails this share of calls, with 500 or the named error.", "%"),
     Directive("fail-first", ERROR, "Fails the first calls, then works.", "calls", 1),
+    Directive("room", ERROR, "Fails calls while this many replies are under way.", "replies", 1),
     Directive("at", STREAM, "Where a fault happens; otherwise half-way.", "tokens"),
     _flag("cut", STREAM, "Connection closed in mid-stream, the chunked body unfinished."),
     _flag("cut-clean", STREAM, "Stream ends early, the chunked body properly finished."),

@@ -22,6 +22,8 @@ KEPT_SCRIPTS = 512
 KEPT_BODY = 16_384
 """Scripts of at most this many requests of at most this many bytes are kept for the next time."""
 
+_CHANCES = ("fail", "fail-first", "room")
+"""Words that decide whether a call fails."""
 MOST_MODELS = 1000
 """Model names counted singly; further ones only count as requests."""
 
@@ -162,7 +164,7 @@ class Service:
         ask = spoken.read(request)
         self._count(key[0].partition(b"?")[0], ask.model)
         wish = ask.behaviour
-        chance = "fail" in wish or "fail-first" in wish
+        chance = any(word in wish for word in _CHANCES)
         if chance:
             asked = request.headers.get("x-sim", "").encode()
             ask.behaviour = self._chance(wish, (asked, ask.model.encode()))
@@ -175,16 +177,17 @@ class Service:
         return made
 
     def _chance(self, wish: Behaviour, who: tuple[bytes, bytes]) -> Behaviour:
-        """With ``fail`` or ``fail-first``: the faults that were asked for, or none."""
+        """With a word of ``_CHANCES``: the faults that were asked for, or none."""
         self.firsts[who] += 1
         hit = self.firsts[who] <= wish.number("fail-first")
         hit = hit or self.random.random() * 100 < wish.number("fail")
-        words = {k: v for k, v in wish.words.items() if k not in ("fail", "fail-first")}
+        crowded = "room" in wish and self.stats.active >= wish.number("room")
+        words = {k: v for k, v in wish.words.items() if k not in _CHANCES}
         faults = {k for k in words if DIRECTIVES[k].group in (ERROR, STREAM, WIRE)}
-        if not hit:
+        if not (hit or crowded):
             words = {k: v for k, v in words.items() if k not in faults}
         elif not faults - {"at", "retry-after", "retry-date"}:
-            words["500"] = 1
+            words["500" if hit else "503"] = 1
         return Behaviour(words)
 
     def _script(self, request: Request, spoken: Format, ask: Ask) -> Script:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from typing import Final
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -11,13 +12,15 @@ from ferryman import __version__
 from ferryman.catalog.quirks import (
     AWS_CHUNKS,
     BETAS_IN_BODY,
+    PROVIDER_OBJECT,
     model_quirks,
     refused,
     request_quirks,
     usage_quirks,
 )
 from ferryman.catalog.tokens import Gauge
-from ferryman.config.snapshot import ModelRow, Provider, Route, Snapshot
+from ferryman.config.filters import ASKED, Written
+from ferryman.config.snapshot import Filter, ModelRow, Provider, Route, Snapshot
 from ferryman.http1.connect import Origin
 from ferryman.http1.pool import Pool, Pools
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -56,6 +59,8 @@ class Runtime:
         """Members of chat requests that must be left out."""
         self.betas_in_body = BETAS_IN_BODY in provider.quirks
         """Whether the header ``anthropic-beta`` must go into the body."""
+        self.takes_preferences = PROVIDER_OBJECT in provider.quirks
+        """Whether it heeds the object ``provider`` of a request itself."""
         self.aws_chunks = AWS_CHUNKS in provider.quirks
         """Whether streams come as AWS messages around events of the provider's format."""
         for key in keys:
@@ -149,7 +154,7 @@ class Target:
     __slots__ = (
         "aim", "context", "dearest", "gauge", "health", "labels", "max_output", "model",
         "model_json", "name", "named", "prices", "provider", "quota", "responses_only", "runtime",
-        "timed",
+        "timed", "written",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, model: str, health: object, gauge: Gauge) -> None:
@@ -183,6 +188,15 @@ class Target:
         )
         """Whether the model is not to be had by chat completions, but by its sister."""
         self.dearest = dearest(self.prices)
+        own = row or ModelRow()
+        self.written = Written(
+            runtime.name,
+            model,
+            own.region or provider.region,
+            own.data_policy or provider.data_policy,
+            own.quantization,
+        )
+        """What filters may ask about it."""
         # The name came from a caller: what is no plain header text must not get into a header.
         shown = quote(model, safe=_VISIBLE)
         self.labels = (
@@ -208,15 +222,9 @@ class Resolved:
     """What a model name leads to."""
 
     __slots__ = (
-        "bound",
-        "choice",
-        "fallbacks",
-        "route",
-        "routes",
-        "strategy",
-        "targets",
-        "weights",
-    )
+        "bound", "choice", "fallbacks", "filtered", "filters", "left_out", "narrowed", "route",
+        "routes", "strategy", "targets", "uneven", "weights",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -226,6 +234,7 @@ class Resolved:
         weights: tuple[float, ...] = (),
         route: Route | None = None,
         routes: Mapping[str, Route] | None = None,
+        filters: tuple[tuple[Filter, ...], ...] = (),
     ) -> None:
         """``route`` is where it comes from, of ``routes``, which may be within it."""
         self.route = route
@@ -238,6 +247,24 @@ class Resolved:
         self.fallbacks = fallbacks
         self.strategy = strategy
         self.weights = weights
+        self.filters = filters
+        """What each target and then each fallback must pass; empty = nothing."""
+        self.uneven = len(targets) + len(fallbacks) > 1 and _uneven((*targets, *fallbacks))
+        """Whether one is known to lack an ability that another is known to have."""
+        self.filtered = self.uneven or bool(filters)
+        """Whether it may depend on the request who comes into question."""
+        self.narrowed: dict[str, Resolved] = {}
+        """What is left of it for every call that meets the policy of that name."""
+        self.left_out: dict[Target, str] | None = None
+        """Who was left out of it, and why."""
+
+
+def _uneven(targets: tuple[Target, ...]) -> bool:
+    known = [set(target.aim.abilities) & _ASKED for target in targets if target.aim.abilities]
+    return any(one != known[0] for one in known)
+
+
+_ASKED: Final = frozenset(ASKED)
 
 
 class Fleet:
@@ -299,6 +326,13 @@ class Fleet:
             ]
             fallbacks = [self._target(provider, model) for provider, model in route.fallbacks]
             strategies = {route.strategy, *route.strategies}
+            filters = [
+                theirs
+                for pair, theirs in zip(
+                    (*route.targets, *route.fallbacks), route.filters, strict=False
+                )
+                if self._target(*pair) is not None
+            ]
             for target in [target for target, _ in pairs] + fallbacks:
                 if target is not None:
                     target.named = True
@@ -313,6 +347,7 @@ class Fleet:
                 tuple(weight for _, weight in pairs),
                 route,
                 self.snapshot.routes,
+                tuple(filters),
             )
         provider, slash, model = name.partition("/")
         if slash and model and provider in self.snapshot.providers:

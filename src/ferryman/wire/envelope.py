@@ -64,6 +64,9 @@ class Request:
         self.members = members
         self.in_url = in_url
 
+    provider: Raw | None = None
+    """What the caller says about providers: a member of the body that is not of its format."""
+
     @property
     def fields(self) -> Fields:
         """Every member of the body as its own bytes. Raises :class:`GatewayError` (400)."""
@@ -118,7 +121,10 @@ def decode(endpoint: str, body: bytes) -> Request:
             )  # an array
         ):
             stream = bool(said.stream)
-            return Request(body, model, stream, stream and decoder is _CHAT, limit)
+            request = Request(body, model, stream, stream and decoder is _CHAT, limit)
+            if said.provider:
+                request.provider = said.provider
+            return request
     return _decode_by_member(endpoint, body)
 
 
@@ -207,7 +213,17 @@ def forced(
         _encode(fields), request.model, request.stream, request.hide_usage, limit, fields,
         request.in_url,
     )  # fmt: skip
+    changed.provider = request.provider
     return changed, tuple(entries)
+
+
+def without(request: Request, member: str) -> Request:
+    """``request`` with one member of its body less."""
+    fields = {name: value for name, value in request.fields.items() if name != member}
+    return Request(
+        _encode(fields), request.model, request.stream, request.hide_usage, request.max_output,
+        fields, request.in_url,
+    )  # fmt: skip
 
 
 def _members(body: bytes) -> Fields:
@@ -254,7 +270,9 @@ def _decode_by_member(endpoint: str, body: bytes) -> Request:
             if max_output < 0:
                 raise _bad(f"'{name}' must not be negative.", name)
     hide = stream and endpoint in ("chat.completions", "completions") and not _asks_usage(fields)
-    return Request(body, model, stream, hide, max_output, fields)
+    request = Request(body, model, stream, hide, max_output, fields)
+    request.provider = fields.get("provider")
+    return request
 
 
 def _typed(

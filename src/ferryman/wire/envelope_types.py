@@ -12,6 +12,7 @@ class PlainRequest(Struct):
     max_completion_tokens: int | None = None
     max_tokens: int | None = None
     max_output_tokens: int | None = None
+    provider: Raw = Raw()
 
 
 class ChatRequest(PlainRequest, kw_only=True):

@@ -1,0 +1,204 @@
+"""Filters as read → :class:`Filter`, and the checks that show which of them let nothing through."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from ferryman.catalog import prices as catalogue_prices
+from ferryman.config import names
+from ferryman.config.filters import Written, barred
+from ferryman.config.model import Facts, Prices, ProviderConfig, RouteConfig
+from ferryman.config.names import Known
+from ferryman.config.problem import Path, either, near, shown
+from ferryman.config.snapshot import Filter
+from ferryman.ir.price import PICO
+
+Add = Callable[[Path, str, str], None]
+"""Reports a problem: where, what, and what to do."""
+Pair = tuple[str, str]
+
+_LISTS: Final = ("only", "ignore", "regions", "quantizations")
+_PRICES: Final = ("input", "output", "request")
+_HELP: Final = {
+    "only": "Name some of its targets.",
+    "ignore": "Leave some of its targets.",
+    "regions": "State where providers compute: providers: { NAME: { region: eu } }.",
+    "data_policy": "State what is promised: providers: { NAME: { data_policy: no_training } }.",
+    "quantizations": "State it, or add unknown: providers: { NAME: { models: { MODEL: "
+    "{ quantization: bf16 } } } }.",
+    "max_price": "Allow more, or give prices under providers.",
+}
+
+
+def filter_of(found: dict[str, Any] | None, source: str) -> Filter | None:
+    """The filter that a table says; None where it says nothing. ``source`` names it to callers."""
+    if not found:
+        return None
+    said: dict[str, Any] = {"source": source}
+    for name in _LISTS:
+        if name in found:
+            said[name] = tuple(dict.fromkeys(value for _, value in found[name]))
+    for name in _PRICES:
+        if name in found.get("max_price", {}):
+            said[f"{name}_price"] = picodollars(found["max_price"][name], name)
+    for name in ("data_policy", "require_abilities", "require_parameters"):
+        if name in found:
+            said[name] = found[name]
+    return Filter(**said)
+
+
+def picodollars(usd: Decimal, name: str) -> int:
+    """USD per million tokens, or for ``request`` per call, as the snapshot counts them."""
+    return int(usd * (PICO if name == "request" else PICO // 10**6))
+
+
+class FilterCheck:
+    """Finds filters that let nothing through, and names in them that are nobody's."""
+
+    def __init__(
+        self,
+        add: Add,
+        known: Known,
+        providers: Mapping[str, ProviderConfig],
+        models: Mapping[str, RouteConfig],
+    ) -> None:
+        self._add = add
+        self._known = known
+        self._own = providers
+        self._models = models
+        self._names = {**dict.fromkeys(known.providers), **dict.fromkeys(providers)}
+
+    def check(self, path: Path, wanted: Filter | None, targets: Iterable[str] | None) -> None:
+        """Check one filter of targets as written in the file; of any target there is for None."""
+        if wanted is None:
+            return
+        for key in ("only", "ignore"):
+            for i, name in enumerate(getattr(wanted, key)):
+                self._provider((*path, key, i), name)
+        both = [name for name in wanted.only if name in wanted.ignore]
+        if both:
+            message = f"only and ignore both name {', '.join(shown(name) for name in both[:10])}"
+            self._add((*path, "ignore"), message, "Leave it out of one of them.")
+            return
+        if wanted.only and not any(name.partition("/")[0] in self._names for name in wanted.only):
+            return  # told already
+        reasons: dict[str, list[str]] = {}
+        for pair in self._pairs(targets):
+            reason = self._reason(pair, wanted)
+            if not reason:
+                return
+            shown_as = f"{pair[0]}/{pair[1]}" if pair[1] else pair[0]
+            reasons.setdefault(reason, []).append(shown_as)
+        if reasons:
+            out = "; ".join(f"{key} leaves out {_some(out)}" for key, out in reasons.items())
+            message = f"none of its targets passes: {out}"
+            if targets is None:
+                message = f"no target there is passes {' and '.join(reasons)}"
+            self._add(path, message, " ".join(_HELP[key] for key in reasons))
+
+    def _provider(self, path: Path, name: str) -> None:
+        provider = name.partition("/")[0]
+        if provider in self._names:
+            return
+        words = [self._known.also[provider]] if provider in self._known.also else []
+        words = words or near(provider, self._names)
+        fix = f"Did you mean {either(words)}?" if words else "Names are those of providers."
+        self._add(path, f"there is no provider {shown(provider)}", fix)
+
+    def _reason(self, pair: Pair, wanted: Filter) -> str:
+        return barred(self._written(*pair), wanted) or self._too_dear(*pair, wanted)
+
+    def _written(self, provider: str, model: str) -> Written:
+        row = self._known.providers.get(provider)
+        own = self._own.get(provider, ProviderConfig(name=provider))
+        facts = own.models.get(model, Facts())
+        region = own.region or ""
+        if row is not None and own.region is None and own.base_url is None:
+            region = row.region
+        return Written(
+            provider, model, facts.region or region, facts.data_policy or own.data_policy or "",
+            facts.quantization,
+        )  # fmt: skip
+
+    def _too_dear(self, provider: str, model: str, wanted: Filter) -> str:
+        """``max_price`` where the model costs more at any hour and size."""
+        limits = [wanted.input_price, wanted.output_price, wanted.request_price]
+        if max(limits) < 0 or not model:
+            return ""
+        own = self._own.get(provider)
+        given = own.prices.get(model) if own is not None else None
+        least = _own_prices(given) if given is not None else _least(provider, model)
+        if own is not None and own.discount and given is None:
+            least = [price * (1 - own.discount / 100) for price in least]
+        if not least or any(price > limit >= 0 for price, limit in zip(least, limits, strict=True)):
+            return "max_price"
+        return ""
+
+    def _pairs(self, targets: Iterable[str] | None) -> Iterable[Pair]:
+        """What the targets lead to in the end; every provider and model that is known for None."""
+        if targets is None:
+            for provider in self._names:
+                yield provider, ""
+                own = self._own.get(provider)
+                yield from ((provider, model) for model in (own.models if own else ()))
+            return
+        seen: set[str] = set()
+        left = deque(targets)
+        while left:
+            text = left.popleft()
+            if text in seen:
+                continue
+            seen.add(text)
+            found = names.meaning(
+                text, providers=self._names, aliases=self._models, bare=self._known.bare,
+                also=self._known.also,
+            )  # fmt: skip
+            if found is None:
+                continue
+            if found.alias:
+                route = self._models[found.alias]
+                left += [*route.targets, *route.fallbacks]
+            elif found.bare:
+                yield from self._known.bare[found.bare]
+            else:
+                yield found.provider, found.model
+
+
+def _own_prices(given: Prices) -> list[Decimal]:
+    amounts = (given.input, given.output, given.request or Decimal(0))
+    pairs = zip(amounts, _PRICES, strict=True)
+    return [Decimal(picodollars(amount, name)) for amount, name in pairs]
+
+
+def _least(provider: str, model: str) -> list[Decimal]:
+    """The catalogue's lowest prices, whatever the hour and the size; empty = unknown."""
+    prices = catalogue_prices.lookup(provider, model)
+    rates = [rate for price in prices for _, rate in price.tiers]
+    if not rates:
+        return []
+    lowest = (min(getattr(rate, name) for rate in rates) for name in _PRICES)
+    return [Decimal(price) for price in lowest]
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ", ".join(shown(name) for name in names[:4]) + more
+
+
+def said(wanted: Filter) -> str:
+    """A filter in a line, for people."""
+    parts = [f"{name} {', '.join(getattr(wanted, name))}" for name in _LISTS
+             if getattr(wanted, name)]  # fmt: skip
+    if wanted.data_policy:
+        parts.append(wanted.data_policy)
+    for name in _PRICES:
+        limit = getattr(wanted, f"{name}_price")
+        if limit >= 0:
+            usd = Decimal(limit) / (PICO if name == "request" else PICO // 10**6)
+            parts.append(f"{name} ≤ ${usd.normalize():f}")
+    if wanted.require_abilities is not None:
+        parts.append(f"abilities {'required' if wanted.require_abilities else 'ignored'}")
+    if wanted.require_parameters:
+        parts.append("parameters required")
+    return "; ".join(parts)
