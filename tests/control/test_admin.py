@@ -207,6 +207,11 @@ def test_the_api_describes_itself_to_who_may_use_it(shared: Control) -> None:
         "/admin/v1/usage",
         "/admin/v1/calls",
         "/admin/v1/reload",
+        "/admin/v1/config",
+        "/admin/v1/config/versions",
+        "/admin/v1/config/versions/{number}",
+        "/admin/v1/config/rollback",
+        "/admin/v1/config/{section}/{name}",
     }
 
 

@@ -166,6 +166,7 @@ def paged(tmp_path: Path) -> Iterator[Stack]:
         running.end()
 
 
+@pytest.mark.timeout(300)  # ten commands, each of which has a new configuration compiled
 def test_the_commands_of_the_page_do_what_it_says(paged: Stack, tmp_path: Path) -> None:
     commands, curl = blocks("sh", PAGE)
     (tmp_path / "new.yaml").write_text(paged.file.read_text() + "  third: far/sim\n")
