@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -29,6 +30,17 @@ Stamp = tuple[int, int, int] | None
 Answer = TypeVar("Answer", bound=Struct)
 
 
+_starter: Final = ThreadPoolExecutor(1, "compilers")
+
+
+def keep_priority() -> None:
+    """Let compilers have the priority that this process has now, whatever it takes later.
+
+    Somebody waits for them. (On Linux a thread has a niceness of its own, which its children get.)
+    """
+    _starter.submit(int).result()
+
+
 class CompilerError(Exception):
     """The compiler ended without an answer; what it said stands on standard error."""
 
@@ -42,13 +54,14 @@ class Compiler:
 
     def __init__(self, order: Order) -> None:
         env = {k: v for k, v in os.environ.items() if k not in lifeline.VARIABLES}
-        self._process = subprocess.Popen(
+        self._process = _starter.submit(
+            subprocess.Popen,
             [sys.executable, "-P", "-m", "ferryman.control.compiling"],
             env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             process_group=0,  # Ctrl-C is for the control plane
-        )
+        ).result()
         self._timer = threading.Timer(PATIENCE, self._process.kill)
         self._timer.daemon = True
         self._timer.start()

@@ -15,7 +15,7 @@ from typing import Final
 from ferryman import lifeline
 from ferryman.config.options import Options, OptionsError
 from ferryman.config.version import Version
-from ferryman.control.configuration import Compiler, CompilerError, Configuration
+from ferryman.control.configuration import Compiler, CompilerError, Configuration, keep_priority
 from ferryman.log import log
 
 LOCK_PATIENCE: Final = 15.0
@@ -55,6 +55,7 @@ def main() -> int:
 
 def _run(options: Options) -> int:
     lifeline.hold()
+    keep_priority()
     os.nice(POLITENESS)
     configuration = Configuration(options, _last(options))
     with ThreadPoolExecutor(1) as pool:
