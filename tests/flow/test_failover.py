@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ferryman.routing.health import STALE_SECONDS
 from tests.gateway import Stack, error_of
 from tests.processes import Process, request, until
 from tests.simulator import wire
@@ -178,3 +179,14 @@ def test_when_all_are_down_callers_hear_it_at_once_and_nobody_is_hammered(ferry:
         ferry.start(name)
     until(lambda: ferry.stack.chat("ordered").status == 200, "the first good answer")
     assert ferry.stack.chat("ordered").status == 200
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_who_is_back_serves_the_next_call_though_all_rest(ferry: Ferry, name: str) -> None:
+    for dead in ("a", "b"):
+        ferry.kill(dead)
+    ferry.calls("ordered", 8)  # both rest, each for another while
+    time.sleep(STALE_SECONDS)
+    ferry.start(name)
+    assert ferry.stack.chat("ordered").status == 200
+    ferry.start("b" if name == "a" else "a")

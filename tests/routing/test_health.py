@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from ferryman.ir.errors import ErrorKind
 from ferryman.routing.health import (
     RETRY_FLOOR,
+    STALE_SECONDS,
     STREAK,
     Health,
     PeakEwma,
@@ -100,6 +101,17 @@ def test_a_target_rests_after_failures_in_a_row_and_longer_each_time() -> None:
         assert case.rests() == 0
         case.fails(ErrorKind.UPSTREAM_ERROR)
     assert rested == [0.5, 1, 2, 4, 4, 4], "one failed trial is enough, and 4 s is the most"
+
+
+def test_a_failure_of_long_ago_says_little_of_who_rests_unless_it_was_told_to() -> None:
+    case = Case()
+    case.fails(ErrorKind.UPSTREAM_ERROR, STREAK)
+    rest = case.health.resting("k1", case.keys["k1"])
+    assert not case.health.may_be_back(rest, case.now + STALE_SECONDS / 2)
+    assert case.health.may_be_back(rest, case.now + STALE_SECONDS)
+    case.fails(ErrorKind.UPSTREAM_RATE_LIMIT, hint=60)
+    limit = case.health.resting("k1", case.keys["k1"])
+    assert not case.health.may_be_back(limit, case.now + 30), "a limit does not end before its time"
 
 
 def test_half_of_many_is_too_much_though_never_in_a_row() -> None:

@@ -66,7 +66,8 @@ class Turns:
         """Whether the target of the last turn was really sent something."""
         self.wait = 0.0
         """Seconds to wait before the turn that :meth:`next` gave."""
-        # _strained: one that rests was asked; a second one would not be more likely to answer.
+        # _strained: one that rests was asked; a second one is no likelier to answer, if it failed
+        # but now.
 
     def next(self, reply: Reply, kind: ErrorKind | None) -> Target | None:
         """The next target, its key in ``call.slot``; None when there is none, or too many failed.
@@ -101,8 +102,9 @@ class Turns:
                     self.wait = max(self._again_at - now, 0.0)
                     self._target = again
                     return again
-            strained = resting_until(plane, target, now) > now
-            if strained and self._strained:
+            rest = rest_of(plane, target, now)
+            strained = rest.until > now
+            if strained and self._strained and not health_of(target).may_be_back(rest, now):
                 self._place += 1
                 continue
             if call.attempts and not plane.retries.spend(now):

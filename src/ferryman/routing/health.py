@@ -140,6 +140,10 @@ TRIAL_SECONDS: Final = 4.0
 """Another trial may begin if the last has not ended by then."""
 
 
+STALE_SECONDS: Final = 0.25
+"""After which a failure says little of one that may have come back meanwhile."""
+
+
 class Health:
     """One target, that is one model at one provider, and its limits for each of its keys."""
 
@@ -274,6 +278,13 @@ class Health:
             if limit is not None and limit.until > longest.until:
                 longest = limit
         return longest
+
+    def may_be_back(self, rest: Rest, now: float) -> bool:
+        """Whether ``rest`` is about failures, and the last one was so long ago that it says little.
+
+        Where all rest, one that has just come back is asked by others than its trial, too.
+        """
+        return rest is self.rest and now - rest.since >= STALE_SECONDS
 
     def claim(self, key: str, key_rest: Rest, now: float) -> None:
         """An attempt begins: if any rest is just over, this is its trial."""
