@@ -105,7 +105,9 @@ _ALL = (
     _flag("flip", STREAM, "Turns over the last bit of an event."),
     _flag("garbage", STREAM, "Bytes without meaning in place of the rest."),
     _flag("comments", SSE, "Comments between the events."),
-    Directive("keep-alive", SSE, "Comments (pings, blank lines) while nothing else comes.", "ms", 100),
+    Directive(
+        "keep-alive", SSE, "Comments (pings, blank lines) while nothing else comes.", "ms", 100
+    ),
     _flag("blank", SSE, "Extra blank lines between events."),
     _flag("crlf", SSE, "Lines end in CR LF."),
     _flag("cr", SSE, "Lines end in CR."),

@@ -32,6 +32,8 @@ def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usag
         return ErrorKind.UPSTREAM_PROTOCOL, None
     if said.type == "error" or (said.content is None and bytes(said.error) not in _NOTHING):
         return failed_of(body).kind, None
+    if said.content is None:
+        return ErrorKind.UPSTREAM_PROTOCOL, None
     return None, usage_of(read_usage(said.usage))
 
 
