@@ -6,7 +6,7 @@ models of its own, so that none meets another's health; then each cell is judged
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -40,10 +40,13 @@ class Outcome:
     """The same after more calls of its kind."""
 
 
-def configured(deaf: str) -> str:
-    """The configuration, with two providers for each cell: its first target's and its twin's."""
+def configured(wall: Iterable[Cell], deaf: str, well: str = "well/t", more: str = "") -> str:
+    """The configuration, with two providers for each cell: its first target's and its twin's.
+
+    ``more`` is what else is set for the model with both.
+    """
     providers, models = [], []
-    for number, cell in enumerate(WALL.values()):
+    for number, cell in enumerate(wall):
         target = provider(cell.row, deaf, spare_key=cell.column == "keys")
         providers.append(f"  a{number}: {target}")
         targets = [f"a{number}/m{number}"]
@@ -51,8 +54,8 @@ def configured(deaf: str) -> str:
             providers.append(f"  b{number}: {target}")
             targets.append(f"b{number}/m{number}")
         elif cell.column != "keys":
-            targets.append("well/t")
-        models.append(f"  c{number}: {{ targets: [{', '.join(targets)}] }}")
+            targets.append(well)
+        models.append(f"  c{number}: {{ targets: [{', '.join(targets)}]{more} }}")
         models.append(f"  p{number}: {{ targets: [a{number}/s, a{number}/m{number}] }}")
     return config(providers, models)
 
@@ -105,8 +108,10 @@ def outcomes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Stack, dict[str, Outcome]]]:
     faults = {f"m{number}": cell.script for number, cell in enumerate(WALL.values())}
-    with staged(tmp_path_factory.mktemp("wall"), configured, faults) as stack:
-        yield stack, made(Runner(stack), chosen(request))
+    with staged(
+        tmp_path_factory.mktemp("wall"), partial(configured, WALL.values()), faults
+    ) as stack:
+        yield stack, made(Runner(stack), WALL, chosen(request))
 
 
 def chosen(request: pytest.FixtureRequest) -> set[str]:
@@ -114,11 +119,11 @@ def chosen(request: pytest.FixtureRequest) -> set[str]:
     return {i.callspec.id for i in request.session.items if hasattr(i, "callspec")}
 
 
-def made(runner: Runner, names: set[str]) -> dict[str, Outcome]:
+def made(runner: Runner, wall: Mapping[str, Cell], names: set[str]) -> dict[str, Outcome]:
     """The outcomes of these cells."""
     jobs = {
         name: (slow(cell.row), partial(runner.run, number, cell))
-        for number, (name, cell) in enumerate(WALL.items())
+        for number, (name, cell) in enumerate(wall.items())
         if name in names
     }
     return all_of(jobs)

@@ -165,6 +165,7 @@ def fill(body: dict[str, Any], behaviour: Any) -> Ask:
         stream=body.get("stream") is True,
         prompt=len(words(body.get("system"))) + len(words(body["messages"])),
         last=last,
+        begun=last if body["messages"][-1]["role"] == "assistant" else "",
         tools=tools,
         choice=choice,
         parallel=parallel,
