@@ -11,6 +11,7 @@ from tests.flow.fault_rows import (
     COHERE,
     CONVERSE,
     FAILED,
+    FILTERED,
     FIRST,
     FREE,
     GENERATE,
@@ -175,11 +176,13 @@ def used(name: str, arguments: str) -> Row:
     return Row(name, stream=using(arguments), answer="", called=arguments, finish="tool_calls")
 
 
+STOPPED = Row("prompt filtered", "filter", FILTERED, 400, **FREE)
 LIMIT = {"type": "rate_limit_error", "message": "Usage has increased too fast: acceleration limit"}
 MESSAGES_REPLIES = [
     Row("ramp too fast", error(429, {"type": "error", "error": LIMIT}, retry_after="20"), LIMITED,
         429, hint=20, **FREE),
     Row("no credit", "402", BROKE, 402, event="402", **FREE),
+    STOPPED,
     Row("unknown events", stream=events(START, {"type": "future", "words": "no"}, *OPENED[1:],
         {"type": "ping"}, block_delta(type="future_delta", text="no"), *TEXT, *CLOSED,
         MESSAGE_STOP)),
@@ -275,6 +278,7 @@ RESPONSES_REPLIES = [
         DELTAS[0])),
 ]  # fmt: skip
 CONVERSE_REPLIES = [
+    STOPPED,
     Row("wrong checksum", kind=WRONG, stream="flip,at=0", late=f"flip,at={SPOKEN}", seen=200),
 ]
 COHERE_REPLIES = [Row("no credit", "402", BROKE, 402, **FREE)]
