@@ -24,6 +24,7 @@ from tests.flow.fault_rows import (
     RESPONSES,
     SHORT,
     Row,
+    Script,
 )  # fmt: skip
 from tests.flow.fault_stack import all_of, config, provider, staged, usual
 from tests.gateway import Stack, error_of
@@ -148,7 +149,7 @@ def call(stack: Stack, number: int, case: Case) -> Outcome:
 def replies(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Stack, dict[str, Outcome]]]:
-    faults = {}
+    faults: dict[str, Script] = {}
     for number, case in enumerate(CASES.values()):
         faults |= {f"m{number}": case.first, f"n{number}": case.second}
     names = {i.callspec.id for i in request.session.items if hasattr(i, "callspec")}
