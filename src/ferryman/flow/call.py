@@ -154,6 +154,8 @@ class Call:
     """Those of them that are no fallbacks."""
     rests: dict[Target, tuple[int, str]] | None = None
     """Who rested when the call was planned: for how many microseconds more, and why."""
+    full: Sequence[Target] = ()
+    """Who had no place free then."""
     seeds: Mapping[str, int] = _NO_SEEDS
     """By kind of identity: a number that stands for whose call it is, where a route asks."""
     affinity: Affinity | None = None
@@ -384,7 +386,8 @@ def candidates(call: Call) -> tuple[Candidate, ...]:
         rest = rests.get(target)
         rests_us, because = (0, "") if rest is None else rest
         fallback = target not in call.equals
-        found.append(Candidate(target.name, fallback, rests_us, because, left_out.get(target, "")))
+        why, full = left_out.get(target, ""), target in call.full
+        found.append(Candidate(target.name, fallback, rests_us, because, why, full))
     return tuple(found)
 
 

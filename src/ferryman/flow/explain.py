@@ -16,7 +16,7 @@ from ferryman.flow.filtering import narrow
 from ferryman.flow.live import live, shown
 from ferryman.flow.policies import Facts, steer
 from ferryman.flow.spine import HeaderFacts, fitted, read_request
-from ferryman.flow.turns import Turns, doubts
+from ferryman.flow.turns import Turns, doubts, is_full
 from ferryman.flow.uploads import UPLOADS
 from ferryman.http1.exchange import Headers
 from ferryman.http1.spool import Spool
@@ -151,6 +151,8 @@ def _fares(call: Call, target: Target, share: float, request: envelope.Request) 
     standing = shown(live(call.plane, target))
     if share < standing["share"]:  # an outlier beside the others of this model
         standing |= {"state": "slow", "share": share}
+    if is_full(call.plane, target):
+        standing["full"] = True
     price = expected_price(target, len(request.body), request.max_output or USUAL_OUTPUT)
     return {
         **standing,

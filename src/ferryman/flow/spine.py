@@ -331,6 +331,7 @@ async def _first_good(
                 return reply, ErrorKind.CANCELLED, None
             if busy is not None:
                 unfit = busy
+                call.left_out = {**(call.left_out or {}), target: busy.kind}
                 if call.overdue():
                     break
                 continue

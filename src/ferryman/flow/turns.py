@@ -51,7 +51,7 @@ class Turns:
         if len(resolved.targets) != 1 or resolved.fallbacks:
             self.order = roomiest(_planned(call, resolved, size, max_output), max_output)
             if call.plane.queues:
-                self.order = _with_room_first(call.plane, self.order, resolved)
+                self.order = _with_room_first(call, self.order, resolved)
         call.order = self.order
         call.equals = resolved.targets
         self._fallbacks = resolved.fallbacks
@@ -251,19 +251,27 @@ def _doubt_the_slow(facts: dict[int, Facts], choice: Choice, now: float) -> None
             known.share = min(known.share, OUTLIER_SHARE)
 
 
-def _with_room_first(plane: Plane, order: Sequence[Target], resolved: Resolved) -> Sequence[Target]:
+def _with_room_first(call: Call, order: Sequence[Target], resolved: Resolved) -> Sequence[Target]:
     """Of those that stand for each other, who has a place free before who has none."""
+    plane = call.plane
     now = plane.now()
-    full = []
+    call.full = [target for target in order if is_full(plane, target)]
+    if not call.full:
+        return order
+    alike = 0
     for target in order:
         if target not in resolved.targets or resting_until(plane, target, now) > now:
             break
-        queue = plane.queues.get(target.provider)
-        full.append(queue is not None and queue.line.full)
-    alike = list(zip(full, order, strict=False))
-    first = [target for busy, target in alike if not busy]
-    then = [target for busy, target in alike if busy]
-    return [*first, *then, *order[len(full) :]]
+        alike += 1
+    first = [target for target in order[:alike] if target not in call.full]
+    then = [target for target in order[:alike] if target in call.full]
+    return [*first, *then, *order[alike:]]
+
+
+def is_full(plane: Plane, target: Target) -> bool:
+    """Whether a call that came there now would have to wait for a place."""
+    queue = plane.queues.get(target.provider)
+    return queue is not None and queue.line.full
 
 
 def note_rest(call: Call, target: Target, now: float) -> None:
