@@ -173,9 +173,10 @@ def _provider(
 
 
 def _secret(ref: Ref, name: str, seal_key: bytes) -> Secret:
+    kind, value = ENV if ref.kind == "env" else FILE, ref.value
     if ref.kind == "literal":
-        return Secret(SEALED, seal(ref.literal.reveal(), key=seal_key, name=name))
-    return Secret(ENV if ref.kind == "env" else FILE, ref.value)
+        kind, value = SEALED, seal(ref.literal.reveal(), key=seal_key, name=name)
+    return Secret(kind, value, ref.weight, ref.calls)
 
 
 def _header(header: str, ref: Ref, provider: str, seal_key: bytes) -> str:

@@ -17,6 +17,10 @@ class Secret(Struct, frozen=True, array_like=True):
 
     kind: str
     value: str
+    weight: float = 1.0
+    """Its share of the calls, of a key among several."""
+    calls: int = 0
+    """Most calls at work with it at once; 0 = any number."""
 
     def __repr__(self) -> str:
         return f"Secret({self.kind})"

@@ -11,7 +11,7 @@ from ferryman import lifeline
 from ferryman.catalog.tokens import Gauge
 from ferryman.config.options import Options
 from ferryman.config.seal import derive, derive_for
-from ferryman.config.secret import activate, localise
+from ferryman.config.secret import PoolKey, localise, pool
 from ferryman.config.snapshot import Provider, ServerSettings, Snapshot
 from ferryman.edge.feed import FeedClient
 from ferryman.edge.near import near
@@ -92,7 +92,7 @@ class Gateway:
 
     def _fleet(self, snapshot: Snapshot) -> Fleet:
         here = localise(snapshot, self._env, self._open_key)
-        return Fleet(here, self._pools, self._activate, near, self._live_of)
+        return Fleet(here, self._pools, self._pool_of, near, self._live_of)
 
     def _live_of(self, name: str) -> tuple[Health, Gauge]:
         live = self._live.get(name)
@@ -102,8 +102,8 @@ class Gateway:
             live = self._live[name] = (Health(), Gauge())
         return live
 
-    def _activate(self, provider: Provider) -> list[str] | None:
-        return activate(provider, self._env, self._open_key)
+    def _pool_of(self, provider: Provider) -> list[PoolKey] | None:
+        return pool(provider, self._env, self._open_key)
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Serve from ``snapshot`` from the next call on; open calls keep what they began with."""

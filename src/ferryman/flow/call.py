@@ -32,7 +32,7 @@ from ferryman.wire.formats import client_of
 if TYPE_CHECKING:
     from ferryman.flow.keeping import Keeper
     from ferryman.flow.policies import Policies
-    from ferryman.flow.queueing import Queue
+    from ferryman.flow.queueing import Place, Queue
     from ferryman.flow.uploads import Upload
     from ferryman.upstream.reply import Reply
     from ferryman.wire.envelope import Request
@@ -146,6 +146,8 @@ class Call:
     target: Target | None = None
     slot = 0
     """Which of its provider's keys is used."""
+    tried = 0
+    """Those that this target was asked with, as bits."""
     explain = False
     """True: the caller wants to know why its call went where it went."""
     order: Sequence[Target] = ()
@@ -168,9 +170,8 @@ class Call:
     """Who could not be asked, and why."""
     asked: Health | None = None
     """The health of the target that works on the call."""
-    place: "Queue | None" = None
-    """Where the call has a place that is limited, since ``placed``."""
-    placed = 0.0
+    place: "Place | None" = None
+    """The place that the call has where they are limited."""
     queued = 0.0
     """Seconds spent waiting for places."""
     opened = False
