@@ -19,6 +19,7 @@ from ferryman.routing.quota import remaining
 from ferryman.routing.reactions import UNREACHABLE, Reaction, hint, reaction
 from ferryman.upstream.fleet import Resolved, Target
 from ferryman.upstream.reply import Reply
+from ferryman.wire.envelope import Request
 from ferryman.wire.openai_chat.errors import SURFACED
 from ferryman.wire.paths import CONVERSATIONS
 
@@ -425,8 +426,9 @@ def _named(call: Call, target: Target) -> str:
     return f"{name} of {target.provider}" if name else f"of {target.provider}"
 
 
-def adopt(call: Call, extras: Route | None) -> None:
+def adopt(call: Call, extras: Route | None, request: Request) -> None:
     """What the model asked for wants done with its answers; a policy's word goes first."""
+    call.original = request
     if extras is not None:
         call.on_content_filter = call.on_content_filter or extras.on_content_filter
         call.retry_empty = extras.retry_empty
