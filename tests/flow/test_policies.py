@@ -106,6 +106,8 @@ def test_the_first_policy_that_matches_holds(
         {"x-ferryman-timeout": "0"},
         {"x-ferryman-timeout": "-1"},
         {"x-ferryman-timeout": "1e9"},
+        {"x-ferryman-timeout": "first_bite=3"},
+        {"x-ferryman-timeout": "total=3, idle"},
         {"x-ferryman-timeout": ""},
     ],
 )

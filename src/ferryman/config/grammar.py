@@ -350,6 +350,12 @@ POLICY_TIMEOUTS: Final = Table(
     example="{ first_byte: 5s, total: 30s }",
     keys=(
         Key(
+            name="connect",
+            kind=duration("1s", "0.01"),
+            doc="How long making a connection to a provider may take.",
+            default="timeouts.connect",
+        ),
+        Key(
             name="first_byte",
             kind=duration("5s", "0.01"),
             doc="How long a provider may take to begin its answer; of a stream, to say something.",

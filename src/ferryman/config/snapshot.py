@@ -209,8 +209,9 @@ class Rule(Struct, frozen=True, kw_only=True):
     """Why such a call is refused; empty = it is not."""
     set: tuple[tuple[str, int | float], ...] = ()
     """(parameter in the common language, value) to put in place of the caller's."""
-    first_byte: float = 0.0
+    connect: float = 0.0
     """Seconds, as in ``Timeouts``; 0 = as it has them."""
+    first_byte: float = 0.0
     idle: float = 0.0
     total: float = 0.0
     on_unsupported: str = ""

@@ -208,8 +208,9 @@ class Call:
     """What that policy's targets must pass."""
     preferences: Raw | None = None
     """The object ``provider`` of the body, for targets that heed it themselves."""
+    connect = 0.0
+    """Seconds, like the next three; 0 = the configuration's."""
     first_byte = 0.0
-    """Seconds, like the next two; 0 = the configuration's."""
     idle = 0.0
     total = 0.0
     on_content_filter = ""
@@ -230,7 +231,9 @@ class Call:
     retried = False
     """True: the caller's SDK says that it has tried before."""
     limited = False
-    """True: the caller itself has set a total time."""
+    """True: the caller itself has set a total time;"""
+    hasty = False
+    """or one of the others."""
     receipt: Receipt | None = None
     """What the translation for the last target asked has lost; None = not translated."""
 

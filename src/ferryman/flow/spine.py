@@ -30,7 +30,7 @@ from ferryman.flow.rescue import go_on
 from ferryman.flow.turns import Turns, adopt, begin, leave, note, note_rest
 from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import gives, surely_fits, text_size, too_much
-from ferryman.http1.client import ClientConnection, Fault, FaultKind
+from ferryman.http1.client import USED_UP, ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -482,10 +482,13 @@ async def attempt(
 
 
 async def _connect(call: Call, reply: Reply, pool: Pool) -> ClientConnection | None:
+    seconds = call.connect or call.plane.fleet.snapshot.timeouts.connect
+    left = call.deadline() - call.plane.now()
     try:
-        return await pool.connect(call.plane.fleet.snapshot.timeouts.connect)
+        return await pool.connect(min(seconds, max(left, 0.0)))
     except Fault as fault:
-        reply.on_fault(fault)
+        late = left < seconds and call.overdue()
+        reply.on_fault(Fault(FaultKind.TIMEOUT, USED_UP) if late else fault)
         return None
 
 

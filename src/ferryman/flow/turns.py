@@ -9,7 +9,8 @@ from ferryman.config.snapshot import Route
 from ferryman.flow.call import Call, Plane
 from ferryman.flow.choice import Choice, choice_of, health_of, measure
 from ferryman.flow.window import roomiest
-from ferryman.http1.client import USED_UP, FaultKind
+from ferryman.http1.client import USED_UP, Fault, FaultKind
+from ferryman.http1.connect import SLOW
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.usage import Usage
 from ferryman.routing.health import RAMP_SECONDS, Rest
@@ -390,13 +391,22 @@ def note(
             plane.log(f"the key {_named(call, target)} works again")
         return
     fault = reply.fault
-    if call.limited and fault is not None and fault.message == USED_UP:
-        return  # its caller had less patience than others
+    if _impatient(call, fault):
+        return
     what = reaction(kind)
     if kind is ErrorKind.UPSTREAM_CONNECT and fault is not None and fault.kind is FaultKind.CONNECT:
         what = UNREACHABLE
     wait = hint(reply.headers, None, reply.body[:HINTING]) if reply.status >= 400 else -1.0
     _hold_against(call, target, what, kind, started, now, wait, late=False)
+
+
+def _impatient(call: Call, fault: Fault | None) -> bool:
+    """Whether it was a time that its caller has set, with less patience than others have."""
+    if fault is None or not (call.limited or call.hasty):
+        return False
+    if fault.message == USED_UP:
+        return call.limited
+    return call.hasty and (fault.kind is FaultKind.TIMEOUT or fault.message.startswith(SLOW))
 
 
 def _hold_against(
@@ -452,5 +462,7 @@ def note_end(call: Call, reply: Reply, kind: ErrorKind | None) -> None:
     what = reaction(kind)
     if what.scope == "nothing" or (fault is not None and fault.message == USED_UP):
         return  # it went on well for as long as it was given
+    if _impatient(call, fault):
+        return
     started = call.began + last.start_us / 1e6
     _hold_against(call, target, what, kind, started, now, -1.0, late=True)
