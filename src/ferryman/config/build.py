@@ -420,7 +420,7 @@ class Builder:
         policies: Mapping[int, Rule],
     ) -> None:
         """Check who passes; ``policies`` by their place in the file."""
-        check = FilterCheck(self._add, self.known, providers, models).check
+        check = FilterCheck(self._add, self.known, providers, models, self.env).check
         for route in models.values():
             check(("models", route.name, "filter"), route.filter, route.targets + route.fallbacks)
         for i, rule in policies.items():

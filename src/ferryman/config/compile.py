@@ -17,6 +17,7 @@ from ferryman.config import names
 from ferryman.config.build import SECRET_HEADER, does_something
 from ferryman.config.catalogue import current
 from ferryman.config.file import Loaded
+from ferryman.config.filtering import region_of
 from ferryman.config.filters import ASKED, CATALOGUED
 from ferryman.config.grouping import Grouped, grouped
 from ferryman.config.model import Config, Facts, Prices, ProviderConfig, Ref, RouteConfig
@@ -99,20 +100,16 @@ def providers_of(
 ) -> dict[str, Provider]:
     """Every provider of the catalogue and of the file, base URLs filled as far as ``env`` goes."""
     out = {}
-    for name in [
-        *known.providers,
-        *(name for name in config.providers if name not in known.providers),
-    ]:
-        provider = _provider(
-            name, known.providers.get(name), config.providers.get(name), env, seal_key
+    for name in {**known.providers, **config.providers}:
+        row, given = known.providers.get(name), config.providers.get(name)
+        provider = moved(_provider(name, row, given, env, seal_key), env)
+        own = given or ProviderConfig(name=name)
+        out[name] = replace(
+            provider,
+            base_url=fill(provider.base_url, env) or provider.base_url,
+            region=region_of(row, own, env),
+            region_stated=bool(own.region),
         )
-        here = moved(provider, env)
-        row = known.providers.get(name)
-        own = config.providers.get(name)
-        if row is not None and here.base_url != row.base_url and (own is None or not own.region):
-            here = replace(here, region="")  # the catalogue's is not known to hold of another host
-        provider = here
-        out[name] = replace(provider, base_url=fill(provider.base_url, env) or provider.base_url)
     return out
 
 
@@ -138,7 +135,6 @@ def _provider(
             endpoints=row.endpoints,
             paths=tuple(row.paths.items()),
             quirks=row.quirks,
-            region=row.region,
         )
     else:
         provider = Provider(name=name, base_url="")
@@ -151,7 +147,7 @@ def _provider(
         provider = replace(provider, paths=below(provider.paths))
     changes = {
         field: value
-        for field in ("format", "base_url", "auth", "endpoints", "quirks", "region", "data_policy")
+        for field in ("format", "base_url", "auth", "endpoints", "quirks", "data_policy")
         if (value := getattr(given, field)) is not None
     }
     changes["limit"] = given.limit

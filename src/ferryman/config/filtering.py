@@ -6,11 +6,13 @@ from decimal import Decimal
 from typing import Any, Final
 
 from ferryman.catalog import prices as catalogue_prices
+from ferryman.catalog.load import CatalogProvider
 from ferryman.config import names
-from ferryman.config.filters import Written, barred
+from ferryman.config.filters import PRICES, Written, barred, picodollars
 from ferryman.config.model import Facts, Prices, ProviderConfig, RouteConfig
 from ferryman.config.names import Known
 from ferryman.config.problem import ERROR, WARNING, Path, either, near, shown
+from ferryman.config.secret import base_url_variable
 from ferryman.config.snapshot import Filter
 from ferryman.ir.price import PICO
 
@@ -19,7 +21,6 @@ Add = Callable[[Path, str, str, str], None]
 Pair = tuple[str, str]
 
 _LISTS: Final = ("only", "ignore", "regions", "quantizations")
-_PRICES: Final = ("input", "output", "request")
 _HELP: Final = {
     "only": "Name some of its targets.",
     "ignore": "Leave some of its targets.",
@@ -39,7 +40,7 @@ def filter_of(found: dict[str, Any] | None, source: str) -> Filter | None:
     for name in _LISTS:
         if name in found:
             said[name] = tuple(dict.fromkeys(value for _, value in found[name]))
-    for name in _PRICES:
+    for name in PRICES:
         if name in found.get("max_price", {}):
             said[f"{name}_price"] = picodollars(found["max_price"][name], name)
     for name in ("data_policy", "require_abilities", "require_parameters"):
@@ -48,9 +49,13 @@ def filter_of(found: dict[str, Any] | None, source: str) -> Filter | None:
     return Filter(**said)
 
 
-def picodollars(usd: Decimal, name: str) -> int:
-    """USD per million tokens, or for ``request`` per call, as the snapshot counts them."""
-    return int(usd * (PICO if name == "request" else PICO // 10**6))
+def region_of(row: CatalogProvider | None, own: ProviderConfig, env: Mapping[str, str]) -> str:
+    """Where a provider computes: as the file says, or the catalogue's ``row`` as long as the base
+    URL is the catalogue's; empty = unknown."""
+    if own.region or row is None:
+        return own.region or ""
+    url = env.get(base_url_variable(own.name), "").rstrip("/") or own.base_url or row.base_url
+    return row.region if url == row.base_url else ""
 
 
 class FilterCheck:
@@ -62,8 +67,10 @@ class FilterCheck:
         known: Known,
         providers: Mapping[str, ProviderConfig],
         models: Mapping[str, RouteConfig],
+        env: Mapping[str, str],
     ) -> None:
         self._add = add
+        self._env = env
         self._known = known
         self._own = providers
         self._models = models
@@ -115,9 +122,7 @@ class FilterCheck:
         row = self._known.providers.get(provider)
         own = self._own.get(provider, ProviderConfig(name=provider))
         facts = own.models.get(model, Facts())
-        region = own.region or ""
-        if row is not None and own.region is None and own.base_url is None:
-            region = row.region
+        region = region_of(row, own, self._env)
         return Written(
             provider, model, facts.region or region, facts.data_policy or own.data_policy or "",
             facts.quantization,
@@ -169,7 +174,7 @@ class FilterCheck:
 
 def _own_prices(given: Prices) -> list[Decimal]:
     amounts = (given.input, given.output, given.request or Decimal(0))
-    pairs = zip(amounts, _PRICES, strict=True)
+    pairs = zip(amounts, PRICES, strict=True)
     return [Decimal(picodollars(amount, name)) for amount, name in pairs]
 
 
@@ -179,7 +184,7 @@ def _least(provider: str, model: str) -> list[Decimal]:
     rates = [rate for price in prices for _, rate in price.tiers]
     if not rates:
         return []
-    lowest = (min(getattr(rate, name) for rate in rates) for name in _PRICES)
+    lowest = (min(getattr(rate, name) for rate in rates) for name in PRICES)
     return [Decimal(price) for price in lowest]
 
 
@@ -194,7 +199,7 @@ def said(wanted: Filter) -> str:
              if getattr(wanted, name)]  # fmt: skip
     if wanted.data_policy:
         parts.append(wanted.data_policy)
-    for name in _PRICES:
+    for name in PRICES:
         limit = getattr(wanted, f"{name}_price")
         if limit >= 0:
             usd = Decimal(limit) / (PICO if name == "request" else PICO // 10**6)

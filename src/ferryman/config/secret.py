@@ -174,12 +174,13 @@ def base_url(provider: Provider, env: Mapping[str, str]) -> str:
 def moved(provider: Provider, env: Mapping[str, str]) -> Provider:
     """``provider`` with the base URL that holds here.
 
-    What a host offers beside its base URL is not known of another host.
+    What a host offers beside its base URL is not known of another host, nor where that computes.
     """
     url = base_url(provider, env)
     if url == provider.base_url:
         return provider
-    return replace(provider, base_url=url, paths=below(provider.paths))
+    region = provider.region if provider.region_stated else ""
+    return replace(provider, base_url=url, paths=below(provider.paths), region=region)
 
 
 def below(paths: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

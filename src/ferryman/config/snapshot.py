@@ -76,6 +76,8 @@ class Provider(Struct, frozen=True, kw_only=True):
     """Names from ``catalog/quirks.py``."""
     region: str = ""
     """Where it computes; empty = nobody has said."""
+    region_stated: bool = False
+    """Whether the user has said so, rather than the catalogue, which knows only its own address."""
     data_policy: str = ""
     """What becomes of requests there: ``no_training``, ``zero_retention``; empty = nobody has
     said."""
