@@ -90,21 +90,24 @@ class FilterCheck:
             return
         if wanted.only and not any(name.partition("/")[0] in self._names for name in wanted.only):
             return  # told already
-        reasons: dict[str, list[str]] = {}
-        for pair in self._pairs(targets):
-            reason = self._reason(pair, wanted)
-            if not reason:
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for pair, others in self._pairs(targets):
+            reason = self._reason(pair, (wanted, *others))
+            if reason is None:
                 return
             shown_as = f"{pair[0]}/{pair[1]}" if pair[1] else pair[0]
             reasons.setdefault(reason, []).append(shown_as)
         if reasons:
-            out = "; ".join(f"{key} leaves out {_some(out)}" for key, out in reasons.items())
+            said = {(key, whose): key if whose == wanted.source else f"{key} of {whose}"
+                    for key, whose in reasons}  # fmt: skip
+            out = "; ".join(f"{said[why]} leaves out {_some(out)}" for why, out in reasons.items())
             message = f"none of its targets passes: {out}"
             if targets is None:
-                message = f"no target there is passes {' and '.join(reasons)}"
+                message = f"no target there is passes {' and '.join(said.values())}"
+            keys = dict.fromkeys(key for key, _ in reasons)
             # The catalogue's prices change without the file: that must not keep it from starting.
-            severity = WARNING if "max_price" in reasons else ERROR
-            self._add(path, message, " ".join(_HELP[key] for key in reasons), severity)
+            severity = WARNING if "max_price" in keys else ERROR
+            self._add(path, message, " ".join(_HELP[key] for key in keys), severity)
 
     def _provider(self, path: Path, name: str) -> None:
         provider = name.partition("/")[0]
@@ -115,8 +118,13 @@ class FilterCheck:
         fix = f"Did you mean {either(words)}?" if words else "Names are those of providers."
         self._add(path, f"there is no provider {shown(provider)}", fix, ERROR)
 
-    def _reason(self, pair: Pair, wanted: Filter) -> str:
-        return barred(self._written(*pair), wanted) or self._too_dear(*pair, wanted)
+    def _reason(self, pair: Pair, filters: Iterable[Filter]) -> tuple[str, str] | None:
+        """Which key of whose filter leaves it out; None = it passes them all."""
+        for wanted in filters:
+            key = barred(self._written(*pair), wanted) or self._too_dear(*pair, wanted)
+            if key:
+                return key, wanted.source
+        return None
 
     def _written(self, provider: str, model: str) -> Written:
         row = self._known.providers.get(provider)
@@ -142,18 +150,19 @@ class FilterCheck:
             return "max_price"
         return ""
 
-    def _pairs(self, targets: Iterable[str] | None) -> Iterable[Pair]:
-        """What the targets lead to in the end; every provider and model that is known for None."""
+    def _pairs(self, targets: Iterable[str] | None) -> Iterable[tuple[Pair, tuple[Filter, ...]]]:
+        """What the targets lead to in the end, and the filters of routes on the way there; every
+        provider and model that is known for None."""
         if targets is None:
             for provider in self._names:
-                yield provider, ""
+                yield (provider, ""), ()
                 own = self._own.get(provider)
-                yield from ((provider, model) for model in (own.models if own else ()))
+                yield from (((provider, model), ()) for model in (own.models if own else ()))
             return
         seen: set[str] = set()
-        left = deque(targets)
+        left: deque[tuple[str, tuple[Filter, ...]]] = deque((text, ()) for text in targets)
         while left:
-            text = left.popleft()
+            text, filters = left.popleft()
             if text in seen:
                 continue
             seen.add(text)
@@ -165,11 +174,12 @@ class FilterCheck:
                 continue
             if found.alias:
                 route = self._models[found.alias]
-                left += [*route.targets, *route.fallbacks]
+                inner = filters if route.filter is None else (*filters, route.filter)
+                left += [(each, inner) for each in (*route.targets, *route.fallbacks)]
             elif found.bare:
-                yield from self._known.bare[found.bare]
+                yield from ((pair, filters) for pair in self._known.bare[found.bare])
             else:
-                yield found.provider, found.model
+                yield (found.provider, found.model), filters
 
 
 def _own_prices(given: Prices) -> list[Decimal]:
