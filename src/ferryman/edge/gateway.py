@@ -51,6 +51,12 @@ def log(text: str) -> None:
     write_log("gateway", text)
 
 
+def regions(name: str) -> frozenset[str]:
+    """A region and those that it is a part of: of eu-west-3 also eu-west and eu."""
+    ends = [place for place, letter in enumerate(name) if letter in "-."]
+    return frozenset(name[:end].lower() for end in (*ends, len(name)) if end)
+
+
 class Gateway:
     """Owns everything that lives as long as the process."""
 
@@ -73,6 +79,7 @@ class Gateway:
             now=time.monotonic,
             log=log,
         )
+        self.plane.regions = regions(options.region)
         token = options.paths.secret("feed-token")
         self.edge = Edge(self.plane, self._connections, token)
         self._sharing = Sharing(

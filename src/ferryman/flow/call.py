@@ -65,6 +65,8 @@ class Plane:
         self.journal = journal
         self.now = now
         self.log = log
+        self.regions: frozenset[str] = frozenset()
+        """Where it runs, from the widest to the narrowest: eu, eu-west, eu-west-3."""
         self.policies: Policies = ()
         """The snapshot's, compiled."""
         self.metrics = Metrics()

@@ -45,6 +45,8 @@ async def steer(call: Call, request: envelope.Request, facts: "HeaderFacts") -> 
 
     Raises :class:`GatewayError`: 400 for headers that can't be read, 403 where a policy forbids.
     """
+    if facts.mistake:
+        raise GatewayError(400, ErrorKind.INVALID_REQUEST, facts.mistake)
     said = Facts(call, request, facts)
     rule = None
     policies = call.plane.policies
@@ -159,7 +161,7 @@ class Facts:
             return self._tokens()
         plain: dict[str, object] = {
             "model": self._request.model, "endpoint": call.endpoint, "key": call.key,
-            "time": time.time(), "tags": self._tags,
+            "time": time.time(), "tags": self._tags, "region": call.plane.regions,
         }  # fmt: skip
         return plain[kind]
 
