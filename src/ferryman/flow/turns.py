@@ -32,6 +32,8 @@ LONE_SECONDS: Final = 0.5
 """Most that a call waits after a single failure before it asks the same model once more."""
 
 
+HEDGING: Final = 0.5
+"""The part of the budget of extra attempts that rivals may use: some are left for what fails."""
 SHOULD_RETRY: Final = b"x-should-retry"
 """The official SDKs heed it, and some providers send it."""
 
@@ -122,7 +124,7 @@ class Turns:
         now, target = plane.now(), self.order[self._place]
         if target in self._fallbacks or resting_until(plane, target, now) > now:
             return None
-        return self._go(target, now) if plane.retries.spend(now) else None
+        return self._go(target, now) if plane.retries.spend(now, HEDGING) else None
 
     def larger(self, kind: ErrorKind) -> bool:
         """Whether what is too long for one may fit others: they come next then."""

@@ -354,12 +354,12 @@ class RetryBudget:
         self._calls[second % RETRY_SECONDS] += 1
         self.calls += 1
 
-    def spend(self, now: float) -> bool:
-        """Whether one more attempt is to be had; it is spent then."""
+    def spend(self, now: float, part: float = 1.0) -> bool:
+        """Whether one more attempt is to be had within this part of all; it is spent then."""
         second = int(now)
         if second != self._at:
             self._forget(second)
-        if self.extra >= max(RETRY_FLOOR, int(self.calls * RETRY_SHARE)):
+        if self.extra >= max(RETRY_FLOOR, int(self.calls * RETRY_SHARE)) * part:
             return False
         self._extra[second % RETRY_SECONDS] += 1
         self.extra += 1
