@@ -1,5 +1,6 @@
 """Several keys of one provider: each with its share, its limit and its health."""
 
+import signal
 import threading
 import time
 from collections import Counter
@@ -133,6 +134,29 @@ def test_a_key_without_credit_is_told_and_its_share_goes_to_the_others(
     [alert] = [line for line in stack.up.lines if "alert" in line and "env:C_KEY" in line]
     assert "upstream_credit_exhausted" in alert
     assert "sk-c" not in alert
+
+
+def test_a_key_that_was_taken_out_comes_back_without_its_past(stack: Stack, pool: Pool) -> None:
+    pool.broke = "sk-b"
+    try:
+        for _ in range(3):
+            assert stack.chat("shares/m").status == 200
+    finally:
+        pool.broke = "sk-broke"
+    assert pool.asked["sk-b"] == 1
+    whole_file = stack.file.read_text()
+    _reload(stack, whole_file.replace("{ key: env:B_KEY, weight: 3 }, ", ""), "without")
+    _reload(stack, whole_file, "with-it")
+    for _ in range(5):
+        assert stack.chat("shares/m").status == 200
+    assert pool.asked["sk-b"] > 1
+
+
+def _reload(stack: Stack, text: str, mark: str) -> None:
+    """Wait until it is served, which a model of this name shows."""
+    stack.file.write_text(f"{text}  {mark}: spare/sim\n")
+    stack.up.send(signal.SIGHUP)
+    until(lambda: f'"{mark}"'.encode() in stack.get("/v1/models").body, "the new configuration")
 
 
 def test_when_no_key_has_room_another_target_is_asked_or_the_call_refused(

@@ -121,6 +121,7 @@ class Gateway:
             log(problem)
         self._snapshot = snapshot
         self.plane.fleet = fleet
+        self._keep_keys(frozenset(k for each in fleet.runtimes.values() for k in each.keys))
         self.plane.policies = policies
         adopt_limits(self.plane, snapshot)
         self._sync_seconds = snapshot.server.fsync_ms / 1000
@@ -130,6 +131,13 @@ class Gateway:
         log(f"serving configuration {snapshot.version[:12]}: {_names(fleet)}")
         self._maybe_ready()
         self._loop.call_later(1.0, _settle_memory)
+
+    def _keep_keys(self, keys: frozenset[str]) -> None:
+        """Forget what was known of keys that were taken out."""
+        for key in self.plane.key_rests.keys() - keys:
+            del self.plane.key_rests[key]
+        for health, _ in self._live.values():
+            health.keep(keys)
 
     def _keeper_for(self, seconds: float) -> Keeper | None:
         if not seconds:

@@ -4,6 +4,7 @@ Time (loop seconds) and chance come from outside, so that a simulation can repla
 """
 
 import math
+from collections.abc import Collection
 from typing import Final
 
 from ferryman.routing.past import Past, Sums
@@ -216,6 +217,11 @@ class Health:
         self._used[key] = 1 - share
         self.used = sum(self._used.values()) / len(self._used)
         self.used_at = now
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Forget all keys but these."""
+        self.limits = {key: rest for key, rest in self.limits.items() if key in keys}
+        self._used = {key: used for key, used in self._used.items() if key in keys}
 
     def finished(self) -> None:
         """A stream that had begun has come to its end."""
