@@ -26,6 +26,7 @@ providers:
 models:
   equals: { targets: [one/sim, free/sim] }
   other: { targets: [shut/sim], fallbacks: [free/sim] }
+  hedges: { targets: ["free/sim?500&delay=700", one/sim], hedge: 100ms }
   falls-through: { targets: ["one/sim?503&delay=300", "shut/sim?503", free/sim] }
 server: { max_calls: 30 }
 """
@@ -207,6 +208,17 @@ def test_another_model_is_asked_when_there_is_no_room_at_all(full: Stack) -> Non
     assert considered(refused) == [{"target": "shut/sim", "left_out": "gateway_overloaded"}]
     busy(full, "shut", 0)
     assert full.chat("other").header("x-ferryman-provider") == "shut"
+
+
+def test_who_has_no_place_for_a_hedge_is_asked_when_the_first_one_fails(
+    full: Stack, calls: ThreadPoolExecutor
+) -> None:
+    first = calls.submit(full.chat, "one/sim?delay=1000")
+    busy(full, "one", 1)
+    reply = full.chat("hedges")
+    assert (reply.status, reply.header("x-ferryman-provider")) == (200, "one")
+    assert [t["provider"] for t in full.row(reply)["tries"]] == ["free", "one"]
+    assert first.result().status == 200
 
 
 def test_a_failed_attempt_gives_its_place_back_before_the_next_one_begins(full: Stack) -> None:

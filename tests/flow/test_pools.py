@@ -26,6 +26,7 @@ providers:
   spare: { base_url: SIM/v1, auth: none }
 models:
   spill: { targets: [tight/m, spare/sim] }
+  again: { targets: ["spare/sim?429&retry-after=0.1", shares/failing], fallbacks: [spare/sim] }
 """
 KEYS = {"A_KEY": "sk-a", "B_KEY": "sk-b", "C_KEY": "sk-c", "BROKE_KEY": "sk-broke"}
 ANSWER = (
@@ -68,7 +69,9 @@ class Answer(BaseHTTPRequestHandler):
         pool.hold.wait(20)
         with pool.lock:
             pool.at_once[key] -= 1
-        if key == pool.broke:
+        if b"failing" in body:
+            self.wfile.write(whole(b"{}", status=b"500 Oh"))
+        elif key == pool.broke:
             self.wfile.write(whole(b'{"error":{"message":"Pay"}}', status=b"402 Payment Required"))
         else:
             self.wfile.write(whole(ANSWER))
@@ -111,6 +114,14 @@ def test_no_key_gets_more_calls_at_once_than_it_takes_and_all_are_answered(
     assert {reply.status for reply in replies} == {200}
     assert pool.most == {"sk-a": 1, "sk-b": 2}
     until(lambda: _metric(stack, "ferryman_limited_calls", provider="narrow") == 0, "an idle pool")
+
+
+def test_a_model_that_is_asked_again_has_its_own_keys(stack: Stack) -> None:
+    for _ in range(4):
+        reply = stack.chat("again")
+        assert reply.status == 200, "whichever of its three keys the other target was asked with"
+        tried = [(each["provider"], each["error"]) for each in stack.row(reply)["tries"]]
+        assert tried[-1] == ("spare", "")
 
 
 def test_a_key_without_credit_is_told_and_its_share_goes_to_the_others(

@@ -93,13 +93,15 @@ async def _second(
     try:
         asking = await prepare(target)
     except GatewayError:
-        return None
-    if first.result.done() or call.exchange.gone:
+        turns.put_back(first.target, first.asking.slot)
         return None
     call.slot, call.place = slot, None
-    if target.provider in call.plane.queues and not place_at(call, target):
+    late = first.result.done() or call.exchange.gone
+    # Where there is no place free, who waits for one needs it more.
+    if late or (target.provider in call.plane.queues and not place_at(call, target)):
         call.place = place
-        return None  # who waits there needs it more
+        turns.put_back(first.target, first.asking.slot)
+        return None
     call.asked = None  # the first one is still at work
     return Leg(call, target, asking, attempt)
 

@@ -103,8 +103,7 @@ class Turns:
                 self._settled = True
                 if self._again_at < call.deadline() and plane.retries.spend(now):
                     self.wait = max(self._again_at - now, 0.0)
-                    self._target = again
-                    return again
+                    return self._ask(again, now)
             rest = rest_of(plane, target, now)
             strained = rest.until > now
             if strained and self._strained and not health_of(target).may_be_back(rest, now):
@@ -148,8 +147,18 @@ class Turns:
         self._place = 0
         return bool(self.order)
 
+    def put_back(self, last: Target, slot: int) -> None:
+        """The rival is not asked after all: its turn comes if ``last``, with that key, fails."""
+        self._place -= 1
+        self._target = last
+        self._call.slot, self._call.tried = slot, 1 << slot
+
     def _go(self, target: Target, now: float) -> Target:
         self._place += 1
+        return self._ask(target, now)
+
+    def _ask(self, target: Target, now: float) -> Target:
+        """Choose the key for it."""
         self._target = target
         call = self._call
         call.slot = call.tried = 0
