@@ -292,8 +292,14 @@ def test_the_first_to_begin_answers_and_the_other_is_cancelled(
     row = stack.row(reply)
     assert tries(stack, reply) == [("lab", "superseded"), ("spare", "")]
     assert row["error"] is None
-    assert row["cost_usd"] is None, "nobody says what the other one costs"
-    assert row["tokens"]["output"] > 0
+    lost, won = row["tries"]
+    assert (lost["tokens"], lost["cost_usd"], lost["unknown_cost"]) == (None, None, True)
+    assert (won["tokens"]["output"], won["unknown_cost"]) == (16, False)
+    assert (row["unknown_cost"], row["cost_usd"]) == (1, won["cost_usd"])
+    assert row["cost_usd"] == "0.000036", "what is known: 4 tokens in, 16 out"
+    if not streamed:
+        assert reply.header("x-ferryman-cost-usd") == row["cost_usd"]
+        assert reply.header("x-ferryman-unknown-cost") == "1"
     if streamed:
         assert reply.data[-1] == "[DONE]"
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import anthropic
@@ -14,13 +15,13 @@ from tests.simulator import wire
 
 CONFIG = """\
 providers:
-  lab: { base_url: SIM/v1, auth: none, endpoints: [chat.completions] }
-  spare: { base_url: SIM/v1, auth: none }
+  lab: { base_url: SIM/v1, auth: none, endpoints: [chat.completions], PRICES }
+  spare: { base_url: SIM/v1, auth: none, PRICES }
   messages: { format: anthropic_messages, base_url: SIM/v1, auth: x-api-key, key: env:LAB_KEY,
-    headers: { anthropic-version: "2023-06-01" } }
+    headers: { anthropic-version: "2023-06-01" }, PRICES }
   generate: { format: gemini_generate, base_url: SIM/v1beta, key: env:LAB_KEY,
-    auth: "header:x-goog-api-key" }
-  converse: { format: bedrock_converse, base_url: SIM, key: env:LAB_KEY }
+    auth: "header:x-goog-api-key", PRICES }
+  converse: { format: bedrock_converse, base_url: SIM, key: env:LAB_KEY, PRICES }
   claude: { format: anthropic_messages, base_url: CANNED/v1, auth: none }
 models:
   PAIRS
@@ -36,6 +37,8 @@ models:
   unless-told: { targets: ["lab/sim?cut&at=6&tokens=21", spare/sim] }
 timeouts: { idle: 1s }
 """
+PRICE = "{ input: 1, output: 2 }"
+PRICES = f'prices: {{ "sim?cut&at=6&tokens=12": {PRICE}, "sim?tokens=12": {PRICE} }}'
 FIRST = ("lab", "messages", "generate", "converse")
 PAIRS = "\n".join(
     f"  {name}-cut: {{ targets: ['{name}/sim?cut&at=6&tokens=12', 'spare/sim?tokens=12'], "
@@ -54,7 +57,7 @@ TEXT = "The ferry leaves the bank at dawn, crosses the slow green river,"
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    config = CONFIG.replace("PAIRS", PAIRS)
+    config = CONFIG.replace("PAIRS", PAIRS).replace("PRICES", PRICES)
     folder = tmp_path_factory.mktemp("rescue")
     running = Stack(folder, config, FERRYMAN_CHECK_GRAMMAR="1")
     try:
@@ -82,6 +85,16 @@ def words(caller: str, reply: wire.Reply) -> str:
     return "".join(found)
 
 
+def dollars(tokens: dict[str, int]) -> str:
+    """By the prices above."""
+    micro = tokens.get("input", 0) + 2 * tokens.get("output", 0)
+    return f"{Decimal(micro).scaleb(-6):f}"
+
+
+TOLD = {"messages": {"input", "output"}, "generate": {"input", "output"}}
+"""What a stream that broke off has told of its usage by then."""
+
+
 @pytest.mark.parametrize("first", FIRST)
 @pytest.mark.parametrize("caller", CALLERS)
 def test_each_caller_gets_the_whole_text_once(stack: Stack, caller: str, first: str) -> None:
@@ -104,7 +117,12 @@ def test_each_caller_gets_the_whole_text_once(stack: Stack, caller: str, first: 
     assert (one["provider"], one["error"]) == (first, "upstream_stream_truncated")
     assert (other["provider"], other["error"]) == ("spare", "")
     assert any(entry.startswith("stream=spare/sim?tokens=12 goes on") for entry in other["altered"])
-    assert row["cost_usd"] is None, "nobody says what the first part cost"
+    assert row["unknown_cost"] == 1, "nobody says what all of the first part cost"
+    assert (one["unknown_cost"], other["unknown_cost"]) == (True, False)
+    assert other["cost_usd"] == dollars(other["tokens"])
+    assert one["cost_usd"] == (None if one["tokens"] is None else dollars(one["tokens"]))
+    assert (one["tokens"] or {}).keys() == TOLD.get(first, set())
+    assert Decimal(row["cost_usd"]) == Decimal(one["cost_usd"] or 0) + Decimal(other["cost_usd"])
 
 
 @pytest.mark.parametrize(("model", "error"), [("stalls", "upstream_timeout"),

@@ -89,7 +89,8 @@ def test_the_quicker_of_two_answers(routed: Stack) -> None:
     assert reply.header("x-ferryman-provider") == "far"
     tries = routed.row(reply)["tries"]
     assert [each["error"] for each in tries] == ["superseded", ""]
-    assert routed.row(reply)["cost_usd"] is None
+    assert (routed.row(reply)["unknown_cost"], tries[0]["unknown_cost"]) == (1, True)
+    assert routed.row(reply)["cost_usd"] == tries[1]["cost_usd"] != "0"
     assert asked(routed, "steady", 2) == {"near": 2}
 
 

@@ -287,6 +287,7 @@ class _PlaneReader:
             intake.CLOSED,
             call.policy or None,
             _plan(call.plan),
+            call.unknown_cost,
         )
 
     def _tokens(self, usage: Usage) -> tuple[int, ...]:
@@ -318,14 +319,26 @@ def _text(text: str) -> str:
 
 
 def _attempts(attempts: tuple[Attempt, ...]) -> str:
-    return _encode([{name: getattr(each, name) for name in _ATTEMPT} for each in attempts]).decode()
+    return _encode([_attempt(each) for each in attempts]).decode()
+
+
+def _attempt(each: Attempt) -> dict[str, Any]:
+    """As in the ledger: what it used stands there where it is not what the call did."""
+    row = {name: getattr(each, name) for name in _ATTEMPT}
+    if each.usage is not None:
+        used = msgspec.structs.asdict(each.usage)
+        row["tokens"] = {name: count for name, count in used.items() if count}
+    if each.cost is not None:
+        row["cost_pico"] = min(each.cost, MAX_INT)
+    return row if each.whole else {**row, "unknown_cost": True}
 
 
 def _plan(plan: tuple[Candidate, ...]) -> str | None:
     return _encode([candidate_row(each) for each in plan]).decode() if plan else None
 
 
-_ATTEMPT: Final = Attempt.__struct_fields__
+_ATTEMPT: Final = Attempt.__struct_fields__[:-3]
+"""What is written down as it is: all but ``usage``, ``cost`` and ``whole``."""
 _encode: Final = msgspec.json.Encoder().encode
 _opened: Final = msgspec.msgpack.Decoder(Opened).decode
 _closed: Final[Any] = msgspec.msgpack.Decoder(Closed).decode

@@ -50,7 +50,7 @@ def go_on(
         tap, first = cut.tap, call.target
         if tap is None or first is None or not can_go_on(call, request, cut, why):
             return None
-        watch, slot, receipt = tap.watch, call.slot, call.receipt
+        watch, slot, receipt, place = tap.watch, call.slot, call.receipt, len(call.attempts) - 1
         assert watch is not None
         encoder = encoder_of(call, request, tap, watch)
         reply, kind = cut, why
@@ -69,13 +69,12 @@ def go_on(
                 reply = Reply(call.plane.now, asking.tap)
                 reply, failed = await attempt(target, asking, reply)
                 if failed is None:
-                    call.legs += ((tap.usage, first),)
                     call.exchange.write(comment(target))
                     return reply
                 kind = failed
                 if kind is not ErrorKind.INVALID_REQUEST:
                     break
-        call.target, call.slot, call.receipt = first, slot, receipt
+        call.target, call.slot, call.receipt, call.answer = first, slot, receipt, place
         return None
 
     return find

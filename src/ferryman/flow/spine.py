@@ -18,7 +18,16 @@ from urllib.parse import unquote_to_bytes
 
 from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
 from ferryman.flow.bonds import bind
-from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
+from ferryman.flow.call import (
+    NOTHING,
+    Call,
+    Plane,
+    count_stranger,
+    in_vain,
+    open_call,
+    settle,
+    told,
+)  # fmt: skip
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.flow.filtering import narrow
@@ -214,7 +223,8 @@ async def serve(
             raise unfit
         keeps = _keeps(call, request)
         if exchange.gone:
-            settle(call, 499, ErrorKind.CANCELLED, _said(call, reply))
+            usage, whole = _said(reply) if kind is None else in_vain(call)
+            settle(call, 499, ErrorKind.CANCELLED, usage, whole)
         elif kind is not None:
             deliver_failure(call, reply, kind)
         elif reply.streaming:
@@ -301,11 +311,9 @@ def _stumble(call: Call, error: Exception) -> None:
     refuse(call, _internal())
 
 
-def _said(call: Call, reply: Reply) -> Usage | None:
-    """Usage of a call whose caller has left: as far as its upstream told, if it was ever asked."""
-    usage = reply.used
-    refused = not 200 <= reply.status < 300
-    return NOTHING if usage is None and refused and not call.uncertain else usage
+def _said(reply: Reply) -> tuple[Usage | None, bool]:
+    """Usage of an answer whose caller has left, as far as it told, and whether that is all."""
+    return reply.used, not reply.streaming or (reply.tap is not None and reply.tap.done)
 
 
 async def _first_good(
@@ -361,10 +369,8 @@ async def _first_good(
             break
         if kind in SURFACED and not await _elsewhere(call, request, turns, facts, kind):
             break
-    if spares:
-        if kind is not None and not call.exchange.gone:
-            reply, kind = spares.pop().bring_back(call), None
-        call.legs += tuple([(spare.reply.used, spare.target) for spare in spares])
+    if spares and kind is not None and not call.exchange.gone:
+        reply, kind = spares.pop().bring_back(call), None
     return reply, kind, unfit if call.target is None else None
 
 
@@ -461,8 +467,6 @@ async def attempt(
     note(call, target, reply, kind, started, ended)
     if kind is not None and asking.tap is not None and asking.tap.broken:
         call.plane.metrics.left_out(target.provider, asking.tap.broken)
-    if kind is not None and reply.status < 300 and reply.connection and not reply.judged:
-        call.uncertain = True  # asked, and not refused: it may have worked, and charge for it
     reply.place = len(call.attempts)
     call.attempts.append(
         Attempt(
@@ -478,6 +482,12 @@ async def attempt(
             call.altered,
         )
     )
+    if kind is not None:
+        # Asked, and not refused: it may have worked, and charge for it.
+        used = reply.used
+        refused = reply.status >= 300 or reply.connection is None
+        whole = refused or (reply.judged and used is not None)
+        call.attempts[-1] = told(call, call.attempts[-1], target, used, whole)
     return reply, kind
 
 
