@@ -42,6 +42,12 @@ def test_each_strategy_does_what_the_table_says(routed: Stack) -> None:
     assert min(calm["near"], calm["far"]) > 5, "nobody is at work: by chance"
     assert asked(routed, "quickest", 12)["near"] <= 1, "once, to measure it"
     assert asked(routed, "fluent", 12)["near"] <= 1, "once, to measure it"
+    page = routed.get("/v1/models/fluent/endpoints").json()["data"]["endpoints"]
+    near, far = [each["live"]["tokens_per_second"] for each in page]
+    assert 20 < near < 250, "two hundred, as it is told to"
+    assert far > near
+    page = routed.get("/v1/models/as-written/endpoints").json()["data"]["endpoints"]
+    assert page[0]["live"]["tokens_per_second"] is None, "nobody goes by it"
     room = asked(routed, "roomiest", 40)
     assert min(room["near"], room["far"]) > 5, "neither says what is left: by chance"
     cheap = asked(routed, "cheap", 60)
