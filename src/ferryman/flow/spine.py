@@ -203,8 +203,7 @@ async def serve(
         call.retried = facts.retried
         resolved = plane.fleet.resolve(call.use or request.model)
         if resolved.extras is not None or call.on_content_filter:
-            adopt(call, resolved.extras)
-            call.original = request
+            adopt(call, resolved.extras, request)
         if facts.providers or request.provider is not None or resolved.filtered or call.filter:
             request, resolved = await narrow(call, request, resolved, facts)
         if resolved.bound:

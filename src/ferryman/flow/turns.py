@@ -19,6 +19,7 @@ from ferryman.routing.quota import remaining
 from ferryman.routing.reactions import UNREACHABLE, hint, reaction
 from ferryman.upstream.fleet import Resolved, Target
 from ferryman.upstream.reply import Reply
+from ferryman.wire.envelope import Request
 from ferryman.wire.openai_chat.errors import SURFACED
 from ferryman.wire.paths import CONVERSATIONS
 
@@ -381,8 +382,9 @@ def note(
     health.bad(what, kind, key, rest or WELL, started, now, wait, plane.rng.random())
 
 
-def adopt(call: Call, extras: Route | None) -> None:
+def adopt(call: Call, extras: Route | None, request: Request) -> None:
     """What the model asked for wants done with its answers; a policy's word goes first."""
+    call.original = request
     if extras is not None:
         call.on_content_filter = call.on_content_filter or extras.on_content_filter
         call.retry_empty = extras.retry_empty
