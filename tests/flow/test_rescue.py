@@ -16,6 +16,7 @@ from tests.simulator import wire
 CONFIG = """\
 providers:
   lab: { base_url: SIM/v1, auth: none, endpoints: [chat.completions], PRICES }
+  all: { base_url: SIM/v1, auth: none, PRICES }
   spare: { base_url: SIM/v1, auth: none, PRICES }
   messages: { format: anthropic_messages, base_url: SIM/v1, auth: x-api-key, key: env:LAB_KEY,
     headers: { anthropic-version: "2023-06-01" }, PRICES }
@@ -39,7 +40,7 @@ timeouts: { idle: 1s }
 """
 PRICE = "{ input: 1, output: 2 }"
 PRICES = f'prices: {{ "sim?cut&at=6&tokens=12": {PRICE}, "sim?tokens=12": {PRICE} }}'
-FIRST = ("lab", "messages", "generate", "converse")
+FIRST = ("lab", "all", "messages", "generate", "converse")
 PAIRS = "\n".join(
     f"  {name}-cut: {{ targets: ['{name}/sim?cut&at=6&tokens=12', 'spare/sim?tokens=12'], "
     "rescue: true }"
@@ -224,6 +225,26 @@ def test_a_model_that_takes_no_beginning_is_asked_afresh(stack: Stack) -> None:
 
 
 # -- for SDKs -------------------------------------------------------------------------------------
+
+
+def test_a_relayed_response_goes_on_under_its_own_ids(stack: Stack) -> None:
+    asked_of: list[str] = []
+    hooks = {"response": [lambda r: asked_of.append(r.headers["x-ferryman-provider"])]}
+    http = openai.DefaultHttpxClient(trust_env=False, event_hooks=hooks)
+    with openai.OpenAI(base_url=stack.endpoint, api_key=KEY, http_client=http) as client:
+        for _ in range(9):  # it may rest
+            with client.responses.stream(model="all-cut", input="Hi") as stream:
+                told: list[Any] = list(stream)
+                final = stream.get_final_response()
+            if asked_of[-1] == "all":
+                break
+            stack.chat("spare/sim")
+    assert asked_of[-1] == "all"
+    assert final.output_text == TEXT
+    assert [each.sequence_number for each in told] == list(range(len(told)))
+    assert {each.response.id for each in told if hasattr(each, "response")} == {final.id}
+    [item] = final.output
+    assert {each.item_id for each in told if hasattr(each, "item_id")} == {item.id}
 
 
 def test_sdks_see_one_answer(stack: Stack) -> None:
