@@ -26,6 +26,9 @@ models:
   equals: { targets: [one/sim, free/sim] }
   other: { targets: [shut/sim], fallbacks: [free/sim] }
   falls-through: { targets: ["one/sim?503&delay=300", "shut/sim?503", free/sim] }
+  rescued: { targets: ["free/sim?cut&at=3&tokens=8", "one/sim?room=1&tokens=8&tps=40"],
+    rescue: true }
+  left: { targets: ["free/sim?cut&at=4&tokens=8", "one/sim?room=1&tokens=8"], rescue: true }
 server: { max_calls: 30 }
 """
 
@@ -98,6 +101,28 @@ def test_a_stream_keeps_its_place_until_its_end(full: Stack, calls: ThreadPoolEx
     assert int(second.header("x-ferryman-queued-ms") or 0) > 0
 
 
+def test_who_goes_on_with_a_stream_has_a_place_or_waits_for_one(
+    full: Stack, calls: ThreadPoolExecutor
+) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    with hanging(full, "one/sim-hang"):
+        left = shed(full, "one", "left")
+        with socket.create_connection(("127.0.0.1", full.port)) as link:
+            fields = asked("left", stream=True)
+            link.sendall(wire.request("/v1/chat/completions", fields, headers))
+            busy(full, "one", 1, 1)
+        busy(full, "one", 1)
+        assert shed(full, "one", "left") == left + 1, "its caller hung up"
+        waits = calls.submit(full.stream, "rescued")
+        busy(full, "one", 1, 1)
+    reply = waits.result()
+    assert reply.said == "The ferry leaves the bank at dawn, crosses"
+    row = full.row(reply)
+    assert [each["provider"] for each in row["tries"]] == ["free", "one"]
+    assert row["overhead_ms"] < 100, "waiting for a place is not the gateway's own time"
+    busy(full, "one", 0)
+
+
 SHAPES: dict[str, tuple[str, Callable[[str], Any], Callable[[Any], object]]] = {
     "openai": (
         "/v1/chat/completions", asked, lambda body: (body["error"]["code"], body["error"]["type"])
@@ -161,6 +186,7 @@ def test_who_waits_longer_than_may_be_is_refused(full: Stack) -> None:
 def test_a_caller_who_leaves_waits_no_longer_and_the_provider_never_hears_of_it(
     full: Stack,
 ) -> None:
+    left = shed(full, "one", "left")
     with hanging(full, "one/sim-hang"):
         before = full.stats()["requests"]
         data = wire.request(
@@ -170,7 +196,7 @@ def test_a_caller_who_leaves_waits_no_longer_and_the_provider_never_hears_of_it(
             link.sendall(data)
             busy(full, "one", 1, 1)
         busy(full, "one", 1, 0)
-    assert shed(full, "one", "left") == 1
+    assert shed(full, "one", "left") == left + 1
     assert full.chat("one/sim").status == 200
     assert full.stats()["requests"] == before + 1
 

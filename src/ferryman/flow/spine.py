@@ -43,7 +43,6 @@ from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.ir.usage import Usage
 from ferryman.meter.keys import digest
 from ferryman.telemetry.record import Attempt
 from ferryman.upstream.fleet import Runtime, Target
@@ -222,8 +221,7 @@ async def serve(
             raise unfit
         keeps = _keeps(call, request)
         if exchange.gone:
-            usage, whole = _said(reply) if kind is None else in_vain(call)
-            settle(call, 499, ErrorKind.CANCELLED, usage, whole)
+            _left(call, reply, kind)
         elif kind is not None:
             deliver_failure(call, reply, kind)
         elif reply.streaming:
@@ -310,9 +308,14 @@ def _stumble(call: Call, error: Exception) -> None:
     refuse(call, _internal())
 
 
-def _said(reply: Reply) -> tuple[Usage | None, bool]:
-    """Usage of an answer whose caller has left, as far as it told, and whether that is all."""
-    return reply.used, not reply.streaming or (reply.tap is not None and reply.tap.done)
+def _left(call: Call, reply: Reply, kind: ErrorKind | None) -> None:
+    """Settle a call whose caller has gone before the answer, which may be on its way."""
+    if kind is None:
+        usage, tap = reply.used, reply.tap
+        whole = not reply.streaming or (tap is not None and tap.done)
+    else:
+        usage, whole = in_vain(call)
+    settle(call, 499, ErrorKind.CANCELLED, usage, whole)
 
 
 async def _first_good(
