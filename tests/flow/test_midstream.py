@@ -302,6 +302,7 @@ def test_the_first_to_begin_answers_and_the_other_is_cancelled(
     assert (won["tokens"]["output"], won["unknown_cost"]) == (16, False)
     assert (row["unknown_cost"], row["cost_usd"]) == (1, won["cost_usd"])
     assert row["cost_usd"] == "0.000036", "what is known: 4 tokens in, 16 out"
+    assert 0 < row["overhead_ms"] < 300, "the gateway's own time is not that of the slow one"
     if not streamed:
         assert reply.header("x-ferryman-cost-usd") == row["cost_usd"]
         assert reply.header("x-ferryman-unknown-cost") == "1"
