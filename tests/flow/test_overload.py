@@ -5,11 +5,12 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from threading import Barrier
 from typing import Any
 
 import pytest
 
-from tests.gateway import KEY, Stack, asked, error_of
+from tests.gateway import KEY, Stack, asked, error_of, whole
 from tests.processes import until
 from tests.simulator import wire
 from tests.telemetry.test_metrics import read
@@ -22,7 +23,9 @@ providers:
   just: { base_url: SIM/v1, auth: none, max_in_flight: 1, queue: { order: fair, length: 6 } }
   shut: { base_url: SIM/v1, auth: none, max_in_flight: 1, queue: { length: 0 } }
   free: { base_url: SIM/v1, auth: none }
+  canned: { base_url: CANNED/v1, auth: none }
 models:
+  pressed: { targets: [canned/m, free/sim] }
   equals: { targets: [one/sim, free/sim] }
   other: { targets: [shut/sim], fallbacks: [free/sim] }
   falls-through: { targets: ["one/sim?503&delay=300", "shut/sim?503", free/sim] }
@@ -74,6 +77,13 @@ def hanging(stack: Stack, model: str, at_work: int = 1) -> Iterator[None]:
         yield
 
 
+def endpoints(stack: Stack, model: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = stack.get(f"/v1/models/{model}/endpoints").json()["data"][
+        "endpoints"
+    ]
+    return found
+
+
 def shed(stack: Stack, provider: str, reason: str) -> float:
     return gauge(stack, "ferryman_shed_calls_total", provider=provider, reason=reason)
 
@@ -121,6 +131,35 @@ def test_who_goes_on_with_a_stream_has_a_place_or_waits_for_one(
     assert [each["provider"] for each in row["tries"]] == ["free", "one"]
     assert row["overhead_ms"] < 100, "waiting for a place is not the gateway's own time"
     busy(full, "one", 0)
+
+
+def test_who_refuses_calls_for_their_number_is_sent_fewer(
+    full: Stack, calls: ThreadPoolExecutor
+) -> None:
+    crowd = Barrier(24)
+    limited = whole(b'{"error": {"message": "slow down"}}', b"retry-after-ms: 100",
+                    status=b"429 Too Many Requests")  # fmt: skip
+
+    def refuses(link: socket.socket) -> bool:
+        crowd.wait(20)
+        link.sendall(limited)
+        return False
+
+    full.canned.answers = [refuses] * 24
+    replies = list(calls.map(lambda _: full.chat("pressed"), range(24)))
+    assert {reply.header("x-ferryman-attempts") for reply in replies} == {"2"}
+    full.canned.answers = [whole(b'{"choices": [{"message": {"content": "ok"}}]}')] * 40
+
+    def well() -> bool:
+        return full.chat("pressed").header("x-ferryman-provider") == "canned"
+
+    until(well, "its trial")
+    served = Counter(full.chat("pressed").header("x-ferryman-provider") for _ in range(12))
+    assert served["free"] > 0, "it took one and refused twenty-four"
+    [live] = [
+        each["live"] for each in endpoints(full, "pressed") if each["provider_name"] == "canned"
+    ]
+    assert live["share"] < 1
 
 
 SHAPES: dict[str, tuple[str, Callable[[str], Any], Callable[[Any], object]]] = {

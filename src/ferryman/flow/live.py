@@ -17,7 +17,7 @@ class Live(Struct, frozen=True, kw_only=True):
 
     state: str
     """``rests``; ``on trial``: its rest is over, and the next call shows if it is well again;
-    ``coming back``: it gets a ``share`` of its calls; ``well``."""
+    ``coming back``: it gets a ``share`` of its calls, also while it is throttled; ``well``."""
     rests: float
     because: str
     share: float

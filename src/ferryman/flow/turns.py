@@ -221,7 +221,7 @@ def doubts(call: Call, choice: Choice, now: float) -> dict[int, Facts]:
     doubtful = [
         i
         for i, health in enumerate(healths)
-        if health.rest.rounds or health.limits or health.risen > lately
+        if health.rest.rounds or health.limits or health.risen > lately or health.pressed
     ]
     if plane.key_rests:
         troubled = {key.partition("#")[0] for key in plane.key_rests}
