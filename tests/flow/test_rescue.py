@@ -37,6 +37,7 @@ models:
   goes-on: { targets: ["lab/sim?cut&at=6&tokens=20", claude/m], rescue: true }
   unless-told: { targets: ["lab/sim?cut&at=6&tokens=21", spare/sim] }
 timeouts: { idle: 1s }
+responses: { keep: 1h }
 """
 PRICE = "{ input: 1, output: 2 }"
 PRICES = f'prices: {{ "sim?cut&at=6&tokens=12": {PRICE}, "sim?tokens=12": {PRICE} }}'
@@ -239,10 +240,14 @@ def test_a_relayed_response_goes_on_under_its_own_ids(stack: Stack) -> None:
             if asked_of[-1] == "all":
                 break
             stack.chat("spare/sim")
-    assert asked_of[-1] == "all"
+        client.responses.create(model="spare/sim", input="And?", previous_response_id=final.id)
+    assert asked_of[-2:] == ["all", "spare"]
     assert final.output_text == TEXT
     assert [each.sequence_number for each in told] == list(range(len(told)))
     assert {each.response.id for each in told if hasattr(each, "response")} == {final.id}
+    sent = json.loads(stack.last_body())
+    assert "previous_response_id" not in sent, "no provider knows it"
+    assert sent["input"][-2]["content"][0]["text"] == TEXT
     [item] = final.output
     assert {each.item_id for each in told if hasattr(each, "item_id")} == {item.id}
 

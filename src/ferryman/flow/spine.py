@@ -282,9 +282,14 @@ def _rescue(
 def _keeps(call: Call, request: envelope.Request) -> Callable[[bytes], Awaitable[None]] | None:
     """Keeps an answer that its caller may go on from, when no provider does; None = nothing to."""
     keeper = call.plane.keeper
-    if keeper is None or call.receipt is None or call.endpoint != "responses":
+    if keeper is None or call.endpoint != "responses" or (call.receipt is None and not call.rescue):
         return None
-    return lambda body: keeper.keep(call, request, body)
+
+    async def keep(body: bytes) -> None:
+        if call.receipt is not None:  # it may have been rescued meanwhile, or not
+            await keeper.keep(call, request, body)
+
+    return keep
 
 
 def _turn_away(call: Call, error: GatewayError) -> None:
