@@ -31,6 +31,7 @@ models:
   falls-through: { targets: ["one/sim?503&delay=300", "shut/sim?503", free/sim] }
   rescued: { targets: ["free/sim?cut&at=3&tokens=8", "one/sim?room=1&tokens=8&tps=40"],
     rescue: true }
+  beside: { targets: ["free/sim?503&delay=900", "one/sim?room=1"], hedge: 100ms }
   left: { targets: ["free/sim?cut&at=4&tokens=8", "one/sim?room=1&tokens=8"], rescue: true }
 server: { max_calls: 30 }
 """
@@ -131,6 +132,15 @@ def test_who_goes_on_with_a_stream_has_a_place_or_waits_for_one(
     assert [each["provider"] for each in row["tries"]] == ["free", "one"]
     assert row["overhead_ms"] < 100, "waiting for a place is not the gateway's own time"
     busy(full, "one", 0)
+
+
+def test_a_rival_without_a_place_has_its_turn_later(full: Stack, calls: ThreadPoolExecutor) -> None:
+    with hanging(full, "one/sim-hang"):
+        waits = calls.submit(full.chat, "beside")
+        busy(full, "one", 1, 1)
+    reply = waits.result()
+    assert (reply.status, reply.header("x-ferryman-provider")) == (200, "one")
+    assert [each["error"] for each in full.row(reply)["tries"]] == ["upstream_overloaded", ""]
 
 
 def test_who_refuses_calls_for_their_number_is_sent_fewer(

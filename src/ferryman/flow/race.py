@@ -1,6 +1,7 @@
 """Hedging: a second target is asked beside a slow first one, and the first to answer wins."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -80,6 +81,8 @@ async def race(
     while waiting and not any(leg.good() for leg in legs):
         waiting = (await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED))[1]
     counts = next((leg for leg in legs if leg.good()), legs[-1])
+    if counts is not legs[-1]:
+        turns.back(unasked=False)
     seconds = call.plane.now() - began
     outcome = _settled(call, legs, counts)
     call.waited = waited + seconds  # whatever each of them has counted for itself
@@ -93,15 +96,16 @@ async def _second(
     if target is None:
         return None
     slot, place, placed = call.slot, call.place, call.placed
-    try:
+    asking = None
+    with contextlib.suppress(GatewayError):
         asking = await prepare(target)
-    except GatewayError:
-        return None
-    if first.result.done() or call.exchange.gone:
+    if asking is None or first.result.done() or call.exchange.gone:
+        turns.back(unasked=True)
         return None
     call.slot, call.place = slot, None
     if target.provider in call.plane.queues and place_at(call, target) is None:
         call.place, call.placed = place, placed
+        turns.back(unasked=True)
         return None  # who waits there needs it more
     call.asked = None  # the first one is still at work
     return Leg(call, target, asking, attempt)

@@ -39,8 +39,8 @@ class Turns:
     """The order in which one call asks its targets, decided step by step."""
 
     __slots__ = (
-        "_again", "_again_at", "_call", "_fallbacks", "_max_output", "_place", "_settled",
-        "_size", "_slots", "_strained", "_target", "asked", "order", "wait",
+        "_again", "_again_at", "_beside", "_call", "_fallbacks", "_max_output", "_place",
+        "_settled", "_size", "_slots", "_strained", "_target", "asked", "order", "wait",
     )  # fmt: skip
 
     def __init__(self, call: Call, resolved: Resolved, size: int, max_output: int) -> None:
@@ -59,6 +59,7 @@ class Turns:
         self._place = 0
         self._target: Target | None = None
         self._slots = 0
+        self._beside: tuple[Target | None, int] = (None, 0)
         self._again: Target | None = None
         self._again_at = 0.0
         self._settled: bool = call.retried  # who comes again has had its second chance
@@ -122,7 +123,18 @@ class Turns:
         now, target = plane.now(), self.order[self._place]
         if target in self._fallbacks or resting_until(plane, target, now) > now:
             return None
-        return self._go(target, now) if plane.retries.spend(now) else None
+        if not plane.retries.spend(now):
+            return None
+        self._beside = self._target, self._slots
+        return self._go(target, now)
+
+    def back(self, *, unasked: bool) -> None:
+        """The attempt that counts is of the one beside which the rival was to be asked.
+
+        ``unasked``: the rival was not, after all, and may still have its turn.
+        """
+        self._place -= unasked
+        self._target, self._slots = self._beside
 
     def larger(self, kind: ErrorKind) -> bool:
         """Whether what is too long for one may fit others: they come next then."""
