@@ -30,6 +30,7 @@ models:
   errs: { targets: ["lab/sim?error-event&at=6&tokens=12", "spare/sim?tokens=12"], rescue: true }
   twice: { targets: ["lab/sim?cut&at=4&tokens=12", "spare/sim?cut&at=8&tokens=12",
     "generate/sim?tokens=12"], rescue: true }
+  array: { targets: ["lab/sim?cut&at=5&tokens=12", "spare/sim?tokens=12"], rescue: true }
   hopeless: { targets: ["lab/sim?cut&at=4&tokens=12", "spare/sim?500"], rescue: true }
   other-words: { targets: ["lab/sim?cut&at=6", "spare/sim?unicode"], rescue: true }
   shorter: { targets: ["lab/sim?cut&at=6", "spare/sim?tokens=4"], rescue: true }
@@ -250,6 +251,15 @@ def test_a_relayed_response_goes_on_under_its_own_ids(stack: Stack) -> None:
     assert sent["input"][-2]["content"][0]["text"] == TEXT
     [item] = final.output
     assert {each.item_id for each in told if hasattr(each, "item_id")} == {item.id}
+
+
+def test_a_stream_in_an_array_stays_json(stack: Stack) -> None:
+    path = "/v1beta/models/array:streamGenerateContent"
+    reply = stack.post(body("gemini_generate", "array", stream=True), path)
+    assert stack.row(reply)["attempts"] == 2
+    pieces = reply.json()
+    parts = [part for each in pieces for part in each["candidates"][0]["content"].get("parts", [])]
+    assert "".join(part["text"] for part in parts) == TEXT
 
 
 def test_sdks_see_one_answer(stack: Stack) -> None:
