@@ -169,7 +169,7 @@ def _summary(call: Call, usage: Usage | None, cost: int | None) -> bytes:
         "cost_usd": usd(cost) if cost is not None else None,
         "usage": {n: getattr(usage, n) for n in Usage.__struct_fields__} if usage else None,
     }
-    if call.unknown_cost:
+    if call.unknown_cost and cost is not None:
         facts["unknown_cost"] = call.unknown_cost
     return b": ferryman %b\n\n" % _json(facts)
 
