@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
+from msgspec.structs import asdict
 
 from ferryman.ir.usage import Usage
 from ferryman.log import log
@@ -68,7 +69,7 @@ class Ingester:
         batch = Batch(polite_until=time.monotonic() + POLITE_SECONDS)
         self.behind = False
         planes = sorted(path for path in self._root.iterdir() if path.is_dir())
-        opened: dict[str, intake.Row] = {}
+        opened: dict[str, tuple[_PlaneReader, str, Opened]] = {}
         finished: list[Path] = []
         for plane in planes:
             reader = _PlaneReader(plane, self._positions, batch, opened)
@@ -80,7 +81,7 @@ class Ingester:
             self.behind |= reader.behind
             if reader.boot and self._settled.get(plane.name) != reader.boot:
                 batch.boots[plane.name] = reader.boot
-        batch.opened = list(opened.values())
+        batch.opened = [reader.open_row(boot, start) for reader, boot, start in opened.values()]
         rows = self._commit(batch)
         self._delete(finished)
         return rows
@@ -152,7 +153,7 @@ class _PlaneReader:
         directory: Path,
         positions: dict[tuple[str, int], Position],
         batch: Batch,
-        opened: dict[str, intake.Row],
+        opened: "dict[str, tuple[_PlaneReader, str, Opened]]",
     ) -> None:
         self._directory = directory
         self._plane = directory.name
@@ -242,18 +243,19 @@ class _PlaneReader:
                         batch.used[call.key] = seconds
                 elif kind == OPENED:
                     start = _opened(payload)
-                    opened[start.id] = self._open_row(start)
+                    opened[start.id] = (self, self.boot, start)
                 else:
                     self._count("journal_damaged" if kind == journal.BAD else "journal_unknown")
             except msgspec.DecodeError as error:
                 self._count("journal_undecodable")
                 log("control", f"left out a record in {self._directory}: {error}")
 
-    def _open_row(self, start: Opened) -> intake.Row:
+    def open_row(self, boot: str, start: Opened) -> intake.Row:
+        """``start`` as a row; most calls end before one is needed."""
         return (
             _text(start.id),
             self._plane,
-            self.boot,
+            boot,
             start.at_us,
             _text(start.key),
             start.endpoint,
@@ -324,10 +326,11 @@ def _attempts(attempts: tuple[Attempt, ...]) -> str:
 
 def _attempt(each: Attempt) -> dict[str, Any]:
     """As in the ledger: what it used stands there where it is not what the call did."""
-    row = {name: getattr(each, name) for name in _ATTEMPT}
+    row = asdict(each)
+    for name in ("usage", "cost", "whole"):
+        del row[name]
     if each.usage is not None:
-        used = msgspec.structs.asdict(each.usage)
-        row["tokens"] = {name: count for name, count in used.items() if count}
+        row["tokens"] = {name: count for name, count in asdict(each.usage).items() if count}
     if each.cost is not None:
         row["cost_pico"] = min(each.cost, MAX_INT)
     return row if each.whole else {**row, "unknown_cost": True}
@@ -337,8 +340,6 @@ def _plan(plan: tuple[Candidate, ...]) -> str | None:
     return _encode([candidate_row(each) for each in plan]).decode() if plan else None
 
 
-_ATTEMPT: Final = Attempt.__struct_fields__[:-3]
-"""What is written down as it is: all but ``usage``, ``cost`` and ``whole``."""
 _encode: Final = msgspec.json.Encoder().encode
 _opened: Final = msgspec.msgpack.Decoder(Opened).decode
 _closed: Final[Any] = msgspec.msgpack.Decoder(Closed).decode
