@@ -29,10 +29,10 @@ models:
   equals: { targets: [one/sim, free/sim] }
   other: { targets: [shut/sim], fallbacks: [free/sim] }
   falls-through: { targets: ["one/sim?503&delay=300", "shut/sim?503", free/sim] }
-  rescued: { targets: ["free/sim?cut&at=3&tokens=8", "one/sim?room=1&tokens=8&tps=40"],
+  rescued: { targets: ["free/sim?cut&at=3&tokens=8", "one/sim?tokens=8&tps=40"],
     rescue: true }
-  beside: { targets: ["free/sim?503&delay=900", "one/sim?room=1"], hedge: 100ms }
-  left: { targets: ["free/sim?cut&at=4&tokens=8", "one/sim?room=1&tokens=8"], rescue: true }
+  beside: { targets: ["free/sim?503&delay=900", "one/sim"], hedge: 100ms }
+  left: { targets: ["free/sim?cut&at=4&tokens=8", "one/sim?tokens=8"], rescue: true }
 server: { max_calls: 30 }
 """
 
