@@ -182,6 +182,31 @@ def test_rows_of_other_formats_are_whole() -> None:
     assert snapshot.aliases["google"] == "gemini"
 
 
+def test_a_server_of_ones_own_is_spoken_to_as_is_usual_in_its_format(tmp_path: Path) -> None:
+    text = """\
+providers:
+  plain: { base_url: "http://127.0.0.1:9/v1", key: env:K }
+  messages: { format: anthropic_messages, base_url: "http://127.0.0.1:9/v1", key: env:K }
+  generate: { format: gemini_generate, base_url: "http://127.0.0.1:9/v1", key: env:K }
+  told:
+    format: anthropic_messages
+    base_url: "http://127.0.0.1:9/v1"
+    auth: bearer
+    key: env:K
+    headers: { Anthropic-Version: "2099-01-01" }
+"""
+    found = _compiled(tmp_path, text, {"K": "k"}).providers
+    own = ("plain", "messages", "generate", "told")
+    spoken = {name: (found[name].auth, found[name].headers) for name in own}
+    version = ("anthropic-version", "2023-06-01")
+    assert spoken == {
+        "plain": ("bearer", ()),
+        "messages": ("x-api-key", (version,)),
+        "generate": ("header:x-goog-api-key", ()),
+        "told": ("bearer", (("Anthropic-Version", "2099-01-01"),)),
+    }
+
+
 def test_another_format_leaves_the_rows_interface_out(tmp_path: Path) -> None:
     text = """\
 providers:

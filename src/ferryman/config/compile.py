@@ -102,7 +102,7 @@ def providers_of(
     out = {}
     for name in {**known.providers, **config.providers}:
         row, given = known.providers.get(name), config.providers.get(name)
-        provider = moved(_provider(name, row, given, env, seal_key), env)
+        provider = moved(_provider(name, row, given, known, env, seal_key), env)
         own = given or ProviderConfig(name=name)
         out[name] = replace(
             provider,
@@ -117,6 +117,7 @@ def _provider(
     name: str,
     row: CatalogProvider | None,
     given: ProviderConfig | None,
+    known: Known,
     env: Mapping[str, str],
     seal_key: bytes,
 ) -> Provider:
@@ -140,9 +141,10 @@ def _provider(
         provider = Provider(name=name, base_url="")
     if given is None:
         return provider
-    if given.format not in (None, provider.format):
+    if given.format is not None and given.format != provider.format:
         # Of another format, nothing that the row says of its own holds but where the provider is.
-        provider = replace(provider, endpoints=(), paths=(), quirks=(), headers=())
+        headers = tuple(known.headers(given.format).items())
+        provider = replace(provider, endpoints=(), paths=(), quirks=(), headers=headers)
     elif given.base_url is not None:
         provider = replace(provider, paths=below(provider.paths))
     changes = {
@@ -156,7 +158,7 @@ def _provider(
         changes["keys"] = tuple(_secret(ref, name, seal_key) for ref in given.keys)
         changes["alternatives"] = changes["keyless"] = False
         if provider.auth in KEYLESS and given.auth is None:
-            changes["auth"] = "bearer"
+            changes["auth"] = known.auth(given.format or provider.format)
     elif given.auth in KEYLESS or row is None:
         changes.update(keys=(), keyless=True, auth=given.auth or "none")
     if given.headers:
