@@ -1,7 +1,6 @@
 """Hedging: a second target is asked beside a slow first one, and the first to answer wins."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -31,8 +30,7 @@ class Leg:
         self.target = target
         self.asking = asking
         self.reply = Reply(call.plane.now, asking.tap)
-        self.place, self.placed = call.place, call.placed
-        """In the queue of its provider."""
+        self.place = call.place
         call.racers = (*call.racers, self.reply)
         self.result: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         Drive(self._run(attempt), self.result.set_exception)
@@ -81,8 +79,6 @@ async def race(
     while waiting and not any(leg.good() for leg in legs):
         waiting = (await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED))[1]
     counts = next((leg for leg in legs if leg.good()), legs[-1])
-    if counts is not legs[-1]:
-        turns.back(unasked=False)
     seconds = call.plane.now() - began
     outcome = _settled(call, legs, counts)
     call.waited = waited + seconds  # whatever each of them has counted for itself
@@ -95,18 +91,19 @@ async def _second(
     target = turns.rival()
     if target is None:
         return None
-    slot, place, placed = call.slot, call.place, call.placed
-    asking = None
-    with contextlib.suppress(GatewayError):
+    slot, place = call.slot, call.place
+    try:
         asking = await prepare(target)
-    if asking is None or first.result.done() or call.exchange.gone:
-        turns.back(unasked=True)
+    except GatewayError:
+        turns.put_back(first.target, first.asking.slot)
         return None
     call.slot, call.place = slot, None
-    if target.provider in call.plane.queues and place_at(call, target) is None:
-        call.place, call.placed = place, placed
-        turns.back(unasked=True)
-        return None  # who waits there needs it more
+    late = first.result.done() or call.exchange.gone
+    # Where there is no place free, who waits for one needs it more.
+    if late or (target.provider in call.plane.queues and not place_at(call, target)):
+        call.place = place
+        turns.put_back(first.target, first.asking.slot)
+        return None
     call.asked = None  # the first one is still at work
     return Leg(call, target, asking, attempt)
 
@@ -117,7 +114,7 @@ def _settled(call: Call, legs: list[Leg], counts: Leg) -> Outcome:
         if leg is counts:
             continue
         leg.reply.leave()
-        call.place, call.placed = leg.place, leg.placed
+        call.place = leg.place
         give_back(call)
         health_of(leg.target).in_flight -= 1
         place = leg.reply.place
@@ -128,7 +125,7 @@ def _settled(call: Call, legs: list[Leg], counts: Leg) -> Outcome:
             whole = not leg.reply.streaming
             call.attempts[place] = told(call, superseded, leg.target, leg.reply.used, whole)
     call.racers = ()
-    call.place, call.placed = counts.place, counts.placed
+    call.place = counts.place
     call.asked = health_of(counts.target)
     call.target, call.slot, call.receipt = counts.target, counts.asking.slot, counts.asking.receipt
     call.exchange.on_gone = counts.reply.leave
