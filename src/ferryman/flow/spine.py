@@ -504,10 +504,9 @@ async def attempt(
     )
     if kind is not None:
         # Asked, and not refused: it may have worked, and charge for it.
-        used = reply.used
         refused = reply.status >= 300 or reply.connection is None
-        whole = refused or (reply.judged and used is not None)
-        call.attempts[-1] = told(call, call.attempts[-1], target, used, whole)
+        whole = refused or (reply.judged and reply.used is not None)
+        call.attempts[-1] = told(call, call.attempts[-1], target, reply.used, whole)
     return reply, kind
 
 
