@@ -61,7 +61,7 @@ class Translation:
 class Asking:
     """One attempt's request: its head up to the length, its body, and who listens to the reply."""
 
-    __slots__ = ("body", "head", "receipt", "slot", "tap", "translation")
+    __slots__ = ("body", "head", "own", "receipt", "slot", "tap", "translation")
 
     def __init__(
         self,
@@ -74,6 +74,8 @@ class Asking:
         self.body = body
         self.tap = tap
         self.translation = translation
+        self.own = translation is None
+        """Whether the target is asked in the caller's format, and gets that format's headers."""
         self.receipt: Receipt | None = None
         """The call's, like ``slot``: they are of this attempt, and others may run beside it."""
         self.slot = 0
@@ -131,8 +133,7 @@ def ask(
         if left_out:
             quirks = (*quirks, _leave_out(call, left_out, target))
     if runtime.betas_in_body:
-        betas = [value for name, value in call.exchange.headers if name == b"anthropic-beta"]
-        quirks = (*quirks, betas_in_body(b",".join(betas).decode("latin-1")))
+        quirks = (*quirks, _betas(call))
     if call.endpoint in NAMES_WITHIN:
         quirks = (*quirks, naming(target.model))
     body = envelope.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
@@ -147,6 +148,11 @@ def ask(
         if runtime.aws_chunks:
             tap = UnwrappingTap(tap)
     return Asking(head, body, tap, None)
+
+
+def _betas(call: Call) -> Callable[[dict[str, Raw]], None]:
+    betas = [value for name, value in call.exchange.headers if name == b"anthropic-beta"]
+    return betas_in_body(b",".join(betas).decode("latin-1"))
 
 
 def _watch(call: Call) -> Watch:
@@ -287,6 +293,9 @@ def _translated(
     call.receipt = receipt
     _hold_to(call, receipt, target)
     quirks = _quirks(call, runtime)
+    own = name == CONVERSATIONS[call.endpoint]
+    if own and runtime.betas_in_body:
+        quirks = (*quirks, _betas(call))
     if quirks:
         body = envelope.with_quirks(body, quirks)
     tap: StreamTap | None = None
@@ -297,7 +306,9 @@ def _translated(
         tap.watch = _watch(call) if call.watched else None
         if runtime.aws_chunks:
             tap = UnwrappingTap(tap)
-    return Asking(head, body, tap, translation)
+    asking = Asking(head, body, tap, translation)
+    asking.own = own
+    return asking
 
 
 def format_of(call: Call, conversation: Conversation, target: Target) -> str:

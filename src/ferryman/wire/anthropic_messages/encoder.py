@@ -37,6 +37,7 @@ from ferryman.ir.request import (
 )
 from ferryman.ir.signature import wrap
 from ferryman.ir.usage import Usage
+from ferryman.wire.anthropic_messages.beside import put_beside
 from ferryman.wire.anthropic_messages.citations import citation_out
 from ferryman.wire.anthropic_messages.errors import failure_event
 from ferryman.wire.anthropic_messages.reply import TIERS, attached, reply_id, thinking_block
@@ -227,5 +228,9 @@ class MessagesEncoder:
         delta = stop_out(finish, self._refused, receipt)
         if delta["stop_details"] is None:
             del delta["stop_details"]
-        said = {"type": "message_delta", "delta": delta, "usage": usage}
+        said: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": usage}
+        beside = put_beside(finish, usage)
+        if "container" in beside:
+            delta["container"] = beside.pop("container")
+        said.update(beside)
         return b"event: message_delta\ndata: %b\n\n" % _json(said) + _END

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import Begin, Choice, Finish, FinishReason, Reply
@@ -24,6 +25,7 @@ from ferryman.ir.request import (
     ToolResult,
 )
 from ferryman.ir.signature import wrap
+from ferryman.wire.anthropic_messages.beside import beside_of, put_beside
 from ferryman.wire.anthropic_messages.citations import citation_of, citation_out
 from ferryman.wire.anthropic_messages.content import ATTACHED, is_direct
 from ferryman.wire.anthropic_messages.errors import failed_of
@@ -57,11 +59,14 @@ def decode_reply(body: bytes) -> Reply:
         ) from None
     if said.stop_details is not None and said.stop_details.explanation:
         blocks.append(Refusal(text=said.stop_details.explanation))
+    usage = read_usage(said.usage)
     finish = finish_of(said.stop_reason, said.stop_sequence, said.stop_details)
+    if beside := beside_of(said.container, said.context_management, usage):
+        finish = replace(finish, beside=beside)
     return Reply(
         begin=begin_of(said, with_usage=False),
         choices=(Choice(blocks=tuple(blocks), finish=finish),),
-        usage=usage_of(read_usage(said.usage)),
+        usage=usage_of(usage),
     )
 
 
@@ -118,6 +123,7 @@ def encode_reply(reply: Reply, context: ReplyContext) -> bytes:
             "model": reply.begin.model or context.request.model,
             "content": content,
             **stop_out(choice.finish, refused, receipt),
+            **put_beside(choice.finish, usage),
             "usage": usage,
         }
     )

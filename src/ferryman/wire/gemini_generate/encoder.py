@@ -160,6 +160,8 @@ class Answer:
         grounding = choice.sources.metadata()
         if grounding is not None:
             out["groundingMetadata"] = grounding
+        if choice.finish is not None:  # a provider's own words win over what we made of them
+            out |= {each.name: each.raw for each in choice.finish.beside if each.origin == NAME}
         if choice.probs:
             out["logprobsResult"] = logprobs_result(choice.probs)
         return out
