@@ -139,8 +139,9 @@ class Answer:
     def _media(self, block: Media) -> Part | None:
         if block.transcript:
             self._receipt.drop("audio.transcript")
-        file = wire_file(block)
-        blob = wire_blob(block) if file is None else None
+        blob = wire_blob(block)
+        foreign = block.source.file_id and block.source.origin != NAME
+        file = wire_file(block) if blob is None and not foreign else None
         if file is None and blob is None:
             self._receipt.drop(block.kind)
             return None
