@@ -28,7 +28,7 @@ from ferryman.wire.formats import client_of, provider_of, relay_of
 from ferryman.wire.gemini_generate.embeddings import naming
 from ferryman.wire.invoke import UnwrappingTap
 from ferryman.wire.openai_responses.request import needs_store
-from ferryman.wire.paths import CONVERSATIONS, EVENTS, JSON, MAIN, MEDIA_TYPES, SSE
+from ferryman.wire.paths import CONVERSATIONS, EVENTS, JSON, MAIN, WAYS
 from ferryman.wire.tap import StreamTap
 from ferryman.wire.translate import TranslatingTap, translate_to_stream, translate_whole
 from ferryman.wire.watch import Watch, WatchedTap
@@ -46,7 +46,7 @@ class Translation:
         self.client = client
         self.provider = provider
         self.context = context
-        self.media_types: tuple[bytes, ...] = MEDIA_TYPES.get(format_name, SSE)
+        self.media_types: tuple[bytes, ...] = WAYS[format_name].media_types
         self.media_type = EVENTS if context.request.stream else JSON
         """What a reply that came whole is, in the caller's format."""
 

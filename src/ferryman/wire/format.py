@@ -1,7 +1,7 @@
 """What a wire format is to the rest: two sides, each a handful of pure functions.
 
 The *client side* serves callers who speak the format, the *provider side* asks providers who do.
-One folder per format has both; ``formats.py`` lists them. Nothing here does I/O, or knows a
+One folder per format has both; ``paths.WAYS`` lists them. Nothing here does I/O, or knows a
 provider.
 """
 
