@@ -68,12 +68,18 @@ install-local: $(PACKAGE) $(LOCAL) ## The same, and the local model (122 MB)
 	@echo "Installed: $(BIN)/ferryman and the local model"
 
 TOOLS := $(PACKAGE) $(DEV) $(LOCAL)
+PARALLEL := $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
+ALONE := tests/chaos tests/benchmark# what loads or measures the machine
 
 test: fresh $(TOOLS) ## Run the tests
+ifeq ($(strip $(ARGS)),)
+	@$(PARALLEL) $(ALONE:%=--ignore=%); first=$$?; $(PY) -m pytest $(ALONE) && exit $$first
+else
 	@$(PY) -m pytest $(ARGS)
+endif
 
 test-compiled: $(TOOLS) compile ## Run the request path's tests with the request path compiled
-	@$(PY) -m pytest tests/http1 tests/wire tests/flow tests/matrix tests/sdk tests/routing tests/meter \
+	@$(PARALLEL) tests/http1 tests/wire tests/flow tests/matrix tests/sdk tests/routing tests/meter \
 	  $(ARGS)
 
 lint: $(TOOLS) ## Check format, style, types and the order of imports

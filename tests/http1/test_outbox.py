@@ -114,3 +114,19 @@ async def test_a_transport_that_is_gone_keeps_nobody_else_from_being_written_to(
     outbox.write(two.transport, b"c")
     await asyncio.sleep(0)
     assert two.got() == b"c"
+
+
+@on_loop
+async def test_what_may_not_be_sent_cuts_its_connections() -> None:
+    outbox, one, two = await busy()
+    allowed = []
+    outbox.before = lambda: bool(allowed)
+    outbox.write(one.transport, b"a")
+    await asyncio.sleep(0.01)
+    assert one.transport.is_closing()
+    assert one.peer.recv(1) == b"", "cut, and nothing of it was sent"
+    allowed.append(True)
+    outbox.write(one.transport, b"b")
+    outbox.write(two.transport, b"c")
+    await asyncio.sleep(0)
+    assert two.got() == b"c"

@@ -1,5 +1,6 @@
 """The journal with real files, real processes and real signals."""
 
+import contextlib
 import os
 import random
 import resource
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -71,6 +73,60 @@ def test_segments_rotate_and_carry_the_boot_id(tmp_path: Path) -> None:
     assert {boot_of(path) for _, path in found} == {writer.boot_id}
     assert [payload for _, payload in read_all(tmp_path)] == [b"%010d" % n for n in range(10)]
     assert all(path.stat().st_mode & 0o777 == 0o600 for _, path in found)
+
+
+def test_records_of_a_crowd_are_written_together_and_those_of_a_lone_call_at_once(
+    tmp_path: Path,
+) -> None:
+    writer = JournalWriter(tmp_path)
+    writer.grouped = True
+
+    def seen() -> bytes:
+        return b"".join(payload for _, payload in read_all(tmp_path))
+
+    writer.append(1, b"a")
+    assert seen() == b"a"
+    writer.append(1, b"b")
+    writer.append(1, b"c")
+    assert seen() == b"a"
+    writer.flush()
+    assert seen() == b"abc"
+    writer.append(1, b"d")
+    assert seen() == b"abc", "one of a crowd, it may be"
+    writer.flush()
+    writer.append(1, b"e")
+    assert seen() == b"abcde"
+    writer.append(1, b"f")
+    writer.close()
+    assert seen() == b"abcdef"
+
+
+@contextlib.contextmanager
+def limited(size: int) -> Iterator[None]:
+    """No file may be larger: writes fail as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_records_of_a_crowd_wait_for_a_disk_that_is_full(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path)
+    writer.grouped = True
+    for payload in (b"a", b"b", b"c"):
+        writer.append(1, payload)
+    with limited(HEADER_BYTES + FRAME_BYTES + 5):
+        with pytest.raises(JournalError):
+            writer.flush()
+        for _ in range(2):  # each is told, since none is kept any more
+            with pytest.raises(JournalError):
+                writer.append(1, b"refused")
+    writer.append(1, b"d")
+    writer.append(1, b"e")
+    writer.close()
+    assert [payload for _, payload in read_all(tmp_path)] == [b"a", b"b", b"c", b"d", b"e"]
 
 
 def test_a_new_writer_takes_a_new_segment_and_leaves_old_ones_alone(tmp_path: Path) -> None:
@@ -236,6 +292,7 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 SHORT_WRITES = """
 import resource, sys
+from collections.abc import Iterator
 from pathlib import Path
 from ferryman.store.journal import JournalError, JournalWriter, segments
 
@@ -340,6 +397,7 @@ def test_sync_in_a_thread_bears_rotation(tmp_path: Path) -> None:
 
 WRITES_UNTIL_KILLED = """
 import os, sys
+from collections.abc import Iterator
 from pathlib import Path
 from ferryman.store.journal import JournalWriter
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
+from msgspec.structs import asdict
 
 from ferryman.ir.usage import Usage
 from ferryman.log import log
@@ -68,7 +69,7 @@ class Ingester:
         batch = Batch(polite_until=time.monotonic() + POLITE_SECONDS)
         self.behind = False
         planes = sorted(path for path in self._root.iterdir() if path.is_dir())
-        opened: dict[str, intake.Row] = {}
+        opened: dict[str, tuple[_PlaneReader, str, Opened]] = {}
         finished: list[Path] = []
         for plane in planes:
             reader = _PlaneReader(plane, self._positions, batch, opened)
@@ -80,7 +81,7 @@ class Ingester:
             self.behind |= reader.behind
             if reader.boot and self._settled.get(plane.name) != reader.boot:
                 batch.boots[plane.name] = reader.boot
-        batch.opened = list(opened.values())
+        batch.opened = [reader.open_row(boot, start) for reader, boot, start in opened.values()]
         rows = self._commit(batch)
         self._delete(finished)
         return rows
@@ -152,7 +153,7 @@ class _PlaneReader:
         directory: Path,
         positions: dict[tuple[str, int], Position],
         batch: Batch,
-        opened: dict[str, intake.Row],
+        opened: "dict[str, tuple[_PlaneReader, str, Opened]]",
     ) -> None:
         self._directory = directory
         self._plane = directory.name
@@ -242,18 +243,19 @@ class _PlaneReader:
                         batch.used[call.key] = seconds
                 elif kind == OPENED:
                     start = _opened(payload)
-                    opened[start.id] = self._open_row(start)
+                    opened[start.id] = (self, self.boot, start)
                 else:
                     self._count("journal_damaged" if kind == journal.BAD else "journal_unknown")
             except msgspec.DecodeError as error:
                 self._count("journal_undecodable")
                 log("control", f"left out a record in {self._directory}: {error}")
 
-    def _open_row(self, start: Opened) -> intake.Row:
+    def open_row(self, boot: str, start: Opened) -> intake.Row:
+        """``start`` as a row; most calls end before one is needed."""
         return (
             _text(start.id),
             self._plane,
-            self.boot,
+            boot,
             start.at_us,
             _text(start.key),
             start.endpoint,
@@ -318,14 +320,13 @@ def _text(text: str) -> str:
 
 
 def _attempts(attempts: tuple[Attempt, ...]) -> str:
-    return _encode([{name: getattr(each, name) for name in _ATTEMPT} for each in attempts]).decode()
+    return _encode([asdict(each) for each in attempts]).decode()
 
 
 def _plan(plan: tuple[Candidate, ...]) -> str | None:
     return _encode([candidate_row(each) for each in plan]).decode() if plan else None
 
 
-_ATTEMPT: Final = Attempt.__struct_fields__
 _encode: Final = msgspec.json.Encoder().encode
 _opened: Final = msgspec.msgpack.Decoder(Opened).decode
 _closed: Final[Any] = msgspec.msgpack.Decoder(Closed).decode

@@ -1,5 +1,7 @@
 """The thread that takes the journal into the ledger, again and again, and never dies."""
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +20,10 @@ CATCH_UP: Final = 5.0
 """Seconds a reader waits at most for the ledger to be up to date."""
 KEYS_PAUSE: Final = 0.5
 """Seconds between looks at the key sequence, for changes made past this process."""
+
+POLITENESS: Final = 19
+"""Nice steps of the thread, as many as there are: the journal can wait, and who asks the admin API
+less so."""
 
 
 class Rounds:
@@ -70,6 +76,8 @@ class Rounds:
             self._ingester.close()
 
     def _run(self) -> None:
+        if sys.platform == "linux":  # elsewhere it would be the whole process
+            os.nice(POLITENESS)
         last_row = time.monotonic()
         retry = BUSY_PAUSE
         while True:

@@ -62,7 +62,7 @@ class Gateway:
         self._journal = JournalWriter(options.paths.journal / PLANE_NAME)
         connector = Connector(self._loop, proxy_for=environment_proxy(env))
         self._connector = connector
-        self._pools = Pools(connector)
+        self._pools = Pools(connector, self._recorded)
         self._snapshot = Snapshot(version="")
         self._live: dict[str, tuple[Health, Gauge]] = {}
         self.plane = Plane(
@@ -228,6 +228,8 @@ class Gateway:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._equipped.wait(), NEWS_PATIENCE)
         self.server = await self._listen()
+        self.server.outbox.before = self._recorded
+        self._journal.grouped = True
         self._warn_of_few_files()
         self._maybe_ready()
         await self._stopping.wait()
@@ -252,8 +254,16 @@ class Gateway:
         await asyncio.sleep(0)
         with contextlib.suppress(JournalError):
             self.plane.pay()
-        self._journal.sync()
         self._journal.close()
+
+    def _recorded(self) -> bool:
+        """Whether what calls have written down is in the journal: nothing is sent before it is."""
+        try:
+            self._journal.flush()
+        except JournalError as trouble:
+            self.plane.unwritten(trouble)
+            return False
+        return True
 
     async def _sweep_responses(self) -> None:
         while True:
@@ -265,7 +275,7 @@ class Gateway:
     async def _sync_journal(self) -> None:
         while True:
             await asyncio.sleep(self._sync_seconds)
-            if self.plane.owed:
+            if self._recorded() and self.plane.owed:
                 with contextlib.suppress(JournalError):
                     self.plane.pay()
             try:

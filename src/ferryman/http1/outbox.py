@@ -5,6 +5,7 @@ one go wake it once; between two that stand apart it falls asleep again.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 MOST: Final = 65_536
@@ -15,8 +16,13 @@ in one turn hears when its peer can't keep up."""
 class Outbox:
     """What is to be written to the transports of a server or of a client."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, before: Callable[[], bool] | None = None
+    ) -> None:
+        """``before`` is called each time before data is sent; where it says False, connections are
+        cut instead."""
         self._loop = loop
+        self.before = before
         self._waiting: list[Any] = []
         """Transports and data, by turns."""
         self._size = 0
@@ -42,6 +48,10 @@ class Outbox:
         waiting = self._waiting
         self._waiting = []
         self._size = 0
+        if waiting and self.before is not None and not self.before():
+            for at in range(0, len(waiting), 2):
+                waiting[at].abort()
+            return
         for at in range(0, len(waiting), 2):
             try:  # noqa: SIM105 - this is the cheaper form
                 waiting[at].write(waiting[at + 1])

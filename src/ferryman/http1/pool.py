@@ -1,6 +1,7 @@
 """Pools of client connections, one per origin, and the sweep that holds their deadlines."""
 
 import asyncio
+from collections.abc import Callable
 
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.connect import Connector, Origin
@@ -15,8 +16,14 @@ class Pool:
     """Connections to one origin. The one used last is used next, so that idle ones can go."""
 
     def __init__(
-        self, origin: Origin, connector: Connector, *, max_connections: int = 10_000
+        self,
+        origin: Origin,
+        connector: Connector,
+        *,
+        max_connections: int = 10_000,
+        before: Callable[[], bool] | None = None,
     ) -> None:
+        """``before`` is that of :class:`Outbox`."""
         self.origin = origin
         self.idle: dict[ClientConnection, None] = {}
         """In the order in which they were last used."""
@@ -25,7 +32,7 @@ class Pool:
         self._connecting = 0
         self._max = max_connections
         self._loop = asyncio.get_running_loop()
-        self.outbox = Outbox(self._loop)
+        self.outbox = Outbox(self._loop, before)
 
     def take(self) -> ClientConnection | None:
         """A kept connection, or None when a new one has to be made."""
@@ -82,8 +89,9 @@ class Pool:
 class Pools:
     """All pools of a process."""
 
-    def __init__(self, connector: Connector) -> None:
+    def __init__(self, connector: Connector, before: Callable[[], bool] | None = None) -> None:
         self.connector = connector
+        self._before = before
         self._pools: dict[Origin, Pool] = {}
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
@@ -91,7 +99,7 @@ class Pools:
     def get(self, origin: Origin) -> Pool:
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = Pool(origin, self.connector)
+            pool = self._pools[origin] = Pool(origin, self.connector, before=self._before)
         return pool
 
     def _sweep(self) -> None:
