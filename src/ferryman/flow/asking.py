@@ -284,6 +284,7 @@ def _translated(
         request=conversation,
         receipt=receipt,
         request_id=call.id,
+        provider=name,
         now=int(time.time()),
         input_estimate=estimate(conversation, target.gauge),
     )

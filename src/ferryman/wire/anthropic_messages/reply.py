@@ -18,6 +18,7 @@ from ferryman.ir.request import (
     Media,
     Opaque,
     Refusal,
+    Request,
     Signature,
     Text,
     Thinking,
@@ -112,7 +113,8 @@ def encode_reply(reply: Reply, context: ReplyContext) -> bytes:
     if choice is None:
         raise ReplyError(ErrorKind.UPSTREAM_PROTOCOL, "the reply holds no answer")
     given_up(choice.finish)
-    content = [part for block in choice.blocks for part in _block_out(block, receipt)]
+    blocks = _marked(choice.blocks, context)
+    content = [part for block in blocks for part in _block_out(block, receipt)]
     refused = any(isinstance(block, Refusal) for block in choice.blocks)
     usage = message_usage(reply, context)
     return _encode(
@@ -127,6 +129,28 @@ def encode_reply(reply: Reply, context: ReplyContext) -> bytes:
             "usage": usage,
         }
     )
+
+
+def thinks(request: Request) -> bool:
+    """Whether the caller wants thoughts: the API demands them before calls that are sent back."""
+    wish = request.reasoning
+    return wish is not None and wish.budget != 0 and wish.effort != "none"
+
+
+def _marked(blocks: tuple[Block, ...], context: ReplyContext) -> tuple[Block, ...]:
+    """With the origin of thoughts that have no proof, and of a call that comes without thoughts."""
+    unsigned = context.unsigned()
+    if unsigned is None:
+        return blocks
+    unthought = thinks(context.request)
+    out: list[Block] = []
+    for block in blocks:
+        said = block.text or block.signature if isinstance(block, Thinking) else unthought
+        if said and isinstance(block, Thinking | ToolCall):
+            unthought = False
+            block = replace(block, signature=block.signature or unsigned)
+        out.append(block)
+    return tuple(out)
 
 
 def given_up(finish: Finish) -> None:
