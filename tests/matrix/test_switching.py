@@ -34,3 +34,14 @@ def test_thoughts_without_proof_stop_nobody(
         assert not answer.error[0], (provider, answer.error)
         assert [call.name for call in answer.calls] == ["timetable"]
         said.append(answer)
+
+
+@pytest.mark.parametrize("words", ["tools=1", "tools=2"])
+def test_an_older_model_of_the_same_format_may_stand_in(formats: Stack, words: str) -> None:
+    caller = Generate(formats.url, KEY, formats.sim_url)
+    said: list[Said] = []
+    for model in ("3.5", "2.5", "3.5", "2.5", "3.5"):
+        wish = Wish(words, tools=2, history=tuple(said))
+        answer = caller.ask(f"gemini/gemini-{model}-flash", wish, stream=False)
+        assert not answer.error[0], (model, answer.error)
+        said.append(answer)

@@ -121,6 +121,7 @@ def ask(
         head is None
         or (call.endpoint in CONVERSATIONS and _carries_foreign(request.body))
         or (target.responses_only and call.endpoint == "chat.completions")
+        or (call.endpoint == "generate_content" and _lacks_proof(request.body, target))
     ):
         return _translated(call, request, target, lower=lower)
     quirks = _quirks(call, runtime)
@@ -184,7 +185,7 @@ def takes_long(
         return False
     if crowded is not None or not target.runtime.offers(call.endpoint):
         return True
-    return target.responses_only or _carries_foreign(body)
+    return target.responses_only or _carries_foreign(body) or _lacks_proof(body, target)
 
 
 NAMES_WITHIN = ("embed_content", "batch_embed_contents")
@@ -205,6 +206,19 @@ def _carries_foreign(body: bytes) -> bool:
         if body.find(mark) >= 0:
             return True
     return False
+
+
+def _lacks_proof(body: bytes, target: Target) -> bool:
+    """Whether calls in Gemini's format may lack the signature that this model wants of each step.
+
+    An older model made them, before the call came here. The encoder says which it is about.
+    """
+    if "need_signature" not in target.aim.quirks:
+        return False
+    calls = body.count(b'"functionCall"') + body.count(b'"function_call"')
+    if not calls:
+        return False
+    return calls > body.count(b'"thoughtSignature"') + body.count(b'"thought_signature"')
 
 
 def _leave_out(call: Call, names: list[str], target: Target) -> Callable[[dict[str, Raw]], None]:
