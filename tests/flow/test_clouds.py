@@ -186,7 +186,7 @@ def test_betas_go_along_where_thoughts_of_another_provider_are_left_out(
     other = clouds.chat(f"{provider}/claude", headers={"anthropic-beta": "a-2025-01-01"})
     assert other.header("x-ferryman-dropped") == "container, usage.server_tool_use"
     head, fields = sent(clouds)
-    assert "anthropic" not in head.lower()
+    assert "anthropic-beta" not in head.lower()
     assert "anthropic_beta" not in fields
 
 
