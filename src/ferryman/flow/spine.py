@@ -452,8 +452,8 @@ async def attempt(
     if why:
         reply.fault = Fault(FaultKind.CONNECT, why)
     else:
-        plain = asking.translation is None and not runtime.betas_in_body
-        forwarded = facts.forwarded if plain else facts.translated
+        headed = asking.own and not runtime.betas_in_body
+        forwarded = facts.forwarded if headed else facts.translated
         if runtime.signer is not None:
             forwarded += runtime.signature(asking.head, asking.body, time.time())
         connection = runtime.pool.take()

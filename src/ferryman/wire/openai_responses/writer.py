@@ -101,6 +101,7 @@ class ResponsesEncoder:
         self._data: list[str] = []
         self._citations: list[bytes] = []
         self._signature: Signature | None = None
+        self._unsigned: Signature | None = context.unsigned()
         self._tokens: list[bytes] = []
         """Log-probabilities: of this part, and those that wait for its next delta."""
         self._waiting: list[bytes] = []
@@ -472,7 +473,7 @@ class ResponsesEncoder:
     def _close_thoughts(self, text: str) -> None:
         item = self._item
         assert item is not None
-        item["encrypted_content"] = wrap(self._signature, NAME) or None
+        item["encrypted_content"] = wrap(self._signature or self._unsigned, NAME) or None
         if text:
             part = _encode({"type": "summary_text", "text": text})
             place = self._place("summary_index")
