@@ -26,7 +26,7 @@ from tests.flow.fault_rows import (
     Row,
     Script,
 )  # fmt: skip
-from tests.flow.fault_stack import all_of, config, provider, staged, usual
+from tests.flow.fault_stack import USUAL, all_of, config, provider, staged, usual
 from tests.gateway import Stack, error_of
 from tests.simulator.wire import Reply
 
@@ -137,7 +137,7 @@ Outcome = tuple[Reply, dict[str, str]]
 
 
 def call(stack: Stack, number: int, case: Case) -> Outcome:
-    usual(stack)
+    usual(stack, USUAL * (2 if case.option == HEDGE else 1))  # hedges get half of extra attempts
     reply = stack.chat(f"c{number}", stream=case.stream)
     headers = {"x-ferryman-explain": "1"}
     told = stack.chat(f"p{number}", headers=headers).header("x-ferryman-explain")
