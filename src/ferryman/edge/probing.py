@@ -75,7 +75,8 @@ class Prober:
         spent[provider] = spent.get(provider, 0) + held
         try:
             if await self._keep():
-                spent[provider] += await probe(self._plane, target) - held
+                cost = await probe(self._plane, target)  # first: others may spend meanwhile
+                spent[provider] += cost - held
                 await self._keep()
         finally:
             self._working.discard(target.name)

@@ -161,7 +161,6 @@ def _fares(call: Call, target: Target, share: float, request: envelope.Request) 
 
 async def _fits(call: Call, target: Target, request: envelope.Request) -> Said:
     """Whether it could be asked, and what it would lose."""
-    call.receipt = None
     runtime = target.runtime
     said: Said = {"format": runtime.provider.format, "input_tokens": None}
     if call.endpoint in CONVERSATIONS:

@@ -17,8 +17,7 @@ from ferryman.wire.envelope import Request
 
 LONGEST_RETRY = 60
 """Most seconds after which a caller is told to come back; the official SDKs heed no more."""
-FULL, LATE, WAITED, SHARE, LEFT = "full", "late", "waited", "share", "left"
-KEYS = "keys"
+FULL, LATE, WAITED, SHARE, LEFT, KEYS = "full", "late", "waited", "share", "left", "keys"
 """Why a call gets no place, as metrics call it."""
 ANY: Final = 1 << 30
 """Calls at work: so many as to be no limit."""
