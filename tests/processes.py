@@ -6,11 +6,12 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -174,3 +175,20 @@ def alive(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+@contextlib.contextmanager
+def shut_door() -> Iterator[int]:
+    """A port of this machine where nobody picks up: its queue is full."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        filling = [socket.socket() for _ in range(3)]
+        for link in filling:
+            link.setblocking(False)
+            link.connect_ex(deaf.getsockname())
+        try:
+            yield deaf.getsockname()[1]
+        finally:
+            for link in filling:
+                link.close()

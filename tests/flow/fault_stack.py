@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
@@ -11,7 +10,7 @@ from typing import TypeVar
 
 from tests.flow.fault_rows import AWAY, CHAT, LATE, MESSAGES, RESPONSES, Row, Script
 from tests.gateway import KEY, Stack, asked
-from tests.processes import request
+from tests.processes import request, shut_door
 
 T = TypeVar("T")
 PATHS = {"gemini_generate": "/v1beta", "bedrock_converse": "", "cohere_chat": "/v2"}
@@ -55,14 +54,8 @@ def staged(
     folder: Path, configured: Callable[[str], str], faults: Mapping[str, Script]
 ) -> Iterator[Stack]:
     """The gateway with the configuration that is made once it is known where nobody listens."""
-    with socket.socket() as deaf:
-        deaf.bind(("127.0.0.1", 0))
-        deaf.listen(0)
-        filling = [socket.socket() for _ in range(3)]
-        for link in filling:
-            link.setblocking(False)
-            link.connect_ex(deaf.getsockname())
-        stack = Stack(folder, configured(f"http://127.0.0.1:{deaf.getsockname()[1]}"))
+    with shut_door() as port:
+        stack = Stack(folder, configured(f"http://127.0.0.1:{port}"))
         try:
             stack.ready()
             scripts = {"t": "unicode,tokens=6", **faults}
@@ -72,8 +65,6 @@ def staged(
             assert not stack.complaints()
         finally:
             stack.end()
-            for link in filling:
-                link.close()
 
 
 def slow(row: Row) -> bool:

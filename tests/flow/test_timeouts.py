@@ -1,12 +1,11 @@
 """Providers that take too long, under limits short enough to wait for."""
 
-import socket
 from collections.abc import Iterator
 
 import pytest
 
 from tests.gateway import Stack, asked, error_of
-from tests.processes import until
+from tests.processes import shut_door, until
 
 CONFIG = """\
 providers:
@@ -29,18 +28,10 @@ timeouts: { connect: 600ms, first_byte: 900ms, idle: 900ms, total: 2500ms }
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A Ferryman with little patience, and a provider whose door is shut: its queue is full."""
-    with socket.socket() as deaf:
-        deaf.bind(("127.0.0.1", 0))
-        deaf.listen(0)
-        filling = [socket.socket() for _ in range(3)]
-        for link in filling:
-            link.setblocking(False)
-            link.connect_ex(deaf.getsockname())
-        config = CONFIG.replace("DEAF", str(deaf.getsockname()[1]))
+    with shut_door() as port:
+        config = CONFIG.replace("DEAF", str(port))
         with Stack(tmp_path_factory.mktemp("hasty"), config).served() as running:
             yield running
-            for link in filling:
-                link.close()
 
 
 @pytest.mark.parametrize(
