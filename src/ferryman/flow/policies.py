@@ -89,6 +89,7 @@ def _apply(call: Call, request: envelope.Request, rule: Rule) -> envelope.Reques
     call.strict = call.strict or rule.on_unsupported == "reject"
     call.too_long = call.too_long or rule.too_long
     call.on_content_filter = rule.on_content_filter
+    call.cache_for = rule.cache
     call.first_byte, call.idle, call.total = rule.first_byte, rule.idle, rule.total
     if rule.set:
         request, call.forced = envelope.forced(request, call.endpoint, rule.set)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote_to_bytes
 
+from ferryman.catalog.cache_headers import CACHE_HEADERS
 from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
 from ferryman.flow.bonds import bind
 from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
@@ -26,6 +27,7 @@ from ferryman.flow.judge import Spare, judged
 from ferryman.flow.policies import steer
 from ferryman.flow.queueing import give_back, line_up
 from ferryman.flow.race import race
+from ferryman.flow.replay import replayed
 from ferryman.flow.rescue import go_on
 from ferryman.flow.turns import Turns, adopt, begin, leave, note, note_rest
 from ferryman.flow.uploads import UPLOADS, receive
@@ -66,8 +68,8 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "compressed", "digest", "explain", "forwarded", "metadata", "providers", "retried",
-        "session", "steers", "strict", "summary", "tags", "timeout", "too_long", "translated",
+        "cache", "compressed", "digest", "explain", "forwarded", "metadata", "once", "providers",
+        "retried", "session", "steers", "strict", "summary", "tags", "timeout", "too_long", "translated",
     )  # fmt: skip
 
     def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
@@ -86,6 +88,10 @@ class HeaderFacts:
         self.explain = False
         self.retried = False
         self.session = b""
+        self.cache: Headers = []
+        """Those about the cache of answers."""
+        self.once = b""
+        """The Idempotency-Key."""
         for name, value in headers:
             if name == b"authorization":
                 token = value[7:].strip() if value[:7].lower() == b"bearer " else b""
@@ -119,6 +125,10 @@ class HeaderFacts:
             elif name in _FORWARDED:
                 self.forwarded += b"%b: %b\r\n" % (name, value)
                 self.translated += b"%b: %b\r\n" % (name, value)
+                if name == b"idempotency-key":
+                    self.once = value.strip()
+            elif name in CACHE_HEADERS:
+                self.cache.append((name, value))
             elif name in _BETAS:
                 self.forwarded += b"%b: %b\r\n" % (name, value)
         if not token and b"key=" in target:
@@ -197,6 +207,10 @@ async def serve(
             adopt(call, resolved.extras, request)
         if facts.providers or request.provider is not None or resolved.filtered or call.filter:
             request, resolved = await narrow(call, request, resolved, facts)
+        if plane.caching or facts.once:
+            if await replayed(call, request, resolved, facts):
+                return
+            exchange = call.exchange
         if resolved.bound:
             bind(call, resolved, request, facts.session, facts.metadata)
         turns = Turns(call, resolved, len(request.body), request.max_output)
@@ -234,6 +248,8 @@ async def serve(
             give_back(call)
         if not plane.metrics.in_flight:
             plane.idle.set()
+        if call.recording is not None:
+            call.recording.over()
         if call.opened and not call.settled:
             with contextlib.suppress(GatewayError):
                 settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, None)
