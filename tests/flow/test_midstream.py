@@ -3,12 +3,14 @@
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anthropic
 import openai
 import pytest
 
+from ferryman.routing.health import RETRY_FLOOR
 from tests.gateway import KEY, Stack, asked, error_of
 from tests.matrix.test_broken import ENDS, body
 from tests.processes import until
@@ -44,6 +46,8 @@ models:
   slow-stream: {{ targets: ["lab/sim?ttft=5000", spare/sim], hedge: 300ms }}
   slow-fails: {{ targets: ["lab/sim?delay=900", "spare/sim?500"], hedge: 300ms }}
   paced: {{ targets: ["lab/sim?prompt=7", spare/sim], hedge: true }}
+  eager: {{ targets: ["lab/sim?delay=150", "spare/sim?delay=100"], hedge: 20ms }}
+  fails: {{ targets: ["lab/sim?500&tokens=2", spare/sim] }}
 policies:
   - when: {{ metadata.task: careful }}
     on_content_filter: spare/sim
@@ -335,3 +339,12 @@ def test_sdks_see_nothing_of_it(stack: Stack) -> None:
                 model=model, max_tokens=50, messages=[{"role": "user", "content": "Hi"}]
             ) as events:
                 assert events.get_final_text().startswith("The ferry leaves"), model
+
+
+def test_hedging_leaves_attempts_for_calls_that_fail(stack: Stack) -> None:
+    with ThreadPoolExecutor(24) as callers:
+        replies = list(callers.map(lambda _: stack.chat("eager"), range(RETRY_FLOOR + 20)))
+    assert {reply.status for reply in replies} == {200}
+    hedged = sum(reply.header("x-ferryman-attempts") == "2" for reply in replies)
+    assert 0 < hedged <= RETRY_FLOOR / 2
+    assert tries(stack, stack.chat("fails")) == [("lab", "upstream_error"), ("spare", "")]

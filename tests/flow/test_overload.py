@@ -1,6 +1,7 @@
 """Providers that take only so many calls at once: who waits, who is refused, and in which shape."""
 
 import contextlib
+import json
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ providers:
 models:
   equals: { targets: [one/sim, free/sim] }
   other: { targets: [shut/sim], fallbacks: [free/sim] }
+  hedges: { targets: ["free/sim?500&delay=700", one/sim], hedge: 100ms }
   falls-through: { targets: ["one/sim?503&delay=300", "shut/sim?503", free/sim] }
 server: { max_calls: 30 }
 """
@@ -69,6 +71,10 @@ def hanging(stack: Stack, model: str, at_work: int = 1) -> Iterator[None]:
         link.sendall(data)
         busy(stack, provider, at_work)
         yield
+
+
+def considered(reply: wire.Reply) -> Any:
+    return json.loads(reply.header("x-ferryman-explain") or "")["considered"]
 
 
 def shed(stack: Stack, provider: str, reason: str) -> float:
@@ -176,19 +182,43 @@ def test_a_caller_who_leaves_waits_no_longer_and_the_provider_never_hears_of_it(
 
 
 def test_an_equal_with_room_is_asked_before_one_without(full: Stack) -> None:
+    explained = {"x-ferryman-explain": "1"}
     with hanging(full, "one/sim-hang"):
-        reply = full.chat("equals")
+        reply = full.post(asked("equals"), headers=explained)
     assert reply.header("x-ferryman-provider") == "free"
     assert reply.header("x-ferryman-attempts") == "1"
+    assert considered(reply) == [
+        {"target": "free/sim", "role": "target"},
+        {"target": "one/sim", "role": "target", "full": True},
+    ]
+    assert full.row(reply)["considered"] == considered(reply)
     busy(full, "one", 0)
     assert full.chat("equals").header("x-ferryman-provider") == "one"
 
 
 def test_another_model_is_asked_when_there_is_no_room_at_all(full: Stack) -> None:
     with hanging(full, "shut/sim-hang"):
-        assert full.chat("other").header("x-ferryman-provider") == "free"
+        reply = full.chat("other", headers={"x-ferryman-explain": "1"})
+        assert reply.header("x-ferryman-provider") == "free"
+        refused = full.chat("shut/sim", headers={"x-ferryman-explain": "1"})
+    assert considered(reply) == [
+        {"target": "shut/sim", "full": True, "left_out": "gateway_overloaded"},
+        {"target": "free/sim", "role": "fallback"},
+    ]
+    assert considered(refused) == [{"target": "shut/sim", "left_out": "gateway_overloaded"}]
     busy(full, "shut", 0)
     assert full.chat("other").header("x-ferryman-provider") == "shut"
+
+
+def test_who_has_no_place_for_a_hedge_is_asked_when_the_first_one_fails(
+    full: Stack, calls: ThreadPoolExecutor
+) -> None:
+    first = calls.submit(full.chat, "one/sim?delay=1000")
+    busy(full, "one", 1)
+    reply = full.chat("hedges")
+    assert (reply.status, reply.header("x-ferryman-provider")) == (200, "one")
+    assert [t["provider"] for t in full.row(reply)["tries"]] == ["free", "one"]
+    assert first.result().status == 200
 
 
 def test_a_failed_attempt_gives_its_place_back_before_the_next_one_begins(full: Stack) -> None:

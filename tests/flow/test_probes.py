@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway import Stack, whole
+from tests.gateway import SPARE_KEY, Stack, whole
 from tests.processes import until
 
 CONFIG = """\
@@ -15,14 +15,21 @@ providers:
     auth: none
     probe: { every: 1s, usd_per_day: 0.001 }
     prices: { m: { input: 1, output: 2 }, dear: { input: 1, output: 1000 } }
+  pooled:
+    base_url: CANNED/v1
+    keys: [env:LAB_KEY, env:SPARE_KEY]
+    probe: { every: 1s }
+    prices: { m: { input: 1, output: 2 } }
   plain: { base_url: SIM/v1, auth: none, prices: { sim: { input: 1, output: 2 } } }
 models:
   healing: { targets: [canned/m, plain/sim] }
+  pooled: { targets: [pooled/m, plain/sim] }
   dear: { targets: [canned/dear, plain/sim] }
   unpriced: { targets: [canned/unknown, plain/sim] }
   unprobed: { targets: ["plain/sim?503&tokens=9", plain/sim] }
 """
 BUSY = whole(b'{"error": {"message": "busy"}}', b"retry-after: 29", status=b"503 Busy")
+BROKE = whole(b'{"error": {"message": "pay"}}', status=b"402 Payment Required")
 GOOD = whole(
     b'{"choices": [{"index": 0, "message": {"role": "assistant", "content": "ok"}}], '
     b'"usage": {"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11}}'
@@ -62,6 +69,14 @@ def test_a_resting_target_is_probed_until_it_is_well(stack: Stack) -> None:
     assert (good["status"], good["cost_usd"], good["model"]) == (200, "0.000012", "canned/m")
 
 
+def test_probes_pass_over_keys_that_are_out_of_use(stack: Stack) -> None:
+    stack.canned.answers += [BROKE, BUSY, GOOD]
+    assert stack.chat("pooled").header("x-ferryman-provider") == "plain"
+    until(lambda: _state(stack, "pooled") in ("coming back", "well"), "the good probe")
+    keys = [SPARE_KEY.encode() in data for _, data in stack.canned.requests[-3:]]
+    assert keys == [False, True, True]
+
+
 def test_what_has_no_price_or_costs_too_much_is_not_probed(stack: Stack) -> None:
     stack.canned.answers += [BUSY, BUSY]
     stack.chat("dear")
@@ -73,4 +88,4 @@ def test_what_has_no_price_or_costs_too_much_is_not_probed(stack: Stack) -> None
 
 def test_other_providers_are_not_probed(stack: Stack) -> None:
     stack.chat("unprobed")
-    assert {row["provider"] for row in _probes(stack)} == {"canned"}
+    assert {row["provider"] for row in _probes(stack)} == {"canned", "pooled"}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.flow.test_docs import needs_curl, typed
 from tests.flow.test_explain import typed as ferryman_says
-from tests.gateway import KEY, Stack
+from tests.gateway import KEY, LAB_KEY, Stack
 from tests.processes import environment
 from tests.test_readme import blocks
 
@@ -22,9 +22,14 @@ PAGE = "docs/routing.md"
 def routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     config, *more = blocks("yaml", PAGE)
     more.sort(key=lambda each: each.startswith("server:"))  # a section of its own
-    config += "".join(each.removeprefix("models:\n") for each in more)
+    for each in more:
+        if each.startswith("providers:"):
+            config = config.replace("providers:\n", each, 1)
+        else:
+            config += each.removeprefix("models:\n")
     folder = tmp_path_factory.mktemp("routing")
-    with Stack(folder, config.replace("http://127.0.0.1:8090", "SIM")).served() as running:
+    stack = Stack(folder, config.replace("http://127.0.0.1:8090", "SIM"), BIG_LAB_KEY="sk-big")
+    with stack.served() as running:
         yield running
 
 
@@ -98,6 +103,14 @@ def test_a_stream_is_rescued_and_says_so(routed: Stack) -> None:
     assert reply.said == "The ferry leaves the bank at dawn, crosses the slow green river,"
     assert b": ferryman: far goes on\n\n" in reply.body
     assert reply.data[-1] == "[DONE]"
+
+
+def test_keys_are_used_by_their_weights(routed: Stack) -> None:
+    used: Counter[str] = Counter()
+    for _ in range(8):
+        assert routed.chat("pooled/sim").status == 200
+        used[routed.last_headers()["authorization"]] += 1
+    assert used == {f"Bearer {LAB_KEY}": 2, "Bearer sk-big": 6}
 
 
 def explained(header: str | None) -> dict[str, Any]:

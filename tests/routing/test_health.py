@@ -211,3 +211,5 @@ def test_the_retry_budget_is_a_fifth_of_the_calls_or_a_hundred() -> None:
         budget.call(16.0)
     assert sum(budget.spend(17.0) for _ in range(5000)) == 400 - RETRY_FLOOR
     assert sum(budget.spend(1e6) for _ in range(500)) == RETRY_FLOOR, "all of it is forgotten"
+    assert sum(budget.spend(2e6, 0.5) for _ in range(500)) == RETRY_FLOOR / 2
+    assert sum(budget.spend(2e6) for _ in range(500)) == RETRY_FLOOR / 2

@@ -68,6 +68,8 @@ def _standing(each: Row) -> str:
     if "rests_seconds" in each:
         rest = duration(each["rests_seconds"] * 1000)
         found.append(f"rested for {rest} more: {each['because']}")
+    if each.get("full"):
+        found.append("full")
     return "; ".join(found) or "well"
 
 

@@ -174,6 +174,8 @@ def _target(row: Row) -> list[str]:
         state += f" {duration(row['rests_seconds'] * 1000)}: {row['because']}"
     elif row["share"] < 1:
         state += f" ({row['share']:.0%})"
+    if row.get("full"):
+        state += ", full"
     seconds = row["expected_seconds"]
     return [
         str(row["place"]),

@@ -1,4 +1,4 @@
-"""The keys about answers that are given more than once: the cache, and Idempotency-Key."""
+"""The keys about answers that are kept: for the same request, to be repeated, to go on from."""
 
 from decimal import Decimal
 from typing import Final
@@ -117,6 +117,20 @@ IDEMPOTENCY: Final = Table(
             kind=size("1GB", 1000, 1000 * _GB),
             doc="Most that all of them may take; the oldest go first.",
             default=_megabytes(_ONCE.size),
+        ),
+    ),
+)
+
+RESPONSES: Final = Table(
+    says="a mapping",
+    example="{ keep: 24h }",
+    keys=(
+        Key(
+            name="keep",
+            kind=duration("24h", "0", Decimal(31_536_000)),
+            doc="How long answers are kept, encrypted, so that callers of the Responses API can go "
+            "on from them (`previous_response_id`) with any provider. 0s: not at all.",
+            default="0s",
         ),
     ),
 )

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from ferryman.config.answer_grammar import AFTERWARDS, ON_FILTER
-from ferryman.config.cache_grammar import CACHE, CACHED, IDEMPOTENCY
+from ferryman.config.cache_grammar import CACHE, CACHED, IDEMPOTENCY, RESPONSES
 from ferryman.config.conditions import WHEN
 from ferryman.config.filter_grammar import DATA_POLICY, FACTS, FILTER, NOT_HERE, REGION
 from ferryman.config.kinds import PER_CENT, Number, Secret, Url, Word
@@ -16,6 +16,7 @@ from ferryman.config.limit import LIMIT
 from ferryman.config.listener import ELSEWHERE, SERVER
 from ferryman.config.measures import USD as _USD
 from ferryman.config.measures import count, duration, seconds
+from ferryman.config.pooling import KEY, POOL_KEY
 from ferryman.config.probing import PROBE
 from ferryman.config.route_grammar import STICKING, STRATEGIES, TARGET, TARGETS
 from ferryman.config.shapes import Either, Key, ListOf, MapOf, Table
@@ -41,7 +42,6 @@ _MODEL_NAME = _word(
     "a model name (no spaces, at most 200 characters)", "fast", r"[^\s\x00-\x1f\x7f]{1,200}"
 )
 _HEADER_NAME = _word("the name of a header", "X-Team", r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
-_KEY = Secret(says="a key reference: env:NAME or file:/path", example="env:LAB_KEY")
 
 
 def _number(example: str, most: str) -> Number:
@@ -100,7 +100,7 @@ PROVIDER: Final = Table(
     keys=(
         Key(
             name="key",
-            kind=_KEY,
+            kind=KEY,
             doc="The API key: env:NAME, file:/path, or (with a warning) the key itself.",
             default="the variable the catalogue names for this provider",
         ),
@@ -109,10 +109,11 @@ PROVIDER: Final = Table(
             kind=ListOf(
                 says="a list of key references",
                 example="[env:LAB_KEY_A, env:LAB_KEY_B]",
-                item=_KEY,
+                item=POOL_KEY,
                 least=1,
             ),
-            doc="Several API keys, in place of key; calls are spread over them.",
+            doc="Several API keys, in place of key; calls are spread over them. Each may have a "
+            "weight and a limit of its own.",
         ),
         Key(
             name="format",
@@ -152,7 +153,7 @@ PROVIDER: Final = Table(
             doc="How the key is sent: bearer (Authorization: Bearer …), x-api-key, "
             "header:NAME, or none. sigv4 and google need no key: they take the credentials of AWS "
             "and of Google Cloud where those keep them.",
-            default="the catalogue's; for a provider of your own bearer with a key, none without",
+            default="the catalogue's; for a provider of your own what is usual in its format with a key, none without",
         ),
         Key(
             name="headers",
@@ -350,6 +351,12 @@ POLICY_TIMEOUTS: Final = Table(
     example="{ first_byte: 5s, total: 30s }",
     keys=(
         Key(
+            name="connect",
+            kind=duration("1s", "0.01"),
+            doc="How long making a connection to a provider may take.",
+            default="timeouts.connect",
+        ),
+        Key(
             name="first_byte",
             kind=duration("5s", "0.01"),
             doc="How long a provider may take to begin its answer; of a stream, to say something.",
@@ -446,20 +453,6 @@ POLICY: Final = Table(
         ),
     ),
     hints=NOT_HERE,
-)
-
-RESPONSES: Final = Table(
-    says="a mapping",
-    example="{ keep: 24h }",
-    keys=(
-        Key(
-            name="keep",
-            kind=duration("24h", "0", Decimal(31_536_000)),
-            doc="How long answers are kept, encrypted, so that callers of the Responses API can go "
-            "on from them (`previous_response_id`) with any provider. 0s: not at all.",
-            default="0s",
-        ),
-    ),
 )
 
 TIMEOUTS: Final = Table(

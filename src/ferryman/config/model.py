@@ -26,6 +26,9 @@ class Ref(Struct, frozen=True, kw_only=True):
     value: str = ""
     """Name of the variable, or path of the file; empty for a literal."""
     literal: Redacted = Redacted("")
+    weight: float = 1.0
+    """Of a key among several, like the next: as in ``snapshot.Secret``."""
+    calls: int = 0
 
 
 class Prices(Struct, frozen=True, kw_only=True):

@@ -21,6 +21,19 @@ class Known(Struct, frozen=True, kw_only=True):
     also: Mapping[str, str] = {}
     """Further name of a provider → its name."""
 
+    def headers(self, form: str) -> dict[str, str]:
+        """What a provider of this format wants in each request: what the first one here does."""
+        row = self._first(form)
+        return {} if row is None else row.headers
+
+    def auth(self, form: str) -> str:
+        """How such a provider is usually sent its key."""
+        row = self._first(form)
+        return "bearer" if row is None or row.keyless else row.auth
+
+    def _first(self, form: str) -> CatalogProvider | None:
+        return next((row for row in self.providers.values() if row.format == form), None)
+
 
 class Target(Struct, frozen=True):
     """A name worked out: a (provider, model) pair, another of the user's names, or a bare name."""

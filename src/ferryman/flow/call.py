@@ -32,7 +32,7 @@ from ferryman.wire.formats import client_of
 if TYPE_CHECKING:
     from ferryman.flow.keeping import Keeper
     from ferryman.flow.policies import Policies
-    from ferryman.flow.queueing import Queue
+    from ferryman.flow.queueing import Place, Queue
     from ferryman.flow.recording import Recording
     from ferryman.flow.replay import Replays
     from ferryman.flow.uploads import Upload
@@ -67,6 +67,8 @@ class Plane:
         self.journal = journal
         self.now = now
         self.log = log
+        self.regions: frozenset[str] = frozenset()
+        """Where it runs, from the widest to the narrowest: eu, eu-west, eu-west-3."""
         self.policies: Policies = ()
         """The snapshot's, compiled."""
         self.metrics = Metrics()
@@ -152,6 +154,8 @@ class Call:
     target: Target | None = None
     slot = 0
     """Which of its provider's keys is used."""
+    tried = 0
+    """Those that this target was asked with, as bits."""
     explain = False
     """True: the caller wants to know why its call went where it went."""
     order: Sequence[Target] = ()
@@ -160,6 +164,8 @@ class Call:
     """Those of them that are no fallbacks."""
     rests: dict[Target, tuple[int, str]] | None = None
     """Who rested when the call was planned: for how many microseconds more, and why."""
+    full: Sequence[Target] = ()
+    """Who had no place free then."""
     seeds: Mapping[str, int] = _NO_SEEDS
     """By kind of identity: a number that stands for whose call it is, where a route asks."""
     affinity: Affinity | None = None
@@ -172,9 +178,8 @@ class Call:
     """Who could not be asked, and why."""
     asked: Health | None = None
     """The health of the target that works on the call."""
-    place: "Queue | None" = None
-    """Where the call has a place that is limited, since ``placed``."""
-    placed = 0.0
+    place: "Place | None" = None
+    """The place that the call has where they are limited."""
     queued = 0.0
     """Seconds spent waiting for places."""
     opened = False
@@ -211,8 +216,9 @@ class Call:
     """What that policy's targets must pass."""
     preferences: Raw | None = None
     """The object ``provider`` of the body, for targets that heed it themselves."""
+    connect = 0.0
+    """Seconds, like the next three; 0 = the configuration's."""
     first_byte = 0.0
-    """Seconds, like the next two; 0 = the configuration's."""
     idle = 0.0
     total = 0.0
     on_content_filter = ""
@@ -241,7 +247,9 @@ class Call:
     recording: "Recording | None" = None
     """What keeps its answer, where it is to be kept."""
     limited = False
-    """True: the caller itself has set a total time."""
+    """True: the caller itself has set a total time;"""
+    hasty = False
+    """or one of the others."""
     receipt: Receipt | None = None
     """What the translation for the last target asked has lost; None = not translated."""
 
@@ -401,7 +409,8 @@ def candidates(call: Call) -> tuple[Candidate, ...]:
         rest = rests.get(target)
         rests_us, because = (0, "") if rest is None else rest
         fallback = target not in call.equals
-        found.append(Candidate(target.name, fallback, rests_us, because, left_out.get(target, "")))
+        why, full = left_out.get(target, ""), target in call.full
+        found.append(Candidate(target.name, fallback, rests_us, because, why, full))
     return tuple(found)
 
 

@@ -47,6 +47,9 @@ async def probe(plane: Plane, target: Target) -> int:
     call = Call(plane, exchange, ENDPOINT)
     call.key, call.model, call.total = KEY, target.name, SECONDS
     call.order = call.equals = (target,)
+    well = [slot for slot, key in enumerate(target.runtime.keys) if key not in plane.key_rests]
+    if well:  # what is wrong with a key says nothing of the target
+        call.slot = target.runtime.take_turn(well)
     request = envelope.decode(ENDPOINT, body)
     with contextlib.suppress(GatewayError):  # not written down, or not to be put to it: not asked
         asking = await fitted(call, request, target)

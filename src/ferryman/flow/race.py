@@ -30,8 +30,7 @@ class Leg:
         self.target = target
         self.asking = asking
         self.reply = Reply(call.plane.now, asking.tap)
-        self.place, self.placed = call.place, call.placed
-        """In the queue of its provider."""
+        self.place = call.place
         call.racers = (*call.racers, self.reply)
         self.result: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         Drive(self._run(attempt), self.result.set_exception)
@@ -90,17 +89,19 @@ async def _second(
     target = turns.rival()
     if target is None:
         return None
-    slot, place, placed = call.slot, call.place, call.placed
+    slot, place = call.slot, call.place
     try:
         asking = await prepare(target)
     except GatewayError:
-        return None
-    if first.result.done() or call.exchange.gone:
+        turns.put_back(first.target, first.asking.slot)
         return None
     call.slot, call.place = slot, None
-    if target.provider in call.plane.queues and place_at(call, target) is None:
-        call.place, call.placed = place, placed
-        return None  # who waits there needs it more
+    late = first.result.done() or call.exchange.gone
+    # Where there is no place free, who waits for one needs it more.
+    if late or (target.provider in call.plane.queues and not place_at(call, target)):
+        call.place = place
+        turns.put_back(first.target, first.asking.slot)
+        return None
     call.asked = None  # the first one is still at work
     return Leg(call, target, asking, attempt)
 
@@ -111,7 +112,7 @@ def _settled(call: Call, legs: list[Leg], counts: Leg) -> Outcome:
         if leg is counts:
             continue
         leg.reply.leave()
-        call.place, call.placed = leg.place, leg.placed
+        call.place = leg.place
         give_back(call)
         health_of(leg.target).in_flight -= 1
         place = leg.reply.place
@@ -123,7 +124,7 @@ def _settled(call: Call, legs: list[Leg], counts: Leg) -> Outcome:
         if call.attempts[place].error == ErrorKind.SUPERSEDED:
             call.legs += ((leg.reply.used, leg.target),)
     call.racers = ()
-    call.place, call.placed = counts.place, counts.placed
+    call.place = counts.place
     call.asked = health_of(counts.target)
     call.target, call.slot, call.receipt = counts.target, counts.asking.slot, counts.asking.receipt
     call.exchange.on_gone = counts.reply.leave

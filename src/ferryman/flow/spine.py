@@ -32,7 +32,7 @@ from ferryman.flow.rescue import go_on
 from ferryman.flow.turns import Turns, adopt, begin, leave, note, note_rest
 from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import gives, surely_fits, text_size, too_much
-from ferryman.http1.client import ClientConnection, Fault, FaultKind
+from ferryman.http1.client import USED_UP, ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -68,8 +68,9 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "cache", "compressed", "digest", "explain", "forwarded", "metadata", "once", "providers",
-        "retried", "session", "steers", "strict", "summary", "tags", "timeout", "too_long", "translated",
+        "cache", "compressed", "digest", "explain", "forwarded", "metadata", "mistake", "once",
+        "providers", "retried", "session", "steers", "strict", "summary", "tags", "timeout",
+        "too_long", "translated",
     )  # fmt: skip
 
     def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
@@ -82,8 +83,10 @@ class HeaderFacts:
         self.compressed = False
         self.summary = False
         self.metadata = self.tags = self.timeout = b""
+        self.mistake = ""
+        """What is wrong with another of ours."""
         self.steers = False
-        """Whether there is one of the three."""
+        """Whether there is one of the four."""
         self.providers = b""
         self.explain = False
         self.retried = False
@@ -106,9 +109,9 @@ class HeaderFacts:
             elif name == b"x-stainless-retry-count":  # of the official SDKs
                 self.retried = value.strip() not in (b"", b"0")
             elif name == b"x-ferryman-on-unsupported":
-                self.strict = value.lower() == b"reject"
+                self.strict = self._choice(name, value, ("drop", "reject")) == "reject"
             elif name == b"x-ferryman-too-long":
-                self.too_long = value.decode("latin-1").lower()
+                self.too_long = self._choice(name, value, ("next", "error", "compress"))
             elif name == b"x-ferryman-metadata":
                 self.metadata = b"%b,%b" % (self.metadata, value) if self.metadata else value
                 self.steers = True
@@ -134,6 +137,15 @@ class HeaderFacts:
         if not token and b"key=" in target:
             token = _key_in_query(target)
         self.digest = digest(pepper, token)
+
+    def _choice(self, name: bytes, value: bytes, choices: tuple[str, ...]) -> str:
+        """One of the choices; anything else is a mistake that the call is refused for."""
+        word = value.decode("latin-1").strip().lower()
+        if word and word not in choices:
+            self.mistake = f"'{name.decode()}' must be {', '.join(choices[:-1])} or {choices[-1]}."
+            self.steers = True
+            return ""
+        return word
 
 
 def _key_in_query(target: bytes) -> bytes:
@@ -346,6 +358,7 @@ async def _first_good(
                 return reply, ErrorKind.CANCELLED, None
             if busy is not None:
                 unfit = busy
+                call.left_out = {**(call.left_out or {}), target: busy.kind}
                 if call.overdue():
                     break
                 continue
@@ -497,10 +510,13 @@ async def attempt(
 
 
 async def _connect(call: Call, reply: Reply, pool: Pool) -> ClientConnection | None:
+    seconds = call.connect or call.plane.fleet.snapshot.timeouts.connect
+    left = call.deadline() - call.plane.now()
     try:
-        return await pool.connect(call.plane.fleet.snapshot.timeouts.connect)
+        return await pool.connect(min(seconds, max(left, 0.0)))
     except Fault as fault:
-        reply.on_fault(fault)
+        late = left < seconds and call.overdue()
+        reply.on_fault(Fault(FaultKind.TIMEOUT, USED_UP) if late else fault)
         return None
 
 

@@ -4,6 +4,7 @@ Time (loop seconds) and chance come from outside, so that a simulation can repla
 """
 
 import math
+from collections.abc import Collection
 from typing import Final
 
 from ferryman.routing.past import Past, Sums
@@ -217,6 +218,11 @@ class Health:
         self.used = sum(self._used.values()) / len(self._used)
         self.used_at = now
 
+    def keep(self, keys: Collection[str]) -> None:
+        """Forget all keys but these."""
+        self.limits = {key: rest for key, rest in self.limits.items() if key in keys}
+        self._used = {key: used for key, used in self._used.items() if key in keys}
+
     def finished(self) -> None:
         """A stream that had begun has come to its end."""
         self._streak = 0
@@ -354,12 +360,12 @@ class RetryBudget:
         self._calls[second % RETRY_SECONDS] += 1
         self.calls += 1
 
-    def spend(self, now: float) -> bool:
-        """Whether one more attempt is to be had; it is spent then."""
+    def spend(self, now: float, part: float = 1.0) -> bool:
+        """Whether one more attempt is to be had within this part of all; it is spent then."""
         second = int(now)
         if second != self._at:
             self._forget(second)
-        if self.extra >= max(RETRY_FLOOR, int(self.calls * RETRY_SHARE)):
+        if self.extra >= max(RETRY_FLOOR, int(self.calls * RETRY_SHARE)) * part:
             return False
         self._extra[second % RETRY_SECONDS] += 1
         self.extra += 1

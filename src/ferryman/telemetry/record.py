@@ -45,6 +45,8 @@ class Candidate(Struct, frozen=True, array_like=True):
     """Why it rested: an error kind."""
     left_out: str = ""
     """Why it could not be asked at all; empty = it could."""
+    full: bool = False
+    """Whether as many calls were at work there as it takes."""
 
 
 class Opened(Struct, frozen=True, array_like=True):
@@ -109,6 +111,8 @@ def candidate_row(each: Candidate) -> dict[str, str | float]:
         said["role"] = "fallback" if each.fallback else "target"
     if each.rests_us:
         said |= {"rests_seconds": round(each.rests_us / 1e6, 3), "because": each.because}
+    if each.full:
+        said["full"] = True
     if each.left_out:
         said["left_out"] = each.left_out
     return said

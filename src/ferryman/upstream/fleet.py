@@ -20,6 +20,7 @@ from ferryman.catalog.quirks import (
 )
 from ferryman.catalog.tokens import Gauge
 from ferryman.config.filters import ASKED, Written
+from ferryman.config.secret import PoolKey
 from ferryman.config.snapshot import Filter, ModelRow, Provider, Route, Snapshot
 from ferryman.http1.connect import Origin
 from ferryman.http1.pool import Pool, Pools
@@ -45,7 +46,7 @@ class Runtime:
     """One active provider: its connection pool, and request heads ready but for the length."""
 
     def __init__(
-        self, provider: Provider, keys: list[str], pools: Pools, models: Raw | None
+        self, provider: Provider, keys: list[PoolKey], pools: Pools, models: Raw | None
     ) -> None:
         self.name = provider.name
         self.provider = provider
@@ -64,20 +65,41 @@ class Runtime:
         self.aws_chunks = AWS_CHUNKS in provider.quirks
         """Whether streams come as AWS messages around events of the provider's format."""
         for key in keys:
-            _head(provider, origin, "/", key)  # says now what can't be sent
+            _head(provider, origin, "/", key.text)  # says now what can't be sent
         self.signer: Signer | None = signer_of(provider.auth, provider.region, origin.host)
         """Makes further header lines for each request; None where the head says it all."""
         # AWS encodes the path once more for the signature: no character may be in doubt.
         self._in_path = "-._~" if provider.auth == "sigv4" else _IN_PATH
         self._origin = origin
-        self._keys = keys or [""]
+        pooled = keys or [PoolKey("", "")]
+        self._keys = [key.text for key in pooled]
         self.keys = [f"{provider.name}#{_fingerprint(key)}" for key in self._keys]
         """What health knows the keys by."""
-        self.turn = 0
-        """The key that comes next, of several."""
+        self.key_names = [key.name for key in pooled]
+        """What people know them by."""
+        self.most = [key.calls for key in pooled]
+        """Most calls at work at once with each; 0 = any number."""
+        self.limited = any(self.most)
+        self._weights = [key.weight for key in pooled]
+        self._due = [0.0] * len(pooled)
+        """How much each key has not had of its share."""
         self._paths = _paths(provider)
         self._heads: dict[str, list[bytes]] = {}
         """Heads ready to send, by path; as many as keys."""
+
+    def take_turn(self, slots: list[int]) -> int:
+        """The key whose turn it is among these, so that each gets its share (smooth weighted
+        round robin)."""
+        due, weights = self._due, self._weights
+        best = slots[0]
+        whole = 0.0
+        for slot in slots:
+            due[slot] += weights[slot]
+            whole += weights[slot]
+            if due[slot] > due[best]:
+                best = slot
+        due[best] -= whole
+        return best
 
     def signature(self, head: bytes, body: bytes, now: float) -> bytes:
         """Header lines that vouch for a request with this head; see :class:`Signer`."""
@@ -276,11 +298,11 @@ class Fleet:
         self,
         snapshot: Snapshot,
         pools: Pools,
-        activate: Callable[[Provider], list[str] | None],
+        pool_of: Callable[[Provider], list[PoolKey] | None],
         near: Callable[[str, list[str]], list[str]],
         live: Callable[[str], tuple[object, Gauge]],
     ) -> None:
-        """``activate`` gives a provider's keys (none for a keyless one), or None = not active.
+        """``pool_of`` gives a provider's keys (none for a keyless one), or None = not active.
 
         ``live`` gives what is kept of a target across snapshots.
         """
@@ -298,7 +320,7 @@ class Fleet:
         self._live = live
         self.runtimes: dict[str, Runtime] = {}
         for provider in snapshot.providers.values():
-            keys = activate(provider)
+            keys = pool_of(provider)
             if keys is None:
                 continue
             try:
