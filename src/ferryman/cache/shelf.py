@@ -66,17 +66,23 @@ class Flight:
 class Backend(Protocol):
     """Where answers lie beside memory. Its troubles are misses, which it tells the log."""
 
+    most: int
+    """Bytes of all of them."""
+
     async def load(self, key: bytes) -> bytes | None:
         """What was kept under ``key``, unless it has expired."""
 
     def save(self, key: bytes, data: bytes, until: float) -> None:
         """Keep ``data`` until a Unix time; returns at once."""
 
+    def close(self) -> None:
+        """Write what is to be written, and end."""
+
 
 class Shelf:
     """Answers by key, the least recently used out first."""
 
-    def __init__(self, most: int, backend: Backend | None = None) -> None:
+    def __init__(self, most: int = 0, backend: Backend | None = None) -> None:
         """``most``: bytes of memory."""
         self.most = most
         self.backend = backend
@@ -126,10 +132,18 @@ class Shelf:
             del self.flights[key]
         flight.land(outcome)
 
+    def resize(self, most: int) -> None:
+        """Take at most that many bytes of memory."""
+        self.most = most
+        self._shrink()
+
     def _hold(self, key: bytes, answer: Answer) -> None:
         self._drop(key)
         self._held[key] = answer
         self.size += answer.size
+        self._shrink()
+
+    def _shrink(self) -> None:
         while self.size > self.most:
             _, oldest = self._held.popitem(last=False)
             self.size -= oldest.size

@@ -289,6 +289,8 @@ class _PlaneReader:
             intake.CLOSED,
             call.policy or None,
             _plan(call.plan),
+            call.cache or None,
+            call.saved if call.saved is None else min(call.saved, MAX_INT),
         )
 
     def _tokens(self, usage: Usage) -> tuple[int, ...]:

@@ -164,7 +164,7 @@ class Edge:
         for piece in self.plane.metrics.render(self._connections()):
             pieces.append(piece)
             await asyncio.sleep(0)
-        pieces.append(queue_page(self.plane))
+        pieces += [queue_page(self.plane), self.plane.replays.page()]
         for piece in target_page(self.plane):
             pieces.append(piece)
             await asyncio.sleep(0)

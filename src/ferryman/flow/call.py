@@ -60,6 +60,7 @@ class Plane:
         journal: JournalWriter,
         now: Callable[[], float],
         log: Callable[[str], None],
+        replays: "Replays",
     ) -> None:
         self.fleet = fleet
         self.keys = keys
@@ -74,8 +75,8 @@ class Plane:
         self.metrics = Metrics()
         self.keeper: Keeper | None = None
         """Keeps answers for callers of the Responses API, if the configuration wants it."""
-        self.replays: Replays
-        """Answers that were given before. Set before the first call."""
+        self.replays = replays
+        """Answers that were given before."""
         self.caching = False
         """Whether the cache is on, for some calls at least."""
         self.owed: deque[bytes] = deque()
@@ -239,7 +240,7 @@ class Call:
     retried = False
     """True: the caller's SDK says that it has tried before."""
     cache_for = -1.0
-    """Seconds that its policy wants its answer to be cached; 0 = not at all, -1 = it doesn't say."""
+    """Seconds that its policy wants its answer to be cached; 0 = none, -1 = it doesn't say."""
     cache = ""
     """What the cache did for it (``Closed.cache``);"""
     saved: int | None = None

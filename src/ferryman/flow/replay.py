@@ -45,10 +45,10 @@ TRIES: Final = 2
 class Replays:
     """What a data plane has kept of its answers."""
 
-    def __init__(self, cache: Shelf, once: Shelf) -> None:
-        """``once``: answers by Idempotency-Key."""
-        self.cache = cache
-        self.once = once
+    def __init__(self) -> None:
+        self.cache = Shelf()
+        self.once = Shelf()
+        """Answers by Idempotency-Key."""
         self.caching = Caching()
         self.idempotency = Idempotency()
         self.counts: dict[str, int] = {}
@@ -168,8 +168,9 @@ async def _claim(
         flight = shelf.flights.get(key)
         if flight is None:
             flight = shelf.begin(key, mark)
-            if answer is None and (answer := await _loaded(shelf, key, flight, now)) is not None:
-                if _young(answer, max_age, now):
+            if answer is None:
+                answer = await _loaded(shelf, key, flight, now)
+                if answer is not None and _young(answer, max_age, now):
                     shelf.land(key, flight, answer)
                     return answer, HIT
             return flight, MISS
