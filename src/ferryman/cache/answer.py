@@ -43,9 +43,9 @@ _CALLS: Final = re.compile(
     rb'"tool_calls"\s*:\s*\[\s*\{'
     rb'|"function_?[cC]all"\s*:\s*\{'
     rb'|"executableCode"\s*:'
-    rb'|"type"\s*:\s*"[a-z_]*(tool_use|_call|tool-call[a-z-]*)"'
+    rb'|"type"\s*:\s*"[a-z_]*(tool_use|_call)"'
 )
-"""How calls of tools begin, in every format; within a text the quotes would have backslashes."""
+"""How calls of tools begin, in every format of callers; within a text the quotes would have backslashes."""
 
 
 def calls_tools(body: bytes) -> bool:

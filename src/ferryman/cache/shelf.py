@@ -6,6 +6,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
+from msgspec import MsgspecError
+
 from ferryman.cache.answer import Answer, pack, unpack
 
 
@@ -107,10 +109,11 @@ class Shelf:
     async def load(self, key: bytes, now: float) -> Answer | None:
         """The answer behind memory, which it then is in."""
         data = await self.backend.load(key) if self.backend is not None else None
-        if data is None:
-            return None
-        answer = unpack(data)
-        if answer.until <= now:
+        try:
+            answer = unpack(data) if data is not None else None
+        except MsgspecError:
+            return None  # of another version
+        if answer is None or answer.until <= now:
             return None
         self._hold(key, answer)
         return answer
