@@ -3,7 +3,19 @@
 import os
 
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.ir.events import Begin, Count, Data, Delta, End, Event, Failed, Finish, Open, Reply
+from ferryman.ir.events import (
+    Begin,
+    Count,
+    Data,
+    Delta,
+    End,
+    Event,
+    Failed,
+    Finish,
+    FinishReason,
+    Open,
+    Reply,
+)
 from ferryman.ir.fold import OutputFromTool, output_from_tool, unfold
 from ferryman.ir.grammar import Grammar, GrammarError
 from ferryman.ir.request import Refusal, Text, Thinking
@@ -34,9 +46,17 @@ def translate_to_stream(
 
 def _decode(body: bytes, provider: ProviderSide, context: ReplyContext) -> Reply:
     reply = provider.decode_reply(body)
+    for choice in reply.choices:
+        if choice.finish.reason is FinishReason.ERROR:
+            raise ReplyError(ErrorKind.UPSTREAM_ERROR, gave_up(choice.finish))
     if context.receipt.output_tool:
         reply = output_from_tool(reply, context.receipt.output_tool)
     return reply
+
+
+def gave_up(finish: Finish) -> str:
+    """What to say of an answer that its own end says to be none."""
+    return f"the provider gave the answer up ({finish.detail or 'it did not say why'})"
 
 
 class TranslatingTap(StreamTap):
@@ -84,6 +104,9 @@ class TranslatingTap(StreamTap):
         for event in events:
             if isinstance(event, Failed):
                 self.failure = event
+                break
+            if isinstance(event, Finish) and event.reason is FinishReason.ERROR:
+                self.failure = Failed(kind=ErrorKind.UPSTREAM_ERROR, message=gave_up(event))
                 break
             if self._grammar is not None and (wrong := _wrong(self._grammar, event)):
                 self.failure = wrong

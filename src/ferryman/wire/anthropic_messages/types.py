@@ -285,10 +285,19 @@ class TapMessage(Struct):
     usage: Raw = Raw()
 
 
+class BlockStart(Struct):
+    """What a block begins with, as far as it shows whether that says something."""
+
+    type: str = ""
+    text: str = ""
+    thinking: str = ""
+
+
 class TapEvent(Struct):
     """The same of an event."""
 
     type: str = ""
+    content_block: BlockStart | None = None
     message: TapMessage | None = None
     usage: Raw = Raw()
     error: Raw = Raw()

@@ -31,6 +31,7 @@ class StreamEvent(Struct):
 
     type: str = ""
     response: ResponseObject | None = None
+    item: EventType | None = None
     error: Raw = Raw()
     """An error that stands by itself, without a type: not this format, but some servers do."""
 
