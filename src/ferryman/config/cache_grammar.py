@@ -5,7 +5,7 @@ from typing import Final
 
 from ferryman.config.conditions import Flag
 from ferryman.config.kinds import Word
-from ferryman.config.measures import duration, seconds, size
+from ferryman.config.measures import duration, size
 from ferryman.config.shapes import FlagOr, Key, Table
 from ferryman.config.snapshot import Caching, Idempotency
 
@@ -104,7 +104,7 @@ IDEMPOTENCY: Final = Table(
             kind=duration("24h", "0", _MONTH),
             doc="How long an answer is kept for the Idempotency-Key that its call came with. 0s: "
             "the header is only passed on to providers.",
-            default=seconds(_ONCE.keep),
+            default="24h",
         ),
         Key(
             name="store",
