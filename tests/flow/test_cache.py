@@ -1,10 +1,16 @@
 """The cache of answers and Idempotency-Key, through a whole installation."""
 
+import csv
+import io
 import json
 import socket
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -12,7 +18,7 @@ import openai
 import pytest
 
 from tests.gateway import KEY, Stack, asked
-from tests.processes import request, until
+from tests.processes import environment, request, until
 from tests.simulator import wire
 
 CONFIG = """\
@@ -328,6 +334,64 @@ def test_a_key_that_is_too_long_is_refused(caching: Stack) -> None:
 
 
 def test_the_metrics_and_the_command_tell(caching: Stack) -> None:
+    for _ in range(2):
+        last = caching.chat("lab/sim", **say("told"))
+    caching.row(last)
     page = caching.get("/metrics").body.decode()
     assert 'ferryman_cache_calls_total{cache="hit"}' in page
     assert 'ferryman_cache_bytes{of="idempotency"}' in page
+
+    def usage(*flags: str) -> str:
+        command = [sys.executable, "-m", "ferryman", "usage", *flags]
+        env = environment(caching.data)
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+
+    [head, *_] = usage().splitlines()
+    assert "Repeated" in head
+    assert "Saved" in head
+    [row] = csv.DictReader(io.StringIO(usage("--csv")))
+    assert int(row["repeated"]) > 0
+    assert Decimal(row["saved_usd"]) > 0
+
+
+def test_answers_on_the_disk_outlive_a_restart(tmp_path: Path) -> None:
+    config = CONFIG.replace("ttl: 1h", "ttl: 1h, store: sqlite, scope: all")
+    config += "idempotency: { store: sqlite }\n"
+    key = {"idempotency-key": "order-1", "cache-control": "no-store"}
+    with Stack(tmp_path, config).served() as stack:
+        first = stack.chat("lab/sim", **say("canary on the disk"))
+        stream = stack.stream("lab/sim", **say("canary on the disk"))
+        paid = stack.chat("lab/sim", headers=key)
+        stack.restart()
+        made = stack.admin("POST", "/admin/v1/keys", {"name": "colleague"}).json()["key"]
+        again = stack.post(asked("lab/sim", **say("canary on the disk")), key=made)
+        assert (how(again), again.body) == ("hit", first.body), "the cache is for all keys"
+        assert stack.stream("lab/sim", **say("canary on the disk")).body == stream.body
+        repeated = stack.chat("lab/sim", headers=key)
+        assert (repeated.header("idempotent-replayed"), repeated.body) == ("true", paid.body)
+        assert upstream(stack) == 3
+        files = [path for path in stack.data.iterdir() if path.name.startswith("cache.db")]
+        assert files
+        assert not any(b"canary" in path.read_bytes() for path in files)
+
+
+def test_only_those_who_ask(tmp_path: Path) -> None:
+    config = CONFIG.replace("ttl: 1h", "ttl: 1h, when: asked, tool_calls: true, coalesce: false")
+    config += "  - when: { metadata.task: faq }\n    cache: 10m\nidempotency: { keep: 0s }\n"
+    with Stack(tmp_path, config).served() as stack:
+        on, faq = {"x-ferryman-cache": "on"}, {"x-ferryman-metadata": '{"task": "faq"}'}
+        assert [how(stack.chat("lab/sim")) for _ in range(2)] == ["bypass", "bypass"]
+        assert [how(stack.chat("lab/sim", headers=on)) for _ in range(2)] == ["miss", "hit"]
+        assert how(stack.chat("lab/sim", headers=faq)) == "hit"
+        tools = [how(stack.chat("lab/sim-tools", tools=[TOOL], headers=on)) for _ in range(2)]
+        assert tools == ["miss", "hit"]
+        with ThreadPoolExecutor(3) as pool:
+            body = say("at once")
+            calls = [
+                pool.submit(stack.chat, "lab/sim?delay=400", **body, headers=on) for _ in range(3)
+            ]
+            assert {how(call.result()) for call in calls} == {"miss"}
+        key = {"idempotency-key": "order-1"}
+        replies = [stack.chat("lab/sim", headers=key) for _ in range(2)]
+        assert [reply.header("idempotent-replayed") for reply in replies] == [None, None]
+        assert stack.last_headers()["idempotency-key"] == "order-1"

@@ -63,6 +63,8 @@ def summed(calls: list[Closed], by: tuple[str, ...]) -> list[ledger.UsageRow]:
                 unknown_cost=len(members) - len(costs),
                 tokens=Usage(**tokens),
                 cost=sum(costs),
+                repeated=sum(call.cache in ("hit", "coalesced", "replayed") for call in members),
+                saved=sum(call.saved for call in members if call.saved is not None),
             )
         )
     return rows

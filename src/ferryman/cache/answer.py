@@ -45,7 +45,7 @@ _CALLS: Final = re.compile(
     rb'|"executableCode"\s*:'
     rb'|"type"\s*:\s*"[a-z_]*(tool_use|_call)"'
 )
-"""How calls of tools begin, in every format of callers; within a text the quotes would have backslashes."""
+"""How calls of tools begin, in every format of callers. Quotes within a text have backslashes."""
 
 
 def calls_tools(body: bytes) -> bool:
