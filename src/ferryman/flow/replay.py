@@ -6,7 +6,7 @@ and waits for that; else it leads, and its answer is recorded for those who come
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec import Raw
 
@@ -18,14 +18,12 @@ from ferryman.catalog.cache_headers import CACHE_HEADERS
 from ferryman.config.snapshot import Caching, Idempotency
 from ferryman.flow.call import NOTHING, Call, settle
 from ferryman.flow.deliver import summary
+from ferryman.flow.headers import BETAS, HeaderFacts
 from ferryman.flow.recording import Recording, Sink
 from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.upstream.fleet import Resolved
 from ferryman.wire import envelope
-
-if TYPE_CHECKING:
-    from ferryman.flow.spine import HeaderFacts
 
 CACHED: Final = frozenset((
     "chat.completions", "completions", "messages", "responses", "generate_content", "embeddings",
@@ -34,7 +32,6 @@ CACHED: Final = frozenset((
 """Endpoints of whose answers the cache keeps: those that are text, vectors and scores."""
 _STATEFUL: Final = {"responses": ("conversation", "background"), "chat.completions": ("store",)}
 """Members that ask a provider for more than an answer: to keep it, or to go on."""
-_BETAS: Final = (b"openai-beta", b"anthropic-beta")
 LONGEST_KEY: Final = 255
 """Characters of an Idempotency-Key."""
 HIT, MISS, BYPASS, COALESCED, REPLAYED = "hit", "miss", "bypass", "coalesced", "replayed"
@@ -70,7 +67,7 @@ class Replays:
 
 
 async def replayed(
-    call: Call, request: envelope.Request, resolved: Resolved, facts: "HeaderFacts"
+    call: Call, request: envelope.Request, resolved: Resolved, facts: HeaderFacts
 ) -> bool:
     """Answer the call without asking a provider, if that can be; else see to it that what it gets
     is kept where it should be. True = it is answered.
@@ -273,7 +270,7 @@ def _key(call: Call, resolved: Resolved, wish: Wish, mark: bytes) -> bytes:
     shared = call.plane.replays.caching.shared and call.endpoint != "responses"
     targets = sorted([target.name for target in (*resolved.targets, *resolved.fallbacks)])
     headers = call.exchange.headers
-    betas = [b"%b=%b" % (name, value) for name, value in headers if name in _BETAS]
+    betas = [b"%b=%b" % (name, value) for name, value in headers if name in BETAS]
     return digest(
         b"" if shared else call.key.encode(),
         wish.namespace,

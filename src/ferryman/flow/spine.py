@@ -14,15 +14,23 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from urllib.parse import unquote_to_bytes
 
-from ferryman.catalog.cache_headers import CACHE_HEADERS
 from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
 from ferryman.flow.bonds import bind
-from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
+from ferryman.flow.call import (
+    NOTHING,
+    Call,
+    Plane,
+    count_stranger,
+    in_vain,
+    open_call,
+    settle,
+    told,
+)  # fmt: skip
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.flow.filtering import narrow
+from ferryman.flow.headers import HeaderFacts, facts_of, identify
 from ferryman.flow.judge import Spare, judged
 from ferryman.flow.policies import steer
 from ferryman.flow.queueing import give_back, line_up
@@ -36,8 +44,6 @@ from ferryman.http1.client import USED_UP, ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.ir.usage import Usage
-from ferryman.meter.keys import digest
 from ferryman.telemetry.record import Attempt
 from ferryman.upstream.fleet import Runtime, Target
 from ferryman.upstream.reply import Reply
@@ -47,14 +53,6 @@ from ferryman.wire.format import ReplyError
 from ferryman.wire.openai_chat.errors import SURFACED
 from ferryman.wire.paths import EVENTS
 
-_FORWARDED = (b"idempotency-key", b"traceparent", b"tracestate")
-_BETAS = (b"openai-beta", b"anthropic-beta")
-"""Request headers that mean something to providers of the caller's own format only."""
-"""Request headers that an upstream gets to see. All others, credentials above all, end here."""
-_KEYS = (b"x-api-key", b"api-key", b"x-goog-api-key")
-_NO = (b"", b"0", b"false", b"no", b"off")
-
-
 _FAULTS = {
     FaultKind.CONNECT: ErrorKind.UPSTREAM_CONNECT,
     FaultKind.TIMEOUT: ErrorKind.UPSTREAM_TIMEOUT,
@@ -62,131 +60,6 @@ _FAULTS = {
     FaultKind.PROTOCOL: ErrorKind.UPSTREAM_PROTOCOL,
     FaultKind.CANCELLED: ErrorKind.CANCELLED,
 }
-
-
-class HeaderFacts:
-    """What a call's headers say, worked out once for as long as a connection repeats them."""
-
-    __slots__ = (
-        "cache", "compressed", "digest", "explain", "forwarded", "metadata", "mistake", "once",
-        "providers", "retried", "session", "steers", "strict", "summary", "tags", "timeout",
-        "too_long", "translated",
-    )  # fmt: skip
-
-    def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
-        token = b""
-        self.forwarded = b""
-        self.translated = b""
-        """What is forwarded to providers of another format."""
-        self.strict = False
-        self.too_long = ""
-        self.compressed = False
-        self.summary = False
-        self.metadata = self.tags = self.timeout = b""
-        self.mistake = ""
-        """What is wrong with another of ours."""
-        self.steers = False
-        """Whether there is one of the four."""
-        self.providers = b""
-        self.explain = False
-        self.retried = False
-        self.session = b""
-        self.cache: Headers = []
-        """Those about the cache of answers."""
-        self.once = b""
-        """The Idempotency-Key."""
-        for name, value in headers:
-            if name == b"authorization":
-                token = value[7:].strip() if value[:7].lower() == b"bearer " else b""
-            elif name in _KEYS and not token:
-                token = value.strip()
-            elif name == b"content-encoding":
-                self.compressed = value.lower() != b"identity"
-            elif name == b"x-ferryman-summary":
-                self.summary = value.lower() not in _NO
-            elif name == b"x-ferryman-explain":
-                self.explain = value.lower() not in _NO
-            elif name == b"x-stainless-retry-count":  # of the official SDKs
-                self.retried = value.strip() not in (b"", b"0")
-            elif name == b"x-ferryman-on-unsupported":
-                self.strict = self._choice(name, value, ("drop", "reject")) == "reject"
-            elif name == b"x-ferryman-too-long":
-                self.too_long = self._choice(name, value, ("next", "error", "compress"))
-            elif name == b"x-ferryman-metadata":
-                self.metadata = b"%b,%b" % (self.metadata, value) if self.metadata else value
-                self.steers = True
-            elif name == b"x-ferryman-tags":
-                self.tags += b"," + value
-                self.steers = True
-            elif name == b"x-ferryman-session":
-                self.session = value.strip()
-            elif name == b"x-ferryman-timeout":
-                self.timeout = value.strip() or b"0"
-                self.steers = True
-            elif name == b"x-ferryman-providers":
-                self.providers += b"," + value if self.providers else value or b","
-            elif name in _FORWARDED:
-                self.forwarded += b"%b: %b\r\n" % (name, value)
-                self.translated += b"%b: %b\r\n" % (name, value)
-                if name == b"idempotency-key":
-                    self.once = value.strip()
-            elif name in CACHE_HEADERS:
-                self.cache.append((name, value))
-            elif name in _BETAS:
-                self.forwarded += b"%b: %b\r\n" % (name, value)
-        if not token and b"key=" in target:
-            token = _key_in_query(target)
-        self.digest = digest(pepper, token)
-
-    def _choice(self, name: bytes, value: bytes, choices: tuple[str, ...]) -> str:
-        """One of the choices; anything else is a mistake that the call is refused for."""
-        word = value.decode("latin-1").strip().lower()
-        if word and word not in choices:
-            self.mistake = f"'{name.decode()}' must be {', '.join(choices[:-1])} or {choices[-1]}."
-            self.steers = True
-            return ""
-        return word
-
-
-def _key_in_query(target: bytes) -> bytes:
-    """The key of callers who send it as ``?key=``."""
-    for pair in target.partition(b"?")[2].split(b"&"):
-        if pair.startswith(b"key="):
-            return unquote_to_bytes(pair[4:])
-    return b""
-
-
-def facts_of(plane: Plane, exchange: Exchange) -> HeaderFacts:
-    """The facts of this exchange's headers."""
-    facts = exchange.shared.get("facts")
-    if not isinstance(facts, HeaderFacts):
-        facts = exchange.shared["facts"] = HeaderFacts(
-            exchange.headers, exchange.target, plane.pepper
-        )
-    return facts
-
-
-def identify(plane: Plane, facts: HeaderFacts) -> str:
-    """The id of the caller's virtual key. Raises :class:`GatewayError`: 401, or 503 at start-up."""
-    keys = plane.keys
-    if keys is None or not plane.fleet.snapshot.version:
-        raise GatewayError(
-            503,
-            ErrorKind.NOT_READY,
-            "The gateway has no keys or no configuration yet: its control plane has not answered "
-            "since it started. Retry in a moment.",
-            headers=((b"retry-after", b"1"),),
-        )
-    row = keys.get(facts.digest)
-    if row is None or row.revoked or (row.expires and row.expires <= time.time()):
-        raise GatewayError(
-            401,
-            ErrorKind.INVALID_KEY,
-            "No valid virtual key. Send one as 'Authorization: Bearer fm-…'; "
-            "'ferryman keys create NAME' makes one.",
-            headers=((b"www-authenticate", b"Bearer"),),
-        )
-    return row.id
 
 
 async def serve(
@@ -239,7 +112,7 @@ async def serve(
             raise unfit
         keeps = _keeps(call, request)
         if exchange.gone:
-            settle(call, 499, ErrorKind.CANCELLED, _said(call, reply))
+            _left(call, reply, kind)
         elif kind is not None:
             deliver_failure(call, reply, kind)
         elif reply.streaming:
@@ -302,9 +175,14 @@ def _rescue(
 def _keeps(call: Call, request: envelope.Request) -> Callable[[bytes], Awaitable[None]] | None:
     """Keeps an answer that its caller may go on from, when no provider does; None = nothing to."""
     keeper = call.plane.keeper
-    if keeper is None or call.receipt is None or call.endpoint != "responses":
+    if keeper is None or call.endpoint != "responses" or (call.receipt is None and not call.rescue):
         return None
-    return lambda body: keeper.keep(call, request, body)
+
+    async def keep(body: bytes) -> None:
+        if call.receipt is not None:  # it may have been rescued meanwhile, or not
+            await keeper.keep(call, request, body)
+
+    return keep
 
 
 def _turn_away(call: Call, error: GatewayError) -> None:
@@ -328,11 +206,14 @@ def _stumble(call: Call, error: Exception) -> None:
     refuse(call, _internal())
 
 
-def _said(call: Call, reply: Reply) -> Usage | None:
-    """Usage of a call whose caller has left: as far as its upstream told, if it was ever asked."""
-    usage = reply.used
-    refused = not 200 <= reply.status < 300
-    return NOTHING if usage is None and refused and not call.uncertain else usage
+def _left(call: Call, reply: Reply, kind: ErrorKind | None) -> None:
+    """Settle a call whose caller has gone before the answer, which may be on its way."""
+    if kind is None:
+        usage, tap = reply.used, reply.tap
+        whole = not reply.streaming or (tap is not None and tap.done)
+    else:
+        usage, whole = in_vain(call)
+    settle(call, 499, ErrorKind.CANCELLED, usage, whole)
 
 
 async def _first_good(
@@ -389,10 +270,8 @@ async def _first_good(
             break
         if kind in SURFACED and not await _elsewhere(call, request, turns, facts, kind):
             break
-    if spares:
-        if kind is not None and not call.exchange.gone:
-            reply, kind = spares.pop().bring_back(call), None
-        call.legs += tuple([(spare.reply.used, spare.target) for spare in spares])
+    if spares and kind is not None and not call.exchange.gone:
+        reply, kind = spares.pop().bring_back(call), None
     return reply, kind, unfit if call.target is None else None
 
 
@@ -454,8 +333,8 @@ async def attempt(
     if why:
         reply.fault = Fault(FaultKind.CONNECT, why)
     else:
-        plain = asking.translation is None and not runtime.betas_in_body
-        forwarded = facts.forwarded if plain else facts.translated
+        headed = asking.own and not runtime.betas_in_body
+        forwarded = facts.forwarded if headed else facts.translated
         if runtime.signer is not None:
             forwarded += runtime.signature(asking.head, asking.body, time.time())
         connection = runtime.pool.take()
@@ -489,8 +368,6 @@ async def attempt(
     note(call, target, reply, kind, started, ended)
     if kind is not None and asking.tap is not None and asking.tap.broken:
         call.plane.metrics.left_out(target.provider, asking.tap.broken)
-    if kind is not None and reply.status < 300 and reply.connection and not reply.judged:
-        call.uncertain = True  # asked, and not refused: it may have worked, and charge for it
     reply.place = len(call.attempts)
     call.attempts.append(
         Attempt(
@@ -506,6 +383,11 @@ async def attempt(
             call.altered,
         )
     )
+    if kind is not None:
+        # Asked, and not refused: it may have worked, and charge for it.
+        refused = reply.status >= 300 or reply.connection is None
+        whole = refused or (reply.judged and reply.used is not None)
+        call.attempts[-1] = told(call, call.attempts[-1], target, reply.used, whole)
     return reply, kind
 
 

@@ -49,6 +49,7 @@ def _decode(body: bytes, provider: ProviderSide, context: ReplyContext) -> Reply
     for choice in reply.choices:
         if choice.finish.reason is FinishReason.ERROR:
             raise ReplyError(ErrorKind.UPSTREAM_ERROR, gave_up(choice.finish))
+        _tell(choice.finish, context)
     if context.receipt.output_tool:
         reply = output_from_tool(reply, context.receipt.output_tool)
     return reply
@@ -59,10 +60,21 @@ def gave_up(finish: Finish) -> str:
     return f"the provider gave the answer up ({finish.detail or 'it did not say why'})"
 
 
+def _tell(finish: Finish, context: ReplyContext) -> None:
+    """Note what of the reply has no place in the caller's format."""
+    for each in finish.beside:
+        if each.origin == context.request.origin:
+            continue
+        if each.carried:
+            context.receipt.alter(each.name, each.carried)
+        else:
+            context.receipt.drop(each.name)
+
+
 class TranslatingTap(StreamTap):
     """Reads a provider's stream and gives the caller's: a tap whose output is another format."""
 
-    __slots__ = ("_client", "_decoder", "_encoder", "_grammar", "_tool")
+    __slots__ = ("_client", "_context", "_decoder", "_encoder", "_grammar", "_tool")
 
     def __init__(
         self,
@@ -74,6 +86,7 @@ class TranslatingTap(StreamTap):
         super().__init__(hide_usage=False)
         self.media_types = media_types
         self._client = client
+        self._context = context
         self._decoder = provider.stream_decoder()
         self._encoder = self.encoder = client.stream_encoder(context)
         tool = context.receipt.output_tool
@@ -113,6 +126,9 @@ class TranslatingTap(StreamTap):
                 break
             if isinstance(event, Count | Begin):
                 self.usage = event.usage
+            elif isinstance(event, Finish):
+                self._content = True
+                _tell(event, self._context)
             elif not self._content:
                 self._content = _says_something(event)
             if watch is not None:
@@ -156,4 +172,4 @@ def _says_something(event: Event) -> bool:
         if isinstance(block, Text | Refusal):
             return bool(block.text)
         return not isinstance(block, Thinking) or block.encrypted or bool(block.text)
-    return isinstance(event, Delta | Data | Finish)
+    return isinstance(event, Delta | Data)

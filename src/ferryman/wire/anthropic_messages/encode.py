@@ -30,6 +30,7 @@ from ferryman.wire.anthropic_messages.types import NAME
 from ferryman.wire.carry import (
     UNREADABLE,
     drop_unknown,
+    not_run_here,
     refuse_stored,
     refuse_textless,
     unsupported,
@@ -83,10 +84,6 @@ def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
 
 
 def _refuse(request: Request) -> None:
-    if request.choices > 1:
-        raise unsupported(
-            "This model gives one answer to a request; ask again for another one.", "n"
-        )
     refuse_stored(request)
     refuse_textless(request)
 
@@ -143,10 +140,7 @@ def _tool(scope: Scope, tool: Tool | HostedTool, place: int) -> Any:
     if isinstance(tool, HostedTool):
         if tool.origin == NAME:
             return Raw(tool.raw)
-        raise unsupported(
-            f"'tools[{place}]': the tool {tool.kind} is run by providers of another kind only.",
-            f"tools[{place}]",
-        )
+        raise not_run_here(tool.kind, f"tools[{place}]")
     if not scope.native and not _NAME.fullmatch(tool.name):
         raise unsupported(
             f"'tools[{place}]' is called {tool.name[:80]!r}; this model's format takes names of 1 "
@@ -270,8 +264,9 @@ def _rest(scope: Scope, body: dict[str, Any]) -> None:
         ("audio", request.audio is not None),
         ("store", request.store is True),
         ("metadata", bool(request.metadata)),
-        ("cache_key", bool(request.cache_key)),
-        ("cache_seconds", bool(request.cache_seconds)),
+        ("prompt_cache_key", bool(request.cache_key)),
+        ("prompt_cache_retention", bool(request.cache_seconds)),
+        ("n", request.choices > 1),
     ):
         if said:
             receipt.drop(name)

@@ -104,6 +104,8 @@ def read_finish(choice: SaidChoice, number: int, *, called: bool, refused: bool)
         elif sequence:
             reason = FinishReason.STOP_SEQUENCE
     said = native or word
+    if reason is FinishReason.REFUSAL and _READ.get(said.lower()) is FinishReason.STOP:
+        said = ""  # the refusal stands beside it: the word says nothing of what it is about
     return Finish(
         reason=reason,
         stop_sequence=sequence if reason is FinishReason.STOP_SEQUENCE else "",

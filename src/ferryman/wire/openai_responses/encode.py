@@ -32,9 +32,9 @@ from ferryman.ir.request import (
 )
 from ferryman.wire.carry import (
     drop_unknown,
+    not_run_here,
     output_tool,
     refuse_stored,
-    unsupported,
     without_settings,
 )
 from ferryman.wire.effort import NONE, effort_of, nearest, offered_by
@@ -197,11 +197,7 @@ def _text(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> None:
 def _hosted(tool: HostedTool, path: str) -> Raw:
     if tool.origin == NAME:
         return Raw(tool.raw)
-    raise unsupported(
-        f"'{tool.kind}' is a tool that the provider runs itself, and only providers of the"
-        " caller's own format have it. Leave it out, or choose such a target.",
-        path,
-    )
+    raise not_run_here(tool.kind, path)
 
 
 def _tool(tool: Tool, origin: str) -> Wire:
@@ -296,11 +292,10 @@ def _not_offered(request: Request, receipt: Receipt) -> None:
         ("presence_penalty", request.presence_penalty or None),
         ("frequency_penalty", request.frequency_penalty or None),
         ("audio", request.audio),
+        ("n", request.choices if request.choices > 1 else None),
     ):
         if value is not None:
             receipt.drop(name)
-    if request.choices > 1:
-        receipt.alter("n", "1")
     for kind in request.modalities:
         if kind != "text":
             receipt.drop(f"modalities.{kind}")

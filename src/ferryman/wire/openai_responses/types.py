@@ -400,6 +400,8 @@ class WireEvent(Struct):
     output_index: int = 0
     content_index: int = 0
     summary_index: int = 0
+    item_id: str = ""
+    sequence_number: int = 0
     delta: str | None = None
     item: Raw = Raw()
     part: WirePart | None = None
