@@ -16,6 +16,7 @@ from ferryman.cli.show import (
     count,
     duration,
     local_time,
+    money,
     printable,
     table,
 )

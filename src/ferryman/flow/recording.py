@@ -192,6 +192,7 @@ class Recording:
                 self._sinks.append(sink)
             else:
                 sink.land(Landing.APART)
+        self._perhaps_gone()
 
     def _complete(self) -> None:
         if not self._good or self._size > self._most:
