@@ -1,6 +1,7 @@
 """Answers on the disk: found again after a restart, unreadable, bounded, replaceable."""
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -56,7 +57,7 @@ def test_an_answer_outlives_its_process(path: Path) -> None:
 
 
 def test_the_oldest_make_room(path: Path) -> None:
-    noise = [bytes((i * j) % 251 for j in range(1000)) for i in range(1, 60)]
+    noise = [random.Random(i).randbytes(1000) for i in range(60)]
 
     async def fill(store: AnswerStore) -> None:
         for i, data in enumerate(noise):
