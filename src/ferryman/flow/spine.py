@@ -127,17 +127,23 @@ async def serve(
     except Exception as fault:
         _stumble(call, fault)
     finally:
-        plane.metrics.in_flight -= 1
-        leave(call)
-        if call.place is not None:
-            give_back(call)
-        if not plane.metrics.in_flight:
-            plane.idle.set()
-        if call.recording is not None:
-            call.recording.over()
-        if call.opened and not call.settled:
-            with contextlib.suppress(GatewayError):
-                settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, None)
+        _end(call)
+
+
+def _end(call: Call) -> None:
+    """Let go of all that a call holds, and close it if nothing has."""
+    plane = call.plane
+    plane.metrics.in_flight -= 1
+    leave(call)
+    if call.place is not None:
+        give_back(call)
+    if not plane.metrics.in_flight:
+        plane.idle.set()
+    if call.recording is not None:
+        call.recording.over()
+    if call.opened and not call.settled:
+        with contextlib.suppress(GatewayError):
+            settle(call, 499 if call.exchange.gone else 500, ErrorKind.INTERNAL, None)
 
 
 async def read_request(
