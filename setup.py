@@ -14,6 +14,7 @@ HOT = [
     "flow/call.py",
     "flow/choice.py",
     "flow/deliver.py",
+    "flow/headers.py",
     "flow/spine.py",
     "flow/turns.py",
     "flow/window.py",

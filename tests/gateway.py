@@ -135,6 +135,7 @@ class Stack:
             LAB_KEY=LAB_KEY, SPARE_KEY=SPARE_KEY, **BARE,
         )  # fmt: skip
         variables = {n: v.replace("SIM", self.sim_url) for n, v in (variables | env).items()}
+        self._variables, self._flags = variables, flags
         self.up = self.launch(variables, flags)
         self.endpoint = ""
         """Base URL for callers, with ``/v1``."""
@@ -142,6 +143,12 @@ class Stack:
     def launch(self, env: dict[str, str], flags: tuple[str, ...]) -> Process:
         """Start what serves the calls."""
         return Process(["ferryman", "up", *flags], env, self.data.parent)
+
+    def restart(self) -> None:
+        """End what serves the calls, and start it anew."""
+        assert self.up.stop() == 0
+        self.up = self.launch(self._variables, self._flags)
+        self.ready()
 
     def write(self, config: str) -> None:
         """Write the configuration file; ``SIM`` is the simulator's URL."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ferryman.config import filter_grammar, grammar, route_grammar
+from ferryman.config import cache_grammar, filter_grammar, grammar, route_grammar
 from ferryman.config.check import report
 from ferryman.config.file import load
 from ferryman.config.limit import QUEUE
@@ -34,7 +34,9 @@ SECTIONS = {
     "Budget": grammar.BUDGET,
     "Server": grammar.SERVER,
     "Timeouts": grammar.TIMEOUTS,
-    "Responses": grammar.RESPONSES,
+    "Responses": cache_grammar.RESPONSES,
+    "Cache": cache_grammar.CACHE,
+    "Idempotency": cache_grammar.IDEMPOTENCY,
     "TLS": grammar.TLS,
 }
 

@@ -80,6 +80,8 @@ def test_a_call_is_shown_with_names_times_and_exact_amounts(control: Control) ->
         "state": "closed",
         "policy": None,
         "considered": [],
+        "cache": None,
+        "saved_usd": None,
     }
     assert tries[0]["model"] == "gpt-4o-mini"
 

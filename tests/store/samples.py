@@ -78,6 +78,8 @@ def _random(draw: random.Random, name: str) -> Closed:
         cost=draw.randrange(10**15) if known and draw.random() < 0.9 else None,
         first_token_us=draw.choice([-1, 5000]),
         policy=draw.choice(["", "dear"]),
+        cache=draw.choice(["", "miss", "hit", "coalesced", "replayed"]),
+        saved=draw.choice([None, draw.randrange(10**15)]),
     )
 
 

@@ -63,6 +63,8 @@ def summed(calls: list[Closed], by: tuple[str, ...]) -> list[ledger.UsageRow]:
                 unknown_cost=len(members) - len(costs),
                 tokens=Usage(**tokens),
                 cost=sum(costs),
+                repeated=sum(call.cache in ("hit", "coalesced", "replayed") for call in members),
+                saved=sum(call.saved for call in members if call.saved is not None),
             )
         )
     return rows
@@ -119,9 +121,9 @@ def test_an_unknown_dimension_is_refused(engine: sa.Engine) -> None:
 
 def test_sums_go_beyond_64_bits(engine: sa.Engine, ingest: Ingest) -> None:
     most = 2**63 - 1  # 9.2 million dollars
-    ingest([samples.call(f"req_{number}", cost=most) for number in range(5)])
+    ingest([samples.call(f"req_{number}", cost=most, saved=most) for number in range(5)])
     [row] = ledger.usage(engine)
-    assert row.cost == 5 * most
+    assert (row.cost, row.saved) == (5 * most, 5 * most)
 
 
 def test_a_call_is_shown_as_it_was_closed(engine: sa.Engine, ingest: Ingest) -> None:
@@ -160,6 +162,8 @@ def test_a_call_is_shown_as_it_was_closed(engine: sa.Engine, ingest: Ingest) -> 
             {"target": "a/m\0", "role": "target", "rests_seconds": 1.5, "because": "x"},
             {"target": "b/m", "left_out": "y"},
         ],
+        cache=call.cache or None,
+        saved=call.saved,
     )
 
 

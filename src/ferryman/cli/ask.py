@@ -16,6 +16,7 @@ from ferryman.cli.show import (
     count,
     duration,
     local_time,
+    money,
     printable,
     table,
 )
@@ -116,9 +117,12 @@ def show_usage(api: Api, query: Row, *, as_json: bool, as_csv: bool) -> None:
         Column("Cost", right=True, style="green"),
     ]
     total = answer["total"]
+    if total["repeated"]:
+        columns += [Column("Repeated", right=True, drop=6), Column("Saved", right=True, drop=3)]
     body = [[str(row[group]) for group in groups] + _amounts(row) for row in rows]
     if len(rows) > 1:
         body.append((["Total"] + [""] * (len(groups) - 1) if groups else []) + _amounts(total))
+    body = [row[: len(columns)] for row in body]
     table(columns, body, out)
     if total["unknown_cost"]:
         out.print(
@@ -141,6 +145,8 @@ def _amounts(row: Row) -> list[str]:
         count(_sum(tokens, OUTPUT)),
         count(row["unknown_cost"]),
         _cost(row),
+        count(row["repeated"]),
+        money(row["saved_usd"]),
     ]
 
 
@@ -213,11 +219,13 @@ def _csv(groups: list[str], rows: list[Row]) -> None:
     """One row per group; token classes as ``tokens_input`` and so on."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     classes = Usage.__struct_fields__
-    numbers = ("calls", "errors", "lost", "unknown_usage", "unknown_cost")
+    numbers = ("calls", "errors", "lost", "unknown_usage", "unknown_cost", "repeated")
     fields = [
         field for group in groups for field in ([group, "key_id"] if group == "key" else [group])
     ]
-    writer.writerow([*fields, *numbers, *(f"tokens_{name}" for name in classes), "cost_usd"])
+    writer.writerow(
+        [*fields, *numbers, *(f"tokens_{name}" for name in classes), "cost_usd", "saved_usd"]
+    )
     for row in rows:
         writer.writerow(
             [
@@ -225,5 +233,6 @@ def _csv(groups: list[str], rows: list[Row]) -> None:
                 *(row[name] for name in numbers),
                 *(row["tokens"][name] for name in classes),
                 row["cost_usd"],
+                row["saved_usd"],
             ]
         )

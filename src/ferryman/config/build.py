@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from ferryman.catalog.load import CatalogProvider
 from ferryman.catalog.load import near as near_models
 from ferryman.config import names
+from ferryman.config.caching import caching_of, idempotency_of, timed
 from ferryman.config.conditions import plain_number
 from ferryman.config.filtering import FilterCheck, filter_of
 from ferryman.config.grammar import FORMATS
@@ -67,6 +68,7 @@ class Builder:
         }
         self._overridden(providers)
         models = self._models(found.get("models", {}), providers)
+        timed(found, self._given(("cache",), "ttl"), self._at_key)
         policies = self._policies(found.get("policies", []), providers, models)
         places = [i for i, _ in found.get("policies", [])]
         self._filters(providers, models, dict(zip(places, policies, strict=True)))
@@ -77,6 +79,8 @@ class Builder:
             server=ServerSettings(**_floats(found.get("server", {}))),
             timeouts=self._timeouts(found.get("timeouts", {})),
             keep_responses=float(found.get("responses", {}).get("keep", 0)),
+            caching=caching_of(found.get("cache", {})),
+            idempotency=idempotency_of(found.get("idempotency", {})),
             ca_files=self._ca_files(found.get("tls", {}).get("ca_files", [])),
         )
 
@@ -392,6 +396,7 @@ class Builder:
                 when=policy.get("when", Condition(op="any")),
                 set=tuple((key, plain_number(v)) for key, v in policy.get("set", {}).items()),
                 filter=filter_of(policy.get("filter"), f"policy {name}"),
+                cache=float(policy.get("cache", -1)),
                 **said,
             )
             out.append(rule)
@@ -449,7 +454,7 @@ class Builder:
 
 _DOES = (
     "use", "forbid", "set", "timeouts", "budget", "on_unsupported", "too_long", "filter",
-    "on_content_filter",
+    "on_content_filter", "cache",
 )  # fmt: skip
 """Keys of which a policy needs one, to do anything."""
 

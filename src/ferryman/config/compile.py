@@ -85,6 +85,8 @@ def compile_snapshot(
         rules=tuple(rule for rule in config.policies if does_something(rule)),
         timeouts=config.timeouts,
         keep_responses=config.keep_responses,
+        caching=config.caching,
+        idempotency=config.idempotency,
         server=config.server,
         ca_files=config.ca_files,
     )

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from ferryman.config.answer_grammar import AFTERWARDS, ON_FILTER
+from ferryman.config.cache_grammar import CACHE, CACHED, IDEMPOTENCY, RESPONSES
 from ferryman.config.conditions import WHEN
 from ferryman.config.filter_grammar import DATA_POLICY, FACTS, FILTER, NOT_HERE, REGION
 from ferryman.config.kinds import PER_CENT, Number, Secret, Url, Word
@@ -445,6 +446,7 @@ POLICY: Final = Table(
             default="all of them",
         ),
         ON_FILTER,
+        CACHED,
         Key(
             name="budget",
             kind=BUDGET,
@@ -452,20 +454,6 @@ POLICY: Final = Table(
         ),
     ),
     hints=NOT_HERE,
-)
-
-RESPONSES: Final = Table(
-    says="a mapping",
-    example="{ keep: 24h }",
-    keys=(
-        Key(
-            name="keep",
-            kind=duration("24h", "0", Decimal(31_536_000)),
-            doc="How long answers are kept, encrypted, so that callers of the Responses API can go "
-            "on from them (`previous_response_id`) with any provider. 0s: not at all.",
-            default="0s",
-        ),
-    ),
 )
 
 TIMEOUTS: Final = Table(
@@ -525,7 +513,7 @@ TLS: Final = Table(
 
 FILE: Final = Table(
     says="a mapping with the sections providers, models, policies, server, timeouts, responses, "
-    "tls",
+    "cache, idempotency, tls",
     example="providers: {}",
     keys=(
         Key(
@@ -579,6 +567,17 @@ FILE: Final = Table(
             name="responses",
             kind=RESPONSES,
             doc="Answers that callers of the Responses API go on from later.",
+        ),
+        Key(
+            name="cache",
+            kind=CACHE,
+            doc="Answers that are given again to requests that are the same. See docs/cache.md.",
+            default="nothing is cached",
+        ),
+        Key(
+            name="idempotency",
+            kind=IDEMPOTENCY,
+            doc="Answers that are repeated for calls with the same Idempotency-Key.",
         ),
         Key(
             name="tls",

@@ -5,7 +5,17 @@ from decimal import Decimal
 from msgspec import Struct
 
 from ferryman.config.secret import Redacted
-from ferryman.config.snapshot import Affinity, Filter, Limit, Probe, Rule, ServerSettings, Timeouts
+from ferryman.config.snapshot import (
+    Affinity,
+    Caching,
+    Filter,
+    Idempotency,
+    Limit,
+    Probe,
+    Rule,
+    ServerSettings,
+    Timeouts,
+)
 
 
 class Ref(Struct, frozen=True, kw_only=True):
@@ -96,4 +106,6 @@ class Config(Struct, frozen=True, kw_only=True):
     server: ServerSettings = ServerSettings()
     timeouts: Timeouts = Timeouts()
     keep_responses: float = 0.0
+    caching: Caching = Caching()
+    idempotency: Idempotency = Idempotency()
     ca_files: tuple[str, ...] = ()

@@ -226,6 +226,39 @@ class Rule(Struct, frozen=True, kw_only=True):
     """As in :class:`Route`; empty = as the model has it."""
     filter: Filter | None = None
     """What targets must pass."""
+    cache: float = -1.0
+    """Seconds that answers are cached; 0 = they are not, -1 = as ``Caching`` has it."""
+
+
+class Caching(Struct, frozen=True, kw_only=True):
+    """The cache of answers to requests that are the same."""
+
+    ttl: float = 0.0
+    """Seconds that an answer is kept; 0 = no longer than a policy says."""
+    asked: bool = False
+    """True: only for callers who ask for it, and where a policy says so."""
+    shared: bool = False
+    """True: one for all virtual keys; else each has its own."""
+    disk: bool = False
+    """True: answers are kept on disk, too."""
+    size: int = 256_000_000
+    """Bytes that all answers may take; of one kept on disk, there."""
+    largest: int = 4_000_000
+    """Bytes of an answer that is kept; also of those of :class:`Idempotency`."""
+    tool_calls: bool = False
+    """Whether answers that call tools are cached."""
+    coalesce: bool = True
+    """Whether calls wait for one that asks the same at the same time."""
+
+
+class Idempotency(Struct, frozen=True, kw_only=True):
+    """Answers that are repeated for calls with the same Idempotency-Key."""
+
+    keep: float = 86_400.0
+    """Seconds; 0 = the header means nothing here."""
+    size: int = 64_000_000
+    disk: bool = False
+    """Both as in :class:`Caching`."""
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
@@ -278,5 +311,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     keep_responses: float = 0.0
     """Seconds to keep answers for ``previous_response_id``; 0 = they are not kept."""
+    caching: Caching = Caching()
+    idempotency: Idempotency = Idempotency()
     server: ServerSettings = ServerSettings()
     ca_files: tuple[str, ...] = ()

@@ -290,6 +290,8 @@ class _PlaneReader:
             call.policy or None,
             _plan(call.plan),
             call.unknown_cost,
+            call.cache or None,
+            call.saved if call.saved is None else min(call.saved, MAX_INT),
         )
 
     def _tokens(self, usage: Usage) -> tuple[int, ...]:

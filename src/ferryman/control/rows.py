@@ -60,6 +60,10 @@ class Call(Struct, kw_only=True):
     """Name of the policy that it met."""
     considered: list[dict[str, Any]]
     """The targets that came into question, in order; empty where there was no choice."""
+    cache: str | None
+    """What the cache did: ``hit``, ``miss``, ``bypass``, ``coalesced`` or ``replayed``."""
+    saved_usd: str | None
+    """What an answer that was given again had cost first."""
 
 
 class Sums(Struct, kw_only=True):
@@ -72,6 +76,9 @@ class Sums(Struct, kw_only=True):
     unknown_cost: int
     tokens: Tokens
     cost_usd: str
+    repeated: int
+    """Calls that got an answer given before, and so cost nothing."""
+    saved_usd: str
 
 
 def key_row(key: KeyInfo, now: float) -> Key:
@@ -120,6 +127,8 @@ def call_row(call: CallRow, names: Mapping[str, str]) -> Call:
         state=call.state,
         policy=call.policy,
         considered=call.plan,
+        cache=call.cache,
+        saved_usd=None if call.saved is None else dollars(call.saved),
     )
 
 
@@ -162,6 +171,8 @@ def usage_sums(row: UsageRow) -> Sums:
         unknown_cost=row.unknown_cost,
         tokens=tokens(row.tokens),
         cost_usd=dollars(row.cost),
+        repeated=row.repeated,
+        saved_usd=dollars(row.saved),
     )
 
 

@@ -16,12 +16,14 @@ from ferryman.config.snapshot import Provider, ServerSettings, Snapshot
 from ferryman.edge.feed import FeedClient
 from ferryman.edge.near import near
 from ferryman.edge.probing import Prober
+from ferryman.edge.replays import close, equip
 from ferryman.edge.routes import Edge, http_refusal
 from ferryman.edge.sharing import Sharing
 from ferryman.flow.call import Plane
 from ferryman.flow.keeping import Keeper
 from ferryman.flow.policies import policies_of
 from ferryman.flow.queueing import adopt_limits
+from ferryman.flow.replay import Replays
 from ferryman.http1.connect import Connector, environment_proxy
 from ferryman.http1.limits import Limits
 from ferryman.http1.pool import Pools
@@ -78,6 +80,7 @@ class Gateway:
             journal=self._journal,
             now=time.monotonic,
             log=log,
+            replays=Replays(),
         )
         self.plane.regions = regions(options.region)
         token = options.paths.secret("feed-token")
@@ -126,6 +129,7 @@ class Gateway:
         adopt_limits(self.plane, snapshot)
         self._sync_seconds = snapshot.server.fsync_ms / 1000
         self.plane.keeper = self._keeper_for(snapshot.keep_responses)
+        equip(self.plane, snapshot, self._options.paths, log)
         if self.server is not None:
             self.server.limits = self.limits
         log(f"serving configuration {snapshot.version[:12]}: {_names(fleet)}")
@@ -272,6 +276,7 @@ class Gateway:
         with contextlib.suppress(JournalError):
             self.plane.pay()
         self._journal.close()
+        close(self.plane)
 
     def _recorded(self) -> bool:
         """Whether what calls have written down is in the journal: nothing is sent before it is."""

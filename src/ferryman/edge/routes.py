@@ -14,8 +14,9 @@ from ferryman.edge.listing import METHODS, STREAMS, Listing, shape_of, shape_of_
 from ferryman.flow.array import ArrayExchange
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import JSON
+from ferryman.flow.headers import facts_of, identify
 from ferryman.flow.queueing import queue_page
-from ferryman.flow.spine import facts_of, identify, serve
+from ferryman.flow.spine import serve
 from ferryman.http1.drive import Drive
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.limits import Refusal
@@ -157,7 +158,7 @@ class Edge:
         for piece in self.plane.metrics.render(self._connections()):
             pieces.append(piece)
             await asyncio.sleep(0)
-        pieces.append(queue_page(self.plane))
+        pieces += [queue_page(self.plane), self.plane.replays.page()]
         for piece in target_page(self.plane):
             pieces.append(piece)
             await asyncio.sleep(0)

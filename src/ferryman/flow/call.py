@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ferryman.flow.keeping import Keeper
     from ferryman.flow.policies import Policies
     from ferryman.flow.queueing import Place, Queue
+    from ferryman.flow.recording import Recording
+    from ferryman.flow.replay import Replays
     from ferryman.flow.uploads import Upload
     from ferryman.upstream.reply import Reply
     from ferryman.wire.envelope import Request
@@ -58,6 +60,7 @@ class Plane:
         journal: JournalWriter,
         now: Callable[[], float],
         log: Callable[[str], None],
+        replays: "Replays",
     ) -> None:
         self.fleet = fleet
         self.keys = keys
@@ -72,6 +75,10 @@ class Plane:
         self.metrics = Metrics()
         self.keeper: Keeper | None = None
         """Keeps answers for callers of the Responses API, if the configuration wants it."""
+        self.replays = replays
+        """Answers that were given before."""
+        self.caching = False
+        """Whether the cache is on, for some calls at least."""
         self.owed: deque[bytes] = deque()
         """``closed`` records that could not be written. They come first when there is room again,
         and until then no call is opened: so there are no more of them than open calls."""
@@ -232,6 +239,14 @@ class Call:
     """The replies that are waited for, while there may be several."""
     retried = False
     """True: the caller's SDK says that it has tried before."""
+    cache_for = -1.0
+    """Seconds that its policy wants its answer to be cached; 0 = none, -1 = it doesn't say."""
+    cache = ""
+    """What the cache did for it (``Closed.cache``);"""
+    saved: int | None = None
+    """and what it would have cost."""
+    recording: "Recording | None" = None
+    """What keeps its answer, where it is to be kept."""
     limited = False
     """True: the caller itself has set a total time;"""
     hasty = False
@@ -345,6 +360,7 @@ def settle(
         provider, model, call.stream, status, error or "", usage, cost, tuple(call.attempts),
         call.us(call.first_token) if call.stream else -1, int(overhead * 1e6), call.policy,
         candidates(call) if _doubtful(call) else (), call.unknown_cost,
+        call.cache, call.saved,
     )  # fmt: skip
     refusal = None
     try:
@@ -359,10 +375,13 @@ def settle(
             model = "other"
     plane.metrics.closed(
         (call.endpoint, provider, model, status), seconds, overhead, usage, cost,
-        call.unknown_cost > 0, len(call.attempts) - (error is None),
+        call.unknown_cost > 0, max(len(call.attempts) - (error is None), 0),
     )  # fmt: skip
     if refusal is not None:
         raise refusal
+    if call.recording is not None:
+        name = target.name if target is not None else ""
+        call.recording.settled(status == 200 and error is None, name, cost)
     return cost
 
 

@@ -34,7 +34,8 @@ _DROPPED: Final = frozenset(
     b"cache-control x-accel-buffering access-control-allow-origin proxy-connection "
     b"x-ferryman-request-id x-ferryman-provider x-ferryman-model x-ferryman-attempts "
     b"x-ferryman-overhead-ms x-ferryman-cost-usd x-ferryman-error x-ferryman-dropped "
-    b"x-ferryman-altered x-ferryman-explain x-ferryman-queued-ms x-ferryman-unknown-cost".split()
+    b"x-ferryman-altered x-ferryman-explain x-ferryman-queued-ms x-ferryman-unknown-cost "
+    b"x-ferryman-cache".split()
 )
 """Reply headers that are the hop's or the provider's own business."""
 _RETRY = frozenset((b"retry-after", b"retry-after-ms"))
@@ -120,7 +121,7 @@ async def deliver_stream(
         refuse(call, unrecorded)
         return
     if call.summary and not tap.raw:
-        last = _summary(call, tap.usage, cost) + last
+        last = summary(call, tap.usage, cost) + last
     exchange.finish(last)
 
 
@@ -159,7 +160,7 @@ def _cut_stream(call: Call, reply: Reply) -> GatewayError:
     )
 
 
-def _summary(call: Call, usage: Usage | None, cost: int | None) -> bytes:
+def summary(call: Call, usage: Usage | None, cost: int | None) -> bytes:
     """A comment (ignored by every SDK) with what the reply headers could not say yet."""
     facts: dict[str, object] = {
         "request_id": call.id,

@@ -13,9 +13,10 @@ from ferryman.flow.choice import USUAL_OUTPUT, choice_of, expected_price
 from ferryman.flow.counting import counted_here
 from ferryman.flow.deliver import usd
 from ferryman.flow.filtering import narrow
+from ferryman.flow.headers import HeaderFacts
 from ferryman.flow.live import live, shown
 from ferryman.flow.policies import DEADLINES, Facts, steer
-from ferryman.flow.spine import HeaderFacts, fitted, read_request
+from ferryman.flow.spine import fitted, read_request
 from ferryman.flow.turns import Turns, doubts, is_full
 from ferryman.flow.uploads import UPLOADS
 from ferryman.http1.exchange import Headers

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 from ferryman.config.snapshot import Filter
 from ferryman.flow.asking import LARGE, conversation_of
 from ferryman.flow.call import Call
+from ferryman.flow.headers import HeaderFacts
 from ferryman.flow.policies import abilities_of
 from ferryman.flow.preferences import BODY, Preferences, read, read_header
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -18,9 +19,6 @@ from ferryman.routing.filters import ABILITIES, Candidate, Reason, priced, sift
 from ferryman.upstream.fleet import Resolved, Target
 from ferryman.wire import envelope
 from ferryman.wire.paths import CONVERSATIONS
-
-if TYPE_CHECKING:
-    from ferryman.flow.spine import HeaderFacts
 
 TAKES_OBJECT: Final = ("chat.completions", "completions", "responses")
 """Endpoints whose bodies may have the ``provider`` object."""
@@ -32,7 +30,7 @@ _MARKS: Final = (
 
 
 async def narrow(
-    call: Call, request: envelope.Request, resolved: Resolved, facts: "HeaderFacts"
+    call: Call, request: envelope.Request, resolved: Resolved, facts: HeaderFacts
 ) -> tuple[envelope.Request, Resolved]:
     """The request as targets get it, and ``resolved`` without those that don't pass the filters.
 

@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -13,15 +13,13 @@ from ferryman.catalog.tokens import Gauge, estimate
 from ferryman.config.snapshot import Rule, Snapshot
 from ferryman.flow.asking import LARGE, conversation_of
 from ferryman.flow.call import Call
+from ferryman.flow.headers import HeaderFacts
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.request import Media, MediaKind, OutputKind, ToolResult
 from ferryman.ir.request import Request as Conversation
 from ferryman.routing.conditions import Meets, compiled
 from ferryman.wire import envelope
 from ferryman.wire.paths import CONVERSATIONS
-
-if TYPE_CHECKING:
-    from ferryman.flow.spine import HeaderFacts
 
 Policies = tuple[tuple[Rule, Meets], ...]
 Plain = str | int | float | bool | None
@@ -40,7 +38,7 @@ def policies_of(snapshot: Snapshot) -> Policies:
     return tuple((rule, compiled(rule.when)) for rule in snapshot.rules)
 
 
-async def steer(call: Call, request: envelope.Request, facts: "HeaderFacts") -> envelope.Request:
+async def steer(call: Call, request: envelope.Request, facts: HeaderFacts) -> envelope.Request:
     """Apply the caller's own limits and the first policy that matches; the request to serve.
 
     Raises :class:`GatewayError`: 400 for headers that can't be read, 403 where a policy forbids.
@@ -91,6 +89,7 @@ def _apply(call: Call, request: envelope.Request, rule: Rule) -> envelope.Reques
     call.strict = call.strict or rule.on_unsupported == "reject"
     call.too_long = call.too_long or rule.too_long
     call.on_content_filter = rule.on_content_filter
+    call.cache_for = rule.cache
     call.connect, call.first_byte = rule.connect, rule.first_byte
     call.idle, call.total = rule.idle, rule.total
     if rule.set:
@@ -130,7 +129,7 @@ DEADLINES: Final = ("connect", "first_byte", "idle", "total")
 class Facts:
     """What conditions are about, worked out when asked for, once."""
 
-    def __init__(self, call: Call, request: envelope.Request, facts: "HeaderFacts") -> None:
+    def __init__(self, call: Call, request: envelope.Request, facts: HeaderFacts) -> None:
         """Raises :class:`GatewayError` (400) for metadata in headers that can't be read."""
         self._call = call
         self._request = request

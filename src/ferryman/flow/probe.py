@@ -11,7 +11,8 @@ import msgspec
 
 from ferryman.flow.call import Call, Plane, in_vain, open_call, settle
 from ferryman.flow.explain import Pretended
-from ferryman.flow.spine import HeaderFacts, attempt, fitted
+from ferryman.flow.headers import HeaderFacts
+from ferryman.flow.spine import attempt, fitted
 from ferryman.flow.turns import leave
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.meter.cost import hold

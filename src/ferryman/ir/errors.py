@@ -19,6 +19,7 @@ class ErrorKind(StrEnum):
     CONTENT_FILTERED = "content_filtered"
     UNSUPPORTED = "unsupported_by_model"
     NO_TARGET = "no_target_left"
+    IDEMPOTENCY = "idempotency_conflict"
     # the upstream's fault
     UPSTREAM_RATE_LIMIT = "upstream_rate_limited"
     UPSTREAM_NO_CREDIT = "upstream_credit_exhausted"

@@ -16,6 +16,8 @@ from ferryman.store.schema import calls as _calls
 DAY_US: Final = 86_400_000_000
 DIMENSIONS: Final = ("key", "model", "provider", "day", "endpoint")
 """What :func:`usage` can group by."""
+REPEATED: Final = ("hit", "coalesced", "replayed")
+"""Values of ``calls.cache`` for an answer that was given before."""
 _MICRO = 10**6  # picodollars in a microdollar
 
 
@@ -42,6 +44,10 @@ class UsageRow(Struct, frozen=True, kw_only=True):
     tokens: Usage
     cost: int
     """Picodollars."""
+    repeated: int
+    """Calls that got an answer given before, and so cost nothing."""
+    saved: int
+    """Picodollars that those answers had cost first, as far as that is known."""
 
 
 class CallRow(Struct, frozen=True, kw_only=True):
@@ -75,6 +81,10 @@ class CallRow(Struct, frozen=True, kw_only=True):
     """Who came into question, in order; empty where there was no choice."""
     unknown_cost: int
     """Attempts that may have cost more than stands in ``cost``, or whose cost is unknown."""
+    cache: str | None
+    """What the cache of answers did (``Closed.cache``)."""
+    saved: int | None
+    """Picodollars that an answer given again had cost first."""
 
 
 def usage(
@@ -163,20 +173,21 @@ def _sums(dialect: str) -> list[sa.ColumnElement[Any]]:
     def number(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[Any]:
         return sa.func.sum(sa.case((condition, 1), else_=0))
 
-    cost = _calls.c.cost_pico
+    cost, saved = _calls.c.cost_pico, _calls.c.saved_pico
     sums = [
         sa.func.count(),
         number(sa.or_(_calls.c.status >= 400, _calls.c.error != "")),
         number(_calls.c.state == LOST),
         number(_calls.c.input.is_(None)),
         number(sa.or_(cost.is_(None), _calls.c.unknown_cost > 0)),
+        number(_calls.c.cache.in_(REPEATED)),
     ]
     sums += [sa.func.sum(_calls.c[name]) for name in TOKEN_CLASSES]
     if dialect == "postgresql":
-        return [*sums, sa.literal(0), sa.func.sum(cost)]
+        return [*sums, sa.literal(0), sa.func.sum(cost), sa.literal(0), sa.func.sum(saved)]
     # SQLite's sums end at 2^63 picodollars, 9.2 million dollars: add up in two parts.
     micro: sa.ColumnElement[int] = sa.literal_column(str(_MICRO))
-    return [*sums, sa.func.sum(cost.op("/")(micro)), sa.func.sum(cost.op("%")(micro))]
+    return sums + [sa.func.sum(m.op(part)(micro)) for m in (cost, saved) for part in "/%"]
 
 
 def _usage_row(by: tuple[str, ...], row: tuple[Any, ...]) -> UsageRow:
@@ -185,7 +196,8 @@ def _usage_row(by: tuple[str, ...], row: tuple[Any, ...]) -> UsageRow:
         day = datetime.date(1970, 1, 1) + datetime.timedelta(days=groups["day"])
         groups["day"] = day.isoformat()
     numbers = [int(value or 0) for value in row[len(by) :]]
-    total, errors, lost, unknown_usage, unknown_cost = numbers[:5]
+    total, errors, lost, unknown_usage, unknown_cost, repeated = numbers[:6]
+    micros, rest, saved_micros, saved_rest = numbers[-4:]
     return UsageRow(
         **groups,
         calls=total,
@@ -193,15 +205,17 @@ def _usage_row(by: tuple[str, ...], row: tuple[Any, ...]) -> UsageRow:
         lost=lost,
         unknown_usage=unknown_usage,
         unknown_cost=unknown_cost,
-        tokens=Usage(**dict(zip(TOKEN_CLASSES, numbers[5:-2], strict=True))),
-        cost=numbers[-2] * _MICRO + numbers[-1],
+        tokens=Usage(**dict(zip(TOKEN_CLASSES, numbers[6:-4], strict=True))),
+        cost=micros * _MICRO + rest,
+        repeated=repeated,
+        saved=saved_micros * _MICRO + saved_rest,
     )
 
 
 def _call_row(row: Any) -> CallRow:
     found = dict(row._mapping)
     tokens = {name: found.pop(name) for name in TOKEN_CLASSES}
-    cost = found.pop("cost_pico")
+    cost, saved = found.pop("cost_pico"), found.pop("saved_pico")
     found["key"] = found.pop("key_id")
     found["attempts"] = msgspec.json.decode(found.pop("attempts_json"))
     plan = found.pop("plan_json")
@@ -211,4 +225,5 @@ def _call_row(row: Any) -> CallRow:
         **found,
         usage=None if tokens["input"] is None else Usage(**tokens),
         cost=None if cost is None else int(cost),
+        saved=None if saved is None else int(saved),
     )

@@ -106,6 +106,11 @@ class Closed(Struct, frozen=True, array_like=True):
     """In the order in which they were to be asked; empty when there was one only, and no doubt."""
     unknown_cost: int = 0
     """Attempts that may have cost more than stands in ``cost``, or whose cost is unknown."""
+    cache: str = ""
+    """What the cache of answers did: ``hit``, ``miss``, ``bypass``, ``coalesced`` (it had another
+    call's answer), ``replayed`` (it repeated one by its Idempotency-Key); empty = it was off."""
+    saved: int | None = None
+    """Picodollars that such an answer had cost first; None = unknown, or no such answer."""
 
 
 def candidate_row(each: Candidate) -> dict[str, str | float]:

@@ -1,0 +1,142 @@
+"""What a call's headers say: who asks, and what is wanted beside the request."""
+
+import time
+from urllib.parse import unquote_to_bytes
+
+from ferryman.catalog.cache_headers import CACHE_HEADERS
+from ferryman.flow.call import Plane
+from ferryman.http1.exchange import Exchange, Headers
+from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.meter.keys import digest
+
+_FORWARDED = (b"idempotency-key", b"traceparent", b"tracestate")
+"""Request headers that an upstream gets to see. All others, credentials above all, end here."""
+BETAS = (b"openai-beta", b"anthropic-beta")
+"""Those that mean something to providers of the caller's own format only."""
+_KEYS = (b"x-api-key", b"api-key", b"x-goog-api-key")
+_NO = (b"", b"0", b"false", b"no", b"off")
+
+
+class HeaderFacts:
+    """What a call's headers say, worked out once for as long as a connection repeats them."""
+
+    __slots__ = (
+        "cache", "compressed", "digest", "explain", "forwarded", "metadata", "mistake", "once",
+        "providers", "retried", "session", "steers", "strict", "summary", "tags", "timeout",
+        "too_long", "translated",
+    )  # fmt: skip
+
+    def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
+        token = b""
+        self.forwarded = b""
+        self.translated = b""
+        """What is forwarded to providers of another format."""
+        self.strict = False
+        self.too_long = ""
+        self.compressed = False
+        self.summary = False
+        self.metadata = self.tags = self.timeout = b""
+        self.mistake = ""
+        """What is wrong with another of ours."""
+        self.steers = False
+        """Whether there is one of the four."""
+        self.providers = b""
+        self.explain = False
+        self.retried = False
+        self.session = b""
+        self.cache: Headers = []
+        """Those about the cache of answers."""
+        self.once = b""
+        """The Idempotency-Key."""
+        for name, value in headers:
+            if name == b"authorization":
+                token = value[7:].strip() if value[:7].lower() == b"bearer " else b""
+            elif name in _KEYS and not token:
+                token = value.strip()
+            elif name == b"content-encoding":
+                self.compressed = value.lower() != b"identity"
+            elif name == b"x-ferryman-summary":
+                self.summary = value.lower() not in _NO
+            elif name == b"x-ferryman-explain":
+                self.explain = value.lower() not in _NO
+            elif name == b"x-stainless-retry-count":  # of the official SDKs
+                self.retried = value.strip() not in (b"", b"0")
+            elif name == b"x-ferryman-on-unsupported":
+                self.strict = self._choice(name, value, ("drop", "reject")) == "reject"
+            elif name == b"x-ferryman-too-long":
+                self.too_long = self._choice(name, value, ("next", "error", "compress"))
+            elif name == b"x-ferryman-metadata":
+                self.metadata = b"%b,%b" % (self.metadata, value) if self.metadata else value
+                self.steers = True
+            elif name == b"x-ferryman-tags":
+                self.tags += b"," + value
+                self.steers = True
+            elif name == b"x-ferryman-session":
+                self.session = value.strip()
+            elif name == b"x-ferryman-timeout":
+                self.timeout = value.strip() or b"0"
+                self.steers = True
+            elif name == b"x-ferryman-providers":
+                self.providers += b"," + value if self.providers else value or b","
+            elif name in _FORWARDED:
+                self.forwarded += b"%b: %b\r\n" % (name, value)
+                self.translated += b"%b: %b\r\n" % (name, value)
+                if name == b"idempotency-key":
+                    self.once = value.strip()
+            elif name in CACHE_HEADERS:
+                self.cache.append((name, value))
+            elif name in BETAS:
+                self.forwarded += b"%b: %b\r\n" % (name, value)
+        if not token and b"key=" in target:
+            token = _key_in_query(target)
+        self.digest = digest(pepper, token)
+
+    def _choice(self, name: bytes, value: bytes, choices: tuple[str, ...]) -> str:
+        """One of the choices; anything else is a mistake that the call is refused for."""
+        word = value.decode("latin-1").strip().lower()
+        if word and word not in choices:
+            self.mistake = f"'{name.decode()}' must be {', '.join(choices[:-1])} or {choices[-1]}."
+            self.steers = True
+            return ""
+        return word
+
+
+def _key_in_query(target: bytes) -> bytes:
+    """The key of callers who send it as ``?key=``."""
+    for pair in target.partition(b"?")[2].split(b"&"):
+        if pair.startswith(b"key="):
+            return unquote_to_bytes(pair[4:])
+    return b""
+
+
+def facts_of(plane: Plane, exchange: Exchange) -> HeaderFacts:
+    """The facts of this exchange's headers."""
+    facts = exchange.shared.get("facts")
+    if not isinstance(facts, HeaderFacts):
+        facts = exchange.shared["facts"] = HeaderFacts(
+            exchange.headers, exchange.target, plane.pepper
+        )
+    return facts
+
+
+def identify(plane: Plane, facts: HeaderFacts) -> str:
+    """The id of the caller's virtual key. Raises :class:`GatewayError`: 401, or 503 at start-up."""
+    keys = plane.keys
+    if keys is None or not plane.fleet.snapshot.version:
+        raise GatewayError(
+            503,
+            ErrorKind.NOT_READY,
+            "The gateway has no keys or no configuration yet: its control plane has not answered "
+            "since it started. Retry in a moment.",
+            headers=((b"retry-after", b"1"),),
+        )
+    row = keys.get(facts.digest)
+    if row is None or row.revoked or (row.expires and row.expires <= time.time()):
+        raise GatewayError(
+            401,
+            ErrorKind.INVALID_KEY,
+            "No valid virtual key. Send one as 'Authorization: Bearer fm-…'; "
+            "'ferryman keys create NAME' makes one.",
+            headers=((b"www-authenticate", b"Bearer"),),
+        )
+    return row.id

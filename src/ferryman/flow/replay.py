@@ -1,0 +1,309 @@
+"""Answers given before: for a request that is the same, or has the same Idempotency-Key.
+
+A call that may be answered so looks for an answer first; then for another call that is fetching it,
+and waits for that; else it leads, and its answer is recorded for those who come after.
+"""
+
+import asyncio
+import time
+from typing import Final
+
+from msgspec import Raw
+
+from ferryman.cache.answer import Answer
+from ferryman.cache.key import LARGEST, digest, normalised
+from ferryman.cache.shelf import Flight, Landing, Outcome, Shelf
+from ferryman.cache.wish import NONE, Wish, heed
+from ferryman.catalog.cache_headers import CACHE_HEADERS
+from ferryman.config.snapshot import Caching, Idempotency
+from ferryman.flow.call import NOTHING, Call, settle
+from ferryman.flow.deliver import summary
+from ferryman.flow.headers import BETAS, HeaderFacts
+from ferryman.flow.recording import Recording, Sink
+from ferryman.http1.exchange import Headers
+from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.upstream.fleet import Resolved
+from ferryman.wire import envelope
+
+CACHED: Final = frozenset((
+    "chat.completions", "completions", "messages", "responses", "generate_content", "embeddings",
+    "embed", "embed_content", "batch_embed_contents", "rerank", "moderations",
+))  # fmt: skip
+"""Endpoints of whose answers the cache keeps: those that are text, vectors and scores."""
+_STATEFUL: Final = {"responses": ("conversation", "background"), "chat.completions": ("store",)}
+"""Members that ask a provider for more than an answer: to keep it, or to go on."""
+LONGEST_KEY: Final = 255
+"""Characters of an Idempotency-Key."""
+HIT, MISS, BYPASS, COALESCED, REPLAYED = "hit", "miss", "bypass", "coalesced", "replayed"
+TRIES: Final = 2
+"""Others that a call waits for, one after the other, before it asks for itself."""
+
+
+class Replays:
+    """What a data plane has kept of its answers."""
+
+    def __init__(self) -> None:
+        self.cache = Shelf()
+        self.once = Shelf()
+        """Answers by Idempotency-Key."""
+        self.caching = Caching()
+        self.idempotency = Idempotency()
+        self.counts: dict[str, int] = {}
+        """Calls by what the cache did for them."""
+
+    def page(self) -> bytes:
+        """Its lines for the metrics."""
+        lines = [
+            "# HELP ferryman_cache_calls_total Calls by what the cache of answers did for them.",
+            "# TYPE ferryman_cache_calls_total counter",
+            *(f'ferryman_cache_calls_total{{cache="{how}"}} {number}'
+              for how, number in sorted(self.counts.items())),
+            "# HELP ferryman_cache_bytes Memory that kept answers take.",
+            "# TYPE ferryman_cache_bytes gauge",
+            f'ferryman_cache_bytes{{of="cache"}} {self.cache.size}',
+            f'ferryman_cache_bytes{{of="idempotency"}} {self.once.size}',
+        ]  # fmt: skip
+        return ("\n".join(lines) + "\n").encode()
+
+
+async def replayed(
+    call: Call, request: envelope.Request, resolved: Resolved, facts: HeaderFacts
+) -> bool:
+    """Answer the call without asking a provider, if that can be; else see to it that what it gets
+    is kept where it should be. True = it is answered.
+
+    Raises :class:`GatewayError`: 400 for headers that can't be read, 409 and 422 for an
+    Idempotency-Key that stands for another answer or request, 504 when who it waited for is late.
+    """
+    replays = call.plane.replays
+    wish = _wish(facts.cache) if call.plane.caching and call.endpoint in CACHED else None
+    once = facts.once if replays.idempotency.keep and call.upload is None else b""
+    if wish is None and not once:
+        return False
+    recording = Recording(call.exchange, replays.caching.largest)
+    call.exchange = call.recording = recording
+    body = recording.body
+    mark = await _mark(call, request, body)
+    if once and await _once(call, recording, once, mark):
+        return True
+    return wish is not None and await _cached(call, request, resolved, wish, recording, mark)
+
+
+async def _once(call: Call, recording: Recording, once: bytes, mark: bytes) -> bool:
+    """Answer what was answered before under the same Idempotency-Key."""
+    if len(once) > LONGEST_KEY:
+        text = f"'idempotency-key' must have at most {LONGEST_KEY} characters."
+        raise GatewayError(400, ErrorKind.INVALID_REQUEST, text)
+    replays = call.plane.replays
+    shelf, key = replays.once, digest(call.key.encode(), once)
+    found, _ = await _claim(call, shelf, key, mark, tries=-1)
+    if isinstance(found, Answer):
+        if found.mark != mark:
+            raise _another()
+        if not found.whole:
+            text = "The call with this Idempotency-Key was answered, but the answer was too large "
+            text += "to be kept for another time. Use a new key to ask again."
+            raise GatewayError(409, ErrorKind.IDEMPOTENCY, text)
+        recording.label = b"idempotent-replayed: true\r\n"
+        _replay(call, found, REPLAYED)
+        return True
+    if isinstance(found, Flight):
+        seconds = replays.idempotency.keep
+        recording.add(Sink(shelf, key, seconds, found, mark, tools=True, finishes=True))
+    return _left(call)
+
+
+async def _cached(
+    call: Call,
+    request: envelope.Request,
+    resolved: Resolved,
+    wish: Wish,
+    recording: Recording,
+    mark: bytes,
+) -> bool:
+    """Answer what was answered before to the same request."""
+    replays = call.plane.replays
+    settings = replays.caching
+    seconds = settings.ttl if call.cache_for < 0 else call.cache_for
+    on = call.cache_for > 0 or (call.cache_for < 0 and (wish.asks or not settings.asked))
+    if not (on and seconds and wish.keeps) or _does_more(request, call.endpoint):
+        _say(call, recording, BYPASS)
+        return False
+    if wish.ttl >= 0:
+        seconds = min(seconds, wish.ttl)
+    shelf, key = replays.cache, _key(call, resolved, wish, mark)
+    found: Answer | Flight | None = None
+    how = MISS
+    if wish.reads:
+        tries = TRIES if settings.coalesce else 0
+        found, how = await _claim(call, shelf, key, b"", tries, wish.max_age)
+    if isinstance(found, Answer):
+        recording.label = b"x-ferryman-cache: %b\r\nage: %d\r\n" % (
+            how.encode(), max(time.time() - found.at, 0),
+        )  # fmt: skip
+        _replay(call, found, how)
+        return True
+    tools = settings.tool_calls
+    recording.add(Sink(shelf, key, seconds, found, b"", tools=tools, finishes=False))
+    _say(call, recording, MISS)
+    return _left(call)
+
+
+async def _claim(
+    call: Call, shelf: Shelf, key: bytes, mark: bytes, tries: int, max_age: float = -1.0
+) -> tuple[Answer | Flight | None, str]:
+    """The answer under ``key`` and how it came about; or the flight that the call leads from now
+    on; or None: it goes alone, or its caller has left.
+
+    ``tries``: how many others to wait for, -1 = as many as there are.
+    """
+    while True:
+        now = time.time()
+        answer = shelf.get(key, now)
+        if answer is not None and _young(answer, max_age, now):
+            return answer, HIT
+        flight = shelf.flights.get(key)
+        if flight is None:
+            flight = shelf.begin(key, mark)
+            if answer is None:
+                answer = await _loaded(shelf, key, flight, now)
+                if answer is not None and _young(answer, max_age, now):
+                    shelf.land(key, flight, answer)
+                    return answer, HIT
+            return flight, MISS
+        if flight.mark != mark:
+            raise _another()
+        if not tries:
+            return None, MISS
+        tries -= 1
+        outcome = await _wait(call, flight)
+        if isinstance(outcome, Answer):
+            return outcome, COALESCED
+        if outcome is not Landing.FAILED:
+            return None, MISS
+
+
+async def _loaded(shelf: Shelf, key: bytes, flight: Flight, now: float) -> Answer | None:
+    try:
+        return await shelf.load(key, now)
+    except BaseException:
+        shelf.land(key, flight, Landing.FAILED)
+        raise
+
+
+def _young(answer: Answer, max_age: float, now: float) -> bool:
+    return max_age < 0 or now - answer.at < max_age
+
+
+async def _wait(call: Call, flight: Flight) -> Outcome:
+    """What became of another call, which this one waits for."""
+    plane, exchange = call.plane, call.exchange
+    began = plane.now()
+    future = flight.join()
+    timer = asyncio.get_running_loop().call_later(
+        max(call.deadline() - began, 0), flight.leave, future
+    )
+    exchange.on_gone = lambda: flight.leave(future)
+    outcome = await future
+    timer.cancel()
+    exchange.on_gone = None
+    call.waited += plane.now() - began
+    if outcome is Landing.LEFT and not exchange.gone:
+        text = "The call that this one waited for, since it asks the same, has not ended in time."
+        raise GatewayError(504, ErrorKind.UPSTREAM_TIMEOUT, text)
+    return outcome
+
+
+def _left(call: Call) -> bool:
+    """Whether the caller has left while the call waited; then it is settled."""
+    if not call.exchange.gone:
+        return False
+    settle(call, 499, ErrorKind.CANCELLED, NOTHING)
+    return True
+
+
+def _replay(call: Call, answer: Answer, how: str) -> None:
+    """Send a kept answer, settled before its last byte like any other."""
+    call.cache, call.saved = how, answer.cost
+    counts = call.plane.replays.counts
+    counts[how] = counts.get(how, 0) + 1
+    try:
+        call.target = call.plane.fleet.resolve(answer.target).targets[0]
+    except (GatewayError, IndexError):
+        call.target = None  # its provider is not active any more
+    settle(call, 200, None, NOTHING)
+    body = answer.body
+    if call.summary:
+        body = summary(call, NOTHING, 0) + body
+    head = b"%bx-ferryman-request-id: %b\r\nx-ferryman-cost-usd: 0\r\n" % (
+        answer.head, call.id.encode(),
+    )  # fmt: skip
+    if call.policy:
+        head += b"x-ferryman-policy: %b\r\n" % call.policy.encode()
+    if answer.stream:
+        call.exchange.start(200, head)
+        call.exchange.finish(body)
+    else:
+        call.exchange.respond(200, head, answer.body)
+
+
+def _say(call: Call, recording: Recording, how: str) -> None:
+    call.cache = how
+    counts = call.plane.replays.counts
+    counts[how] = counts.get(how, 0) + 1
+    recording.label = b"x-ferryman-cache: %b\r\n" % how.encode()
+
+
+async def _mark(call: Call, request: envelope.Request, body: bytes) -> bytes:
+    """A digest of what the caller asks for."""
+    if len(body) <= LARGEST:
+        body = normalised(call.endpoint, body)
+    parts = (call.endpoint.encode(), request.model.encode(), b"%d" % request.stream, body)
+    if len(body) <= LARGEST:
+        return digest(*parts)
+    return await asyncio.get_running_loop().run_in_executor(None, digest, *parts)
+
+
+def _key(call: Call, resolved: Resolved, wish: Wish, mark: bytes) -> bytes:
+    """The key of a cached answer: whose it is, and all that it depends on."""
+    # What the Responses API answers may be gone on from, by its own caller only.
+    shared = call.plane.replays.caching.shared and call.endpoint != "responses"
+    targets = sorted([target.name for target in (*resolved.targets, *resolved.fallbacks)])
+    headers = call.exchange.headers
+    betas = [b"%b=%b" % (name, value) for name, value in headers if name in BETAS]
+    return digest(
+        b"" if shared else call.key.encode(),
+        wish.namespace,
+        mark,
+        "\n".join((*targets, *call.forced, call.too_long, str(call.strict))).encode(),
+        b"\n".join(betas),
+    )
+
+
+def _does_more(request: envelope.Request, endpoint: str) -> bool:
+    for name in _STATEFUL.get(endpoint, ()):
+        if b'"%b"' % name.encode() in request.body:
+            said = request.fields.get(name, Raw(b"null"))
+            if bytes(said) not in (b"null", b"false"):
+                return True
+    return False
+
+
+def _wish(headers: Headers) -> Wish:
+    wish = NONE
+    for name, value in headers:
+        try:
+            wish = heed(wish, CACHE_HEADERS[name], value)
+        except ValueError as wrong:
+            text = f"'{name.decode()}' {wrong}."
+            raise GatewayError(400, ErrorKind.INVALID_REQUEST, text) from None
+    return wish
+
+
+def _another() -> GatewayError:
+    return GatewayError(
+        422,
+        ErrorKind.IDEMPOTENCY,
+        "This Idempotency-Key stands for another request. Use a new key for each request, and the "
+        "same one only to repeat it.",
+    )
