@@ -115,7 +115,8 @@ def test_histogram_percentiles() -> None:
 
 
 def test_cpu_of_a_process_tree_counts_the_children() -> None:
-    spin = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'while True: pass']).wait()"
+    child = "[sys.executable, '-c', 'while True: pass']"
+    spin = f"import subprocess, sys; subprocess.Popen({child}).wait()"
     popen = subprocess.Popen([sys.executable, "-c", spin])
     try:
         deadline = time.monotonic() + 30
