@@ -1,0 +1,322 @@
+"""Limits and budgets of a data plane: a call passes all that are its own, or takes of none. Pure.
+
+A limit is kept for each *key*: its name and the values it is counted by. Its meters say how much
+may be taken: rates (``throttle.py``), calls at once, budgets (``spending.py``). :func:`admit` takes
+what a call may use at most, :meth:`Grant.settle` puts in its place what it has used.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from ferryman.meter.spending import Spending
+from ferryman.meter.throttle import NEVER, SECOND, Throttle
+
+REQUESTS: Final = "requests"
+INPUT: Final = "input_tokens"
+OUTPUT: Final = "output_tokens"
+TOKENS: Final = "tokens"
+PARALLEL: Final = "parallel"
+USD: Final = "usd"
+
+
+class Amounts(NamedTuple):
+    """What a call takes. Of rates: as expected, of budgets: the most there can be."""
+
+    input: int = 0
+    output: int = 0
+    """Tokens, both."""
+    tokens: int = 0
+    """The most that a budget of tokens may have to bear."""
+    picodollars: int = 0
+
+
+class Moment(NamedTuple):
+    """When a call is admitted: nanoseconds of a clock that never jumps, and Unix seconds."""
+
+    ns: int
+    unix: int
+
+
+class Refusal(NamedTuple):
+    """Why a call may not pass."""
+
+    limit: str
+    """Name of the limit."""
+    measure: str
+    """One of the constants above."""
+    most: int
+    left: int
+    per: str
+    """``minute``, or ``day`` and the like; empty = at once."""
+    wait: int
+    """Seconds until it may; :data:`~ferryman.meter.throttle.NEVER` = as it is, it never may."""
+    asked: int
+    status: int
+    unknown: bool = False
+    """True: what is spent already has not been learned yet."""
+
+
+class State(NamedTuple):
+    """How a meter stands for one key."""
+
+    measure: str
+    most: int
+    left: int
+    seconds: int
+    """Until all of it is there again; of budgets until their period ends."""
+    per: str
+
+
+class RateMeter:
+    """Units of one measure in a time."""
+
+    known = True
+
+    def __init__(self, measure: str, most: int, seconds: int, burst: int, per: str) -> None:
+        self.measure = measure
+        self.per = per
+        self.identity = (measure, most, seconds, burst)
+        self.throttle = Throttle(most, seconds, burst)
+
+    def refusal(self, key: str, asked: Amounts, at: Moment) -> tuple[int, int] | None:
+        """Seconds to wait, and units left; None = it may pass."""
+        wait = self.throttle.wait(key, self._units(asked), at.ns)
+        if not wait:
+            return None
+        return NEVER if wait == NEVER else -(-wait // SECOND), self.throttle.left(key, at.ns)[0]
+
+    def take(self, key: str, asked: Amounts, at: Moment) -> int:
+        return self.throttle.take(key, self._units(asked), at.ns)
+
+    def settle(self, key: str, taken: int, asked: Amounts, used: Amounts, at: Moment) -> None:
+        units, actual = self._units(asked), self._units(used)
+        self.throttle.settle(key, taken, units, actual, at.ns)
+
+    def state(self, key: str, at: Moment) -> State:
+        left, ns = self.throttle.left(key, at.ns)
+        return State(self.measure, self.most, left, -(-ns // SECOND), self.per)
+
+    def asked(self, asked: Amounts) -> int:
+        return self._units(asked)
+
+    def keys(self) -> list[str]:
+        return self.throttle.keys()
+
+    @property
+    def most(self) -> int:
+        return self.throttle.most
+
+    def _units(self, amounts: Amounts) -> int:
+        measure = self.measure
+        if measure == REQUESTS:
+            return 1
+        if measure == INPUT:
+            return amounts.input
+        return amounts.output if measure == OUTPUT else amounts.input + amounts.output
+
+
+class ParallelMeter:
+    """Calls at work at once."""
+
+    known = True
+    measure = PARALLEL
+    per = ""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.identity = (PARALLEL,)
+        self.at_work: dict[str, int] = {}
+
+    def refusal(self, key: str, asked: Amounts, at: Moment) -> tuple[int, int] | None:
+        return (1, 0) if self.at_work.get(key, 0) >= self.most else None
+
+    def take(self, key: str, asked: Amounts, at: Moment) -> int:
+        self.at_work[key] = self.at_work.get(key, 0) + 1
+        return 0
+
+    def settle(self, key: str, taken: int, asked: Amounts, used: Amounts, at: Moment) -> None:
+        left = self.at_work.get(key, 0) - 1
+        if left > 0:
+            self.at_work[key] = left
+        else:
+            self.at_work.pop(key, None)
+
+    def state(self, key: str, at: Moment) -> State:
+        left = max(self.most - self.at_work.get(key, 0), 0)
+        return State(PARALLEL, self.most, left, 0, "")
+
+    def asked(self, asked: Amounts) -> int:
+        return 1
+
+    def keys(self) -> list[str]:
+        return list(self.at_work)
+
+
+class BudgetMeter:
+    """Picodollars or tokens in a period."""
+
+    def __init__(
+        self, measure: str, most: int, spending: Spending, *, soft: bool = False,
+        extra: int = 0, extra_until: int = 0,
+    ) -> None:  # fmt: skip
+        """``extra`` is added until ``extra_until`` (Unix seconds)."""
+        self.measure = measure
+        self._most = most
+        self.soft = soft
+        self._extra = extra
+        self._extra_until = extra_until
+        self.spending = spending
+        self.known = False
+        """True once it has been told what was spent before (:meth:`learn`)."""
+        window = spending.window
+        self.per = window.per
+        self.identity = (measure, window.per, window.rolling, window.zone, soft)
+
+    def most_at(self, unix: int) -> int:
+        """What may be spent at that time."""
+        return self._most + (self._extra if unix < self._extra_until else 0)
+
+    def refusal(self, key: str, asked: Amounts, at: Moment) -> tuple[int, int] | None:
+        amount, most = self.asked(asked), self.most_at(at.unix)
+        if self.soft or not amount:
+            return None
+        if not self.known:
+            return 1, most
+        total = self.spending.total(key, at.unix)
+        over = total + amount - most
+        if over <= 0:
+            return None
+        frees = self.spending.frees(key, over, at.unix) - at.unix
+        return NEVER if amount > most else max(frees, 1), max(most - total, 0)
+
+    def take(self, key: str, asked: Amounts, at: Moment) -> int:
+        return self.spending.add(key, self.asked(asked), at.unix)
+
+    def settle(self, key: str, taken: int, asked: Amounts, used: Amounts, at: Moment) -> None:
+        self.spending.change(key, taken, self.asked(used) - self.asked(asked))
+
+    def state(self, key: str, at: Moment) -> State:
+        most = self.most_at(at.unix)
+        left = max(most - self.spending.total(key, at.unix), 0)
+        resets = self.spending.frees(key, 0, at.unix) - at.unix
+        return State(self.measure, most, left, resets, self.per)
+
+    def asked(self, asked: Amounts) -> int:
+        return asked.picodollars if self.measure == USD else asked.tokens
+
+    def keys(self) -> list[str]:
+        return self.spending.keys()
+
+    def over(self, key: str, unix: int) -> bool:
+        """Whether more is spent and held than may be."""
+        return self.spending.total(key, unix) > self.most_at(unix)
+
+
+Meter = RateMeter | ParallelMeter | BudgetMeter
+
+
+class Limit:
+    """A limit with its meters. ``status`` is what refusals by its budgets are answered with."""
+
+    def __init__(self, name: str, meters: Sequence[Meter], status: int) -> None:
+        self.name = name
+        self.meters = tuple(meters)
+        self.status = status
+        measures = [m.measure for m in self.meters if isinstance(m, BudgetMeter)]
+        self.money = USD in measures
+        """Whether it matters what a call costs,"""
+        self.budgeted = bool(measures)
+        """or what it uses at most."""
+        self.counts = any(m.measure in (INPUT, OUTPUT, TOKENS) for m in self.meters)
+        """Whether it matters how many tokens it has."""
+
+    def inherit(self, before: "Limit | None") -> None:
+        """Go on where a limit of the same name stood, as far as it was the same."""
+        old = {meter.identity: meter for meter in before.meters} if before is not None else {}
+        for meter in self.meters:
+            found = old.get(meter.identity)
+            if isinstance(meter, RateMeter) and isinstance(found, RateMeter):
+                meter.throttle = found.throttle
+            elif isinstance(meter, ParallelMeter) and isinstance(found, ParallelMeter):
+                meter.at_work = found.at_work
+            elif isinstance(meter, BudgetMeter) and isinstance(found, BudgetMeter):
+                meter.spending, meter.known = found.spending, found.known
+
+
+def key_of(name: str, values: Sequence[str]) -> str:
+    """What a limit is counted by, in one text: its name, and the values, ``|`` between them."""
+    return "|".join([name, *map(_plain, values)]) if values else name
+
+
+LONGEST_VALUE: Final = 128
+
+
+def _plain(value: str) -> str:
+    value = value[:LONGEST_VALUE]
+    return value.replace("%", "%25").replace("|", "%7C") if "|" in value or "%" in value else value
+
+
+class Grant:
+    """What a call has taken of its limits, until it is settled."""
+
+    __slots__ = ("_taken", "asked", "budgets", "picodollars", "tokens")
+
+    def __init__(
+        self, asked: Amounts, taken: list[tuple[Meter, str, int]], budgets: tuple[str, ...]
+    ) -> None:
+        self.asked = asked
+        self._taken = taken
+        self.budgets = budgets
+        """Keys of the budgets that it counts in."""
+        self.picodollars = asked.picodollars
+        """What budgets bear: the hold, and then what it was settled with;"""
+        self.tokens = asked.tokens
+        """the same of tokens."""
+
+    def settle(self, used: Amounts, at: Moment) -> None:
+        """Count what was used in place of what was taken; only the first time does anything."""
+        self.picodollars, self.tokens = used.picodollars, used.tokens
+        for meter, key, number in self._taken:
+            meter.settle(key, number, self.asked, used, at)
+        self._taken = []
+
+    def states(self, at: Moment) -> list[State]:
+        """How its limits stand."""
+        return [meter.state(key, at) for meter, key, _ in self._taken]
+
+
+def admit(applying: Sequence[tuple[Limit, str]], asked: Amounts, at: Moment) -> "Grant | Refusal":
+    """Take ``asked`` of every limit (with its key), or of none.
+
+    Of several that refuse, the one counts that makes the call wait longest.
+    """
+    worst: Refusal | None = None
+    for limit, key in applying:
+        for meter in limit.meters:
+            found = meter.refusal(key, asked, at)
+            if found is None:
+                continue
+            wait, left = found
+            if worst is None or wait == NEVER or (worst.wait != NEVER and wait > worst.wait):
+                worst = _refusal(limit, meter, wait, left, asked, at)
+    if worst is not None:
+        return worst
+    taken: list[tuple[Meter, str, int]] = []
+    budgets = []
+    for limit, key in applying:
+        for meter in limit.meters:
+            taken.append((meter, key, meter.take(key, asked, at)))
+        if limit.budgeted:
+            budgets.append(key)
+    return Grant(asked, taken, tuple(budgets))
+
+
+def _refusal(
+    limit: Limit, meter: Meter, wait: int, left: int, asked: Amounts, at: Moment
+) -> Refusal:
+    status = limit.status if isinstance(meter, BudgetMeter) else 429
+    most = meter.most_at(at.unix) if isinstance(meter, BudgetMeter) else meter.most
+    return Refusal(
+        limit.name, meter.measure, most, left, meter.per, wait, meter.asked(asked), status,
+        not meter.known,
+    )  # fmt: skip
