@@ -1,4 +1,4 @@
-"""Rates: never more than burst + rate × time, whatever is taken, corrected or given back, and when."""
+"""Rates: never more than burst + rate × time, whatever is taken, corrected or given back."""
 
 from fractions import Fraction
 

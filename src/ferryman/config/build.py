@@ -16,6 +16,7 @@ from ferryman.config.filtering import FilterCheck, filter_of
 from ferryman.config.grammar import FORMATS
 from ferryman.config.grouping import MOST_DEEP, MOST_TARGETS, Grouped, grouped
 from ferryman.config.kinds import Reader, url_fault
+from ferryman.config.limiting import budgets_of, limits_of
 from ferryman.config.model import Config, Facts, Prices, ProviderConfig, Ref, RouteConfig
 from ferryman.config.names import Known
 from ferryman.config.problem import ERROR, WARNING, Path, Problem, either, near, shown
@@ -74,6 +75,7 @@ class Builder:
             providers=providers,
             models=models,
             policies=policies,
+            limits=limits_of(found.get("limits", []), set(self.reader.keys), self._add),
             server=ServerSettings(**_floats(found.get("server", {}))),
             timeouts=self._timeouts(found.get("timeouts", {})),
             keep_responses=float(found.get("responses", {}).get("keep", 0)),
@@ -392,6 +394,7 @@ class Builder:
                 when=policy.get("when", Condition(op="any")),
                 set=tuple((key, plain_number(v)) for key, v in policy.get("set", {}).items()),
                 filter=filter_of(policy.get("filter"), f"policy {name}"),
+                budgets=budgets_of(policy.get("budget"), (*path, "budget"), self._add),
                 **said,
             )
             out.append(rule)
@@ -408,10 +411,6 @@ class Builder:
             if self._given(path, "forbid") and key != "forbid" and self._given(path, key):
                 message = f"a call that is refused has no use for {key}"
                 self._at_key((*path, key), message, "Keep one of them, forbid or this.")
-        if "budget" in policy:
-            message = "this version does not enforce budgets yet: nothing limits the spending"
-            fix = "Leave it out, or keep it for a later version; --strict refuses it."
-            self._at_key((*path, "budget"), message, fix, self._unsafe)
 
     def _filters(
         self,

@@ -5,7 +5,16 @@ from decimal import Decimal
 from msgspec import Struct
 
 from ferryman.config.secret import Redacted
-from ferryman.config.snapshot import Affinity, Filter, Limit, Probe, Rule, ServerSettings, Timeouts
+from ferryman.config.snapshot import (
+    Affinity,
+    CallLimit,
+    Filter,
+    Limit,
+    Probe,
+    Rule,
+    ServerSettings,
+    Timeouts,
+)
 
 
 class Ref(Struct, frozen=True, kw_only=True):
@@ -93,6 +102,7 @@ class Config(Struct, frozen=True, kw_only=True):
     providers: dict[str, ProviderConfig] = {}
     models: dict[str, RouteConfig] = {}
     policies: tuple[Rule, ...] = ()
+    limits: tuple[CallLimit, ...] = ()
     server: ServerSettings = ServerSettings()
     timeouts: Timeouts = Timeouts()
     keep_responses: float = 0.0
