@@ -122,8 +122,8 @@ LIMIT: Final = Table(
                 example="each-key",
                 pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
             ),
-            doc="What refusals and records call it. As long as it keeps its name, it goes on where it "
-            "stood.",
+            doc="What refusals and records call it. As long as it keeps its name, it goes on where "
+            "it stood.",
             default="limit-N, by its place in the list",
         ),
         Key(

@@ -20,6 +20,7 @@ from ferryman.edge.routes import Edge, http_refusal
 from ferryman.edge.sharing import Sharing
 from ferryman.flow.call import Plane
 from ferryman.flow.keeping import Keeper
+from ferryman.flow.limiting import limiter_of
 from ferryman.flow.policies import policies_of
 from ferryman.flow.queueing import adopt_limits
 from ferryman.http1.connect import Connector, environment_proxy
@@ -124,6 +125,7 @@ class Gateway:
         self._keep_keys(frozenset(k for each in fleet.runtimes.values() for k in each.keys))
         self.plane.policies = policies
         adopt_limits(self.plane, snapshot)
+        self.plane.limits = limiter_of(snapshot, self.plane.limits)
         self._sync_seconds = snapshot.server.fsync_ms / 1000
         self.plane.keeper = self._keeper_for(snapshot.keep_responses)
         if self.server is not None:

@@ -20,17 +20,19 @@ from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost as cost_of
 from ferryman.meter.cost import hold
 from ferryman.meter.keytable import KeyTable
+from ferryman.meter.limits import Grant, Moment
 from ferryman.routing.affinity import Bond, Bonds
 from ferryman.routing.health import Health, Rest, RetryBudget
 from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.telemetry.metrics import Metrics
-from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Candidate, Closed, Opened
+from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Candidate, Charge, Closed, Opened
 from ferryman.upstream.fleet import Fleet, Target
 from ferryman.wire.format import ClientSide
 from ferryman.wire.formats import client_of
 
 if TYPE_CHECKING:
     from ferryman.flow.keeping import Keeper
+    from ferryman.flow.limiting import Limiter
     from ferryman.flow.policies import Policies
     from ferryman.flow.queueing import Place, Queue
     from ferryman.flow.uploads import Upload
@@ -69,6 +71,8 @@ class Plane:
         """Where it runs, from the widest to the narrowest: eu, eu-west, eu-west-3."""
         self.policies: Policies = ()
         """The snapshot's, compiled."""
+        self.limits: Limiter | None = None
+        """The snapshot's, with what is counted of them; None where it has none."""
         self.metrics = Metrics()
         self.keeper: Keeper | None = None
         """Keeps answers for callers of the Responses API, if the configuration wants it."""
@@ -236,6 +240,14 @@ class Call:
     """True: the caller itself has set a total time;"""
     hasty = False
     """or one of the others."""
+    grant: Grant | None = None
+    """What it has taken of its limits."""
+    limit_lines = b""
+    """Reply header lines that say what is left of them."""
+    bounded = False
+    """True: only targets may be asked that can't take more than a budget knows of;"""
+    priced = False
+    """nor cost more."""
     receipt: Receipt | None = None
     """What the translation for the last target asked has lost; None = not translated."""
 
@@ -286,9 +298,12 @@ def open_call(call: Call, target: Target, body_bytes: int, max_output: int) -> N
 
     Raises :class:`GatewayError` (503) when that can't be done.
     """
+    held = hold(target.dearest, body_bytes, max_output or target.max_output)
+    if call.priced and call.grant is not None:
+        held = call.grant.picodollars
     opened = Opened(
         call.id, call.at_us, call.key, call.endpoint, call.model, target.provider, target.model,
-        hold(target.dearest, body_bytes, max_output or target.max_output),
+        held, charge_of(call),
     )  # fmt: skip
     plane = call.plane
     try:
@@ -317,6 +332,8 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
         cost = cost_of(usage, target.prices, call.at_us // 1_000_000)
     for used, whose in call.legs:
         usage, cost = _with_leg(call, usage, cost, used, whose)
+    if call.grant is not None:
+        call.grant.close(usage, cost, Moment(int(now * 1e9), call.at_us // 1_000_000))
     if call.receipt is not None and call.attempts:
         call.attempts[-1] = replace(
             call.attempts[-1], dropped=call.receipt.dropped, altered=call.altered
@@ -333,7 +350,7 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
         call.id, call.at_us, int(seconds * 1e6), call.key, call.endpoint, call.model,
         provider, model, call.stream, status, error or "", usage, cost, tuple(call.attempts),
         call.us(call.first_token) if call.stream else -1, int(overhead * 1e6), call.policy,
-        candidates(call) if _doubtful(call) else (),
+        candidates(call) if _doubtful(call) else (), charge_of(call),
     )  # fmt: skip
     refusal = None
     try:
@@ -353,6 +370,14 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
     if refusal is not None:
         raise refusal
     return cost
+
+
+def charge_of(call: Call) -> Charge | None:
+    """What budgets bear of the call now: what it holds, or once it is settled what it has used."""
+    grant = call.grant
+    if grant is None or not grant.budgets:
+        return None
+    return Charge(grant.budgets, grant.picodollars, grant.tokens)
 
 
 def _with_leg(

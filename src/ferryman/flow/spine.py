@@ -23,7 +23,8 @@ from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.flow.filtering import narrow
 from ferryman.flow.judge import Spare, judged
-from ferryman.flow.policies import steer
+from ferryman.flow.limiting import reserve, unbounded
+from ferryman.flow.policies import Facts, steer
 from ferryman.flow.queueing import give_back, line_up
 from ferryman.flow.race import race
 from ferryman.flow.rescue import go_on
@@ -219,6 +220,9 @@ async def serve(
         if counted_here(call, first):
             await count(call, request, first)
             return
+        if plane.limits is not None:
+            said = Facts(call, request, facts)
+            await reserve(call, request, turns, facts.session, said)
         open_call(call, first, len(request.body), request.max_output)
         reply, kind, unfit = await _first_good(call, request, turns, facts)
         if unfit is not None:
@@ -246,9 +250,10 @@ async def serve(
             give_back(call)
         if not plane.metrics.in_flight:
             plane.idle.set()
-        if call.opened and not call.settled:
+        if not call.settled and (call.opened or call.grant is not None):
+            usage = None if call.opened else NOTHING
             with contextlib.suppress(GatewayError):
-                settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, None)
+                settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, usage)
 
 
 async def read_request(
@@ -402,6 +407,8 @@ async def fitted(call: Call, request: envelope.Request, target: Target) -> Askin
     """What ``target`` is to be sent. Raises :class:`GatewayError` (400) where it can't be asked."""
     call.forget_receipt()
     slot = call.slot
+    if call.bounded and (why := unbounded(call, request, target)):
+        raise GatewayError(400, ErrorKind.UNPRICED, why, param="model")
     if call.too_long == "error" and not gives(target, request.max_output):
         raise too_much(request.max_output, target)
     fits = surely_fits(request.body, target)

@@ -19,6 +19,10 @@ class ErrorKind(StrEnum):
     CONTENT_FILTERED = "content_filtered"
     UNSUPPORTED = "unsupported_by_model"
     NO_TARGET = "no_target_left"
+    RATE_LIMITED = "rate_limit_exceeded"
+    BUDGET = "budget_exceeded"
+    UNPRICED = "no_price_under_budget"
+    """A budget needs to know what a call may cost at most, and nobody does."""
     # the upstream's fault
     UPSTREAM_RATE_LIMIT = "upstream_rate_limited"
     UPSTREAM_NO_CREDIT = "upstream_credit_exhausted"

@@ -8,6 +8,7 @@ what a call may use at most, :meth:`Grant.settle` puts in its place what it has 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from ferryman.ir.usage import Usage
 from ferryman.meter.spending import Spending
 from ferryman.meter.throttle import NEVER, SECOND, Throttle
 
@@ -52,6 +53,7 @@ class Refusal(NamedTuple):
     """Seconds until it may; :data:`~ferryman.meter.throttle.NEVER` = as it is, it never may."""
     asked: int
     status: int
+    budget: bool = False
     unknown: bool = False
     """True: what is spent already has not been learned yet."""
 
@@ -65,6 +67,7 @@ class State(NamedTuple):
     seconds: int
     """Until all of it is there again; of budgets until their period ends."""
     per: str
+    budget: bool = False
 
 
 class RateMeter:
@@ -199,7 +202,7 @@ class BudgetMeter:
         most = self.most_at(at.unix)
         left = max(most - self.spending.total(key, at.unix), 0)
         resets = self.spending.frees(key, 0, at.unix) - at.unix
-        return State(self.measure, most, left, resets, self.per)
+        return State(self.measure, most, left, resets, self.per, True)
 
     def asked(self, asked: Amounts) -> int:
         return asked.picodollars if self.measure == USD else asked.tokens
@@ -259,13 +262,14 @@ def _plain(value: str) -> str:
 class Grant:
     """What a call has taken of its limits, until it is settled."""
 
-    __slots__ = ("_taken", "asked", "budgets", "picodollars", "tokens")
+    __slots__ = ("_settled", "_taken", "asked", "budgets", "picodollars", "tokens")
 
     def __init__(
         self, asked: Amounts, taken: list[tuple[Meter, str, int]], budgets: tuple[str, ...]
     ) -> None:
         self.asked = asked
         self._taken = taken
+        self._settled = False
         self.budgets = budgets
         """Keys of the budgets that it counts in."""
         self.picodollars = asked.picodollars
@@ -275,14 +279,23 @@ class Grant:
 
     def settle(self, used: Amounts, at: Moment) -> None:
         """Count what was used in place of what was taken; only the first time does anything."""
+        if self._settled:
+            return
+        self._settled = True
         self.picodollars, self.tokens = used.picodollars, used.tokens
         for meter, key, number in self._taken:
             meter.settle(key, number, self.asked, used, at)
-        self._taken = []
 
-    def states(self, at: Moment) -> list[State]:
-        """How its limits stand."""
-        return [meter.state(key, at) for meter, key, _ in self._taken]
+    def close(self, usage: Usage | None, cost: int | None, at: Moment) -> None:
+        """Settle with a call's usage and cost; what is unknown of them counts as it was taken."""
+        asked = self.asked
+        used = asked
+        if usage is not None:
+            given, got = max(usage.total_input, 0), max(usage.total_output, 0)
+            used = Amounts(given, got, given + got, asked.picodollars)
+        if cost is not None:
+            used = used._replace(picodollars=max(cost, 0))
+        self.settle(used, at)
 
 
 def admit(applying: Sequence[tuple[Limit, str]], asked: Amounts, at: Moment) -> "Grant | Refusal":
@@ -314,9 +327,9 @@ def admit(applying: Sequence[tuple[Limit, str]], asked: Amounts, at: Moment) -> 
 def _refusal(
     limit: Limit, meter: Meter, wait: int, left: int, asked: Amounts, at: Moment
 ) -> Refusal:
-    status = limit.status if isinstance(meter, BudgetMeter) else 429
+    budget = isinstance(meter, BudgetMeter)
     most = meter.most_at(at.unix) if isinstance(meter, BudgetMeter) else meter.most
     return Refusal(
-        limit.name, meter.measure, most, left, meter.per, wait, meter.asked(asked), status,
-        not meter.known,
+        limit.name, meter.measure, most, left, meter.per, wait, meter.asked(asked),
+        limit.status if budget else 429, budget, not meter.known,
     )  # fmt: skip
