@@ -195,7 +195,9 @@ providers:
     key: env:K
     headers: { Anthropic-Version: "2099-01-01" }
 """
-    found = _compiled(tmp_path, text, {"K": "k"}).providers
+    path = tmp_path / "ferryman.yaml"
+    path.write_text(text)
+    found = compile_snapshot(load(path, env={}), seal_key=SEAL, env={}).providers
     own = ("plain", "messages", "generate", "told")
     spoken = {name: (found[name].auth, found[name].headers) for name in own}
     version = ("anthropic-version", "2023-06-01")

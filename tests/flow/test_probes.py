@@ -1,5 +1,7 @@
 """Active probes: resting targets are asked beside calls, within their price, and accounted."""
 
+import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +17,11 @@ providers:
     auth: none
     probe: { every: 1s, usd_per_day: 0.001 }
     prices: { m: { input: 1, output: 2 }, dear: { input: 1, output: 1000 } }
+  frugal:
+    base_url: CANNED/v1
+    auth: none
+    probe: { every: 1s, usd_per_day: 0.001 }
+    prices: { m: { input: 1, output: 2 } }
   pooled:
     base_url: CANNED/v1
     keys: [env:LAB_KEY, env:SPARE_KEY]
@@ -25,6 +32,7 @@ models:
   healing: { targets: [canned/m, plain/sim] }
   pooled: { targets: [pooled/m, plain/sim] }
   dear: { targets: [canned/dear, plain/sim] }
+  broke: { targets: [frugal/m, plain/sim] }
   unpriced: { targets: [canned/unknown, plain/sim] }
   unprobed: { targets: ["plain/sim?503&tokens=9", plain/sim] }
 """
@@ -38,7 +46,11 @@ GOOD = whole(
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack(tmp_path_factory.mktemp("probes"), CONFIG)
+    folder = tmp_path_factory.mktemp("probes")
+    (folder / "data").mkdir(mode=0o700)
+    spent = {"day": int(time.time() // 86_400), "picodollars": {"frugal": 10**9}}
+    (folder / "data" / "probes.json").write_text(json.dumps(spent))
+    running = Stack(folder, CONFIG)
     try:
         yield running.ready()
         assert not running.complaints()
@@ -67,6 +79,15 @@ def test_a_resting_target_is_probed_until_it_is_well(stack: Stack) -> None:
     good, bad = until(lambda: len(_probes(stack)) == 2 and _probes(stack), "both records")
     assert (bad["error"], bad["cost_usd"]) == ("upstream_overloaded", "0")
     assert (good["status"], good["cost_usd"], good["model"]) == (200, "0.000012", "canned/m")
+    kept = stack.data / "probes.json"
+    until(lambda: json.loads(kept.read_bytes())["picodollars"]["canned"] == 12 * 10**6, "the sum")
+
+
+def test_what_was_spent_before_the_start_counts(stack: Stack) -> None:
+    stack.canned.answers += [BUSY]
+    stack.chat("broke")
+    stack.up.wait_for("frugal is not probed any more today: usd_per_day is used up")
+    assert not stack.canned.answers
 
 
 def test_probes_pass_over_keys_that_are_out_of_use(stack: Stack) -> None:

@@ -47,6 +47,12 @@ def test_each_strategy_does_what_the_table_says(routed: Stack) -> None:
     assert min(calm["near"], calm["far"]) > 5, "nobody is at work: by chance"
     assert asked(routed, "quickest", 12)["near"] <= 1, "once, to measure it"
     assert asked(routed, "fluent", 12)["near"] <= 1, "once, to measure it"
+    page = routed.get("/v1/models/fluent/endpoints").json()["data"]["endpoints"]
+    near, far = [each["live"]["tokens_per_second"] for each in page]
+    assert 20 < near < 250, "two hundred, as it is told to"
+    assert far > near
+    page = routed.get("/v1/models/as-written/endpoints").json()["data"]["endpoints"]
+    assert page[0]["live"]["tokens_per_second"] is None, "nobody goes by it"
     room = asked(routed, "roomiest", 40)
     assert min(room["near"], room["far"]) > 5, "neither says what is left: by chance"
     cheap = asked(routed, "cheap", 60)
@@ -94,7 +100,8 @@ def test_the_quicker_of_two_answers(routed: Stack) -> None:
     assert reply.header("x-ferryman-provider") == "far"
     tries = routed.row(reply)["tries"]
     assert [each["error"] for each in tries] == ["superseded", ""]
-    assert routed.row(reply)["cost_usd"] is None
+    assert (routed.row(reply)["unknown_cost"], tries[0]["unknown_cost"]) == (1, True)
+    assert routed.row(reply)["cost_usd"] == tries[1]["cost_usd"] != "0"
     assert asked(routed, "steady", 2) == {"near": 2}
 
 

@@ -139,7 +139,7 @@ def _provider(
             quirks=row.quirks,
         )
     else:
-        provider = Provider(name=name, base_url="")
+        provider = Provider(name=name, base_url="", auth="none")
     if given is None:
         return provider
     if given.format is not None and given.format != provider.format:

@@ -153,7 +153,8 @@ PROVIDER: Final = Table(
             doc="How the key is sent: bearer (Authorization: Bearer …), x-api-key, "
             "header:NAME, or none. sigv4 and google need no key: they take the credentials of AWS "
             "and of Google Cloud where those keep them.",
-            default="the catalogue's; for a provider of your own what is usual in its format with a key, none without",
+            default="the catalogue's; for a provider of your own what is usual in its format with "
+            "a key, none without",
         ),
         Key(
             name="headers",

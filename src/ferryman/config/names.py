@@ -22,17 +22,19 @@ class Known(Struct, frozen=True, kw_only=True):
     """Further name of a provider → its name."""
 
     def headers(self, form: str) -> dict[str, str]:
-        """What a provider of this format wants in each request: what the first one here does."""
-        row = self._first(form)
+        """What a provider of this format wants in each request."""
+        row = self._maker(form)
         return {} if row is None else row.headers
 
     def auth(self, form: str) -> str:
         """How such a provider is usually sent its key."""
-        row = self._first(form)
-        return "bearer" if row is None or row.keyless else row.auth
+        row = self._maker(form)
+        return "bearer" if row is None else row.auth
 
-    def _first(self, form: str) -> CatalogProvider | None:
-        return next((row for row in self.providers.values() if row.format == form), None)
+    def _maker(self, form: str) -> CatalogProvider | None:
+        """The first one of that format which has keys of its own: others are clouds and servers."""
+        rows = self.providers.values()
+        return next((row for row in rows if row.format == form and not row.keyless), None)
 
 
 class Target(Struct, frozen=True):

@@ -289,6 +289,7 @@ class _PlaneReader:
             intake.CLOSED,
             call.policy or None,
             _plan(call.plan),
+            call.unknown_cost,
         )
 
     def _tokens(self, usage: Usage) -> tuple[int, ...]:
@@ -320,7 +321,19 @@ def _text(text: str) -> str:
 
 
 def _attempts(attempts: tuple[Attempt, ...]) -> str:
-    return _encode([asdict(each) for each in attempts]).decode()
+    return _encode([_attempt(each) for each in attempts]).decode()
+
+
+def _attempt(each: Attempt) -> dict[str, Any]:
+    """As in the ledger: what it used stands there where it is not what the call did."""
+    row = asdict(each)
+    for name in ("usage", "cost", "whole"):
+        del row[name]
+    if each.usage is not None:
+        row["tokens"] = {name: count for name, count in asdict(each.usage).items() if count}
+    if each.cost is not None:
+        row["cost_pico"] = min(each.cost, MAX_INT)
+    return row if each.whole else {**row, "unknown_cost": True}
 
 
 def _plan(plan: tuple[Candidate, ...]) -> str | None:

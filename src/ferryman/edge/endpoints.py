@@ -50,7 +50,12 @@ def _endpoint(plane: Plane, target: Target, role: str) -> dict[str, Any]:
         "uptime_last_30m": _uptime(standing),
         "latency_last_30m": round(standing.mean, 6) or None,
         "role": role,
-        "live": {**shown(standing), "attempts_last_30m": standing.asked, "rests": standing.rested},
+        "live": {
+            **shown(standing),
+            "tokens_per_second": round(standing.pace, 3) or None,
+            "attempts_last_30m": standing.asked,
+            "rests": standing.rested,
+        },
     }
 
 

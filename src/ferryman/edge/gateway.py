@@ -232,7 +232,9 @@ class Gateway:
             asyncio.ensure_future(self._feed.run()),
             asyncio.ensure_future(self._sync_journal()),
             asyncio.ensure_future(self._sweep_responses()),
-            asyncio.ensure_future(Prober(self.plane, log).run()),
+            asyncio.ensure_future(
+                Prober(self.plane, self._options.paths.root / "probes.json", log).run()
+            ),
             asyncio.ensure_future(
                 self._sharing.run(lambda: self._snapshot.server.state, self._env)
             ),

@@ -17,8 +17,8 @@ from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Request as Conversation
 from ferryman.ir.usage import Usage
+from ferryman.meter.cost import MOST, hold
 from ferryman.meter.cost import cost as cost_of
-from ferryman.meter.cost import hold
 from ferryman.meter.keytable import KeyTable
 from ferryman.meter.limits import Grant, Moment
 from ferryman.routing.affinity import Bond, Bonds
@@ -186,8 +186,10 @@ class Call:
     """True once the caller has the head of a streamed reply."""
     error_event: Callable[[GatewayError, str], bytes] | None = None
     """Then: makes an event of an error and the request's id, in the format of the stream."""
-    uncertain = False
-    """True once an attempt failed in a way that leaves open whether the provider charges for it."""
+    answer = -1
+    """Which of the attempts is the one that the caller gets to see."""
+    unknown_cost = 0
+    """As in the record, once settled."""
     waited = 0.0
     """Seconds spent waiting for upstreams; the rest is overhead."""
     first_token = -1.0
@@ -232,8 +234,6 @@ class Call:
     """True: what a target says is followed in the common language, for one of these."""
     racers: "tuple[Reply, ...]" = ()
     """The replies that are waited for, while there may be several."""
-    legs: "tuple[tuple[Usage | None, Target], ...]" = ()
-    """What further attempts used that are to be paid for, and whose they were."""
     retried = False
     """True: the caller's SDK says that it has tried before."""
     limited = False
@@ -298,12 +298,16 @@ def open_call(call: Call, target: Target, body_bytes: int, max_output: int) -> N
 
     Raises :class:`GatewayError` (503) when that can't be done.
     """
-    held = hold(target.dearest, body_bytes, max_output or target.max_output)
+    most = hold(target.dearest, body_bytes, max_output or target.max_output)
+    if call.hedge or call.rescue:  # two of its targets may work on it, and are paid then
+        most = 2 * max(
+            [hold(each.dearest, body_bytes, max_output or each.max_output) for each in call.order]
+        )
     if call.priced and call.grant is not None:
-        held = call.grant.picodollars
+        most = call.grant.picodollars
     opened = Opened(
         call.id, call.at_us, call.key, call.endpoint, call.model, target.provider, target.model,
-        held, charge_of(call),
+        min(most, MOST), charge_of(call),
     )  # fmt: skip
     plane = call.plane
     try:
@@ -317,12 +321,15 @@ def open_call(call: Call, target: Target, body_bytes: int, max_output: int) -> N
         plane.written()
 
 
-def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None) -> int | None:
+def settle(
+    call: Call, status: int, error: ErrorKind | None, usage: Usage | None, whole: bool = True
+) -> int | None:
     """Write the call's ``closed`` record, once. Returns its cost in picodollars, None = unknown.
 
-    Give :data:`NOTHING` for a call that no upstream worked on. Raises :class:`GatewayError` (503)
-    when the record can't be written: the caller must not get the end of its answer then, and the
-    record of an opened call is kept to be written later.
+    ``usage`` is that of the attempt which the caller gets to see; not ``whole``: it may have used
+    more. Give :data:`NOTHING` for a call that no upstream worked on. Raises :class:`GatewayError`
+    (503) when the record can't be written: the caller must not get the end of its answer then, and
+    the record of an opened call is kept to be written later.
     """
     call.settled = True
     plane, target = call.plane, call.target
@@ -330,13 +337,9 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
     cost = 0 if usage is NOTHING else None
     if cost is None and usage is not None and target is not None and target.prices:
         cost = cost_of(usage, target.prices, call.at_us // 1_000_000)
-    for used, whose in call.legs:
-        usage, cost = _with_leg(call, usage, cost, used, whose)
-    if call.grant is not None:
-        call.grant.close(usage, cost, Moment(int(now * 1e9), call.at_us // 1_000_000))
     if call.receipt is not None and call.attempts:
-        call.attempts[-1] = replace(
-            call.attempts[-1], dropped=call.receipt.dropped, altered=call.altered
+        call.attempts[call.answer] = replace(
+            call.attempts[call.answer], dropped=call.receipt.dropped, altered=call.altered
         )
     if call.affinity is not None and error is None and target is not None:
         plane.bonds.keep(call.shared, _bond(call, target, usage, now + call.affinity.seconds))
@@ -345,12 +348,21 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
     if call.measured and target is not None and usage is not None and usage.total_input:
         error_ratio = target.gauge.observe(call.measured, usage.total_input)
         plane.metrics.estimated(error_ratio)
+    if len(call.attempts) > 1:
+        usage, cost = _with_others(call, usage, cost, whole)
+    elif cost is None or not whole:
+        call.unknown_cost = 1
+        cost = cost or None
+    if call.grant is not None:
+        moment = Moment(int(now * 1e9), call.at_us // 1_000_000)
+        counted = whole if len(call.attempts) < 2 else not call.unknown_cost
+        call.grant.close(usage, cost, counted, not call.unknown_cost, moment)
     provider, model = (target.provider, target.model) if target is not None else ("", "")
     closed = Closed(
         call.id, call.at_us, int(seconds * 1e6), call.key, call.endpoint, call.model,
         provider, model, call.stream, status, error or "", usage, cost, tuple(call.attempts),
         call.us(call.first_token) if call.stream else -1, int(overhead * 1e6), call.policy,
-        candidates(call) if _doubtful(call) else (), charge_of(call),
+        candidates(call) if _doubtful(call) else (), call.unknown_cost, charge_of(call),
     )  # fmt: skip
     refusal = None
     try:
@@ -365,7 +377,7 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
             model = "other"
     plane.metrics.closed(
         (call.endpoint, provider, model, status), seconds, overhead, usage, cost,
-        len(call.attempts) - (error is None),
+        call.unknown_cost > 0, len(call.attempts) - (error is None),
     )  # fmt: skip
     if refusal is not None:
         raise refusal
@@ -380,18 +392,44 @@ def charge_of(call: Call) -> Charge | None:
     return Charge(grant.budgets, grant.picodollars, grant.tokens)
 
 
-def _with_leg(
-    call: Call, usage: Usage | None, cost: int | None, used: Usage | None, whose: Target
+def _with_others(
+    call: Call, usage: Usage | None, cost: int | None, whole: bool
 ) -> tuple[Usage | None, int | None]:
-    """Usage and cost with those of a further attempt; a cost that is unknown in part is unknown."""
-    further = None
-    if used is not None and whose.prices:
-        further = cost_of(used, whose.prices, call.at_us // 1_000_000)
-    total = cost + further if cost is not None and further is not None else None
-    if usage is None or used is None:
-        return usage or used, total
-    sums = [getattr(usage, name) + getattr(used, name) for name in Usage.__struct_fields__]
-    return Usage(*sums), total
+    """Usage and cost of all attempts, given those of the one that the caller gets to see.
+
+    What is known is added up, and those of which not all is known are counted.
+    """
+    attempts = call.attempts
+    used = None if usage is NOTHING else usage
+    attempts[call.answer] = replace(
+        attempts[call.answer], usage=used, cost=cost, whole=whole and cost is not None
+    )
+    told = [each.usage for each in attempts if each.usage is not None]
+    total = sum([each.cost or 0 for each in attempts])
+    unknown = call.unknown_cost = len([each for each in attempts if not each.whole])
+    if not told:
+        return (None if unknown else NOTHING), (None if unknown else total)
+    sums = [sum([getattr(each, name) for each in told]) for name in Usage.__struct_fields__]
+    return Usage(*sums), (total or None if unknown else total)
+
+
+def told(call: Call, attempt: Attempt, target: Target, usage: Usage | None, whole: bool) -> Attempt:
+    """``attempt`` with what it used that nobody gets to see; not ``whole``: it may have been more.
+
+    Without ``usage``, a ``whole`` one has used nothing.
+    """
+    cost = 0 if usage is None and whole else None
+    if usage is not None and target.prices:
+        cost = cost_of(usage, target.prices, call.at_us // 1_000_000)
+    return replace(attempt, usage=usage, cost=cost, whole=whole and cost is not None)
+
+
+def in_vain(call: Call) -> tuple[Usage | None, bool]:
+    """What the last attempt used if it failed, as far as it told, and whether that is all."""
+    if not call.attempts:
+        return NOTHING, True
+    last = call.attempts[-1]
+    return (NOTHING if last.usage is None and last.whole else last.usage), last.whole
 
 
 def _bond(call: Call, target: Target, usage: Usage | None, until: float) -> Bond:
@@ -429,7 +467,7 @@ def count_stranger(call: Call, status: int) -> None:
     """Count a call without a valid key: strangers get into the metrics, never into the journal."""
     seconds = call.plane.now() - call.began
     labels = (call.endpoint, "", "", status)
-    call.plane.metrics.closed(labels, seconds, seconds, NOTHING, 0, 0)
+    call.plane.metrics.closed(labels, seconds, seconds, NOTHING, 0, False, 0)
 
 
 def _owe(call: Call, closed: Closed, refusal: GatewayError) -> int:

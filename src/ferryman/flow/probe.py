@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from ferryman.flow.call import NOTHING, Call, Plane, open_call, settle
+from ferryman.flow.call import Call, Plane, in_vain, open_call, settle
 from ferryman.flow.explain import Pretended
 from ferryman.flow.spine import HeaderFacts, attempt, fitted
 from ferryman.flow.turns import leave
@@ -59,9 +59,9 @@ async def probe(plane: Plane, target: Target) -> int:
             facts = HeaderFacts(exchange.headers, exchange.target, plane.pepper)
             reply = Reply(plane.now, asking.tap)
             reply, kind = await attempt(call, target, asking, facts, reply)
-            usage = reply.usage if kind is None else None if call.uncertain else NOTHING
-            cost = settle(call, reply.status or 502, kind, usage)
-            return most(target) if cost is None else cost
+            usage, whole = (reply.usage, True) if kind is None else in_vain(call)
+            cost = settle(call, reply.status or 502, kind, usage, whole)
+            return most(target) if cost is None or call.unknown_cost else cost
         finally:
             leave(call)
             if not call.settled:

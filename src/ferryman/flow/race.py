@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ferryman.config.snapshot import HEDGE_BY_PACE
 from ferryman.flow.asking import Asking
-from ferryman.flow.call import Call
+from ferryman.flow.call import Call, told
 from ferryman.flow.choice import health_of
 from ferryman.flow.queueing import give_back, place_at
 from ferryman.flow.turns import Turns
@@ -79,8 +79,10 @@ async def race(
     while waiting and not any(leg.good() for leg in legs):
         waiting = (await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED))[1]
     counts = next((leg for leg in legs if leg.good()), legs[-1])
-    call.waited = waited + call.plane.now() - began
-    return _settled(call, legs, counts)
+    seconds = call.plane.now() - began
+    outcome = _settled(call, legs, counts)
+    call.waited = waited + seconds  # whatever each of them has counted for itself
+    return outcome
 
 
 async def _second(
@@ -118,11 +120,10 @@ def _settled(call: Call, legs: list[Leg], counts: Leg) -> Outcome:
         place = leg.reply.place
         if place < 0:
             continue  # it was never sent anything
-        if not call.attempts[place].error:
+        if not call.attempts[place].error:  # a good answer, a moment too late
             superseded = replace(call.attempts[place], error=ErrorKind.SUPERSEDED)
-            call.attempts[place] = superseded
-        if call.attempts[place].error == ErrorKind.SUPERSEDED:
-            call.legs += ((leg.reply.used, leg.target),)
+            whole = not leg.reply.streaming
+            call.attempts[place] = told(call, superseded, leg.target, leg.reply.used, whole)
     call.racers = ()
     call.place = counts.place
     call.asked = health_of(counts.target)

@@ -18,7 +18,16 @@ from urllib.parse import unquote_to_bytes
 
 from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
 from ferryman.flow.bonds import bind
-from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
+from ferryman.flow.call import (
+    NOTHING,
+    Call,
+    Plane,
+    count_stranger,
+    in_vain,
+    open_call,
+    settle,
+    told,
+)  # fmt: skip
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.flow.filtering import narrow
@@ -35,7 +44,6 @@ from ferryman.http1.client import USED_UP, ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.ir.usage import Usage
 from ferryman.meter.keys import digest
 from ferryman.telemetry.record import Attempt
 from ferryman.upstream.fleet import Runtime, Target
@@ -229,7 +237,7 @@ async def serve(
             raise unfit
         keeps = _keeps(call, request)
         if exchange.gone:
-            settle(call, 499, ErrorKind.CANCELLED, _said(call, reply))
+            _left(call, reply, kind)
         elif kind is not None:
             deliver_failure(call, reply, kind)
         elif reply.streaming:
@@ -291,9 +299,14 @@ def _rescue(
 def _keeps(call: Call, request: envelope.Request) -> Callable[[bytes], Awaitable[None]] | None:
     """Keeps an answer that its caller may go on from, when no provider does; None = nothing to."""
     keeper = call.plane.keeper
-    if keeper is None or call.receipt is None or call.endpoint != "responses":
+    if keeper is None or call.endpoint != "responses" or (call.receipt is None and not call.rescue):
         return None
-    return lambda body: keeper.keep(call, request, body)
+
+    async def keep(body: bytes) -> None:
+        if call.receipt is not None:  # it may have been rescued meanwhile, or not
+            await keeper.keep(call, request, body)
+
+    return keep
 
 
 def _turn_away(call: Call, error: GatewayError) -> None:
@@ -317,11 +330,14 @@ def _stumble(call: Call, error: Exception) -> None:
     refuse(call, _internal())
 
 
-def _said(call: Call, reply: Reply) -> Usage | None:
-    """Usage of a call whose caller has left: as far as its upstream told, if it was ever asked."""
-    usage = reply.used
-    refused = not 200 <= reply.status < 300
-    return NOTHING if usage is None and refused and not call.uncertain else usage
+def _left(call: Call, reply: Reply, kind: ErrorKind | None) -> None:
+    """Settle a call whose caller has gone before the answer, which may be on its way."""
+    if kind is None:
+        usage, tap = reply.used, reply.tap
+        whole = not reply.streaming or (tap is not None and tap.done)
+    else:
+        usage, whole = in_vain(call)
+    settle(call, 499, ErrorKind.CANCELLED, usage, whole)
 
 
 async def _first_good(
@@ -378,10 +394,8 @@ async def _first_good(
             break
         if kind in SURFACED and not await _elsewhere(call, request, turns, facts, kind):
             break
-    if spares:
-        if kind is not None and not call.exchange.gone:
-            reply, kind = spares.pop().bring_back(call), None
-        call.legs += tuple([(spare.reply.used, spare.target) for spare in spares])
+    if spares and kind is not None and not call.exchange.gone:
+        reply, kind = spares.pop().bring_back(call), None
     return reply, kind, unfit if call.target is None else None
 
 
@@ -445,8 +459,8 @@ async def attempt(
     if why:
         reply.fault = Fault(FaultKind.CONNECT, why)
     else:
-        plain = asking.translation is None and not runtime.betas_in_body
-        forwarded = facts.forwarded if plain else facts.translated
+        headed = asking.own and not runtime.betas_in_body
+        forwarded = facts.forwarded if headed else facts.translated
         if runtime.signer is not None:
             forwarded += runtime.signature(asking.head, asking.body, time.time())
         connection = runtime.pool.take()
@@ -480,8 +494,6 @@ async def attempt(
     note(call, target, reply, kind, started, ended)
     if kind is not None and asking.tap is not None and asking.tap.broken:
         call.plane.metrics.left_out(target.provider, asking.tap.broken)
-    if kind is not None and reply.status < 300 and reply.connection and not reply.judged:
-        call.uncertain = True  # asked, and not refused: it may have worked, and charge for it
     reply.place = len(call.attempts)
     call.attempts.append(
         Attempt(
@@ -497,6 +509,11 @@ async def attempt(
             call.altered,
         )
     )
+    if kind is not None:
+        # Asked, and not refused: it may have worked, and charge for it.
+        refused = reply.status >= 300 or reply.connection is None
+        whole = refused or (reply.judged and reply.used is not None)
+        call.attempts[-1] = told(call, call.attempts[-1], target, reply.used, whole)
     return reply, kind
 
 

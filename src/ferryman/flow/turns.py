@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from ferryman.config.snapshot import Route
-from ferryman.flow.call import Call, Plane
+from ferryman.flow.call import Call, Plane, told
 from ferryman.flow.choice import Choice, choice_of, health_of, measure
 from ferryman.flow.window import roomiest
 from ferryman.http1.client import USED_UP, Fault, FaultKind
@@ -230,7 +230,7 @@ def doubts(call: Call, choice: Choice, now: float) -> dict[int, Facts]:
     doubtful = [
         i
         for i, health in enumerate(healths)
-        if health.rest.rounds or health.limits or health.risen > lately
+        if health.rest.rounds or health.limits or health.risen > lately or health.pressed
     ]
     if plane.key_rests:
         troubled = {key.partition("#")[0] for key in plane.key_rests}
@@ -468,7 +468,9 @@ def note_end(call: Call, reply: Reply, kind: ErrorKind | None) -> None:
         health.finished()
         return
     now, last = call.plane.now(), call.attempts[-1]
-    call.attempts[-1] = replace(last, error=kind, end_us=call.us(now))
+    used = reply.tap.usage if reply.tap is not None else None
+    cut = replace(last, error=kind, end_us=call.us(now))
+    call.attempts[-1] = told(call, cut, target, used, False)
     fault = reply.fault
     what = reaction(kind)
     if what.scope == "nothing" or (fault is not None and fault.message == USED_UP):

@@ -286,15 +286,24 @@ class Grant:
         for meter, key, number in self._taken:
             meter.settle(key, number, self.asked, used, at)
 
-    def close(self, usage: Usage | None, cost: int | None, at: Moment) -> None:
-        """Settle with a call's usage and cost; what is unknown of them counts as it was taken."""
+    def close(
+        self, usage: Usage | None, cost: int | None, counted: bool, priced: bool, at: Moment
+    ) -> None:
+        """Settle with what is known of a call's usage and cost (picodollars).
+
+        Not ``counted``: it may have used more; not ``priced``: it may have cost more. Then it counts
+        with what was taken, if that is more than what is known.
+        """
         asked = self.asked
-        used = asked
+        used = Amounts(0, 0, 0, max(cost or 0, 0))
         if usage is not None:
             given, got = max(usage.total_input, 0), max(usage.total_output, 0)
-            used = Amounts(given, got, given + got, asked.picodollars)
-        if cost is not None:
-            used = used._replace(picodollars=max(cost, 0))
+            used = Amounts(given, got, given + got, used.picodollars)
+        if usage is None or not counted:
+            tokens = map(max, used[:3], asked[:3])
+            used = Amounts(*tokens, used.picodollars)
+        if cost is None or not priced:
+            used = used._replace(picodollars=max(used.picodollars, asked.picodollars))
         self.settle(used, at)
 
 

@@ -38,7 +38,7 @@ class UsageRow(Struct, frozen=True, kw_only=True):
     unknown_usage: int
     """Calls whose token counts nobody reported; not in ``tokens``."""
     unknown_cost: int
-    """Calls without a known cost; not in ``cost``."""
+    """Calls that may have cost more than stands in ``cost``, or whose cost is unknown."""
     tokens: Usage
     cost: int
     """Picodollars."""
@@ -64,7 +64,8 @@ class CallRow(Struct, frozen=True, kw_only=True):
     cost: int | None
     """Picodollars."""
     attempts: list[dict[str, Any]]
-    """Tries in order: provider, model, status, error, start_us, first_byte_us, end_us."""
+    """Tries in order: provider, model, status, error, start_us, first_byte_us, end_us; of several
+    also tokens, cost_pico, and unknown_cost where it may have cost more."""
     first_token_us: int | None
     overhead_us: int | None
     state: str
@@ -72,6 +73,8 @@ class CallRow(Struct, frozen=True, kw_only=True):
     policy: str | None
     plan: list[dict[str, Any]]
     """Who came into question, in order; empty where there was no choice."""
+    unknown_cost: int
+    """Attempts that may have cost more than stands in ``cost``, or whose cost is unknown."""
 
 
 def usage(
@@ -166,7 +169,7 @@ def _sums(dialect: str) -> list[sa.ColumnElement[Any]]:
         number(sa.or_(_calls.c.status >= 400, _calls.c.error != "")),
         number(_calls.c.state == LOST),
         number(_calls.c.input.is_(None)),
-        number(cost.is_(None)),
+        number(sa.or_(cost.is_(None), _calls.c.unknown_cost > 0)),
     ]
     sums += [sa.func.sum(_calls.c[name]) for name in TOKEN_CLASSES]
     if dialect == "postgresql":
@@ -203,6 +206,7 @@ def _call_row(row: Any) -> CallRow:
     found["attempts"] = msgspec.json.decode(found.pop("attempts_json"))
     plan = found.pop("plan_json")
     found["plan"] = msgspec.json.decode(plan) if plan else []
+    found["unknown_cost"] = found["unknown_cost"] or int(cost is None)
     return CallRow(
         **found,
         usage=None if tokens["input"] is None else Usage(**tokens),

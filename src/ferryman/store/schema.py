@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The newest migration: the schema this version of the program works with."""
 
 PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
@@ -81,6 +81,7 @@ calls = Table(
     Column("state", Text, nullable=False),
     Column("policy", Text),
     Column("plan_json", Text),
+    Column("unknown_cost", Integer),
     Index("calls_at", "at_us"),
     Index("calls_key_at", "key_id", "at_us"),
     Index("calls_model_at", "model", "at_us"),

@@ -64,9 +64,13 @@ class Metrics:
         overhead: float,
         usage: Usage | None,
         cost: int | None,
+        unknown_cost: bool,
         failed_attempts: int,
     ) -> None:
-        """Count one finished call; ``labels`` = endpoint, provider, target model, status."""
+        """Count one finished call; ``labels`` = endpoint, provider, target model, status.
+
+        ``unknown_cost``: it may have cost more than ``cost``, as far as that is known.
+        """
         series = self._series.get(labels)
         if series is None:
             series = self._make(labels)
@@ -95,9 +99,9 @@ class Metrics:
                 tokens[4] += heard
             if spoken := usage.audio_output:
                 tokens[7] += spoken
-        if cost is None:
+        if unknown_cost:
             series.cost_unknown += 1
-        else:
+        if cost is not None:
             series.cost += cost
 
     def left_out(self, provider: str, events: int) -> None:

@@ -31,6 +31,13 @@ class Attempt(Struct, frozen=True, array_like=True):
     """What the translation left out (``ir/receipt.py``)."""
     altered: tuple[str, ...] = ()
     """What it changed or added."""
+    usage: Usage | None = None
+    """What it used, as far as the provider said; like the next two only kept where a call has
+    several attempts, else they are the call's."""
+    cost: int | None = None
+    """Picodollars for that; None = unknown."""
+    whole: bool = True
+    """False: it may have cost more than that, or its cost is unknown."""
 
 
 class Candidate(Struct, frozen=True, array_like=True):
@@ -97,9 +104,9 @@ class Closed(Struct, frozen=True, array_like=True):
     """HTTP status the caller got; 499 when the caller left first."""
     error: str = ""
     usage: Usage | None = None
-    """None = the provider did not say (unknown, not zero)."""
+    """Of all attempts together, as far as is known; None = nobody said (unknown, not zero)."""
     cost: int | None = None
-    """Picodollars; None = unpriced model or unknown usage."""
+    """Picodollars for that; None = unpriced model or unknown usage."""
     attempts: tuple[Attempt, ...] = ()
     first_token_us: int = -1
     overhead_us: int = -1
@@ -108,6 +115,8 @@ class Closed(Struct, frozen=True, array_like=True):
     """Name of the policy that matched; empty = none."""
     plan: tuple[Candidate, ...] = ()
     """In the order in which they were to be asked; empty when there was one only, and no doubt."""
+    unknown_cost: int = 0
+    """Attempts that may have cost more than stands in ``cost``, or whose cost is unknown."""
     charge: Charge | None = None
     """None: no budget bears it."""
 

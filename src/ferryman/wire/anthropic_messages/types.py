@@ -5,7 +5,7 @@ https://platform.claude.com/docs/en/api/messages and the types of the vendor's P
 reported (``reading.py``). Structs of replies skip what they don't know.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Raw, Struct
 
@@ -206,6 +206,7 @@ class WireUsage(Struct, frozen=True):
     cache_creation: CacheSplit | None = None
     output_tokens_details: OutputDetails | None = None
     iterations: list[Iteration] | None = None
+    server_tool_use: Any = None
 
 
 class Tier(Struct):
@@ -249,6 +250,8 @@ class WireReply(Struct):
     stop_details: StopDetails | None = None
     usage: Raw = Raw()
     error: Raw = Raw()
+    container: Raw = Raw()
+    context_management: Raw = Raw()
 
 
 class WireDelta(Struct):
@@ -265,6 +268,7 @@ class WireDelta(Struct):
     stop_reason: str | None = None
     stop_sequence: str | None = None
     stop_details: StopDetails | None = None
+    container: Raw = Raw()
 
 
 class StreamEvent(Struct):
@@ -277,6 +281,7 @@ class StreamEvent(Struct):
     message: WireReply | None = None
     usage: Raw = Raw()
     error: Raw = Raw()
+    context_management: Raw = Raw()
 
 
 class TapMessage(Struct):
@@ -285,10 +290,19 @@ class TapMessage(Struct):
     usage: Raw = Raw()
 
 
+class BlockStart(Struct):
+    """What a block begins with, as far as it shows whether that says something."""
+
+    type: str = ""
+    text: str = ""
+    thinking: str = ""
+
+
 class TapEvent(Struct):
     """The same of an event."""
 
     type: str = ""
+    content_block: BlockStart | None = None
     message: TapMessage | None = None
     usage: Raw = Raw()
     error: Raw = Raw()
