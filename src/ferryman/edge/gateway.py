@@ -16,6 +16,7 @@ from ferryman.config.snapshot import Provider, ServerSettings, Snapshot
 from ferryman.edge.feed import FeedClient
 from ferryman.edge.near import near
 from ferryman.edge.probing import Prober
+from ferryman.edge.restoring import Restorer
 from ferryman.edge.routes import Edge, http_refusal
 from ferryman.edge.sharing import Sharing
 from ferryman.flow.call import Plane
@@ -86,6 +87,7 @@ class Gateway:
         self._sharing = Sharing(
             self.plane, lambda name: self._live_of(name)[0], options.paths.secret("pepper"), log
         )
+        self._restorer = Restorer(options, token, self.plane, log)
         self.server: Server | None = None
         self._sync_seconds = 0.05
         self._stopping = asyncio.Event()
@@ -126,6 +128,7 @@ class Gateway:
         self.plane.policies = policies
         adopt_limits(self.plane, snapshot)
         self.plane.limits = limiter_of(snapshot, self.plane.limits)
+        self._restorer.wanted.set()
         self._sync_seconds = snapshot.server.fsync_ms / 1000
         self.plane.keeper = self._keeper_for(snapshot.keep_responses)
         if self.server is not None:
@@ -230,6 +233,7 @@ class Gateway:
         self._feed.load_cache()
         self._background = [
             asyncio.ensure_future(self._feed.run()),
+            asyncio.ensure_future(self._restorer.run()),
             asyncio.ensure_future(self._sync_journal()),
             asyncio.ensure_future(self._sweep_responses()),
             asyncio.ensure_future(

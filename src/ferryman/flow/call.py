@@ -470,6 +470,17 @@ def count_stranger(call: Call, status: int) -> None:
     call.plane.metrics.closed(labels, seconds, seconds, NOTHING, 0, False, 0)
 
 
+def crowded(plane: Plane) -> GatewayError:
+    """Nothing of the call has been read yet: to turn it away must cost next to nothing."""
+    plane.refused += 1
+    return GatewayError(
+        503,
+        ErrorKind.OVERLOADED,
+        f"The gateway serves {plane.max_calls} calls already, as many as it may. Retry after 1 s.",
+        headers=((b"retry-after", b"1"),),
+    )
+
+
 def _owe(call: Call, closed: Closed, refusal: GatewayError) -> int:
     """Keep a record that can't be written now, as it has to read then. Returns its status."""
     if not call.exchange.gone:

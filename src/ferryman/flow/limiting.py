@@ -1,12 +1,14 @@
 """Limits and budgets on the request path: whose a call's are, what it takes, what is said of it."""
 
 import asyncio
+import contextlib
 import math
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import product
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ferryman.config.snapshot import Budget, CallLimit, Snapshot
 from ferryman.flow.asking import LARGE
@@ -44,7 +46,12 @@ from ferryman.upstream.fleet import Target
 from ferryman.wire.envelope import Request
 from ferryman.wire.paths import CONVERSATIONS
 
+if TYPE_CHECKING:
+    from ferryman.flow.spine import HeaderFacts
+
 SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+NEWS_PATIENCE: Final = 3.0
+"""Seconds that a call waits for what was spent to be known, in the first moments of a gateway."""
 NONE_GIVEN: Final = "-"
 """The value of calls that have none."""
 SILENT: Final = frozenset(("embeddings", "embed", "embed_content", "batch_embed_contents", "rerank",
@@ -79,6 +86,8 @@ class Limiter:
         old = {bound.limit.name: bound.limit for bound in before.bounds} if before else {}
         for bound in bounds:
             bound.limit.inherit(old.get(bound.limit.name))
+        self.learned = asyncio.Event()
+        """Set once it is known what was spent of every budget."""
         self.refused = before.refused if before else Counter[tuple[str, str]]()
         """Calls refused, by limit and measure."""
         self.over = before.over if before else Counter[str]()
@@ -131,11 +140,11 @@ def _budget(given: Budget) -> BudgetMeter:
     window = Window(given.per, given.zone, rolling=given.rolling)
     return BudgetMeter(
         USD if given.unit == "usd" else TOKENS, given.most, Spending(window), soft=given.soft,
-        extra=given.extra, extra_until=given.extra_until,
+        extra=given.extra, extra_until=given.extra_until, begun_us=time.time_ns() // 1000,
     )  # fmt: skip
 
 
-async def reserve(call: Call, request: Request, turns: Turns, session: bytes, said: Facts) -> None:
+async def reserve(call: Call, request: Request, turns: Turns, headers: "HeaderFacts") -> None:
     """Take what the call may use at most of all its limits. Raises :class:`GatewayError`.
 
     429 beyond a rate, the limit's own status beyond a budget, 400 where no bound is known for what
@@ -143,13 +152,18 @@ async def reserve(call: Call, request: Request, turns: Turns, session: bytes, sa
     """
     limiter = call.plane.limits
     assert limiter is not None
-    applying = _applying(limiter, call, request, turns, session, said)
+    said = Facts(call, request, headers)
+    applying = _applying(limiter, call, request, turns, headers.session, said)
     if not applying:
         return
     limits = [limit for limit, _ in applying]
     asked = await _asked(call, request, turns, limits, said)
     at = Moment(int(call.plane.now() * 1e9), call.at_us // 1_000_000)
     found = admit(applying, asked, at)
+    if isinstance(found, Refusal) and found.unknown:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(limiter.learned.wait(), NEWS_PATIENCE)
+        found = admit(applying, asked, at)
     states = [meter.state(key, at) for limit, key in applying for meter in limit.meters]
     if isinstance(found, Refusal):
         limiter.refused[found.limit, found.measure] += 1

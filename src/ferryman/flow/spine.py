@@ -23,6 +23,7 @@ from ferryman.flow.call import (
     Call,
     Plane,
     count_stranger,
+    crowded,
     in_vain,
     open_call,
     settle,
@@ -33,7 +34,7 @@ from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole
 from ferryman.flow.filtering import narrow
 from ferryman.flow.judge import Spare, judged
 from ferryman.flow.limiting import reserve, unbounded
-from ferryman.flow.policies import Facts, steer
+from ferryman.flow.policies import steer
 from ferryman.flow.queueing import give_back, line_up
 from ferryman.flow.race import race
 from ferryman.flow.rescue import go_on
@@ -199,7 +200,7 @@ async def serve(
     plane.metrics.in_flight += 1
     try:
         if plane.metrics.in_flight > plane.max_calls:
-            raise _crowded(plane)
+            raise crowded(plane)
         facts = facts_of(plane, exchange)
         call.key = identify(plane, facts)
         request = await read_request(call, facts, model, stream)
@@ -229,8 +230,7 @@ async def serve(
             await count(call, request, first)
             return
         if plane.limits is not None:
-            said = Facts(call, request, facts)
-            await reserve(call, request, turns, facts.session, said)
+            await reserve(call, request, turns, facts)
         open_call(call, first, len(request.body), request.max_output)
         reply, kind, unfit = await _first_good(call, request, turns, facts)
         if unfit is not None:
@@ -589,17 +589,6 @@ def _with_type(headers: Headers, media_type: bytes) -> Headers:
     """A reply's headers once its body is put into another format."""
     rest = [pair for pair in headers if pair[0] != b"content-type"]
     return [(b"content-type", media_type), *rest]
-
-
-def _crowded(plane: Plane) -> GatewayError:
-    """Nothing of the call has been read yet: to turn it away must cost next to nothing."""
-    plane.refused += 1
-    return GatewayError(
-        503,
-        ErrorKind.OVERLOADED,
-        f"The gateway serves {plane.max_calls} calls already, as many as it may. Retry after 1 s.",
-        headers=((b"retry-after", b"1"),),
-    )
 
 
 def _internal() -> GatewayError:

@@ -160,7 +160,7 @@ class BudgetMeter:
 
     def __init__(
         self, measure: str, most: int, spending: Spending, *, soft: bool = False,
-        extra: int = 0, extra_until: int = 0,
+        extra: int = 0, extra_until: int = 0, begun_us: int = 0,
     ) -> None:  # fmt: skip
         """``extra`` is added until ``extra_until`` (Unix seconds)."""
         self.measure = measure
@@ -169,8 +169,9 @@ class BudgetMeter:
         self._extra = extra
         self._extra_until = extra_until
         self.spending = spending
+        self.begun_us = begun_us
         self.known = False
-        """True once it has been told what was spent before (:meth:`learn`)."""
+        """True once it has been told what was spent before it began (Unix microseconds)."""
         window = spending.window
         self.per = window.per
         self.identity = (measure, window.per, window.rolling, window.zone, soft)
@@ -244,6 +245,7 @@ class Limit:
                 meter.at_work = found.at_work
             elif isinstance(meter, BudgetMeter) and isinstance(found, BudgetMeter):
                 meter.spending, meter.known = found.spending, found.known
+                meter.begun_us = found.begun_us
 
 
 def key_of(name: str, values: Sequence[str]) -> str:
@@ -291,8 +293,8 @@ class Grant:
     ) -> None:
         """Settle with what is known of a call's usage and cost (picodollars).
 
-        Not ``counted``: it may have used more; not ``priced``: it may have cost more. Then it counts
-        with what was taken, if that is more than what is known.
+        Not ``counted``: it may have used more; not ``priced``: it may have cost more. Then what was
+        taken counts, if that is more than what is known.
         """
         asked = self.asked
         used = Amounts(0, 0, 0, max(cost or 0, 0))
