@@ -14,6 +14,7 @@ from ferryman.edge.listing import METHODS, STREAMS, Listing, shape_of, shape_of_
 from ferryman.flow.array import ArrayExchange
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import JSON
+from ferryman.flow.limiting import limit_page, standing
 from ferryman.flow.queueing import queue_page
 from ferryman.flow.spine import facts_of, identify, serve
 from ferryman.http1.drive import Drive
@@ -44,6 +45,7 @@ CALLS = {
 V2 = {b"/v2/embed": "embed", b"/v2/rerank": "rerank"}
 PREFIXES = (b"/v1", b"")
 """Base URLs with and without the version segment both work."""
+LIMITS = b"/internal/limits"
 _MODELS = (b"/v1/models", b"/models", b"/v1beta/models")
 _ONE_MODEL = tuple(path + b"/" for path in _MODELS)
 
@@ -111,6 +113,10 @@ class Edge:
             _allow(exchange, b"POST")
             explaining.allow(exchange, self._token)
             self._spawn(exchange, explaining.answer(self.plane, exchange, self._place))
+        elif path == LIMITS:
+            _allow(exchange, b"GET")
+            explaining.allow(exchange, self._token)
+            exchange.respond(200, JSON, _json(standing(self.plane)))
         elif path in _MODELS:
             _allow(exchange, b"GET")
             self._identify(exchange)
@@ -158,6 +164,7 @@ class Edge:
             pieces.append(piece)
             await asyncio.sleep(0)
         pieces.append(queue_page(self.plane))
+        pieces.append(limit_page(self.plane))
         for piece in target_page(self.plane):
             pieces.append(piece)
             await asyncio.sleep(0)

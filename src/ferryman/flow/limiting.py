@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ferryman.config.snapshot import Budget, CallLimit, Snapshot
 from ferryman.flow.asking import LARGE
 from ferryman.flow.bonds import Caller
-from ferryman.flow.call import Call
+from ferryman.flow.call import Call, Plane
 from ferryman.flow.choice import USUAL_OUTPUT
 from ferryman.flow.deliver import NO_RETRY, SDK_WAITS, usd
 from ferryman.flow.policies import Facts
@@ -42,6 +42,7 @@ from ferryman.meter.spending import Spending
 from ferryman.meter.throttle import NEVER
 from ferryman.meter.window import Window
 from ferryman.routing.conditions import Meets, compiled
+from ferryman.telemetry.metrics import family
 from ferryman.upstream.fleet import Target
 from ferryman.wire.envelope import Request
 from ferryman.wire.paths import CONVERSATIONS
@@ -405,3 +406,37 @@ def _amount(measure: str, value: int) -> str:
 def rfc3339(unix: int) -> str:
     """``2026-11-26T12:00:00Z``."""
     return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def limit_page(plane: Plane) -> bytes:
+    """The part of the metrics that is about limits; nothing where there are none."""
+    limiter = plane.limits
+    if limiter is None:
+        return b""
+    out = family("limit_refusals_total", "counter", "Calls refused, by limit and measure.")
+    for (name, measure), count in sorted(limiter.refused.items()):
+        label = f'limit="{name}",measure="{measure}"'
+        out.append(f"ferryman_limit_refusals_total{{{label}}} {count}")
+    out += family("over_budget_total", "counter", "Calls let through beyond a soft budget.")
+    for name, count in sorted(limiter.over.items()):
+        out.append(f'ferryman_over_budget_total{{limit="{name}"}} {count}')
+    return ("\n".join(out) + "\n").encode()
+
+
+def standing(plane: Plane) -> list[dict[str, object]]:
+    """How every limit stands for each of its keys; amounts in USD as exact decimals."""
+    if plane.limits is None:
+        return []
+    at = Moment(int(plane.now() * 1e9), int(time.time()))
+    return [
+        {
+            "key": key,
+            "measure": state.measure,
+            "most": usd(state.most) if state.measure == USD else state.most,
+            "left": usd(state.left) if state.measure == USD else state.left,
+            "per": state.per or None,
+            "resets_in_s": state.seconds,
+            "kind": "budget" if state.budget else "limit",
+        }
+        for key, state in plane.limits.standing(at)
+    ]
