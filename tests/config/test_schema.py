@@ -95,6 +95,22 @@ GOOD: dict[str, Any] = {
             },
         },
     ],
+    "limits": [
+        {
+            "name": "a",
+            "when": {"model": "fast"},
+            "by": ["key", "metadata.team"],
+            "requests": "60/minute",
+            "tokens": {"most": 5, "per": "day", "burst": 2},
+            "parallel": 3,
+            "budget": [
+                {"usd": 1, "per": "week", "zone": "Europe/Berlin", "soft": True},
+                {"tokens": 5, "per": "day", "increase": {"tokens": 1, "until": "2026-12-24"}},
+            ],
+            "status": 429,
+        },
+        {"by": "key", "budget": {"usd": 1, "per": "day", "rolling": True}},
+    ],
     "server": {"max_body_bytes": "50MB", "max_headers": 100, "drain_seconds": 0, "fsync_ms": "1s"},
     "timeouts": {"connect": "500ms", "total": 600, "idle": "2 m", "first_byte": 0.5},
     "tls": {"ca_files": ["/etc/ca.pem"]},

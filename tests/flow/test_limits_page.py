@@ -1,4 +1,4 @@
-"""docs/limits.md: its example is run, but for the addresses, and its command shows how it stands."""
+"""docs/limits.md: its example is run, and its command shows how it stands then."""
 
 import json
 import re
