@@ -7,10 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ferryman.config.snapshot import Budget, CallLimit, Snapshot
+from ferryman.config.snapshot import RATES, Budget, CallLimit, Snapshot
 from ferryman.flow.asking import LARGE
 from ferryman.flow.bonds import Caller
 from ferryman.flow.call import Call, Plane
@@ -165,18 +166,15 @@ async def reserve(call: Call, request: Request, turns: Turns, headers: "HeaderFa
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(limiter.learned.wait(), NEWS_PATIENCE)
         found = admit(applying, asked, at)
-    states = [meter.state(key, at) for limit, key in applying for meter in limit.meters]
     if isinstance(found, Refusal):
         limiter.refused[found.limit, found.measure] += 1
-        raise _refused(found, states, at)
+        raise _refused(found, applying, at)
     call.grant = found
-    pairs = _pairs(states, at)
+    lines = _lines(applying, at)
     for limit, key in applying:
-        for meter in limit.meters:
-            if isinstance(meter, BudgetMeter) and meter.soft and meter.over(key, at.unix):
-                _tell(call, limiter, limit, meter, key, at)
-                pairs.append((b"x-ferryman-over-budget", limit.name.encode()))
-    call.limit_lines = b"".join([b"%b: %b\r\n" % pair for pair in pairs])
+        if limit.soft:
+            lines += _told(call, limiter, limit, key, at)
+    call.limit_lines = lines
 
 
 # -- whose they are --------------------------------------------------------------------------------
@@ -317,45 +315,59 @@ def choices(request: Request) -> int:
 # -- what is said of it ----------------------------------------------------------------------------
 
 
-def _tell(
-    call: Call, limiter: Limiter, limit: Limit, meter: BudgetMeter, key: str, at: Moment
-) -> None:
-    """A soft budget is exceeded: count it, and tell the log once in a period."""
-    limiter.over[limit.name] += 1
-    news = (key, at.unix + meter.state(key, at).seconds)
-    if news not in limiter.told:
-        if len(limiter.told) > 10_000:
-            limiter.told.clear()
-        limiter.told.add(news)
-        most = _amount(meter.measure, meter.most_at(at.unix))
-        call.plane.log(f"the soft budget {key} of {most} per {meter.per} is exceeded")
+def _told(call: Call, limiter: Limiter, limit: Limit, key: str, at: Moment) -> bytes:
+    """If a soft budget is exceeded: count it, tell the log once in a period, and the caller."""
+    for meter in limit.meters:
+        if not isinstance(meter, BudgetMeter) or not meter.soft or not meter.over(key, at.unix):
+            continue
+        limiter.over[limit.name] += 1
+        news = (key, at.unix + meter.state(key, at).seconds)
+        if news not in limiter.told:
+            if len(limiter.told) > 10_000:
+                limiter.told.clear()
+            limiter.told.add(news)
+            most = _amount(meter.measure, meter.most_at(at.unix))
+            call.plane.log(f"the soft budget {key} of {most} per {meter.per} is exceeded")
+        return b"x-ferryman-over-budget: %b\r\n" % limit.name.encode()
+    return b""
 
 
-def _pairs(states: Iterable[State], at: Moment) -> Headers:
+def _lines(applying: Sequence[tuple[Limit, str]], at: Moment) -> bytes:
     """Headers that say what is left: of each measure, of the limit that has the least."""
-    tightest: dict[tuple[str, bool], State] = {}
-    for state in states:
-        name = (state.measure, state.budget)
-        if name not in tightest or state.left < tightest[name].left:
-            tightest[name] = state
-    pairs: Headers = []
-    for measure, budget in tightest:
-        state = tightest[measure, budget]
-        label = measure.replace("_", "-").encode()
-        if budget:
-            left = usd(state.left) if measure == USD else str(state.left)
-            resets = rfc3339(at.unix + state.seconds)
-            pairs.append((b"x-ferryman-budget-left-%b" % label, left.encode()))
-            pairs.append((b"x-ferryman-budget-resets-%b" % label, resets.encode()))
-        elif measure != PARALLEL:
-            pairs.append((b"x-ratelimit-limit-%b" % label, b"%d" % state.most))
-            pairs.append((b"x-ratelimit-remaining-%b" % label, b"%d" % state.left))
-            pairs.append((b"x-ratelimit-reset-%b" % label, b"%ds" % state.seconds))
-    return pairs
+    lefts: dict[bytes, int] = {}
+    lines: dict[bytes, bytes] = {}
+    for limit, key in applying:
+        for meter in limit.meters:
+            form = _FORMS.get((meter.measure, isinstance(meter, BudgetMeter)), b"")
+            if not form:
+                continue
+            state = meter.state(key, at)
+            if form in lefts and lefts[form] <= state.left:
+                continue
+            lefts[form] = state.left
+            if not state.budget:
+                lines[form] = form % (state.most, state.left, state.seconds)
+                continue
+            left = usd(state.left) if state.measure == USD else str(state.left)
+            lines[form] = form % (left.encode(), rfc3339(at.unix + state.seconds).encode())
+    return b"".join(lines.values())
 
 
-def _refused(found: Refusal, states: Iterable[State], at: Moment) -> GatewayError:
-    pairs = _pairs(states, at)
+def _form(measure: str) -> bytes:
+    start = b"x-ratelimit-%b-" + measure.replace("_", "-").encode()
+    names = [start % name for name in (b"limit", b"remaining", b"reset")]
+    return b"%b: %%d\r\n%b: %%d\r\n%b: %%ds\r\n" % tuple(names)
+
+
+_BUDGET_FORM: Final = b"x-ferryman-budget-left-%b: %%b\r\nx-ferryman-budget-resets-%b: %%b\r\n"
+_FORMS: Final[dict[tuple[str, bool], bytes]] = {
+    **{(measure, False): _form(measure) for measure in RATES},
+    (USD, True): _BUDGET_FORM % (b"usd", b"usd"),
+    (TOKENS, True): _BUDGET_FORM % (b"tokens", b"tokens"),
+}
+
+
+def _refused(found: Refusal, applying: Sequence[tuple[Limit, str]], at: Moment) -> GatewayError:
     wait = found.wait
     if found.unknown:
         text = (
@@ -364,6 +376,10 @@ def _refused(found: Refusal, states: Iterable[State], at: Moment) -> GatewayErro
         )
         headers = ((b"retry-after", b"1"),)
         return GatewayError(503, ErrorKind.NOT_READY, text, headers=headers)
+    pairs: Headers = []
+    for line in _lines(applying, at).splitlines():
+        name, _, value = line.partition(b": ")
+        pairs.append((name, value))
     if wait != NEVER:
         pairs.append((b"retry-after", b"%d" % wait))
     if wait == NEVER or wait > SDK_WAITS:
@@ -403,6 +419,7 @@ def _amount(measure: str, value: int) -> str:
     return f"{usd(value)} USD" if measure == USD else f"{value} tokens"
 
 
+@lru_cache(maxsize=256)
 def rfc3339(unix: int) -> str:
     """``2026-11-26T12:00:00Z``."""
     return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -20,22 +20,34 @@ PARALLEL: Final = "parallel"
 USD: Final = "usd"
 
 
-class Amounts(NamedTuple):
+class Amounts:
     """What a call takes. Of rates: as expected, of budgets: the most there can be."""
 
-    input: int = 0
-    output: int = 0
-    """Tokens, both."""
-    tokens: int = 0
-    """The most that a budget of tokens may have to bear."""
-    picodollars: int = 0
+    __slots__ = ("input", "output", "picodollars", "tokens")
+
+    def __init__(
+        self,
+        input: int = 0,  # noqa: A002 - as usage calls it
+        output: int = 0,
+        tokens: int = 0,
+        picodollars: int = 0,
+    ) -> None:
+        self.input = input
+        self.output = output
+        """Tokens, both."""
+        self.tokens = tokens
+        """The most that a budget of tokens may have to bear."""
+        self.picodollars = picodollars
 
 
-class Moment(NamedTuple):
+class Moment:
     """When a call is admitted: nanoseconds of a clock that never jumps, and Unix seconds."""
 
-    ns: int
-    unix: int
+    __slots__ = ("ns", "unix")
+
+    def __init__(self, ns: int, unix: int) -> None:
+        self.ns = ns
+        self.unix = unix
 
 
 class Refusal(NamedTuple):
@@ -231,6 +243,7 @@ class Limit:
         """Whether it matters what a call costs,"""
         self.budgeted = bool(measures)
         """or what it uses at most."""
+        self.soft = any(isinstance(m, BudgetMeter) and m.soft for m in self.meters)
         self.counts = any(m.measure in (INPUT, OUTPUT, TOKENS) for m in self.meters)
         """Whether it matters how many tokens it has."""
 
@@ -297,15 +310,17 @@ class Grant:
         taken counts, if that is more than what is known.
         """
         asked = self.asked
-        used = Amounts(0, 0, 0, max(cost or 0, 0))
+        given = got = tokens = 0
         if usage is not None:
             given, got = max(usage.total_input, 0), max(usage.total_output, 0)
-            used = Amounts(given, got, given + got, used.picodollars)
+            tokens = given + got
         if usage is None or not counted:
-            tokens = map(max, used[:3], asked[:3])
-            used = Amounts(*tokens, used.picodollars)
+            given, got = max(given, asked.input), max(got, asked.output)
+            tokens = max(tokens, asked.tokens)
+        spent = max(cost or 0, 0)
         if cost is None or not priced:
-            used = used._replace(picodollars=max(used.picodollars, asked.picodollars))
+            spent = max(spent, asked.picodollars)
+        used = Amounts(given, got, tokens, spent)
         self.settle(used, at)
 
 
