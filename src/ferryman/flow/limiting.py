@@ -90,11 +90,13 @@ class Limiter:
             bound.limit.inherit(old.get(bound.limit.name))
         self.learned = asyncio.Event()
         """Set once it is known what was spent of every budget."""
-        self.refused = before.refused if before else Counter[tuple[str, str]]()
+        self.refused: Counter[tuple[str, str]] = (
+            before.refused if before else Counter[tuple[str, str]]()
+        )
         """Calls refused, by limit and measure."""
-        self.over = before.over if before else Counter[str]()
+        self.over: Counter[str] = before.over if before else Counter[str]()
         """Calls let through beyond a soft budget, by limit."""
-        self.told = before.told if before else set[tuple[str, int]]()
+        self.told: set[tuple[str, int]] = before.told if before else set[tuple[str, int]]()
         """Keys of soft budgets that the log has told of, with the period's end."""
 
     def unknown(self) -> list[tuple[str, BudgetMeter]]:
@@ -233,23 +235,30 @@ async def _asked(
         silent = call.endpoint in SILENT
         output = 0 if silent else (request.max_output or USUAL_OUTPUT) * choices(request)
     if budgeted:
-        call.bounded = True
-        call.priced = money
-        targets = _everyone(call, turns)
-        fit = [target for target in targets if not unbounded(call, request, target)]
-        if not fit:
-            why = unbounded(call, request, turns.order[0])
-            raise GatewayError(400, ErrorKind.UNPRICED, why, param="model")
-        times = choices(request)
-        outputs = [times * _most_output(call, request, target) for target in fit]
-        size = len(request.body)
-        costs = [hold(each.dearest, size, o) for each, o in zip(fit, outputs, strict=True)]
-        # Where several may be asked to the end, all of them may have to be paid for.
-        several = call.hedge or call.rescue or call.retry_empty or call.on_content_filter
-        picodollars = (sum(costs) if several else max(costs)) if money else 0
-        used = [size + output for output in outputs]
-        most = sum(used) if several else max(used)
+        call.bounded, call.priced = True, money
+        most, picodollars = _bounds(call, request, turns)
     return Amounts(tokens, output, most, picodollars)
+
+
+def _bounds(call: Call, request: Request, turns: Turns) -> tuple[int, int]:
+    """The most tokens and picodollars that a call may take. Raises :class:`GatewayError` (400)."""
+    # Where several may be asked to the end, all of them may have to be paid for.
+    several = call.hedge or call.rescue or call.retry_empty or call.on_content_filter
+    times, size = choices(request), len(request.body)
+    most = picodollars = 0
+    found = False
+    for target in _everyone(call, turns):
+        if unbounded(call, request, target):
+            continue
+        found = True
+        output = times * _most_output(call, request, target)
+        used, cost = size + output, hold(target.dearest, size, output) if call.priced else 0
+        most = most + used if several else max(most, used)
+        picodollars = picodollars + cost if several else max(picodollars, cost)
+    if not found:
+        why = unbounded(call, request, turns.order[0])
+        raise GatewayError(400, ErrorKind.UNPRICED, why, param="model")
+    return most, picodollars
 
 
 async def _input(request: Request, target: Target, said: Facts) -> int:
@@ -264,15 +273,16 @@ async def _input(request: Request, target: Target, said: Facts) -> int:
     return found if isinstance(found, int) else size
 
 
-def _everyone(call: Call, turns: Turns) -> list[Target]:
+def _everyone(call: Call, turns: Turns) -> Sequence[Target]:
     """Who may be asked, and who when a content filter stops the call."""
+    if not call.on_content_filter:
+        return turns.order
     targets = list(turns.order)
-    if call.on_content_filter:
-        try:
-            other = call.plane.fleet.resolve(call.on_content_filter)
-        except GatewayError:
-            return targets  # not active: it won't be asked either
-        targets += [each for each in (*other.targets, *other.fallbacks) if each not in targets]
+    try:
+        other = call.plane.fleet.resolve(call.on_content_filter)
+    except GatewayError:
+        return targets  # not active: it won't be asked either
+    targets += [each for each in (*other.targets, *other.fallbacks) if each not in targets]
     return targets
 
 

@@ -70,31 +70,68 @@ class Refusal(NamedTuple):
     """True: what is spent already has not been learned yet."""
 
 
-class State(NamedTuple):
+class State:
     """How a meter stands for one key."""
 
-    measure: str
-    most: int
-    left: int
-    seconds: int
-    """Until all of it is there again; of budgets until their period ends."""
-    per: str
-    budget: bool = False
+    __slots__ = ("budget", "left", "measure", "most", "per", "seconds")
+
+    def __init__(
+        self, measure: str, most: int, left: int, seconds: int, per: str, budget: bool = False
+    ) -> None:
+        self.measure = measure
+        self.most = most
+        self.left = left
+        self.seconds = seconds
+        """Until all of it is there again; of budgets until their period ends."""
+        self.per = per
+        self.budget = budget
 
 
-class RateMeter:
-    """Units of one measure in a time."""
+class Meter:
+    """Says how much may be taken of one measure, for each key."""
 
-    known = True
-
-    def __init__(self, measure: str, most: int, seconds: int, burst: int, per: str) -> None:
+    def __init__(self, measure: str, per: str, most: int, identity: tuple[object, ...]) -> None:
         self.measure = measure
         self.per = per
-        self.identity = (measure, most, seconds, burst)
+        self.most = most
+        self.identity = identity
+        """Meters of the same limit with the same identity count the same."""
+        self.known = True
+        """False: it has yet to be told what was spent before."""
+
+    def asked(self, asked: Amounts) -> int:
+        """What of ``asked`` it is about."""
+        raise NotImplementedError
+
+    def refusal(self, key: str, asked: Amounts, at: Moment) -> tuple[int, int] | None:
+        """Seconds to wait, and what is left; None = it may pass."""
+        raise NotImplementedError
+
+    def take(self, key: str, asked: Amounts, at: Moment) -> int:
+        """Take it; returns what :meth:`settle` wants to know of that."""
+        raise NotImplementedError
+
+    def settle(self, key: str, taken: int, asked: Amounts, used: Amounts, at: Moment) -> None:
+        """Put what was used in place of what was taken."""
+        raise NotImplementedError
+
+    def state(self, key: str, at: Moment) -> State:
+        """How it stands."""
+        raise NotImplementedError
+
+    def keys(self) -> list[str]:
+        """Those of which something is remembered."""
+        raise NotImplementedError
+
+
+class RateMeter(Meter):
+    """Units of one measure in a time."""
+
+    def __init__(self, measure: str, most: int, seconds: int, burst: int, per: str) -> None:
+        super().__init__(measure, per, most, (measure, most, seconds, burst))
         self.throttle = Throttle(most, seconds, burst)
 
     def refusal(self, key: str, asked: Amounts, at: Moment) -> tuple[int, int] | None:
-        """Seconds to wait, and units left; None = it may pass."""
         wait = self.throttle.wait(key, self._units(asked), at.ns)
         if not wait:
             return None
@@ -117,10 +154,6 @@ class RateMeter:
     def keys(self) -> list[str]:
         return self.throttle.keys()
 
-    @property
-    def most(self) -> int:
-        return self.throttle.most
-
     def _units(self, amounts: Amounts) -> int:
         measure = self.measure
         if measure == REQUESTS:
@@ -130,16 +163,11 @@ class RateMeter:
         return amounts.output if measure == OUTPUT else amounts.input + amounts.output
 
 
-class ParallelMeter:
+class ParallelMeter(Meter):
     """Calls at work at once."""
 
-    known = True
-    measure = PARALLEL
-    per = ""
-
     def __init__(self, most: int) -> None:
-        self.most = most
-        self.identity = (PARALLEL,)
+        super().__init__(PARALLEL, "", most, (PARALLEL,))
         self.at_work: dict[str, int] = {}
 
     def refusal(self, key: str, asked: Amounts, at: Moment) -> tuple[int, int] | None:
@@ -167,7 +195,7 @@ class ParallelMeter:
         return list(self.at_work)
 
 
-class BudgetMeter:
+class BudgetMeter(Meter):
     """Picodollars or tokens in a period."""
 
     def __init__(
@@ -175,8 +203,10 @@ class BudgetMeter:
         extra: int = 0, extra_until: int = 0, begun_us: int = 0,
     ) -> None:  # fmt: skip
         """``extra`` is added until ``extra_until`` (Unix seconds)."""
-        self.measure = measure
-        self._most = most
+        window = spending.window
+        super().__init__(
+            measure, window.per, most, (measure, window.per, window.rolling, window.zone, soft)
+        )
         self.soft = soft
         self._extra = extra
         self._extra_until = extra_until
@@ -184,13 +214,10 @@ class BudgetMeter:
         self.begun_us = begun_us
         self.known = False
         """True once it has been told what was spent before it began (Unix microseconds)."""
-        window = spending.window
-        self.per = window.per
-        self.identity = (measure, window.per, window.rolling, window.zone, soft)
 
     def most_at(self, unix: int) -> int:
         """What may be spent at that time."""
-        return self._most + (self._extra if unix < self._extra_until else 0)
+        return self.most + (self._extra if unix < self._extra_until else 0)
 
     def refusal(self, key: str, asked: Amounts, at: Moment) -> tuple[int, int] | None:
         amount, most = self.asked(asked), self.most_at(at.unix)
@@ -226,9 +253,6 @@ class BudgetMeter:
     def over(self, key: str, unix: int) -> bool:
         """Whether more is spent and held than may be."""
         return self.spending.total(key, unix) > self.most_at(unix)
-
-
-Meter = RateMeter | ParallelMeter | BudgetMeter
 
 
 class Limit:
