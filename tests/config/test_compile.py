@@ -1,6 +1,5 @@
 """The snapshot that a file and the catalogue come to."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,12 +13,10 @@ from ferryman.config.seal import derive
 from ferryman.config.secret import activate, localise
 from ferryman.config.snapshot import (
     Budget,
-    CallLimit,
     Condition,
     Filter,
     ModelRow,
     Provider,
-    RateLimit,
     Route,
     Rule,
     Secret,
@@ -415,43 +412,6 @@ policies:
         Rule(name="policy-2", when=_is("y"), budgets=(Budget(unit="usd", most=PICO, per="day"),)),
         Rule(name="policy-3", when=_is("z"), on_unsupported="reject"),
     )
-
-
-def test_limits_come_down_to_integers(tmp_path: Path) -> None:
-    snapshot = _compiled(
-        tmp_path,
-        """\
-limits:
-  - { by: key, requests: 60_000/hour, tokens: { most: 5, per: day, burst: 2 }, parallel: 3 }
-  - name: team
-    by: [metadata.team, model]
-    budget:
-      - { usd: 0.000001, per: month, increase: { usd: 2, until: 2026-12-24 }, zone: Asia/Kolkata }
-      - { tokens: 0, per: week, rolling: true, soft: true }
-    status: 429
-""",
-    )
-    keys, team = snapshot.limits
-    assert keys == CallLimit(
-        name="limit-1",
-        by=("key",),
-        rates=(
-            RateLimit(measure="requests", most=60_000, per="hour", burst=60_000),
-            RateLimit(measure="tokens", most=5, per="day", burst=2),
-        ),
-        parallel=3,
-    )
-    until = int(datetime(2026, 12, 23, 18, 30, tzinfo=UTC).timestamp())
-    assert team == CallLimit(
-        name="team",
-        by=("metadata.team", "model"),
-        budgets=(
-            Budget(unit="usd", most=10**6, per="month", zone="Asia/Kolkata", extra=2 * PICO,
-                   extra_until=until),
-            Budget(unit="tokens", most=0, per="week", rolling=True, soft=True),
-        ),
-        status=429,
-    )  # fmt: skip
 
 
 def test_a_bare_target_is_the_first_active_candidate(tmp_path: Path) -> None:

@@ -131,6 +131,8 @@ VALUES: list[Any] = [
     [{"model": "x"}], {"gt": 1}, {"not": {"all": []}}, {"header.Cookie": "x"}, "always",
     "a\tb", "ü", "X" * 300, {"${A}": "lab/x"},
     "fair", {"order": "fair"},
+    "60/minute", {"most": 1, "per": "day"}, 429, "key", ["key"], "2026-12-24",
+    {"tokens": 5, "until": "2026-12-24"},
     "no_training", "bf16", "text", ["bf16"], "session", {"by": "session"},
 ]  # fmt: skip
 
@@ -275,7 +277,7 @@ def test_every_example_in_a_message_is_right() -> None:
 
 def test_every_key_is_described() -> None:
     tables = [kind for kind in _kinds(grammar.FILE) if isinstance(kind, Table)]
-    assert len({id(table) for table in tables}) == 19
+    assert len({id(table) for table in tables}) == 22
     for table in tables:
         for key in table.keys:
             assert key.doc.endswith("."), key.name

@@ -75,7 +75,7 @@ class Builder:
             providers=providers,
             models=models,
             policies=policies,
-            limits=limits_of(found.get("limits", []), set(self.reader.keys), self._add),
+            limits=limits_of(found.get("limits", []), self.reader.keys, self._add),
             server=ServerSettings(**_floats(found.get("server", {}))),
             timeouts=self._timeouts(found.get("timeouts", {})),
             keep_responses=float(found.get("responses", {}).get("keep", 0)),
@@ -394,7 +394,9 @@ class Builder:
                 when=policy.get("when", Condition(op="any")),
                 set=tuple((key, plain_number(v)) for key, v in policy.get("set", {}).items()),
                 filter=filter_of(policy.get("filter"), f"policy {name}"),
-                budgets=budgets_of(policy.get("budget"), (*path, "budget"), self._add),
+                budgets=budgets_of(
+                    policy.get("budget"), (*path, "budget"), self.reader.keys, self._add
+                ),
                 **said,
             )
             out.append(rule)

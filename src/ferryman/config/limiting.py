@@ -1,6 +1,6 @@
 """Limits and budgets as read → what the snapshot has of them, with what one key can't tell."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,11 +11,13 @@ from ferryman.ir.price import PICO
 
 Found = dict[str, Any]
 Add = Callable[[Path, str, str], None]
+Given = Container[Path]
+"""Paths of all keys in the file, right or wrong."""
 _DOES = (*RATES, "parallel", "budget")
 
 
-def limits_of(found: list[tuple[int, Found]], given: set[Path], add: Add) -> tuple[CallLimit, ...]:
-    """The section ``limits``. ``given``: paths of all keys in the file, right or wrong."""
+def limits_of(found: list[tuple[int, Found]], given: Given, add: Add) -> tuple[CallLimit, ...]:
+    """The section ``limits``."""
     out: dict[str, CallLimit] = {}
     for i, entry in found:
         path: Path = ("limits", i)
@@ -36,7 +38,7 @@ def limits_of(found: list[tuple[int, Found]], given: set[Path], add: Add) -> tup
             by=tuple(values),
             rates=tuple(_rate(key, entry[key]) for key in RATES if _whole(entry.get(key))),
             parallel=entry.get("parallel", 0),
-            budgets=budgets_of(entry.get("budget"), (*path, "budget"), add),
+            budgets=budgets_of(entry.get("budget"), (*path, "budget"), given, add),
             status=entry.get("status", 402),
         )
     return tuple(out.values())
@@ -56,18 +58,18 @@ def _rate(measure: str, entry: str | Found) -> RateLimit:
 
 
 def budgets_of(
-    found: Found | list[tuple[int, Found]] | None, path: Path, add: Add
+    found: Found | list[tuple[int, Found]] | None, path: Path, given: Given, add: Add
 ) -> tuple[Budget, ...]:
     """One budget, or several; what is wrong is reported and left out."""
     if found is None:
         return ()
     entries = [(path, found)] if isinstance(found, dict) else [((*path, i), e) for i, e in found]
-    budgets = [_budget(where, entry, add) for where, entry in entries]
+    budgets = [_budget(where, entry, given, add) for where, entry in entries]
     return tuple(budget for budget in budgets if budget is not None)
 
 
-def _budget(path: Path, found: Found, add: Add) -> Budget | None:
-    unit = _unit(path, found, "{ usd: 20, per: day }", add)
+def _budget(path: Path, found: Found, given: Given, add: Add) -> Budget | None:
+    unit = _unit(path, found, "{ usd: 20, per: day }", given, add)
     if not unit or "per" not in found:
         return None
     zone = found.get("zone", "UTC")
@@ -88,7 +90,7 @@ def _budget(path: Path, found: Found, add: Add) -> Budget | None:
     if not more or "until" not in more:
         return budget
     where = (*path, "increase")
-    if _unit(where, more, "{ usd: 10, until: 2026-12-24 }", add) != unit:
+    if _unit(where, more, "{ usd: 10, until: 2026-12-24 }", given, add) != unit:
         if unit not in more:
             add(where, f"the budget is in {unit}", f"Write {unit}: here, too.")
         return budget
@@ -106,13 +108,13 @@ def _budget(path: Path, found: Found, add: Add) -> Budget | None:
     )  # fmt: skip
 
 
-def _unit(path: Path, found: Found, example: str, add: Add) -> str:
-    """``usd`` or ``tokens``, whichever there is."""
-    units = [unit for unit in ("usd", "tokens") if unit in found]
+def _unit(path: Path, found: Found, example: str, given: Given, add: Add) -> str:
+    """``usd`` or ``tokens``, whichever there is; empty if it is wrong."""
+    units = [unit for unit in ("usd", "tokens") if (*path, unit) in given]
     if len(units) != 1:
         message = "both usd and tokens are given" if units else "neither usd nor tokens is given"
         add(path, message, f"Give one of them: {example}")
-    return units[0] if units else ""
+    return units[0] if units and units[0] in found else ""
 
 
 def _amount(unit: str, value: Any) -> int:

@@ -1,6 +1,7 @@
 """What the request path carries along: the plane's state, and one call's."""
 
 import asyncio
+import contextlib
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -382,6 +383,13 @@ def settle(
     if refusal is not None:
         raise refusal
     return cost
+
+
+def settle_anyhow(call: Call) -> None:
+    """Settle a call that ended in a mistake of ours: what it has taken must not stay taken."""
+    usage = None if call.opened else NOTHING
+    with contextlib.suppress(GatewayError):
+        settle(call, 499 if call.exchange.gone else 500, ErrorKind.INTERNAL, usage)
 
 
 def charge_of(call: Call) -> Charge | None:

@@ -11,7 +11,6 @@ Every call that was opened is closed exactly once, whatever happens in between.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote_to_bytes
@@ -27,6 +26,7 @@ from ferryman.flow.call import (
     in_vain,
     open_call,
     settle,
+    settle_anyhow,
     told,
 )  # fmt: skip
 from ferryman.flow.counting import count, counted_here
@@ -207,8 +207,7 @@ async def serve(
         call.model = request.model
         call.stream = request.stream
         call.summary = facts.summary and request.stream
-        call.strict = facts.strict
-        call.too_long = facts.too_long
+        call.strict, call.too_long = facts.strict, facts.too_long
         if plane.sample():
             call.measured = text_size(request.body)
         if plane.policies or facts.steers:
@@ -259,9 +258,7 @@ async def serve(
         if not plane.metrics.in_flight:
             plane.idle.set()
         if not call.settled and (call.opened or call.grant is not None):
-            usage = None if call.opened else NOTHING
-            with contextlib.suppress(GatewayError):
-                settle(call, 499 if exchange.gone else 500, ErrorKind.INTERNAL, usage)
+            settle_anyhow(call)
 
 
 async def read_request(
