@@ -94,7 +94,7 @@ def test_a_provider_that_does_not_pick_up(hasty: Stack) -> None:
         ("deaf/sim", "connect=50", 502, "no connection within 0.6 s"),
         ("deaf/sim", "total=0.3", 504, "total time"),
         ("lab/sim-delay=600", "connect=1, first_byte=0.2", 504, "first-byte"),
-        ("lab/sim-stall?at-byte=0", "idle=0.2,total=2", 504, "no data for"),
+        ("lab/sim-stall?at-byte=9", "idle=0.2,total=2", 504, "no data for"),
     ],
 )
 def test_callers_set_each_time(
