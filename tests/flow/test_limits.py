@@ -9,6 +9,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import anthropic
 import openai
@@ -190,13 +191,13 @@ def test_a_policys_budget(limited: Stack) -> None:
 
 
 def test_official_sdks_understand_refusals(limited: Stack) -> None:
-    message = {"role": "user", "content": "Hi"}
+    message: Any = {"role": "user", "content": "Hi"}
     headers = of("person", person="sdk")
     client = openai.OpenAI(base_url=limited.endpoint, api_key=KEY, max_retries=2)
     chat = client.chat.completions
-    chat.create(model="lab/sim", messages=[message], extra_headers=headers)  # type: ignore[list-item]
+    chat.create(model="lab/sim", messages=[message], extra_headers=headers)
     with pytest.raises(openai.RateLimitError) as refused:
-        chat.create(model="lab/sim", messages=[message], extra_headers=headers)  # type: ignore[list-item]
+        chat.create(model="lab/sim", messages=[message], extra_headers=headers)
     assert refused.value.code == "budget_exceeded"
     other = anthropic.Anthropic(base_url=limited.url, api_key=KEY, max_retries=2)
     with pytest.raises(anthropic.RateLimitError) as told:
@@ -204,7 +205,7 @@ def test_official_sdks_understand_refusals(limited: Stack) -> None:
             model="lab/sim",
             max_tokens=9,
             messages=[message],
-            extra_headers=headers,  # type: ignore[list-item]
+            extra_headers=headers,
         )
     assert told.value.body["error"]["code"] == "budget_exceeded"  # type: ignore[index]
 
