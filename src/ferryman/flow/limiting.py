@@ -195,8 +195,12 @@ def _applying(
         if not by:
             found.append((limit, limit.name))
             continue
+        if len(by) == 1:
+            for value in _values(by[0], call, request, turns, session, said):
+                found.append((limit, key_of(limit.name, value)))
+            continue
         values = [_values(name, call, request, turns, session, said) for name in by]
-        found += [(limit, key_of(limit.name, each)) for each in product(*values)]
+        found += [(limit, key_of(limit.name, *each)) for each in product(*values)]
     return found
 
 

@@ -285,17 +285,23 @@ class Limit:
                 meter.begun_us = found.begun_us
 
 
-def key_of(name: str, values: Sequence[str]) -> str:
+def key_of(name: str, *values: str) -> str:
     """What a limit is counted by, in one text: its name, and the values, ``|`` between them."""
-    return "|".join([name, *map(_plain, values)]) if values else name
+    key = name
+    for value in values:
+        key = f"{key}|{_plain(value)}"
+    return key
 
 
 LONGEST_VALUE: Final = 128
 
 
 def _plain(value: str) -> str:
-    value = value[:LONGEST_VALUE]
-    return value.replace("%", "%25").replace("|", "%7C") if "|" in value or "%" in value else value
+    if len(value) > LONGEST_VALUE:
+        value = value[:LONGEST_VALUE]
+    if value.find("|") < 0 and value.find("%") < 0:
+        return value
+    return value.replace("%", "%25").replace("|", "%7C")
 
 
 class Grant:
