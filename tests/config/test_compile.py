@@ -12,6 +12,7 @@ from ferryman.config.file import load
 from ferryman.config.seal import derive
 from ferryman.config.secret import activate, localise
 from ferryman.config.snapshot import (
+    Budget,
     Condition,
     Filter,
     ModelRow,
@@ -21,7 +22,7 @@ from ferryman.config.snapshot import (
     Secret,
     Snapshot,
 )
-from ferryman.ir.price import Price, Rate
+from ferryman.ir.price import PICO, Price, Rate
 from tests.config.catalogue import KEYS, KNOWN, loaded
 
 SEAL = derive("feed token")
@@ -408,6 +409,7 @@ policies:
     two = Condition(op="eq", fact="metadata.n", value=2)
     assert snapshot.rules == (
         Rule(name="policy-1", when=Condition(op="all", parts=(_is("x"), two)), use="outer"),
+        Rule(name="policy-2", when=_is("y"), budgets=(Budget(unit="usd", most=PICO, per="day"),)),
         Rule(name="policy-3", when=_is("z"), on_unsupported="reject"),
     )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ferryman.config import cache_grammar, filter_grammar, grammar, route_grammar
+from ferryman.config import cache_grammar, filter_grammar, grammar, limit_grammar, route_grammar
 from ferryman.config.check import report
 from ferryman.config.file import load
 from ferryman.config.limit import QUEUE
@@ -31,7 +31,10 @@ SECTIONS = {
     "Max price": filter_grammar.MAX_PRICE,
     "Set": grammar.SET,
     "Policy timeouts": grammar.POLICY_TIMEOUTS,
-    "Budget": grammar.BUDGET,
+    "Limits": limit_grammar.LIMIT,
+    "Rate": limit_grammar.RATE,
+    "Budget": limit_grammar.BUDGET,
+    "Increase": limit_grammar.INCREASE,
     "Server": grammar.SERVER,
     "Timeouts": grammar.TIMEOUTS,
     "Responses": cache_grammar.RESPONSES,
@@ -64,6 +67,7 @@ def test_every_table_has_its_section() -> None:
         kinds = [key.kind for key in table.keys]
         kinds += [kind.item for kind in kinds if hasattr(kind, "item")]
         kinds += [kind.table for kind in kinds if hasattr(kind, "table")]
+        kinds += [kind.one for kind in kinds if hasattr(kind, "one")]
         inner = [kind for kind in kinds if isinstance(kind, Table)]
         return [table, *(found for one in inner for found in tables(one))]
 

@@ -100,20 +100,18 @@ def test_paths_that_are_no_file(tmp_path: Path) -> None:
     assert len(below.errors) == 1
 
 
-def test_strict_refuses_literal_secrets_and_budgets(tmp_path: Path) -> None:
+def test_strict_refuses_literal_secrets(tmp_path: Path) -> None:
     text = (
         "providers:\n  openai: { key: sk-abcdef, headers: { X-Token: abc } }\n"
         "  groq: { key: env:UNSET }\n"
-        "policies:\n  - when: { metadata.task: a }\n    budget: { usd: 1, per: day }\n"
     )
     lax, strict = loaded(tmp_path, text), loaded(tmp_path, text, strict=True)
     assert not lax.errors
     assert [p.key for p in strict.errors] == [
         "providers.openai.key",
         "providers.openai.headers.X-Token",
-        "policies[0].budget",
     ]
-    assert len(lax.problems) == len(strict.problems) == 4
+    assert len(lax.problems) == len(strict.problems) == 3
 
 
 def test_a_file_with_errors_does_not_compile_and_every_problem_is_told(tmp_path: Path) -> None:

@@ -95,6 +95,22 @@ GOOD: dict[str, Any] = {
             },
         },
     ],
+    "limits": [
+        {
+            "name": "a",
+            "when": {"model": "fast"},
+            "by": ["key", "metadata.team"],
+            "requests": "60/minute",
+            "tokens": {"most": 5, "per": "day", "burst": 2},
+            "parallel": 3,
+            "budget": [
+                {"usd": 1, "per": "week", "zone": "Europe/Berlin", "soft": True},
+                {"tokens": 5, "per": "day", "increase": {"tokens": 1, "until": "2026-12-24"}},
+            ],
+            "status": 429,
+        },
+        {"by": "key", "budget": {"usd": 1, "per": "day", "rolling": True}},
+    ],
     "server": {"max_body_bytes": "50MB", "max_headers": 100, "drain_seconds": 0, "fsync_ms": "1s"},
     "timeouts": {"connect": "500ms", "total": 600, "idle": "2 m", "first_byte": 0.5},
     "tls": {"ca_files": ["/etc/ca.pem"]},
@@ -115,6 +131,8 @@ VALUES: list[Any] = [
     [{"model": "x"}], {"gt": 1}, {"not": {"all": []}}, {"header.Cookie": "x"}, "always",
     "a\tb", "ü", "X" * 300, {"${A}": "lab/x"},
     "fair", {"order": "fair"},
+    "60/minute", {"most": 1, "per": "day"}, 429, "key", ["key"], "2026-12-24",
+    {"tokens": 5, "until": "2026-12-24"},
     "no_training", "bf16", "text", ["bf16"], "session", {"by": "session"},
 ]  # fmt: skip
 
@@ -259,7 +277,7 @@ def test_every_example_in_a_message_is_right() -> None:
 
 def test_every_key_is_described() -> None:
     tables = [kind for kind in _kinds(grammar.FILE) if isinstance(kind, Table)]
-    assert len({id(table) for table in tables}) == 21
+    assert len({id(table) for table in tables}) == 24
     for table in tables:
         for key in table.keys:
             assert key.doc.endswith("."), key.name

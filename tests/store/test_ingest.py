@@ -11,12 +11,13 @@ from pathlib import Path
 import msgspec
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from ferryman.control.ingest import MAX_TOKENS, Ingester
 from ferryman.ir.usage import Usage
 from ferryman.store import db, intake, keys, ledger
 from ferryman.store.journal import JournalWriter, segments
-from ferryman.telemetry.record import CLOSED, OPENED
+from ferryman.telemetry.record import CLOSED, OPENED, Charge
 from tests.store import killer, samples
 
 encode = msgspec.msgpack.Encoder().encode
@@ -125,6 +126,35 @@ def test_calls_of_a_dead_gateway_are_settled_at_their_hold(
     [total] = ledger.usage(engine)
     assert (total.calls, total.lost) == (4, 3)
     assert intake.counts(engine) == {"calls_lost": 3}
+
+
+def test_what_budgets_bear_is_summed_once_by_time_with_holds_of_the_dead(
+    engine: sa.Engine, ingester: Ingester, start: Start
+) -> None:
+    at, minute = samples.START - samples.START % 900_000_000, 60_000_000
+    both, one = ("team|a", "all"), ('team|"b" é',)
+    given = [
+        (at - 1, both, 5), (at, both, 2**62), (at + minute - 1, both, 2**62), (at + minute, one, 7),
+        (at + 2 * minute, both, 9),
+    ]  # fmt: skip
+    calls = [
+        samples.call(f"c{i}", at_us=when, charge=Charge(budgets, pico, 3))
+        for i, (when, budgets, pico) in enumerate(given)
+    ]
+    writer = start()
+    samples.put(writer, [*calls, samples.call("plain", at_us=at)])
+    samples.put(writer, calls)  # a record that comes again adds nothing
+    under_way = replace(samples.opened(calls[3], 11), id="dead", charge=Charge(one, 11, 4))
+    writer.append(OPENED, encode(under_way))
+    start()
+    ingester.drain()
+    found = ledger.spent(engine, at // 1_000_000, at + 2 * minute, 60)
+    assert sorted(
+        (spent.at, spent.budgets, spent.picodollars, spent.tokens) for spent in found
+    ) == [
+        (at // 1_000_000, both, 2**63, 6),
+        (at // 1_000_000 + 60, one, 7 + 11, 3 + 4),
+    ]
 
 
 def test_a_dead_gateway_of_one_plane_settles_nothing_of_another(

@@ -81,7 +81,7 @@ def test_a_missing_type_is_filled_in_and_the_code_stays() -> None:
         shown = relayed_error(402, K.UPSTREAM_NO_CREDIT, body, "req_1")
         assert shown is not None
         error = json.loads(shown)["error"]
-        assert (error["code"], error["type"]) == (402, "invalid_request_error")
+        assert (error["code"], error["type"]) == (402, "insufficient_quota")
 
 
 def test_another_shape_becomes_this_one() -> None:

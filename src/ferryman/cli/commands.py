@@ -319,6 +319,21 @@ def explain(
     )  # fmt: skip
 
 
+@app.command(rich_help_panel=_LOOK)
+def limits(
+    gateway_url: flags.GatewayUrl = None,
+    as_json: flags.AsJson = False,
+    data_dir: flags.AskDataDir = None,
+) -> None:
+    """Show how limits and budgets stand: what is left for each key, team, model, and until when.
+
+    Examples: `ferryman limits` · `ferryman limits --json`
+    """
+    from ferryman.cli import limits as standing
+
+    standing.run(flags.options(data_dir=data_dir), gateway_url or "", as_json=as_json)
+
+
 for group in (keys_app, calls_app, config_app, models_app, providers_app):
     app.add_typer(group, rich_help_panel=_LOOK)
 

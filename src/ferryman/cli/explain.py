@@ -89,17 +89,25 @@ def _headers(given: Sequence[str]) -> dict[str, str]:
 
 
 def _ask(options: Options, url: str, asked: Row) -> Row:
+    said = ask_gateway(options, url, "POST", "/internal/explain", asked, "who rests")
+    return said if isinstance(said, dict) else {}
+
+
+def ask_gateway(
+    options: Options, url: str, method: str, target: str, body: Row | None, what: str
+) -> Any:
+    """What the running data plane answers; ``what`` only it knows. Raises :class:`ApiError`."""
     at = (url or _where(options)).rstrip("/")
     token = secret(options.data_dir, "feed-token")
     try:
-        status, answer = exchange(at, "POST", "/internal/explain", token, asked, {})
+        status, answer = exchange(at, method, target, token, body, {})
     except OSError as error:
         raise ApiError(
-            f"No gateway answers at {at} ({error}), and who rests is known there only. Start it "
+            f"No gateway answers at {at} ({error}), and {what} is known there only. Start it "
             "with `ferryman up`; if it runs elsewhere, say where with --gateway-url."
         ) from None
     said = decoded(answer)
-    if status == 200 and isinstance(said, dict):
+    if status == 200 and said is not None:
         return said
     if isinstance(said, dict) and isinstance(said.get("error"), dict):
         raise ApiError(str(said["error"].get("message")), status)

@@ -17,6 +17,7 @@ from ferryman.config.filtering import FilterCheck, filter_of
 from ferryman.config.grammar import FORMATS
 from ferryman.config.grouping import MOST_DEEP, MOST_TARGETS, Grouped, grouped
 from ferryman.config.kinds import Reader, url_fault
+from ferryman.config.limiting import budgets_of, limits_of
 from ferryman.config.model import Config, Facts, Prices, ProviderConfig, Ref, RouteConfig
 from ferryman.config.names import Known
 from ferryman.config.problem import ERROR, WARNING, Path, Problem, either, near, shown
@@ -76,6 +77,7 @@ class Builder:
             providers=providers,
             models=models,
             policies=policies,
+            limits=limits_of(found.get("limits", []), self.reader.keys, self._add),
             server=ServerSettings(**_floats(found.get("server", {}))),
             timeouts=self._timeouts(found.get("timeouts", {})),
             keep_responses=float(found.get("responses", {}).get("keep", 0)),
@@ -397,6 +399,9 @@ class Builder:
                 set=tuple((key, plain_number(v)) for key, v in policy.get("set", {}).items()),
                 filter=filter_of(policy.get("filter"), f"policy {name}"),
                 cache=float(policy.get("cache", -1)),
+                budgets=budgets_of(
+                    policy.get("budget"), (*path, "budget"), self.reader.keys, self._add
+                ),
                 **said,
             )
             out.append(rule)
@@ -413,10 +418,6 @@ class Builder:
             if self._given(path, "forbid") and key != "forbid" and self._given(path, key):
                 message = f"a call that is refused has no use for {key}"
                 self._at_key((*path, key), message, "Keep one of them, forbid or this.")
-        if "budget" in policy:
-            message = "this version does not enforce budgets yet: nothing limits the spending"
-            fix = "Leave it out, or keep it for a later version; --strict refuses it."
-            self._at_key((*path, "budget"), message, fix, self._unsafe)
 
     def _filters(
         self,

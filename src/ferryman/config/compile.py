@@ -83,6 +83,7 @@ def compile_snapshot(
         aliases={name: row for name, row in known.also.items() if name not in providers},
         routes=routes,
         rules=tuple(rule for rule in config.policies if does_something(rule)),
+        limits=config.limits,
         timeouts=config.timeouts,
         keep_responses=config.keep_responses,
         caching=config.caching,

@@ -115,7 +115,7 @@ _DAY = Word(
     example="mon-fri",
     pattern="({0})(-({0}))?".format("|".join(DAYS)),
 )
-_ZONE = Word(
+ZONE: Final = Word(
     says="a time zone, such as Europe/Berlin",
     example="Europe/Berlin",
     pattern=r"UTC|[A-Z][A-Za-z_]{1,30}(/[A-Z][A-Za-z0-9_+-]{1,30}){1,2}",
@@ -288,7 +288,7 @@ def _time(node: Node, path: Path, reader: Reader) -> Any:
         reader.add(path, node.mark, f"expected days, hours and zone, found {found}", example)
         return WRONG
     said: dict[str, list[Any]] = {}
-    kinds = {"days": _DAY, "hours": _HOURS, "zone": _ZONE}
+    kinds = {"days": _DAY, "hours": _HOURS, "zone": ZONE}
     for name, value in node.pairs:
         here = (*path, name.text)
         reader.keys[here], reader.values[here] = name.mark, value.mark
@@ -371,7 +371,7 @@ def _time_schema() -> Schema:
         "properties": {
             "days": {"anyOf": [_DAY.schema(), {**several, "items": _DAY.schema()}]},
             "hours": {"anyOf": [_HOURS.schema(), {**several, "items": _HOURS.schema()}]},
-            "zone": _ZONE.schema(),
+            "zone": ZONE.schema(),
         },
         "additionalProperties": False,
         "anyOf": [{"required": ["days"]}, {"required": ["hours"]}],

@@ -43,7 +43,7 @@ def load(
 ) -> Loaded:
     """Read and check ``path`` (``None`` = no file). Never raises for what the file holds.
 
-    ``strict`` makes secrets written into the file, and budgets, errors instead of warnings. ``env``
+    ``strict`` makes secrets written into the file errors instead of warnings. ``env``
     is where ``env:`` references are looked up; a missing variable is a warning. ``known`` is the
     catalogue, by default the packaged one.
     """

@@ -12,7 +12,8 @@ from ferryman.config.cache_grammar import CACHE, CACHED, IDEMPOTENCY, RESPONSES
 from ferryman.config.conditions import WHEN
 from ferryman.config.filter_grammar import DATA_POLICY, FACTS, FILTER, NOT_HERE, REGION
 from ferryman.config.kinds import PER_CENT, Number, Secret, Url, Word
-from ferryman.config.limit import LIMIT
+from ferryman.config.limit import LIMIT as IN_FLIGHT
+from ferryman.config.limit_grammar import BUDGET, LIMIT
 from ferryman.config.listener import ELSEWHERE, SERVER
 from ferryman.config.measures import USD as _USD
 from ferryman.config.measures import count, duration, seconds
@@ -242,7 +243,7 @@ PROVIDER: Final = Table(
             "has to find out if they are well again. See docs/routing.md.",
             default="calls find out",
         ),
-        *LIMIT,
+        *IN_FLIGHT,
     ),
     hints=(
         ("api_key", "Write key: env:NAME."),
@@ -312,24 +313,6 @@ MODEL: Final = Table(
     ),
     hints=(("fallback", "Write fallbacks: [provider/model]."), *NOT_HERE),
 )  # fmt: skip
-
-BUDGET: Final = Table(
-    says="a mapping",
-    example="{ usd: 20, per: day }",
-    keys=(
-        Key(name="usd", kind=_USD, doc="Most that may be spent in a period, USD.", required=True),
-        Key(
-            name="per",
-            kind=Word(
-                says="hour, day, week or month",
-                example="day",
-                choices=("hour", "day", "week", "month"),
-            ),
-            doc="The period.",
-            required=True,
-        ),
-    ),
-)
 
 SET: Final = Table(
     says="a mapping of parameters",
@@ -450,7 +433,7 @@ POLICY: Final = Table(
         Key(
             name="budget",
             kind=BUDGET,
-            doc="Accepted, but not enforced by this version (a warning; an error with --strict).",
+            doc="What these calls together may spend in a period; see docs/limits.md.",
         ),
     ),
     hints=NOT_HERE,
@@ -512,8 +495,8 @@ TLS: Final = Table(
 )
 
 FILE: Final = Table(
-    says="a mapping with the sections providers, models, policies, server, timeouts, responses, "
-    "cache, idempotency, tls",
+    says="a mapping with the sections providers, models, policies, limits, server, timeouts, "
+    "responses, cache, idempotency, tls",
     example="providers: {}",
     keys=(
         Key(
@@ -551,6 +534,16 @@ FILE: Final = Table(
                 item=POLICY,
             ),
             doc="What is done with calls that meet conditions; the first that matches holds.",
+            default="none",
+        ),
+        Key(
+            name="limits",
+            kind=ListOf(
+                says="a list of limits",
+                example="[{ by: key, requests: 600/minute, budget: { usd: 20, per: day } }]",
+                item=LIMIT,
+            ),
+            doc="How much calls may take: rates, calls at once, budgets. See docs/limits.md.",
             default="none",
         ),
         Key(

@@ -8,6 +8,7 @@ from ferryman.config.secret import Redacted
 from ferryman.config.snapshot import (
     Affinity,
     Caching,
+    CallLimit,
     Filter,
     Idempotency,
     Limit,
@@ -103,6 +104,7 @@ class Config(Struct, frozen=True, kw_only=True):
     providers: dict[str, ProviderConfig] = {}
     models: dict[str, RouteConfig] = {}
     policies: tuple[Rule, ...] = ()
+    limits: tuple[CallLimit, ...] = ()
     server: ServerSettings = ServerSettings()
     timeouts: Timeouts = Timeouts()
     keep_responses: float = 0.0

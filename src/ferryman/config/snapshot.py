@@ -1,5 +1,7 @@
 """The immutable snapshot a data plane serves from; the control plane compiles it."""
 
+from typing import Final
+
 from msgspec import Raw, Struct
 
 from ferryman.ir.price import Price
@@ -199,6 +201,51 @@ class Condition(Struct, frozen=True, kw_only=True, omit_defaults=True):
     parts: tuple["Condition", ...] = ()
 
 
+RATES: Final = ("requests", "input_tokens", "output_tokens", "tokens")
+"""What rates may be of."""
+PERIODS: Final = ("minute", "hour", "day", "week", "month")
+"""Of budgets."""
+
+
+class RateLimit(Struct, frozen=True, kw_only=True):
+    """``most`` of a measure ``per`` second, minute, hour or day; ``burst`` of them at once."""
+
+    measure: str
+    most: int
+    per: str
+    burst: int
+
+
+class Budget(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What may be spent in a period (``meter/window.py``)."""
+
+    unit: str
+    """``usd``: amounts are picodollars; ``tokens``."""
+    most: int
+    per: str
+    rolling: bool = False
+    zone: str = "UTC"
+    soft: bool = False
+    """True: it refuses nothing."""
+    extra: int = 0
+    """More than ``most``, until ``extra_until`` (Unix seconds)."""
+    extra_until: int = 0
+
+
+class CallLimit(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How much calls may take that meet ``when`` (None = all), for each of the values of ``by``."""
+
+    name: str
+    when: Condition | None = None
+    by: tuple[str, ...] = ()
+    rates: tuple[RateLimit, ...] = ()
+    parallel: int = 0
+    """Calls at once; 0 = any number."""
+    budgets: tuple[Budget, ...] = ()
+    status: int = 402
+    """Of refusals by budgets."""
+
+
 class Rule(Struct, frozen=True, kw_only=True):
     """A policy, for calls that meet ``when``; the first match counts."""
 
@@ -228,6 +275,9 @@ class Rule(Struct, frozen=True, kw_only=True):
     """What targets must pass."""
     cache: float = -1.0
     """Seconds that answers are cached; 0 = they are not, -1 = as ``Caching`` has it."""
+    budgets: tuple[Budget, ...] = ()
+    """What all calls that match may spend together."""
+
 
 
 class Caching(Struct, frozen=True, kw_only=True):
@@ -308,6 +358,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Further name of a provider → its name; any other meaning of a model name comes first."""
     routes: dict[str, Route] = {}
     rules: tuple[Rule, ...] = ()
+    limits: tuple[CallLimit, ...] = ()
     timeouts: Timeouts = Timeouts()
     keep_responses: float = 0.0
     """Seconds to keep answers for ``previous_response_id``; 0 = they are not kept."""

@@ -49,7 +49,7 @@ class Admin:
         engine: Engine,
         desk: KeyDesk,
         *,
-        catch_up: Callable[[], None],
+        catch_up: Callable[[], object],
         configuration: Configuration,
         version: Callable[[], str],
     ) -> None:

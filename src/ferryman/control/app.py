@@ -28,6 +28,7 @@ MAX_BODY: Final = 65_536
 MAX_CONFIG: Final = 1_000_000
 """The same of configurations, as of the file."""
 CONFIG: Final = "/admin/v1/config"
+SPENT: Final = "/internal/spent"
 LOOPBACK_NAMES: Final = frozenset(("localhost", "127.0.0.1", "[::1]"))
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -42,10 +43,13 @@ class Front:
         feed_token: str,
         admin_token: str,
         admin_host: str,
+        spent: Callable[[int, int, int], object],
         admin: Callable[[], Application],
         unready: Callable[[], str],
     ) -> None:
-        """``admin`` makes the admin API on first use; ``unready`` says why not, or nothing."""
+        """``spent`` is as in ``store/ledger.py``, on any thread; ``admin`` makes the admin API on
+        first use; ``unready`` says why not, or nothing."""
+        self._spent = spent
         self._hub = hub
         self._feed_token = feed_token.encode()
         self._admin_token = admin_token.encode()
@@ -77,7 +81,10 @@ class Front:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._check_host(headers)
         path, method = scope["path"], scope["method"]
-        if path in ("/healthz", "/readyz", "/internal/feed") and method not in ("GET", "HEAD"):
+        if path in ("/healthz", "/readyz", "/internal/feed", SPENT) and method not in (
+            "GET",
+            "HEAD",
+        ):
             raise problem.ProblemError(405, "method_not_allowed", f"Use GET for {path}.")
         if path == "/healthz":
             await _json(send, 200, {"status": "ok"})
@@ -87,11 +94,27 @@ class Front:
         elif path == "/internal/feed":
             _check_token(headers, self._feed_token, "feed token")
             await self._feed(scope, receive, send)
+        elif path == SPENT:
+            _check_token(headers, self._feed_token, "feed token")
+            await self._sums(scope, send)
         else:
             _check_token(headers, self._admin_token, "admin token")
             application = await self.admin()
             limit = MAX_CONFIG if path.startswith(CONFIG) else MAX_BODY
             await application(scope, await _whole(headers, receive, limit), send)
+
+    async def _sums(self, scope: Scope, send: Send) -> None:
+        """What budgets bear, for a data plane that begins to count."""
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        try:
+            since, until, step = (int(query[name][0]) for name in ("since", "until", "step"))
+            if min(since, until) < 0 or step < 1:
+                raise ValueError
+        except (KeyError, ValueError):
+            detail = "since (seconds), until (microseconds) and step (seconds) must be numbers."
+            raise problem.ProblemError(400, "invalid_query", detail) from None
+        found = await asyncio.to_thread(self._spent, since, until, step)
+        await _reply(send, 200, "application/msgpack", _pack(found))
 
     async def admin(self) -> Application:
         """The admin API, loaded off the loop."""

@@ -24,6 +24,7 @@ from ferryman.telemetry.record import (
     OPENED,
     Attempt,
     Candidate,
+    Charge,
     Closed,
     Opened,
     candidate_row,
@@ -263,6 +264,7 @@ class _PlaneReader:
             start.provider,
             _text(start.target),
             min(start.hold, MAX_INT),
+            *_charge(start.charge),
         )
 
     def _call_row(self, call: Closed) -> intake.Row:
@@ -292,6 +294,7 @@ class _PlaneReader:
             call.unknown_cost,
             call.cache or None,
             call.saved if call.saved is None else min(call.saved, MAX_INT),
+            *_charge(call.charge),
         )
 
     def _tokens(self, usage: Usage) -> tuple[int, ...]:
@@ -336,6 +339,13 @@ def _attempt(each: Attempt) -> dict[str, Any]:
     if each.cost is not None:
         row["cost_pico"] = min(each.cost, MAX_INT)
     return row if each.whole else {**row, "unknown_cost": True}
+
+
+def _charge(charge: Charge | None) -> tuple[str | None, int | None, int | None]:
+    if charge is None:
+        return None, None, None
+    budgets = _encode(charge.budgets).decode().replace("\\u0000", "")
+    return budgets, min(charge.picodollars, MAX_INT), min(charge.tokens, MAX_INT)
 
 
 def _plan(plan: tuple[Candidate, ...]) -> str | None:

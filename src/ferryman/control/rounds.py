@@ -52,10 +52,11 @@ class Rounds:
         """Begin."""
         self._thread.start()
 
-    def catch_up(self, patience: float = CATCH_UP) -> None:
+    def catch_up(self, patience: float = CATCH_UP) -> bool:
         """Wait until everything journaled before now is in the ledger, or ``patience`` seconds.
 
-        While ingestion fails it doesn't wait: an answer from yesterday beats none.
+        While ingestion fails it doesn't wait: an answer from yesterday beats none. Returns whether
+        all of it is in.
         """
         with self._wake:
             target = self._begun + 1
@@ -64,6 +65,7 @@ class Rounds:
             self._wake.wait_for(
                 lambda: self._done >= target or self._stopping or bool(self._failing), patience
             )
+            return self._done >= target and not self._failing
 
     def stop(self, patience: float) -> None:
         """Take in what is left, for ``patience`` seconds at most, and end."""

@@ -18,9 +18,10 @@ from ferryman.control.configuration import POLL, Configuration
 from ferryman.control.feed import FeedHub
 from ferryman.control.ingest import Ingester
 from ferryman.control.keys import KeyDesk
+from ferryman.control.problem import ProblemError
 from ferryman.control.rounds import Rounds
 from ferryman.log import log
-from ferryman.store import versions
+from ferryman.store import ledger, versions
 from ferryman.store.db import migrate, open_engine
 
 TAIL: Final = 15.0
@@ -71,6 +72,7 @@ class Service:
             feed_token=self.options.paths.secret("feed-token"),
             admin_token=self.options.paths.secret("admin-token"),
             admin_host=self.options.admin_host,
+            spent=self._spent,
             admin=self._admin,
             unready=self._unready,
         )
@@ -153,6 +155,14 @@ class Service:
                 version=lambda: hub.version,
             )
         )
+
+    def _spent(self, since_s: int, until_us: int, step_s: int) -> list[ledger.Spent]:
+        """What budgets bear, once all of the journal is in. Raises :class:`ProblemError`."""
+        assert self._rounds is not None
+        if not self._rounds.catch_up():
+            detail = "The ledger does not have all of the journal yet; ask again."
+            raise ProblemError(503, "ledger_behind", detail)
+        return ledger.spent(self.engine, since_s, until_us, step_s)
 
     def _unready(self) -> str:
         if self._hub is None or not self._hub.version:

@@ -26,7 +26,7 @@ SNAPSHOT = msgspec.msgpack.Decoder(Snapshot)
 _feed = msgspec.msgpack.Decoder(Feed)
 
 
-class _Collect:
+class Collect:
     """A sink that waits for one whole reply."""
 
     def __init__(self) -> None:
@@ -127,7 +127,7 @@ class FeedClient:
 
     async def _ask(self, pool: Pool, wait: int) -> Feed:
         connection = pool.take() or await pool.connect(2.0)
-        sink = _Collect()
+        sink = Collect()
         head = (
             f"GET /internal/feed?snapshot={self.version}&keys={self.seq}&wait={wait} HTTP/1.1\r\n"
             f"host: {self._origin.authority}\r\nauthorization: Bearer {self._token}\r\n\r\n"

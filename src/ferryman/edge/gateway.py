@@ -17,10 +17,12 @@ from ferryman.edge.feed import FeedClient
 from ferryman.edge.near import near
 from ferryman.edge.probing import Prober
 from ferryman.edge.replays import close, equip
+from ferryman.edge.restoring import Restorer
 from ferryman.edge.routes import Edge, http_refusal
 from ferryman.edge.sharing import Sharing
 from ferryman.flow.call import Plane
 from ferryman.flow.keeping import Keeper
+from ferryman.flow.limiting import limiter_of
 from ferryman.flow.policies import policies_of
 from ferryman.flow.queueing import adopt_limits
 from ferryman.flow.replay import Replays
@@ -88,6 +90,7 @@ class Gateway:
         self._sharing = Sharing(
             self.plane, lambda name: self._live_of(name)[0], options.paths.secret("pepper"), log
         )
+        self._restorer = Restorer(options, token, self.plane, log)
         self.server: Server | None = None
         self._sync_seconds = 0.05
         self._stopping = asyncio.Event()
@@ -127,6 +130,8 @@ class Gateway:
         self._keep_keys(frozenset(k for each in fleet.runtimes.values() for k in each.keys))
         self.plane.policies = policies
         adopt_limits(self.plane, snapshot)
+        self.plane.limits = limiter_of(snapshot, self.plane.limits)
+        self._restorer.wanted.set()
         self._sync_seconds = snapshot.server.fsync_ms / 1000
         self.plane.keeper = self._keeper_for(snapshot.keep_responses)
         equip(self.plane, snapshot, self._options.paths, log)
@@ -232,6 +237,7 @@ class Gateway:
         self._feed.load_cache()
         self._background = [
             asyncio.ensure_future(self._feed.run()),
+            asyncio.ensure_future(self._restorer.run()),
             asyncio.ensure_future(self._sync_journal()),
             asyncio.ensure_future(self._sweep_responses()),
             asyncio.ensure_future(

@@ -15,6 +15,7 @@ from ferryman.flow.array import ArrayExchange
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import JSON
 from ferryman.flow.headers import facts_of, identify
+from ferryman.flow.limiting import limit_page, standing
 from ferryman.flow.queueing import queue_page
 from ferryman.flow.spine import serve
 from ferryman.http1.drive import Drive
@@ -45,6 +46,7 @@ CALLS = {
 V2 = {b"/v2/embed": "embed", b"/v2/rerank": "rerank"}
 PREFIXES = (b"/v1", b"")
 """Base URLs with and without the version segment both work."""
+LIMITS = b"/internal/limits"
 _MODELS = (b"/v1/models", b"/models", b"/v1beta/models")
 _ONE_MODEL = tuple(path + b"/" for path in _MODELS)
 
@@ -112,6 +114,10 @@ class Edge:
             _allow(exchange, b"POST")
             explaining.allow(exchange, self._token)
             self._spawn(exchange, explaining.answer(self.plane, exchange, self._place))
+        elif path == LIMITS:
+            _allow(exchange, b"GET")
+            explaining.allow(exchange, self._token)
+            exchange.respond(200, JSON, _json(standing(self.plane)))
         elif path in _MODELS:
             _allow(exchange, b"GET")
             self._identify(exchange)
@@ -158,7 +164,7 @@ class Edge:
         for piece in self.plane.metrics.render(self._connections()):
             pieces.append(piece)
             await asyncio.sleep(0)
-        pieces += [queue_page(self.plane), self.plane.replays.page()]
+        pieces += [queue_page(self.plane), limit_page(self.plane), self.plane.replays.page()]
         for piece in target_page(self.plane):
             pieces.append(piece)
             await asyncio.sleep(0)

@@ -1,6 +1,7 @@
 """What the request path carries along: the plane's state, and one call's."""
 
 import asyncio
+import contextlib
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -20,17 +21,19 @@ from ferryman.ir.usage import Usage
 from ferryman.meter.cost import MOST, hold
 from ferryman.meter.cost import cost as cost_of
 from ferryman.meter.keytable import KeyTable
+from ferryman.meter.limits import Grant, Moment
 from ferryman.routing.affinity import Bond, Bonds
 from ferryman.routing.health import Health, Rest, RetryBudget
 from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.telemetry.metrics import Metrics
-from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Candidate, Closed, Opened
+from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Candidate, Charge, Closed, Opened
 from ferryman.upstream.fleet import Fleet, Target
 from ferryman.wire.format import ClientSide
 from ferryman.wire.formats import client_of
 
 if TYPE_CHECKING:
     from ferryman.flow.keeping import Keeper
+    from ferryman.flow.limiting import Limiter
     from ferryman.flow.policies import Policies
     from ferryman.flow.queueing import Place, Queue
     from ferryman.flow.recording import Recording
@@ -72,6 +75,8 @@ class Plane:
         """Where it runs, from the widest to the narrowest: eu, eu-west, eu-west-3."""
         self.policies: Policies = ()
         """The snapshot's, compiled."""
+        self.limits: Limiter | None = None
+        """The snapshot's, with what is counted of them; None where it has none."""
         self.metrics = Metrics()
         self.keeper: Keeper | None = None
         """Keeps answers for callers of the Responses API, if the configuration wants it."""
@@ -251,6 +256,14 @@ class Call:
     """True: the caller itself has set a total time;"""
     hasty = False
     """or one of the others."""
+    grant: Grant | None = None
+    """What it has taken of its limits."""
+    limit_lines = b""
+    """Reply header lines that say what is left of them."""
+    bounded = False
+    """True: only targets may be asked that can't take more than a budget knows of;"""
+    priced = False
+    """nor cost more."""
     receipt: Receipt | None = None
     """What the translation for the last target asked has lost; None = not translated."""
 
@@ -306,9 +319,11 @@ def open_call(call: Call, target: Target, body_bytes: int, max_output: int) -> N
         most = 2 * max(
             [hold(each.dearest, body_bytes, max_output or each.max_output) for each in call.order]
         )
+    if call.priced and call.grant is not None:
+        most = call.grant.picodollars
     opened = Opened(
         call.id, call.at_us, call.key, call.endpoint, call.model, target.provider, target.model,
-        min(most, MOST),
+        min(most, MOST), charge_of(call),
     )  # fmt: skip
     plane = call.plane
     try:
@@ -354,13 +369,17 @@ def settle(
     elif cost is None or not whole:
         call.unknown_cost = 1
         cost = cost or None
+    if call.grant is not None:
+        moment = Moment(int(now * 1e9), call.at_us // 1_000_000)
+        counted = whole if len(call.attempts) < 2 else not call.unknown_cost
+        call.grant.close(usage, cost, counted, not call.unknown_cost, moment)
     provider, model = (target.provider, target.model) if target is not None else ("", "")
     closed = Closed(
         call.id, call.at_us, int(seconds * 1e6), call.key, call.endpoint, call.model,
         provider, model, call.stream, status, error or "", usage, cost, tuple(call.attempts),
         call.us(call.first_token) if call.stream else -1, int(overhead * 1e6), call.policy,
         candidates(call) if _doubtful(call) else (), call.unknown_cost,
-        call.cache, call.saved,
+        call.cache, call.saved, charge_of(call),
     )  # fmt: skip
     refusal = None
     try:
@@ -383,6 +402,21 @@ def settle(
         name = target.name if target is not None else ""
         call.recording.settled(status == 200 and error is None, name, cost)
     return cost
+
+
+def settle_anyhow(call: Call) -> None:
+    """Settle a call that ended in a mistake of ours: what it has taken must not stay taken."""
+    usage = None if call.opened else NOTHING
+    with contextlib.suppress(GatewayError):
+        settle(call, 499 if call.exchange.gone else 500, ErrorKind.INTERNAL, usage)
+
+
+def charge_of(call: Call) -> Charge | None:
+    """What budgets bear of the call now: what it holds, or once it is settled what it has used."""
+    grant = call.grant
+    if grant is None or not grant.budgets:
+        return None
+    return Charge(grant.budgets, grant.picodollars, grant.tokens)
 
 
 def _with_others(
@@ -461,6 +495,17 @@ def count_stranger(call: Call, status: int) -> None:
     seconds = call.plane.now() - call.began
     labels = (call.endpoint, "", "", status)
     call.plane.metrics.closed(labels, seconds, seconds, NOTHING, 0, False, 0)
+
+
+def crowded(plane: Plane) -> GatewayError:
+    """Nothing of the call has been read yet: to turn it away must cost next to nothing."""
+    plane.refused += 1
+    return GatewayError(
+        503,
+        ErrorKind.OVERLOADED,
+        f"The gateway serves {plane.max_calls} calls already, as many as it may. Retry after 1 s.",
+        headers=((b"retry-after", b"1"),),
+    )
 
 
 def _owe(call: Call, closed: Closed, refusal: GatewayError) -> int:

@@ -296,6 +296,8 @@ def _error_headers(kind: ErrorKind) -> Headers:
 def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
     """Reply headers: the provider's own, less the hop's, plus the gateway's."""
     pairs: list[Any] = upstream
+    if call.limit_lines:  # ours in place of the provider's
+        pairs = [pair for pair in upstream if not pair[0].startswith(b"x-ratelimit-")]
     relayed = [_relay_line(pair) if (line := _lines.get(pair)) is None else line for pair in pairs]
     target = call.target
     assert target is not None
@@ -317,6 +319,8 @@ def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
         relayed.append(b"\r\n")
         if call.unknown_cost:
             relayed.append(b"x-ferryman-unknown-cost: %d\r\n" % call.unknown_cost)
+    if call.limit_lines:
+        relayed.append(call.limit_lines)
     if call.queued:
         relayed.append(b"x-ferryman-queued-ms: %d\r\n" % int(call.queued * 1000))
     if call.receipt is not None or call.policy:

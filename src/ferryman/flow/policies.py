@@ -256,6 +256,8 @@ def metadatum(given: Metadata, request: envelope.Request, name: str) -> Plain:
 
 def tags_of(header: bytes) -> frozenset[str]:
     """``x-ferryman-tags``. Raises :class:`GatewayError` (400)."""
+    if not header:
+        return frozenset()
     tags = [tag for text in header.decode("latin-1").split(",") if (tag := text.strip())]
     if len(tags) > MAX_TAGS:
         text = f"'x-ferryman-tags' has {len(tags)} tags; at most {MAX_TAGS} are taken."

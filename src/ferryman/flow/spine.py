@@ -11,7 +11,6 @@ Every call that was opened is closed exactly once, whatever happens in between.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
@@ -22,9 +21,11 @@ from ferryman.flow.call import (
     Call,
     Plane,
     count_stranger,
+    crowded,
     in_vain,
     open_call,
     settle,
+    settle_anyhow,
     told,
 )  # fmt: skip
 from ferryman.flow.counting import count, counted_here
@@ -32,6 +33,7 @@ from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole
 from ferryman.flow.filtering import narrow
 from ferryman.flow.headers import HeaderFacts, facts_of, identify
 from ferryman.flow.judge import Spare, judged
+from ferryman.flow.limiting import reserve, unbounded
 from ferryman.flow.policies import steer
 from ferryman.flow.queueing import give_back, line_up
 from ferryman.flow.race import race
@@ -73,15 +75,14 @@ async def serve(
     plane.metrics.in_flight += 1
     try:
         if plane.metrics.in_flight > plane.max_calls:
-            raise _crowded(plane)
+            raise crowded(plane)
         facts = facts_of(plane, exchange)
         call.key = identify(plane, facts)
         request = await read_request(call, facts, model, stream)
         call.model = request.model
         call.stream = request.stream
         call.summary = facts.summary and request.stream
-        call.strict = facts.strict
-        call.too_long = facts.too_long
+        call.strict, call.too_long = facts.strict, facts.too_long
         if plane.sample():
             call.measured = text_size(request.body)
         if plane.policies or facts.steers:
@@ -106,6 +107,8 @@ async def serve(
         if counted_here(call, first):
             await count(call, request, first)
             return
+        if plane.limits is not None:
+            await reserve(call, request, turns, facts)
         open_call(call, first, len(request.body), request.max_output)
         reply, kind, unfit = await _first_good(call, request, turns, facts)
         if unfit is not None:
@@ -141,9 +144,8 @@ def _end(call: Call) -> None:
         plane.idle.set()
     if call.recording is not None:
         call.recording.over()
-    if call.opened and not call.settled:
-        with contextlib.suppress(GatewayError):
-            settle(call, 499 if call.exchange.gone else 500, ErrorKind.INTERNAL, None)
+    if not call.settled and (call.opened or call.grant is not None):
+        settle_anyhow(call)
 
 
 async def read_request(
@@ -303,6 +305,8 @@ async def fitted(call: Call, request: envelope.Request, target: Target) -> Askin
     """What ``target`` is to be sent. Raises :class:`GatewayError` (400) where it can't be asked."""
     call.forget_receipt()
     slot = call.slot
+    if call.bounded and (why := unbounded(call, request, target)):
+        raise GatewayError(400, ErrorKind.UNPRICED, why, param="model")
     if call.too_long == "error" and not gives(target, request.max_output):
         raise too_much(request.max_output, target)
     fits = surely_fits(request.body, target)
@@ -469,17 +473,6 @@ def _with_type(headers: Headers, media_type: bytes) -> Headers:
     """A reply's headers once its body is put into another format."""
     rest = [pair for pair in headers if pair[0] != b"content-type"]
     return [(b"content-type", media_type), *rest]
-
-
-def _crowded(plane: Plane) -> GatewayError:
-    """Nothing of the call has been read yet: to turn it away must cost next to nothing."""
-    plane.refused += 1
-    return GatewayError(
-        503,
-        ErrorKind.OVERLOADED,
-        f"The gateway serves {plane.max_calls} calls already, as many as it may. Retry after 1 s.",
-        headers=((b"retry-after", b"1"),),
-    )
 
 
 def _internal() -> GatewayError:

@@ -20,6 +20,10 @@ class ErrorKind(StrEnum):
     UNSUPPORTED = "unsupported_by_model"
     NO_TARGET = "no_target_left"
     IDEMPOTENCY = "idempotency_conflict"
+    RATE_LIMITED = "rate_limit_exceeded"
+    BUDGET = "budget_exceeded"
+    UNPRICED = "no_price_under_budget"
+    """A budget needs to know what a call may cost at most, and nobody does."""
     # the upstream's fault
     UPSTREAM_RATE_LIMIT = "upstream_rate_limited"
     UPSTREAM_NO_CREDIT = "upstream_credit_exhausted"

@@ -153,7 +153,7 @@ def _statement(dialect: str, table: str) -> str:
 def _fitted(table: str, row: Row) -> Row:
     """``row`` with numbers cut to 64 bits, and texts to what PostgreSQL stores and indexes."""
     return tuple(
-        _fit(value) if name not in ("attempts_json", "plan_json") else value
+        _fit(value) if name not in ("attempts_json", "plan_json", "budgets") else value
         for name, value in zip(_TABLES[table].c.keys(), row, strict=True)
     )
 

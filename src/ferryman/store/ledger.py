@@ -119,6 +119,40 @@ def usage(
         return [_usage_row(by, tuple(row)) for row in connection.execute(query)]
 
 
+class Spent(Struct, frozen=True, array_like=True):
+    """What budgets bear of some calls that began within one step of time."""
+
+    budgets: tuple[str, ...]
+    at: int
+    """Unix seconds, where the step begins."""
+    picodollars: int
+    tokens: int
+
+
+def spent(engine: sa.Engine, since_s: int, until_us: int, step_s: int) -> list[Spent]:
+    """What budgets bear of calls begun from ``since_s`` to before ``until_us`` (Unix time)."""
+    table = _calls.c
+    step = table.at_us.op("/")(sa.literal_column(str(step_s * 1_000_000)))
+    amounts = _money(engine.dialect.name, table.charged_pico)
+    query = (
+        sa.select(table.budgets, step, sa.func.sum(table.charged_tokens), *amounts)
+        .where(
+            table.at_us >= since_s * 1_000_000, table.at_us < until_us, table.budgets.is_not(None)
+        )
+        .group_by(table.budgets, step)
+    )
+    with reading(engine) as connection:
+        return [
+            Spent(
+                tuple(msgspec.json.decode(budgets)),
+                at * step_s,
+                int(micro) * _MICRO + int(pico),
+                int(tokens),
+            )
+            for budgets, at, tokens, micro, pico in connection.execute(query)
+        ]
+
+
 def calls(
     engine: sa.Engine,
     *,
@@ -183,11 +217,16 @@ def _sums(dialect: str) -> list[sa.ColumnElement[Any]]:
         number(_calls.c.cache.in_(REPEATED)),
     ]
     sums += [sa.func.sum(_calls.c[name]) for name in TOKEN_CLASSES]
+    return [*sums, *_money(dialect, cost), *_money(dialect, saved)]
+
+
+def _money(dialect: str, amount: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:
+    """The sum of picodollars in two parts: microdollars, and picodollars beside them."""
     if dialect == "postgresql":
-        return [*sums, sa.literal(0), sa.func.sum(cost), sa.literal(0), sa.func.sum(saved)]
+        return [sa.literal(0), sa.func.sum(amount)]
     # SQLite's sums end at 2^63 picodollars, 9.2 million dollars: add up in two parts.
     micro: sa.ColumnElement[int] = sa.literal_column(str(_MICRO))
-    return sums + [sa.func.sum(m.op(part)(micro)) for m in (cost, saved) for part in "/%"]
+    return [sa.func.sum(amount.op("/")(micro)), sa.func.sum(amount.op("%")(micro))]
 
 
 def _usage_row(by: tuple[str, ...], row: tuple[Any, ...]) -> UsageRow:
@@ -215,6 +254,8 @@ def _usage_row(by: tuple[str, ...], row: tuple[Any, ...]) -> UsageRow:
 def _call_row(row: Any) -> CallRow:
     found = dict(row._mapping)
     tokens = {name: found.pop(name) for name in TOKEN_CLASSES}
+    for name in ("budgets", "charged_pico", "charged_tokens"):
+        del found[name]
     cost, saved = found.pop("cost_pico"), found.pop("saved_pico")
     found["key"] = found.pop("key_id")
     found["attempts"] = msgspec.json.decode(found.pop("attempts_json"))

@@ -4,7 +4,7 @@ Times named ``…_us`` are Unix microseconds or spans in microseconds, ``…_at`
 Money is integer picodollars. A change here needs a migration beside it (a test compares the two).
 """
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -39,6 +39,16 @@ TOKEN_CLASSES: Final = (
 """Columns of ``calls`` that hold tokens: the fields of :class:`~ferryman.ir.usage.Usage`."""
 
 metadata = MetaData()
+
+
+def _charge() -> tuple[Column[Any], ...]:
+    """What budgets bear of a call: their counters (a JSON array), and how much; NULL = none."""
+    return (
+        Column("budgets", Text),
+        Column("charged_pico", PICO),
+        Column("charged_tokens", BigInteger),
+    )
+
 
 virtual_keys = Table(
     "virtual_keys",
@@ -84,6 +94,7 @@ calls = Table(
     Column("unknown_cost", Integer),
     Column("cache", Text),
     Column("saved_pico", PICO),
+    *_charge(),
     Index("calls_at", "at_us"),
     Index("calls_key_at", "key_id", "at_us"),
     Index("calls_model_at", "model", "at_us"),
@@ -102,6 +113,7 @@ open_calls = Table(
     Column("provider", Text, nullable=False),
     Column("target", Text, nullable=False),
     Column("hold_pico", PICO, nullable=False),
+    *_charge(),
 )
 
 journal_positions = Table(

@@ -56,6 +56,15 @@ class Candidate(Struct, frozen=True, array_like=True):
     """Whether as many calls were at work there as it takes."""
 
 
+class Charge(Struct, frozen=True, array_like=True):
+    """What budgets bear of a call: their counters (``meter/limits.py``), and how much."""
+
+    budgets: tuple[str, ...]
+    picodollars: int
+    """The hold of an open call; of a closed one its cost, or the hold where that is unknown."""
+    tokens: int
+
+
 class Opened(Struct, frozen=True, array_like=True):
     """A call that is about to go upstream, with the money held for it."""
 
@@ -73,6 +82,8 @@ class Opened(Struct, frozen=True, array_like=True):
     """First target's provider model name."""
     hold: int
     """Picodollars held: settles a call that never closes. 0 when unpriced."""
+    charge: Charge | None = None
+    """None: no budget bears it."""
 
 
 class Closed(Struct, frozen=True, array_like=True):
@@ -111,6 +122,8 @@ class Closed(Struct, frozen=True, array_like=True):
     call's answer), ``replayed`` (it repeated one by its Idempotency-Key); empty = it was off."""
     saved: int | None = None
     """Picodollars that such an answer had cost first; None = unknown, or no such answer."""
+    charge: Charge | None = None
+    """None: no budget bears it."""
 
 
 def candidate_row(each: Candidate) -> dict[str, str | float]:

@@ -13,7 +13,12 @@ from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.events import Failed
 
 _encode = msgspec.json.Encoder().encode
-_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_TYPES = {
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
 _object = msgspec.json.Decoder(dict[str, Raw])
 _any = msgspec.json.Decoder()
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError)

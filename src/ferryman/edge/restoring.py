@@ -1,0 +1,109 @@
+"""Tells budgets what was spent of them before: asked of the ledger, through the control plane."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from ferryman.config.options import Options
+from ferryman.edge.feed import RETRY_SECONDS, Collect
+from ferryman.flow.call import Plane
+from ferryman.flow.limiting import Limiter
+from ferryman.http1.client import Fault, FaultKind
+from ferryman.http1.connect import Connector, Origin
+from ferryman.http1.pool import Pool
+from ferryman.meter.limits import USD, BudgetMeter
+
+FINE, COARSE = 60, 900
+"""Seconds that sums are asked by: no day begins within a quarter of an hour, in any zone."""
+DAY: Final = 86_400
+PATIENCE: Final = 20.0
+
+
+class Spent(Struct, frozen=True, array_like=True):
+    """As in ``store/ledger.py``, which a data plane does not load."""
+
+    budgets: tuple[str, ...]
+    at: int
+    picodollars: int
+    tokens: int
+
+
+_decode: Final = msgspec.msgpack.Decoder(list[Spent]).decode
+
+
+class Restorer:
+    """Asks once for each budget that begins to be counted, until there is an answer."""
+
+    def __init__(
+        self, options: Options, token: str, plane: Plane, log: Callable[[str], None]
+    ) -> None:
+        self._origin = Origin.of(options.feed_url)
+        self._token = token
+        self._plane = plane
+        self._log = log
+        self.wanted = asyncio.Event()
+        """Set when there may be a budget that has to be told."""
+
+    async def run(self) -> None:
+        """Go on for as long as the process lives."""
+        pool = Pool(self._origin, Connector(asyncio.get_running_loop()), max_connections=1)
+        failures = 0
+        try:
+            while True:
+                await self.wanted.wait()
+                self.wanted.clear()
+                limiter = self._plane.limits
+                try:
+                    if limiter is not None:
+                        await self._tell(pool, limiter)
+                    failures = 0
+                except Exception as error:
+                    failures += 1
+                    if failures == len(RETRY_SECONDS):
+                        why = "calls under a budget are refused until it is known"
+                        self._log(f"what was spent of budgets can't be learned ({error}): {why}")
+                    self.wanted.set()
+                    await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1])
+        finally:
+            pool.close()
+
+    async def _tell(self, pool: Pool, limiter: Limiter) -> None:
+        answers: dict[tuple[int, int, int], list[Spent]] = {}
+        now = int(time.time())
+        for name, meter in limiter.unknown():
+            since = meter.spending.window.since(now)
+            step = FINE if now - since <= 2 * DAY else COARSE
+            asked = (since - since % step, meter.begun_us, step)
+            if asked not in answers:
+                answers[asked] = await self._ask(pool, *asked)
+            for spent in answers[asked]:
+                _learn(name, meter, spent)
+            meter.known = True
+        limiter.learned.set()
+
+    async def _ask(self, pool: Pool, since: int, until: int, step: int) -> list[Spent]:
+        connection = pool.take() or await pool.connect(2.0)
+        sink = Collect()
+        head = (
+            f"GET /internal/spent?since={since}&until={until}&step={step} HTTP/1.1\r\n"
+            f"host: {self._origin.authority}\r\nauthorization: Bearer {self._token}\r\n\r\n"
+        )
+        limit = asyncio.get_running_loop().time() + 2 * PATIENCE
+        connection.send(sink, head.encode(), b"", PATIENCE, PATIENCE, limit)
+        await sink.future
+        if sink.fault is not None:
+            raise sink.fault
+        if sink.status != 200:
+            raise Fault(FaultKind.PROTOCOL, f"the control plane answered {sink.status}")
+        return _decode(b"".join(sink.parts))
+
+
+def _learn(name: str, meter: BudgetMeter, spent: Spent) -> None:
+    amount = spent.picodollars if meter.measure == USD else spent.tokens
+    for key in spent.budgets:
+        if key == name or key.startswith(f"{name}|"):
+            meter.spending.add(key, amount, spent.at)

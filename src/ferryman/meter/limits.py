@@ -1,0 +1,391 @@
+"""Limits and budgets of a data plane: a call passes all that are its own, or takes of none. Pure.
+
+A limit is kept for each *key*: its name and the values it is counted by. Its meters say how much
+may be taken: rates (``throttle.py``), calls at once, budgets (``spending.py``). :func:`admit` takes
+what a call may use at most, :meth:`Grant.settle` puts in its place what it has used.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from ferryman.ir.usage import Usage
+from ferryman.meter.spending import Spending
+from ferryman.meter.throttle import NEVER, SECOND, Throttle
+
+REQUESTS: Final = "requests"
+INPUT: Final = "input_tokens"
+OUTPUT: Final = "output_tokens"
+TOKENS: Final = "tokens"
+PARALLEL: Final = "parallel"
+USD: Final = "usd"
+
+
+class Amounts:
+    """What a call takes. Of rates: as expected, of budgets: the most there can be."""
+
+    __slots__ = ("input", "output", "picodollars", "tokens")
+
+    def __init__(
+        self,
+        input: int = 0,  # noqa: A002 - as usage calls it
+        output: int = 0,
+        tokens: int = 0,
+        picodollars: int = 0,
+    ) -> None:
+        self.input = input
+        self.output = output
+        """Tokens, both."""
+        self.tokens = tokens
+        """The most that a budget of tokens may have to bear."""
+        self.picodollars = picodollars
+
+
+class Moment:
+    """When a call is admitted: nanoseconds of a clock that never jumps, and Unix seconds."""
+
+    __slots__ = ("ns", "unix")
+
+    def __init__(self, ns: int, unix: int) -> None:
+        self.ns = ns
+        self.unix = unix
+
+
+class Refusal(NamedTuple):
+    """Why a call may not pass."""
+
+    limit: str
+    """Name of the limit."""
+    measure: str
+    """One of the constants above."""
+    most: int
+    left: int
+    per: str
+    """``minute``, or ``day`` and the like; empty = at once."""
+    wait: int
+    """Seconds until it may; :data:`~ferryman.meter.throttle.NEVER` = as it is, it never may."""
+    asked: int
+    status: int
+    budget: bool = False
+    unknown: bool = False
+    """True: what is spent already has not been learned yet."""
+
+
+class State:
+    """How a meter stands for one key."""
+
+    __slots__ = ("budget", "left", "measure", "most", "per", "seconds")
+
+    def __init__(
+        self, measure: str, most: int, left: int, seconds: int, per: str, budget: bool = False
+    ) -> None:
+        self.measure = measure
+        self.most = most
+        self.left = left
+        self.seconds = seconds
+        """Until all of it is there again; of budgets until their period ends."""
+        self.per = per
+        self.budget = budget
+
+
+class Meter:
+    """Says how much may be taken of one measure, for each key."""
+
+    def __init__(self, measure: str, per: str, most: int, identity: tuple[object, ...]) -> None:
+        self.measure = measure
+        self.per = per
+        self.most = most
+        self.identity = identity
+        """Meters of the same limit with the same identity count the same."""
+        self.known = True
+        """False: it has yet to be told what was spent before."""
+
+    def asked(self, asked: Amounts) -> int:
+        """What of ``asked`` it is about."""
+        raise NotImplementedError
+
+    def refusal(self, key: str, asked: Amounts, at: Moment) -> tuple[int, int] | None:
+        """Seconds to wait, and what is left; None = it may pass."""
+        raise NotImplementedError
+
+    def take(self, key: str, asked: Amounts, at: Moment) -> int:
+        """Take it; returns what :meth:`settle` wants to know of that."""
+        raise NotImplementedError
+
+    def settle(self, key: str, taken: int, asked: Amounts, used: Amounts, at: Moment) -> None:
+        """Put what was used in place of what was taken."""
+        raise NotImplementedError
+
+    def state(self, key: str, at: Moment) -> State:
+        """How it stands."""
+        raise NotImplementedError
+
+    def keys(self) -> list[str]:
+        """Those of which something is remembered."""
+        raise NotImplementedError
+
+
+class RateMeter(Meter):
+    """Units of one measure in a time."""
+
+    def __init__(self, measure: str, most: int, seconds: int, burst: int, per: str) -> None:
+        super().__init__(measure, per, most, (measure, most, seconds, burst))
+        self.throttle = Throttle(most, seconds, burst)
+
+    def refusal(self, key: str, asked: Amounts, at: Moment) -> tuple[int, int] | None:
+        wait = self.throttle.wait(key, self._units(asked), at.ns)
+        if not wait:
+            return None
+        return NEVER if wait == NEVER else -(-wait // SECOND), self.throttle.left(key, at.ns)[0]
+
+    def take(self, key: str, asked: Amounts, at: Moment) -> int:
+        return self.throttle.take(key, self._units(asked), at.ns)
+
+    def settle(self, key: str, taken: int, asked: Amounts, used: Amounts, at: Moment) -> None:
+        units, actual = self._units(asked), self._units(used)
+        self.throttle.settle(key, taken, units, actual, at.ns)
+
+    def state(self, key: str, at: Moment) -> State:
+        left, ns = self.throttle.left(key, at.ns)
+        return State(self.measure, self.most, left, -(-ns // SECOND), self.per)
+
+    def asked(self, asked: Amounts) -> int:
+        return self._units(asked)
+
+    def keys(self) -> list[str]:
+        return self.throttle.keys()
+
+    def _units(self, amounts: Amounts) -> int:
+        measure = self.measure
+        if measure == REQUESTS:
+            return 1
+        if measure == INPUT:
+            return amounts.input
+        return amounts.output if measure == OUTPUT else amounts.input + amounts.output
+
+
+class ParallelMeter(Meter):
+    """Calls at work at once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(PARALLEL, "", most, (PARALLEL,))
+        self.at_work: dict[str, int] = {}
+
+    def refusal(self, key: str, asked: Amounts, at: Moment) -> tuple[int, int] | None:
+        return (1, 0) if self.at_work.get(key, 0) >= self.most else None
+
+    def take(self, key: str, asked: Amounts, at: Moment) -> int:
+        self.at_work[key] = self.at_work.get(key, 0) + 1
+        return 0
+
+    def settle(self, key: str, taken: int, asked: Amounts, used: Amounts, at: Moment) -> None:
+        left = self.at_work.get(key, 0) - 1
+        if left > 0:
+            self.at_work[key] = left
+        else:
+            self.at_work.pop(key, None)
+
+    def state(self, key: str, at: Moment) -> State:
+        left = max(self.most - self.at_work.get(key, 0), 0)
+        return State(PARALLEL, self.most, left, 0, "")
+
+    def asked(self, asked: Amounts) -> int:
+        return 1
+
+    def keys(self) -> list[str]:
+        return list(self.at_work)
+
+
+class BudgetMeter(Meter):
+    """Picodollars or tokens in a period."""
+
+    def __init__(
+        self, measure: str, most: int, spending: Spending, *, soft: bool = False,
+        extra: int = 0, extra_until: int = 0, begun_us: int = 0,
+    ) -> None:  # fmt: skip
+        """``extra`` is added until ``extra_until`` (Unix seconds)."""
+        window = spending.window
+        super().__init__(
+            measure, window.per, most, (measure, window.per, window.rolling, window.zone, soft)
+        )
+        self.soft = soft
+        self._extra = extra
+        self._extra_until = extra_until
+        self.spending = spending
+        self.begun_us = begun_us
+        self.known = False
+        """True once it has been told what was spent before it began (Unix microseconds)."""
+
+    def most_at(self, unix: int) -> int:
+        """What may be spent at that time."""
+        return self.most + (self._extra if unix < self._extra_until else 0)
+
+    def refusal(self, key: str, asked: Amounts, at: Moment) -> tuple[int, int] | None:
+        amount, most = self.asked(asked), self.most_at(at.unix)
+        if self.soft or not amount:
+            return None
+        if not self.known:
+            return 1, most
+        total = self.spending.total(key, at.unix)
+        over = total + amount - most
+        if over <= 0:
+            return None
+        frees = self.spending.frees(key, over, at.unix) - at.unix
+        return NEVER if amount > most else max(frees, 1), max(most - total, 0)
+
+    def take(self, key: str, asked: Amounts, at: Moment) -> int:
+        return self.spending.add(key, self.asked(asked), at.unix)
+
+    def settle(self, key: str, taken: int, asked: Amounts, used: Amounts, at: Moment) -> None:
+        self.spending.change(key, taken, self.asked(used) - self.asked(asked))
+
+    def state(self, key: str, at: Moment) -> State:
+        most = self.most_at(at.unix)
+        left = max(most - self.spending.total(key, at.unix), 0)
+        resets = self.spending.frees(key, 0, at.unix) - at.unix
+        return State(self.measure, most, left, resets, self.per, True)
+
+    def asked(self, asked: Amounts) -> int:
+        return asked.picodollars if self.measure == USD else asked.tokens
+
+    def keys(self) -> list[str]:
+        return self.spending.keys()
+
+    def over(self, key: str, unix: int) -> bool:
+        """Whether more is spent and held than may be."""
+        return self.spending.total(key, unix) > self.most_at(unix)
+
+
+class Limit:
+    """A limit with its meters. ``status`` is what refusals by its budgets are answered with."""
+
+    def __init__(self, name: str, meters: Sequence[Meter], status: int) -> None:
+        self.name = name
+        self.meters = tuple(meters)
+        self.status = status
+        measures = [m.measure for m in self.meters if isinstance(m, BudgetMeter)]
+        self.money = USD in measures
+        """Whether it matters what a call costs,"""
+        self.budgeted = bool(measures)
+        """or what it uses at most."""
+        self.soft = any(isinstance(m, BudgetMeter) and m.soft for m in self.meters)
+        self.counts = any(m.measure in (INPUT, OUTPUT, TOKENS) for m in self.meters)
+        """Whether it matters how many tokens it has."""
+
+    def inherit(self, before: "Limit | None") -> None:
+        """Go on where a limit of the same name stood, as far as it was the same."""
+        old = {meter.identity: meter for meter in before.meters} if before is not None else {}
+        for meter in self.meters:
+            found = old.get(meter.identity)
+            if isinstance(meter, RateMeter) and isinstance(found, RateMeter):
+                meter.throttle = found.throttle
+            elif isinstance(meter, ParallelMeter) and isinstance(found, ParallelMeter):
+                meter.at_work = found.at_work
+            elif isinstance(meter, BudgetMeter) and isinstance(found, BudgetMeter):
+                meter.spending, meter.known = found.spending, found.known
+                meter.begun_us = found.begun_us
+
+
+def key_of(name: str, *values: str) -> str:
+    """What a limit is counted by, in one text: its name, and the values, ``|`` between them."""
+    key = name
+    for value in values:
+        key = f"{key}|{_plain(value)}"
+    return key
+
+
+LONGEST_VALUE: Final = 128
+
+
+def _plain(value: str) -> str:
+    if len(value) > LONGEST_VALUE:
+        value = value[:LONGEST_VALUE]
+    if value.find("|") < 0 and value.find("%") < 0:
+        return value
+    return value.replace("%", "%25").replace("|", "%7C")
+
+
+class Grant:
+    """What a call has taken of its limits, until it is settled."""
+
+    __slots__ = ("_settled", "_taken", "asked", "budgets", "picodollars", "tokens")
+
+    def __init__(
+        self, asked: Amounts, taken: list[tuple[Meter, str, int]], budgets: tuple[str, ...]
+    ) -> None:
+        self.asked = asked
+        self._taken = taken
+        self._settled = False
+        self.budgets = budgets
+        """Keys of the budgets that it counts in."""
+        self.picodollars = asked.picodollars
+        """What budgets bear: the hold, and then what it was settled with;"""
+        self.tokens = asked.tokens
+        """the same of tokens."""
+
+    def settle(self, used: Amounts, at: Moment) -> None:
+        """Count what was used in place of what was taken; only the first time does anything."""
+        if self._settled:
+            return
+        self._settled = True
+        self.picodollars, self.tokens = used.picodollars, used.tokens
+        for meter, key, number in self._taken:
+            meter.settle(key, number, self.asked, used, at)
+
+    def close(
+        self, usage: Usage | None, cost: int | None, counted: bool, priced: bool, at: Moment
+    ) -> None:
+        """Settle with what is known of a call's usage and cost (picodollars).
+
+        Not ``counted``: it may have used more; not ``priced``: it may have cost more. Then what was
+        taken counts, if that is more than what is known.
+        """
+        asked = self.asked
+        given = got = tokens = 0
+        if usage is not None:
+            given, got = max(usage.total_input, 0), max(usage.total_output, 0)
+            tokens = given + got
+        if usage is None or not counted:
+            given, got = max(given, asked.input), max(got, asked.output)
+            tokens = max(tokens, asked.tokens)
+        spent = max(cost or 0, 0)
+        if cost is None or not priced:
+            spent = max(spent, asked.picodollars)
+        used = Amounts(given, got, tokens, spent)
+        self.settle(used, at)
+
+
+def admit(applying: Sequence[tuple[Limit, str]], asked: Amounts, at: Moment) -> "Grant | Refusal":
+    """Take ``asked`` of every limit (with its key), or of none.
+
+    Of several that refuse, the one counts that makes the call wait longest.
+    """
+    worst: Refusal | None = None
+    for limit, key in applying:
+        for meter in limit.meters:
+            found = meter.refusal(key, asked, at)
+            if found is None:
+                continue
+            wait, left = found
+            if worst is None or wait == NEVER or (worst.wait != NEVER and wait > worst.wait):
+                worst = _refusal(limit, meter, wait, left, asked, at)
+    if worst is not None:
+        return worst
+    taken: list[tuple[Meter, str, int]] = []
+    budgets = []
+    for limit, key in applying:
+        for meter in limit.meters:
+            taken.append((meter, key, meter.take(key, asked, at)))
+        if limit.budgeted:
+            budgets.append(key)
+    return Grant(asked, taken, tuple(budgets))
+
+
+def _refusal(
+    limit: Limit, meter: Meter, wait: int, left: int, asked: Amounts, at: Moment
+) -> Refusal:
+    budget = isinstance(meter, BudgetMeter)
+    most = meter.most_at(at.unix) if isinstance(meter, BudgetMeter) else meter.most
+    return Refusal(
+        limit.name, meter.measure, most, left, meter.per, wait, meter.asked(asked),
+        limit.status if budget else 429, budget, not meter.known,
+    )  # fmt: skip

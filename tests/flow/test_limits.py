@@ -1,0 +1,264 @@
+"""Limits and budgets on the request path: real calls, real kills, nothing passes twice."""
+
+import asyncio
+import json
+import os
+import re
+import resource
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+
+from tests.gateway import KEY, Stack, asked, error_of
+from tests.processes import descendants, until
+from tests.simulator import wire
+
+CONFIG = """\
+providers:
+  lab:
+    base_url: SIM/v1
+    auth: none
+    prices:
+      sim: { input: 0, output: 0, request: 1 }
+      sim?delay=400: { input: 0, output: 0, request: 1 }
+      sim?delay=60000: { input: 0, output: 0, request: 1 }
+      sim?close: { input: 0, output: 0, request: 1 }
+      free: { input: 0, output: 0 }
+      tokens: { input: 1, output: 2 }
+    models: { tokens: { max_output: 1000 } }
+  claude: { base_url: SIM/v1, format: anthropic_messages, key: sk, prices: { sim: PRICE } }
+models:
+  priced-or-not: { targets: ["lab/sim?tokens=4", lab/sim] }
+  a-name: lab/sim
+limits:
+  - { name: ten, when: { metadata.case: ten }, budget: { usd: 10, per: month } }
+  - { name: kept, when: { metadata.case: kept }, budget: { usd: 10, per: month } }
+  - { name: rate, when: { metadata.case: rate }, requests: { most: 3, per: day } }
+  - { name: two, when: { metadata.case: two }, parallel: 2 }
+  - name: person
+    when: { metadata.case: person }
+    by: [metadata.person, model]
+    budget: { usd: 1, per: month, zone: Asia/Kolkata }
+    status: 429
+  - { name: small, when: { metadata.case: small }, budget: { usd: 0.0005, per: month } }
+  - { name: counted, when: { metadata.case: counted }, budget: { tokens: 400, per: month } }
+  - { name: soft, when: { metadata.case: soft }, budget: { usd: 1, per: month, soft: true } }
+  - { name: flow, when: { metadata.case: flow }, tokens: { most: 1000, per: day } }
+policies:
+  - { name: night, when: { metadata.case: policy }, budget: { usd: 2, per: month } }
+""".replace("PRICE", "{ input: 0, output: 0, request: 1 }")
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("limits"), CONFIG).served() as running:
+        yield running
+
+
+def of(case: str, **more: str) -> dict[str, str]:
+    return {"x-ferryman-metadata": json.dumps({"case": case, **more})}
+
+
+async def _all_at_once(stack: Stack, count: int, model: str, headers: dict[str, str]) -> list[int]:
+    sent = wire.request(
+        "/v1/chat/completions", asked(model), {"Authorization": f"Bearer {KEY}"} | headers
+    )
+    links = [await asyncio.open_connection("127.0.0.1", stack.port) for _ in range(count)]
+    for _, writer in links:
+        writer.write(sent)
+
+    async def status(reader: asyncio.StreamReader) -> int:
+        return int((await reader.readline()).split()[1])
+
+    found = await asyncio.gather(*[status(reader) for reader, _ in links])
+    for _, writer in links:
+        writer.close()
+    return list(found)
+
+
+def test_of_a_thousand_calls_at_once_ten_pass_a_budget_for_ten(limited: Stack) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    limited.forget()
+    found = asyncio.run(_all_at_once(limited, 1000, "lab/sim?delay=400", of("ten")))
+    assert Counter(found) == {200: 10, 402: 990}
+    assert limited.stats()["requests"] == 10
+    late = limited.chat("lab/sim", headers=of("ten"))
+    assert (late.status, error_of(late)["code"]) == (402, "budget_exceeded")
+    assert late.header("x-ferryman-budget-left-usd") == "0"
+    assert late.header("x-should-retry") == "false"
+    assert re.search(r"'ten' is 10 USD per month: 0 USD are left", error_of(late)["message"])
+    free = limited.chat("lab/free", headers=of("ten"))
+    assert free.status == 200
+
+
+def test_calls_at_once_are_bounded_and_places_come_back(limited: Stack) -> None:
+    found = asyncio.run(_all_at_once(limited, 20, "lab/sim?delay=400", of("two")))
+    assert Counter(found) == {200: 2, 429: 18}
+    for _ in range(5):  # also after failures
+        assert limited.chat("lab/sim?close", headers=of("two")).status == 502
+    again = asyncio.run(_all_at_once(limited, 20, "lab/sim?delay=400", of("two")))
+    assert Counter(again) == {200: 2, 429: 18}
+
+
+def test_what_is_left_of_a_rate_and_when_to_come_back(limited: Stack) -> None:
+    left = []
+    for _ in range(3):
+        reply = limited.chat("lab/sim", headers=of("rate"))
+        left.append(reply.header("x-ratelimit-remaining-requests"))
+        assert reply.header("x-ratelimit-limit-requests") == "3"
+    assert left == ["2", "1", "0"]
+    refused = limited.chat("lab/sim", headers=of("rate"))
+    assert (refused.status, error_of(refused)["code"]) == (429, "rate_limit_exceeded")
+    assert 28_000 < int(refused.header("retry-after") or 0) <= 28_800
+    assert limited.row(refused)["error"] == "rate_limit_exceeded"
+
+
+def test_each_value_has_a_budget_of_its_own_and_one_model_is_one_by_any_name(
+    limited: Stack,
+) -> None:
+    def status(person: str | None, model: str) -> int:
+        more = {} if person is None else {"person": person}
+        return limited.chat(model, headers=of("person", **more)).status
+
+    assert [status("ada", "lab/sim"), status("ada", "lab/sim")] == [200, 429]
+    assert status("ada", "a-name") == 200
+    assert status("bob", "lab/sim") == 200
+    assert [status(None, "lab/sim"), status(None, "lab/sim")] == [200, 429]
+
+
+def test_what_was_held_and_not_spent_is_free_again(limited: Stack) -> None:
+    """Each may cost up to 0.0004 USD, and costs a tenth of that."""
+    for _ in range(3):
+        assert limited.chat("lab/tokens", headers=of("small"), max_tokens=100).status == 200
+    refused = limited.chat("lab/tokens", headers=of("small"))
+    assert refused.status == 402, "without a limit of its own it may say 1000 tokens"
+    stream = limited.stream("lab/tokens", headers=of("small"), max_tokens=10)
+    assert stream.status == 200
+    assert stream.header("x-ferryman-budget-left-usd")
+    several = limited.chat("lab/tokens", headers=of("small"), max_tokens=100, n=3)
+    assert several.status == 402, "three answers may cost three times as much"
+
+
+def test_tokens_are_counted_without_a_price(limited: Stack) -> None:
+    first = limited.chat("lab/sim?tokens=3", headers=of("counted"), max_tokens=50)
+    assert first.status == 200
+    assert 200 < int(first.header("x-ferryman-budget-left-tokens") or 0) < 300
+    second = limited.chat("lab/sim?tokens=3", headers=of("counted"), max_tokens=50)
+    assert int(second.header("x-ferryman-budget-left-tokens") or 0) > 150, "it used less"
+    unknown = limited.chat("lab/sim?tokens=3", headers=of("counted"))
+    assert (unknown.status, error_of(unknown)["code"]) == (400, "no_price_under_budget")
+    assert "max_tokens" in error_of(unknown)["message"]
+
+
+def test_a_model_without_a_price_is_passed_over_or_refused(limited: Stack) -> None:
+    reply = limited.chat("priced-or-not", headers=of("soft"))
+    assert (reply.status, reply.header("x-ferryman-model")) == (200, "sim")
+    refused = limited.chat("lab/sim?tokens=4", headers=of("soft"))
+    assert (refused.status, error_of(refused)["code"]) == (400, "no_price_under_budget")
+    assert "providers.lab.prices" in error_of(refused)["message"]
+
+
+def test_a_soft_budget_tells_and_lets_pass(limited: Stack) -> None:
+    replies = [limited.chat("lab/sim", headers=of("soft")) for _ in range(3)]
+    assert {reply.status for reply in replies} == {200}
+    assert replies[-1].header("x-ferryman-over-budget") == "soft"
+    told = [line for line in limited.up.lines if "the soft budget soft of 1 USD" in line]
+    assert len(told) == 1
+    metrics = limited.get("/metrics").body.decode()
+    assert re.search(r'ferryman_over_budget_total\{limit="soft"\} [1-9]', metrics)
+
+
+def test_a_rate_of_tokens_is_put_right_when_a_call_ends(limited: Stack) -> None:
+    """Each may answer with 400 tokens: without that, the third would not pass."""
+    for _ in range(5):
+        reply = limited.chat("lab/sim?tokens=5", headers=of("flow"), max_tokens=400)
+        assert reply.status == 200
+    refused = limited.chat("lab/sim", headers=of("flow"), max_tokens=2000)
+    assert (refused.status, refused.header("retry-after")) == (429, None)
+    assert "more than it ever lets pass" in error_of(refused)["message"]
+
+
+def test_a_policys_budget(limited: Stack) -> None:
+    found = [limited.chat("lab/sim", headers=of("policy")).status for _ in range(3)]
+    assert found == [200, 200, 402]
+
+
+def test_official_sdks_understand_refusals(limited: Stack) -> None:
+    message: Any = {"role": "user", "content": "Hi"}
+    headers = of("person", person="sdk")
+    client = openai.OpenAI(base_url=limited.endpoint, api_key=KEY, max_retries=2)
+    chat = client.chat.completions
+    chat.create(model="lab/sim", messages=[message], extra_headers=headers)
+    with pytest.raises(openai.RateLimitError) as refused:
+        chat.create(model="lab/sim", messages=[message], extra_headers=headers)
+    assert refused.value.code == "budget_exceeded"
+    other = anthropic.Anthropic(base_url=limited.url, api_key=KEY, max_retries=2)
+    with pytest.raises(anthropic.RateLimitError) as told:
+        other.messages.create(
+            model="lab/sim",
+            max_tokens=9,
+            messages=[message],
+            extra_headers=headers,
+        )
+    assert told.value.body["error"]["code"] == "budget_exceeded"  # type: ignore[index]
+
+
+def test_the_file_changes_a_limit_and_what_was_spent_stays(limited: Stack) -> None:
+    more = CONFIG.replace("usd: 2, per: month", "usd: 4, per: month")
+    limited.write(more.replace("most: 3, per: day", "most: 3, per: second"))
+    until(lambda: limited.chat("lab/sim", headers=of("policy")).status == 200, "the new limit")
+    left = limited.chat("lab/sim", headers=of("policy"))
+    assert (left.status, left.header("x-ferryman-budget-left-usd")) == (200, "0")
+
+
+def test_a_killed_gateway_knows_what_was_spent(limited: Stack) -> None:
+    """Three calls that ended, and one under way that counts with what was held."""
+    for _ in range(3):
+        assert limited.chat("lab/sim", headers=of("kept")).status == 200
+
+    async def die() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", limited.port)
+        key = {"Authorization": f"Bearer {KEY}"} | of("kept")
+        writer.write(wire.request("/v1/chat/completions", asked("lab/sim?delay=60000"), key))
+        await writer.drain()
+        limited_left = "left by the call under way"
+        await asyncio.to_thread(
+            until,
+            lambda: (
+                limited.chat("lab/free", headers=of("kept")).header("x-ferryman-budget-left-usd")
+                == "6"
+            ),
+            limited_left,
+        )
+        os.kill(_gateway(limited), signal.SIGKILL)
+        assert await reader.read() == b""
+        writer.close()
+
+    asyncio.run(die())
+    limited.up.wait_for("gateway is ready again")
+    limited.up.lines[:] = [line for line in limited.up.lines if "gateway ended (" not in line]
+
+    def left() -> str | None:
+        try:
+            return limited.chat("lab/free", headers=of("kept")).header("x-ferryman-budget-left-usd")
+        except (OSError, AssertionError):
+            return None
+
+    until(lambda: left() == "6", "the budget as the ledger has it")
+    passed = [limited.chat("lab/sim", headers=of("kept")).status for _ in range(8)]
+    assert Counter(passed) == {200: 6, 402: 2}
+
+
+def _gateway(stack: Stack) -> int:
+    for pid in descendants(stack.up.popen.pid):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if b"gateway" in words or any(b"ferryman.edge" in word for word in words):
+            return pid
+    raise AssertionError("no gateway is running")
