@@ -18,7 +18,7 @@ from ferryman.ir.request import (
     Thinking,
     ToolCall,
 )
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Extras, Usage
 from ferryman.wire.anthropic_messages.decoder import MessagesDecoder
 from ferryman.wire.anthropic_messages.encoder import MessagesEncoder
 from ferryman.wire.anthropic_messages.types import NAME
@@ -219,7 +219,7 @@ ANSWERS = {
             start(cache_read_input_tokens=100, cache_creation_input_tokens=30,
                   cache_creation={"ephemeral_5m_input_tokens": 10,
                                   "ephemeral_1h_input_tokens": 20},
-                  service_tier="priority"),
+                  service_tier="priority", inference_geo="us"),
             *block(0, {**_SEARCH, "input": {}},
                    {"type": "input_json_delta", "partial_json": '{"query":'},
                    {"type": "input_json_delta", "partial_json": '"ü"}'}),
@@ -227,7 +227,8 @@ ANSWERS = {
             *block(2, _ADVISOR, {"type": "advisor_delta", "text": "new"}),
             *block(3, {"type": "compaction", "content": None},
                    {"type": "compaction_delta", "content": "short", "encrypted_content": "E"}),
-            *end("pause_turn", usage={"output_tokens": 7, "cache_creation_input_tokens": 31}),
+            *end("pause_turn", usage={"output_tokens": 7, "cache_creation_input_tokens": 31,
+                                       "server_tool_use": {"web_search_requests": 3}}),
         ),
         _whole(
             [_SEARCH, _FOUND, _ADVISOR, _SUMMARY],
@@ -236,14 +237,16 @@ ANSWERS = {
                    "cache_creation_input_tokens": 31,
                    "cache_creation": {"ephemeral_5m_input_tokens": 11,
                                       "ephemeral_1h_input_tokens": 20},
-                   "service_tier": "priority"},
+                   "service_tier": "priority", "inference_geo": "us",
+                   "server_tool_use": {"web_search_requests": 3}},
         ),
         tuple(
             Opaque(origin=NAME, kind=each["type"], raw=compact(each).encode())
             for each in (_SEARCH, _FOUND, _ADVISOR, _SUMMARY)
         ),
         FinishReason.PAUSE,
-        usage=Usage(10, 100, 11, 20, 0, 7),
+        usage=Usage(10, 100, 11, 20, 0, 7,
+                    extras=Extras(service="priority", region="us", searches=3)),
     ),
     "refusal": Answer(
         sse(

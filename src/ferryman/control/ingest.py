@@ -15,17 +15,19 @@ import msgspec
 import sqlalchemy as sa
 from msgspec.structs import asdict
 
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import EXTRA_COUNTS, Extras, Usage
 from ferryman.log import log
 from ferryman.store import intake, journal
 from ferryman.store.intake import MAX_INT, MAX_TEXT, Batch, Position
 from ferryman.telemetry.record import (
     CLOSED,
     OPENED,
+    PRICED,
     Attempt,
     Candidate,
     Closed,
     Opened,
+    Priced,
     candidate_row,
 )
 
@@ -38,6 +40,7 @@ for a whole time slice, some milliseconds, whenever a round is on."""
 POLITE_SECONDS: Final = 0.2
 """How long a run makes such offers: where all processors are busy, each may cost a time slice."""
 _NO_TOKENS: Final = (None,) * 8
+_NO_EXTRAS: Final = (None,) * (2 + len(EXTRA_COUNTS))
 
 
 class Ingester:
@@ -244,6 +247,9 @@ class _PlaneReader:
                 elif kind == OPENED:
                     start = _opened(payload)
                     opened[start.id] = (self, self.boot, start)
+                elif kind == PRICED:
+                    price = _priced(payload)
+                    self._batch.prices.append(_price_row(price))
                 else:
                     self._count("journal_damaged" if kind == journal.BAD else "journal_unknown")
             except msgspec.DecodeError as error:
@@ -289,6 +295,8 @@ class _PlaneReader:
             intake.CLOSED,
             call.policy or None,
             _plan(call.plan),
+            *(_NO_EXTRAS if usage is None or usage.extras is None else self._extras(usage.extras)),
+            call.price or None,
         )
 
     def _tokens(self, usage: Usage) -> tuple[int, ...]:
@@ -307,6 +315,11 @@ class _PlaneReader:
             self._count("tokens_clamped")
             return tuple(max(0, min(count, MAX_TOKENS)) for count in counts)
         return counts
+
+    def _extras(self, extras: Extras) -> tuple[str | int | None, ...]:
+        counts = (getattr(extras, name) for name in EXTRA_COUNTS)
+        clamped = (max(0, min(count, MAX_TOKENS)) or None for count in counts)
+        return (extras.service or None, extras.region or None, *clamped)
 
     def _count(self, name: str, by: int = 1) -> None:
         self._batch.counts[name] = self._batch.counts.get(name, 0) + by
@@ -327,6 +340,12 @@ def _plan(plan: tuple[Candidate, ...]) -> str | None:
     return _encode([candidate_row(each) for each in plan]).decode() if plan else None
 
 
+def _price_row(price: Priced) -> intake.Row:
+    listed = _encode(price.prices).decode()
+    return (price.id, price.provider, _text(price.model), int(time.time()), listed)
+
+
 _encode: Final = msgspec.json.Encoder().encode
 _opened: Final = msgspec.msgpack.Decoder(Opened).decode
+_priced: Final = msgspec.msgpack.Decoder(Priced).decode
 _closed: Final[Any] = msgspec.msgpack.Decoder(Closed).decode

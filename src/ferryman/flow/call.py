@@ -16,7 +16,7 @@ from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Request as Conversation
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Usage, added
 from ferryman.meter.cost import cost as cost_of
 from ferryman.meter.cost import hold
 from ferryman.meter.keytable import KeyTable
@@ -24,8 +24,17 @@ from ferryman.routing.affinity import Bond, Bonds
 from ferryman.routing.health import Health, Rest, RetryBudget
 from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.telemetry.metrics import Metrics
-from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Candidate, Closed, Opened
-from ferryman.upstream.fleet import Fleet, Target
+from ferryman.telemetry.record import (
+    CLOSED,
+    OPENED,
+    PRICED,
+    Attempt,
+    Candidate,
+    Closed,
+    Opened,
+    Priced,
+)
+from ferryman.upstream.fleet import Book, Fleet, Target, book_of
 from ferryman.wire.format import ClientSide
 from ferryman.wire.formats import client_of
 
@@ -305,8 +314,10 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
     plane, target = call.plane, call.target
     now = plane.now()
     cost = 0 if usage is NOTHING else None
+    book: Book | None = None
     if cost is None and usage is not None and target is not None and target.prices:
-        cost = cost_of(usage, target.prices, call.at_us // 1_000_000)
+        book = book_of(target, call.slot)
+        cost = cost_of(usage, book.prices, call.at_us // 1_000_000)
     for used, whose in call.legs:
         usage, cost = _with_leg(call, usage, cost, used, whose)
     if call.receipt is not None and call.attempts:
@@ -326,9 +337,13 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
         provider, model, call.stream, status, error or "", usage, cost, tuple(call.attempts),
         call.us(call.first_token) if call.stream else -1, int(overhead * 1e6), call.policy,
         candidates(call) if _doubtful(call) else (),
+        "" if book is None or call.legs else book.id,
     )  # fmt: skip
     refusal = None
     try:
+        if book is not None and not book.journaled:
+            plane.journal.append(PRICED, _pack(Priced(book.id, provider, model, book.prices)))
+            book.journaled = True
         plane.journal.append(CLOSED, _pack(closed))
     except JournalError as trouble:
         refusal = plane.unwritten(trouble)
@@ -357,8 +372,7 @@ def _with_leg(
     total = cost + further if cost is not None and further is not None else None
     if usage is None or used is None:
         return usage or used, total
-    sums = [getattr(usage, name) + getattr(used, name) for name in Usage.__struct_fields__]
-    return Usage(*sums), total
+    return added(usage, used), total
 
 
 def _bond(call: Call, target: Target, usage: Usage | None, until: float) -> Bond:

@@ -7,11 +7,13 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 
-from ferryman.ir.usage import Usage
+from ferryman.ir.price import Price
+from ferryman.ir.usage import EXTRA_COUNTS, Extras, Usage
 from ferryman.store.db import reading
 from ferryman.store.intake import LOST
 from ferryman.store.schema import TOKEN_CLASSES
 from ferryman.store.schema import calls as _calls
+from ferryman.store.schema import prices as _prices
 
 DAY_US: Final = 86_400_000_000
 DIMENSIONS: Final = ("key", "model", "provider", "day", "endpoint")
@@ -72,6 +74,8 @@ class CallRow(Struct, frozen=True, kw_only=True):
     policy: str | None
     plan: list[dict[str, Any]]
     """Who came into question, in order; empty where there was no choice."""
+    price: str | None
+    """Id of the price that it was billed by (:func:`price_of`); None = by none, or by several."""
 
 
 def usage(
@@ -168,7 +172,7 @@ def _sums(dialect: str) -> list[sa.ColumnElement[Any]]:
         number(_calls.c.input.is_(None)),
         number(cost.is_(None)),
     ]
-    sums += [sa.func.sum(_calls.c[name]) for name in TOKEN_CLASSES]
+    sums += [sa.func.sum(_calls.c[name]) for name in (*TOKEN_CLASSES, *EXTRA_COUNTS)]
     if dialect == "postgresql":
         return [*sums, sa.literal(0), sa.func.sum(cost)]
     # SQLite's sums end at 2^63 picodollars, 9.2 million dollars: add up in two parts.
@@ -190,14 +194,16 @@ def _usage_row(by: tuple[str, ...], row: tuple[Any, ...]) -> UsageRow:
         lost=lost,
         unknown_usage=unknown_usage,
         unknown_cost=unknown_cost,
-        tokens=Usage(**dict(zip(TOKEN_CLASSES, numbers[5:-2], strict=True))),
+        tokens=_usage(numbers[5 : 5 + len(TOKEN_CLASSES)], numbers[5 + len(TOKEN_CLASSES) : -2]),
         cost=numbers[-2] * _MICRO + numbers[-1],
     )
 
 
 def _call_row(row: Any) -> CallRow:
     found = dict(row._mapping)
-    tokens = {name: found.pop(name) for name in TOKEN_CLASSES}
+    tokens = [found.pop(name) for name in TOKEN_CLASSES]
+    extras = [found.pop(name) or 0 for name in EXTRA_COUNTS]
+    service, region = found.pop("service") or "", found.pop("region") or ""
     cost = found.pop("cost_pico")
     found["key"] = found.pop("key_id")
     found["attempts"] = msgspec.json.decode(found.pop("attempts_json"))
@@ -205,6 +211,22 @@ def _call_row(row: Any) -> CallRow:
     found["plan"] = msgspec.json.decode(plan) if plan else []
     return CallRow(
         **found,
-        usage=None if tokens["input"] is None else Usage(**tokens),
+        usage=None if tokens[0] is None else _usage(tokens, extras, service, region),
         cost=None if cost is None else int(cost),
     )
+
+
+def _usage(tokens: list[int], extras: list[int], service: str = "", region: str = "") -> Usage:
+    extra = None
+    if any(extras) or service or region:
+        counts = dict(zip(EXTRA_COUNTS, extras, strict=True))
+        extra = Extras(service=service, region=region, **counts)
+    return Usage(*tokens, extra)  # type: ignore[call-arg] # as many as there are fields
+
+
+def price_of(engine: sa.Engine, id: str) -> tuple[Price, ...]:
+    """The price that calls were billed by under ``id``; empty = the ledger does not have it."""
+    query = sa.select(_prices.c.prices_json).where(_prices.c.id == id)
+    with reading(engine) as connection:
+        found = connection.execute(query).scalar()
+    return msgspec.json.decode(found, type=tuple[Price, ...]) if found else ()

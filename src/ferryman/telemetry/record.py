@@ -4,12 +4,15 @@ from typing import Final
 
 from msgspec import Struct
 
+from ferryman.ir.price import Price
 from ferryman.ir.usage import Usage
 
 OPENED: Final = 1
 """Journal frame kind of an :class:`Opened`."""
 CLOSED: Final = 2
 """Journal frame kind of a :class:`Closed`."""
+PRICED: Final = 3
+"""Journal frame kind of a :class:`Priced`."""
 
 
 class Attempt(Struct, frozen=True, array_like=True):
@@ -95,6 +98,19 @@ class Closed(Struct, frozen=True, array_like=True):
     """Name of the policy that matched; empty = none."""
     plan: tuple[Candidate, ...] = ()
     """In the order in which they were to be asked; empty when there was one only, and no doubt."""
+    price: str = ""
+    """Id of the :class:`Priced` by which ``cost`` was worked out; empty = by none, or by several."""
+
+
+class Priced(Struct, frozen=True, array_like=True):
+    """A price that a data plane bills by, written before the first call that it bills so."""
+
+    id: str
+    """A digest of the rest: another price has another one, for good."""
+    provider: str
+    model: str
+    prices: tuple[Price, ...]
+    """All periods that were known."""
 
 
 def candidate_row(each: Candidate) -> dict[str, str | float]:

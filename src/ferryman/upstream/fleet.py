@@ -36,6 +36,7 @@ HINTS_KEPT = 512
 
 _rows = msgspec.msgpack.Decoder(dict[str, ModelRow])
 _json = msgspec.json.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
 _IN_PATH = "-._~:@"
 """Left as they are in a model's name within a path; slashes must not become levels of it."""
 _VISIBLE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
@@ -148,11 +149,24 @@ def _fingerprint(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16] if key else ""
 
 
+class Book:
+    """The prices of a target, as one of its provider's keys pays them."""
+
+    __slots__ = ("id", "journaled", "prices")
+
+    def __init__(self, provider: str, model: str, prices: tuple[Price, ...]) -> None:
+        self.prices = prices
+        self.id = hashlib.sha256(_pack((provider, model, prices))).hexdigest()[:16]
+        """Of this price of this model, for good."""
+        self.journaled = not prices
+        """Whether the journal has it."""
+
+
 class Target:
     """One model at one provider, ready to be called."""
 
     __slots__ = (
-        "aim", "context", "dearest", "gauge", "health", "labels", "max_output", "model",
+        "aim", "books", "context", "dearest", "gauge", "health", "labels", "max_output", "model",
         "model_json", "name", "named", "prices", "provider", "quota", "responses_only", "runtime",
         "timed", "written",
     )  # fmt: skip
@@ -175,6 +189,8 @@ class Target:
         self.named = row is not None
         """Whether metrics may show the name: it isn't one that a caller made up."""
         self.prices: tuple[Price, ...] = row.prices if row else ()
+        self.books = [Book(self.provider, model, self.prices)]
+        """By the provider's keys; one if they pay alike."""
         self.context = row.context if row else 0
         self.max_output = row.max_output if row else 0
         self.aim = Aim(
@@ -204,13 +220,26 @@ class Target:
         )
 
 
+def book_of(target: Target, slot: int) -> Book:
+    """What a call costs there with the provider's key number ``slot``."""
+    books = target.books
+    return books[slot] if len(books) > 1 else books[0]
+
+
 def dearest(prices: tuple[Price, ...]) -> tuple[int, int, int]:
-    """Most picodollars that a token in, a token out, and a request can cost, whenever it is."""
-    rates = [rate for price in prices for _, rate in price.tiers]
+    """Most picodollars that a token in, a token out, and a request can cost, whenever it is.
+
+    In the standard service tier, and without what a region adds.
+    """
+    listed = [price.tiers for price in prices]
+    listed += [s.tiers for price in prices for s in price.specials if not s.service]
+    rates = [rate for tiers in listed for _, rate in tiers]
     taken = [
-        max(r.input, r.cache_read, r.cache_write, r.cache_write_1h, r.audio_input) for r in rates
+        max(r.input, r.cache_read, r.cache_write, r.cache_write_1h, r.audio_input,
+            r.audio_cache_read, r.image_input)
+        for r in rates
     ]
-    given = [max(r.output, r.reasoning, r.audio_output) for r in rates]
+    given = [max(r.output, r.reasoning, r.audio_output, r.image_output) for r in rates]
     fees = [r.request for r in rates]
     return max(taken, default=0), max(given, default=0), max(fees, default=0)
 

@@ -67,7 +67,7 @@ _PLAIN: Final = Relay(chat_relay.ChatTap, chat_relay.read_whole)
 _PICTURES = Relay(media_relay.MediaTap, chat_relay.read_whole)
 _WRITTEN = Relay(media_relay.MediaTap, media_relay.read_written)
 _RELAYS: Final = {
-    "responses": Relay(responses_relay.ResponsesTap, chat_relay.read_whole),
+    "responses": Relay(responses_relay.ResponsesTap, responses_relay.read_whole),
     "messages": Relay(messages_tap.MessagesTap, messages_tap.read_whole),
     "generate_content": Relay(generate_tap.GenerateTap, generate_tap.read_whole),
     "embed_content": Relay(generate_tap.GenerateTap, generate_tap.read_whole),

@@ -5,7 +5,7 @@ https://platform.claude.com/docs/en/api/messages and the types of the vendor's P
 reported (``reading.py``). Structs of replies skip what they don't know.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Raw, Struct
 
@@ -179,6 +179,12 @@ class CacheSplit(Struct, frozen=True):
     ephemeral_1h_input_tokens: int | None = None
 
 
+class ServerTools(Struct, frozen=True):
+    """``server_tool_use``: how often the provider's tools were used."""
+
+    web_search_requests: int | None = None
+
+
 class OutputDetails(Struct, frozen=True):
     """``output_tokens_details``."""
 
@@ -206,6 +212,10 @@ class WireUsage(Struct, frozen=True):
     cache_creation: CacheSplit | None = None
     output_tokens_details: OutputDetails | None = None
     iterations: list[Iteration] | None = None
+    server_tool_use: ServerTools | None = None
+    service_tier: Any = None
+    speed: Any = None
+    inference_geo: Any = None
 
 
 class Tier(Struct):
