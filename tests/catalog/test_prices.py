@@ -34,7 +34,9 @@ USAGES = [
     Usage(input=300, cache_write=77, cache_write_1h=1_031, output=1),
     Usage(input=700_000, output=12_345, reasoning=4_321),
     Usage(input=200, audio_input=3_333, output=10, audio_output=4_444),
-    Usage(input=210_000, cache_read=17, output=1_009, extras=Extras(searches=3, image_output=1_290)),
+    Usage(
+        input=210_000, cache_read=17, output=1_009, extras=Extras(searches=3, image_output=1_290)
+    ),
 ]
 CONTEXTS = {
     "": {},

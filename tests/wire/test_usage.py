@@ -117,7 +117,10 @@ def test_no_usage_is_unknown_and_not_zero() -> None:
 
 _COUNTS = st.none() | st.integers(-2, 200) | st.sampled_from([MAX_TOKENS, MAX_TOKENS + 1, 10**19])
 _INPUT = st.none() | st.fixed_dictionaries(
-    {}, optional=dict.fromkeys(("cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens"), _COUNTS)
+    {},
+    optional=dict.fromkeys(
+        ("cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens"), _COUNTS
+    ),
 )
 _OUTPUT = st.none() | st.fixed_dictionaries(
     {}, optional=dict.fromkeys(("reasoning_tokens", "audio_tokens", "image_tokens"), _COUNTS)

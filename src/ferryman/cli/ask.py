@@ -154,7 +154,7 @@ def _cost(row: Row) -> str:
 
 
 def _sum(tokens: Row | None, classes: tuple[str, ...]) -> int | None:
-    return None if tokens is None else sum(tokens[name] for name in classes)
+    return None if tokens is None else sum(tokens.get(name, 0) for name in classes)
 
 
 def show_calls(api: Api, query: Row, *, as_json: bool) -> None:

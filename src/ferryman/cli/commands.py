@@ -9,6 +9,7 @@ import typer
 from ferryman import __version__
 from ferryman.cli import flags
 from ferryman.cli.configure import config_app, models_app, providers_app
+from ferryman.cli.pricing import prices_app
 from ferryman.cli.main import become
 from ferryman.config.options import OptionsError
 
@@ -317,7 +318,7 @@ def explain(
     )  # fmt: skip
 
 
-for group in (keys_app, calls_app, config_app, models_app, providers_app):
+for group in (keys_app, calls_app, prices_app, config_app, models_app, providers_app):
     app.add_typer(group, rich_help_panel=_LOOK)
 
 

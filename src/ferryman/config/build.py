@@ -17,12 +17,12 @@ from ferryman.config.kinds import Reader, url_fault
 from ferryman.config.model import (
     Config,
     Facts,
-    Prices,
     ProviderConfig,
     Ref,
     RouteConfig,
 )
 from ferryman.config.names import Known
+from ferryman.config.pricing import key_discounts, key_of, mistakes, prices_in
 from ferryman.config.problem import ERROR, WARNING, Path, Problem, either, near, shown
 from ferryman.config.secret import PLACEHOLDER, base_url_variable, fill
 from ferryman.config.snapshot import (
@@ -63,9 +63,11 @@ class Builder:
         self.strict = strict
         self.known = known
         self.folder = folder
+        self.currencies: dict[str, Decimal] = {}
 
     def config(self, found: Found) -> Config:
         """The whole file; what was wrong is left out."""
+        self.currencies = found.get("currencies", {})
         providers = {
             name: self._provider(name, ("providers", name), entry)
             for name, entry in found.get("providers", {}).items()
@@ -78,6 +80,7 @@ class Builder:
         return Config(
             providers=providers,
             models=models,
+            currencies=self.currencies,
             policies=policies,
             server=ServerSettings(**_floats(found.get("server", {}))),
             timeouts=self._timeouts(found.get("timeouts", {})),
@@ -118,9 +121,7 @@ class Builder:
             self._placeholders((*path, "base_url"), found["base_url"])
         self._endpoints(path, found, row)
         quirks = self._quirks(path, found)
-        if row is None and found.get("discount"):
-            message = "the catalogue has no prices of this provider to take it off"
-            self._at_key((*path, "discount"), message, "Give prices instead.", WARNING)
+        self._pricing(path, found, row)
         return ProviderConfig(
             name=name,
             keys=tuple(keys),
@@ -134,14 +135,26 @@ class Builder:
             quirks=quirks,
             limit=self._limit(path, found),
             probe=_probe(found.get("probe")),
-            discount=found.get("discount", ProviderConfig(name="").discount),
+            discount=found.get("discount", Decimal(0)),
+            discounts=found.get("discounts", {}),
+            surcharge=found.get("surcharge", Decimal(0)),
+            key_discounts=key_discounts(found),
             prices={
-                model: Prices(**price)
+                model: periods
                 for model, price in found.get("prices", {}).items()
-                if "input" in price and "output" in price
+                if (periods := prices_in(price))
             },
             models={model: _facts(said) for model, said in found.get("models", {}).items()},
         )
+
+    def _pricing(self, path: Path, found: Found, row: CatalogProvider | None) -> None:
+        for name in ("discount", "discounts", "surcharge"):
+            if row is None and found.get(name):
+                message = "the catalogue has no prices of this provider to change"
+                self._at_key((*path, name), message, "Give prices instead.", WARNING)
+        for model, price in found.get("prices", {}).items():
+            for problem in mistakes((*path, "prices", model), price, self.currencies):
+                self._add(*problem)
 
     def _endpoints(self, path: Path, found: Found, row: CatalogProvider | None) -> None:
         usual = row.format if row else FORMATS[0]
@@ -177,12 +190,12 @@ class Builder:
         return tuple(good) if "quirks" in found else None
 
     def _keys(self, name: str, path: Path, found: Found) -> list[Ref]:
-        given = [((*path, "keys", i), ref) for i, ref in found.get("keys", [])]
+        given = [((*path, "keys", i), key_of(said)) for i, said in found.get("keys", [])]
         if "key" in found:
             given = [((*path, "key"), found["key"])]
         if self._given(path, "key") and self._given(path, "keys"):
             self._at_key((*path, "keys"), "key and keys are both given", "Keep one of them.")
-        refs = [self._ref(where, ref) for where, ref in given]
+        refs = [self._ref(where, ref) for where, ref in given if ref is not None]
         asked = self._given(path, "key") or self._given(path, "keys")
         row = self.known.providers.get(name)
         if row and not asked and found.get("auth") not in KEYLESS and self._dormant(row):
@@ -413,7 +426,7 @@ class Builder:
         policies: Mapping[int, Rule],
     ) -> None:
         """Check who passes; ``policies`` by their place in the file."""
-        check = FilterCheck(self._add, self.known, providers, models).check
+        check = FilterCheck(self._add, self.known, providers, models, self.currencies).check
         for route in models.values():
             check(("models", route.name, "filter"), route.filter, route.targets + route.fallbacks)
         for i, rule in policies.items():

@@ -10,11 +10,12 @@ from typing import Final
 from ferryman.config.answer_grammar import AFTERWARDS, ON_FILTER
 from ferryman.config.conditions import WHEN
 from ferryman.config.filter_grammar import DATA_POLICY, FACTS, FILTER, NOT_HERE, REGION
-from ferryman.config.kinds import PER_CENT, Number, Secret, Url, Word
+from ferryman.config.kinds import Number, Secret, Url, Word
 from ferryman.config.limit import LIMIT
 from ferryman.config.listener import ELSEWHERE, SERVER
 from ferryman.config.measures import USD as _USD
 from ferryman.config.measures import count, duration, seconds
+from ferryman.config.pricing_grammar import CURRENCIES, KEY, KEYS, PRICING
 from ferryman.config.probing import PROBE
 from ferryman.config.route_grammar import STICKING, STRATEGIES, TARGET, TARGETS
 from ferryman.config.shapes import Either, Key, ListOf, MapOf, Table
@@ -40,58 +41,11 @@ _MODEL_NAME = _word(
     "a model name (no spaces, at most 200 characters)", "fast", r"[^\s\x00-\x1f\x7f]{1,200}"
 )
 _HEADER_NAME = _word("the name of a header", "X-Team", r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
-_KEY = Secret(says="a key reference: env:NAME or file:/path", example="env:LAB_KEY")
 
 
 def _number(example: str, most: str) -> Number:
     return Number(says="a number", example=example, least=Decimal(0), most=Decimal(most))
 
-
-PRICES: Final = Table(
-    says="a mapping of prices",
-    example="{ input: 0.5, output: 1.5 }",
-    keys=(
-        Key(name="input", kind=_USD, doc="USD per million input tokens.", required=True),
-        Key(name="output", kind=_USD, doc="USD per million output tokens.", required=True),
-        Key(
-            name="cache_read",
-            kind=_USD,
-            doc="USD per million input tokens read from the provider's cache.",
-            default="input",
-        ),
-        Key(
-            name="cache_write",
-            kind=_USD,
-            doc="USD per million input tokens written to the provider's cache (5 minutes).",
-            default="input",
-        ),
-        Key(
-            name="cache_write_1h",
-            kind=_USD,
-            doc="USD per million input tokens written to the provider's cache for an hour.",
-            default="cache_write",
-        ),
-        Key(
-            name="audio_input",
-            kind=_USD,
-            doc="USD per million audio input tokens.",
-            default="input",
-        ),
-        Key(
-            name="reasoning",
-            kind=_USD,
-            doc="USD per million reasoning tokens.",
-            default="output",
-        ),
-        Key(
-            name="audio_output",
-            kind=_USD,
-            doc="USD per million audio output tokens.",
-            default="output",
-        ),
-        Key(name="request", kind=_USD, doc="USD per call, on top of its tokens.", default="0"),
-    ),
-)
 
 PROVIDER: Final = Table(
     says="a mapping, {} for the defaults",
@@ -99,19 +53,15 @@ PROVIDER: Final = Table(
     keys=(
         Key(
             name="key",
-            kind=_KEY,
+            kind=KEY,
             doc="The API key: env:NAME, file:/path, or (with a warning) the key itself.",
             default="the variable the catalogue names for this provider",
         ),
         Key(
             name="keys",
-            kind=ListOf(
-                says="a list of key references",
-                example="[env:LAB_KEY_A, env:LAB_KEY_B]",
-                item=_KEY,
-                least=1,
-            ),
-            doc="Several API keys, in place of key; calls are spread over them.",
+            kind=KEYS,
+            doc="Several API keys, in place of key; calls are spread over them. One that has a "
+            "discount of its own is written { key: env:NAME, discount: 15% }.",
         ),
         Key(
             name="format",
@@ -195,32 +145,7 @@ PROVIDER: Final = Table(
             "catalogue uses. Replaces the catalogue's list.",
             default="the catalogue's",
         ),
-        Key(
-            name="discount",
-            kind=Number(
-                says="a percentage in the form 15%",
-                example="15%",
-                least=Decimal(0),
-                most=Decimal(100),
-                units=PER_CENT,
-                bare=False,
-            ),
-            doc="What you pay less than the catalogue's prices. Prices given under prices are "
-            "not discounted.",
-            default="0%",
-        ),
-        Key(
-            name="prices",
-            kind=MapOf(
-                says="a mapping of model names to prices",
-                example="{ llama-3.3-70b: { input: 0.5, output: 1.5 } }",
-                key=_MODEL_NAME,
-                item=PRICES,
-            ),
-            doc="Your own prices by model, in USD per million tokens. They replace everything "
-            "the catalogue says about that model's price.",
-            default="the catalogue's",
-        ),
+        *PRICING,
         Key(
             name="models",
             kind=MapOf(
@@ -516,8 +441,8 @@ TLS: Final = Table(
 )
 
 FILE: Final = Table(
-    says="a mapping with the sections providers, models, policies, server, timeouts, responses, "
-    "tls",
+    says="a mapping with the sections providers, models, currencies, policies, server, timeouts, "
+    "responses, tls",
     example="providers: {}",
     keys=(
         Key(
@@ -547,6 +472,7 @@ FILE: Final = Table(
             doc="Model names of your own: `name: provider/model`, or a mapping with targets.",
             default="none",
         ),
+        CURRENCIES,
         Key(
             name="policies",
             kind=ListOf(

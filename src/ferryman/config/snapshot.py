@@ -77,6 +77,8 @@ class Provider(Struct, frozen=True, kw_only=True):
     said."""
     limit: Limit | None = None
     probe: Probe | None = None
+    shares: tuple[tuple[int, int], ...] = ()
+    """For each of ``keys``, which fraction of a price its calls cost; empty = all of it."""
 
 
 class ModelRow(Struct, frozen=True, array_like=True, kw_only=True):

@@ -1,6 +1,7 @@
 """A model's price as integers: picodollars (10⁻¹² USD) per token."""
 
 from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 PICO = 10**12
 """Picodollars in one US dollar."""
@@ -55,3 +56,19 @@ class Price(Struct, frozen=True, array_like=True, kw_only=True):
     """The first that applies counts. For a service tier without one the standard rates do."""
     regions: tuple[tuple[str, int], ...] = ()
     """(region as usage names it, per mille of the rates for tokens there)."""
+
+
+def scaled(price: Price, numerator: int, denominator: int) -> Price:
+    """``price`` times a fraction, each rate rounded half up to a whole picodollar."""
+
+    def part(tiers: Tiers) -> Tiers:
+        return tuple((threshold, _rate(rate)) for threshold, rate in tiers)
+
+    def _rate(rate: Rate) -> Rate:
+        return Rate(**{name: _of(value) for name, value in asdict(rate).items()})
+
+    def _of(value: int) -> int:
+        return (2 * value * numerator + denominator) // (2 * denominator)
+
+    specials = tuple(replace(special, tiers=part(special.tiers)) for special in price.specials)
+    return replace(price, tiers=part(price.tiers), specials=specials)

@@ -46,6 +46,17 @@ class UsageRow(Struct, frozen=True, kw_only=True):
     """Picodollars."""
 
 
+class PriceUsed(Struct, frozen=True, kw_only=True):
+    """A price that calls were billed by."""
+
+    id: str
+    provider: str
+    model: str
+    prices: tuple[Price, ...]
+    calls: int
+    last_at_us: int
+
+
 class CallRow(Struct, frozen=True, kw_only=True):
     """One call. Spans are microseconds; None = unknown or never happened."""
 
@@ -230,3 +241,39 @@ def price_of(engine: sa.Engine, id: str) -> tuple[Price, ...]:
     with reading(engine) as connection:
         found = connection.execute(query).scalar()
     return msgspec.json.decode(found, type=tuple[Price, ...]) if found else ()
+
+
+def prices_used(engine: sa.Engine, since_us: int) -> list[PriceUsed]:
+    """The prices that calls begun since then were billed by, by provider and model."""
+    used = (
+        sa.select(
+            _calls.c.price, sa.func.count().label("n"), sa.func.max(_calls.c.at_us).label("last")
+        )
+        .where(_calls.c.price.is_not(None), _calls.c.at_us >= since_us)
+        .group_by(_calls.c.price)
+        .subquery()
+    )
+    query = (
+        sa.select(_prices, used.c.n, used.c.last)
+        .join(used, used.c.price == _prices.c.id)
+        .order_by(_prices.c.provider, _prices.c.model, used.c.last)
+    )
+    with reading(engine) as connection:
+        return [
+            PriceUsed(
+                id=row.id, provider=row.provider, model=row.model, calls=row.n, last_at_us=row.last,
+                prices=msgspec.json.decode(row.prices_json, type=tuple[Price, ...]),
+            )
+            for row in connection.execute(query)
+        ]  # fmt: skip
+
+
+def unknown_costs(engine: sa.Engine, since_us: int) -> dict[tuple[str, str], int]:
+    """(provider, model) → its calls since then whose usage is known, but not their cost."""
+    query = (
+        sa.select(_calls.c.provider, _calls.c.target, sa.func.count())
+        .where(_calls.c.at_us >= since_us, _calls.c.cost_pico.is_(None), _calls.c.input.is_not(None))
+        .group_by(_calls.c.provider, _calls.c.target)
+    )
+    with reading(engine) as connection:
+        return {(row[0], row[1]): row[2] for row in connection.execute(query)}

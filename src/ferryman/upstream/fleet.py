@@ -1,12 +1,13 @@
 """The active providers of a snapshot, compiled: what a call needs is looked up, not worked out."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from ferryman import __version__
 from ferryman.catalog.quirks import (
@@ -24,7 +25,7 @@ from ferryman.config.snapshot import Filter, ModelRow, Provider, Route, Snapshot
 from ferryman.http1.connect import Origin
 from ferryman.http1.pool import Pool, Pools
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.ir.price import Price
+from ferryman.ir.price import Price, scaled
 from ferryman.upstream.cloud import Signer, signer_of
 from ferryman.wire.format import Aim
 from ferryman.wire.paths import PATHS, STREAM
@@ -46,7 +47,12 @@ class Runtime:
     """One active provider: its connection pool, and request heads ready but for the length."""
 
     def __init__(
-        self, provider: Provider, keys: list[str], pools: Pools, models: Raw | None
+        self,
+        provider: Provider,
+        keys: list[str],
+        pools: Pools,
+        models: Raw | None,
+        shares: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.name = provider.name
         self.provider = provider
@@ -64,6 +70,8 @@ class Runtime:
         """Whether it heeds the object ``provider`` of a request itself."""
         self.aws_chunks = AWS_CHUNKS in provider.quirks
         """Whether streams come as AWS messages around events of the provider's format."""
+        self.shares = shares
+        """Which fraction of a price calls with each of the keys cost; empty = all of it."""
         for key in keys:
             _head(provider, origin, "/", key)  # says now what can't be sent
         self.signer: Signer | None = signer_of(provider.auth, provider.region, origin.host)
@@ -189,7 +197,10 @@ class Target:
         self.named = row is not None
         """Whether metrics may show the name: it isn't one that a caller made up."""
         self.prices: tuple[Price, ...] = row.prices if row else ()
-        self.books = [Book(self.provider, model, self.prices)]
+        self.books = [
+            Book(self.provider, model, tuple([scaled(price, *share) for price in self.prices]))
+            for share in runtime.shares
+        ] or [Book(self.provider, model, self.prices)]
         """By the provider's keys; one if they pay alike."""
         self.context = row.context if row else 0
         self.max_output = row.max_output if row else 0
@@ -235,13 +246,31 @@ def dearest(prices: tuple[Price, ...]) -> tuple[int, int, int]:
     listed += [s.tiers for price in prices for s in price.specials if not s.service]
     rates = [rate for tiers in listed for _, rate in tiers]
     taken = [
-        max(r.input, r.cache_read, r.cache_write, r.cache_write_1h, r.audio_input,
-            r.audio_cache_read, r.image_input)
+        max(
+            r.input,
+            r.cache_read,
+            r.cache_write,
+            r.cache_write_1h,
+            r.audio_input,
+            r.audio_cache_read,
+            r.image_input,
+        )
         for r in rates
     ]
     given = [max(r.output, r.reasoning, r.audio_output, r.image_output) for r in rates]
     fees = [r.request for r in rates]
     return max(taken, default=0), max(given, default=0), max(fees, default=0)
+
+
+def _shares(
+    provider: Provider, keys: list[str], activate: Callable[[Provider], list[str] | None]
+) -> list[tuple[int, int]]:
+    """Which fraction of a price calls with each of the keys cost: some of all may be missing."""
+    paid: dict[str, tuple[int, int]] = {}
+    for secret, share in zip(provider.keys, provider.shares, strict=True):
+        for key in activate(replace(provider, keys=(secret,))) or ():
+            paid.setdefault(key, share)
+    return [paid[key] for key in keys]
 
 
 _TIMED = frozenset(("latency", "throughput"))
@@ -332,7 +361,8 @@ class Fleet:
                 continue
             try:
                 models = snapshot.models.get(provider.name)
-                self.runtimes[provider.name] = Runtime(provider, keys, pools, models)
+                shares = _shares(provider, keys, activate) if provider.shares else ()
+                self.runtimes[provider.name] = Runtime(provider, keys, pools, models, shares)
             except ValueError as error:
                 self.problems.append(f"provider {provider.name} left out: {error}")
 

@@ -61,7 +61,9 @@ def usage_of(wire: WireUsage | None) -> Usage | None:
     fresh -= seen
     text = made - reasoned - spoken - drawn
     if reasoned and text < 0 <= made - spoken - drawn:
-        text = made - spoken - drawn  # some providers count reasoning beside the completion, not within
+        text = (
+            made - spoken - drawn
+        )  # some providers count reasoning beside the completion, not within
     classes = (fresh, cached, written, heard, text, reasoned, spoken, drawn, searches)
     if min(classes) < 0 or max(classes) > MAX_TOKENS:
         return None
