@@ -10,7 +10,7 @@ from ferryman.catalog.load import providers as catalogue_providers
 from ferryman.config.compile import compile_snapshot, discounted
 from ferryman.config.file import load
 from ferryman.config.seal import derive
-from ferryman.config.secret import activate
+from ferryman.config.secret import activate, localise
 from ferryman.config.snapshot import (
     Condition,
     Filter,
@@ -115,6 +115,7 @@ providers:
         headers=(("X-Org", "env:LAB_KEY"), ("X-Team", "search")),
         endpoints=("embeddings",),
         region="eu",
+        region_stated=True,
     )
     assert activate(providers["groq"], KEYS) == ["lab-value", "gsk-groq-value"]
     assert activate(providers["ollama"], KEYS) == []
@@ -127,6 +128,7 @@ providers:
         keyless=True,
         enabled=True,
         region="eu",
+        region_stated=True,
     )
     assert providers["lab2"].auth == "bearer"
     assert not providers["lab2"].keyless
@@ -178,6 +180,33 @@ def test_rows_of_other_formats_are_whole() -> None:
     assert claude.headers == (("anthropic-version", "2023-06-01"),)
     assert dict(snapshot.providers["vertex"].paths)["count_content"].endswith(":countTokens")
     assert snapshot.aliases["google"] == "gemini"
+
+
+def test_a_server_of_ones_own_is_spoken_to_as_is_usual_in_its_format(tmp_path: Path) -> None:
+    text = """\
+providers:
+  plain: { base_url: "http://127.0.0.1:9/v1", key: env:K }
+  messages: { format: anthropic_messages, base_url: "http://127.0.0.1:9/v1", key: env:K }
+  generate: { format: gemini_generate, base_url: "http://127.0.0.1:9/v1", key: env:K }
+  told:
+    format: anthropic_messages
+    base_url: "http://127.0.0.1:9/v1"
+    auth: bearer
+    key: env:K
+    headers: { Anthropic-Version: "2099-01-01" }
+"""
+    path = tmp_path / "ferryman.yaml"
+    path.write_text(text)
+    found = compile_snapshot(load(path, env={}), seal_key=SEAL, env={}).providers
+    own = ("plain", "messages", "generate", "told")
+    spoken = {name: (found[name].auth, found[name].headers) for name in own}
+    version = ("anthropic-version", "2023-06-01")
+    assert spoken == {
+        "plain": ("bearer", ()),
+        "messages": ("x-api-key", (version,)),
+        "generate": ("header:x-goog-api-key", ()),
+        "told": ("bearer", (("Anthropic-Version", "2099-01-01"),)),
+    }
 
 
 def test_another_format_leaves_the_rows_interface_out(tmp_path: Path) -> None:
@@ -515,15 +544,32 @@ def test_the_catalogues_region_holds_for_the_catalogues_address_only(tmp_path: P
     )
 
     def region(text: str, **env: str) -> str:
-        found = loaded(tmp_path, text, env={**KEYS, **env})
-        snapshot = compile_snapshot(found, seal_key=SEAL, env={**KEYS, **env}, known=known)
-        return snapshot.providers["groq"].region
+        """As it is compiled, and as it is where only the data plane's environment says this."""
+        (tmp_path / "f.yaml").write_text(text)
+        found = []
+        for here, there in ((env, {}), ({}, env)):
+            checked = load(tmp_path / "f.yaml", env={**KEYS, **here}, known=known)
+            snapshot = compile_snapshot(checked, seal_key=SEAL, env={**KEYS, **here}, known=known)
+            found.append(localise(snapshot, {**KEYS, **there}).providers["groq"].region)
+        first, second = found
+        assert first == second
+        return first
+
+    def passes(text: str, **env: str) -> bool:
+        """Whether a filter for its region finds it, when the file is checked."""
+        (tmp_path / "f.yaml").write_text(text + "\nmodels: { m: { targets: [groq/x], "
+                                         "filter: { regions: [us] } } }\n")  # fmt: skip
+        return not load(tmp_path / "f.yaml", env={**KEYS, **env}, known=known).errors
 
     elsewhere = {"FERRYMAN_GROQ_BASE_URL": "http://10.0.0.7:8000/v1"}
     assert region("providers: { groq: {} }") == "us"
     assert region("providers: { groq: { base_url: http://10.0.0.7:8000/v1 } }") == ""
     assert region("providers: {}", **elsewhere) == ""
     assert region("providers: { groq: { region: eu } }", **elsewhere) == "eu"
+    assert passes("providers: { groq: {} }")
+    assert not passes("providers: { groq: {} }", **elsewhere)
+    assert not passes("providers: { groq: { base_url: http://10.0.0.7:8000/v1 } }")
+    assert passes("providers: { groq: { region: us } }", **elsewhere)
 
 
 def test_facts_about_models_replace_the_catalogues(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from ferryman.config import filter_grammar, grammar, route_grammar
 from ferryman.config.check import report
 from ferryman.config.file import load
 from ferryman.config.limit import QUEUE
+from ferryman.config.pooling import POOLED
 from ferryman.config.probing import PROBE
 from ferryman.config.shapes import Key, Table
 
@@ -20,6 +21,7 @@ SECTIONS = {
     "Providers": grammar.PROVIDER,
     "Model facts": filter_grammar.FACTS,
     "Prices": grammar.PRICES,
+    "Pooled key": POOLED,
     "Queue": QUEUE,
     "Probe": PROBE,
     "Models": grammar.MODEL,

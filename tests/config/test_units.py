@@ -173,20 +173,21 @@ def test_merge_patches(old: str, patch: str, new: str) -> None:
 LITERAL = """
 providers:
   lab: { base_url: "http://h/v1", key: sk-one, headers: { X-Token: sk-two, X-Team: ferry } }
-  two: { base_url: "http://h/v1", keys: [env:A, 1234567, file:/x] }
+  two: { base_url: "http://h/v1", keys: [env:A, 1234567, file:/x, { key: sk-tri, weight: 3 }] }
 """
 
 
 def test_literal_keys_are_sealed_for_their_provider_and_open_again() -> None:
     found = units(LITERAL)
     text = text_of(found, KEY)
-    assert not any(word in text for word in ("sk-one", "sk-two", "1234567"))
+    assert not any(word in text for word in ("sk-one", "sk-two", "1234567", "sk-tri"))
     assert all(word in text for word in ("env:A", "file:/x", "X-Team: ferry"))
     again = opened_all(units(text), KEY)
     assert text_of(again, KEY) == text, "sealing is deterministic: no difference"
     lab = plain(again["providers", "lab"][1])
     assert "sk-one" in str(lab)
     assert "sk-two" in str(lab)
+    assert "sk-tri" in str(plain(again["providers", "two"][1]))
     node = sealed(("providers", "lab"), found["providers", "lab"][1], KEY)
     for unit, key in ((("providers", "other"), KEY), (("providers", "lab"), bytes(32))):
         assert plain(opened(unit, node, key)) == plain(node), "nowhere else"

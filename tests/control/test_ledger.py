@@ -68,6 +68,7 @@ def test_a_call_is_shown_with_names_times_and_exact_amounts(control: Control) ->
             "audio_output": 0,
         },
         "cost_usd": "0.000001234567",
+        "unknown_cost": 0,
         "attempts": 1,
         "status": 200,
         "error": None,

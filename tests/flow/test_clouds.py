@@ -14,6 +14,7 @@ from tests.wire.aws import event
 CONFIG = """\
 providers:
   choosy: { base_url: CANNED/v1, auth: none, quirks: [no_seed, no_logprobs, system_role] }
+  straight: { format: anthropic_messages, base_url: CANNED/v1, auth: none }
   chunky: { format: anthropic_messages, base_url: CANNED/v1, auth: sigv4, region: eu-west-3,
     quirks: [bedrock_claude, aws_chunks] }
   nobody: { format: anthropic_messages, base_url: CANNED/v1, auth: google }
@@ -152,6 +153,41 @@ def test_betas_go_into_the_body_where_headers_do_not_reach_the_model(
     head, fields = sent(clouds)
     assert "anthropic-beta" not in head.lower()
     assert fields["anthropic_beta"] == (given or ["a-2025-01-01", "b-2025-02-02"])
+
+
+@pytest.mark.parametrize("provider", ["chunky", "straight"])
+def test_betas_go_along_where_thoughts_of_another_provider_are_left_out(
+    clouds: Stack, provider: str
+) -> None:
+    answer = {
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "m",
+        "stop_reason": "end_turn", "container": {"id": "container_1"},
+        "content": [{"type": "text", "text": "Ahoy"}],
+        "usage": {"input_tokens": 7, "output_tokens": 1,
+                  "server_tool_use": {"web_search_requests": 2}},
+    }  # fmt: skip
+    clouds.canned.answers = [whole(json.dumps(answer).encode())] * 2
+    thought = {"type": "thinking", "thinking": "hm", "signature": "fm1:openai_responses:abc"}
+    past = {"role": "assistant", "content": [thought, {"type": "text", "text": "Hm."}]}
+    body = asked(f"{provider}/claude") | {"max_tokens": 9}
+    body["messages"] = [*body["messages"], past, {"role": "user", "content": "So?"}]
+    reply = clouds.post(body, "/v1/messages", headers={"anthropic-beta": "a-2025-01-01"})
+    head, fields = sent(clouds)
+    assert fields["messages"][1]["content"] == "Hm."
+    if provider == "straight":
+        assert "anthropic-beta: a-2025-01-01" in head
+    else:
+        assert "anthropic-beta" not in head.lower()
+        assert fields["anthropic_beta"] == ["a-2025-01-01"]
+    said = json.loads(reply.body)
+    assert said["container"] == answer["container"]
+    assert said["usage"]["server_tool_use"] == {"web_search_requests": 2}
+    assert reply.header("x-ferryman-dropped") == "messages[1].thinking"
+    other = clouds.chat(f"{provider}/claude", headers={"anthropic-beta": "a-2025-01-01"})
+    assert other.header("x-ferryman-dropped") == "container, usage.server_tool_use"
+    head, fields = sent(clouds)
+    assert "anthropic-beta" not in head.lower()
+    assert "anthropic_beta" not in fields
 
 
 @pytest.mark.parametrize("number", range(len(ERROR_NAMES)))

@@ -6,40 +6,27 @@ models of its own, so that none meets another's health; then each cell is judged
 """
 
 import json
-import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from functools import partial
 from typing import Any
 
 import pytest
 
 from ferryman.ir.errors import ErrorKind
-from tests.flow.fault_table import AWAY, BEGUN, LATE, OTHER, ROWS, SURFACED, WALL, Cell, cells
-from tests.gateway import KEY, Stack, asked, error_of
-from tests.processes import request
+from tests.flow.fault_readers import Heard, heard
+from tests.flow.fault_rows import CHAT, FIRST, OTHER, SURFACED, Cell, Row, cells
+from tests.flow.fault_stack import all_of, config, provider, slow, staged, usual
+from tests.flow.fault_table import ROWS, WALL
+from tests.gateway import Stack, error_of
 from tests.simulator.wire import Reply
 
-PATHS = {"gemini_generate": "/v1beta", "bedrock_converse": "", "cohere_chat": "/v2"}
 STREAK = 5
 """Failures in a row after which a target rests."""
 PATIENCE = 6
 """Times that a rest, which may be shorter than a machine's stutter, is looked for."""
-USUAL = 8
-"""Good calls before each that fails: attempts beyond the first are rationed."""
-CONFIG = """\
-providers:
-  well: { base_url: SIM/v1, auth: none, prices: { t: { input: 1, output: 2 } } }
-PROVIDERS
-models:
-MODELS
-timeouts: { connect: 1s, first_byte: 20s, idle: 20s, total: 60s }
-policies:
-  - name: quick
-    when: { header.x-quick: "1" }
-    timeouts: { first_byte: 2s, idle: 2s }
-"""
+TWIN = Row("the twin that is well", answer=OTHER)
 
 
 @dataclass
@@ -53,27 +40,24 @@ class Outcome:
     """The same after more calls of its kind."""
 
 
-def configured(deaf: str) -> str:
-    """The configuration, with two providers for each cell: its first target's and its twin's."""
-    places = {"DEAD": "http://127.0.0.1:1", "DEAF": deaf, "SIM": "SIM"}
+def configured(wall: Iterable[Cell], deaf: str, well: str = "well/t", more: str = "") -> str:
+    """The configuration, with two providers for each cell: its first target's and its twin's.
+
+    ``more`` is what else is set for the model with both.
+    """
     providers, models = [], []
-    for number, cell in enumerate(WALL.values()):
-        row = cell.row
-        keys = "keys: [env:LAB_KEY, env:SPARE_KEY]" if cell.column == "keys" else "key: env:LAB_KEY"
-        url = places[row.place] + PATHS.get(row.format, "/v1")
-        more = ', headers: { anthropic-version: "2023-06-01" }, auth: x-api-key'
-        more = more if row.format == "anthropic_messages" else ""
-        auth = "{ format: " + row.format + f', base_url: "{url}", {keys}{more} }}'
-        providers.append(f"  a{number}: {auth}")
+    for number, cell in enumerate(wall):
+        target = provider(cell.row, deaf, spare_key=cell.column == "keys")
+        providers.append(f"  a{number}: {target}")
         targets = [f"a{number}/m{number}"]
         if cell.column != "keys" and cell.twin == "down":
-            providers.append(f"  b{number}: {auth}")
+            providers.append(f"  b{number}: {target}")
             targets.append(f"b{number}/m{number}")
         elif cell.column != "keys":
-            targets.append("well/t")
-        models.append(f"  c{number}: {{ targets: [{', '.join(targets)}] }}")
+            targets.append(well)
+        models.append(f"  c{number}: {{ targets: [{', '.join(targets)}]{more} }}")
         models.append(f"  p{number}: {{ targets: [a{number}/s, a{number}/m{number}] }}")
-    return CONFIG.replace("PROVIDERS", "\n".join(providers)).replace("MODELS", "\n".join(models))
+    return config(providers, models)
 
 
 class Runner:
@@ -85,7 +69,7 @@ class Runner:
     def run(self, number: int, cell: Cell) -> Outcome:
         headers = {"x-quick": "1"} if cell.row.quick else {}
         if cell.tries > 1:
-            self.usual()
+            usual(self.stack)
         reply = self.stack.chat(f"c{number}", stream=cell.streamed, headers=headers)
         scope, _ = cell.rests
         early = self.rests(number)
@@ -107,17 +91,6 @@ class Runner:
             later = self.rests(number)
         return Outcome(reply, early, later)
 
-    def usual(self) -> None:
-        """Some good calls, on one connection."""
-        link = HTTPConnection("127.0.0.1", self.stack.port, timeout=60)
-        for _ in range(USUAL):
-            body, headers = json.dumps(asked("well/t")), {"Authorization": f"Bearer {KEY}"}
-            link.request("POST", "/v1/chat/completions", body, headers)
-            reply = link.getresponse()
-            said = reply.read()
-            assert reply.status == 200, said
-        link.close()
-
     def again(self, number: int, cell: Cell, headers: dict[str, str]) -> None:
         """The same once more, of the first target alone."""
         self.stack.chat(f"a{number}/m{number}", stream=cell.streamed, headers=headers)
@@ -132,74 +105,58 @@ class Runner:
 
 @pytest.fixture(scope="module")
 def outcomes(
-    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Stack, dict[str, Outcome]]]:
-    with socket.socket() as deaf:
-        deaf.bind(("127.0.0.1", 0))
-        deaf.listen(0)
-        filling = [socket.socket() for _ in range(3)]
-        for link in filling:
-            link.setblocking(False)
-            link.connect_ex(deaf.getsockname())
-        config = configured(f"http://127.0.0.1:{deaf.getsockname()[1]}")
-        stack = Stack(tmp_path_factory.mktemp("wall"), config)
-        try:
-            stack.ready()
-            faults = {f"m{number}": cell.script for number, cell in enumerate(WALL.values())}
-            faults["t"] = "unicode,tokens=6"
-            told = request(stack.sim_url, "POST", "/sim/faults", body=json.dumps(faults))
-            assert told.status == 200, told.body
-            yield stack, made(Runner(stack))
-            assert not stack.complaints()
-        finally:
-            stack.end()
-            for link in filling:
-                link.close()
+    faults = {f"m{number}": cell.script for number, cell in enumerate(WALL.values())}
+    with staged(
+        tmp_path_factory.mktemp("wall"), partial(configured, WALL.values()), faults
+    ) as stack:
+        yield stack, made(Runner(stack), WALL, chosen(request))
 
 
-def made(runner: Runner) -> dict[str, Outcome]:
-    """The outcomes of all cells; those that wait for a timeout don't hold up the others."""
-    with ThreadPoolExecutor(16) as waiting, ThreadPoolExecutor(6) as quick:
-        running = {
-            name: (waiting if cell.row.kind in (LATE, AWAY) else quick).submit(
-                runner.run, number, cell
-            )
-            for number, (name, cell) in enumerate(WALL.items())
-        }
-        return {name: future.result() for name, future in running.items()}
+def chosen(request: pytest.FixtureRequest) -> set[str]:
+    """The names of the cells that are to be judged: all, unless pytest was told otherwise."""
+    return {i.callspec.id for i in request.session.items if hasattr(i, "callspec")}
 
 
-def good(reply: Reply, text: str, finish: str, *, streamed: bool) -> None:
+def made(runner: Runner, wall: Mapping[str, Cell], names: set[str]) -> dict[str, Outcome]:
+    """The outcomes of these cells."""
+    jobs = {
+        name: (slow(cell.row), partial(runner.run, number, cell))
+        for number, (name, cell) in enumerate(wall.items())
+        if name in names
+    }
+    return all_of(jobs)
+
+
+def good(reply: Reply, row: Row, *, streamed: bool) -> None:
     """A whole answer, said once, that ends as it has to."""
     assert (reply.status, reply.complete, reply.trouble) == (200, True, "")
-    if not streamed:
-        [choice] = reply.json()["choices"]
-        assert (choice["message"]["content"] or "", choice["finish_reason"]) == (text, finish)
-        return
-    assert (reply.said, reply.data[-1]) == (text, "[DONE]")
-    choices = [choice for chunk in reply.data[:-1] for choice in chunk["choices"]]
-    assert [c["finish_reason"] for c in choices if c.get("finish_reason")] == [finish]
-    assert sum("role" in choice["delta"] for choice in choices) <= 1
-    assert not any("error" in chunk for chunk in reply.data[:-1])
+    called = [row.called] if row.called else []
+    expected = Heard(row.answer, row.refusal, called, [row.finish], 1)
+    assert heard(CHAT, reply, streamed=streamed) == expected
+    assert row.shows in reply.text.decode("utf-8-sig")
+    if streamed:
+        roles = [choice for chunk in reply.data[:-1] for choice in chunk.get("choices", ())]
+        assert sum("role" in choice["delta"] for choice in roles) <= 1
 
 
-def cut_short(reply: Reply, text: str, code: str) -> None:
+def cut_short(reply: Reply, row: Row) -> None:
     """A stream that says what it said, and that it failed; nothing in it looks like an end."""
-    assert (reply.status, reply.complete, reply.said) == (200, True, text)
-    assert reply.data[-1]["error"]["code"] == code
-    assert "[DONE]" not in reply.data
-    if text == BEGUN:
-        assert b'"finish_reason":"' not in reply.body
+    assert (reply.status, reply.complete) == (200, True)
+    found = heard(CHAT, reply, streamed=True)
+    said_all = row.said == FIRST and found.finishes == [row.finish]
+    assert found == Heard(row.said, error=row.kind, finishes=[row.finish] if said_all else [])
 
 
 def seen_by_the_caller(cell: Cell, reply: Reply) -> None:
     row = cell.row
     if not row.kind:
-        good(reply, row.answer, row.finish, streamed=cell.streamed)
+        good(reply, row, streamed=cell.streamed)
     elif cell.column == "late":
-        cut_short(reply, row.said, row.kind)
+        cut_short(reply, row)
     elif cell.twin == "well" and row.kind not in SURFACED:
-        good(reply, OTHER, "stop", streamed=cell.streamed)
+        good(reply, TWIN, streamed=cell.streamed)
     else:
         error = error_of(reply)
         assert (reply.status, str(error["code"])) == (row.status, row.code)
@@ -212,6 +169,7 @@ def written_down(cell: Cell, number: int, record: dict[str, Any]) -> None:
     failed = (row.kind, row.seen)
     names = [f"a{number}", f"a{number}" if cell.column == "keys" else f"b{number}"]
     expected = [(names[i], *failed) for i in range(cell.tries)]
+    outcome: tuple[int, str | None]
     if not row.kind:
         expected, outcome = [(names[0], "", 200)], (200, None)
     elif cell.column == "late":

@@ -258,9 +258,11 @@ def test_a_stream_that_goes_on_and_on_without_saying_anything_is_cut(stack: Stac
     assert "before it said anything" in error_of(reply)["message"]
 
 
-def test_a_stream_of_an_end_alone_is_a_good_one(stack: Stack) -> None:
+def test_a_stream_of_an_end_alone_is_no_answer(stack: Stack) -> None:
     stack.canned.answers = [events(b"data: [DONE]\n\n")]
-    assert stack.stream("canned/m").body == b"data: [DONE]\n\n"
+    error = error_of(stack.stream("canned/m"))
+    assert error["code"] == "upstream_invalid_response"
+    assert "without an answer" in error["message"]
 
 
 # -- another target -------------------------------------------------------------------------------

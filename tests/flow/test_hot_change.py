@@ -208,6 +208,7 @@ def _refusals(run: Callable[..., "subprocess.CompletedProcess[str]"], folder: Pa
         ("ferryman config apply bad.yaml", "bad.yaml:2:21: error: models.chat.targets[0]"),
         ("ferryman config diff bad.yaml", "bad.yaml:2:21: error"),
         ("ferryman models set chat --weights near/sim", "not target=number"),
+        ("ferryman models set chat --weights near/sim=0", "leave it out of --targets"),
         ("ferryman models set chat --weights nobody/x=1", "not among the targets"),
         ("ferryman models set chat --strategy weighted --expect 2", "is in force, not 2"),
         ("ferryman models set chat", "Nothing to set"),

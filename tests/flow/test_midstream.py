@@ -1,14 +1,20 @@
 """Streams that break off, fall silent or hold a broken event, and answers that are none."""
 
+import json
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anthropic
+import msgspec
 import openai
 import pytest
 
+from ferryman.routing.health import RETRY_FLOOR
+from ferryman.store.journal import read_segment
+from ferryman.telemetry.record import OPENED, Opened
 from tests.gateway import KEY, Stack, asked, error_of
 from tests.matrix.test_broken import ENDS, body
 from tests.processes import until
@@ -42,8 +48,11 @@ models:
   grows: {{ targets: [openai/gpt-4, lab/sim, gemini/gemini-2.5-flash] }}
   slow: {{ targets: ["lab/sim?delay=5000", spare/sim], hedge: 300ms }}
   slow-stream: {{ targets: ["lab/sim?ttft=5000", spare/sim], hedge: 300ms }}
-  slow-fails: {{ targets: ["lab/sim?delay=900", "spare/sim?500"], hedge: 300ms }}
+  slow-fails: {{ targets: ["lab/sim?delay=900", "spare/sim?500"], fallbacks: [spare/sim],
+    hedge: 300ms }}
   paced: {{ targets: ["lab/sim?prompt=7", spare/sim], hedge: true }}
+  eager: {{ targets: ["lab/sim?delay=150", "spare/sim?delay=100"], hedge: 20ms }}
+  fails: {{ targets: ["lab/sim?500&tokens=2", spare/sim] }}
 policies:
   - when: {{ metadata.task: careful }}
     on_content_filter: spare/sim
@@ -292,10 +301,31 @@ def test_the_first_to_begin_answers_and_the_other_is_cancelled(
     row = stack.row(reply)
     assert tries(stack, reply) == [("lab", "superseded"), ("spare", "")]
     assert row["error"] is None
-    assert row["cost_usd"] is None, "nobody says what the other one costs"
-    assert row["tokens"]["output"] > 0
+    lost, won = row["tries"]
+    assert (lost["tokens"], lost["cost_usd"], lost["unknown_cost"]) == (None, None, True)
+    assert (won["tokens"]["output"], won["unknown_cost"]) == (16, False)
+    assert (row["unknown_cost"], row["cost_usd"]) == (1, won["cost_usd"])
+    assert row["cost_usd"] == "0.000036", "what is known: 4 tokens in, 16 out"
+    assert 0 < row["overhead_ms"] < 300, "the gateway's own time is not that of the slow one"
+    if not streamed:
+        assert reply.header("x-ferryman-cost-usd") == row["cost_usd"]
+        assert reply.header("x-ferryman-unknown-cost") == "1"
     if streamed:
         assert reply.data[-1] == "[DONE]"
+
+
+def test_what_is_held_for_a_hedged_call_is_enough_for_two(stack: Stack) -> None:
+    reply = stack.chat("slow-fails", max_tokens=50)
+    most = len(json.dumps(asked("slow-fails", max_tokens=50))) * 10**6 + 50 * 2 * 10**6
+    frames = [
+        frame
+        for path in (stack.data / "journal").rglob("*.fj")
+        for frame in read_segment(path)[0]
+        if frame.kind == OPENED
+    ]
+    held = [msgspec.msgpack.decode(frame.payload, type=Opened) for frame in frames]
+    ident = reply.header("x-ferryman-request-id")
+    assert [each.hold for each in held if each.id == ident] == [2 * most]
 
 
 def test_a_hedge_that_fails_leaves_the_first_one_to_answer(stack: Stack) -> None:
@@ -335,3 +365,12 @@ def test_sdks_see_nothing_of_it(stack: Stack) -> None:
                 model=model, max_tokens=50, messages=[{"role": "user", "content": "Hi"}]
             ) as events:
                 assert events.get_final_text().startswith("The ferry leaves"), model
+
+
+def test_hedging_leaves_attempts_for_calls_that_fail(stack: Stack) -> None:
+    with ThreadPoolExecutor(24) as callers:
+        replies = list(callers.map(lambda _: stack.chat("eager"), range(RETRY_FLOOR + 20)))
+    assert {reply.status for reply in replies} == {200}
+    hedged = sum(reply.header("x-ferryman-attempts") == "2" for reply in replies)
+    assert 0 < hedged <= RETRY_FLOOR / 2
+    assert tries(stack, stack.chat("fails")) == [("lab", "upstream_error"), ("spare", "")]

@@ -1,15 +1,17 @@
 """Providers that take only so many calls at once: who waits, who is refused, and in which shape."""
 
 import contextlib
+import json
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from threading import Barrier
 from typing import Any
 
 import pytest
 
-from tests.gateway import KEY, Stack, asked, error_of
+from tests.gateway import KEY, Stack, asked, error_of, whole
 from tests.processes import until
 from tests.simulator import wire
 from tests.telemetry.test_metrics import read
@@ -22,10 +24,16 @@ providers:
   just: { base_url: SIM/v1, auth: none, max_in_flight: 1, queue: { order: fair, length: 6 } }
   shut: { base_url: SIM/v1, auth: none, max_in_flight: 1, queue: { length: 0 } }
   free: { base_url: SIM/v1, auth: none }
+  canned: { base_url: CANNED/v1, auth: none }
 models:
+  pressed: { targets: [canned/m, free/sim] }
   equals: { targets: [one/sim, free/sim] }
   other: { targets: [shut/sim], fallbacks: [free/sim] }
+  hedges: { targets: ["free/sim?500&delay=700", one/sim], hedge: 100ms }
   falls-through: { targets: ["one/sim?503&delay=300", "shut/sim?503", free/sim] }
+  rescued: { targets: ["free/sim?cut&at=3&tokens=8", "one/sim?tokens=8&tps=40"],
+    rescue: true }
+  left: { targets: ["free/sim?cut&at=4&tokens=8", "one/sim?tokens=8"], rescue: true }
 server: { max_calls: 30 }
 """
 
@@ -71,6 +79,17 @@ def hanging(stack: Stack, model: str, at_work: int = 1) -> Iterator[None]:
         yield
 
 
+def endpoints(stack: Stack, model: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = stack.get(f"/v1/models/{model}/endpoints").json()["data"][
+        "endpoints"
+    ]
+    return found
+
+
+def considered(reply: wire.Reply) -> Any:
+    return json.loads(reply.header("x-ferryman-explain") or "")["considered"]
+
+
 def shed(stack: Stack, provider: str, reason: str) -> float:
     return gauge(stack, "ferryman_shed_calls_total", provider=provider, reason=reason)
 
@@ -96,6 +115,57 @@ def test_a_stream_keeps_its_place_until_its_end(full: Stack, calls: ThreadPoolEx
     assert first.result().said
     assert second.said
     assert int(second.header("x-ferryman-queued-ms") or 0) > 0
+
+
+def test_who_goes_on_with_a_stream_has_a_place_or_waits_for_one(
+    full: Stack, calls: ThreadPoolExecutor
+) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    with hanging(full, "one/sim-hang"):
+        left = shed(full, "one", "left")
+        with socket.create_connection(("127.0.0.1", full.port)) as link:
+            fields = asked("left", stream=True)
+            link.sendall(wire.request("/v1/chat/completions", fields, headers))
+            busy(full, "one", 1, 1)
+        busy(full, "one", 1)
+        assert shed(full, "one", "left") == left + 1, "its caller hung up"
+        waits = calls.submit(full.stream, "rescued")
+        busy(full, "one", 1, 1)
+    reply = waits.result()
+    assert reply.said == "The ferry leaves the bank at dawn, crosses"
+    row = full.row(reply)
+    assert [each["provider"] for each in row["tries"]] == ["free", "one"]
+    assert row["overhead_ms"] < 100, "waiting for a place is not the gateway's own time"
+    busy(full, "one", 0)
+
+
+def test_who_refuses_calls_for_their_number_is_sent_fewer(
+    full: Stack, calls: ThreadPoolExecutor
+) -> None:
+    crowd = Barrier(24)
+    limited = whole(b'{"error": {"message": "slow down"}}', b"retry-after-ms: 100",
+                    status=b"429 Too Many Requests")  # fmt: skip
+
+    def refuses(link: socket.socket) -> bool:
+        crowd.wait(20)
+        link.sendall(limited)
+        return False
+
+    full.canned.answers = [refuses] * 24
+    replies = list(calls.map(lambda _: full.chat("pressed"), range(24)))
+    assert {reply.header("x-ferryman-attempts") for reply in replies} == {"2"}
+    full.canned.answers = [whole(b'{"choices": [{"message": {"content": "ok"}}]}')] * 40
+
+    def well() -> bool:
+        return full.chat("pressed").header("x-ferryman-provider") == "canned"
+
+    until(well, "its trial")
+    served = Counter(full.chat("pressed").header("x-ferryman-provider") for _ in range(12))
+    assert served["free"] > 0, "it took one and refused twenty-four"
+    [live] = [
+        each["live"] for each in endpoints(full, "pressed") if each["provider_name"] == "canned"
+    ]
+    assert live["share"] < 1
 
 
 SHAPES: dict[str, tuple[str, Callable[[str], Any], Callable[[Any], object]]] = {
@@ -161,6 +231,7 @@ def test_who_waits_longer_than_may_be_is_refused(full: Stack) -> None:
 def test_a_caller_who_leaves_waits_no_longer_and_the_provider_never_hears_of_it(
     full: Stack,
 ) -> None:
+    left = shed(full, "one", "left")
     with hanging(full, "one/sim-hang"):
         before = full.stats()["requests"]
         data = wire.request(
@@ -170,25 +241,49 @@ def test_a_caller_who_leaves_waits_no_longer_and_the_provider_never_hears_of_it(
             link.sendall(data)
             busy(full, "one", 1, 1)
         busy(full, "one", 1, 0)
-    assert shed(full, "one", "left") == 1
+    assert shed(full, "one", "left") == left + 1
     assert full.chat("one/sim").status == 200
     assert full.stats()["requests"] == before + 1
 
 
 def test_an_equal_with_room_is_asked_before_one_without(full: Stack) -> None:
+    explained = {"x-ferryman-explain": "1"}
     with hanging(full, "one/sim-hang"):
-        reply = full.chat("equals")
+        reply = full.post(asked("equals"), headers=explained)
     assert reply.header("x-ferryman-provider") == "free"
     assert reply.header("x-ferryman-attempts") == "1"
+    assert considered(reply) == [
+        {"target": "free/sim", "role": "target"},
+        {"target": "one/sim", "role": "target", "full": True},
+    ]
+    assert full.row(reply)["considered"] == considered(reply)
     busy(full, "one", 0)
     assert full.chat("equals").header("x-ferryman-provider") == "one"
 
 
 def test_another_model_is_asked_when_there_is_no_room_at_all(full: Stack) -> None:
     with hanging(full, "shut/sim-hang"):
-        assert full.chat("other").header("x-ferryman-provider") == "free"
+        reply = full.chat("other", headers={"x-ferryman-explain": "1"})
+        assert reply.header("x-ferryman-provider") == "free"
+        refused = full.chat("shut/sim", headers={"x-ferryman-explain": "1"})
+    assert considered(reply) == [
+        {"target": "shut/sim", "full": True, "left_out": "gateway_overloaded"},
+        {"target": "free/sim", "role": "fallback"},
+    ]
+    assert considered(refused) == [{"target": "shut/sim", "left_out": "gateway_overloaded"}]
     busy(full, "shut", 0)
     assert full.chat("other").header("x-ferryman-provider") == "shut"
+
+
+def test_who_has_no_place_for_a_hedge_is_asked_when_the_first_one_fails(
+    full: Stack, calls: ThreadPoolExecutor
+) -> None:
+    first = calls.submit(full.chat, "one/sim?delay=1000")
+    busy(full, "one", 1)
+    reply = full.chat("hedges")
+    assert (reply.status, reply.header("x-ferryman-provider")) == (200, "one")
+    assert [t["provider"] for t in full.row(reply)["tries"]] == ["free", "one"]
+    assert first.result().status == 200
 
 
 def test_a_failed_attempt_gives_its_place_back_before_the_next_one_begins(full: Stack) -> None:

@@ -37,6 +37,9 @@ policies:
     when: { any: [{ body.temperature: { gt: 1 } }, { body.generationConfig.temperature: 2 }] }
     set: { temperature: 0.25, max_output: 5, seed: 7 }
   - { name: team, when: { header.x-team: { regex: "^blue-[0-9]+$" } }, use: spare/sim }
+  - name: here
+    when: { tags: region, region: eu, not: { region: { in: [eu-west-1, us] } } }
+    use: spare/sim
   - { name: hasty, when: { metadata.hurry: true }, timeouts: { first_byte: 200ms } }
   - { name: brief, when: { metadata.hurry: total }, timeouts: { total: 300ms } }
   - { name: patient, when: { metadata.hurry: no }, timeouts: { total: 1s, idle: 150ms } }
@@ -48,7 +51,8 @@ policies:
 
 @pytest.fixture(scope="module")
 def ruled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("policies"), CONFIG).served() as running:
+    folder = tmp_path_factory.mktemp("policies")
+    with Stack(folder, CONFIG, "--region", "EU-west-3").served() as running:
         yield running
 
 
@@ -81,6 +85,7 @@ def test_a_call_that_no_policy_is_for_is_left_alone(ruled: Stack) -> None:
         ({"x-ferryman-tags": "beta"}, {"metadata": {"task": "agent"}}, "agents"),
         ({"X-Team": "blue-42"}, {}, "team"),
         ({"X-Team": "blue-"}, {}, None),
+        ({"x-ferryman-tags": "region"}, {}, "here"),
     ],
 )
 def test_the_first_policy_that_matches_holds(
@@ -106,6 +111,10 @@ def test_the_first_policy_that_matches_holds(
         {"x-ferryman-timeout": "0"},
         {"x-ferryman-timeout": "-1"},
         {"x-ferryman-timeout": "1e9"},
+        {"x-ferryman-timeout": "first_bite=3"},
+        {"x-ferryman-on-unsupported": "rejct"},
+        {"x-ferryman-too-long": "shrink"},
+        {"x-ferryman-timeout": "total=3, idle"},
         {"x-ferryman-timeout": ""},
     ],
 )
@@ -239,7 +248,7 @@ def test_endpoints_and_streams_can_be_told_apart(ruled: Stack) -> None:
 
 def test_a_policy_without_a_name_is_called_by_its_place(ruled: Stack) -> None:
     reply = ruled.chat("lab/sim?old")
-    assert (reply.status, policy(reply)) == (200, "policy-12")
+    assert (reply.status, policy(reply)) == (200, "policy-13")
     assert reply.header("x-ferryman-model") == "sim"
 
 

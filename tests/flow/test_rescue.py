@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import anthropic
@@ -14,13 +15,14 @@ from tests.simulator import wire
 
 CONFIG = """\
 providers:
-  lab: { base_url: SIM/v1, auth: none, endpoints: [chat.completions] }
-  spare: { base_url: SIM/v1, auth: none }
+  lab: { base_url: SIM/v1, auth: none, endpoints: [chat.completions], PRICES }
+  all: { base_url: SIM/v1, auth: none, PRICES }
+  spare: { base_url: SIM/v1, auth: none, PRICES }
   messages: { format: anthropic_messages, base_url: SIM/v1, auth: x-api-key, key: env:LAB_KEY,
-    headers: { anthropic-version: "2023-06-01" } }
+    headers: { anthropic-version: "2023-06-01" }, PRICES }
   generate: { format: gemini_generate, base_url: SIM/v1beta, key: env:LAB_KEY,
-    auth: "header:x-goog-api-key" }
-  converse: { format: bedrock_converse, base_url: SIM, key: env:LAB_KEY }
+    auth: "header:x-goog-api-key", PRICES }
+  converse: { format: bedrock_converse, base_url: SIM, key: env:LAB_KEY, PRICES }
   claude: { format: anthropic_messages, base_url: CANNED/v1, auth: none }
 models:
   PAIRS
@@ -28,6 +30,7 @@ models:
   errs: { targets: ["lab/sim?error-event&at=6&tokens=12", "spare/sim?tokens=12"], rescue: true }
   twice: { targets: ["lab/sim?cut&at=4&tokens=12", "spare/sim?cut&at=8&tokens=12",
     "generate/sim?tokens=12"], rescue: true }
+  array: { targets: ["lab/sim?cut&at=5&tokens=12", "spare/sim?tokens=12"], rescue: true }
   hopeless: { targets: ["lab/sim?cut&at=4&tokens=12", "spare/sim?500"], rescue: true }
   other-words: { targets: ["lab/sim?cut&at=6", "spare/sim?unicode"], rescue: true }
   shorter: { targets: ["lab/sim?cut&at=6", "spare/sim?tokens=4"], rescue: true }
@@ -35,8 +38,11 @@ models:
   goes-on: { targets: ["lab/sim?cut&at=6&tokens=20", claude/m], rescue: true }
   unless-told: { targets: ["lab/sim?cut&at=6&tokens=21", spare/sim] }
 timeouts: { idle: 1s }
+responses: { keep: 1h }
 """
-FIRST = ("lab", "messages", "generate", "converse")
+PRICE = "{ input: 1, output: 2 }"
+PRICES = f'prices: {{ "sim?cut&at=6&tokens=12": {PRICE}, "sim?tokens=12": {PRICE} }}'
+FIRST = ("lab", "all", "messages", "generate", "converse")
 PAIRS = "\n".join(
     f"  {name}-cut: {{ targets: ['{name}/sim?cut&at=6&tokens=12', 'spare/sim?tokens=12'], "
     "rescue: true }"
@@ -54,7 +60,7 @@ TEXT = "The ferry leaves the bank at dawn, crosses the slow green river,"
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    config = CONFIG.replace("PAIRS", PAIRS)
+    config = CONFIG.replace("PAIRS", PAIRS).replace("PRICES", PRICES)
     folder = tmp_path_factory.mktemp("rescue")
     running = Stack(folder, config, FERRYMAN_CHECK_GRAMMAR="1")
     try:
@@ -82,6 +88,16 @@ def words(caller: str, reply: wire.Reply) -> str:
     return "".join(found)
 
 
+def dollars(tokens: dict[str, int]) -> str:
+    """By the prices above."""
+    micro = tokens.get("input", 0) + 2 * tokens.get("output", 0)
+    return f"{Decimal(micro).scaleb(-6):f}"
+
+
+TOLD = {"messages": {"input", "output"}, "generate": {"input", "output"}}
+"""What a stream that broke off has told of its usage by then."""
+
+
 @pytest.mark.parametrize("first", FIRST)
 @pytest.mark.parametrize("caller", CALLERS)
 def test_each_caller_gets_the_whole_text_once(stack: Stack, caller: str, first: str) -> None:
@@ -104,7 +120,12 @@ def test_each_caller_gets_the_whole_text_once(stack: Stack, caller: str, first: 
     assert (one["provider"], one["error"]) == (first, "upstream_stream_truncated")
     assert (other["provider"], other["error"]) == ("spare", "")
     assert any(entry.startswith("stream=spare/sim?tokens=12 goes on") for entry in other["altered"])
-    assert row["cost_usd"] is None, "nobody says what the first part cost"
+    assert row["unknown_cost"] == 1, "nobody says what all of the first part cost"
+    assert (one["unknown_cost"], other["unknown_cost"]) == (True, False)
+    assert other["cost_usd"] == dollars(other["tokens"])
+    assert one["cost_usd"] == (None if one["tokens"] is None else dollars(one["tokens"]))
+    assert (one["tokens"] or {}).keys() == TOLD.get(first, set())
+    assert Decimal(row["cost_usd"]) == Decimal(one["cost_usd"] or 0) + Decimal(other["cost_usd"])
 
 
 @pytest.mark.parametrize(("model", "error"), [("stalls", "upstream_timeout"),
@@ -206,6 +227,39 @@ def test_a_model_that_takes_no_beginning_is_asked_afresh(stack: Stack) -> None:
 
 
 # -- for SDKs -------------------------------------------------------------------------------------
+
+
+def test_a_relayed_response_goes_on_under_its_own_ids(stack: Stack) -> None:
+    asked_of: list[str] = []
+    hooks = {"response": [lambda r: asked_of.append(r.headers["x-ferryman-provider"])]}
+    http = openai.DefaultHttpxClient(trust_env=False, event_hooks=hooks)
+    with openai.OpenAI(base_url=stack.endpoint, api_key=KEY, http_client=http) as client:
+        for _ in range(9):  # it may rest
+            with client.responses.stream(model="all-cut", input="Hi") as stream:
+                told: list[Any] = list(stream)
+                final = stream.get_final_response()
+            if asked_of[-1] == "all":
+                break
+            stack.chat("spare/sim")
+        client.responses.create(model="spare/sim", input="And?", previous_response_id=final.id)
+    assert asked_of[-2:] == ["all", "spare"]
+    assert final.output_text == TEXT
+    assert [each.sequence_number for each in told] == list(range(len(told)))
+    assert {each.response.id for each in told if hasattr(each, "response")} == {final.id}
+    sent = json.loads(stack.last_body())
+    assert "previous_response_id" not in sent, "no provider knows it"
+    assert sent["input"][-2]["content"][0]["text"] == TEXT
+    [item] = final.output
+    assert {each.item_id for each in told if hasattr(each, "item_id")} == {item.id}
+
+
+def test_a_stream_in_an_array_stays_json(stack: Stack) -> None:
+    path = "/v1beta/models/array:streamGenerateContent"
+    reply = stack.post(body("gemini_generate", "array", stream=True), path)
+    assert stack.row(reply)["attempts"] == 2
+    pieces = reply.json()
+    parts = [part for each in pieces for part in each["candidates"][0]["content"].get("parts", [])]
+    assert "".join(part["text"] for part in parts) == TEXT
 
 
 def test_sdks_see_one_answer(stack: Stack) -> None:

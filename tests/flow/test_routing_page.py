@@ -11,7 +11,7 @@ import pytest
 
 from tests.flow.test_docs import needs_curl, typed
 from tests.flow.test_explain import typed as ferryman_says
-from tests.gateway import KEY, Stack
+from tests.gateway import KEY, LAB_KEY, Stack
 from tests.processes import environment
 from tests.test_readme import blocks
 
@@ -22,9 +22,14 @@ PAGE = "docs/routing.md"
 def routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     config, *more = blocks("yaml", PAGE)
     more.sort(key=lambda each: each.startswith("server:"))  # a section of its own
-    config += "".join(each.removeprefix("models:\n") for each in more)
+    for each in more:
+        if each.startswith("providers:"):
+            config = config.replace("providers:\n", each, 1)
+        else:
+            config += each.removeprefix("models:\n")
     folder = tmp_path_factory.mktemp("routing")
-    with Stack(folder, config.replace("http://127.0.0.1:8090", "SIM")).served() as running:
+    stack = Stack(folder, config.replace("http://127.0.0.1:8090", "SIM"), BIG_LAB_KEY="sk-big")
+    with stack.served() as running:
         yield running
 
 
@@ -42,6 +47,12 @@ def test_each_strategy_does_what_the_table_says(routed: Stack) -> None:
     assert min(calm["near"], calm["far"]) > 5, "nobody is at work: by chance"
     assert asked(routed, "quickest", 12)["near"] <= 1, "once, to measure it"
     assert asked(routed, "fluent", 12)["near"] <= 1, "once, to measure it"
+    page = routed.get("/v1/models/fluent/endpoints").json()["data"]["endpoints"]
+    near, far = [each["live"]["tokens_per_second"] for each in page]
+    assert 20 < near < 250, "two hundred, as it is told to"
+    assert far > near
+    page = routed.get("/v1/models/as-written/endpoints").json()["data"]["endpoints"]
+    assert page[0]["live"]["tokens_per_second"] is None, "nobody goes by it"
     room = asked(routed, "roomiest", 40)
     assert min(room["near"], room["far"]) > 5, "neither says what is left: by chance"
     cheap = asked(routed, "cheap", 60)
@@ -89,7 +100,8 @@ def test_the_quicker_of_two_answers(routed: Stack) -> None:
     assert reply.header("x-ferryman-provider") == "far"
     tries = routed.row(reply)["tries"]
     assert [each["error"] for each in tries] == ["superseded", ""]
-    assert routed.row(reply)["cost_usd"] is None
+    assert (routed.row(reply)["unknown_cost"], tries[0]["unknown_cost"]) == (1, True)
+    assert routed.row(reply)["cost_usd"] == tries[1]["cost_usd"] != "0"
     assert asked(routed, "steady", 2) == {"near": 2}
 
 
@@ -98,6 +110,14 @@ def test_a_stream_is_rescued_and_says_so(routed: Stack) -> None:
     assert reply.said == "The ferry leaves the bank at dawn, crosses the slow green river,"
     assert b": ferryman: far goes on\n\n" in reply.body
     assert reply.data[-1] == "[DONE]"
+
+
+def test_keys_are_used_by_their_weights(routed: Stack) -> None:
+    used: Counter[str] = Counter()
+    for _ in range(8):
+        assert routed.chat("pooled/sim").status == 200
+        used[routed.last_headers()["authorization"]] += 1
+    assert used == {f"Bearer {LAB_KEY}": 2, "Bearer sk-big": 6}
 
 
 def explained(header: str | None) -> dict[str, Any]:

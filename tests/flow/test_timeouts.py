@@ -19,6 +19,9 @@ models:
   quiet-first: { targets: ["lab/sim-stall?at=0", spare/sim] }
   many: { targets: [lab/sim-hang, lab/sim-hang+chunked, lab/sim-hang+crlf, lab/sim-hang+split,
     lab/sim-hang+bytes, lab/sim-hang+bom, lab/sim-hang+cr, lab/sim-hang+blank] }
+  patience: { targets: [lab/sim?delay=400, spare/sim] }
+policies:
+  - { name: short, when: { metadata.short: true }, timeouts: { connect: 200ms } }
 timeouts: { connect: 600ms, first_byte: 900ms, idle: 900ms, total: 2500ms }
 """
 
@@ -82,6 +85,36 @@ def test_a_provider_that_does_not_pick_up(hasty: Stack) -> None:
     reply = hasty.chat("deaf/sim")
     assert (reply.status, error_of(reply)["code"]) == (502, "upstream_unreachable")
     assert "no connection within 0.6 s" in error_of(reply)["message"]
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "status", "says"),
+    [
+        ("deaf/sim", "connect=0.2", 502, "no connection within 0.2 s"),
+        ("deaf/sim", "connect=50", 502, "no connection within 0.6 s"),
+        ("deaf/sim", "total=0.3", 504, "total time"),
+        ("lab/sim-delay=600", "connect=1, first_byte=0.2", 504, "first-byte"),
+        ("lab/sim-stall?at-byte=9", "idle=0.2,total=2", 504, "no data for"),
+    ],
+)
+def test_callers_set_each_time(
+    hasty: Stack, model: str, given: str, status: int, says: str
+) -> None:
+    reply = hasty.chat(model, headers={"x-ferryman-timeout": given})
+    assert reply.status == status
+    assert says in error_of(reply)["message"]
+
+
+def test_a_policy_sets_the_time_to_connect(hasty: Stack) -> None:
+    reply = hasty.chat("deaf/sim", metadata={"short": True})
+    assert "no connection within 0.2 s" in error_of(reply)["message"]
+
+
+def test_no_target_rests_for_the_patience_of_a_caller(hasty: Stack) -> None:
+    for _ in range(7):
+        reply = hasty.chat("patience", headers={"x-ferryman-timeout": "first_byte=0.05"})
+        assert reply.header("x-ferryman-attempts") == "2", "both were asked"
+    assert hasty.chat("patience").header("x-ferryman-provider") == "lab"
 
 
 @pytest.mark.parametrize("model", ["late", "deaf-first", "quiet-first"])

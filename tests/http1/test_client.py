@@ -198,6 +198,24 @@ async def test_each_deadline_has_its_fault() -> None:
 
 
 @on_loop
+async def test_an_error_at_one_deadline_leaves_the_others_in_force() -> None:
+    escaped: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, said: escaped.append(said))
+
+    def fails() -> None:
+        raise ValueError("in whoever was waiting")
+
+    async with upstream() as up:
+        first, second = Catch(), Catch()
+        first.at_end = fails
+        await up.send(first, first_byte=0.2)
+        await up.send(second, first_byte=0.6)
+        await first.done()
+        assert (await second.done()).kind == "timeout"
+    assert len(escaped) == 1
+
+
+@on_loop
 async def test_a_kept_connection_has_no_deadline_of_its_last_call() -> None:
     async with upstream() as up:
         connection = None

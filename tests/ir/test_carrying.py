@@ -28,6 +28,13 @@ def test_what_is_no_envelope_is_a_signature_of_the_carrier(text: str) -> None:
     assert wrap(None, "x") == ""
 
 
+def test_an_empty_envelope_says_who_made_what_has_no_proof() -> None:
+    unsigned = wrap(Signature("", "openai_chat"), "anthropic_messages")
+    assert unsigned == "fm1:openai_chat:"
+    assert unwrap(unsigned, "anthropic_messages") is None
+    assert wrap(Signature("", "openai_chat"), "openai_chat") == ""
+
+
 def test_a_receipt_keeps_order_says_things_once_and_fits_a_header() -> None:
     receipt = Receipt()
     receipt.drop("seed")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tests.matrix.callers import Caller
 from tests.matrix.said import PDF, PNG, Said, Wish
+from tests.processes import request
 
 AWS_ID, AWS_SECRET = "AKIDSIMULATOREXAMPLE", "simulator/secret/not/a/real/one/aaaaaaaa"
 ENV = {
@@ -68,8 +69,8 @@ COLUMNS = PROVIDERS | NAMED
 JSON = '{"boat":"ferry","passengers":7,"piers":["ferry"]}'
 ARGUMENTS = {"pier": "ferry", "day": 7}
 SAME, RECEIPT, REFUSED, OTHER = "same", "receipt", "refused", "other"
-"""What a cell says: the same message; the same but for what its receipt names; refused by name;
-what the provider's format says instead."""
+"""What a cell says: the same message; the same, and its receipt names what of the request was left
+out; refused by name; what the provider's format says instead."""
 
 
 @dataclass(frozen=True)
@@ -179,17 +180,26 @@ def verdict(caller: Caller, provider: str, feature: Feature, *, stream: bool) ->
     if not wrong and feature.follow:
         wrong = _follow(caller, provider, feature, said, stream=stream)
     receipt = "; ".join(filter(None, (said.dropped, said.altered)))
+    if not wrong and feature.wish.cache:
+        wrong = _marks_lost(caller, said)
+    if not wrong and instead is None and said.dropped:
+        return RECEIPT, said.dropped
     if not wrong:
         return (OTHER if instead else SAME), receipt
     if said.error[0] == 400 and said.headers.get("x-ferryman-error") == "unsupported_by_model":
         return REFUSED, said.error[1]
-    if said.dropped and feature.name.split()[0] in _WORDS.get(said.dropped.split(",")[0], ""):
-        return RECEIPT, said.dropped
     return "", f"{wrong}; receipt: {receipt or 'none'}; error: {said.error}"
 
 
-_WORDS: dict[str, str] = {"reasoning": "reasoning", "thinking": "reasoning"}
-"""First entry of a receipt → features that it speaks of."""
+_MARKS = ("cache_control", "cachePoint", "prompt_cache_key", "prompt_cache_breakpoint")
+"""How formats mark what may be cached."""
+
+
+def _marks_lost(caller: Caller, said: Said) -> str:
+    """Marks that the provider did not get, and nobody was told of; Gemini's callers have none."""
+    sent = request(caller.sim, path="/sim/last/body").body.decode()
+    told = "cache" in said.dropped or caller.name == "gemini_generate"
+    return "" if told or any(mark in sent for mark in _MARKS) else f"no marks in {sent}"
 
 
 def _follow(caller: Caller, provider: str, feature: Feature, said: Said, *, stream: bool) -> str:

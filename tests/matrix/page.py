@@ -18,7 +18,8 @@ through the vendors' own SDKs and a whole gateway, whole and streamed; the tests
 and hold this page to it. Callers are in the rows, formats of providers in the columns.
 
 - **=** the same message arrives as from a provider of the caller's own format
-- **~** the same, but for what the reply's receipt names (`x-ferryman-dropped`)
+- **~** the same message arrives; its receipt (`x-ferryman-dropped`) names what of the request had
+  no place: a wish about caching or about thinking, a file's name, a keyword of a schema
 - **·** the provider's format has no such thing; what it says instead arrives
 - **×** refused, with an error that says which part can't be carried
 

@@ -180,6 +180,24 @@ def test_a_rate_limit_is_one_of_a_key_and_a_model() -> None:
     assert not case.health.limits
 
 
+def test_who_refuses_more_calls_than_it_takes_is_sent_fewer() -> None:
+    case = Case()
+    for _ in range(10):
+        case.works()
+    case.fails(ErrorKind.UPSTREAM_RATE_LIMIT, 9, hint=1)
+    assert case.health.share(case.now) == 1, "it rests, that is enough"
+    case.now += 1.1
+    case.works()
+    assert case.health.share(case.now) == 1, "it took more than it refused"
+    case.fails(ErrorKind.UPSTREAM_RATE_LIMIT, 30, hint=1)
+    case.now += 1.1
+    case.works()
+    assert case.health.share(case.now) == 25 / 52, "twice the 12 that it took, of 51"
+    case.now += 10
+    assert case.health.share(case.now) == 1
+    assert not case.health.pressed
+
+
 def test_money_and_access_are_the_keys_own_at_every_model() -> None:
     for kind in (ErrorKind.UPSTREAM_NO_CREDIT, ErrorKind.UPSTREAM_AUTH):
         case, other = Case(), Case()
@@ -211,3 +229,5 @@ def test_the_retry_budget_is_a_fifth_of_the_calls_or_a_hundred() -> None:
         budget.call(16.0)
     assert sum(budget.spend(17.0) for _ in range(5000)) == 400 - RETRY_FLOOR
     assert sum(budget.spend(1e6) for _ in range(500)) == RETRY_FLOOR, "all of it is forgotten"
+    assert sum(budget.spend(2e6, 0.5) for _ in range(500)) == RETRY_FLOOR / 2
+    assert sum(budget.spend(2e6) for _ in range(500)) == RETRY_FLOOR / 2

@@ -451,6 +451,18 @@ def _(port: int, model: str) -> None:
     assert reply.said
     mute = stream(port, model + "&cut&at=0")
     assert (mute.body.count(b": keep-alive\n\n"), mute.said, mute.complete) == (5, "", False)
+    late = good(stream(port, "sim-stall=50?keep-alive=10&at=2&tokens=4"))
+    pings = [part for part in late.body.split(b"\n\n") if part == b": keep-alive"]
+    assert (len(pings), late.data[-1]) == (3 + 5, "[DONE]"), "before the first, and in its silence"
+    whole = chat(port, model)
+    assert (whole.body[:6], whole.json()["choices"][0]["index"]) == (b"\n" * 5 + b"{", 0)
+    pinged = message(port, model, stream=True)
+    assert pinged.body.count(b'event: ping\ndata: {"type":"ping"}\n\n') == 5
+
+
+@check("flip")
+def _(port: int, model: str) -> None:
+    assert len(good(stream(port, model)).data) == len(stream(port, "sim").data) - 1
 
 
 @check("blank", "crlf", "cr", "multiline", "fields", "no-space", "bom", "split", "bytes")

@@ -147,10 +147,11 @@ def test_a_call_is_shown_as_it_was_closed(engine: sa.Engine, ingest: Ingest) -> 
         attempts=[
             {
                 name: list(value) if isinstance(value := getattr(attempt, name), tuple) else value
-                for name in attempt.__struct_fields__
+                for name in attempt.__struct_fields__[:-3]
             }
             for attempt in call.attempts
         ],
+        unknown_cost=int(call.cost is None),
         first_token_us=None if call.first_token_us < 0 else call.first_token_us,
         overhead_us=call.overhead_us,
         state="closed",
@@ -160,6 +161,31 @@ def test_a_call_is_shown_as_it_was_closed(engine: sa.Engine, ingest: Ingest) -> 
             {"target": "b/m", "left_out": "y"},
         ],
     )
+
+
+def test_what_several_attempts_cost_is_told_apart(engine: sa.Engine, ingest: Ingest) -> None:
+    one = samples.calls(1)[0].attempts[0]
+    replace = msgspec.structs.replace
+    attempts = (
+        replace(one, usage=Usage(input=3), cost=7, whole=False),
+        replace(one, whole=False),
+        replace(one, usage=Usage(output=2), cost=2**63),
+    )
+    call = replace(samples.call("several"), cost=9, unknown_cost=2, attempts=attempts)
+    ingest([call, replace(samples.call("one"), cost=5)])
+    row = ledger.calls(engine, request_id="several")[0]
+    known = [
+        {name: each[name] for name in ("tokens", "cost_pico", "unknown_cost") if name in each}
+        for each in row.attempts
+    ]
+    assert known == [
+        {"tokens": {"input": 3}, "cost_pico": 7, "unknown_cost": True},
+        {"unknown_cost": True},
+        {"tokens": {"output": 2}, "cost_pico": 2**63 - 1},
+    ]
+    assert row.unknown_cost == 2
+    [total] = ledger.usage(engine)
+    assert (total.calls, total.cost, total.unknown_cost) == (2, 14, 1)
 
 
 def test_pages_show_every_call_once_newest_first(engine: sa.Engine, ingest: Ingest) -> None:

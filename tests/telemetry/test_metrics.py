@@ -83,9 +83,9 @@ def test_an_empty_page_is_sound() -> None:
 def test_calls_are_counted_by_what_became_of_them() -> None:
     metrics = Metrics()
     usage = Usage(input=10, cache_read=2, output=3, reasoning=4)
-    metrics.closed(LABELS, 0.3, 0.0002, usage, 700, 1)
-    metrics.closed(LABELS, 7.0, 0.0002, usage, 300, 0)
-    metrics.closed(("embeddings", "lab", "e", 502), 0.001, 5.0, None, None, 2)
+    metrics.closed(LABELS, 0.3, 0.0002, usage, 700, False, 1)
+    metrics.closed(LABELS, 7.0, 0.0002, usage, 300, False, 0)
+    metrics.closed(("embeddings", "lab", "e", 502), 0.001, 5.0, None, None, True, 2)
     found = page(metrics)
     chat = (
         ("endpoint", "chat.completions"),
@@ -112,7 +112,7 @@ def test_calls_are_counted_by_what_became_of_them() -> None:
 
 def test_a_time_on_a_bound_belongs_to_its_bucket() -> None:
     metrics = Metrics()
-    metrics.closed(LABELS, 0.005, 0.0001, None, None, 0)
+    metrics.closed(LABELS, 0.005, 0.0001, None, None, True, 0)
     for name, bound in (("call_seconds", "0.005"), ("overhead_seconds", "0.0001")):
         buckets = page(metrics)[f"ferryman_{name}_bucket"]
         [value] = [v for key, v in buckets.items() if dict(key)["le"] == bound]
@@ -126,7 +126,7 @@ def test_no_name_breaks_the_page(provider: str, model: str) -> None:
         (provider + model).encode()
     except UnicodeEncodeError:
         return  # JSON decoders let no lone surrogates in
-    metrics.closed(("chat.completions", provider, model, 200), 1, 0, None, 5, 0)
+    metrics.closed(("chat.completions", provider, model, 200), 1, 0, None, 5, False, 0)
     [key] = page(metrics)["ferryman_calls_total"]
     assert dict(key)["provider"] == provider
     assert dict(key)["model"] == model
@@ -135,7 +135,7 @@ def test_no_name_breaks_the_page(provider: str, model: str) -> None:
 def test_callers_cannot_make_endless_labels() -> None:
     metrics = Metrics()
     for number in range(MAX_SERIES + 500):
-        metrics.closed(("chat.completions", "lab", f"m{number}", 404), 0, 0, None, None, 1)
+        metrics.closed(("chat.completions", "lab", f"m{number}", 404), 0, 0, None, None, True, 1)
     calls = page(metrics)["ferryman_calls_total"]
     assert len(calls) == MAX_SERIES + 1
     assert sum(calls.values()) == MAX_SERIES + 500
@@ -146,7 +146,7 @@ def test_callers_cannot_make_endless_labels() -> None:
 def test_the_page_comes_in_pieces_that_are_not_long() -> None:
     metrics = Metrics()
     for number in range(1000):
-        metrics.closed(("chat.completions", "lab", f"m{number}", 200), 0, 0, Usage(1), 1, 0)
+        metrics.closed(("chat.completions", "lab", f"m{number}", 200), 0, 0, Usage(1), 1, False, 0)
     pieces = list(metrics.render(0))
     assert len(pieces) > 20
     assert max(piece.count(b"\n") for piece in pieces) < 2500

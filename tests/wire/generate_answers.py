@@ -7,6 +7,7 @@ from msgspec import Raw
 
 from ferryman.ir.events import (
     Begin,
+    Beside,
     Choice,
     Event,
     Finish,
@@ -38,6 +39,11 @@ CALLS = Finish(reason=FinishReason.TOOL_CALLS)
 OWN = Signature("c2ln", NAME)
 
 
+def beside(name: str, said: Any, carried: str = "") -> Beside:
+    raw = Raw(json.dumps(said, separators=(",", ":")).encode())
+    return Beside(origin=NAME, name=name, raw=raw, carried=carried)
+
+
 def reply(*blocks: Any, finish: Finish = STOP, **more: Any) -> Reply:
     choice = Choice(blocks=blocks, finish=finish, logprobs=more.pop("logprobs", ()))
     return Reply(begin=BEGIN, choices=(choice,), usage=Usage(input=10, output=5))
@@ -54,6 +60,7 @@ def decoded(body: Any) -> Reply:
 
 PNG = {"mimeType": "image/png", "data": "iVBORw0KGgo="}
 GROUNDING = {
+    "webSearchQueries": ["ferry"],
     "groundingChunks": [{"web": {"uri": "https://a.test", "title": "A"}},
                         {"retrievedContext": {"uri": "b", "title": "B", "text": "words"}}],
     "groundingSupports": [
@@ -131,7 +138,11 @@ BOTH_WAYS: list[tuple[str, dict[str, Any], Reply]] = [
                     Citation(url="https://a.test", title="A", start=5, end=9, origin=NAME),
                     Citation(url="b", title="B", quote="words", start=5, end=9, origin=NAME),
                 ),
-            )
+            ),
+            finish=Finish(
+                reason=FinishReason.STOP,
+                beside=(beside("groundingMetadata", GROUNDING, "citations"),),
+            ),
         ),
     ),
     (

@@ -3,7 +3,9 @@
 import json
 from typing import Any, NamedTuple
 
-from ferryman.ir.events import Count, End, Event, Finish, FinishReason
+from msgspec import Raw
+
+from ferryman.ir.events import Beside, Count, End, Event, Finish, FinishReason
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import (
     Block,
@@ -79,6 +81,7 @@ class Answer(NamedTuple):
     detail: str = ""
     sequence: str = ""
     usage: Usage | None = None
+    beside: tuple[Beside, ...] = ()
 
 
 def _whole(
@@ -103,6 +106,9 @@ _ADVISOR = {
     "tool_use_id": "a",
     "content": {"type": "x", "text": "y"},
 }
+_CONTAINER = {"id": "container_1", "expires_at": "2026-11-26T16:00:00Z"}
+_EDITS = {"applied_edits": [{"type": "clear_tool_uses_20250919", "cleared_tool_uses": 3}]}
+_USES = {"web_search_requests": 2}
 _SUMMARY = {"type": "compaction", "content": "short", "encrypted_content": "E"}
 
 ANSWERS = {
@@ -227,8 +233,12 @@ ANSWERS = {
             *block(2, _ADVISOR, {"type": "advisor_delta", "text": "new"}),
             *block(3, {"type": "compaction", "content": None},
                    {"type": "compaction_delta", "content": "short", "encrypted_content": "E"}),
-            *end("pause_turn", usage={"output_tokens": 7, "cache_creation_input_tokens": 31,
-                                       "server_tool_use": {"web_search_requests": 3}}),
+            {"type": "message_delta",
+             "delta": {"stop_reason": "pause_turn", "stop_sequence": None, "container": _CONTAINER},
+             "usage": {"output_tokens": 7, "cache_creation_input_tokens": 31,
+                       "server_tool_use": _USES},
+             "context_management": _EDITS},
+            {"type": "message_stop"},
         ),
         _whole(
             [_SEARCH, _FOUND, _ADVISOR, _SUMMARY],
@@ -237,8 +247,8 @@ ANSWERS = {
                    "cache_creation_input_tokens": 31,
                    "cache_creation": {"ephemeral_5m_input_tokens": 11,
                                       "ephemeral_1h_input_tokens": 20},
-                   "service_tier": "priority", "inference_geo": "us",
-                   "server_tool_use": {"web_search_requests": 3}},
+                   "server_tool_use": _USES, "service_tier": "priority", "inference_geo": "us"},
+            container=_CONTAINER, context_management=_EDITS,
         ),
         tuple(
             Opaque(origin=NAME, kind=each["type"], raw=compact(each).encode())
@@ -246,7 +256,14 @@ ANSWERS = {
         ),
         FinishReason.PAUSE,
         usage=Usage(10, 100, 11, 20, 0, 7,
-                    extras=Extras(service="priority", region="us", searches=3)),
+                    extras=Extras(service="priority", region="us", searches=2)),
+        beside=tuple(
+            Beside(origin=NAME, name=name, raw=Raw(compact(said).encode()))
+            for name, said in (
+                ("container", _CONTAINER), ("context_management", _EDITS),
+                ("usage.server_tool_use", _USES),
+            )
+        ),
     ),
     "refusal": Answer(
         sse(

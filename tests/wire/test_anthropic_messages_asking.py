@@ -110,6 +110,18 @@ def test_calls_and_results_that_do_not_match_are_refused(
     assert words in refusal(*messages, tools=(F,)).message
 
 
+def test_crowds_of_results_take_no_time_for_each_other() -> None:
+    """Quadratic work would outlast the tests' patience."""
+    many = range(40_000)
+    calls = model(*(call(f"c{number}") for number in many))
+    back = [user(result(f"c{number}", "done")) for number in reversed(many)]
+    sent = send(user("go"), calls, *back, user("and?")).body["messages"]
+    assert [each["role"] for each in sent] == ["user", "assistant", "user"]
+    *given, last = sent[2]["content"]
+    assert [each["tool_use_id"] for each in given] == [f"c{number}" for number in reversed(many)]
+    assert last == {"type": "text", "text": "and?"}
+
+
 def test_ids_fit_and_stay_the_same_for_call_and_result() -> None:
     odd = "functions.f:0|" + "x" * 80
     turns = send(user("go"), model(call(odd)), user(result(odd, "1")), tools=(F,)).body["messages"]

@@ -57,7 +57,10 @@ def test_a_stream_means_the_same_however_it_is_cut(answer: Answer) -> None:
 
 @each_answer
 def test_stream_and_whole_reply_mean_what_the_table_says(answer: Answer) -> None:
-    finish = Finish(reason=answer.reason, detail=answer.detail, stop_sequence=answer.sequence)
+    finish = Finish(
+        reason=answer.reason, detail=answer.detail, stop_sequence=answer.sequence,
+        beside=answer.beside,
+    )  # fmt: skip
     whole = decode_reply(whole_body(answer))
     assert whole.choices == (Choice(blocks=answer.blocks, finish=finish),)
     assert whole.usage == answer.usage
@@ -77,6 +80,7 @@ def test_a_caller_of_the_format_gets_the_same_answer(answer: Answer) -> None:
         assert list(reply.choices[0].blocks) == known
         assert reply.choices[0].finish.reason is answer.reason
         assert reply.choices[0].finish.stop_sequence == answer.sequence
+        assert reply.choices[0].finish.beside == answer.beside
         if answer.usage is not None:
             assert reply.usage == answer.usage
             assert not ctx.receipt.dropped

@@ -271,12 +271,13 @@ def test_what_has_no_place_is_dropped_by_name() -> None:
         seed=1, presence_penalty=0.5, frequency_penalty=0.5, logprobs=True, top_logprobs=2,
         verbosity="low", modalities=("text", "audio"), audio=Raw(b"{}"), store=True,
         metadata=(("a", "b"),), cache_key="k", cache_seconds=60, service_tier="flex",
-        stop=("a", " "), extra=(("web_search_options", Raw(b"{}")),), unknown=("messages[0].x",),
+        stop=("a", " "), choices=2, unknown=("messages[0].x",),
+        extra=(("web_search_options", Raw(b"{}")),),
     )  # fmt: skip
     assert set(sent.dropped) == {
         "seed", "presence_penalty", "frequency_penalty", "logprobs", "verbosity", "modalities",
-        "audio", "store", "metadata", "cache_key", "cache_seconds", "service_tier", "stop",
-        "web_search_options", "messages[0].x",
+        "audio", "store", "metadata", "prompt_cache_key", "prompt_cache_retention", "n",
+        "service_tier", "stop", "web_search_options", "messages[0].x",
     }  # fmt: skip
     assert sent.body["stop_sequences"] == ["a"]
     named = send(Message(role=Role.USER, blocks=(Text(text="a"),), name="Ann"))
@@ -293,6 +294,5 @@ def test_what_would_lose_nothing_is_not_reported() -> None:
 
 
 def test_what_can_be_carried_in_no_part_is_refused() -> None:
-    assert refusal(choices=2).param == "n"
     assert refusal(cached_content="cachedContents/1").param == "cached_content"
     assert refusal(modalities=("audio",)).param == "modalities"

@@ -48,11 +48,24 @@ def test_random_cuts(data: st.DataObject) -> None:
     assert facts(hear(pieces)) == facts(hear([answer.stream]))
 
 
-def test_nothing_is_said_before_the_first_block() -> None:
+@pytest.mark.parametrize(
+    ("opening", "says"),
+    [
+        ({"type": "text", "text": ""}, False),
+        ({"type": "thinking", "thinking": "", "signature": ""}, False),
+        ({"type": "text", "text": "Hi"}, True),
+        ({"type": "tool_use", "id": "t", "name": "n", "input": {}}, True),
+    ],
+)
+def test_nothing_is_said_before_the_first_word(opening: dict[str, Any], says: bool) -> None:
     tap = MessagesTap(hide_usage=False)
     tap.feed(sse(start(), {"type": "ping"}))
     assert not tap.content
-    tap.feed(sse(*block(0, {"type": "text", "text": ""})[:1]))
+    tap.feed(sse(*block(0, opening)[:1]))
+    assert tap.content is says
+    delta = {"type": "text_delta", "text": "message_"}
+    tap.feed(sse({"type": "content_block_delta", "index": 0, "delta": delta}))
+    tap.feed(sse(*block(1, {"type": "text", "text": ""})[:1]))
     assert tap.content
 
 

@@ -171,9 +171,10 @@ def test_what_the_format_cannot_say_of_an_answer_is_in_the_receipt() -> None:
         Opaque(origin="openai_responses", kind="web_search_call", raw=b"{}"),
         Media(
             kind=MediaKind.AUDIO,
-            source=Source(media_type="audio/wav", data="AAAA"),
+            source=Source(media_type="audio/wav", data="AAAA", file_id="a", origin="openai_chat"),
             transcript="hi",
         ),
+        Media(kind=MediaKind.AUDIO, source=Source(file_id="audio_1", origin="openai_chat")),
         Text(text="x", citations=(Citation(document=1),)),
     )
     held = context()
@@ -181,7 +182,7 @@ def test_what_the_format_cannot_say_of_an_answer_is_in_the_receipt() -> None:
     assert candidate["content"]["parts"] == [
         {"inlineData": {"mimeType": "audio/wav", "data": "AAAA"}}, {"text": "x"},
     ]  # fmt: skip
-    assert held.receipt.dropped == ("web_search_call", "audio.transcript", "citations")
+    assert held.receipt.dropped == ("web_search_call", "audio.transcript", "audio", "citations")
 
 
 def test_log_probabilities_go_with_the_words_they_belong_to() -> None:

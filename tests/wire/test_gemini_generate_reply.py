@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import (
@@ -30,7 +31,9 @@ from tests.wire.generate_answers import (
     CALLS,
     GROUNDING,
     OWN,
+    STOP,
     USED,
+    beside,
     decoded,
     encoded,
     whole,
@@ -43,10 +46,7 @@ def test_answers_both_ways(name: str, wire: dict[str, Any], said: Reply) -> None
     out = json.loads(CLIENT.encode_reply(said, context()))
     if not wire["candidates"][0]["content"]["parts"]:
         del wire["candidates"][0]["content"]
-    if name == "sources":  # a start of 0 is not written
-        assert plain(decoded(out)) == plain(said)
-    else:
-        assert out == json.loads(json.dumps(wire))
+    assert out == json.loads(json.dumps(wire))
     assert plain(heard(sse(wire))) == plain(said)
     stream = encoded(list(unfold(said)))
     if name not in ("log-probabilities",):
@@ -151,6 +151,27 @@ def test_grounding_that_comes_last_finds_its_text() -> None:
     (block,) = heard(data).choices[0].blocks
     assert isinstance(block, Text)
     assert [(c.start, c.end) for c in block.citations] == [(0, 4), (5, 9), (5, 9)]
+
+
+def test_citations_of_other_formats_become_sources() -> None:
+    (sources,) = [said for name, _, said in BOTH_WAYS if name == "sources"]
+    (choice,) = sources.choices
+    foreign = replace(sources, choices=(replace(choice, finish=STOP),))
+    for out in (CLIENT.encode_reply(foreign, context()), encoded(list(unfold(foreign)))):
+        said = decoded(out) if out[:1] == b"{" else heard(out)
+        assert said.choices[0].blocks == choice.blocks
+
+
+def test_metadata_that_come_after_their_text_are_told_to_be_lost() -> None:
+    visited = {"urlMetadata": [{"retrievedUrl": "https://a.test"}]}
+    data = sse(
+        parts({"text": "Grüß "}), parts({"functionCall": {"name": "f", "args": {}}}),
+        parts(finishReason="STOP", groundingMetadata=GROUNDING, urlContextMetadata=visited),
+    )  # fmt: skip
+    (choice,) = heard(data).choices
+    assert plain(choice.finish.beside) == plain(
+        (beside("groundingMetadata", GROUNDING), beside("urlContextMetadata", visited))
+    )
 
 
 def test_citations_whose_place_is_elsewhere_keep_their_source() -> None:

@@ -75,3 +75,10 @@ def test_metadata_that_does_not_fit_is_left_out(
     assert len(body[member]) + len(receipt.dropped) + receipt.more == len(many)
     body, _ = sent(name, *quirks, metadata=(("", "x"),))
     assert member not in body
+
+
+@pytest.mark.parametrize("name", ["openai_chat", "gemini_generate"])
+def test_likely_tokens_are_asked_for_with_log_probabilities_only(name: str) -> None:
+    """The vendors refuse the one without the other, which the Responses format may ask for."""
+    assert "logprobs" not in json.dumps(sent(name, top_logprobs=2)[0])
+    assert '"logprobs": ' in json.dumps(sent(name, logprobs=True, top_logprobs=2)[0])

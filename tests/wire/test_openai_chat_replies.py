@@ -103,7 +103,7 @@ def collected(reply: Reply, call: ReplyContext | None = None) -> dict[str, Any]:
 FOREIGN = Signature("Sig", "anthropic_messages")
 BLOCKS: list[tuple[str, tuple[Block, ...], Finish, dict[str, Any]]] = [
     ("text", (Text(text="a"), Text(text="b")), STOP, {"content": "ab"}),
-    ("a refusal", (Refusal(text="no"),), Finish(reason=FinishReason.REFUSAL, detail="stop"),
+    ("a refusal", (Refusal(text="no"),), Finish(reason=FinishReason.REFUSAL),
      {"refusal": "no"}),
     ("a refusal without words", (), Finish(reason=FinishReason.REFUSAL),
      {"refusal": "The model declined to answer."}),

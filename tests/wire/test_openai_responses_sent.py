@@ -92,9 +92,9 @@ def test_what_this_api_doesnt_offer_is_reported() -> None:
     )  # fmt: skip
     assert set(receipt.dropped) == {
         "top_k", "stop", "seed", "presence_penalty", "frequency_penalty", "modalities.audio",
-        "audio", "logit_bias", "messages[0].glow",
+        "audio", "n", "logit_bias", "messages[0].glow",
     }  # fmt: skip
-    assert receipt.altered == ("n=1",)
+    assert receipt.altered == ()
 
 
 def test_limits_below_the_least() -> None:

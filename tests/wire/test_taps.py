@@ -380,9 +380,11 @@ def test_opening_events_are_no_content() -> None:
     for kind in ("created", "in_progress", "queued"):
         opening = typed(f"response.{kind}", response={"id": "r"})
         assert not hear(ResponsesTap(hide_usage=False), [event(opening)]).content
-    assert hear(
-        ResponsesTap(hide_usage=False), [event(typed("response.output_item.added"))]
-    ).content
+    for kind, says in (("message", False), ("reasoning", False), ("function_call", True)):
+        item = event(typed("response.output_item.added", item={"type": kind}))
+        assert hear(ResponsesTap(hide_usage=False), [item]).content is says
+    part = event(typed("response.content_part.added"))
+    assert not hear(ResponsesTap(hide_usage=False), [part]).content
 
 
 def test_a_done_mark_does_not_end_a_response() -> None:

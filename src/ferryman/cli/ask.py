@@ -11,11 +11,11 @@ from ferryman.cli.api import Api
 from ferryman.cli.show import (
     UNKNOWN,
     Column,
+    at_least,
     console,
     count,
     duration,
     local_time,
-    money,
     printable,
     table,
 )
@@ -126,8 +126,9 @@ def show_usage(api: Api, query: Row, *, as_json: bool, as_csv: bool) -> None:
     if total["unknown_cost"]:
         out.print(
             Text(
-                f"{total['unknown_cost']} of {total['calls']} calls have no known cost (no price "
-                "for the model, or the provider told no usage); they are not in the sums."
+                f"The cost of {total['unknown_cost']} of {total['calls']} calls is not, or not "
+                "wholly, known (no price for the model, or the provider told no usage). In the "
+                "sums is what is known."
             ),
             style="yellow",
         )
@@ -148,9 +149,8 @@ def _amounts(row: Row) -> list[str]:
 
 def _cost(row: Row) -> str:
     """The sum of what is known; ``?`` when nothing is, ``≥`` when something isn't."""
-    if not row["unknown_cost"]:
-        return money(row["cost_usd"])
-    return UNKNOWN if row["unknown_cost"] == row["calls"] else f"≥ {money(row['cost_usd'])}"
+    nothing = row["unknown_cost"] == row["calls"] and row["cost_usd"] == "0"
+    return UNKNOWN if row["unknown_cost"] and nothing else at_least(row)
 
 
 def _sum(tokens: Row | None, classes: tuple[str, ...]) -> int | None:
@@ -198,7 +198,7 @@ def _call(row: Row) -> list[str]:
         count(_sum(tokens, INPUT)),
         count(_sum(tokens, OUTPUT)),
         duration(row["duration_ms"]),
-        money(row["cost_usd"]),
+        at_least(row),
     ]
 
 

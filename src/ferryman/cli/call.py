@@ -6,7 +6,16 @@ from rich.console import Console
 from rich.text import Text
 
 from ferryman.cli.api import Api, ApiError
-from ferryman.cli.show import Column, console, duration, local_time, money, printable, table
+from ferryman.cli.show import (
+    Column,
+    at_least,
+    console,
+    count,
+    duration,
+    local_time,
+    printable,
+    table,
+)
 
 Row = dict[str, Any]
 BAR: Final = 24
@@ -47,7 +56,7 @@ def _facts(row: Row) -> list[tuple[str, str]]:
         ("Status", f"{status} {row['error']}" if row["error"] else status),
         ("Took", took),
         ("Tokens", used),
-        ("Cost", money(row["cost_usd"])),
+        ("Cost", at_least(row)),
     ]
 
 
@@ -68,6 +77,8 @@ def _standing(each: Row) -> str:
     if "rests_seconds" in each:
         rest = duration(each["rests_seconds"] * 1000)
         found.append(f"rested for {rest} more: {each['because']}")
+    if each.get("full"):
+        found.append("full")
     return "; ".join(found) or "well"
 
 
@@ -83,7 +94,9 @@ def _attempts(row: Row, out: Console) -> None:
         Column("From", right=True, drop=2),
         Column("First byte", right=True, drop=3),
         Column("To", right=True, drop=1),
-        Column("", drop=4),
+        Column("Tokens", right=True, drop=5),
+        Column("Cost", right=True, drop=4),
+        Column("", drop=6),
     ]
     whole = max(*(each["end_us"] for each in tries), (row["duration_ms"] or 0) * 1000, 1)
     rows = [
@@ -94,6 +107,8 @@ def _attempts(row: Row, out: Console) -> None:
             _moment(each["start_us"]),
             _moment(each["first_byte_us"]),
             _moment(each["end_us"]),
+            count(None if each["tokens"] is None else sum(each["tokens"].values())),
+            at_least(each),
             _bar(each["start_us"] / whole, each["end_us"] / whole),
         ]
         for place, each in enumerate(tries, 1)

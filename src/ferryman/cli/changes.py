@@ -119,12 +119,17 @@ def _list(text: str | None) -> list[str] | None:
 def _weight(text: str) -> tuple[str, float | None]:
     target, equals, number = text.rpartition("=")
     try:
-        weight = float(number)
+        weight = float(number) if number.strip() else None
     except ValueError:
         equals = ""
     if not equals:
         raise ApiError(f"--weights: {text!r} is not target=number, as in lab/a=9.")
-    return target, (int(weight) if weight.is_integer() else weight) or None
+    if weight == 0:
+        raise ApiError(
+            f"--weights: {text!r} would send nothing there: leave it out of --targets instead. "
+            f"({target}= takes its weight away, and it counts 1 then.)"
+        )
+    return target, int(weight) if weight is not None and weight.is_integer() else weight
 
 
 def provider(keys: list[str], **settings: str | None) -> dict[str, Any]:

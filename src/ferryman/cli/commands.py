@@ -49,6 +49,7 @@ def up(
     config: flags.Config = None,
     data_dir: flags.DataDir = None,
     database_url: flags.DatabaseUrl = None,
+    region: flags.Region = None,
     drain: flags.Drain = None,
     strict: flags.Strict = False,
     local_model: flags.LocalModel = False,
@@ -76,6 +77,7 @@ def gateway(
     control_url: flags.ControlUrl = None,
     admin_host: flags.AdminHost = None,
     admin_port: flags.AdminPort = None,
+    region: flags.Region = None,
     drain: flags.Drain = None,
 ) -> None:
     """Run the data plane alone: it serves calls, from what the control plane tells it.

@@ -170,7 +170,7 @@ def set_model(
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option("--weights", help="target=number, with commas between; 0 or none: no weight."),
+        typer.Option("--weights", help="target=number, with commas between; without number: 1."),
     ] = None,
     strategy: Annotated[str | None, typer.Option("--strategy", help="See docs/routing.md.")] = None,
     fallbacks: Annotated[

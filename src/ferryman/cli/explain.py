@@ -64,7 +64,8 @@ def _request(file: str, model: str) -> Row:
         name = "standard input" if file == "-" else file
         raise ApiError(f"{name} is not JSON: {error}.") from None
     if not isinstance(found, dict):
-        raise ApiError(f"{file} must hold a JSON object: the body of a call.")
+        name = "Standard input" if file == "-" else file
+        raise ApiError(f"{name} must hold a JSON object: the body of a call.")
     return found
 
 
@@ -174,6 +175,8 @@ def _target(row: Row) -> list[str]:
         state += f" {duration(row['rests_seconds'] * 1000)}: {row['because']}"
     elif row["share"] < 1:
         state += f" ({row['share']:.0%})"
+    if row.get("full"):
+        state += ", full"
     seconds = row["expected_seconds"]
     return [
         str(row["place"]),

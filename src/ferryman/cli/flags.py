@@ -102,6 +102,13 @@ ControlUrl = Annotated[
         metavar="URL",
     ),
 ]
+Region = Annotated[
+    str | None,
+    _flag(
+        "region",
+        "Where this gateway runs, such as eu-west-3, for policies that ask for it.",
+    ),
+]
 Drain = Annotated[
     float | None,
     _flag(

@@ -20,7 +20,7 @@ SERVE: Final = {
 }
 """Command → module that serves."""
 SWITCHES: Final = frozenset(("strict", "local_model"))
-_CALLS: Final = {"host", "port", "uds", "tls_cert", "tls_key", "drain"}
+_CALLS: Final = {"host", "port", "uds", "tls_cert", "tls_key", "region", "drain"}
 _CONTROL: Final = {"admin_host", "admin_port", "data_dir", "config", "database_url", "strict"}
 FLAGS: Final = {
     "up": _CALLS | _CONTROL | {"local_model"},

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rich import box
 from rich.cells import cell_len
@@ -84,6 +84,12 @@ def _cell(text: str, width: int) -> Text:
 def printable(text: str) -> str:
     """``text`` without control characters: a model name must not drive the terminal."""
     return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def at_least(row: dict[str, Any]) -> str:
+    """What a row cost: ``≥`` where it may have been more than is known."""
+    known = row["cost_usd"]
+    return f"≥ {money(known)}" if known is not None and row["unknown_cost"] else money(known)
 
 
 def money(amount: str | None) -> str:

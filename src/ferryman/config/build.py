@@ -6,6 +6,8 @@ from decimal import Decimal
 from pathlib import Path as File
 from typing import Any
 
+from msgspec.structs import replace
+
 from ferryman.catalog.load import CatalogProvider
 from ferryman.catalog.load import near as near_models
 from ferryman.config import names
@@ -14,15 +16,9 @@ from ferryman.config.filtering import FilterCheck, filter_of
 from ferryman.config.grammar import FORMATS
 from ferryman.config.grouping import MOST_DEEP, MOST_TARGETS, Grouped, grouped
 from ferryman.config.kinds import Reader, url_fault
-from ferryman.config.model import (
-    Config,
-    Facts,
-    ProviderConfig,
-    Ref,
-    RouteConfig,
-)
+from ferryman.config.model import Config, Facts, ProviderConfig, Ref, RouteConfig
 from ferryman.config.names import Known
-from ferryman.config.pricing import key_discounts, key_of, mistakes, prices_in
+from ferryman.config.pricing import mistakes, prices_in
 from ferryman.config.problem import ERROR, WARNING, Path, Problem, either, near, shown
 from ferryman.config.secret import PLACEHOLDER, base_url_variable, fill
 from ferryman.config.snapshot import (
@@ -133,12 +129,11 @@ class Builder:
             headers=self._headers(path, found),
             endpoints=_values(found, "endpoints"),
             quirks=quirks,
-            limit=self._limit(path, found),
+            limit=self._limit(path, found, keys),
             probe=_probe(found.get("probe")),
             discount=found.get("discount", Decimal(0)),
             discounts=found.get("discounts", {}),
             surcharge=found.get("surcharge", Decimal(0)),
-            key_discounts=key_discounts(found),
             prices={
                 model: periods
                 for model, price in found.get("prices", {}).items()
@@ -168,15 +163,19 @@ class Builder:
                 fix = f"It has {', '.join(e for e in PATHS[name] if e in known)}."
                 self._add((*path, "endpoints", i), message, fix)
 
-    def _limit(self, path: Path, found: Found) -> Limit | None:
+    def _limit(self, path: Path, found: Found, keys: list[Ref]) -> Limit | None:
+        """The provider's own limit, or that of all its keys together, if each has one."""
         queue = found.get("queue", {})
-        if self._given(path, "queue") and not self._given(path, "max_in_flight"):
+        calls = sum(key.calls for key in keys) if all(key.calls for key in keys) else 0
+        if self._given(path, "queue") and not self._given(path, "max_in_flight") and not calls:
             message = "nobody ever waits without max_in_flight"
-            self._at_key((*path, "queue"), message, "Add max_in_flight: 32, or leave this out.")
-        if "max_in_flight" not in found:
+            fix = "Add max_in_flight: 32, here or to every key, or leave this out."
+            self._at_key((*path, "queue"), message, fix)
+        calls = found.get("max_in_flight", calls)
+        if not calls:
             return None
         bounds = _floats({name: queue[name] for name in ("length", "wait") if name in queue})
-        return Limit(calls=found["max_in_flight"], fair=queue.get("order") == "fair", **bounds)
+        return Limit(calls=calls, fair=queue.get("order") == "fair", **bounds)
 
     def _quirks(self, path: Path, found: Found) -> tuple[str, ...] | None:
         good = []
@@ -190,12 +189,12 @@ class Builder:
         return tuple(good) if "quirks" in found else None
 
     def _keys(self, name: str, path: Path, found: Found) -> list[Ref]:
-        given = [((*path, "keys", i), key_of(said)) for i, said in found.get("keys", [])]
+        given = [((*path, "keys", i), entry) for i, entry in found.get("keys", [])]
         if "key" in found:
             given = [((*path, "key"), found["key"])]
         if self._given(path, "key") and self._given(path, "keys"):
             self._at_key((*path, "keys"), "key and keys are both given", "Keep one of them.")
-        refs = [self._ref(where, ref) for where, ref in given if ref is not None]
+        refs = [self._pooled(where, entry) for where, entry in given]
         asked = self._given(path, "key") or self._given(path, "keys")
         row = self.known.providers.get(name)
         if row and not asked and found.get("auth") not in KEYLESS and self._dormant(row):
@@ -205,6 +204,15 @@ class Builder:
 
     def _dormant(self, row: CatalogProvider) -> bool:
         return not row.keyless and not any(self.env.get(variable) for variable in row.key_env)
+
+    def _pooled(self, path: Path, entry: Ref | Found) -> Ref:
+        """A reference, with the weight and the limit that may stand beside it."""
+        if isinstance(entry, Ref):
+            return self._ref(path, entry)
+        ref = self._ref((*path, "key"), entry["key"]) if "key" in entry else Ref(kind="literal")
+        weight, calls = float(entry.get("weight", 1)), entry.get("max_in_flight", 0)
+        off = entry.get("discount", Decimal(0))
+        return replace(ref, weight=weight, calls=calls, discount=off)
 
     def _ref(self, path: Path, ref: Ref) -> Ref:
         """Check one reference; a relative path is taken from the configuration's folder."""
@@ -426,7 +434,9 @@ class Builder:
         policies: Mapping[int, Rule],
     ) -> None:
         """Check who passes; ``policies`` by their place in the file."""
-        check = FilterCheck(self._add, self.known, providers, models, self.currencies).check
+        check = FilterCheck(
+            self._add, self.known, providers, models, self.env, self.currencies
+        ).check
         for route in models.values():
             check(("models", route.name, "filter"), route.filter, route.targets + route.fallbacks)
         for i, rule in policies.items():

@@ -62,7 +62,7 @@ def report(
         what = [policy.use] if policy.use else []
         what += [f"forbid: {policy.forbid}"] if policy.forbid else []
         what += [f"{key}: {value}" for key, value in policy.set]
-        for name in ("first_byte", "idle", "total"):
+        for name in ("connect", "first_byte", "idle", "total"):
             if seconds := getattr(policy, name):
                 what.append(f"{name}: {seconds:g}s")
         for name in ("on_unsupported", "too_long"):

@@ -16,6 +16,7 @@ from ferryman.config import names
 from ferryman.config.build import SECRET_HEADER, does_something
 from ferryman.config.catalogue import current
 from ferryman.config.file import Loaded
+from ferryman.config.filtering import region_of
 from ferryman.config.filters import ASKED, CATALOGUED
 from ferryman.config.grouping import Grouped, grouped
 from ferryman.config.model import Config, Facts, ProviderConfig, Ref, RouteConfig
@@ -96,20 +97,16 @@ def providers_of(
 ) -> dict[str, Provider]:
     """Every provider of the catalogue and of the file, base URLs filled as far as ``env`` goes."""
     out = {}
-    for name in [
-        *known.providers,
-        *(name for name in config.providers if name not in known.providers),
-    ]:
-        provider = _provider(
-            name, known.providers.get(name), config.providers.get(name), env, seal_key
+    for name in {**known.providers, **config.providers}:
+        row, given = known.providers.get(name), config.providers.get(name)
+        provider = moved(_provider(name, row, given, known, env, seal_key), env)
+        own = given or ProviderConfig(name=name)
+        out[name] = replace(
+            provider,
+            base_url=fill(provider.base_url, env) or provider.base_url,
+            region=region_of(row, own, env),
+            region_stated=bool(own.region),
         )
-        here = moved(provider, env)
-        row = known.providers.get(name)
-        own = config.providers.get(name)
-        if row is not None and here.base_url != row.base_url and (own is None or not own.region):
-            here = replace(here, region="")  # the catalogue's is not known to hold of another host
-        provider = here
-        out[name] = replace(provider, base_url=fill(provider.base_url, env) or provider.base_url)
     return out
 
 
@@ -117,6 +114,7 @@ def _provider(
     name: str,
     row: CatalogProvider | None,
     given: ProviderConfig | None,
+    known: Known,
     env: Mapping[str, str],
     seal_key: bytes,
 ) -> Provider:
@@ -135,32 +133,29 @@ def _provider(
             endpoints=row.endpoints,
             paths=tuple(row.paths.items()),
             quirks=row.quirks,
-            region=row.region,
         )
     else:
-        provider = Provider(name=name, base_url="")
+        provider = Provider(name=name, base_url="", auth="none")
     if given is None:
         return provider
-    if given.format not in (None, provider.format):
+    if given.format is not None and given.format != provider.format:
         # Of another format, nothing that the row says of its own holds but where the provider is.
-        provider = replace(provider, endpoints=(), paths=(), quirks=(), headers=())
+        headers = tuple(known.headers(given.format).items())
+        provider = replace(provider, endpoints=(), paths=(), quirks=(), headers=headers)
     elif given.base_url is not None:
         provider = replace(provider, paths=below(provider.paths))
     changes = {
         field: value
-        for field in ("format", "base_url", "auth", "endpoints", "quirks", "region", "data_policy")
+        for field in ("format", "base_url", "auth", "endpoints", "quirks", "data_policy")
         if (value := getattr(given, field)) is not None
     }
     changes["limit"] = given.limit
     changes["probe"] = given.probe
-    if given.key_discounts:
-        shares = (1 - Fraction(off) / 100 for off in given.key_discounts)
-        changes["shares"] = tuple((share.numerator, share.denominator) for share in shares)
     if given.keys:
         changes["keys"] = tuple(_secret(ref, name, seal_key) for ref in given.keys)
         changes["alternatives"] = changes["keyless"] = False
         if provider.auth in KEYLESS and given.auth is None:
-            changes["auth"] = "bearer"
+            changes["auth"] = known.auth(given.format or provider.format)
     elif given.auth in KEYLESS or row is None:
         changes.update(keys=(), keyless=True, auth=given.auth or "none")
     if given.headers:
@@ -173,9 +168,11 @@ def _provider(
 
 
 def _secret(ref: Ref, name: str, seal_key: bytes) -> Secret:
+    kind, value = ENV if ref.kind == "env" else FILE, ref.value
     if ref.kind == "literal":
-        return Secret(SEALED, seal(ref.literal.reveal(), key=seal_key, name=name))
-    return Secret(ENV if ref.kind == "env" else FILE, ref.value)
+        kind, value = SEALED, seal(ref.literal.reveal(), key=seal_key, name=name)
+    share = 1 - Fraction(ref.discount) / 100
+    return Secret(kind, value, ref.weight, ref.calls, (share.numerator, share.denominator))
 
 
 def _header(header: str, ref: Ref, provider: str, seal_key: bytes) -> str:

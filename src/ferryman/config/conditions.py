@@ -85,6 +85,8 @@ FACTS: Final[dict[str, tuple[Kind, tuple[str, ...]]]] = {
     "tokens": (_COUNT, (*_SAME, *_ORDER)),
     "abilities": (_word(f"an ability ({', '.join(ABILITIES)})", ABILITIES), (*_SAME, "exists")),
     "tags": (_TEXT, (*_SAME, "exists", "regex")),
+    "region": (Word(says="a region name in small letters", example="eu",
+                    pattern=r"[a-z0-9][a-z0-9._-]{0,63}"), (*_SAME, "exists")),
     **dict.fromkeys(
         [f"body.{name}" for name in (
             "temperature", "top_p", "top_k", "n", "seed", "max_tokens", "max_completion_tokens",
@@ -119,7 +121,7 @@ _ZONE = Word(
     pattern=r"UTC|[A-Z][A-Za-z_]{1,30}(/[A-Z][A-Za-z0-9_+-]{1,30}){1,2}",
 )
 KNOWN = ("metadata.NAME", "header.NAME", "body.NAME", "model", "endpoint", "key", "time",
-          "tokens", "abilities", "tags", "all", "any", "not")  # fmt: skip
+          "tokens", "abilities", "tags", "region", "all", "any", "not")  # fmt: skip
 
 
 class When(Kind, frozen=True, kw_only=True):

@@ -6,12 +6,14 @@ from decimal import Decimal
 from typing import Any, Final
 
 from ferryman.catalog import prices as catalogue_prices
+from ferryman.catalog.load import CatalogProvider
 from ferryman.config import names
-from ferryman.config.filters import Written, barred
+from ferryman.config.filters import PRICES, Written, barred
 from ferryman.config.model import Facts, ProviderConfig, RouteConfig
 from ferryman.config.names import Known
 from ferryman.config.pricing import priced
 from ferryman.config.problem import ERROR, WARNING, Path, either, near, shown
+from ferryman.config.secret import base_url_variable
 from ferryman.config.snapshot import Filter
 from ferryman.ir.price import PICO, Price
 
@@ -20,7 +22,6 @@ Add = Callable[[Path, str, str, str], None]
 Pair = tuple[str, str]
 
 _LISTS: Final = ("only", "ignore", "regions", "quantizations")
-_PRICES: Final = ("input", "output", "request")
 _HELP: Final = {
     "only": "Name some of its targets.",
     "ignore": "Leave some of its targets.",
@@ -40,7 +41,7 @@ def filter_of(found: dict[str, Any] | None, source: str) -> Filter | None:
     for name in _LISTS:
         if name in found:
             said[name] = tuple(dict.fromkeys(value for _, value in found[name]))
-    for name in _PRICES:
+    for name in PRICES:
         if name in found.get("max_price", {}):
             said[f"{name}_price"] = picodollars(found["max_price"][name], name)
     for name in ("data_policy", "require_abilities", "require_parameters"):
@@ -49,9 +50,13 @@ def filter_of(found: dict[str, Any] | None, source: str) -> Filter | None:
     return Filter(**said)
 
 
-def picodollars(usd: Decimal, name: str) -> int:
-    """USD per million tokens, or for ``request`` per call, as the snapshot counts them."""
-    return int(usd * (PICO if name == "request" else PICO // 10**6))
+def region_of(row: CatalogProvider | None, own: ProviderConfig, env: Mapping[str, str]) -> str:
+    """Where a provider computes: as the file says, or the catalogue's ``row`` as long as the base
+    URL is the catalogue's; empty = unknown."""
+    if own.region or row is None:
+        return own.region or ""
+    url = env.get(base_url_variable(own.name), "").rstrip("/") or own.base_url or row.base_url
+    return row.region if url == row.base_url else ""
 
 
 class FilterCheck:
@@ -63,9 +68,11 @@ class FilterCheck:
         known: Known,
         providers: Mapping[str, ProviderConfig],
         models: Mapping[str, RouteConfig],
+        env: Mapping[str, str],
         currencies: Mapping[str, Decimal],
     ) -> None:
         self._add = add
+        self._env = env
         self._currencies = currencies
         self._known = known
         self._own = providers
@@ -86,21 +93,24 @@ class FilterCheck:
             return
         if wanted.only and not any(name.partition("/")[0] in self._names for name in wanted.only):
             return  # told already
-        reasons: dict[str, list[str]] = {}
-        for pair in self._pairs(targets):
-            reason = self._reason(pair, wanted)
-            if not reason:
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for pair, others in self._pairs(targets):
+            reason = self._reason(pair, (wanted, *others))
+            if reason is None:
                 return
             shown_as = f"{pair[0]}/{pair[1]}" if pair[1] else pair[0]
             reasons.setdefault(reason, []).append(shown_as)
         if reasons:
-            out = "; ".join(f"{key} leaves out {_some(out)}" for key, out in reasons.items())
+            said = {(key, whose): key if whose == wanted.source else f"{key} of {whose}"
+                    for key, whose in reasons}  # fmt: skip
+            out = "; ".join(f"{said[why]} leaves out {_some(out)}" for why, out in reasons.items())
             message = f"none of its targets passes: {out}"
             if targets is None:
-                message = f"no target there is passes {' and '.join(reasons)}"
+                message = f"no target there is passes {' and '.join(said.values())}"
+            keys = dict.fromkeys(key for key, _ in reasons)
             # The catalogue's prices change without the file: that must not keep it from starting.
-            severity = WARNING if "max_price" in reasons else ERROR
-            self._add(path, message, " ".join(_HELP[key] for key in reasons), severity)
+            severity = WARNING if "max_price" in keys else ERROR
+            self._add(path, message, " ".join(_HELP[key] for key in keys), severity)
 
     def _provider(self, path: Path, name: str) -> None:
         provider = name.partition("/")[0]
@@ -111,16 +121,19 @@ class FilterCheck:
         fix = f"Did you mean {either(words)}?" if words else "Names are those of providers."
         self._add(path, f"there is no provider {shown(provider)}", fix, ERROR)
 
-    def _reason(self, pair: Pair, wanted: Filter) -> str:
-        return barred(self._written(*pair), wanted) or self._too_dear(*pair, wanted)
+    def _reason(self, pair: Pair, filters: Iterable[Filter]) -> tuple[str, str] | None:
+        """Which key of whose filter leaves it out; None = it passes them all."""
+        for wanted in filters:
+            key = barred(self._written(*pair), wanted) or self._too_dear(*pair, wanted)
+            if key:
+                return key, wanted.source
+        return None
 
     def _written(self, provider: str, model: str) -> Written:
         row = self._known.providers.get(provider)
         own = self._own.get(provider, ProviderConfig(name=provider))
         facts = own.models.get(model, Facts())
-        region = own.region or ""
-        if row is not None and own.region is None and own.base_url is None:
-            region = row.region
+        region = region_of(row, own, self._env)
         return Written(
             provider, model, facts.region or region, facts.data_policy or own.data_policy or "",
             facts.quantization,
@@ -138,18 +151,19 @@ class FilterCheck:
             return "max_price"
         return ""
 
-    def _pairs(self, targets: Iterable[str] | None) -> Iterable[Pair]:
-        """What the targets lead to in the end; every provider and model that is known for None."""
+    def _pairs(self, targets: Iterable[str] | None) -> Iterable[tuple[Pair, tuple[Filter, ...]]]:
+        """What the targets lead to in the end, and the filters of routes on the way there; every
+        provider and model that is known for None."""
         if targets is None:
             for provider in self._names:
-                yield provider, ""
+                yield (provider, ""), ()
                 own = self._own.get(provider)
-                yield from ((provider, model) for model in (own.models if own else ()))
+                yield from (((provider, model), ()) for model in (own.models if own else ()))
             return
         seen: set[str] = set()
-        left = deque(targets)
+        left: deque[tuple[str, tuple[Filter, ...]]] = deque((text, ()) for text in targets)
         while left:
-            text = left.popleft()
+            text, filters = left.popleft()
             if text in seen:
                 continue
             seen.add(text)
@@ -161,11 +175,12 @@ class FilterCheck:
                 continue
             if found.alias:
                 route = self._models[found.alias]
-                left += [*route.targets, *route.fallbacks]
+                inner = filters if route.filter is None else (*filters, route.filter)
+                left += [(each, inner) for each in (*route.targets, *route.fallbacks)]
             elif found.bare:
-                yield from self._known.bare[found.bare]
+                yield from ((pair, filters) for pair in self._known.bare[found.bare])
             else:
-                yield found.provider, found.model
+                yield (found.provider, found.model), filters
 
 
 def _least(prices: tuple[Price, ...]) -> list[int]:
@@ -187,7 +202,7 @@ def said(wanted: Filter) -> str:
              if getattr(wanted, name)]  # fmt: skip
     if wanted.data_policy:
         parts.append(wanted.data_policy)
-    for name in _PRICES:
+    for name in PRICES:
         limit = getattr(wanted, f"{name}_price")
         if limit >= 0:
             usd = Decimal(limit) / (PICO if name == "request" else PICO // 10**6)

@@ -1,9 +1,19 @@
 """What is written down of targets, and which of a filter's keys leaves one out for it. Pure."""
 
 from collections.abc import Collection
+from decimal import Decimal
 from typing import Final, NamedTuple
 
 from ferryman.config.snapshot import Filter
+from ferryman.ir.price import PICO
+
+PRICES: Final = ("input", "output", "request")
+
+
+def picodollars(usd: Decimal, price: str) -> int:
+    """USD per million tokens, or for ``request`` per call, as filters count them."""
+    return round(usd * (PICO if price == "request" else PICO // 10**6))
+
 
 DATA_POLICIES: Final = ("", "no_training", "zero_retention")
 """Each promises all that those before it do; the first is for targets of which nothing is known."""

@@ -15,7 +15,8 @@ from ferryman.config.limit import LIMIT
 from ferryman.config.listener import ELSEWHERE, SERVER
 from ferryman.config.measures import USD as _USD
 from ferryman.config.measures import count, duration, seconds
-from ferryman.config.pricing_grammar import CURRENCIES, KEY, KEYS, PRICING
+from ferryman.config.pooling import KEY, POOL_KEY
+from ferryman.config.pricing_grammar import CURRENCIES, PRICES, PRICING
 from ferryman.config.probing import PROBE
 from ferryman.config.route_grammar import STICKING, STRATEGIES, TARGET, TARGETS
 from ferryman.config.shapes import Either, Key, ListOf, MapOf, Table
@@ -59,9 +60,14 @@ PROVIDER: Final = Table(
         ),
         Key(
             name="keys",
-            kind=KEYS,
-            doc="Several API keys, in place of key; calls are spread over them. One that has a "
-            "discount of its own is written { key: env:NAME, discount: 15% }.",
+            kind=ListOf(
+                says="a list of key references",
+                example="[env:LAB_KEY_A, env:LAB_KEY_B]",
+                item=POOL_KEY,
+                least=1,
+            ),
+            doc="Several API keys, in place of key; calls are spread over them. Each may have a "
+            "weight, a limit and a discount of its own.",
         ),
         Key(
             name="format",
@@ -101,7 +107,8 @@ PROVIDER: Final = Table(
             doc="How the key is sent: bearer (Authorization: Bearer …), x-api-key, "
             "header:NAME, or none. sigv4 and google need no key: they take the credentials of AWS "
             "and of Google Cloud where those keep them.",
-            default="the catalogue's; for a provider of your own bearer with a key, none without",
+            default="the catalogue's; for a provider of your own what is usual in its format with "
+            "a key, none without",
         ),
         Key(
             name="headers",
@@ -273,6 +280,12 @@ POLICY_TIMEOUTS: Final = Table(
     says="a mapping",
     example="{ first_byte: 5s, total: 30s }",
     keys=(
+        Key(
+            name="connect",
+            kind=duration("1s", "0.01"),
+            doc="How long making a connection to a provider may take.",
+            default="timeouts.connect",
+        ),
         Key(
             name="first_byte",
             kind=duration("5s", "0.01"),

@@ -16,6 +16,11 @@ class Ref(Struct, frozen=True, kw_only=True):
     value: str = ""
     """Name of the variable, or path of the file; empty for a literal."""
     literal: Redacted = Redacted("")
+    weight: float = 1.0
+    """Of a key among several, like the next: as in ``snapshot.Secret``."""
+    calls: int = 0
+    discount: Decimal = Decimal(0)
+    """Per cent off the prices of calls with it."""
 
 
 class Prices(Struct, frozen=True, kw_only=True):
@@ -76,8 +81,6 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
     """The same by model."""
     surcharge: Decimal = Decimal(0)
     """Per cent on top of them."""
-    key_discounts: tuple[Decimal, ...] = ()
-    """Per cent off the model's price for each of ``keys``; empty = none has one."""
     prices: dict[str, tuple[Prices, ...]] = {}
     """By model; the periods in order."""
     models: dict[str, Facts] = {}

@@ -21,6 +21,21 @@ class Known(Struct, frozen=True, kw_only=True):
     also: Mapping[str, str] = {}
     """Further name of a provider → its name."""
 
+    def headers(self, form: str) -> dict[str, str]:
+        """What a provider of this format wants in each request."""
+        row = self._maker(form)
+        return {} if row is None else row.headers
+
+    def auth(self, form: str) -> str:
+        """How such a provider is usually sent its key."""
+        row = self._maker(form)
+        return "bearer" if row is None else row.auth
+
+    def _maker(self, form: str) -> CatalogProvider | None:
+        """The first one of that format which has keys of its own: others are clouds and servers."""
+        rows = self.providers.values()
+        return next((row for row in rows if row.format == form and not row.keyless), None)
+
 
 class Target(Struct, frozen=True):
     """A name worked out: a (provider, model) pair, another of the user's names, or a bare name."""

@@ -35,6 +35,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """Fixes the first virtual key (24 characters or more)."""
     tls_cert: str = ""
     tls_key: str = ""
+    region: str = ""
+    """Where this data plane runs, for conditions of policies; empty = nobody has said."""
     drain: float | None = None
     """Seconds open calls may go on after SIGTERM; None = the configuration's."""
     strict: bool = False

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ferryman.config.model import Prices, ProviderConfig, Ref
+from ferryman.config.model import Prices, ProviderConfig
 from ferryman.config.problem import ERROR, WARNING, Path
 from ferryman.ir.price import PICO, Price, Rate, Special, Tiers, scaled
 
@@ -56,20 +56,6 @@ def mistakes(
         elif begin > end:
             message = f"no price holds from {end} to {begin}: calls of then have no known cost"
             yield where, message, "Let one end when the next begins.", WARNING
-
-
-def key_of(said: Ref | Found) -> Ref | None:
-    """The reference of an item of ``keys``; None where a wrong one is left out."""
-    return said if isinstance(said, Ref) else said.get("key")
-
-
-def key_discounts(found: Found) -> tuple[Decimal, ...]:
-    """Per cent for each item of ``keys`` that has a key; empty = none of them has a discount."""
-    keys = [said for _, said in found.get("keys", []) if key_of(said) is not None]
-    off = tuple(
-        Decimal(0) if isinstance(said, Ref) else said.get("discount", Decimal(0)) for said in keys
-    )
-    return off if any(off) else ()
 
 
 def _ordered(entry: Found) -> bool:

@@ -3,12 +3,11 @@
 from decimal import Decimal
 from typing import Final
 
-from ferryman.config.kinds import PER_CENT, Number, Secret, Word
+from ferryman.config.kinds import PER_CENT, Number, Word
 from ferryman.config.measures import USD
-from ferryman.config.shapes import Either, Key, ListOf, MapOf, OneOrList, Table
+from ferryman.config.shapes import Key, ListOf, MapOf, OneOrList, Table
 from ferryman.ir.usage import SERVICES
 
-KEY: Final = Secret(says="a key reference: env:NAME or file:/path", example="env:LAB_KEY")
 _MODEL: Final = Word(
     says="a model name (no spaces, at most 200 characters)", example="fast",
     pattern=r"[^\s\x00-\x1f\x7f]{1,200}",
@@ -29,7 +28,7 @@ def per_cent(example: str, most: int) -> Number:
     )  # fmt: skip
 
 
-_DISCOUNT: Final = per_cent("15%", 100)
+DISCOUNT: Final = per_cent("15%", 100)
 _SHARE: Final = per_cent("50%", 10_000)
 
 _FURTHER: Final = (
@@ -180,7 +179,7 @@ PRICES: Final = Table(
 PRICING: Final = (
     Key(
         name="discount",
-        kind=_DISCOUNT,
+        kind=DISCOUNT,
         doc="What you pay less than the catalogue's prices. Prices given under prices are "
         "not discounted.",
         default="0%",
@@ -191,7 +190,7 @@ PRICING: Final = (
             says="a mapping of model names to percentages",
             example="{ llama-3.3-70b: 20% }",
             key=_MODEL,
-            item=_DISCOUNT,
+            item=DISCOUNT,
         ),
         doc="The same by model, in place of discount.",
         default="discount",
@@ -225,30 +224,6 @@ PRICING: Final = (
         "time. They replace everything the catalogue says about that model's price.",
         default="the catalogue's",
     ),
-)
-
-KEYS: Final = ListOf(
-    says="a list of key references",
-    example="[env:LAB_KEY_A, env:LAB_KEY_B]",
-    item=Either(
-        says="a key reference, or a mapping with key and discount",
-        example="{ key: env:LAB_KEY_B, discount: 15% }",
-        short=KEY,
-        table=Table(
-            says="a mapping with key and discount",
-            example="{ key: env:LAB_KEY_B, discount: 15% }",
-            keys=(
-                Key(name="key", kind=KEY, doc="The API key.", required=True),
-                Key(
-                    name="discount",
-                    kind=_DISCOUNT,
-                    doc="What calls with this key cost less than the model's price here.",
-                    default="0%",
-                ),
-            ),
-        ),
-    ),
-    least=1,
 )
 
 CURRENCIES: Final = Key(

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -99,9 +99,22 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def activate(
+class PoolKey(NamedTuple):
+    """One of a provider's keys."""
+
+    text: str
+    """The key itself."""
+    name: str
+    """What people know it by: its reference, or its place in the configuration."""
+    weight: float = 1.0
+    calls: int = 0
+    pays: tuple[int, int] = (1, 1)
+    """All three as in ``snapshot.Secret``."""
+
+
+def pool(
     provider: Provider, env: Mapping[str, str] = os.environ, open_key: bytes | None = None
-) -> list[str] | None:
+) -> list[PoolKey] | None:
     """The provider's keys in the order of its configuration; ``None`` = it is not active here.
 
     An empty list means active without a key. Keys that are missing, empty, or cannot be sent in a
@@ -110,14 +123,24 @@ def activate(
     """
     if fill(base_url(provider, env), env) is None or headers(provider, env, open_key) is None:
         return None
-    keys = []
-    for secret in provider.keys:
+    keys: dict[str, PoolKey] = {}
+    for place, secret in enumerate(provider.keys, 1):
         text = resolve(secret, provider.name, env, open_key)
         if text is not None and sendable(text) and text not in keys:
-            keys.append(text)
+            known = secret.kind in (ENV, FILE)
+            name = f"{secret.kind}:{secret.value}" if known else f"number {place}"
+            keys[text] = PoolKey(text, name, secret.weight, secret.calls, secret.pays)
     if keys:
-        return keys[:1] if provider.alternatives else keys
+        return list(keys.values())[: 1 if provider.alternatives else None]
     return [] if provider.keyless and provider.enabled else None
+
+
+def activate(
+    provider: Provider, env: Mapping[str, str] = os.environ, open_key: bytes | None = None
+) -> list[str] | None:
+    """The texts of :func:`pool`."""
+    keys = pool(provider, env, open_key)
+    return None if keys is None else [key.text for key in keys]
 
 
 def localise(
@@ -152,12 +175,13 @@ def base_url(provider: Provider, env: Mapping[str, str]) -> str:
 def moved(provider: Provider, env: Mapping[str, str]) -> Provider:
     """``provider`` with the base URL that holds here.
 
-    What a host offers beside its base URL is not known of another host.
+    What a host offers beside its base URL is not known of another host, nor where that computes.
     """
     url = base_url(provider, env)
     if url == provider.base_url:
         return provider
-    return replace(provider, base_url=url, paths=below(provider.paths))
+    region = provider.region if provider.region_stated else ""
+    return replace(provider, base_url=url, paths=below(provider.paths), region=region)
 
 
 def below(paths: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

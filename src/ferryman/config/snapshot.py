@@ -17,6 +17,12 @@ class Secret(Struct, frozen=True, array_like=True):
 
     kind: str
     value: str
+    weight: float = 1.0
+    """Its share of the calls, of a key among several."""
+    calls: int = 0
+    """Most calls at work with it at once; 0 = any number."""
+    pays: tuple[int, int] = (1, 1)
+    """Which fraction of a model's price calls with it cost: numerator and denominator."""
 
     def __repr__(self) -> str:
         return f"Secret({self.kind})"
@@ -72,13 +78,13 @@ class Provider(Struct, frozen=True, kw_only=True):
     """Names from ``catalog/quirks.py``."""
     region: str = ""
     """Where it computes; empty = nobody has said."""
+    region_stated: bool = False
+    """Whether the user has said so, rather than the catalogue, which knows only its own address."""
     data_policy: str = ""
     """What becomes of requests there: ``no_training``, ``zero_retention``; empty = nobody has
     said."""
     limit: Limit | None = None
     probe: Probe | None = None
-    shares: tuple[tuple[int, int], ...] = ()
-    """For each of ``keys``, which fraction of a price its calls cost; empty = all of it."""
 
 
 class ModelRow(Struct, frozen=True, array_like=True, kw_only=True):
@@ -207,8 +213,9 @@ class Rule(Struct, frozen=True, kw_only=True):
     """Why such a call is refused; empty = it is not."""
     set: tuple[tuple[str, int | float], ...] = ()
     """(parameter in the common language, value) to put in place of the caller's."""
-    first_byte: float = 0.0
+    connect: float = 0.0
     """Seconds, as in ``Timeouts``; 0 = as it has them."""
+    first_byte: float = 0.0
     idle: float = 0.0
     total: float = 0.0
     on_unsupported: str = ""

@@ -215,7 +215,11 @@ def _turned(node: Node, turn: Callable[[str], str]) -> Node:
     if isinstance(node, Seq):
         items = tuple(_turned(item, turn) for item in node.items)
         return Seq(items=items, mark=node.mark, size=node.size, depth=node.depth)
-    if isinstance(node, Map) or (text := turn(node.text)) == node.text:
+    if isinstance(node, Map):  # a key with its weight
+        pairs = [(key, _turned(value, turn) if key.text == "key" else value)
+                 for key, value in node.pairs]  # fmt: skip
+        return mapping(tuple(pairs), node.mark)
+    if (text := turn(node.text)) == node.text:
         return node
     return Scalar(text=text, plain=False, mark=node.mark)
 

@@ -15,7 +15,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec.structs import asdict
 
-from ferryman.ir.usage import EXTRA_COUNTS, Extras, Usage
+from ferryman.ir.usage import EXTRA_COUNTS, Extras, Usage, counts
 from ferryman.log import log
 from ferryman.store import intake, journal
 from ferryman.store.intake import MAX_INT, MAX_TEXT, Batch, Position
@@ -295,6 +295,7 @@ class _PlaneReader:
             intake.CLOSED,
             call.policy or None,
             _plan(call.plan),
+            call.unknown_cost,
             *(_NO_EXTRAS if usage is None or usage.extras is None else self._extras(usage.extras)),
             call.price or None,
         )
@@ -333,7 +334,21 @@ def _text(text: str) -> str:
 
 
 def _attempts(attempts: tuple[Attempt, ...]) -> str:
-    return _encode([asdict(each) for each in attempts]).decode()
+    return _encode([_attempt(each) for each in attempts]).decode()
+
+
+def _attempt(each: Attempt) -> dict[str, Any]:
+    """As in the ledger: what it used stands there where it is not what the call did."""
+    row = asdict(each)
+    for name in ("usage", "cost", "whole"):
+        del row[name]
+    if not each.price:
+        del row["price"]
+    if each.usage is not None:
+        row["tokens"] = {name: count for name, count in counts(each.usage).items() if count}
+    if each.cost is not None:
+        row["cost_pico"] = min(each.cost, MAX_INT)
+    return row if each.whole else {**row, "unknown_cost": True}
 
 
 def _plan(plan: tuple[Candidate, ...]) -> str | None:

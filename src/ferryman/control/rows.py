@@ -44,6 +44,8 @@ class Call(Struct, kw_only=True):
     target: str
     tokens: Tokens | None
     cost_usd: str | None
+    unknown_cost: int
+    """Attempts that may have cost more than stands in ``cost_usd``, or whose cost is unknown."""
     attempts: int
     tries: list[dict[str, Any]]
     status: int | None
@@ -119,8 +121,9 @@ def call_row(call: CallRow, names: Mapping[str, str]) -> Call:
         target=call.target,
         tokens=None if call.usage is None else tokens(call.usage),
         cost_usd=None if call.cost is None else dollars(call.cost),
+        unknown_cost=call.unknown_cost,
         attempts=len(call.attempts),
-        tries=call.attempts,
+        tries=[_try(each, call) for each in call.attempts],
         status=call.status or None,
         error=call.error or None,
         stream=call.stream,
@@ -137,6 +140,19 @@ def call_row(call: CallRow, names: Mapping[str, str]) -> Call:
         audio_seconds=extras.audio_ms / 1000 if extras is not None else 0,
         price=call.price,
     )
+
+
+def _try(attempt: Mapping[str, Any], call: CallRow) -> dict[str, Any]:
+    """An attempt with what it used and cost; that of an only one is the call's."""
+    row = dict(attempt)
+    cost, used, unknown = row.pop("cost_pico", None), row.get("tokens"), "unknown_cost" in row
+    if len(call.attempts) == 1:
+        cost, unknown = call.cost, call.unknown_cost > 0
+        used = None if call.usage is None else {n: c for n, c in tokens(call.usage).items() if c}
+    if used is None and cost is not None:
+        used = {}  # refused: it has used nothing
+    money = None if cost is None else dollars(cost)
+    return {**row, "tokens": used, "cost_usd": money, "unknown_cost": unknown}
 
 
 def usage_row(

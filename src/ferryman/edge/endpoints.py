@@ -50,7 +50,12 @@ def _endpoint(plane: Plane, target: Target, role: str) -> dict[str, Any]:
         "uptime_last_30m": _uptime(standing),
         "latency_last_30m": round(standing.mean, 6) or None,
         "role": role,
-        "live": {**shown(standing), "attempts_last_30m": standing.asked, "rests": standing.rested},
+        "live": {
+            **shown(standing),
+            "tokens_per_second": round(standing.pace, 3) or None,
+            "attempts_last_30m": standing.asked,
+            "rests": standing.rested,
+        },
     }
 
 
@@ -91,6 +96,20 @@ def target_page(plane: Plane) -> Iterator[bytes]:
         if not count % SLICE:
             yield b""  # let calls go on
     yield ("\n".join(line for found in lines.values() for line in found) + "\n").encode()
+    yield _key_page(plane)
+
+
+def _key_page(plane: Plane) -> bytes:
+    """The metric of keys that can't be used with any model."""
+    out = family("key_resting_seconds", "gauge", "How long a key still rests, and why.")
+    for runtime in plane.fleet.runtimes.values():
+        for key, name in zip(runtime.keys, runtime.key_names, strict=True):
+            rest = plane.key_rests.get(key)
+            if rest is not None:
+                left = max(rest.until - plane.now(), 0.0)
+                labels = f'provider="{runtime.name}",key="{escape(name)}",because="{rest.why}"'
+                out.append(f"ferryman_key_resting_seconds{{{labels}}} {left:.6g}")
+    return ("\n".join(out) + "\n").encode()
 
 
 _FAMILIES: Final = (

@@ -11,7 +11,7 @@ from ferryman import lifeline
 from ferryman.catalog.tokens import Gauge
 from ferryman.config.options import Options
 from ferryman.config.seal import derive, derive_for
-from ferryman.config.secret import activate, localise
+from ferryman.config.secret import PoolKey, localise, pool
 from ferryman.config.snapshot import Provider, ServerSettings, Snapshot
 from ferryman.edge.feed import FeedClient
 from ferryman.edge.near import near
@@ -51,6 +51,12 @@ def log(text: str) -> None:
     write_log("gateway", text)
 
 
+def regions(name: str) -> frozenset[str]:
+    """A region and those that it is a part of: of eu-west-3 also eu-west and eu."""
+    ends = [place for place, letter in enumerate(name) if letter in "-."]
+    return frozenset(name[:end].lower() for end in (*ends, len(name)) if end)
+
+
 class Gateway:
     """Owns everything that lives as long as the process."""
 
@@ -73,6 +79,7 @@ class Gateway:
             now=time.monotonic,
             log=log,
         )
+        self.plane.regions = regions(options.region)
         token = options.paths.secret("feed-token")
         self.edge = Edge(self.plane, self._connections, token)
         self._sharing = Sharing(
@@ -92,7 +99,7 @@ class Gateway:
 
     def _fleet(self, snapshot: Snapshot) -> Fleet:
         here = localise(snapshot, self._env, self._open_key)
-        return Fleet(here, self._pools, self._activate, near, self._live_of)
+        return Fleet(here, self._pools, self._pool_of, near, self._live_of)
 
     def _live_of(self, name: str) -> tuple[Health, Gauge]:
         live = self._live.get(name)
@@ -102,8 +109,8 @@ class Gateway:
             live = self._live[name] = (Health(), Gauge())
         return live
 
-    def _activate(self, provider: Provider) -> list[str] | None:
-        return activate(provider, self._env, self._open_key)
+    def _pool_of(self, provider: Provider) -> list[PoolKey] | None:
+        return pool(provider, self._env, self._open_key)
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Serve from ``snapshot`` from the next call on; open calls keep what they began with."""
@@ -114,6 +121,7 @@ class Gateway:
             log(problem)
         self._snapshot = snapshot
         self.plane.fleet = fleet
+        self._keep_keys(frozenset(k for each in fleet.runtimes.values() for k in each.keys))
         self.plane.policies = policies
         adopt_limits(self.plane, snapshot)
         self._sync_seconds = snapshot.server.fsync_ms / 1000
@@ -123,6 +131,13 @@ class Gateway:
         log(f"serving configuration {snapshot.version[:12]}: {_names(fleet)}")
         self._maybe_ready()
         self._loop.call_later(1.0, _settle_memory)
+
+    def _keep_keys(self, keys: frozenset[str]) -> None:
+        """Forget what was known of keys that were taken out."""
+        for key in self.plane.key_rests.keys() - keys:
+            del self.plane.key_rests[key]
+        for health, _ in self._live.values():
+            health.keep(keys)
 
     def _keeper_for(self, seconds: float) -> Keeper | None:
         if not seconds:
@@ -215,7 +230,9 @@ class Gateway:
             asyncio.ensure_future(self._feed.run()),
             asyncio.ensure_future(self._sync_journal()),
             asyncio.ensure_future(self._sweep_responses()),
-            asyncio.ensure_future(Prober(self.plane, log).run()),
+            asyncio.ensure_future(
+                Prober(self.plane, self._options.paths.root / "probes.json", log).run()
+            ),
             asyncio.ensure_future(
                 self._sharing.run(lambda: self._snapshot.server.state, self._env)
             ),

@@ -6,7 +6,7 @@ https://platform.claude.com/docs/en/api/models-list; Gemini: https://ai.google.d
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -20,9 +20,16 @@ from ferryman.wire.envelope import MAX_MODEL_NAME
 
 _json = msgspec.json.Encoder().encode
 _EPOCH = "1970-01-01T00:00:00Z"
-_METHODS = ("generateContent", "streamGenerateContent", "countTokens")
-_EMBEDS = ("embedContent", "batchEmbedContents")
-_ASKED = tuple(f":{method}".encode() for method in _METHODS + _EMBEDS)
+STREAMS: Final = "streamGenerateContent"
+_GENERATES: Final = {
+    "generateContent": "generate_content",
+    STREAMS: "generate_content",
+    "countTokens": "count_content",
+}
+_EMBEDS: Final = {"embedContent": "embed_content", "batchEmbedContents": "batch_embed_contents"}
+METHODS: Final[dict[str, str]] = _GENERATES | _EMBEDS
+"""What can be asked of a model in Gemini's URLs → endpoint."""
+_ASKED = tuple(f":{method}".encode() for method in METHODS)
 _MOST = 1000
 """Models on a page at most, of Anthropic's and of Gemini's."""
 
@@ -119,10 +126,10 @@ def _generate(name: str, _: str, row: ModelRow | None) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "name": f"models/{name}",
         "displayName": name,
-        "supportedGenerationMethods": _METHODS,
+        "supportedGenerationMethods": [*_GENERATES],
     }
     if row is not None and "embeddings" in row.abilities:
-        facts["supportedGenerationMethods"] = _EMBEDS
+        facts["supportedGenerationMethods"] = [*_EMBEDS]
     if row is not None and row.context:
         facts["inputTokenLimit"] = row.context
     if row is not None and row.max_output:

@@ -3,7 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from ferryman.config.snapshot import Probe
 from ferryman.flow.call import Plane
@@ -18,17 +21,26 @@ AT_ONCE: Final = 8
 """Probes that may be under way at a time."""
 
 
-class Prober:
-    """Looks now and then for who rests. What was spent is forgotten when the gateway restarts."""
+class Spent(msgspec.Struct):
+    """What probes have cost on one day (UTC), as it is kept from one start to the next."""
 
-    def __init__(self, plane: Plane, log: Callable[[str], None]) -> None:
+    day: int = 0
+    picodollars: dict[str, int] = {}
+    """By provider; of probes under way, the most that they may cost."""
+
+
+class Prober:
+    """Looks now and then for who rests. ``path`` keeps what was spent."""
+
+    def __init__(self, plane: Plane, path: Path, log: Callable[[str], None]) -> None:
         self._plane = plane
+        self._path = path
         self._log = log
         self._asked: dict[str, float] = {}
-        self._spent: dict[str, int] = {}
-        self._day = 0
+        self._spent = _read(path)
         self._told: set[str] = set()
         self._working: set[str] = set()
+        self._writing = asyncio.Lock()
 
     async def run(self) -> None:
         """Look, for as long as the gateway runs."""
@@ -41,9 +53,8 @@ class Prober:
     def _look(self) -> None:
         now = self._plane.now()
         today = int(time.time() // DAY)
-        if today != self._day:
-            self._day = today
-            self._spent.clear()
+        if today != self._spent.day:
+            self._spent = Spent(day=today)
             self._told.clear()
         for target in self._plane.fleet.targets():
             wanted = target.runtime.provider.probe
@@ -52,21 +63,33 @@ class Prober:
             if target.name in self._working or len(self._working) >= AT_ONCE:
                 continue
             if now - self._asked.get(target.name, -DAY) >= wanted.every and _pays(
-                target, wanted, self._spent.get(target.provider, 0), self._tell
+                target, wanted, self._spent.picodollars.get(target.provider, 0), self._tell
             ):
                 self._asked[target.name] = now
                 self._working.add(target.name)
                 Drive(self._probe(target), self._escaped)  # what awaits an upstream is no task
 
     async def _probe(self, target: Target) -> None:
-        provider = target.provider
+        provider, spent = target.provider, self._spent.picodollars
         held = most(target)
-        self._spent[provider] = self._spent.get(provider, 0) + held
+        spent[provider] = spent.get(provider, 0) + held
         try:
-            cost = await probe(self._plane, target)
-            self._spent[provider] += cost - held
+            if await self._keep():
+                spent[provider] += await probe(self._plane, target) - held
+                await self._keep()
         finally:
             self._working.discard(target.name)
+
+    async def _keep(self) -> bool:
+        """Write down what is spent; False when that can't be done: nothing is spent then."""
+        data = msgspec.json.encode(self._spent)
+        try:
+            async with self._writing:
+                await asyncio.get_running_loop().run_in_executor(None, _write, self._path, data)
+        except OSError as error:
+            self._tell(f"nobody is probed, since what that costs can't be written down: {error}")
+            return False
+        return True
 
     def _escaped(self, error: BaseException) -> None:
         self._log(f"internal error in a probe: {type(error).__name__}: {error}")
@@ -76,6 +99,19 @@ class Prober:
         if text not in self._told:
             self._told.add(text)
             self._log(text)
+
+
+def _read(path: Path) -> Spent:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Spent)
+    except (OSError, msgspec.MsgspecError):
+        return Spent()
+
+
+def _write(path: Path, data: bytes) -> None:
+    draft = path.with_suffix(".new")
+    draft.write_bytes(data)
+    draft.replace(path)
 
 
 def _pays(target: Target, wanted: Probe, spent: int, tell: Callable[[str], None]) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 
 from ferryman.edge import explaining
 from ferryman.edge.endpoints import SUFFIX, endpoints, target_page
-from ferryman.edge.listing import Listing, shape_of, shape_of_path
+from ferryman.edge.listing import METHODS, STREAMS, Listing, shape_of, shape_of_path
 from ferryman.flow.array import ArrayExchange
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import JSON
@@ -44,13 +44,6 @@ CALLS = {
 V2 = {b"/v2/embed": "embed", b"/v2/rerank": "rerank"}
 PREFIXES = (b"/v1", b"")
 """Base URLs with and without the version segment both work."""
-METHODS = {
-    "generateContent": "generate_content",
-    "countTokens": "count_content",
-    "embedContent": "embed_content",
-    "batchEmbedContents": "batch_embed_contents",
-}
-"""What can be asked of a model in Gemini's URLs, beside streams."""
 _MODELS = (b"/v1/models", b"/models", b"/v1beta/models")
 _ONE_MODEL = tuple(path + b"/" for path in _MODELS)
 
@@ -224,15 +217,12 @@ def _model_of(path: bytes) -> str:
 def _method(text: str) -> tuple[str, str, bool]:
     """``NAME:METHOD`` → endpoint, name, and whether it streams. Raises :class:`GatewayError`."""
     name, _, method = text.rpartition(":")
-    if method == "streamGenerateContent":
-        return "generate_content", name, True
     if method in METHODS:
-        return METHODS[method], name, False
+        return METHODS[method], name, method == STREAMS
     raise GatewayError(
         404,
         ErrorKind.NOT_FOUND,
-        f"There is no method {method[:40]!r} here; streamGenerateContent, "
-        f"{', '.join(METHODS)} are.",
+        f"There is no method {method[:40]!r} here; {', '.join(METHODS)} are.",
     )
 
 

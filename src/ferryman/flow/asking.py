@@ -28,7 +28,7 @@ from ferryman.wire.formats import client_of, provider_of, relay_of
 from ferryman.wire.gemini_generate.embeddings import naming
 from ferryman.wire.invoke import UnwrappingTap
 from ferryman.wire.openai_responses.request import needs_store
-from ferryman.wire.paths import CONVERSATIONS, EVENTS, JSON, MAIN, MEDIA_TYPES, SSE
+from ferryman.wire.paths import CONVERSATIONS, EVENTS, JSON, MAIN, WAYS
 from ferryman.wire.tap import StreamTap
 from ferryman.wire.translate import TranslatingTap, translate_to_stream, translate_whole
 from ferryman.wire.watch import Watch, WatchedTap
@@ -46,7 +46,7 @@ class Translation:
         self.client = client
         self.provider = provider
         self.context = context
-        self.media_types: tuple[bytes, ...] = MEDIA_TYPES.get(format_name, SSE)
+        self.media_types: tuple[bytes, ...] = WAYS[format_name].media_types
         self.media_type = EVENTS if context.request.stream else JSON
         """What a reply that came whole is, in the caller's format."""
 
@@ -61,7 +61,7 @@ class Translation:
 class Asking:
     """One attempt's request: its head up to the length, its body, and who listens to the reply."""
 
-    __slots__ = ("body", "head", "receipt", "slot", "tap", "translation")
+    __slots__ = ("body", "head", "own", "receipt", "slot", "tap", "translation")
 
     def __init__(
         self,
@@ -74,6 +74,8 @@ class Asking:
         self.body = body
         self.tap = tap
         self.translation = translation
+        self.own = translation is None
+        """Whether the target is asked in the caller's format, and gets that format's headers."""
         self.receipt: Receipt | None = None
         """The call's, like ``slot``: they are of this attempt, and others may run beside it."""
         self.slot = 0
@@ -119,6 +121,7 @@ def ask(
         head is None
         or (call.endpoint in CONVERSATIONS and _carries_foreign(request.body))
         or (target.responses_only and call.endpoint == "chat.completions")
+        or (call.endpoint == "generate_content" and _lacks_proof(request.body, target))
     ):
         return _translated(call, request, target, lower=lower)
     quirks = _quirks(call, runtime)
@@ -131,8 +134,7 @@ def ask(
         if left_out:
             quirks = (*quirks, _leave_out(call, left_out, target))
     if runtime.betas_in_body:
-        betas = [value for name, value in call.exchange.headers if name == b"anthropic-beta"]
-        quirks = (*quirks, betas_in_body(b",".join(betas).decode("latin-1")))
+        quirks = (*quirks, _betas(call))
     if call.endpoint in NAMES_WITHIN:
         quirks = (*quirks, naming(target.model))
     body = envelope.encode(request, target.model_json, ask_usage=runtime.ask_usage, quirks=quirks)
@@ -147,6 +149,11 @@ def ask(
         if runtime.aws_chunks:
             tap = UnwrappingTap(tap)
     return Asking(head, body, tap, None)
+
+
+def _betas(call: Call) -> Callable[[dict[str, Raw]], None]:
+    betas = [value for name, value in call.exchange.headers if name == b"anthropic-beta"]
+    return betas_in_body(b",".join(betas).decode("latin-1"))
 
 
 def _watch(call: Call) -> Watch:
@@ -178,7 +185,7 @@ def takes_long(
         return False
     if crowded is not None or not target.runtime.offers(call.endpoint):
         return True
-    return target.responses_only or _carries_foreign(body)
+    return target.responses_only or _carries_foreign(body) or _lacks_proof(body, target)
 
 
 NAMES_WITHIN = ("embed_content", "batch_embed_contents")
@@ -199,6 +206,19 @@ def _carries_foreign(body: bytes) -> bool:
         if body.find(mark) >= 0:
             return True
     return False
+
+
+def _lacks_proof(body: bytes, target: Target) -> bool:
+    """Whether calls in Gemini's format may lack the signature that this model wants of each step.
+
+    An older model made them, before the call came here. The encoder says which it is about.
+    """
+    if "need_signature" not in target.aim.quirks:
+        return False
+    calls = body.count(b'"functionCall"') + body.count(b'"function_call"')
+    if not calls:
+        return False
+    return calls > body.count(b'"thoughtSignature"') + body.count(b'"thought_signature"')
 
 
 def _leave_out(call: Call, names: list[str], target: Target) -> Callable[[dict[str, Raw]], None]:
@@ -278,6 +298,7 @@ def _translated(
         request=conversation,
         receipt=receipt,
         request_id=call.id,
+        provider=name,
         now=int(time.time()),
         input_estimate=estimate(conversation, target.gauge),
     )
@@ -287,6 +308,9 @@ def _translated(
     call.receipt = receipt
     _hold_to(call, receipt, target)
     quirks = _quirks(call, runtime)
+    own = name == CONVERSATIONS[call.endpoint]
+    if own and runtime.betas_in_body:
+        quirks = (*quirks, _betas(call))
     if quirks:
         body = envelope.with_quirks(body, quirks)
     tap: StreamTap | None = None
@@ -297,7 +321,9 @@ def _translated(
         tap.watch = _watch(call) if call.watched else None
         if runtime.aws_chunks:
             tap = UnwrappingTap(tap)
-    return Asking(head, body, tap, translation)
+    asking = Asking(head, body, tap, translation)
+    asking.own = own
+    return asking
 
 
 def format_of(call: Call, conversation: Conversation, target: Target) -> str:

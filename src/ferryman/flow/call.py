@@ -1,6 +1,7 @@
 """What the request path carries along: the plane's state, and one call's."""
 
 import asyncio
+import functools
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,8 @@ from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Request as Conversation
 from ferryman.ir.usage import Usage, added
+from ferryman.meter.cost import MOST, hold
 from ferryman.meter.cost import cost as cost_of
-from ferryman.meter.cost import hold
 from ferryman.meter.keytable import KeyTable
 from ferryman.routing.affinity import Bond, Bonds
 from ferryman.routing.health import Health, Rest, RetryBudget
@@ -41,7 +42,7 @@ from ferryman.wire.formats import client_of
 if TYPE_CHECKING:
     from ferryman.flow.keeping import Keeper
     from ferryman.flow.policies import Policies
-    from ferryman.flow.queueing import Queue
+    from ferryman.flow.queueing import Place, Queue
     from ferryman.flow.uploads import Upload
     from ferryman.upstream.reply import Reply
     from ferryman.wire.envelope import Request
@@ -74,6 +75,8 @@ class Plane:
         self.journal = journal
         self.now = now
         self.log = log
+        self.regions: frozenset[str] = frozenset()
+        """Where it runs, from the widest to the narrowest: eu, eu-west, eu-west-3."""
         self.policies: Policies = ()
         """The snapshot's, compiled."""
         self.metrics = Metrics()
@@ -155,6 +158,8 @@ class Call:
     target: Target | None = None
     slot = 0
     """Which of its provider's keys is used."""
+    tried = 0
+    """Those that this target was asked with, as bits."""
     explain = False
     """True: the caller wants to know why its call went where it went."""
     order: Sequence[Target] = ()
@@ -163,6 +168,8 @@ class Call:
     """Those of them that are no fallbacks."""
     rests: dict[Target, tuple[int, str]] | None = None
     """Who rested when the call was planned: for how many microseconds more, and why."""
+    full: Sequence[Target] = ()
+    """Who had no place free then."""
     seeds: Mapping[str, int] = _NO_SEEDS
     """By kind of identity: a number that stands for whose call it is, where a route asks."""
     affinity: Affinity | None = None
@@ -175,9 +182,8 @@ class Call:
     """Who could not be asked, and why."""
     asked: Health | None = None
     """The health of the target that works on the call."""
-    place: "Queue | None" = None
-    """Where the call has a place that is limited, since ``placed``."""
-    placed = 0.0
+    place: "Place | None" = None
+    """The place that the call has where they are limited."""
     queued = 0.0
     """Seconds spent waiting for places."""
     opened = False
@@ -186,8 +192,10 @@ class Call:
     """True once the caller has the head of a streamed reply."""
     error_event: Callable[[GatewayError, str], bytes] | None = None
     """Then: makes an event of an error and the request's id, in the format of the stream."""
-    uncertain = False
-    """True once an attempt failed in a way that leaves open whether the provider charges for it."""
+    answer = -1
+    """Which of the attempts is the one that the caller gets to see."""
+    unknown_cost = 0
+    """As in the record, once settled."""
     waited = 0.0
     """Seconds spent waiting for upstreams; the rest is overhead."""
     first_token = -1.0
@@ -214,8 +222,9 @@ class Call:
     """What that policy's targets must pass."""
     preferences: Raw | None = None
     """The object ``provider`` of the body, for targets that heed it themselves."""
+    connect = 0.0
+    """Seconds, like the next three; 0 = the configuration's."""
     first_byte = 0.0
-    """Seconds, like the next two; 0 = the configuration's."""
     idle = 0.0
     total = 0.0
     on_content_filter = ""
@@ -231,12 +240,12 @@ class Call:
     """True: what a target says is followed in the common language, for one of these."""
     racers: "tuple[Reply, ...]" = ()
     """The replies that are waited for, while there may be several."""
-    legs: "tuple[tuple[Usage | None, Target], ...]" = ()
-    """What further attempts used that are to be paid for, and whose they were."""
     retried = False
     """True: the caller's SDK says that it has tried before."""
     limited = False
-    """True: the caller itself has set a total time."""
+    """True: the caller itself has set a total time;"""
+    hasty = False
+    """or one of the others."""
     receipt: Receipt | None = None
     """What the translation for the last target asked has lost; None = not translated."""
 
@@ -287,9 +296,14 @@ def open_call(call: Call, target: Target, body_bytes: int, max_output: int) -> N
 
     Raises :class:`GatewayError` (503) when that can't be done.
     """
+    most = hold(target.dearest, body_bytes, max_output or target.max_output)
+    if call.hedge or call.rescue:  # two of its targets may work on it, and are paid then
+        most = 2 * max(
+            [hold(each.dearest, body_bytes, max_output or each.max_output) for each in call.order]
+        )
     opened = Opened(
         call.id, call.at_us, call.key, call.endpoint, call.model, target.provider, target.model,
-        hold(target.dearest, body_bytes, max_output or target.max_output),
+        min(most, MOST),
     )  # fmt: skip
     plane = call.plane
     try:
@@ -303,26 +317,26 @@ def open_call(call: Call, target: Target, body_bytes: int, max_output: int) -> N
         plane.written()
 
 
-def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None) -> int | None:
+def settle(
+    call: Call, status: int, error: ErrorKind | None, usage: Usage | None, whole: bool = True
+) -> int | None:
     """Write the call's ``closed`` record, once. Returns its cost in picodollars, None = unknown.
 
-    Give :data:`NOTHING` for a call that no upstream worked on. Raises :class:`GatewayError` (503)
-    when the record can't be written: the caller must not get the end of its answer then, and the
-    record of an opened call is kept to be written later.
+    ``usage`` is that of the attempt which the caller gets to see; not ``whole``: it may have used
+    more. Give :data:`NOTHING` for a call that no upstream worked on. Raises :class:`GatewayError`
+    (503) when the record can't be written: the caller must not get the end of its answer then, and
+    the record of an opened call is kept to be written later.
     """
     call.settled = True
     plane, target = call.plane, call.target
     now = plane.now()
     cost = 0 if usage is NOTHING else None
-    book: Book | None = None
+    price = ""
     if cost is None and usage is not None and target is not None and target.prices:
-        book = book_of(target, call.slot)
-        cost = cost_of(usage, book.prices, call.at_us // 1_000_000)
-    for used, whose in call.legs:
-        usage, cost = _with_leg(call, usage, cost, used, whose)
+        cost, price = _billed(call, target, usage)
     if call.receipt is not None and call.attempts:
-        call.attempts[-1] = replace(
-            call.attempts[-1], dropped=call.receipt.dropped, altered=call.altered
+        call.attempts[call.answer] = replace(
+            call.attempts[call.answer], dropped=call.receipt.dropped, altered=call.altered
         )
     if call.affinity is not None and error is None and target is not None:
         plane.bonds.keep(call.shared, _bond(call, target, usage, now + call.affinity.seconds))
@@ -331,19 +345,22 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
     if call.measured and target is not None and usage is not None and usage.total_input:
         error_ratio = target.gauge.observe(call.measured, usage.total_input)
         plane.metrics.estimated(error_ratio)
+    if len(call.attempts) > 1:
+        usage, cost = _with_others(call, usage, cost, price, whole)
+        price = ""
+    elif cost is None or not whole:
+        call.unknown_cost = 1
+        cost = cost or None
     provider, model = (target.provider, target.model) if target is not None else ("", "")
     closed = Closed(
         call.id, call.at_us, int(seconds * 1e6), call.key, call.endpoint, call.model,
         provider, model, call.stream, status, error or "", usage, cost, tuple(call.attempts),
         call.us(call.first_token) if call.stream else -1, int(overhead * 1e6), call.policy,
-        candidates(call) if _doubtful(call) else (),
-        "" if book is None or call.legs else book.id,
+        candidates(call) if _doubtful(call) else (), call.unknown_cost,
+        price,
     )  # fmt: skip
     refusal = None
     try:
-        if book is not None and not book.journaled:
-            plane.journal.append(PRICED, _pack(Priced(book.id, provider, model, book.prices)))
-            book.journaled = True
         plane.journal.append(CLOSED, _pack(closed))
     except JournalError as trouble:
         refusal = plane.unwritten(trouble)
@@ -355,24 +372,74 @@ def settle(call: Call, status: int, error: ErrorKind | None, usage: Usage | None
             model = "other"
     plane.metrics.closed(
         (call.endpoint, provider, model, status), seconds, overhead, usage, cost,
-        len(call.attempts) - (error is None),
+        call.unknown_cost > 0, len(call.attempts) - (error is None),
     )  # fmt: skip
     if refusal is not None:
         raise refusal
     return cost
 
 
-def _with_leg(
-    call: Call, usage: Usage | None, cost: int | None, used: Usage | None, whose: Target
+def _billed(call: Call, target: Target, usage: Usage) -> tuple[int | None, str]:
+    """What an attempt has cost, and the id of the price that says so, which the journal has."""
+    book = book_of(target, call.slot)
+    if not book.journaled:
+        _enter(call.plane, target, book)
+    cost = cost_of(usage, book.prices, call.at_us // 1_000_000)
+    return cost, "" if cost is None else book.id
+
+
+def _enter(plane: Plane, target: Target, book: Book) -> None:
+    """Write a price into the journal, before the first record that names it."""
+    priced = Priced(book.id, target.provider, target.model, book.prices)
+    try:
+        plane.journal.append(PRICED, _pack(priced))
+    except JournalError:
+        return  # the call's own record will tell of it; the next call tries again
+    book.journaled = True
+
+
+def _with_others(
+    call: Call, usage: Usage | None, cost: int | None, price: str, whole: bool
 ) -> tuple[Usage | None, int | None]:
-    """Usage and cost with those of a further attempt; a cost that is unknown in part is unknown."""
-    further = None
-    if used is not None and whose.prices:
-        further = cost_of(used, whose.prices, call.at_us // 1_000_000)
-    total = cost + further if cost is not None and further is not None else None
-    if usage is None or used is None:
-        return usage or used, total
-    return added(usage, used), total
+    """Usage and cost of all attempts, given those of the one that the caller gets to see.
+
+    What is known is added up, and those of which not all is known are counted.
+    """
+    attempts = call.attempts
+    used = None if usage is NOTHING else usage
+    attempts[call.answer] = replace(
+        attempts[call.answer],
+        usage=used,
+        cost=cost,
+        whole=whole and cost is not None,
+        price=price,
+    )
+    told = [each.usage for each in attempts if each.usage is not None]
+    total = sum([each.cost or 0 for each in attempts])
+    unknown = call.unknown_cost = len([each for each in attempts if not each.whole])
+    if not told:
+        return (None if unknown else NOTHING), (None if unknown else total)
+    return functools.reduce(added, told), (total or None if unknown else total)
+
+
+def told(call: Call, attempt: Attempt, target: Target, usage: Usage | None, whole: bool) -> Attempt:
+    """``attempt`` with what it used that nobody gets to see; not ``whole``: it may have been more.
+
+    Without ``usage``, a ``whole`` one has used nothing.
+    """
+    cost = 0 if usage is None and whole else None
+    price = ""
+    if usage is not None and target.prices:
+        cost, price = _billed(call, target, usage)
+    return replace(attempt, usage=usage, cost=cost, whole=whole and cost is not None, price=price)
+
+
+def in_vain(call: Call) -> tuple[Usage | None, bool]:
+    """What the last attempt used if it failed, as far as it told, and whether that is all."""
+    if not call.attempts:
+        return NOTHING, True
+    last = call.attempts[-1]
+    return (NOTHING if last.usage is None and last.whole else last.usage), last.whole
 
 
 def _bond(call: Call, target: Target, usage: Usage | None, until: float) -> Bond:
@@ -398,7 +465,8 @@ def candidates(call: Call) -> tuple[Candidate, ...]:
         rest = rests.get(target)
         rests_us, because = (0, "") if rest is None else rest
         fallback = target not in call.equals
-        found.append(Candidate(target.name, fallback, rests_us, because, left_out.get(target, "")))
+        why, full = left_out.get(target, ""), target in call.full
+        found.append(Candidate(target.name, fallback, rests_us, because, why, full))
     return tuple(found)
 
 
@@ -409,7 +477,7 @@ def count_stranger(call: Call, status: int) -> None:
     """Count a call without a valid key: strangers get into the metrics, never into the journal."""
     seconds = call.plane.now() - call.began
     labels = (call.endpoint, "", "", status)
-    call.plane.metrics.closed(labels, seconds, seconds, NOTHING, 0, 0)
+    call.plane.metrics.closed(labels, seconds, seconds, NOTHING, 0, False, 0)
 
 
 def _owe(call: Call, closed: Closed, refusal: GatewayError) -> int:

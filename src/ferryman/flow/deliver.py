@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from ferryman.flow.bonds import explained
-from ferryman.flow.call import NOTHING, Call, candidates, settle
+from ferryman.flow.call import Call, candidates, in_vain, settle
 from ferryman.flow.turns import SHOULD_RETRY, note_end, note_stream
 from ferryman.http1.client import FaultKind
 from ferryman.http1.exchange import Headers
@@ -34,7 +34,7 @@ _DROPPED: Final = frozenset(
     b"cache-control x-accel-buffering access-control-allow-origin proxy-connection "
     b"x-ferryman-request-id x-ferryman-provider x-ferryman-model x-ferryman-attempts "
     b"x-ferryman-overhead-ms x-ferryman-cost-usd x-ferryman-error x-ferryman-dropped "
-    b"x-ferryman-altered x-ferryman-explain x-ferryman-queued-ms".split()
+    b"x-ferryman-altered x-ferryman-explain x-ferryman-queued-ms x-ferryman-unknown-cost".split()
 )
 """Reply headers that are the hop's or the provider's own business."""
 _RETRY = frozenset((b"retry-after", b"retry-after-ms"))
@@ -81,7 +81,7 @@ async def deliver_stream(
     exchange.start(reply.status, _head(call, reply.headers, None) + _STREAM_HEADERS)
     call.started = True
     call.error_event = None if tap.raw else tap.error_event
-    waiting = plane.now()
+    waiting, waited = plane.now(), call.waited
     plane.metrics.streams += 1
     reply.commit(exchange)
     await reply.over
@@ -97,9 +97,9 @@ async def deliver_stream(
         reply.commit(exchange)
         await reply.over
         error = _ended(call, reply)
-    call.waited += plane.now() - waiting
+    call.waited = waited + plane.now() - waiting
     if exchange.gone or (reply.fault is not None and reply.fault.kind is FaultKind.CANCELLED):
-        settle(call, 499, ErrorKind.CANCELLED, tap.usage)
+        settle(call, 499, ErrorKind.CANCELLED, tap.usage, tap.done)
         return
     target = call.target
     if target is not None and target.timed and tap.done:
@@ -111,7 +111,7 @@ async def deliver_stream(
             cost = settle(call, reply.status, None, tap.usage)
             last = tap.ending
         else:
-            cost = settle(call, reply.status, error.kind, tap.usage)
+            cost = settle(call, reply.status, error.kind, tap.usage, False)
             if tap.raw:
                 exchange.abort()
                 return
@@ -161,7 +161,7 @@ def _cut_stream(call: Call, reply: Reply) -> GatewayError:
 
 def _summary(call: Call, usage: Usage | None, cost: int | None) -> bytes:
     """A comment (ignored by every SDK) with what the reply headers could not say yet."""
-    facts = {
+    facts: dict[str, object] = {
         "request_id": call.id,
         "provider": call.target.provider if call.target else None,
         "model": call.target.model if call.target else None,
@@ -169,13 +169,15 @@ def _summary(call: Call, usage: Usage | None, cost: int | None) -> bytes:
         "cost_usd": usd(cost) if cost is not None else None,
         "usage": counts(usage) if usage is not None else None,
     }
+    if call.unknown_cost and cost is not None:
+        facts["unknown_cost"] = call.unknown_cost
     return b": ferryman %b\n\n" % _json(facts)
 
 
 def deliver_failure(call: Call, reply: Reply, kind: ErrorKind) -> None:
     """Every target failed, or one refused in a way that all would: tell the caller."""
     provider = call.target.provider if call.target else "?"
-    usage = None if call.uncertain else NOTHING
+    usage, whole = in_vain(call)
     # The provider's own words go through as they are, unless they are about our key for it.
     if reply.fault is None and reply.status >= 400 and kind is not ErrorKind.UPSTREAM_AUTH:
         status = reply.status if reply.status < 600 else 502
@@ -183,7 +185,7 @@ def deliver_failure(call: Call, reply: Reply, kind: ErrorKind) -> None:
             status = _STATUS.get(kind, 502)  # to the caller it would be about its own key
         body = _their_words(call, status, kind, reply.body)
         if body is not None:
-            settle(call, status, kind, usage)
+            settle(call, status, kind, usage, whole)
             ours = JSON + _error_headers(kind)
             if kind not in _HOPELESS and hint(reply.headers) > SDK_WAITS:
                 ours.append(NO_RETRY)
@@ -201,7 +203,7 @@ def deliver_failure(call: Call, reply: Reply, kind: ErrorKind) -> None:
         error = GatewayError(status, kind, text, headers=waits)
     else:
         error = _blame(kind, provider, reply)
-    settle(call, error.status, error.kind, usage)
+    settle(call, error.status, error.kind, usage, whole)
     refuse(call, error)
 
 
@@ -312,6 +314,8 @@ def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
         relayed.append(b"x-ferryman-cost-usd: ")
         relayed.append(usd(cost).encode())
         relayed.append(b"\r\n")
+        if call.unknown_cost:
+            relayed.append(b"x-ferryman-unknown-cost: %d\r\n" % call.unknown_cost)
     if call.queued:
         relayed.append(b"x-ferryman-queued-ms: %d\r\n" % int(call.queued * 1000))
     if call.receipt is not None or call.policy:

@@ -14,9 +14,9 @@ from ferryman.flow.counting import counted_here
 from ferryman.flow.deliver import usd
 from ferryman.flow.filtering import narrow
 from ferryman.flow.live import live, shown
-from ferryman.flow.policies import Facts, steer
+from ferryman.flow.policies import DEADLINES, Facts, steer
 from ferryman.flow.spine import HeaderFacts, fitted, read_request
-from ferryman.flow.turns import Turns, doubts
+from ferryman.flow.turns import Turns, doubts, is_full
 from ferryman.flow.uploads import UPLOADS
 from ferryman.http1.exchange import Headers
 from ferryman.http1.spool import Spool
@@ -102,11 +102,8 @@ async def _plan(call: Call, said: Said, model: str, stream: bool) -> None:
         bind(call, resolved, request, facts.session, facts.metadata)
     turns = Turns(call, resolved, len(request.body), request.max_output)
     said["strategy"] = resolved.strategy
-    said["timeouts"] = {
-        "first_byte": call.first_byte or plane.fleet.first_byte,
-        "idle": call.idle or plane.fleet.idle,
-        "total": call.total or plane.fleet.total,
-    }
+    usual = plane.fleet.snapshot.timeouts
+    said["timeouts"] = {name: getattr(call, name) or getattr(usual, name) for name in DEADLINES}
     said["retries"] = {"calls": plane.retries.calls, "extra": plane.retries.extra}
     if call.forced:
         said["altered"] = call.forced
@@ -151,6 +148,8 @@ def _fares(call: Call, target: Target, share: float, request: envelope.Request) 
     standing = shown(live(call.plane, target))
     if share < standing["share"]:  # an outlier beside the others of this model
         standing |= {"state": "slow", "share": share}
+    if is_full(call.plane, target):
+        standing["full"] = True
     price = expected_price(target, len(request.body), request.max_output or USUAL_OUTPUT)
     return {
         **standing,

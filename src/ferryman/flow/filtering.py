@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+from msgspec import Raw, Struct
+
 from ferryman.config.snapshot import Filter
 from ferryman.flow.asking import LARGE, conversation_of
 from ferryman.flow.call import Call
@@ -134,9 +137,41 @@ async def _needs(
 
 def _may_need(call: Call, request: envelope.Request, resolved: Resolved) -> bool:
     """Whether the request may need an ability that one target is known to have and one to lack."""
-    if not resolved.uneven or call.endpoint not in CONVERSATIONS:
+    if not resolved.uneven or call.endpoint not in CONVERSATIONS or _plain(request):
         return False
     return any(mark in request.body for mark in _MARKS)
+
+
+class _Message(Struct, forbid_unknown_fields=True):
+    """A message that may be nothing but text."""
+
+    role: Raw
+    content: Raw
+
+
+_messages = msgspec.json.Decoder(list[_Message])
+_NEEDLESS: Final = frozenset((
+    "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens",
+    "temperature", "top_p", "top_k", "n", "stop", "stop_sequences", "seed", "user", "metadata",
+    "presence_penalty", "frequency_penalty", "logit_bias", "provider", "prompt_cache_key",
+))  # fmt: skip
+"""Members of a body that ask for no ability."""
+
+
+def _plain(request: envelope.Request) -> bool:
+    """Whether the body is one of the commonest kind, texts and numbers: found out in a fraction of
+    the time that it takes to search all of it."""
+    fields = request.fields
+    if not fields.keys() <= _NEEDLESS or "messages" not in fields:
+        return False
+    try:
+        messages = _messages.decode(fields["messages"])
+    except msgspec.MsgspecError:
+        return False
+    return all(memoryview(each.content)[0] == _QUOTE for each in messages)
+
+
+_QUOTE: Final = ord('"')
 
 
 def _heed(

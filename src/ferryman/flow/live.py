@@ -17,13 +17,15 @@ class Live(Struct, frozen=True, kw_only=True):
 
     state: str
     """``rests``; ``on trial``: its rest is over, and the next call shows if it is well again;
-    ``coming back``: it gets a ``share`` of its calls; ``well``."""
+    ``coming back``: it gets a ``share`` of its calls, also while it is throttled; ``well``."""
     rests: float
     because: str
     share: float
     in_flight: int
     expected: float
     """To its first byte; 0 = not measured, or too long ago."""
+    pace: float
+    """Tokens per second; 0 = not measured, as where no strategy goes by it."""
     rested: int
     """How often it had to rest so far, all keys together."""
     asked: int
@@ -52,6 +54,7 @@ def live(plane: Plane, target: Target) -> Live:
         share=share,
         in_flight=health.in_flight,
         expected=health.pace.expected(now),
+        pace=1 / token if (token := health.token.expected(now)) > 0 else 0.0,
         rested=health.rested,
         asked=past.asked,
         failed=past.failed,

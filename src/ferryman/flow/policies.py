@@ -45,6 +45,8 @@ async def steer(call: Call, request: envelope.Request, facts: "HeaderFacts") -> 
 
     Raises :class:`GatewayError`: 400 for headers that can't be read, 403 where a policy forbids.
     """
+    if facts.mistake:
+        raise GatewayError(400, ErrorKind.INVALID_REQUEST, facts.mistake)
     said = Facts(call, request, facts)
     rule = None
     policies = call.plane.policies
@@ -89,7 +91,8 @@ def _apply(call: Call, request: envelope.Request, rule: Rule) -> envelope.Reques
     call.strict = call.strict or rule.on_unsupported == "reject"
     call.too_long = call.too_long or rule.too_long
     call.on_content_filter = rule.on_content_filter
-    call.first_byte, call.idle, call.total = rule.first_byte, rule.idle, rule.total
+    call.connect, call.first_byte = rule.connect, rule.first_byte
+    call.idle, call.total = rule.idle, rule.total
     if rule.set:
         request, call.forced = envelope.forced(request, call.endpoint, rule.set)
         call.conversation = None
@@ -97,16 +100,31 @@ def _apply(call: Call, request: envelope.Request, rule: Rule) -> envelope.Reques
 
 
 def _limit(call: Call, text: bytes) -> None:
-    """The caller's own total time: no more than it would have without."""
-    seconds = float(text) if _SECONDS.fullmatch(text) else 0.0
-    if not seconds:
-        raise GatewayError(
-            400,
-            ErrorKind.INVALID_REQUEST,
-            "'x-ferryman-timeout' must be a number of seconds above 0, such as 30 or 2.5.",
-        )
-    call.limited = True
-    call.total = min(seconds, call.total or call.plane.fleet.total)
+    """The caller's own times: no more than it would have without. ``30``, or ``idle=5, total=30``.
+
+    Raises :class:`GatewayError` (400).
+    """
+    usual = call.plane.fleet.snapshot.timeouts
+    for part in text.split(b","):
+        named, equals, value = part.rpartition(b"=")
+        name = named.strip().decode("latin-1") if equals else "total"
+        value = value.strip()
+        seconds = float(value) if _SECONDS.fullmatch(value) else 0.0
+        if not seconds or name not in DEADLINES:
+            raise GatewayError(
+                400,
+                ErrorKind.INVALID_REQUEST,
+                "'x-ferryman-timeout' must be a number of seconds above 0, such as 30 or 2.5, or "
+                f"several with names ({', '.join(DEADLINES)}), such as first_byte=5, total=30.",
+            )
+        if name == "total":
+            call.limited = True
+        else:
+            call.hasty = True
+        setattr(call, name, min(seconds, getattr(call, name) or getattr(usual, name)))
+
+
+DEADLINES: Final = ("connect", "first_byte", "idle", "total")
 
 
 class Facts:
@@ -143,7 +161,7 @@ class Facts:
             return self._tokens()
         plain: dict[str, object] = {
             "model": self._request.model, "endpoint": call.endpoint, "key": call.key,
-            "time": time.time(), "tags": self._tags,
+            "time": time.time(), "tags": self._tags, "region": call.plane.regions,
         }  # fmt: skip
         return plain[kind]
 

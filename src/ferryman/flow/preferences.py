@@ -5,16 +5,15 @@ keys of our own filters (``config/filter_grammar.py``) work in it as well.
 """
 
 from collections.abc import Mapping
-from math import isfinite
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
-from ferryman.config.filters import DATA_POLICIES, QUANTIZATIONS
+from ferryman.config.filters import DATA_POLICIES, QUANTIZATIONS, picodollars
 from ferryman.config.snapshot import Filter
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.ir.price import PICO
 
 HEADER: Final = "x-ferryman-providers"
 BODY: Final = "provider"
@@ -24,7 +23,7 @@ _SORTS: Final = {"price": "cost", "latency": "latency", "throughput": "throughpu
 _SOFT: Final = ("preferred_min_throughput", "preferred_max_latency")
 """Wishes that leave nobody out."""
 _PRICES: Final = (("input", "prompt"), ("output", "completion"), ("request", "request"))
-_LARGEST: Final = 1e6
+_LARGEST: Final = 10**6
 """USD, as in the configuration."""
 
 Names = list[str] | None
@@ -109,7 +108,7 @@ def _preferences(
     for name, value in (said.max_price or {}).items():
         ours = [ours for ours, theirs in _PRICES if name in (ours, theirs)]
         if ours and value is not None:
-            prices[f"{ours[0]}_price"] = _picodollars(value, ours[0])
+            prices[f"{ours[0]}_price"] = _price(value, ours[0])
         elif value is not None:
             unknown.append(f"max_price.{name}")
     quantizations = tuple(_few(said.quantizations))
@@ -162,11 +161,14 @@ def _choice(word: object, choices: Mapping[str, str]) -> str:
     return choices[word]
 
 
-def _picodollars(value: float | str, name: str) -> int:
-    usd = float(value)
-    if not isfinite(usd) or not 0 <= usd <= _LARGEST:
-        raise ValueError(f"a price is a number from 0 to {_LARGEST:.0f}")
-    return round(usd * (PICO if name == "request" else PICO // 10**6))
+def _price(value: float | str, name: str) -> int:
+    try:
+        usd = Decimal(str(value))
+    except InvalidOperation:
+        usd = Decimal("NaN")
+    if not usd.is_finite() or not 0 <= usd <= _LARGEST:
+        raise ValueError(f"a price is a number from 0 to {_LARGEST}")
+    return picodollars(usd, name)
 
 
 def _bad(place: str, why: str) -> GatewayError:

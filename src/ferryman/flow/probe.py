@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from ferryman.flow.call import NOTHING, Call, Plane, open_call, settle
+from ferryman.flow.call import Call, Plane, in_vain, open_call, settle
 from ferryman.flow.explain import Pretended
 from ferryman.flow.spine import HeaderFacts, attempt, fitted
 from ferryman.flow.turns import leave
@@ -47,6 +47,9 @@ async def probe(plane: Plane, target: Target) -> int:
     call = Call(plane, exchange, ENDPOINT)
     call.key, call.model, call.total = KEY, target.name, SECONDS
     call.order = call.equals = (target,)
+    well = [slot for slot, key in enumerate(target.runtime.keys) if key not in plane.key_rests]
+    if well:  # what is wrong with a key says nothing of the target
+        call.slot = target.runtime.take_turn(well)
     request = envelope.decode(ENDPOINT, body)
     with contextlib.suppress(GatewayError):  # not written down, or not to be put to it: not asked
         asking = await fitted(call, request, target)
@@ -56,9 +59,9 @@ async def probe(plane: Plane, target: Target) -> int:
             facts = HeaderFacts(exchange.headers, exchange.target, plane.pepper)
             reply = Reply(plane.now, asking.tap)
             reply, kind = await attempt(call, target, asking, facts, reply)
-            usage = reply.usage if kind is None else None if call.uncertain else NOTHING
-            cost = settle(call, reply.status or 502, kind, usage)
-            return most(target) if cost is None else cost
+            usage, whole = (reply.usage, True) if kind is None else in_vain(call)
+            cost = settle(call, reply.status or 502, kind, usage, whole)
+            return most(target) if cost is None or call.unknown_cost else cost
         finally:
             leave(call)
             if not call.settled:

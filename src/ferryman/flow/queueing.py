@@ -2,31 +2,53 @@
 
 import asyncio
 import math
+from collections import Counter
+from typing import Final, NamedTuple
 
-from ferryman.config.snapshot import Snapshot
+from ferryman.config.snapshot import Limit, Snapshot
 from ferryman.flow.call import Call, Plane
 from ferryman.flow.choice import USUAL_OUTPUT
+from ferryman.flow.turns import usable_keys
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.routing.queue import Line, Ticket
 from ferryman.telemetry.queues import QueueCounts, render
-from ferryman.upstream.fleet import Target
+from ferryman.upstream.fleet import Runtime, Target
 from ferryman.wire.envelope import Request
 
 LONGEST_RETRY = 60
 """Most seconds after which a caller is told to come back; the official SDKs heed no more."""
 FULL, LATE, WAITED, SHARE, LEFT = "full", "late", "waited", "share", "left"
+KEYS = "keys"
 """Why a call gets no place, as metrics call it."""
+ANY: Final = 1 << 30
+"""Calls at work: so many as to be no limit."""
 
 
 class Queue:
-    """A provider's line, and what is counted of it."""
+    """A provider's line, what is counted of it, and calls at work with each of its keys."""
 
-    __slots__ = ("counts", "line", "name")
+    __slots__ = ("at_work", "counts", "line", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.line = Line(0, 0, 0.0, False)
         self.counts = QueueCounts()
+        self.at_work: Counter[str] = Counter()
+        """By key, as ``Runtime.keys`` has it, where one of them is limited."""
+
+    def room(self, runtime: Runtime, slot: int) -> bool:
+        """Whether another call may be at work with this key."""
+        most = runtime.most[slot]
+        return not most or self.at_work[runtime.keys[slot]] < most
+
+
+class Place(NamedTuple):
+    """One of the places at a provider, and at one of its keys."""
+
+    queue: Queue
+    since: float
+    key: str
+    """Empty where keys are not limited."""
 
 
 def adopt_limits(plane: Plane, snapshot: Snapshot) -> None:
@@ -35,15 +57,20 @@ def adopt_limits(plane: Plane, snapshot: Snapshot) -> None:
     before = plane.queues
     queues = {}
     for name, provider in snapshot.providers.items():
-        if (limit := provider.limit) is not None:
+        runtime = plane.fleet.runtimes.get(name)
+        pool = runtime.most if runtime is not None and runtime.limited else []
+        limit = provider.limit or (Limit(calls=ANY) if pool else None)
+        if limit is not None:
             queue = queues[name] = before.get(name) or Queue(name)
             line = queue.line
-            line.most, line.length, line.wait = limit.calls, limit.length, limit.wait
+            # Where each key is limited, who finds no place at any of them waits.
+            line.most = min(limit.calls, sum(pool)) if pool and all(pool) else limit.calls
+            line.length, line.wait = limit.length, limit.wait
             line.fair = limit.fair
     plane.queues = queues
     for name, queue in before.items():
         if name not in queues:
-            queue.line.most = 1 << 30  # nobody waits any longer
+            queue.line.most = ANY  # nobody waits any longer
         _hand_on(queue)
 
 
@@ -58,8 +85,8 @@ async def line_up(call: Call, target: Target, request: Request) -> GatewayError 
         return None
     line, now = queue.line, call.plane.now()
     if line.take():
-        call.place, call.placed = queue, now
-        return None
+        call.place = Place(queue, now, "")
+        return _at_key(call, queue, target)
     patience = min(line.wait, call.deadline() - now)
     expected = line.expects(call.key)
     why = (
@@ -70,28 +97,65 @@ async def line_up(call: Call, target: Target, request: Request) -> GatewayError 
     call.queued += seconds
     if not why:
         queue.counts.waited(seconds)
-        return None
+        return _at_key(call, queue, target)
     queue.counts.shed[why] += 1
     return None if why == LEFT else _refusal(queue, why, seconds, expected)
 
 
-def place_at(call: Call, target: Target) -> "Queue | None":
-    """A place at ``target`` that is free now, beside the one that the call has: it has this one
-    then. None when there is none, or when none is needed."""
-    queue = call.plane.queues.get(target.provider)
-    if queue is None or not queue.line.take():
+def _at_key(call: Call, queue: Queue, target: Target) -> GatewayError | None:
+    """Count the call, which has a place, as one of its key's; if that is full, of another key's.
+
+    Returns why it may use none; its place is free again then.
+    """
+    runtime, slot = target.runtime, call.slot
+    if not runtime.limited:
         return None
-    call.place, call.placed = queue, call.plane.now()
-    return queue
+    slots = usable_keys(call.plane, target, call.plane.now(), call.tried & ~(1 << slot))
+    if slots and slot not in slots:
+        call.slot = slot = runtime.take_turn(slots)
+        call.tried |= 1 << slot
+    elif not queue.room(runtime, slot):
+        give_back(call)
+        queue.counts.shed[KEYS] += 1
+        return _refusal(queue, KEYS, 0.0, 0.0)
+    _take_key(call, runtime.keys[slot])
+    return None
+
+
+def _take_key(call: Call, key: str) -> None:
+    place = call.place
+    assert place is not None
+    place.queue.at_work[key] += 1
+    call.place = place._replace(key=key)
+
+
+def place_at(call: Call, target: Target) -> bool:
+    """Take a place at ``target``, and at the key that is chosen, beside the one that the call has.
+
+    False where there is none free.
+    """
+    queue, runtime = call.plane.queues[target.provider], target.runtime
+    if not queue.room(runtime, call.slot) or not queue.line.take():
+        return False
+    call.place = Place(queue, call.plane.now(), "")
+    if runtime.limited:
+        _take_key(call, runtime.keys[call.slot])
+    return True
 
 
 def give_back(call: Call) -> None:
     """Give back the place that the call has, if any."""
-    queue = call.place
-    if queue is not None:
-        call.place = None
-        queue.line.leave(call.plane.now() - call.placed)
-        _hand_on(queue)
+    place = call.place
+    if place is None:
+        return
+    call.place = None
+    queue = place.queue
+    if place.key:
+        queue.at_work[place.key] -= 1
+        if not queue.at_work[place.key]:
+            del queue.at_work[place.key]
+    queue.line.leave(call.plane.now() - place.since)
+    _hand_on(queue)
 
 
 def queue_page(plane: Plane) -> bytes:
@@ -108,7 +172,7 @@ async def _wait(call: Call, queue: Queue, cost: float, patience: float) -> str:
 
     def tell(why: str) -> None:
         if not why:
-            call.place, call.placed = queue, call.plane.now()
+            call.place = Place(queue, call.plane.now(), "")
         over.set_result(why)
 
     def give_up(why: str) -> None:
@@ -147,6 +211,8 @@ def _refusal(queue: Queue, why: str, seconds: float, expected: float) -> Gateway
         text = f"{busy}, and this key has more waiting than its share. Send less at once."
     elif why == FULL:
         text = f"{busy}, and {line.waiting} waiting, which is all there is room for."
+    elif why == KEYS:
+        text = f"Every key of {queue.name} that may be used has as many calls at work as it may."
     elif why == LATE:
         text = f"{busy}, and {line.waiting} waiting: the call would not get its turn in time."
     else:

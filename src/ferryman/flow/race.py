@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ferryman.config.snapshot import HEDGE_BY_PACE
 from ferryman.flow.asking import Asking
-from ferryman.flow.call import Call
+from ferryman.flow.call import Call, told
 from ferryman.flow.choice import health_of
 from ferryman.flow.queueing import give_back, place_at
 from ferryman.flow.turns import Turns
@@ -30,8 +30,7 @@ class Leg:
         self.target = target
         self.asking = asking
         self.reply = Reply(call.plane.now, asking.tap)
-        self.place, self.placed = call.place, call.placed
-        """In the queue of its provider."""
+        self.place = call.place
         call.racers = (*call.racers, self.reply)
         self.result: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         Drive(self._run(attempt), self.result.set_exception)
@@ -80,8 +79,10 @@ async def race(
     while waiting and not any(leg.good() for leg in legs):
         waiting = (await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED))[1]
     counts = next((leg for leg in legs if leg.good()), legs[-1])
-    call.waited = waited + call.plane.now() - began
-    return _settled(call, legs, counts)
+    seconds = call.plane.now() - began
+    outcome = _settled(call, legs, counts)
+    call.waited = waited + seconds  # whatever each of them has counted for itself
+    return outcome
 
 
 async def _second(
@@ -90,17 +91,19 @@ async def _second(
     target = turns.rival()
     if target is None:
         return None
-    slot, place, placed = call.slot, call.place, call.placed
+    slot, place = call.slot, call.place
     try:
         asking = await prepare(target)
     except GatewayError:
-        return None
-    if first.result.done() or call.exchange.gone:
+        turns.put_back(first.target, first.asking.slot)
         return None
     call.slot, call.place = slot, None
-    if target.provider in call.plane.queues and place_at(call, target) is None:
-        call.place, call.placed = place, placed
-        return None  # who waits there needs it more
+    late = first.result.done() or call.exchange.gone
+    # Where there is no place free, who waits for one needs it more.
+    if late or (target.provider in call.plane.queues and not place_at(call, target)):
+        call.place = place
+        turns.put_back(first.target, first.asking.slot)
+        return None
     call.asked = None  # the first one is still at work
     return Leg(call, target, asking, attempt)
 
@@ -111,19 +114,18 @@ def _settled(call: Call, legs: list[Leg], counts: Leg) -> Outcome:
         if leg is counts:
             continue
         leg.reply.leave()
-        call.place, call.placed = leg.place, leg.placed
+        call.place = leg.place
         give_back(call)
         health_of(leg.target).in_flight -= 1
         place = leg.reply.place
         if place < 0:
             continue  # it was never sent anything
-        if not call.attempts[place].error:
+        if not call.attempts[place].error:  # a good answer, a moment too late
             superseded = replace(call.attempts[place], error=ErrorKind.SUPERSEDED)
-            call.attempts[place] = superseded
-        if call.attempts[place].error == ErrorKind.SUPERSEDED:
-            call.legs += ((leg.reply.used, leg.target),)
+            whole = not leg.reply.streaming
+            call.attempts[place] = told(call, superseded, leg.target, leg.reply.used, whole)
     call.racers = ()
-    call.place, call.placed = counts.place, counts.placed
+    call.place = counts.place
     call.asked = health_of(counts.target)
     call.target, call.slot, call.receipt = counts.target, counts.asking.slot, counts.asking.receipt
     call.exchange.on_gone = counts.reply.leave

@@ -24,6 +24,9 @@ from ferryman.wire.format import ReplyContext, StreamEncoder
 from ferryman.wire.formats import client_of, provider_of
 from ferryman.wire.invoke import UnwrappingTap
 from ferryman.wire.openai_chat.errors import SURFACED
+from ferryman.wire.openai_responses.request import needs_store
+from ferryman.wire.openai_responses.stream import ResponsesDecoder
+from ferryman.wire.openai_responses.writer import ResponsesEncoder
 from ferryman.wire.paths import MAIN
 from ferryman.wire.splice import SplicingTap
 from ferryman.wire.tap import StreamTap
@@ -50,9 +53,11 @@ def go_on(
         tap, first = cut.tap, call.target
         if tap is None or first is None or not can_go_on(call, request, cut, why):
             return None
-        watch, slot, receipt = tap.watch, call.slot, call.receipt
+        watch, slot, receipt, place = tap.watch, call.slot, call.receipt, len(call.attempts) - 1
         assert watch is not None
         encoder = encoder_of(call, request, tap, watch)
+        if encoder is None:
+            return None
         reply, kind = cut, why
         while (target := turns.next(reply, kind)) is not None and not call.exchange.gone:
             if turns.wait > 0:
@@ -69,13 +74,12 @@ def go_on(
                 reply = Reply(call.plane.now, asking.tap)
                 reply, failed = await attempt(target, asking, reply)
                 if failed is None:
-                    call.legs += ((tap.usage, first),)
                     call.exchange.write(comment(target))
                     return reply
                 kind = failed
                 if kind is not ErrorKind.INVALID_REQUEST:
                     break
-        call.target, call.slot, call.receipt = first, slot, receipt
+        call.target, call.slot, call.receipt, call.answer = first, slot, receipt, place
         return None
 
     return find
@@ -89,18 +93,23 @@ def can_go_on(call: Call, request: envelope.Request, cut: Reply, kind: ErrorKind
         return False
     if cut.fault is not None and cut.fault.message == USED_UP:
         return False
-    if not watch.plain or watch.lost or watch.finish or watch.open < 0 or not watch.words:
+    if not watch.plain or watch.lost or watch.finish or not watch.words:
         return False
-    if tap.encoder is None and call.endpoint == "responses":
-        return False  # its events name items, by ids that only its provider knows
-    output = conversation_of(call, request).output
+    if watch.open < 0 or not watch.speaks:
+        return False
+    conversation = conversation_of(call, request)
+    if call.endpoint == "responses" and needs_store(conversation):
+        return False  # only its provider knows what was said before
+    output = conversation.output
     return output is None or output.kind is OutputKind.TEXT
 
 
 def encoder_of(
     call: Call, request: envelope.Request, tap: StreamTap, watch: Watch
-) -> StreamEncoder:
-    """What goes on with the caller's stream: its own encoder, or one that is brought to there."""
+) -> StreamEncoder | None:
+    """What goes on with the caller's stream: its own encoder, or one that is brought to there.
+
+    None when it can't be."""
     if tap.encoder is not None:
         return tap.encoder
     context = _context(call, conversation_of(call, request), Receipt())
@@ -108,6 +117,9 @@ def encoder_of(
     watch.join()
     for event in watch.events:
         encoder.encode(event)
+    decoder = watch.decoder
+    if isinstance(decoder, ResponsesDecoder) and isinstance(encoder, ResponsesEncoder):
+        return encoder if encoder.take_over(decoder.last) else None
     return encoder
 
 

@@ -18,7 +18,16 @@ from urllib.parse import unquote_to_bytes
 
 from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
 from ferryman.flow.bonds import bind
-from ferryman.flow.call import NOTHING, Call, Plane, count_stranger, open_call, settle
+from ferryman.flow.call import (
+    NOTHING,
+    Call,
+    Plane,
+    count_stranger,
+    in_vain,
+    open_call,
+    settle,
+    told,
+)  # fmt: skip
 from ferryman.flow.counting import count, counted_here
 from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
 from ferryman.flow.filtering import narrow
@@ -30,11 +39,10 @@ from ferryman.flow.rescue import go_on
 from ferryman.flow.turns import Turns, adopt, begin, leave, note, note_rest
 from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import gives, surely_fits, text_size, too_much
-from ferryman.http1.client import ClientConnection, Fault, FaultKind
+from ferryman.http1.client import USED_UP, ClientConnection, Fault, FaultKind
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.ir.usage import Usage
 from ferryman.meter.keys import digest
 from ferryman.telemetry.record import Attempt
 from ferryman.upstream.fleet import Runtime, Target
@@ -66,8 +74,9 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "compressed", "digest", "explain", "forwarded", "metadata", "providers", "retried",
-        "session", "steers", "strict", "summary", "tags", "timeout", "too_long", "translated",
+        "compressed", "digest", "explain", "forwarded", "metadata", "mistake", "providers",
+        "retried", "session", "steers", "strict", "summary", "tags", "timeout", "too_long",
+        "translated",
     )  # fmt: skip
 
     def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
@@ -80,8 +89,10 @@ class HeaderFacts:
         self.compressed = False
         self.summary = False
         self.metadata = self.tags = self.timeout = b""
+        self.mistake = ""
+        """What is wrong with another of ours."""
         self.steers = False
-        """Whether there is one of the three."""
+        """Whether there is one of the four."""
         self.providers = b""
         self.explain = False
         self.retried = False
@@ -100,9 +111,9 @@ class HeaderFacts:
             elif name == b"x-stainless-retry-count":  # of the official SDKs
                 self.retried = value.strip() not in (b"", b"0")
             elif name == b"x-ferryman-on-unsupported":
-                self.strict = value.lower() == b"reject"
+                self.strict = self._choice(name, value, ("drop", "reject")) == "reject"
             elif name == b"x-ferryman-too-long":
-                self.too_long = value.decode("latin-1").lower()
+                self.too_long = self._choice(name, value, ("next", "error", "compress"))
             elif name == b"x-ferryman-metadata":
                 self.metadata = b"%b,%b" % (self.metadata, value) if self.metadata else value
                 self.steers = True
@@ -124,6 +135,15 @@ class HeaderFacts:
         if not token and b"key=" in target:
             token = _key_in_query(target)
         self.digest = digest(pepper, token)
+
+    def _choice(self, name: bytes, value: bytes, choices: tuple[str, ...]) -> str:
+        """One of the choices; anything else is a mistake that the call is refused for."""
+        word = value.decode("latin-1").strip().lower()
+        if word and word not in choices:
+            self.mistake = f"'{name.decode()}' must be {', '.join(choices[:-1])} or {choices[-1]}."
+            self.steers = True
+            return ""
+        return word
 
 
 def _key_in_query(target: bytes) -> bytes:
@@ -213,7 +233,7 @@ async def serve(
             raise unfit
         keeps = _keeps(call, request)
         if exchange.gone:
-            settle(call, 499, ErrorKind.CANCELLED, _said(call, reply))
+            _left(call, reply, kind)
         elif kind is not None:
             deliver_failure(call, reply, kind)
         elif reply.streaming:
@@ -274,9 +294,14 @@ def _rescue(
 def _keeps(call: Call, request: envelope.Request) -> Callable[[bytes], Awaitable[None]] | None:
     """Keeps an answer that its caller may go on from, when no provider does; None = nothing to."""
     keeper = call.plane.keeper
-    if keeper is None or call.receipt is None or call.endpoint != "responses":
+    if keeper is None or call.endpoint != "responses" or (call.receipt is None and not call.rescue):
         return None
-    return lambda body: keeper.keep(call, request, body)
+
+    async def keep(body: bytes) -> None:
+        if call.receipt is not None:  # it may have been rescued meanwhile, or not
+            await keeper.keep(call, request, body)
+
+    return keep
 
 
 def _turn_away(call: Call, error: GatewayError) -> None:
@@ -300,11 +325,14 @@ def _stumble(call: Call, error: Exception) -> None:
     refuse(call, _internal())
 
 
-def _said(call: Call, reply: Reply) -> Usage | None:
-    """Usage of a call whose caller has left: as far as its upstream told, if it was ever asked."""
-    usage = reply.used
-    refused = not 200 <= reply.status < 300
-    return NOTHING if usage is None and refused and not call.uncertain else usage
+def _left(call: Call, reply: Reply, kind: ErrorKind | None) -> None:
+    """Settle a call whose caller has gone before the answer, which may be on its way."""
+    if kind is None:
+        usage, tap = reply.used, reply.tap
+        whole = not reply.streaming or (tap is not None and tap.done)
+    else:
+        usage, whole = in_vain(call)
+    settle(call, 499, ErrorKind.CANCELLED, usage, whole)
 
 
 async def _first_good(
@@ -330,6 +358,7 @@ async def _first_good(
                 return reply, ErrorKind.CANCELLED, None
             if busy is not None:
                 unfit = busy
+                call.left_out = {**(call.left_out or {}), target: busy.kind}
                 if call.overdue():
                     break
                 continue
@@ -360,10 +389,8 @@ async def _first_good(
             break
         if kind in SURFACED and not await _elsewhere(call, request, turns, facts, kind):
             break
-    if spares:
-        if kind is not None and not call.exchange.gone:
-            reply, kind = spares.pop().bring_back(call), None
-        call.legs += tuple([(spare.reply.used, spare.target) for spare in spares])
+    if spares and kind is not None and not call.exchange.gone:
+        reply, kind = spares.pop().bring_back(call), None
     return reply, kind, unfit if call.target is None else None
 
 
@@ -425,8 +452,8 @@ async def attempt(
     if why:
         reply.fault = Fault(FaultKind.CONNECT, why)
     else:
-        plain = asking.translation is None and not runtime.betas_in_body
-        forwarded = facts.forwarded if plain else facts.translated
+        headed = asking.own and not runtime.betas_in_body
+        forwarded = facts.forwarded if headed else facts.translated
         if runtime.signer is not None:
             forwarded += runtime.signature(asking.head, asking.body, time.time())
         connection = runtime.pool.take()
@@ -460,8 +487,6 @@ async def attempt(
     note(call, target, reply, kind, started, ended)
     if kind is not None and asking.tap is not None and asking.tap.broken:
         call.plane.metrics.left_out(target.provider, asking.tap.broken)
-    if kind is not None and reply.status < 300 and reply.connection and not reply.judged:
-        call.uncertain = True  # asked, and not refused: it may have worked, and charge for it
     reply.place = len(call.attempts)
     call.attempts.append(
         Attempt(
@@ -477,14 +502,22 @@ async def attempt(
             call.altered,
         )
     )
+    if kind is not None:
+        # Asked, and not refused: it may have worked, and charge for it.
+        refused = reply.status >= 300 or reply.connection is None
+        whole = refused or (reply.judged and reply.used is not None)
+        call.attempts[-1] = told(call, call.attempts[-1], target, reply.used, whole)
     return reply, kind
 
 
 async def _connect(call: Call, reply: Reply, pool: Pool) -> ClientConnection | None:
+    seconds = call.connect or call.plane.fleet.snapshot.timeouts.connect
+    left = call.deadline() - call.plane.now()
     try:
-        return await pool.connect(call.plane.fleet.snapshot.timeouts.connect)
+        return await pool.connect(min(seconds, max(left, 0.0)))
     except Fault as fault:
-        reply.on_fault(fault)
+        late = left < seconds and call.overdue()
+        reply.on_fault(Fault(FaultKind.TIMEOUT, USED_UP) if late else fault)
         return None
 
 

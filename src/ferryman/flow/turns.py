@@ -6,17 +6,18 @@ from typing import Final
 from msgspec.structs import replace
 
 from ferryman.config.snapshot import Route
-from ferryman.flow.call import Call, Plane
+from ferryman.flow.call import Call, Plane, told
 from ferryman.flow.choice import Choice, choice_of, health_of, measure
 from ferryman.flow.window import roomiest
-from ferryman.http1.client import USED_UP, FaultKind
+from ferryman.http1.client import USED_UP, Fault, FaultKind
+from ferryman.http1.connect import SLOW
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.usage import Usage
 from ferryman.routing.health import RAMP_SECONDS, Rest
 from ferryman.routing.outliers import OUTLIER_SECONDS, OUTLIER_SHARE, slow
 from ferryman.routing.plan import Facts, Standing, plan
 from ferryman.routing.quota import remaining
-from ferryman.routing.reactions import UNREACHABLE, hint, reaction
+from ferryman.routing.reactions import UNREACHABLE, Reaction, hint, reaction
 from ferryman.upstream.fleet import Resolved, Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire.envelope import Request
@@ -31,6 +32,8 @@ LONE_SECONDS: Final = 0.5
 """Most that a call waits after a single failure before it asks the same model once more."""
 
 
+HEDGING: Final = 0.5
+"""The part of the budget of extra attempts that rivals may use: some are left for what fails."""
 SHOULD_RETRY: Final = b"x-should-retry"
 """The official SDKs heed it, and some providers send it."""
 
@@ -40,7 +43,7 @@ class Turns:
 
     __slots__ = (
         "_again", "_again_at", "_call", "_fallbacks", "_max_output", "_place", "_settled",
-        "_size", "_slots", "_strained", "_target", "asked", "order", "wait",
+        "_size", "_strained", "_target", "asked", "order", "wait",
     )  # fmt: skip
 
     def __init__(self, call: Call, resolved: Resolved, size: int, max_output: int) -> None:
@@ -52,13 +55,12 @@ class Turns:
         if len(resolved.targets) != 1 or resolved.fallbacks:
             self.order = roomiest(_planned(call, resolved, size, max_output), max_output)
             if call.plane.queues:
-                self.order = _with_room_first(call.plane, self.order, resolved)
+                self.order = _with_room_first(call, self.order, resolved)
         call.order = self.order
         call.equals = resolved.targets
         self._fallbacks = resolved.fallbacks
         self._place = 0
         self._target: Target | None = None
-        self._slots = 0
         self._again: Target | None = None
         self._again_at = 0.0
         self._settled: bool = call.retried  # who comes again has had its second chance
@@ -101,8 +103,7 @@ class Turns:
                 self._settled = True
                 if self._again_at < call.deadline() and plane.retries.spend(now):
                     self.wait = max(self._again_at - now, 0.0)
-                    self._target = again
-                    return again
+                    return self._ask(again, now)
             rest = rest_of(plane, target, now)
             strained = rest.until > now
             if strained and self._strained and not health_of(target).may_be_back(rest, now):
@@ -122,7 +123,7 @@ class Turns:
         now, target = plane.now(), self.order[self._place]
         if target in self._fallbacks or resting_until(plane, target, now) > now:
             return None
-        return self._go(target, now) if plane.retries.spend(now) else None
+        return self._go(target, now) if plane.retries.spend(now, HEDGING) else None
 
     def larger(self, kind: ErrorKind) -> bool:
         """Whether what is too long for one may fit others: they come next then."""
@@ -146,30 +147,38 @@ class Turns:
         self._place = 0
         return bool(self.order)
 
+    def put_back(self, last: Target, slot: int) -> None:
+        """The rival is not asked after all: its turn comes if ``last``, with that key, fails."""
+        self._place -= 1
+        self._target = last
+        self._call.slot, self._call.tried = slot, 1 << slot
+
     def _go(self, target: Target, now: float) -> Target:
         self._place += 1
+        return self._ask(target, now)
+
+    def _ask(self, target: Target, now: float) -> Target:
+        """Choose the key for it."""
         self._target = target
         call = self._call
-        call.slot = 0
-        keys = target.runtime.keys
-        if len(keys) > 1:
-            runtime = target.runtime
-            runtime.turn = (runtime.turn + 1) % len(keys)
-            call.slot = _slot(call.plane, target, now, 0, runtime.turn)
-            self._slots = 1 << call.slot
+        call.slot = call.tried = 0
+        runtime = target.runtime
+        if len(runtime.keys) > 1:
+            slots = usable_keys(call.plane, target, now, 0)
+            call.slot = runtime.take_turn(slots) if slots else _slot(call.plane, target, now)
+            call.tried = 1 << call.slot
         return target
 
     def _next_key(self, target: Target, kind: ErrorKind, now: float) -> bool:
         """Take the next healthy key for the same target, where the kind of failure is a key's."""
-        runtime = target.runtime
+        call, runtime = self._call, target.runtime
         if len(runtime.keys) < 2 or not reaction(kind).next_key:
             return False
-        slot = _slot(self._call.plane, target, now, self._slots, self._call.slot)
-        rest = _rest(self._call.plane, target, slot)
-        if self._slots >> slot & 1 or rest.until > now:
+        slots = usable_keys(call.plane, target, now, call.tried)
+        if not slots:
             return False
-        self._call.slot = slot
-        self._slots |= 1 << slot
+        call.slot = runtime.take_turn(slots)
+        call.tried |= 1 << call.slot
         return True
 
     def _remember(self, target: Target, reply: Reply, kind: ErrorKind, now: float) -> None:
@@ -221,7 +230,7 @@ def doubts(call: Call, choice: Choice, now: float) -> dict[int, Facts]:
     doubtful = [
         i
         for i, health in enumerate(healths)
-        if health.rest.rounds or health.limits or health.risen > lately
+        if health.rest.rounds or health.limits or health.risen > lately or health.pressed
     ]
     if plane.key_rests:
         troubled = {key.partition("#")[0] for key in plane.key_rests}
@@ -252,19 +261,32 @@ def _doubt_the_slow(facts: dict[int, Facts], choice: Choice, now: float) -> None
             known.share = min(known.share, OUTLIER_SHARE)
 
 
-def _with_room_first(plane: Plane, order: Sequence[Target], resolved: Resolved) -> Sequence[Target]:
+def _with_room_first(call: Call, order: Sequence[Target], resolved: Resolved) -> Sequence[Target]:
     """Of those that stand for each other, who has a place free before who has none."""
+    plane = call.plane
     now = plane.now()
-    full = []
+    call.full = [target for target in order if is_full(plane, target)]
+    if not call.full:
+        return order
+    alike = 0
     for target in order:
         if target not in resolved.targets or resting_until(plane, target, now) > now:
             break
-        queue = plane.queues.get(target.provider)
-        full.append(queue is not None and queue.line.full)
-    alike = list(zip(full, order, strict=False))
-    first = [target for busy, target in alike if not busy]
-    then = [target for busy, target in alike if busy]
-    return [*first, *then, *order[len(full) :]]
+        alike += 1
+    first = [target for target in order[:alike] if target not in call.full]
+    then = [target for target in order[:alike] if target in call.full]
+    return [*first, *then, *order[alike:]]
+
+
+def is_full(plane: Plane, target: Target) -> bool:
+    """Whether a call that came there now would have to wait for a place."""
+    queue = plane.queues.get(target.provider)
+    if queue is None:
+        return False
+    if queue.line.full or not target.runtime.limited:
+        return queue.line.full
+    now = plane.now()
+    return resting_until(plane, target, now) <= now and not usable_keys(plane, target, now, 0)
 
 
 def note_rest(call: Call, target: Target, now: float) -> None:
@@ -291,20 +313,29 @@ def rest_of(plane: Plane, target: Target, now: float) -> Rest:
     """The rest that keeps a target from being asked with its best key, or that has just ended."""
     if len(target.runtime.keys) == 1:
         return _rest(plane, target, 0)
-    return _rest(plane, target, _slot(plane, target, now, 0, target.runtime.turn))
+    return _rest(plane, target, _slot(plane, target, now))
 
 
-def _slot(plane: Plane, target: Target, now: float, without: int, start: int) -> int:
-    """The first key from ``start`` on that may be asked, or else the one that may be soonest.
+def usable_keys(plane: Plane, target: Target, now: float, without: int) -> list[int]:
+    """The target's keys that neither rest nor have as many calls at work as they take.
 
-    ``without`` is a set of keys, as bits, that come into question only if there is no other.
+    ``without`` is a set of keys, as bits, that don't come into question.
     """
-    keys = target.runtime.keys
-    best, best_until = start, float("inf")
-    for step in range(len(keys)):
-        slot = (start + step) % len(keys)
-        if without >> slot & 1:
-            continue
+    runtime = target.runtime
+    queue = plane.queues.get(target.provider) if runtime.limited else None
+    return [
+        slot
+        for slot in range(len(runtime.keys))
+        if not without >> slot & 1
+        and _rest(plane, target, slot).until <= now
+        and (queue is None or queue.room(runtime, slot))
+    ]
+
+
+def _slot(plane: Plane, target: Target, now: float) -> int:
+    """The first key that may be asked, or else the one that may be soonest."""
+    best, best_until = 0, float("inf")
+    for slot in range(len(target.runtime.keys)):
         until = _rest(plane, target, slot).until
         if until <= now:
             return slot
@@ -368,18 +399,52 @@ def note(
         health.good(key, seconds, started, now, begun=reply.streaming and kind is None)
         if plane.key_rests and key in plane.key_rests and plane.key_rests[key].end(started):
             del plane.key_rests[key]
+            plane.log(f"the key {_named(call, target)} works again")
         return
     fault = reply.fault
-    if call.limited and fault is not None and fault.message == USED_UP:
-        return  # its caller had less patience than others
+    if _impatient(call, fault):
+        return
     what = reaction(kind)
     if kind is ErrorKind.UPSTREAM_CONNECT and fault is not None and fault.kind is FaultKind.CONNECT:
         what = UNREACHABLE
+    wait = hint(reply.headers, None, reply.body[:HINTING]) if reply.status >= 400 else -1.0
+    _hold_against(call, target, what, kind, started, now, wait, late=False)
+
+
+def _impatient(call: Call, fault: Fault | None) -> bool:
+    """Whether it was a time that its caller has set, with less patience than others have."""
+    if fault is None or not (call.limited or call.hasty):
+        return False
+    if fault.message == USED_UP:
+        return call.limited
+    return call.hasty and (fault.kind is FaultKind.TIMEOUT or fault.message.startswith(SLOW))
+
+
+def _hold_against(
+    call: Call, target: Target, what: Reaction, kind: ErrorKind,
+    started: float, now: float, wait: float, *, late: bool,
+) -> None:  # fmt: skip
+    """An attempt failed: whoever that concerns rests. A key that is out of use is told at once."""
+    plane = call.plane
+    key = target.runtime.keys[call.slot]
     rest = plane.key_rests.get(key)
+    news = rest is None and what.scope == "key"
     if rest is None and what.scope == "key":
         rest = plane.key_rests[key] = Rest()
-    wait = hint(reply.headers, None, reply.body[:HINTING]) if reply.status >= 400 else -1.0
-    health.bad(what, kind, key, rest or WELL, started, now, wait, plane.rng.random())
+    chance = plane.rng.random()
+    health = health_of(target)
+    health.bad(what, kind, key, rest or WELL, started, now, wait, chance, late=late)
+    if news:
+        others = "its other keys are used" if len(target.runtime.keys) > 1 else "it has no other"
+        plane.log(
+            f"alert: the key {_named(call, target)} can't be used ({kind}); {others}. "
+            "It is tried again within half a minute."
+        )
+
+
+def _named(call: Call, target: Target) -> str:
+    name = target.runtime.key_names[call.slot]
+    return f"{name} of {target.provider}" if name else f"of {target.provider}"
 
 
 def adopt(call: Call, extras: Route | None, request: Request) -> None:
@@ -402,16 +467,15 @@ def note_end(call: Call, reply: Reply, kind: ErrorKind | None) -> None:
     if kind is None:
         health.finished()
         return
-    plane, now, last = call.plane, call.plane.now(), call.attempts[-1]
-    call.attempts[-1] = replace(last, error=kind, end_us=call.us(now))
+    now, last = call.plane.now(), call.attempts[-1]
+    used = reply.tap.usage if reply.tap is not None else None
+    cut = replace(last, error=kind, end_us=call.us(now))
+    call.attempts[-1] = told(call, cut, target, used, False)
     fault = reply.fault
     what = reaction(kind)
     if what.scope == "nothing" or (fault is not None and fault.message == USED_UP):
         return  # it went on well for as long as it was given
-    key = target.runtime.keys[call.slot]
-    rest = plane.key_rests.get(key)
-    if rest is None and what.scope == "key":
-        rest = plane.key_rests[key] = Rest()
+    if _impatient(call, fault):
+        return
     started = call.began + last.start_us / 1e6
-    chance = plane.rng.random()
-    health.bad(what, kind, key, rest or WELL, started, now, -1.0, chance, late=True)
+    _hold_against(call, target, what, kind, started, now, -1.0, late=True)

@@ -22,6 +22,8 @@ DNS_SECONDS = 30.0
 DNS_STALE_SECONDS = 3600.0
 """How long an old answer serves while the resolver fails."""
 
+SLOW = "no connection within"
+"""How a fault begins that says so."""
 MAX_PROXY_HEAD = 16_384
 _CONNECTED = re.compile(rb"HTTP/1\.[01] (\d\d\d)[ \r]")
 
@@ -197,7 +199,7 @@ class Connector:
                 task.cancel()
                 task.add_done_callback(_abort_late)
         if not task.done():
-            raise Fault(FaultKind.CONNECT, f"no connection within {seconds:g} s")
+            raise Fault(FaultKind.CONNECT, f"{SLOW} {seconds:g} s")
         try:
             return task.result()
         except ssl.SSLCertVerificationError as error:

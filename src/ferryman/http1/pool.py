@@ -103,10 +103,11 @@ class Pools:
         return pool
 
     def _sweep(self) -> None:
+        # First: whatever comes of one connection's end, all others' deadlines must hold.
+        self._timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
         now = self._loop.time()
         for pool in self._pools.values():
             pool.sweep(now)
-        self._timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def close(self) -> None:
         self._timer.cancel()

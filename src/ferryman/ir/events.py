@@ -111,6 +111,18 @@ class Count(Struct, frozen=True, kw_only=True, tag="count"):
     usage: Usage
 
 
+class Beside(Struct, frozen=True, kw_only=True):
+    """A member of a reply that only its own format has: what the provider's own tools looked up."""
+
+    origin: str
+    """The format."""
+    name: str
+    """The member's path there."""
+    raw: Raw
+    carried: str = ""
+    """How callers of other formats get it; empty = not at all."""
+
+
 class Finish(Struct, frozen=True, kw_only=True, tag="finish"):
     """A choice is over."""
 
@@ -119,6 +131,7 @@ class Finish(Struct, frozen=True, kw_only=True, tag="finish"):
     """The sequence that stopped it, where the provider says which."""
     detail: str = ""
     """The provider's own word, where ``reason`` says less."""
+    beside: tuple[Beside, ...] = ()
     choice: int = 0
 
 

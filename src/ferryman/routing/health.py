@@ -4,6 +4,7 @@ Time (loop seconds) and chance come from outside, so that a simulation can repla
 """
 
 import math
+from collections.abc import Collection
 from typing import Final
 
 from ferryman.routing.past import Past, Sums
@@ -21,6 +22,8 @@ WINDOW_SHARE: Final = 0.5
 RAMP_SECONDS: Final = 3.0
 RAMP_FIRST: Final = 0.1
 """Slow start: the share of its calls that a target gets back at once, and when it has them all."""
+THROTTLE: Final = 2.0
+"""Who refuses calls for their number is sent so many times what it takes."""
 FEW_TOKENS: Final = 16
 """Answers of fewer say how long the first one takes, not the others."""
 LONGEST_HINT: Final = 3600.0
@@ -148,9 +151,10 @@ class Health:
     """One target, that is one model at one provider, and its limits for each of its keys."""
 
     __slots__ = (
-        "_asked", "_asked_before", "_failed", "_failed_before", "_past", "_seconds", "_streak",
-        "_used", "_window", "in_flight", "limits", "pace", "rest", "rested", "risen",
-        "slow_stream", "slow_whole", "token", "used", "used_at",
+        "_asked", "_asked_before", "_failed", "_failed_before", "_limited", "_limited_before",
+        "_past", "_seconds", "_streak", "_used", "_window", "in_flight", "limits", "pace",
+        "pressed", "rest", "rested", "risen", "slow_stream", "slow_whole", "token", "used",
+        "used_at",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -173,6 +177,9 @@ class Health:
         self._streak = 0
         self._window = 0.0
         self._asked = self._failed = self._asked_before = self._failed_before = 0
+        self._limited = self._limited_before = 0
+        self.pressed = False
+        """Whether it refused calls for their number of late."""
         self._seconds = 0.0
         self._past = Past()
         self.rested = 0
@@ -217,6 +224,11 @@ class Health:
         self.used = sum(self._used.values()) / len(self._used)
         self.used_at = now
 
+    def keep(self, keys: Collection[str]) -> None:
+        """Forget all keys but these."""
+        self.limits = {key: rest for key, rest in self.limits.items() if key in keys}
+        self._used = {key: used for key, used in self._used.items() if key in keys}
+
     def finished(self) -> None:
         """A stream that had begun has come to its end."""
         self._streak = 0
@@ -238,6 +250,9 @@ class Health:
         if reaction.scope == "key":
             key_rest.begin(reaction, why, started, now, hint, chance)
         elif reaction.scope == "limit":
+            self._turn(now)
+            self._limited += 1
+            self.pressed = True
             limit = self.limits.setdefault(key, Rest())
             rounds = limit.rounds
             limit.begin(reaction, why, started, now, hint, chance)
@@ -301,8 +316,20 @@ class Health:
         )
 
     def share(self, now: float) -> float:
-        """The part of its calls that it should get: less than 1 for a while after a rest."""
-        return min(1.0, RAMP_FIRST + (1 - RAMP_FIRST) * (now - self.risen) / RAMP_SECONDS)
+        """The part of its calls that it should get: less than 1 for a while after a rest, and
+        while it refuses more for their number than it takes.
+
+        The latter is adaptive throttling (https://sre.google/sre-book/handling-overload/), where
+        what is held back goes to others. As long as a limit rests, or is on trial, that is enough.
+        """
+        share = min(1.0, RAMP_FIRST + (1 - RAMP_FIRST) * (now - self.risen) / RAMP_SECONDS)
+        if not self.pressed or self.limits:
+            return share
+        self._turn(now)
+        taken = self._asked + self._asked_before
+        refused = self._limited + self._limited_before
+        self.pressed = refused > 0
+        return min(share, (THROTTLE * taken + 1) / (taken + refused + 1))
 
     def _fails(self) -> bool:
         if self._streak >= STREAK or self.rest.rounds:
@@ -320,8 +347,9 @@ class Health:
             self._past.add(now, self._asked, self._failed, self._seconds)
             self._seconds = 0.0
         self._asked_before = self._asked if recent else 0
+        self._limited_before = self._limited if recent else 0
         self._failed_before = self._failed if recent else 0
-        self._asked = self._failed = 0
+        self._asked = self._failed = self._limited = 0
         self._window = now
 
 
@@ -354,12 +382,12 @@ class RetryBudget:
         self._calls[second % RETRY_SECONDS] += 1
         self.calls += 1
 
-    def spend(self, now: float) -> bool:
-        """Whether one more attempt is to be had; it is spent then."""
+    def spend(self, now: float, part: float = 1.0) -> bool:
+        """Whether one more attempt is to be had within this part of all; it is spent then."""
         second = int(now)
         if second != self._at:
             self._forget(second)
-        if self.extra >= max(RETRY_FLOOR, int(self.calls * RETRY_SHARE)):
+        if self.extra >= max(RETRY_FLOOR, int(self.calls * RETRY_SHARE)) * part:
             return False
         self._extra[second % RETRY_SECONDS] += 1
         self.extra += 1

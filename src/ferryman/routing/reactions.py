@@ -66,10 +66,10 @@ _RESETS: Final = (
 
 
 _DELAY: Final = re.compile(rb'"retryDelay"\s*:\s*"([0-9.]{1,12}s)"')
-_DAILY: Final = re.compile(rb'"quotaId"\s*:\s*"[^"]{0,200}PerDay')
+_DAILY: Final = re.compile(rb'"quotaId"\s*:\s*"[^"]{0,200}PerDay|\blimit: 0\b')
 DAILY_SECONDS: Final = 3600.0
-"""How long a model is left alone whose quota of the day is used up: the short waits that come with
-such an error are those of another limit."""
+"""How long a model is left alone whose quota of the day is used up, or that has none at all: the
+short waits that come with such an error are those of another limit."""
 
 
 def hint(

@@ -119,7 +119,9 @@ def _tokens(ask: Ask) -> list[str]:
     if "echo" in wish:
         return re.findall(r"\s*\S+|\s+", ask.last)
     source = text.UNICODE if "unicode" in wish else text.PLAIN
-    return text.tokens(wish.count("tokens", DEFAULT_TOKENS), source)
+    found = text.tokens(wish.count("tokens", DEFAULT_TOKENS), source)
+    said = [i for i in range(len(found) + 1) if "".join(found[:i]) == ask.begun]
+    return found[said[0] :] if said else found
 
 
 def _stopped(tokens: list[str], stops: list[str]) -> tuple[list[str], str | None]:

@@ -109,6 +109,8 @@ class Ask(msgspec.Struct, kw_only=True):
     """Words in it."""
     last: str = ""
     """What the word ``echo`` answers: the last message's text, media described."""
+    begun: str = ""
+    """What the answer begins with, where a request can say that."""
     tools: list[Tool] = []
     choice: str = "auto"
     """``auto``, ``none``, ``required``, or ``=`` and the name of the one tool to call."""

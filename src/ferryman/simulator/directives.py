@@ -102,9 +102,12 @@ _ALL = (
     Directive(
         "bad-event", STREAM, "Breaks the JSON of this many events; the stream goes on.", "events", 1
     ),
+    _flag("flip", STREAM, "Turns over the last bit of an event."),
     _flag("garbage", STREAM, "Bytes without meaning in place of the rest."),
     _flag("comments", SSE, "Comments between the events."),
-    Directive("keep-alive", SSE, "Comments while waiting for the first token.", "ms", 100),
+    Directive(
+        "keep-alive", SSE, "Comments (pings, blank lines) while nothing else comes.", "ms", 100
+    ),
     _flag("blank", SSE, "Extra blank lines between events."),
     _flag("crlf", SSE, "Lines end in CR LF."),
     _flag("cr", SSE, "Lines end in CR."),

@@ -62,6 +62,8 @@ def _element(event: Event, number: int, _wish: Behaviour) -> bytes:
 
 
 SSE = Framing("text/event-stream; charset=utf-8", server_sent, b": keep-alive\n\n")
+PINGS = Framing(SSE.content_type, server_sent, b'event: ping\ndata: {"type":"ping"}\n\n')
+"""The same, of a format that has an event to show that the connection lives."""
 LINES = Framing("application/stream+json", _line)
 """A JSON object on each line."""
 ARRAY = Framing("application/json; charset=UTF-8", _element, tail=b"\r\n]")

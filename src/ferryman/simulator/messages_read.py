@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from ferryman.simulator.ask import Ask, RefusedError, Request, Tool, decoded, media, told, words
+from ferryman.simulator.event import PINGS
 from ferryman.simulator.memory import Memory, Unit
 from ferryman.simulator.seals import sealed, wrapped
 
@@ -164,6 +165,7 @@ def fill(body: dict[str, Any], behaviour: Any) -> Ask:
         stream=body.get("stream") is True,
         prompt=len(words(body.get("system"))) + len(words(body["messages"])),
         last=last,
+        begun=last if body["messages"][-1]["role"] == "assistant" else "",
         tools=tools,
         choice=choice,
         parallel=parallel,
@@ -171,6 +173,7 @@ def fill(body: dict[str, Any], behaviour: Any) -> Ask:
         limit=limit,
         stops=[str(stop) for stop in stops],
         think=thinks,
+        framing=PINGS,
     )
 
 

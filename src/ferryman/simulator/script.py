@@ -20,6 +20,8 @@ IDENT = b"51m1de47000000000000f00d"
 """Stands for a reply's number in a script; the server puts the real one in its place."""
 DRIP_EVERY = 0.05
 GARBAGE = bytes(range(255, 127, -1)) * 2
+ENDLESS = 60.0
+"""Seconds of comments in a silence that does not end; then even they cease."""
 RESET_AFTER = 0.03
 """Seconds between the last byte and a reset, which would otherwise destroy bytes not yet read."""
 
@@ -68,7 +70,9 @@ def whole(
         headers, body = {**headers, "content-encoding": "gzip"}, gzip.compress(body, mtime=0)
     half = len(body) // 2
     wire = _Wire(status, headers, wish, streamed=False)
-    return wire.script([(pause, body[:half]), (0, body[half:])], 1)
+    blanks = _filled(pause, wish, b"\n")
+    pause -= _seconds(blanks)
+    return wire.script([*blanks, (pause, body[:half]), (0, body[half:])], len(blanks) + 1)
 
 
 def stream(
@@ -104,7 +108,10 @@ def stream(
             (pause, packer.compress(data) + packer.flush(end))
             for (pause, data), end in zip(pieces, ends_of, strict=True)
         ]
-    return _Wire(200, headers, wish, streamed=True).script(pieces, at)
+    if "flip" in wish and at < len(pieces):
+        pause, data = pieces[at]
+        pieces[at] = pause, data[:-1] + bytes([data[-1] ^ 1])
+    return _Wire(200, headers, wish, streamed=True).script(pieces, at, framing.idle)
 
 
 def nothing(wish: Behaviour) -> Script | None:
@@ -131,16 +138,15 @@ def _at(events: list[Event], wish: Behaviour) -> int:
 def _timed(events: list[Event], wish: Behaviour, framing: Framing) -> Steps:
     """Events as bytes, each with the pause before it."""
     tps, ttft = wish.number("tps"), wish.number("ttft") / 1000
-    every = wish.number("keep-alive") / 1000 if framing.idle else 0
-    waits = int((ttft or 3 * every) / every) if every else 0
+    comments = _filled(ttft or wish.number("keep-alive") * 3 / 1000, wish, framing.idle)
     steps: Steps = []
     begun = False
     for number, event in enumerate(events):
         pause = event.tokens / tps if tps and begun else 0.0
         if event.tokens and not begun:
             begun = True
-            steps += [(every, framing.idle)] * waits
-            pause = max(0.0, ttft - waits * every)
+            steps += comments
+            pause = max(0.0, ttft - _seconds(comments))
         steps.append((pause, framing.render(event, number, wish)))
     return steps
 
@@ -162,8 +168,11 @@ class _Wire:
         else:
             self.mode = "length"
 
-    def script(self, pieces: Steps, at: int) -> Script:
-        """The script for body ``pieces``, of which a fault spares the first ``at``."""
+    def script(self, pieces: Steps, at: int, idle: bytes = b"") -> Script:
+        """The script for body ``pieces``, of which a fault spares the first ``at``.
+
+        ``idle`` is what may be said while nothing comes.
+        """
         wish = self.wish
         if "at-byte" in wish:
             pieces, at = _split_at(pieces, wish.count("at-byte"))
@@ -176,9 +185,11 @@ class _Wire:
         stall = wish.number("stall", -1) / 1000
         for index, (pause, data) in enumerate(pieces):
             if index == at:
+                pings = _filled((stall or ENDLESS) if stall >= 0 else 0, wish, idle)
+                steps += [(wait, self.frame(ping)) for wait, ping in pings]
                 if fault or stall == 0:
                     break
-                pause += max(stall, 0)
+                pause += max(stall - _seconds(pings), 0)
             steps.append((pause, self.frame(data)))
         if stall == 0 and not fault:
             end = End.HANG
@@ -240,6 +251,16 @@ class _Wire:
         if "extra" in self.wish:
             out += b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nextra"
         return out
+
+
+def _filled(seconds: float, wish: Behaviour, data: bytes) -> Steps:
+    """``data`` again and again in so many seconds, if what shows life is wished for."""
+    every = wish.number("keep-alive") / 1000
+    return [(every, data)] * int(seconds / every + 1e-9) if every and data else []
+
+
+def _seconds(steps: Steps) -> float:
+    return sum(wait for wait, _ in steps)
 
 
 def _split_at(pieces: Steps, size: int) -> tuple[Steps, int]:

@@ -40,7 +40,7 @@ class UsageRow(Struct, frozen=True, kw_only=True):
     unknown_usage: int
     """Calls whose token counts nobody reported; not in ``tokens``."""
     unknown_cost: int
-    """Calls without a known cost; not in ``cost``."""
+    """Calls that may have cost more than stands in ``cost``, or whose cost is unknown."""
     tokens: Usage
     cost: int
     """Picodollars."""
@@ -77,7 +77,8 @@ class CallRow(Struct, frozen=True, kw_only=True):
     cost: int | None
     """Picodollars."""
     attempts: list[dict[str, Any]]
-    """Tries in order: provider, model, status, error, start_us, first_byte_us, end_us."""
+    """Tries in order: provider, model, status, error, start_us, first_byte_us, end_us; of several
+    also tokens, cost_pico, and unknown_cost where it may have cost more."""
     first_token_us: int | None
     overhead_us: int | None
     state: str
@@ -85,6 +86,8 @@ class CallRow(Struct, frozen=True, kw_only=True):
     policy: str | None
     plan: list[dict[str, Any]]
     """Who came into question, in order; empty where there was no choice."""
+    unknown_cost: int
+    """Attempts that may have cost more than stands in ``cost``, or whose cost is unknown."""
     price: str | None
     """Id of the price that it was billed by (:func:`price_of`); None = by none, or by several."""
 
@@ -181,7 +184,7 @@ def _sums(dialect: str) -> list[sa.ColumnElement[Any]]:
         number(sa.or_(_calls.c.status >= 400, _calls.c.error != "")),
         number(_calls.c.state == LOST),
         number(_calls.c.input.is_(None)),
-        number(cost.is_(None)),
+        number(sa.or_(cost.is_(None), _calls.c.unknown_cost > 0)),
     ]
     sums += [sa.func.sum(_calls.c[name]) for name in (*TOKEN_CLASSES, *EXTRA_COUNTS)]
     if dialect == "postgresql":
@@ -220,6 +223,7 @@ def _call_row(row: Any) -> CallRow:
     found["attempts"] = msgspec.json.decode(found.pop("attempts_json"))
     plan = found.pop("plan_json")
     found["plan"] = msgspec.json.decode(plan) if plan else []
+    found["unknown_cost"] = found["unknown_cost"] or int(cost is None)
     return CallRow(
         **found,
         usage=None if tokens[0] is None else _usage(tokens, extras, service, region),

@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest migration: the schema this version of the program works with."""
 
 PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
@@ -74,6 +74,7 @@ calls = Table(
     Column("state", Text, nullable=False),
     Column("policy", Text),
     Column("plan_json", Text),
+    Column("unknown_cost", Integer),
     Column("service", Text),
     Column("region", Text),
     *(Column(name, BigInteger) for name in EXTRA_COUNTS),

@@ -65,9 +65,13 @@ class Metrics:
         overhead: float,
         usage: Usage | None,
         cost: int | None,
+        unknown_cost: bool,
         failed_attempts: int,
     ) -> None:
-        """Count one finished call; ``labels`` = endpoint, provider, target model, status."""
+        """Count one finished call; ``labels`` = endpoint, provider, target model, status.
+
+        ``unknown_cost``: it may have cost more than ``cost``, as far as that is known.
+        """
         series = self._series.get(labels)
         if series is None:
             series = self._make(labels)
@@ -99,9 +103,9 @@ class Metrics:
             if (extras := usage.extras) is not None:
                 for place, name in enumerate(EXTRA_COUNTS, len(CLASSES)):
                     tokens[place] += getattr(extras, name)
-        if cost is None:
+        if unknown_cost:
             series.cost_unknown += 1
-        else:
+        if cost is not None:
             series.cost += cost
 
     def left_out(self, provider: str, events: int) -> None:

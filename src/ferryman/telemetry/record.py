@@ -34,6 +34,15 @@ class Attempt(Struct, frozen=True, array_like=True):
     """What the translation left out (``ir/receipt.py``)."""
     altered: tuple[str, ...] = ()
     """What it changed or added."""
+    usage: Usage | None = None
+    """What it used, as far as the provider said; like the next two only kept where a call has
+    several attempts, else they are the call's."""
+    cost: int | None = None
+    """Picodollars for that; None = unknown."""
+    whole: bool = True
+    """False: it may have cost more than that, or its cost is unknown."""
+    price: str = ""
+    """As in :class:`Closed`, where the call has several attempts."""
 
 
 class Candidate(Struct, frozen=True, array_like=True):
@@ -48,6 +57,8 @@ class Candidate(Struct, frozen=True, array_like=True):
     """Why it rested: an error kind."""
     left_out: str = ""
     """Why it could not be asked at all; empty = it could."""
+    full: bool = False
+    """Whether as many calls were at work there as it takes."""
 
 
 class Opened(Struct, frozen=True, array_like=True):
@@ -87,9 +98,9 @@ class Closed(Struct, frozen=True, array_like=True):
     """HTTP status the caller got; 499 when the caller left first."""
     error: str = ""
     usage: Usage | None = None
-    """None = the provider did not say (unknown, not zero)."""
+    """Of all attempts together, as far as is known; None = nobody said (unknown, not zero)."""
     cost: int | None = None
-    """Picodollars; None = unpriced model or unknown usage."""
+    """Picodollars for that; None = unpriced model or unknown usage."""
     attempts: tuple[Attempt, ...] = ()
     first_token_us: int = -1
     overhead_us: int = -1
@@ -98,6 +109,8 @@ class Closed(Struct, frozen=True, array_like=True):
     """Name of the policy that matched; empty = none."""
     plan: tuple[Candidate, ...] = ()
     """In the order in which they were to be asked; empty when there was one only, and no doubt."""
+    unknown_cost: int = 0
+    """Attempts that may have cost more than stands in ``cost``, or whose cost is unknown."""
     price: str = ""
     """Id of the :class:`Priced` by which ``cost`` was worked out; empty = by none, or by several."""
 
@@ -120,6 +133,8 @@ def candidate_row(each: Candidate) -> dict[str, str | float]:
         said["role"] = "fallback" if each.fallback else "target"
     if each.rests_us:
         said |= {"rests_seconds": round(each.rests_us / 1e6, 3), "because": each.because}
+    if each.full:
+        said["full"] = True
     if each.left_out:
         said["left_out"] = each.left_out
     return said

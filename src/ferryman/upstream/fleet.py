@@ -1,13 +1,12 @@
 """The active providers of a snapshot, compiled: what a call needs is looked up, not worked out."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 import msgspec
 from msgspec import Raw
-from msgspec.structs import replace
 
 from ferryman import __version__
 from ferryman.catalog.quirks import (
@@ -21,6 +20,7 @@ from ferryman.catalog.quirks import (
 )
 from ferryman.catalog.tokens import Gauge
 from ferryman.config.filters import ASKED, Written
+from ferryman.config.secret import PoolKey
 from ferryman.config.snapshot import Filter, ModelRow, Provider, Route, Snapshot
 from ferryman.http1.connect import Origin
 from ferryman.http1.pool import Pool, Pools
@@ -47,12 +47,7 @@ class Runtime:
     """One active provider: its connection pool, and request heads ready but for the length."""
 
     def __init__(
-        self,
-        provider: Provider,
-        keys: list[str],
-        pools: Pools,
-        models: Raw | None,
-        shares: Sequence[tuple[int, int]] = (),
+        self, provider: Provider, keys: list[PoolKey], pools: Pools, models: Raw | None
     ) -> None:
         self.name = provider.name
         self.provider = provider
@@ -70,23 +65,45 @@ class Runtime:
         """Whether it heeds the object ``provider`` of a request itself."""
         self.aws_chunks = AWS_CHUNKS in provider.quirks
         """Whether streams come as AWS messages around events of the provider's format."""
-        self.shares = shares
-        """Which fraction of a price calls with each of the keys cost; empty = all of it."""
         for key in keys:
-            _head(provider, origin, "/", key)  # says now what can't be sent
+            _head(provider, origin, "/", key.text)  # says now what can't be sent
         self.signer: Signer | None = signer_of(provider.auth, provider.region, origin.host)
         """Makes further header lines for each request; None where the head says it all."""
         # AWS encodes the path once more for the signature: no character may be in doubt.
         self._in_path = "-._~" if provider.auth == "sigv4" else _IN_PATH
         self._origin = origin
-        self._keys = keys or [""]
+        pooled = keys or [PoolKey("", "")]
+        self._keys = [key.text for key in pooled]
         self.keys = [f"{provider.name}#{_fingerprint(key)}" for key in self._keys]
         """What health knows the keys by."""
-        self.turn = 0
-        """The key that comes next, of several."""
+        self.key_names = [key.name for key in pooled]
+        """What people know them by."""
+        self.most = [key.calls for key in pooled]
+        """Most calls at work at once with each; 0 = any number."""
+        self.limited = any(self.most)
+        pays = [key.pays for key in pooled]
+        self.pays = pays if set(pays) != {(1, 1)} else []
+        """Which fraction of a price calls with each of the keys cost; empty = all of it."""
+        self._weights = [key.weight for key in pooled]
+        self._due = [0.0] * len(pooled)
+        """How much each key has not had of its share."""
         self._paths = _paths(provider)
         self._heads: dict[str, list[bytes]] = {}
         """Heads ready to send, by path; as many as keys."""
+
+    def take_turn(self, slots: list[int]) -> int:
+        """The key whose turn it is among these, so that each gets its share (smooth weighted
+        round robin)."""
+        due, weights = self._due, self._weights
+        best = slots[0]
+        whole = 0.0
+        for slot in slots:
+            due[slot] += weights[slot]
+            whole += weights[slot]
+            if due[slot] > due[best]:
+                best = slot
+        due[best] -= whole
+        return best
 
     def signature(self, head: bytes, body: bytes, now: float) -> bytes:
         """Header lines that vouch for a request with this head; see :class:`Signer`."""
@@ -199,7 +216,7 @@ class Target:
         self.prices: tuple[Price, ...] = row.prices if row else ()
         self.books = [
             Book(self.provider, model, tuple([scaled(price, *share) for price in self.prices]))
-            for share in runtime.shares
+            for share in runtime.pays
         ] or [Book(self.provider, model, self.prices)]
         """By the provider's keys; one if they pay alike."""
         self.context = row.context if row else 0
@@ -234,7 +251,7 @@ class Target:
 def book_of(target: Target, slot: int) -> Book:
     """What a call costs there with the provider's key number ``slot``."""
     books = target.books
-    return books[slot] if len(books) > 1 else books[0]
+    return books[slot] if slot < len(books) else books[0]
 
 
 def dearest(prices: tuple[Price, ...]) -> tuple[int, int, int]:
@@ -260,17 +277,6 @@ def dearest(prices: tuple[Price, ...]) -> tuple[int, int, int]:
     given = [max(r.output, r.reasoning, r.audio_output, r.image_output) for r in rates]
     fees = [r.request for r in rates]
     return max(taken, default=0), max(given, default=0), max(fees, default=0)
-
-
-def _shares(
-    provider: Provider, keys: list[str], activate: Callable[[Provider], list[str] | None]
-) -> list[tuple[int, int]]:
-    """Which fraction of a price calls with each of the keys cost: some of all may be missing."""
-    paid: dict[str, tuple[int, int]] = {}
-    for secret, share in zip(provider.keys, provider.shares, strict=True):
-        for key in activate(replace(provider, keys=(secret,))) or ():
-            paid.setdefault(key, share)
-    return [paid[key] for key in keys]
 
 
 _TIMED = frozenset(("latency", "throughput"))
@@ -334,11 +340,11 @@ class Fleet:
         self,
         snapshot: Snapshot,
         pools: Pools,
-        activate: Callable[[Provider], list[str] | None],
+        pool_of: Callable[[Provider], list[PoolKey] | None],
         near: Callable[[str, list[str]], list[str]],
         live: Callable[[str], tuple[object, Gauge]],
     ) -> None:
-        """``activate`` gives a provider's keys (none for a keyless one), or None = not active.
+        """``pool_of`` gives a provider's keys (none for a keyless one), or None = not active.
 
         ``live`` gives what is kept of a target across snapshots.
         """
@@ -356,13 +362,12 @@ class Fleet:
         self._live = live
         self.runtimes: dict[str, Runtime] = {}
         for provider in snapshot.providers.values():
-            keys = activate(provider)
+            keys = pool_of(provider)
             if keys is None:
                 continue
             try:
                 models = snapshot.models.get(provider.name)
-                shares = _shares(provider, keys, activate) if provider.shares else ()
-                self.runtimes[provider.name] = Runtime(provider, keys, pools, models, shares)
+                self.runtimes[provider.name] = Runtime(provider, keys, pools, models)
             except ValueError as error:
                 self.problems.append(f"provider {provider.name} left out: {error}")
 

@@ -40,6 +40,8 @@ class Reply:
     judged = False
     """True for an answer that came well and is passed over all the same."""
     _size = 0
+    _said = False
+    """True once something of a whole body has come."""
     _committed = False
     _exchange: Exchange | None = None
 
@@ -85,12 +87,18 @@ class Reply:
                 self.headers = [pair for pair in self.headers if pair[0] not in named]
         if self.tap is not None and 200 <= status < 300:
             self.streaming = self.tap.takes(media_type)
-            if self.streaming and self.connection is not None:
-                self.connection.await_content()
+        if self.connection is not None:
+            self.connection.await_content()
 
     def on_data(self, data: bytes) -> None:
         if not self.streaming:
             self._parts.append(data)
+            if not self._said and self.connection is not None:
+                if data.isspace():  # blank lines only keep the connection open
+                    self.connection.only_alive()
+                else:
+                    self._said = True
+                    self.connection.content_came()
             self._size += len(data)
             if self._size > MAX_WHOLE_BYTES:
                 self._cut(f"a reply over {MAX_WHOLE_BYTES} bytes")

@@ -1,7 +1,7 @@
 """What a wire format is to the rest: two sides, each a handful of pure functions.
 
 The *client side* serves callers who speak the format, the *provider side* asks providers who do.
-One folder per format has both; ``formats.py`` lists them. Nothing here does I/O, or knows a
+One folder per format has both; ``paths.WAYS`` lists them. Nothing here does I/O, or knows a
 provider.
 """
 
@@ -13,7 +13,7 @@ from msgspec import Struct
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.events import Event, Reply
 from ferryman.ir.receipt import Receipt
-from ferryman.ir.request import Request
+from ferryman.ir.request import Request, Signature
 
 
 class ReplyError(Exception):
@@ -50,10 +50,17 @@ class ReplyContext(Struct, kw_only=True):
     """As decoded from the caller's own format."""
     receipt: Receipt
     request_id: str
+    provider: str = ""
+    """The format in which the provider answers."""
     now: int = 0
     """Unix seconds, for replies that don't say when they were made."""
     input_estimate: int = 0
     """Input tokens as estimated, for formats that must say them before the provider does."""
+
+    def unsigned(self) -> Signature | None:
+        """What marks thoughts and calls that came without a proof as another format's; or None."""
+        foreign = self.provider and self.provider != self.request.origin
+        return Signature("", self.provider) if foreign else None
 
 
 class StreamDecoder(Protocol):

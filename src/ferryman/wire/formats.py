@@ -1,43 +1,31 @@
 """Every wire format, registered: its two sides, and how the same format is relayed.
 
-A further format is a folder beside the others and an entry here (docs/adding-a-provider.md).
+A further format is a folder beside the others and a row of ``paths.WAYS``
+(docs/adding-a-provider.md).
 """
 
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any, Final, NamedTuple
 
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.usage import Usage
-from ferryman.wire.anthropic_messages import format as anthropic_messages
 from ferryman.wire.anthropic_messages import tap as messages_tap
-from ferryman.wire.bedrock_converse import format as bedrock_converse
 from ferryman.wire.cohere_chat import embeddings as cohere_embed
-from ferryman.wire.cohere_chat import format as cohere_chat
 from ferryman.wire.cohere_chat import rerank
 from ferryman.wire.format import ClientSide, Format, ProviderSide
-from ferryman.wire.gemini_generate import format as gemini_generate
 from ferryman.wire.gemini_generate import tap as generate_tap
-from ferryman.wire.openai_chat import format as openai_chat
 from ferryman.wire.openai_chat import media_relay
 from ferryman.wire.openai_chat import relay as chat_relay
 from ferryman.wire.openai_chat import reply as chat_reply
 from ferryman.wire.openai_chat import stream as chat_stream
-from ferryman.wire.openai_responses import format as openai_responses
 from ferryman.wire.openai_responses import relay as responses_relay
-from ferryman.wire.paths import CALLERS
+from ferryman.wire.paths import CALLERS, WAYS
 from ferryman.wire.tap import Quirks, StreamTap
 
 FORMATS: dict[str, Format] = {
-    row.FORMAT.name: row.FORMAT
-    for row in (
-        openai_chat,
-        openai_responses,
-        anthropic_messages,
-        gemini_generate,
-        bedrock_converse,
-        cohere_chat,
-    )
+    name: import_module(f"ferryman.wire.{name}.format").FORMAT for name in WAYS
 }
 
 
@@ -45,7 +33,7 @@ def provider_of(name: str, usage_quirks: Quirks = ()) -> ProviderSide:
     """The side that asks providers of the format ``name``; ``usage_quirks``: how one counts."""
     provider = FORMATS[name].provider
     assert provider is not None, "every format is some provider's"
-    if usage_quirks and name == openai_chat.FORMAT.name:
+    if usage_quirks and name == "openai_chat":
         return provider._replace(
             decode_reply=partial(chat_reply.decode_reply, quirks=usage_quirks),
             stream_decoder=partial(chat_stream.ChatStreamDecoder, usage_quirks),
@@ -66,7 +54,10 @@ class Relay(NamedTuple):
 _PLAIN: Final = Relay(chat_relay.ChatTap, chat_relay.read_whole)
 _PICTURES = Relay(media_relay.MediaTap, chat_relay.read_whole)
 _WRITTEN = Relay(media_relay.MediaTap, media_relay.read_written)
+_COMPLETIONS = Relay(chat_relay.ChatTap, chat_relay.read_answer)
 _RELAYS: Final = {
+    "chat.completions": _COMPLETIONS,
+    "completions": _COMPLETIONS,
     "responses": Relay(responses_relay.ResponsesTap, responses_relay.read_whole),
     "messages": Relay(messages_tap.MessagesTap, messages_tap.read_whole),
     "generate_content": Relay(generate_tap.GenerateTap, generate_tap.read_whole),

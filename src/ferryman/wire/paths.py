@@ -5,7 +5,9 @@ percent-encoded. ``NAME+stream`` is the path of streamed calls, where it is anot
 catalogue may have paths of their own.
 """
 
+from collections.abc import Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 CONVERSATIONS = MappingProxyType(
     {
@@ -28,18 +30,6 @@ CALLERS = MappingProxyType(
 )
 """Endpoint → the format in which its callers are answered; all others speak ``openai_chat``."""
 
-MAIN = MappingProxyType(
-    {
-        "openai_chat": "chat.completions",
-        "openai_responses": "responses",
-        "anthropic_messages": "messages",
-        "gemini_generate": "generate_content",
-        "bedrock_converse": "converse",
-        "cohere_chat": "chat",
-    }
-)
-"""Format → the endpoint at which its providers hold conversations."""
-
 _COMMON = {
     "chat.completions": "/chat/completions",
     "completions": "/completions",
@@ -55,45 +45,64 @@ _COMMON = {
     "rerank": "/rerank",
     "rerank_top_k": "/rerank",
 }
-PATHS = MappingProxyType(
+SSE = (b"text/event-stream",)
+
+
+class Way(NamedTuple):
+    """How providers of a format are reached."""
+
+    main: str
+    """The endpoint at which they hold conversations."""
+    paths: Mapping[str, str]
+    """Endpoint → path."""
+    media_types: tuple[bytes, ...] = SSE
+    """How the content-type of their streams begins."""
+
+
+WAYS = MappingProxyType(
     {
-        "openai_chat": _COMMON,
-        "openai_responses": _COMMON,
-        "anthropic_messages": {
-            "messages": "/messages",
-            "count_tokens": "/messages/count_tokens",
-        },
-        "gemini_generate": {
-            "generate_content": "/models/{model}:generateContent",
-            "generate_content+stream": "/models/{model}:streamGenerateContent?alt=sse",
-            "count_content": "/models/{model}:countTokens",
-            "embed_content": "/models/{model}:embedContent",
-            "batch_embed_contents": "/models/{model}:batchEmbedContents",
-            "predict_images": "/models/{model}:predict",
-        },
-        "bedrock_converse": {
-            "converse": "/model/{model}/converse",
-            "converse+stream": "/model/{model}/converse-stream",
-            "invoke_images": "/model/{model}/invoke",
-            "invoke_embeddings": "/model/{model}/invoke",
-            "invoke_rerank": "/model/{model}/invoke",
-        },
-        "cohere_chat": {"chat": "/chat", "embed": "/embed", "rerank": "/rerank"},
+        "openai_chat": Way("chat.completions", _COMMON),
+        "openai_responses": Way("responses", _COMMON),
+        "anthropic_messages": Way(
+            "messages", {"messages": "/messages", "count_tokens": "/messages/count_tokens"}
+        ),
+        "gemini_generate": Way(
+            "generate_content",
+            {
+                "generate_content": "/models/{model}:generateContent",
+                "generate_content+stream": "/models/{model}:streamGenerateContent?alt=sse",
+                "count_content": "/models/{model}:countTokens",
+                "embed_content": "/models/{model}:embedContent",
+                "batch_embed_contents": "/models/{model}:batchEmbedContents",
+                "predict_images": "/models/{model}:predict",
+            },
+        ),
+        "bedrock_converse": Way(
+            "converse",
+            {
+                "converse": "/model/{model}/converse",
+                "converse+stream": "/model/{model}/converse-stream",
+                "invoke_images": "/model/{model}/invoke",
+                "invoke_embeddings": "/model/{model}/invoke",
+                "invoke_rerank": "/model/{model}/invoke",
+            },
+            (b"application/vnd.amazon.eventstream",),
+        ),
+        "cohere_chat": Way(
+            "chat",
+            {"chat": "/chat", "embed": "/embed", "rerank": "/rerank"},
+            (*SSE, b"application/stream+json", b"application/x-ndjson"),
+        ),
     }
 )
-"""Format → endpoint → path."""
+"""Every format: a row here and the folder of its name are all there is to one
+(docs/adding-a-provider.md)."""
+MAIN = MappingProxyType({name: way.main for name, way in WAYS.items()})
+PATHS = MappingProxyType({name: way.paths for name, way in WAYS.items()})
 
 STREAM = "+stream"
 """Ends the name of an endpoint's path for streamed calls."""
 
-MEDIA_TYPES = MappingProxyType(
-    {
-        "bedrock_converse": (b"application/vnd.amazon.eventstream",),
-        "cohere_chat": (b"text/event-stream", b"application/stream+json", b"application/x-ndjson"),
-    }
-)
-"""How the content-type of a format's streams begins, where it isn't ``text/event-stream``."""
-SSE = (b"text/event-stream",)
 EVENTS = b"text/event-stream; charset=utf-8"
 JSON = b"application/json"
 """The content-type of answers of ours: as a stream, and whole."""

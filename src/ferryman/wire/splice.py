@@ -5,10 +5,22 @@ from typing import Final
 from msgspec.structs import replace
 
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.ir.events import Begin, Close, Count, Delta, End, Event, Failed, Finish, Open
+from ferryman.ir.events import (
+    Begin,
+    Close,
+    Count,
+    Delta,
+    End,
+    Event,
+    Failed,
+    Finish,
+    FinishReason,
+    Open,
+)
 from ferryman.ir.request import Text, Thinking
 from ferryman.wire.format import ClientSide, ReplyError, StreamDecoder, StreamEncoder
 from ferryman.wire.tap import StreamTap
+from ferryman.wire.translate import gave_up
 from ferryman.wire.watch import Watch
 
 _DIVERGES: Final = "the second answer is not the same up to where the first one broke off"
@@ -140,6 +152,8 @@ class SplicingTap(StreamTap):
         return []
 
     def _finish(self, event: Finish) -> list[Event]:
+        if event.reason is FinishReason.ERROR:
+            return [Failed(kind=ErrorKind.UPSTREAM_ERROR, message=gave_up(event))]
         self._content = True
         if self._joined >= 0 and not self._unmet():
             return [event]

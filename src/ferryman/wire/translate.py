@@ -3,7 +3,19 @@
 import os
 
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.ir.events import Begin, Count, Data, Delta, End, Event, Failed, Finish, Open, Reply
+from ferryman.ir.events import (
+    Begin,
+    Count,
+    Data,
+    Delta,
+    End,
+    Event,
+    Failed,
+    Finish,
+    FinishReason,
+    Open,
+    Reply,
+)
 from ferryman.ir.fold import OutputFromTool, output_from_tool, unfold
 from ferryman.ir.grammar import Grammar, GrammarError
 from ferryman.ir.request import Refusal, Text, Thinking
@@ -34,15 +46,35 @@ def translate_to_stream(
 
 def _decode(body: bytes, provider: ProviderSide, context: ReplyContext) -> Reply:
     reply = provider.decode_reply(body)
+    for choice in reply.choices:
+        if choice.finish.reason is FinishReason.ERROR:
+            raise ReplyError(ErrorKind.UPSTREAM_ERROR, gave_up(choice.finish))
+        _tell(choice.finish, context)
     if context.receipt.output_tool:
         reply = output_from_tool(reply, context.receipt.output_tool)
     return reply
 
 
+def gave_up(finish: Finish) -> str:
+    """What to say of an answer that its own end says to be none."""
+    return f"the provider gave the answer up ({finish.detail or 'it did not say why'})"
+
+
+def _tell(finish: Finish, context: ReplyContext) -> None:
+    """Note what of the reply has no place in the caller's format."""
+    for each in finish.beside:
+        if each.origin == context.request.origin:
+            continue
+        if each.carried:
+            context.receipt.alter(each.name, each.carried)
+        else:
+            context.receipt.drop(each.name)
+
+
 class TranslatingTap(StreamTap):
     """Reads a provider's stream and gives the caller's: a tap whose output is another format."""
 
-    __slots__ = ("_client", "_decoder", "_encoder", "_grammar", "_tool")
+    __slots__ = ("_client", "_context", "_decoder", "_encoder", "_grammar", "_tool")
 
     def __init__(
         self,
@@ -54,6 +86,7 @@ class TranslatingTap(StreamTap):
         super().__init__(hide_usage=False)
         self.media_types = media_types
         self._client = client
+        self._context = context
         self._decoder = provider.stream_decoder()
         self._encoder = self.encoder = client.stream_encoder(context)
         tool = context.receipt.output_tool
@@ -85,11 +118,17 @@ class TranslatingTap(StreamTap):
             if isinstance(event, Failed):
                 self.failure = event
                 break
+            if isinstance(event, Finish) and event.reason is FinishReason.ERROR:
+                self.failure = Failed(kind=ErrorKind.UPSTREAM_ERROR, message=gave_up(event))
+                break
             if self._grammar is not None and (wrong := _wrong(self._grammar, event)):
                 self.failure = wrong
                 break
             if isinstance(event, Count | Begin):
                 self.usage = event.usage
+            elif isinstance(event, Finish):
+                self._content = True
+                _tell(event, self._context)
             elif not self._content:
                 self._content = _says_something(event)
             if watch is not None:
@@ -133,4 +172,4 @@ def _says_something(event: Event) -> bool:
         if isinstance(block, Text | Refusal):
             return bool(block.text)
         return not isinstance(block, Thinking) or block.encrypted or bool(block.text)
-    return isinstance(event, Delta | Data | Finish)
+    return isinstance(event, Delta | Data)

@@ -11,13 +11,17 @@ class Watch:
     """Follows one answer, event by event. ``picky``: only words, calls and media are content, not
     a refusal or a mere end. ``keep``: remember all that was said."""
 
-    __slots__ = ("_keep", "_refuses", "_speaks", "_texts", "begin", "events", "finish", "lost",
-                 "open", "picky", "plain", "said", "words")  # fmt: skip
+    __slots__ = ("_keep", "_refuses", "_texts", "begin", "decoder", "events", "finish", "lost",
+                 "open", "picky", "plain", "said", "speaks", "words")  # fmt: skip
 
     def __init__(self, *, picky: bool, keep: bool) -> None:
         self.picky = picky
         self._keep = keep
-        self._refuses = self._speaks = False
+        self.decoder: StreamDecoder | None = None
+        """Who reads it, where it is relayed as it is."""
+        self._refuses = False
+        self.speaks = False
+        """Whether the open block, or else the last one, is a text."""
         self._texts: list[str] = []
         """What the open block has said that is not in ``events`` yet."""
         self.begin = Begin()
@@ -75,14 +79,14 @@ class Watch:
         elif not isinstance(block, Refusal):
             self.said = True
         self._refuses = isinstance(block, Refusal)
-        self._speaks = isinstance(block, Text)
+        self.speaks = isinstance(block, Text)
 
     def _more(self, event: Delta) -> None:
         if not self._refuses:
             self.said = True
         if self._keep:
             self._texts.append(event.text)
-            if self._speaks:
+            if self.speaks:
                 self.words.append(event.text)
 
 
@@ -95,6 +99,7 @@ class WatchedTap(StreamTap):
         super().__init__(hide_usage=inner.hide_usage)
         self.media_types = inner.media_types
         self.watch = watch
+        watch.decoder = decoder
         self._inner = inner
         self._decoder = decoder
 

@@ -98,10 +98,10 @@ def _attach(data: str, out: list[Block], path: str, unknown: list[str]) -> None:
     """Give a signature back to the block before it."""
     signature = unwrap(data[len(ATTACHED) :], NAME)
     last = out[-1] if out else None
-    if signature is not None and isinstance(last, Text | ToolCall):
-        out[-1] = msgspec.structs.replace(last, signature=signature)
-    else:
+    if not isinstance(last, Text | ToolCall):
         unknown.append(path)
+    elif signature is not None:  # else it says only that another format's provider made the block
+        out[-1] = msgspec.structs.replace(last, signature=signature)
 
 
 def mark_of(cache: Cache | None) -> CacheMark | None:

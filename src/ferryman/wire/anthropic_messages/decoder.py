@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import (
@@ -22,6 +23,7 @@ from ferryman.ir.events import (
     Seal,
 )
 from ferryman.ir.request import Opaque, Refusal, Signature, Text, Thinking, ToolCall
+from ferryman.wire.anthropic_messages.beside import beside_of
 from ferryman.wire.anthropic_messages.citations import citation_of
 from ferryman.wire.anthropic_messages.content import is_direct
 from ferryman.wire.anthropic_messages.errors import failed_of
@@ -267,7 +269,9 @@ class MessagesDecoder:
             out.append(Delta(index=place, text=delta.stop_details.explanation))
             out.append(Close(index=place))
         self._finished = True
-        out.append(finish_of(delta.stop_reason, delta.stop_sequence, delta.stop_details))
+        finish = finish_of(delta.stop_reason, delta.stop_sequence, delta.stop_details)
+        beside = beside_of(delta.container, event.context_management, self._usage)
+        out.append(replace(finish, beside=beside) if beside else finish)
 
     def _end(self, event: StreamEvent, out: list[Event], data: bytes) -> None:
         if not self._begun:

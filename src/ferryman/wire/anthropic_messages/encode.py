@@ -83,10 +83,6 @@ def encode_request(request: Request, aim: Aim, receipt: Receipt) -> bytes:
 
 
 def _refuse(request: Request) -> None:
-    if request.choices > 1:
-        raise unsupported(
-            "This model gives one answer to a request; ask again for another one.", "n"
-        )
     refuse_stored(request)
     refuse_textless(request)
 
@@ -270,8 +266,9 @@ def _rest(scope: Scope, body: dict[str, Any]) -> None:
         ("audio", request.audio is not None),
         ("store", request.store is True),
         ("metadata", bool(request.metadata)),
-        ("cache_key", bool(request.cache_key)),
-        ("cache_seconds", bool(request.cache_seconds)),
+        ("prompt_cache_key", bool(request.cache_key)),
+        ("prompt_cache_retention", bool(request.cache_seconds)),
+        ("n", request.choices > 1),
     ):
         if said:
             receipt.drop(name)

@@ -37,9 +37,10 @@ from ferryman.ir.request import (
 )
 from ferryman.ir.signature import wrap
 from ferryman.ir.usage import Usage
+from ferryman.wire.anthropic_messages.beside import put_beside
 from ferryman.wire.anthropic_messages.citations import citation_out
 from ferryman.wire.anthropic_messages.errors import failure_event
-from ferryman.wire.anthropic_messages.reply import TIERS, attached, reply_id, thinking_block
+from ferryman.wire.anthropic_messages.reply import TIERS, attached, reply_id, thinking_block, thinks
 from ferryman.wire.anthropic_messages.stops import stop_out
 from ferryman.wire.anthropic_messages.types import NAME
 from ferryman.wire.anthropic_messages.usage import usage_out
@@ -69,7 +70,8 @@ class MessagesEncoder:
     """See :class:`~ferryman.wire.format.StreamEncoder`."""
 
     __slots__ = ("_begin", "_block", "_context", "_delta", "_finish", "_index", "_refused",
-                 "_signature", "_start", "_started", "_usage")  # fmt: skip
+                 "_signature", "_start", "_started", "_unsigned", "_unthought",
+                 "_usage")  # fmt: skip
 
     def __init__(self, context: ReplyContext) -> None:
         self._context = context
@@ -82,6 +84,9 @@ class MessagesEncoder:
         self._delta = b""
         """The form of its fragments."""
         self._signature: Signature | None = None
+        self._unsigned: Signature | None = context.unsigned()
+        self._unthought = thinks(context.request)
+        """No thought has come, and no call, where thoughts must come before calls."""
         self._refused = False
         self._usage: Usage | None = None
         self._finish: Finish | None = None
@@ -190,10 +195,20 @@ class MessagesEncoder:
             if not self._started:
                 # hidden thoughts, or such as show nothing but their signature
                 hidden = thinking_block("", signature, block.encrypted)
-                return self._whole(hidden) if hidden is not None else b""
+                if hidden is None:
+                    return b""
+                self._unthought = False
+                return self._whole(hidden)
+            self._unthought = False
+            if signature is None:
+                signature = self._unsigned
             if signature is not None:
                 out = _SIGNATURE % (self._index, _json(wrap(signature, NAME)))
             signature = None
+        elif isinstance(block, ToolCall) and self._unthought:
+            self._unthought = False
+            if signature is None:
+                signature = self._unsigned
         if self._started:
             out += _STOP % self._index
             self._index += 1
@@ -227,5 +242,9 @@ class MessagesEncoder:
         delta = stop_out(finish, self._refused, receipt)
         if delta["stop_details"] is None:
             del delta["stop_details"]
-        said = {"type": "message_delta", "delta": delta, "usage": usage}
+        said: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": usage}
+        beside = put_beside(finish, usage)
+        if "container" in beside:
+            delta["container"] = beside.pop("container")
+        said.update(beside)
         return b"event: message_delta\ndata: %b\n\n" % _json(said) + _END

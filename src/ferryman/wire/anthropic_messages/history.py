@@ -72,6 +72,8 @@ def history_out(scope: Scope) -> tuple[str | list[Any] | None, list[Turn]]:
     for turn in turns:
         content = turn["content"]
         if not isinstance(content, str):
+            if turn["role"] == "user" and _is_result(content[0]):
+                _results_first(content)  # others may have been joined since
             turn["content"] = _short(content)
     return (_short(system) if system else None), turns
 
@@ -106,19 +108,23 @@ def _add(scope: Scope, turns: list[Turn], message: Message, place: int) -> None:
             scope.receipt.drop(f"messages[{place}]")
         return
     # Neighbours of one role are joined by the API itself; but results must all come first.
-    if role == last == "user" and (_results(blocks) or _results(turns[-1]["content"])):
-        blocks = turns.pop()["content"] + blocks
-    if role == "user" and _results(blocks):
-        blocks.sort(key=lambda block: not _is_result(block))
-    turns.append({"role": role, "content": blocks})
+    results = role == "user" and any(_is_result(block) for block in blocks)
+    before = turns[-1]["content"] if role == last == "user" else []
+    if before and (results or _is_result(before[0])):
+        before += blocks
+        blocks = before
+    else:
+        turns.append({"role": role, "content": blocks})
+    if results and not _is_result(blocks[0]):
+        _results_first(blocks)
 
 
 def _is_result(block: Any) -> bool:
     return isinstance(block, dict) and block["type"] == "tool_result"
 
 
-def _results(blocks: list[Any]) -> bool:
-    return any(_is_result(block) for block in blocks)
+def _results_first(blocks: list[Any]) -> None:
+    blocks.sort(key=lambda block: not _is_result(block))
 
 
 def _texts(scope: Scope, message: Message, place: int) -> list[Any]:
@@ -260,7 +266,7 @@ def _check_calls(turns: list[Turn]) -> None:
                 continue
             content = ()
         blocks = [block for block in content if isinstance(block, dict)]
-        given = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
+        given = dict.fromkeys(b["tool_use_id"] for b in blocks if b["type"] == "tool_result")
         for call in given:
             if call not in open_:
                 raise unsupported(

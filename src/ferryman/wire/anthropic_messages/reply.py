@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import Begin, Choice, Finish, FinishReason, Reply
@@ -17,6 +18,7 @@ from ferryman.ir.request import (
     Media,
     Opaque,
     Refusal,
+    Request,
     Signature,
     Text,
     Thinking,
@@ -24,6 +26,7 @@ from ferryman.ir.request import (
     ToolResult,
 )
 from ferryman.ir.signature import wrap
+from ferryman.wire.anthropic_messages.beside import beside_of, put_beside
 from ferryman.wire.anthropic_messages.citations import citation_of, citation_out
 from ferryman.wire.anthropic_messages.content import ATTACHED, is_direct
 from ferryman.wire.anthropic_messages.errors import failed_of
@@ -57,11 +60,14 @@ def decode_reply(body: bytes) -> Reply:
         ) from None
     if said.stop_details is not None and said.stop_details.explanation:
         blocks.append(Refusal(text=said.stop_details.explanation))
+    usage = read_usage(said.usage)
     finish = finish_of(said.stop_reason, said.stop_sequence, said.stop_details)
+    if beside := beside_of(said.container, said.context_management, usage):
+        finish = replace(finish, beside=beside)
     return Reply(
         begin=begin_of(said, with_usage=False),
         choices=(Choice(blocks=tuple(blocks), finish=finish),),
-        usage=usage_of(read_usage(said.usage)),
+        usage=usage_of(usage),
     )
 
 
@@ -107,7 +113,8 @@ def encode_reply(reply: Reply, context: ReplyContext) -> bytes:
     if choice is None:
         raise ReplyError(ErrorKind.UPSTREAM_PROTOCOL, "the reply holds no answer")
     given_up(choice.finish)
-    content = [part for block in choice.blocks for part in _block_out(block, receipt)]
+    blocks = _marked(choice.blocks, context)
+    content = [part for block in blocks for part in _block_out(block, receipt)]
     refused = any(isinstance(block, Refusal) for block in choice.blocks)
     usage = message_usage(reply, context)
     return _encode(
@@ -118,9 +125,32 @@ def encode_reply(reply: Reply, context: ReplyContext) -> bytes:
             "model": reply.begin.model or context.request.model,
             "content": content,
             **stop_out(choice.finish, refused, receipt),
+            **put_beside(choice.finish, usage),
             "usage": usage,
         }
     )
+
+
+def thinks(request: Request) -> bool:
+    """Whether the caller wants thoughts: the API demands them before calls that are sent back."""
+    wish = request.reasoning
+    return wish is not None and wish.budget != 0 and wish.effort != "none"
+
+
+def _marked(blocks: tuple[Block, ...], context: ReplyContext) -> tuple[Block, ...]:
+    """With the origin of thoughts that have no proof, and of a call that comes without thoughts."""
+    unsigned = context.unsigned()
+    if unsigned is None:
+        return blocks
+    unthought = thinks(context.request)
+    out: list[Block] = []
+    for block in blocks:
+        said = block.text or block.signature if isinstance(block, Thinking) else unthought
+        if said and isinstance(block, Thinking | ToolCall):
+            unthought = False
+            block = replace(block, signature=block.signature or unsigned)
+        out.append(block)
+    return tuple(out)
 
 
 def given_up(finish: Finish) -> None:

@@ -4,6 +4,8 @@ https://platform.claude.com/docs/en/build-with-claude/streaming: usage stands in
 and, cumulative, in ``message_delta``; the stream ends with ``message_stop``.
 """
 
+from typing import Final
+
 import msgspec
 
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -18,6 +20,8 @@ from ferryman.wire.tap import Quirks, StreamTap
 _reply = msgspec.json.Decoder(WireReply)
 _event = msgspec.json.Decoder(TapEvent)
 _NOTHING = (b"", b"null", b"{}")
+_WORDED: Final = ("text", "thinking")
+"""Blocks that say nothing by their mere beginning."""
 
 
 def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usage | None]:
@@ -32,6 +36,8 @@ def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usag
         return ErrorKind.UPSTREAM_PROTOCOL, None
     if said.type == "error" or (said.content is None and bytes(said.error) not in _NOTHING):
         return failed_of(body).kind, None
+    if said.content is None:
+        return ErrorKind.UPSTREAM_PROTOCOL, None
     return None, usage_of(read_usage(said.usage))
 
 
@@ -72,6 +78,10 @@ class MessagesTap(StreamTap):
             raw = said.message.usage if said.message is not None else said.usage
             self._wire = merged(self._wire, read_usage(raw))
             self.usage = usage_of(self._wire) or self.usage
-        elif kind.startswith("content_block_"):
+        elif kind == "content_block_delta":
             self._content = True
+        elif kind == "content_block_start" and not self._content:
+            block = said.content_block
+            if block is not None:
+                self._content = bool(block.text or block.thinking) or block.type not in _WORDED
         return True

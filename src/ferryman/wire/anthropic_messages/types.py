@@ -179,12 +179,6 @@ class CacheSplit(Struct, frozen=True):
     ephemeral_1h_input_tokens: int | None = None
 
 
-class ServerTools(Struct, frozen=True):
-    """``server_tool_use``: how often the provider's tools were used."""
-
-    web_search_requests: int | None = None
-
-
 class OutputDetails(Struct, frozen=True):
     """``output_tokens_details``."""
 
@@ -212,7 +206,7 @@ class WireUsage(Struct, frozen=True):
     cache_creation: CacheSplit | None = None
     output_tokens_details: OutputDetails | None = None
     iterations: list[Iteration] | None = None
-    server_tool_use: ServerTools | None = None
+    server_tool_use: Any = None
     service_tier: Any = None
     speed: Any = None
     inference_geo: Any = None
@@ -259,6 +253,8 @@ class WireReply(Struct):
     stop_details: StopDetails | None = None
     usage: Raw = Raw()
     error: Raw = Raw()
+    container: Raw = Raw()
+    context_management: Raw = Raw()
 
 
 class WireDelta(Struct):
@@ -275,6 +271,7 @@ class WireDelta(Struct):
     stop_reason: str | None = None
     stop_sequence: str | None = None
     stop_details: StopDetails | None = None
+    container: Raw = Raw()
 
 
 class StreamEvent(Struct):
@@ -287,6 +284,7 @@ class StreamEvent(Struct):
     message: WireReply | None = None
     usage: Raw = Raw()
     error: Raw = Raw()
+    context_management: Raw = Raw()
 
 
 class TapMessage(Struct):
@@ -295,10 +293,19 @@ class TapMessage(Struct):
     usage: Raw = Raw()
 
 
+class BlockStart(Struct):
+    """What a block begins with, as far as it shows whether that says something."""
+
+    type: str = ""
+    text: str = ""
+    thinking: str = ""
+
+
 class TapEvent(Struct):
     """The same of an event."""
 
     type: str = ""
+    content_block: BlockStart | None = None
     message: TapMessage | None = None
     usage: Raw = Raw()
     error: Raw = Raw()

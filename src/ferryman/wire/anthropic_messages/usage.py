@@ -78,14 +78,16 @@ def usage_of(wire: WireUsage | None) -> Usage | None:
 
 def _extras(wire: WireUsage) -> Extras | None:
     tools = wire.server_tool_use
-    searches = (tools.web_search_requests or 0) if tools is not None else 0
+    searches = tools.get("web_search_requests") if isinstance(tools, dict) else 0
+    if not isinstance(searches, int) or not 0 <= searches <= MAX_TOKENS:
+        searches = 0
     service = service_of(wire.service_tier)
     if wire.speed == "fast":
         service = "fast"
     region = wire.inference_geo if wire.inference_geo == "us" else ""
-    if not (service or region or 0 < searches <= MAX_TOKENS):
+    if not (service or region or searches):
         return None
-    return Extras(service=service, region=region, searches=max(searches, 0))
+    return Extras(service=service, region=region, searches=searches)
 
 
 def _written(total: int | None, split: CacheSplit | None) -> tuple[int, int]:

@@ -55,15 +55,17 @@ def thinking_of(text: str, said: str | None) -> Thinking:
     )
 
 
-def _opened(said: str) -> tuple[Signature, list[str]]:
-    """The signature, and what an envelope says of its thought besides."""
+def _opened(said: str) -> tuple[Signature | None, list[str]]:
+    """The signature, and what an envelope says of its thought besides; None for an empty one."""
     if said.startswith(_WRAPPED):
         try:
             plain = base64.b64decode(said.translate(_URL_SAFE), validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
             return Signature(said, NAME), []
         found = unwrap(plain, NAME)
-        if found is not None and found.origin != NAME:
+        if found is None:
+            return None, []
+        if found.origin != NAME:
             origin, *facts = found.origin.split(";")
             return Signature(found.value, origin), facts
     return Signature(said, NAME), []
@@ -74,10 +76,10 @@ def wire_signature(signature: Signature | None, thought: Thinking | None = None)
 
     An envelope also says of ``thought`` what the part has no member for.
     """
-    if signature is None or not signature.value:
+    if signature is None:
         return None
     if signature.origin == NAME:
-        return signature.value
+        return signature.value or None
     origin = signature.origin
     if thought is not None and thought.encrypted:
         origin += f";{_HIDDEN}"

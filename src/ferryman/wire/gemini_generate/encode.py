@@ -142,7 +142,7 @@ class _Encoder:
             presence_penalty=request.presence_penalty,
             frequency_penalty=request.frequency_penalty,
             response_logprobs=True if request.logprobs else None,
-            logprobs=request.top_logprobs or None,
+            logprobs=(request.top_logprobs or None) if request.logprobs else None,
             response_modalities=[name.upper() for name in shown] or None,
         )
         if request.audio is not None:

@@ -32,6 +32,7 @@ from ferryman.ir.request import (
     Media,
     Opaque,
     Refusal,
+    Signature,
     Text,
     Thinking,
     ToolCall,
@@ -66,9 +67,10 @@ class _Choice:
 class Answer:
     """What whole replies and streams have in common."""
 
-    __slots__ = ("_choices", "_id", "_model", "_receipt", "_usage")
+    __slots__ = ("_choices", "_id", "_model", "_receipt", "_unsigned", "_usage")
 
     def __init__(self, context: ReplyContext) -> None:
+        self._unsigned = context.unsigned()
         self._receipt: Receipt = context.receipt
         self._id = context.request_id
         self._model = context.request.model
@@ -131,7 +133,7 @@ class Answer:
             shown = True if thought is not None else None
             return Part(text=block.text, thought=shown, thought_signature=signed)
         if isinstance(block, ToolCall):
-            return _call(block)
+            return _call(block, block.signature or self._unsigned)
         if isinstance(block, Media):
             return self._media(block)
         return None
@@ -139,8 +141,9 @@ class Answer:
     def _media(self, block: Media) -> Part | None:
         if block.transcript:
             self._receipt.drop("audio.transcript")
-        file = wire_file(block)
-        blob = wire_blob(block) if file is None else None
+        blob = wire_blob(block)
+        foreign = block.source.file_id and block.source.origin != NAME
+        file = wire_file(block) if blob is None and not foreign else None
         if file is None and blob is None:
             self._receipt.drop(block.kind)
             return None
@@ -160,6 +163,8 @@ class Answer:
         grounding = choice.sources.metadata()
         if grounding is not None:
             out["groundingMetadata"] = grounding
+        if choice.finish is not None:  # a provider's own words win over what we made of them
+            out |= {each.name: each.raw for each in choice.finish.beside if each.origin == NAME}
         if choice.probs:
             out["logprobsResult"] = logprobs_result(choice.probs)
         return out
@@ -173,7 +178,7 @@ class Answer:
         return _encode(out)
 
 
-def _call(block: ToolCall) -> Part:
+def _call(block: ToolCall, signature: Signature | None) -> Part:
     arguments = block.arguments if block.arguments.strip() else "{}"
     if not is_object(arguments):
         raise ReplyError(
@@ -182,7 +187,7 @@ def _call(block: ToolCall) -> Part:
             " format of this request can carry",
         )
     call = FunctionCall(block.id or None, block.name, Raw(arguments))
-    return Part(function_call=call, thought_signature=wire_signature(block.signature))
+    return Part(function_call=call, thought_signature=wire_signature(signature))
 
 
 class Gathered(Answer):

@@ -12,10 +12,12 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import (
     Begin,
+    Beside,
     Cite,
     Close,
     Count,
@@ -43,7 +45,7 @@ from ferryman.wire.gemini_generate.blocks import (
 from ferryman.wire.gemini_generate.errors import failed
 from ferryman.wire.gemini_generate.grounding import citations_of, tokens_of
 from ferryman.wire.gemini_generate.stops import blocked, finish_of
-from ferryman.wire.gemini_generate.types import Candidate, Response, SaidCall, SaidPart
+from ferryman.wire.gemini_generate.types import NAME, Candidate, Response, SaidCall, SaidPart
 from ferryman.wire.gemini_generate.usage import read_usage
 
 _read = msgspec.json.Decoder(Response).decode
@@ -61,7 +63,7 @@ class _Choice:
     """One answer so far."""
 
     __slots__ = ("calls", "cited", "count", "finish", "given", "grounding", "index", "kind", "over",
-                 "said_finish", "words")  # fmt: skip
+                 "visited", "words")  # fmt: skip
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -77,6 +79,19 @@ class _Choice:
         self.given: set[Citation] = set()
         self.grounding = Raw()
         self.cited = Raw()
+        self.visited = Raw()
+
+    def beside(self) -> tuple[Beside, ...]:
+        """The metadata; sources reach others as citations, if they came with the text at all."""
+        carried = "citations" if self.given else ""
+        said = (
+            ("groundingMetadata", self.grounding, carried),
+            ("citationMetadata", self.cited, carried),
+            ("urlContextMetadata", self.visited, ""),
+        )
+        return tuple(
+            Beside(origin=NAME, name=name, raw=raw, carried=how) for name, raw, how in said if raw
+        )
 
 
 class Pieces:
@@ -130,7 +145,9 @@ class Pieces:
         for choice in self._choices.values():
             self._stop(choice, out, last=True)
             word, message = choice.finish or ("", "")
-            out.append(finish_of(word, message, choice.calls > 0, choice.index))
+            finish = finish_of(word, message, choice.calls > 0, choice.index)
+            beside = choice.beside()
+            out.append(replace(finish, beside=beside) if beside else finish)
         if self._feedback is not None and 0 not in self._choices:
             out.append(self._feedback)
         out.append(End())
@@ -151,6 +168,8 @@ class Pieces:
             choice.grounding = Raw(bytes(said.grounding_metadata))
         if given(said.citation_metadata):
             choice.cited = Raw(bytes(said.citation_metadata))
+        if given(said.url_context_metadata):
+            choice.visited = Raw(bytes(said.url_context_metadata))
         if said.content is not None and said.content.parts:
             for part in said.content.parts:
                 self._part(part, choice, out)

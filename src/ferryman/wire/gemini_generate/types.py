@@ -244,6 +244,7 @@ class Candidate(Struct, rename="camel"):
     index: int | None = None
     citation_metadata: Raw = Raw()
     grounding_metadata: Raw = Raw()
+    url_context_metadata: Raw = Raw()
     logprobs_result: Raw = Raw()
 
 

@@ -113,7 +113,7 @@ def _sampling(body: Body, request: Request, quirks: Quirks, receipt: Receipt) ->
         body["n"] = request.choices
     if request.logprobs:
         body["logprobs"] = True
-    if request.top_logprobs:
+    if request.top_logprobs and request.logprobs:  # the one is refused without the other
         body["top_logprobs"] = request.top_logprobs
 
 

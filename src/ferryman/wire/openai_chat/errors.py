@@ -139,7 +139,8 @@ _WORDS: tuple[tuple[ErrorKind, tuple[str, ...]], ...] = (
         "max_new_tokens` must be",
     )),
     (ErrorKind.CONTENT_FILTERED, (
-        "content_filter", "content_policy", "contentfilter", "data_inspection_failed",
+        "content_filter", "content_policy", "content filtering policy", "contentfilter",
+        "data_inspection_failed",
         "moderation_blocked", "requires moderation", "sensitive_words", "sensitive content",
         "prohibited_content", "considered high risk",
         "content exists risk",

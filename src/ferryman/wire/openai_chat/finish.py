@@ -3,7 +3,8 @@
 https://platform.openai.com/docs/api-reference/chat/object; more words: https://docs.mistral.ai
 (``model_length``), https://openrouter.ai/docs/api/reference/overview (``error``, and the provider's
 own in ``native_finish_reason``), https://api-docs.deepseek.com, https://docs.bigmodel.cn
-(``sensitive``, ``network_error``), https://docs.vllm.ai (``stop_reason``).
+(``sensitive``, ``network_error``), https://ai.google.dev/gemini-api/docs/openai
+(``function_call_filter: UNEXPECTED_TOOL_CALL``), https://docs.vllm.ai (``stop_reason``).
 """
 
 from ferryman.ir.events import Finish, FinishReason
@@ -37,6 +38,7 @@ _READ = {
     "network_error": FinishReason.ERROR,
     "insufficient_system_resource": FinishReason.ERROR,
     "abort": FinishReason.ERROR,
+    "function_call_filter": FinishReason.ERROR,
 }
 _FINER = frozenset(
     [FinishReason.STOP_SEQUENCE, FinishReason.CONTEXT, FinishReason.REFUSAL, FinishReason.PAUSE]
@@ -87,7 +89,7 @@ def read_finish(choice: SaidChoice, number: int, *, called: bool, refused: bool)
     refuses at all of them: these are told apart here.
     """
     word = choice.finish_reason or ""
-    reason = _READ.get(word.lower(), FinishReason.OTHER)
+    reason = _READ.get(word.lower().partition(":")[0], FinishReason.OTHER)
     native = _word(choice.native_finish_reason) or _native(choice.stop_reason)
     finer = _READ.get(native.lower())
     sequence = ""
@@ -102,6 +104,8 @@ def read_finish(choice: SaidChoice, number: int, *, called: bool, refused: bool)
         elif sequence:
             reason = FinishReason.STOP_SEQUENCE
     said = native or word
+    if reason is FinishReason.REFUSAL and _READ.get(said.lower()) is FinishReason.STOP:
+        said = ""  # the refusal stands beside it: the word says nothing of what it is about
     return Finish(
         reason=reason,
         stop_sequence=sequence if reason is FinishReason.STOP_SEQUENCE else "",

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.events import Failed
 from ferryman.ir.usage import Usage, served
 from ferryman.wire.framing import event_data
 from ferryman.wire.openai_chat.errors import error_event, failed, kind_in_stream
@@ -49,6 +50,14 @@ def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usag
         return ErrorKind.UPSTREAM_PROTOCOL, None
 
 
+def read_answer(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usage | None]:
+    """The same of a completion: an object without choices is none."""
+    kind, usage = read_whole(body, quirks)
+    if kind is None and b'"choices"' not in body:
+        kind = ErrorKind.UPSTREAM_PROTOCOL
+    return kind, usage
+
+
 def odd_usage(data: bytes, quirks: Quirks) -> WireUsage | None:
     """Usage where a provider has its own way to say it. Raises :class:`msgspec.MsgspecError`."""
     members = _members.decode(data)
@@ -79,6 +88,10 @@ class ChatTap(StreamTap):
         if not data:
             return True
         if data.rstrip() == DONE:
+            if not self._content:
+                message = "it ended without an answer"
+                self.failure = Failed(kind=ErrorKind.UPSTREAM_PROTOCOL, message=message)
+                return False
             self.done = True
             self.ending = event
             return False

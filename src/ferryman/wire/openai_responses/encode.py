@@ -296,11 +296,10 @@ def _not_offered(request: Request, receipt: Receipt) -> None:
         ("presence_penalty", request.presence_penalty or None),
         ("frequency_penalty", request.frequency_penalty or None),
         ("audio", request.audio),
+        ("n", request.choices if request.choices > 1 else None),
     ):
         if value is not None:
             receipt.drop(name)
-    if request.choices > 1:
-        receipt.alter("n", "1")
     for kind in request.modalities:
         if kind != "text":
             receipt.drop(f"modalities.{kind}")

@@ -18,7 +18,14 @@ from ferryman.wire.openai_responses.types import EventType, StreamEvent
 from ferryman.wire.openai_responses.usage import SEARCH, with_searches
 from ferryman.wire.tap import Quirks, StreamTap
 
-_OPENING = frozenset({"response.created", "response.in_progress", "response.queued"})
+_OPENING = frozenset(
+    {
+        "response.created", "response.in_progress", "response.queued",
+        "response.content_part.added", "response.reasoning_summary_part.added",
+    }
+)  # fmt: skip
+_WORDED = frozenset({"message", "reasoning"})
+"""Items that say nothing by their mere beginning."""
 _ENDING = frozenset({"response.completed", "response.incomplete"})
 
 
@@ -80,6 +87,8 @@ class ResponsesTap(StreamTap):
         if not said.type and said.error and bytes(said.error) != b"null":
             self.failure = failed(data)  # no event of this format: the caller gets one that is
             return False
-        if said.type not in _OPENING:
+        if said.type == "response.output_item.added" and not self._content:
+            self._content = said.item is not None and said.item.type not in _WORDED
+        elif said.type not in _OPENING:
             self._content = True
         return True

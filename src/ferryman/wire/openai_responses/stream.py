@@ -73,6 +73,8 @@ class ResponsesDecoder:
     def __init__(self) -> None:
         self.broken = 0
         """Events that could not be read; the second ends the stream."""
+        self.last = WireEvent()
+        """The event that came last."""
         self._splitter = Splitter()
         self._events: list[Event] = []
         self._begun = False
@@ -139,7 +141,7 @@ class ResponsesDecoder:
         if not data:
             return
         try:
-            said = _event(data)
+            said = self.last = _event(data)
             method = _METHODS.get(said.type)
             if method is not None:
                 method(self, said, data)

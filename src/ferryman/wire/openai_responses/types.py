@@ -57,6 +57,7 @@ class StreamEvent(Struct):
 
     type: str = ""
     response: ResponseObject | None = None
+    item: EventType | None = None
     error: Raw = Raw()
     """An error that stands by itself, without a type: not this format, but some servers do."""
 
@@ -425,6 +426,8 @@ class WireEvent(Struct):
     output_index: int = 0
     content_index: int = 0
     summary_index: int = 0
+    item_id: str = ""
+    sequence_number: int = 0
     delta: str | None = None
     item: Raw = Raw()
     part: WirePart | None = None

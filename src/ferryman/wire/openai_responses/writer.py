@@ -54,7 +54,7 @@ from ferryman.wire.openai_responses.errors import code_of
 from ferryman.wire.openai_responses.items import ATTACHED
 from ferryman.wire.openai_responses.parts import NAME
 from ferryman.wire.openai_responses.tools import own_name
-from ferryman.wire.openai_responses.types import Logprob, WrappedInput
+from ferryman.wire.openai_responses.types import Logprob, WireEvent, WrappedInput
 from ferryman.wire.openai_responses.usage import write_usage
 
 _encode = msgspec.json.Encoder().encode
@@ -101,6 +101,7 @@ class ResponsesEncoder:
         self._data: list[str] = []
         self._citations: list[bytes] = []
         self._signature: Signature | None = None
+        self._unsigned: Signature | None = context.unsigned()
         self._tokens: list[bytes] = []
         """Log-probabilities: of this part, and those that wait for its next delta."""
         self._waiting: list[bytes] = []
@@ -132,6 +133,21 @@ class ResponsesEncoder:
             self._in_choice(event)
         out, self._out = self._out, []
         return b"".join(out)
+
+    def take_over(self, last: WireEvent) -> bool:
+        """Go on with a stream of which another wrote the ``last`` event, in place of the same that
+        this one wrote. False when that is not a text's, or stands elsewhere here."""
+        item, place = self._item, (len(self._output), len(self._parts))
+        if (
+            item is None
+            or last.type != "response.output_text.delta"
+            or (last.output_index, last.content_index) != place
+        ):
+            return False
+        self._item_id = item["id"] = last.item_id or self._item_id
+        self._sequence = last.sequence_number + 1
+        self._deltas("response.output_text", "content_index", b',"logprobs":[]')
+        return True
 
     def _in_choice(self, event: Open | Data | Cite | Probs | Seal | Close | Finish) -> None:
         if isinstance(event, Open):
@@ -457,7 +473,7 @@ class ResponsesEncoder:
     def _close_thoughts(self, text: str) -> None:
         item = self._item
         assert item is not None
-        item["encrypted_content"] = wrap(self._signature, NAME) or None
+        item["encrypted_content"] = wrap(self._signature or self._unsigned, NAME) or None
         if text:
             part = _encode({"type": "summary_text", "text": text})
             place = self._place("summary_index")
