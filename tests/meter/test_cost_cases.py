@@ -1,9 +1,10 @@
-"""What vendors' price pages and usage payloads come to, read as calls are read: to the picodollar."""
+"""What vendors' price pages and usage payloads come to, read as calls are read, exactly."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -35,7 +36,7 @@ class Case(NamedTuple):
     amounts: dict[str, str]
     """USD per million tokens, or for one search."""
     name: str
-    reply: Body = {}
+    reply: Mapping[str, Any] = MappingProxyType({})
     """What stands beside the usage."""
     factor: Decimal = Decimal(1)
     """Of the tokens' costs."""

@@ -4,8 +4,8 @@ The pages, as their words: https://openai.com/api/pricing, https://platform.clau
 about-claude/pricing, https://ai.google.dev/gemini-api/docs/pricing,
 https://api-docs.deepseek.com/quick_start/pricing, https://docs.x.ai/docs/models,
 https://groq.com/pricing, https://cohere.com/pricing, https://aws.amazon.com/bedrock/pricing,
-https://docs.mistral.ai/inference/pricing. A usage has beside it what the vendor's documentation says
-it is billed as: (how many, by which word of the page).
+https://docs.mistral.ai/inference/pricing. A usage has beside it what the vendor's documentation
+says it is billed as: (how many, by which word of the page).
 """
 
 from typing import Any, Final
@@ -201,8 +201,9 @@ COHERE_USAGE: Final[dict[str, tuple[Body, Bill]]] = {
 }  # fmt: skip
 BEDROCK: Final = words(
     "input read write output",
-    anthropic__claude_sonnet_4_5_20250929_v1="3 0.30 3.75 15",
-    anthropic__claude_haiku_4_5_20251001_v1="1 0.10 1.25 5",
+    global__anthropic__claude_sonnet_4_5_20250929_v1="3 0.30 3.75 15",
+    anthropic__claude_sonnet_4_5_20250929_v1="3.30 0.33 4.125 16.50",
+    global__anthropic__claude_haiku_4_5_20251001_v1="1 0.10 1.25 5",
 )
 CONVERSE: Final[dict[str, tuple[Body, Bill]]] = {
     "short": ({"inputTokens": 125, "outputTokens": 60, "totalTokens": 185},

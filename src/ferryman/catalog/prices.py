@@ -16,7 +16,7 @@ from ferryman.catalog.load import models, providers
 from ferryman.ir.price import PICO, Price, Rate, Special, Tiers
 
 if TYPE_CHECKING:
-    from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, TieredPrices
+    from genai_prices.types import ModelInfo, ModelPrice, TieredPrices
     from genai_prices.types import Provider as GenaiProvider
 
 V = TypeVar("V")

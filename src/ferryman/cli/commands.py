@@ -9,8 +9,8 @@ import typer
 from ferryman import __version__
 from ferryman.cli import flags
 from ferryman.cli.configure import config_app, models_app, providers_app
-from ferryman.cli.pricing import prices_app
 from ferryman.cli.main import become
+from ferryman.cli.pricing import prices_app
 from ferryman.config.options import OptionsError
 
 app = typer.Typer(

@@ -44,7 +44,7 @@ def show(
         _print(found, as_json, lambda out: _cost(found, out))
     else:
         found = api.call("GET", "/admin/v1/prices", {"model": name})["data"]
-        _print(found, as_json, lambda out: [_model(row, out) for row in found])
+        _print(found, as_json, lambda out: _models(found, out))
 
 
 @prices_app.command("diff")
@@ -140,6 +140,11 @@ def _table(names: tuple[str, ...], rows: list[list[str]], out: "Console", none: 
     table([Column(name, right=i > 0) for i, name in enumerate(names)], rows, out)
 
 
+def _models(rows: list[Row], out: "Console") -> None:
+    for row in rows:
+        _model(row, out)
+
+
 def _model(row: Row, out: "Console") -> None:
     from rich.text import Text
 
@@ -168,7 +173,9 @@ def _cost(found: Row, out: "Console") -> None:
     from ferryman.cli.show import printable
 
     out.print(Text(printable(f"{found['request_id']}  {found['time']}  {found['model']}")))
-    rows = [[line["what"], str(line["count"]), line["rate"], line["usd"]] for line in found["lines"]]
+    rows = [
+        [line["what"], str(line["count"]), line["rate"], line["usd"]] for line in found["lines"]
+    ]
     if rows:
         rows.append(["total", "", f"price {found['price']}", found["cost_usd"] or "?"])
     _table(("What", "Count", "Rate $", "Cost $"), rows, out, printable(found["why"]))

@@ -117,7 +117,8 @@ class Builder:
             self._placeholders((*path, "base_url"), found["base_url"])
         self._endpoints(path, found, row)
         quirks = self._quirks(path, found)
-        self._pricing(path, found, row)
+        for mistake in mistakes(path, found, row is not None, self.currencies):
+            self._at_key(*mistake)
         return ProviderConfig(
             name=name,
             keys=tuple(keys),
@@ -141,15 +142,6 @@ class Builder:
             },
             models={model: _facts(said) for model, said in found.get("models", {}).items()},
         )
-
-    def _pricing(self, path: Path, found: Found, row: CatalogProvider | None) -> None:
-        for name in ("discount", "discounts", "surcharge"):
-            if row is None and found.get(name):
-                message = "the catalogue has no prices of this provider to change"
-                self._at_key((*path, name), message, "Give prices instead.", WARNING)
-        for model, price in found.get("prices", {}).items():
-            for problem in mistakes((*path, "prices", model), price, self.currencies):
-                self._add(*problem)
 
     def _endpoints(self, path: Path, found: Found, row: CatalogProvider | None) -> None:
         usual = row.format if row else FORMATS[0]

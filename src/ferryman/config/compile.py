@@ -196,13 +196,13 @@ def _models(config: Config, known: Known, routes: Mapping[str, Route]) -> dict[s
     for name in {**known.providers, **config.providers}:
         given = config.providers.get(name, ProviderConfig(name=name))
         rows = dict(known.models.get(name, {}))
-        priced = prices.get(name, {})
+        listed = prices.get(name, {})
         for model in sorted({*wanted.get(name, ()), *given.prices, *given.models}):
             rows.setdefault(model, CatalogModel())
         table = {}
         for model, row in rows.items():
             if model in known.models.get(name, {}):
-                found = priced.get(model, ())
+                found = listed.get(model, ())
             else:
                 found = catalogue_prices.lookup(name, model)
             facts = given.models.get(model, _NOTHING)

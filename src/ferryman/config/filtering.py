@@ -8,7 +8,7 @@ from typing import Any, Final
 from ferryman.catalog import prices as catalogue_prices
 from ferryman.catalog.load import CatalogProvider
 from ferryman.config import names
-from ferryman.config.filters import PRICES, Written, barred
+from ferryman.config.filters import PRICES, Written, barred, picodollars
 from ferryman.config.model import Facts, ProviderConfig, RouteConfig
 from ferryman.config.names import Known
 from ferryman.config.pricing import priced
@@ -188,7 +188,7 @@ def _least(prices: tuple[Price, ...]) -> list[int]:
     listed = [price.tiers for price in prices]
     listed += [s.tiers for price in prices for s in price.specials if not s.service]
     rates = [rate for tiers in listed for _, rate in tiers]
-    return [min(getattr(rate, name) for rate in rates) for name in _PRICES] if rates else []
+    return [min(getattr(rate, name) for rate in rates) for name in PRICES] if rates else []
 
 
 def _some(names: list[str]) -> str:

@@ -16,7 +16,7 @@ from ferryman.config.listener import ELSEWHERE, SERVER
 from ferryman.config.measures import USD as _USD
 from ferryman.config.measures import count, duration, seconds
 from ferryman.config.pooling import KEY, POOL_KEY
-from ferryman.config.pricing_grammar import CURRENCIES, PRICES, PRICING
+from ferryman.config.pricing_grammar import CURRENCIES, PRICING
 from ferryman.config.probing import PROBE
 from ferryman.config.route_grammar import STICKING, STRATEGIES, TARGET, TARGETS
 from ferryman.config.shapes import Either, Key, ListOf, MapOf, Table

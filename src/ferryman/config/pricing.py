@@ -1,9 +1,10 @@
 """Prices of one's own: from the tables of the file to integers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
@@ -32,10 +33,23 @@ def prices_in(found: Any) -> tuple[Prices, ...]:
     return tuple(sorted(periods, key=lambda period: period.since or ""))
 
 
+Mistake = tuple[Path, str, str, str]
+"""Where, what, what to do, how bad."""
+
+
 def mistakes(
-    path: Path, found: Any, currencies: Iterable[str]
-) -> Iterable[tuple[Path, str, str, str]]:
-    """What is wrong with a model's prices: (path, what, what to do, severity)."""
+    path: Path, found: Found, catalogued: bool, currencies: Iterable[str]
+) -> Iterator[Mistake]:
+    """What is wrong with a provider's prices, besides what is no price at all."""
+    for name in ("discount", "discounts", "surcharge"):
+        if not catalogued and found.get(name):
+            message = "the catalogue has no prices of this provider that this could change"
+            yield (*path, name), message, "Give prices instead.", WARNING
+    for model, price in found.get("prices", {}).items():
+        yield from _mistakes((*path, "prices", model), price, currencies)
+
+
+def _mistakes(path: Path, found: Any, currencies: Iterable[str]) -> Iterator[Mistake]:
     places = [((*path, i), entry) for i, entry in found] if isinstance(found, list) else []
     for where, entry in places or [(path, found)]:
         currency = entry.get("currency", "USD")
@@ -49,7 +63,7 @@ def mistakes(
             fix = "Let since come before until; until is the first day without this price."
             yield (*where, "until"), "it ends before it begins", fix, ERROR
     periods = sorted(places, key=lambda place: place[1].get("since", ""))
-    for (_, one), (where, other) in zip(periods, periods[1:], strict=False):
+    for (_, one), (where, other) in pairwise(periods):
         end, begin = one.get("until", "9999"), other.get("since", "")
         if begin < end:
             yield where, "two prices hold at once", "Give since and until.", ERROR

@@ -108,6 +108,11 @@ def _rates(whole: bool) -> tuple[Key, ...]:
     )  # fmt: skip
 
 
+LONG: Final = Table(
+    says="a mapping of prices",
+    example="{ input: 1, output: 3 }",
+    keys=_rates(whole=False),
+)
 PRICES: Final = Table(
     says="a mapping of prices",
     example="{ input: 0.5, output: 1.5 }",
@@ -119,11 +124,7 @@ PRICES: Final = Table(
                 says="a mapping of numbers of tokens to prices",
                 example="{ 200000: { input: 1, output: 3 } }",
                 key=Word(says="a number of tokens", example="200000", pattern="[1-9][0-9]{0,8}"),
-                item=Table(
-                    says="a mapping of prices",
-                    example="{ input: 1, output: 3 }",
-                    keys=_rates(whole=False),
-                ),
+                item=LONG,
             ),
             doc="What a whole call costs whose input is longer than so many tokens. What is left "
             "out costs what it costs below.",

@@ -20,6 +20,8 @@ from ferryman.control.problem import ProblemError
 from ferryman.control.rows import dollars
 from ferryman.control.when import WhenError, moment, rfc3339
 from ferryman.ir.price import Price, Rate, Special, Tiers
+from ferryman.ir.usage import Usage
+from ferryman.ir.usage import from_counts as usage_from
 from ferryman.meter.cost import cost, rate_at
 from ferryman.meter.lines import lines
 from ferryman.store import ledger
@@ -80,13 +82,18 @@ def add(app: FastAPI, admin: "Admin") -> None:
 def explained(admin: "Admin", call: ledger.CallRow) -> dict[str, Any]:
     """The parts of a call's cost, by the price that it was billed by."""
     at = call.at_us // 1_000_000
-    billed = ledger.price_of(admin.engine, call.price) if call.price else ()
-    parts = lines(call.usage, billed, at) if call.usage is not None else []
+    billed = [(call.price, call.usage)] if call.price else _attempts(call)
+    parts = [
+        part
+        for price, usage in billed
+        if usage is not None
+        for part in lines(usage, ledger.price_of(admin.engine, price), at)
+    ]
     return {
         "request_id": call.request_id,
         "time": rfc3339(at),
         "model": f"{call.provider}/{call.target}",
-        "price": call.price,
+        "price": ", ".join(dict.fromkeys(price for price, _ in billed)) or None,
         "cost_usd": None if call.cost is None else dollars(call.cost),
         "lines": [
             {"what": p.what, "count": p.count, "rate": _rate_text(p.what, p.rate),
@@ -95,6 +102,15 @@ def explained(admin: "Admin", call: ledger.CallRow) -> dict[str, Any]:
         ],
         "why": "" if parts else _why(call),
     }  # fmt: skip
+
+
+def _attempts(call: ledger.CallRow) -> list[tuple[str, Usage]]:
+    """By which price each attempt of several was billed, and what it used."""
+    return [
+        (each["price"], usage_from(each["tokens"]))
+        for each in call.attempts
+        if each.get("price") and each.get("tokens")
+    ]
 
 
 def _why(call: ledger.CallRow) -> str:
@@ -106,7 +122,7 @@ def _why(call: ledger.CallRow) -> str:
     if call.cost is None:
         return "The model had no price."
     if call.price is None and call.cost:
-        return "Several attempts were paid for, or it is older than the price book."
+        return "It is older than the price book."
     return "It cost nothing."
 
 
@@ -253,7 +269,7 @@ def _recost(admin: "Admin", since: int, until: int | None, model: str | None) ->
             pair = (call.provider, call.target)
             again = cost(call.usage, book.get(pair, ()), call.at_us // 1_000_000)
             if again is None or not call.usage or (call.price is None and call.cost is not None):
-                continue
+                continue  # of several attempts, or older than the price book
             row = sums.setdefault(pair, [0, 0, 0, 0])
             row[0] += 1
             row[1] += call.cost is None
@@ -285,5 +301,3 @@ def _at(name: str, text: str) -> int:
         return moment(text, time.time())
     except WhenError as error:
         raise ProblemError(400, "invalid_query", f"{name}: {error}") from None
-
-

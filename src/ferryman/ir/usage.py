@@ -1,6 +1,6 @@
 """Token usage in disjoint classes: every token is counted in exactly one field."""
 
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -123,3 +123,10 @@ def counts(usage: Usage) -> dict[str, int | str]:
         extras = ((name, getattr(usage.extras, name)) for name in Extras.__struct_fields__)
         said |= {name: value for name, value in extras if value}
     return said
+
+
+def from_counts(said: dict[str, Any]) -> Usage:
+    """The usage that :func:`counts` said."""
+    extras = {name: said[name] for name in Extras.__struct_fields__ if name in said}
+    classes = {name: said.get(name, 0) for name in CLASSES}
+    return Usage(**classes, extras=Extras(**extras) if extras else None)

@@ -232,16 +232,16 @@ def _call_row(row: Any) -> CallRow:
 
 
 def _usage(tokens: list[int], extras: list[int], service: str = "", region: str = "") -> Usage:
-    extra = None
+    said: dict[str, Any] = dict(zip(TOKEN_CLASSES, tokens, strict=True))
     if any(extras) or service or region:
         counts = dict(zip(EXTRA_COUNTS, extras, strict=True))
-        extra = Extras(service=service, region=region, **counts)
-    return Usage(*tokens, extra)  # type: ignore[call-arg] # as many as there are fields
+        said["extras"] = Extras(service=service, region=region, **counts)
+    return Usage(**said)
 
 
-def price_of(engine: sa.Engine, id: str) -> tuple[Price, ...]:
-    """The price that calls were billed by under ``id``; empty = the ledger does not have it."""
-    query = sa.select(_prices.c.prices_json).where(_prices.c.id == id)
+def price_of(engine: sa.Engine, price: str) -> tuple[Price, ...]:
+    """The price that calls were billed by under this id; empty = the ledger does not have it."""
+    query = sa.select(_prices.c.prices_json).where(_prices.c.id == price)
     with reading(engine) as connection:
         found = connection.execute(query).scalar()
     return msgspec.json.decode(found, type=tuple[Price, ...]) if found else ()
@@ -276,7 +276,9 @@ def unknown_costs(engine: sa.Engine, since_us: int) -> dict[tuple[str, str], int
     """(provider, model) → its calls since then whose usage is known, but not their cost."""
     query = (
         sa.select(_calls.c.provider, _calls.c.target, sa.func.count())
-        .where(_calls.c.at_us >= since_us, _calls.c.cost_pico.is_(None), _calls.c.input.is_not(None))
+        .where(
+            _calls.c.at_us >= since_us, _calls.c.cost_pico.is_(None), _calls.c.input.is_not(None)
+        )
         .group_by(_calls.c.provider, _calls.c.target)
     )
     with reading(engine) as connection:

@@ -112,7 +112,7 @@ class Closed(Struct, frozen=True, array_like=True):
     unknown_cost: int = 0
     """Attempts that may have cost more than stands in ``cost``, or whose cost is unknown."""
     price: str = ""
-    """Id of the :class:`Priced` by which ``cost`` was worked out; empty = by none, or by several."""
+    """Id of the :class:`Priced` that says how ``cost`` came about; empty = none, or several do."""
 
 
 class Priced(Struct, frozen=True, array_like=True):
