@@ -80,6 +80,11 @@ def test_a_call_is_shown_with_names_times_and_exact_amounts(control: Control) ->
         "state": "closed",
         "policy": None,
         "considered": [],
+        "service": None,
+        "region": None,
+        "searches": 0,
+        "audio_seconds": 0,
+        "price": None,
     }
     assert tries[0]["model"] == "gpt-4o-mini"
 
