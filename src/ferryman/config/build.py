@@ -135,11 +135,7 @@ class Builder:
             discount=found.get("discount", Decimal(0)),
             discounts=found.get("discounts", {}),
             surcharge=found.get("surcharge", Decimal(0)),
-            prices={
-                model: periods
-                for model, price in found.get("prices", {}).items()
-                if (periods := prices_in(price))
-            },
+            prices=prices_in(found.get("prices", {})),
             models={model: _facts(said) for model, said in found.get("models", {}).items()},
         )
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from ferryman.config.model import Prices, ProviderConfig
 from ferryman.config.problem import ERROR, WARNING, Path
@@ -19,8 +20,13 @@ _WHOLE: Final = Fraction(1)
 Found = dict[str, Any]
 
 
-def prices_in(found: Any) -> tuple[Prices, ...]:
-    """The periods of a model's prices as they were read, those that are complete, in order."""
+def prices_in(found: Found) -> dict[str, tuple[Prices, ...]]:
+    """A provider's prices as they were read, by model: those periods that are right, in order."""
+    read = {model: _periods(price) for model, price in found.items()}
+    return {model: periods for model, periods in read.items() if periods}
+
+
+def _periods(found: Any) -> tuple[Prices, ...]:
     listed = [entry for _, entry in found] if isinstance(found, list) else [found]
     periods = [
         msgspec.convert(
@@ -119,19 +125,26 @@ def own_price(period: Prices, currencies: Mapping[str, Decimal]) -> Price:
 
 def _specials(period: Prices, tiers: Tiers) -> tuple[Special, ...]:
     """Service tiers within hours first, then hours, then service tiers: the first that fits."""
-    base = Price(tiers=tiers)
     services = period.services.items()
     out = []
     for text, share in period.hours.items():
         begins, ends = (_second(moment) for moment in text.split("-"))
         for service, factor in (*services, ("", Decimal(100))):
-            both = Fraction(share) * Fraction(factor) / 10_000
-            found = part(base, both).tiers
+            found = _share(tiers, Fraction(share) * Fraction(factor) / 10_000)
             out.append(Special(service=service, begins=begins, ends=ends, tiers=found))
     for service, factor in services:
-        found = part(base, Fraction(factor) / 100).tiers
+        found = _share(tiers, Fraction(factor) / 100)
         out.append(Special(service=service, tiers=found))
     return tuple(out)
+
+
+def _share(tiers: Tiers, share: Fraction) -> Tiers:
+    """``tiers`` times ``share``, but for fees: vendors charge those alike."""
+    parts = zip(tiers, part(Price(tiers=tiers), share).tiers, strict=True)
+    return tuple(
+        (size, replace(less, request=whole.request, search=whole.search))
+        for (size, whole), (_, less) in parts
+    )
 
 
 def _second(moment: str) -> int:

@@ -142,7 +142,8 @@ PRICES: Final = Table(
                 ),
                 item=_SHARE,
             ),
-            doc="How much of it calls cost that the provider serves in another service tier.",
+            doc="How much of it, fees apart, calls cost that the provider serves in another "
+            "service tier.",
             default="100%",
         ),
         Key(
@@ -153,7 +154,7 @@ PRICES: Final = Table(
                 key=_HOURS,
                 item=_SHARE,
             ),
-            doc="How much of it calls cost that begin in these hours (UTC).",
+            doc="How much of it, fees apart, calls cost that begin in these hours (UTC).",
             default="100%",
         ),
         Key(
