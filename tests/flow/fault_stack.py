@@ -83,7 +83,7 @@ def slow(row: Row) -> bool:
 
 def all_of(jobs: Mapping[str, tuple[bool, Callable[[], T]]]) -> dict[str, T]:
     """What comes of all jobs; those that wait don't hold up the others."""
-    with ThreadPoolExecutor(24) as waiting, ThreadPoolExecutor(6) as quick:
+    with ThreadPoolExecutor(48) as waiting, ThreadPoolExecutor(6) as quick:
         running = {
             name: (waiting if waits else quick).submit(job) for name, (waits, job) in jobs.items()
         }

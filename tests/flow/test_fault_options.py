@@ -60,7 +60,7 @@ class Case:
 
 WELL, LIMIT = "unicode,tokens=6", "429,retry-after=20"
 RETRY, FILTER, HEDGE = "retry_empty: true", "on_content_filter: bN/nN", "hedge: 300ms"
-LATER = "delay=1500,tokens=6"
+LATER = "delay=3000,tokens=6"
 REFUSES = (CHAT, MESSAGES, GENERATE, RESPONSES)
 """Formats with a refusal; elsewhere it is text like any other."""
 BY_STATUS = (CHAT, RESPONSES, MESSAGES, CONVERSE)
@@ -106,7 +106,7 @@ def cases(format_: str, *, stream: bool) -> Iterator[Case]:
                [("a", LIMITED, 429), SPENT], error=LIMITED, status=429)  # fmt: skip
     yield case("failing, then well", HEDGE, LIMIT, WELL, [("a", LIMITED, 429), DONE])
     if stream:
-        silent = "ttft=1500,keep-alive=50,tokens=6"
+        silent = "ttft=3000,keep-alive=50,tokens=6"
         yield case("comments only, then well", HEDGE, silent, WELL, [("a", BEATEN, 200), DONE])
 
 
@@ -137,7 +137,7 @@ Outcome = tuple[Reply, dict[str, str]]
 
 
 def call(stack: Stack, number: int, case: Case) -> Outcome:
-    usual(stack, USUAL * (2 if case.option == HEDGE else 1))  # hedges get half of extra attempts
+    usual(stack, 2 * USUAL)  # hedges may have half of the further attempts
     reply = stack.chat(f"c{number}", stream=case.stream)
     headers = {"x-ferryman-explain": "1"}
     told = stack.chat(f"p{number}", headers=headers).header("x-ferryman-explain")
@@ -155,7 +155,7 @@ def replies(
     names = {i.callspec.id for i in request.session.items if hasattr(i, "callspec")}
     with staged(tmp_path_factory.mktemp("options"), configured, faults) as stack:
         yield stack, all_of({
-            name: ("1500" in case.first, partial(call, stack, number, case))
+            name: ("3000" in case.first, partial(call, stack, number, case))
             for number, (name, case) in enumerate(CASES.items()) if name in names
         })  # fmt: skip
 

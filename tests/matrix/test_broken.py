@@ -147,3 +147,34 @@ def test_each_caller_may_bring_its_key_its_own_way(formats: Stack) -> None:
     messages = body("anthropic_messages", "chat/sim", stream=False)
     headers = {"x-api-key": KEY}
     assert formats.post(messages, "/v1/messages", key=None, headers=headers).status == 200
+
+
+@pytest.mark.parametrize(
+    ("member", "given", "advice"),
+    [
+        ("previous_response_id", "resp_1", "responses: { keep: 24h }"),
+        ("conversation", "conv_1", "choose a model of the provider that has it"),
+        ("prompt", {"id": "pmpt_1"}, "choose a model of the provider that has it"),
+    ],
+)
+def test_what_lies_at_a_provider_is_refused_with_advice_that_helps(
+    formats: Stack, member: str, given: Any, advice: str
+) -> None:
+    reply = formats.post({"model": "messages/sim", "input": ASKED, member: given}, "/v1/responses")
+    assert reply.status == 400
+    assert advice in json.loads(reply.body)["error"]["message"]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_tools_that_others_run_are_refused_by_name(formats: Stack, provider: str) -> None:
+    tools: dict[str, Any] = {
+        "/v1/messages": {"type": "web_search_20250305", "name": "web_search"},
+        "/v1/responses": {"type": "code_interpreter", "container": {"type": "auto"}},
+    }
+    path = "/v1/responses" if "messages" in PROVIDERS[provider] else "/v1/messages"
+    caller = "openai_responses" if path == "/v1/responses" else "anthropic_messages"
+    asked = body(caller, f"{provider}/sim", stream=False) | {"tools": [tools[path]]}
+    reply = formats.post(asked, path)
+    error = json.loads(reply.body)["error"]
+    assert (reply.status, error["code"]) == (400, "unsupported_by_model")
+    assert f"'tools[0]' is {tools[path]['type']}, a tool that only" in error["message"]

@@ -210,7 +210,8 @@ def usage_in_choice(reply: dict[str, Any]) -> None:
 def cached_tokens_top_level(reply: dict[str, Any]) -> None:
     """Move ``usage.cache_read_input_tokens`` (part of ``prompt_tokens``) into the details.
 
-    Also ``usage.reasoning_tokens`` (part of ``completion_tokens``). As genai-prices 0.2.3 reads it.
+    Also ``usage.reasoning_tokens`` (part of ``completion_tokens``). As genai-prices 0.2.3 reads it:
+    https://github.com/pydantic/genai-prices (``prices/providers``).
     """
     usage = reply.get("usage")
     if not isinstance(usage, dict):

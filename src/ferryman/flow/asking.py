@@ -12,7 +12,7 @@ from ferryman.catalog.quirks import betas_in_body
 from ferryman.catalog.tokens import Gauge, estimate
 from ferryman.flow.call import NOTHING, Call
 from ferryman.flow.counting import COUNTS
-from ferryman.flow.keeping import unknown
+from ferryman.flow.keeping import PREVIOUS, unknown
 from ferryman.flow.tasks import TaskTranslation, ask_task
 from ferryman.flow.uploads import Upload
 from ferryman.flow.window import compressed, gives, too_long
@@ -283,7 +283,7 @@ def _translated(
     if head is None:
         return None
     if call.endpoint == "responses" and (elsewhere := needs_store(conversation)):
-        raise unknown(elsewhere)
+        raise unknown(elsewhere, answer=PREVIOUS in request.fields)
     receipt = Receipt()
     if crowded is not None:
         unfit, gauge = crowded

@@ -98,15 +98,17 @@ def _response_of(ending: bytes) -> bytes:
     return b""
 
 
-def unknown(ident: str) -> GatewayError:
-    """The error for a conversation that lies elsewhere."""
+def unknown(ident: str, *, answer: bool) -> GatewayError:
+    """The error for what lies elsewhere: an ``answer``, or what only its provider can keep."""
+    advice = "choose a model of the provider that has it"
+    if answer:
+        advice = "let the gateway keep answers: 'responses: { keep: 24h }' in its configuration"
     return GatewayError(
         400,
         ErrorKind.INVALID_REQUEST,
         f"{ident[:80]!r} is not kept here, and the provider of this model can't look it up. Send "
-        "the conversation itself as 'input', or let the gateway keep answers: "
-        "'responses: { keep: 24h }' in its configuration.",
-        param=PREVIOUS,
+        f"what it stands for as 'input', or {advice}.",
+        param=PREVIOUS if answer else None,
     )
 
 

@@ -44,6 +44,15 @@ def unsupported(message: str, param: str | None = None) -> GatewayError:
     return GatewayError(400, ErrorKind.UNSUPPORTED, message, param=param)
 
 
+def not_run_here(kind: str, path: str) -> GatewayError:
+    """The refusal of a tool at ``path`` that another format's providers run themselves."""
+    return unsupported(
+        f"'{path}' is {kind}, a tool that only providers of another format run; leave it out, or "
+        "ask a model of such a provider.",
+        path,
+    )
+
+
 def drop_unknown(request: Request, receipt: Receipt, origin: str) -> None:
     """Put into the receipt what an encoder of ``origin``'s format cannot know of the request."""
     for path in request.unknown:

@@ -30,6 +30,7 @@ from ferryman.wire.anthropic_messages.types import NAME
 from ferryman.wire.carry import (
     UNREADABLE,
     drop_unknown,
+    not_run_here,
     refuse_stored,
     refuse_textless,
     unsupported,
@@ -139,10 +140,7 @@ def _tool(scope: Scope, tool: Tool | HostedTool, place: int) -> Any:
     if isinstance(tool, HostedTool):
         if tool.origin == NAME:
             return Raw(tool.raw)
-        raise unsupported(
-            f"'tools[{place}]': the tool {tool.kind} is run by providers of another kind only.",
-            f"tools[{place}]",
-        )
+        raise not_run_here(tool.kind, f"tools[{place}]")
     if not scope.native and not _NAME.fullmatch(tool.name):
         raise unsupported(
             f"'tools[{place}]' is called {tool.name[:80]!r}; this model's format takes names of 1 "

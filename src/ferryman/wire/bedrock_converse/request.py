@@ -40,6 +40,7 @@ from ferryman.wire.carry import (
     UNREADABLE,
     add_own,
     drop_unknown,
+    not_run_here,
     output_tool,
     refuse_stored,
     refuse_textless,
@@ -159,11 +160,7 @@ class _Tools:
     def _hosted(self, tool: HostedTool, path: str) -> Raw:
         if tool.origin == ORIGIN:
             return Raw(tool.raw)
-        raise unsupported(
-            f"'{path}' ({tool.kind}) is a tool that only another provider runs; leave it out, or "
-            "ask a model of that provider.",
-            path,
-        )
+        raise not_run_here(tool.kind, path)
 
     def _declare(self, tool: Tool, path: str, tools: list[Wire | Raw]) -> None:
         receipt = self._receipt

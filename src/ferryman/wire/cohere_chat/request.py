@@ -14,10 +14,10 @@ from ferryman.ir.request import HostedTool, OutputKind, Request, Tool, ToolChoic
 from ferryman.wire.carry import (
     add_own,
     drop_unknown,
+    not_run_here,
     output_tool,
     refuse_stored,
     refuse_textless,
-    unsupported,
 )
 from ferryman.wire.cohere_chat.messages import Conversation
 from ferryman.wire.cohere_chat.types import ORIGIN
@@ -66,11 +66,7 @@ def _tools(request: Request, receipt: Receipt, body: Wire) -> None:
     for number, tool in enumerate(request.tools):
         at = f"tools[{number}]"
         if isinstance(tool, HostedTool):
-            raise unsupported(
-                f"'{at}' ({tool.kind}) is a tool that only another provider runs; leave it out, or "
-                "ask a model of that provider.",
-                at,
-            )
+            raise not_run_here(tool.kind, at)
         if choice.allowed and tool.name not in choice.allowed:
             receipt.alter("tools", "only those that may be called")
             continue

@@ -39,8 +39,8 @@ from ferryman.ir.request import (
 )
 from ferryman.wire.carry import (
     UNREADABLE,
-    bad_request,
     drop_unknown,
+    not_run_here,
     output_tool,
     shape_error,
     summary_wanted,
@@ -278,7 +278,7 @@ class _Encoder:
             elif tool.origin == NAME:
                 entries.append(Raw(tool.raw))
             else:
-                raise _foreign(tool, path)
+                raise not_run_here(tool.kind, path)
         if output is not None:
             if not declared:
                 entries.append({"functionDeclarations": declared})
@@ -401,11 +401,3 @@ def _properties(schema: Raw) -> bool:
 def _all_strict(tools: Iterable[Tool | HostedTool]) -> bool:
     functions = [tool for tool in tools if isinstance(tool, Tool)]
     return bool(functions) and all(tool.strict for tool in functions)
-
-
-def _foreign(tool: HostedTool, path: str) -> Exception:
-    return bad_request(
-        f"'{path}' is {tool.kind}, a tool that only providers of another format run; leave it out,"
-        " or ask a model of such a provider.",
-        path,
-    )

@@ -30,7 +30,7 @@ from ferryman.ir.request import (
     ToolCall,
     ToolResult,
 )
-from ferryman.wire.carry import bad_request, object_arguments, words_alone
+from ferryman.wire.carry import object_arguments, unsupported, words_alone
 from ferryman.wire.gemini_generate.blocks import wire_blob, wire_file
 from ferryman.wire.gemini_generate.results import wire_response
 from ferryman.wire.gemini_generate.types import (
@@ -175,7 +175,7 @@ class Prompt:
             if block.text:
                 self._run.append(Part(text=block.text))
         else:
-            raise bad_request(
+            raise unsupported(
                 f"'{path}' holds a {type(block).__name__} that its role cannot say.", path
             )
 
@@ -212,18 +212,18 @@ class Prompt:
         """The bytes, or where they are."""
         source = media.source
         if source.url and "no_urls" in self._quirks:
-            raise bad_request(
+            raise unsupported(
                 f"'{name}' is a URL, which this model's provider does not fetch; send the bytes.",
                 name,
             )
         if source.file_id and source.origin != NAME:
-            raise bad_request(
+            raise unsupported(
                 f"'{name}' is a file stored with another provider; send the bytes instead.", name
             )
         file = wire_file(media)
         blob = wire_blob(media) if file is None else None
         if file is None and blob is None:
-            raise bad_request(
+            raise unsupported(
                 f"'{name}' has no media type, which this model's provider needs, such as"
                 f" {_EXAMPLES[media.kind]}.",
                 name,
@@ -240,7 +240,7 @@ class Prompt:
         name, order = self._calls.get(result.call_id, ("", len(self._calls)))
         name = name or result.name
         if not name:
-            raise bad_request(
+            raise unsupported(
                 f"'{path}' answers the call '{result.call_id[:80]}', which no earlier message"
                 " makes; this model's provider wants the name of the tool with its result.",
                 path,

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from ferryman.ir.receipt import Receipt
-from ferryman.wire.carry import bad_request
+from ferryman.wire.carry import unsupported
 
 MAX_NODES = 10_000
 """A schema with more parts, once its references are written out, is refused."""
@@ -158,7 +158,7 @@ class _ToOpenApi:
         """``node`` in the subset; ``refs`` are the references that it lies within."""
         self._left -= 1
         if self._left < 0:
-            raise bad_request(
+            raise unsupported(
                 f"'{self._path}' has more than {MAX_NODES} parts once its references are followed;"
                 " the target knows no references. Make the schema simpler.",
                 self._path,

@@ -41,9 +41,9 @@ from ferryman.ir.request import (
 )
 from ferryman.wire.carry import (
     drop_unknown,
+    not_run_here,
     output_tool,
     refuse_stored,
-    unsupported,
     without_settings,
 )
 from ferryman.wire.effort import NONE, budget_of, effort_of, nearest, offered_by, thinks
@@ -130,11 +130,7 @@ def _tools(body: Body, request: Request, quirks: Quirks, receipt: Receipt) -> No
         at = f"tools[{place}]"
         if isinstance(tool, HostedTool):
             if tool.origin != NAME:
-                raise unsupported(
-                    f"'{tool.kind}' is a tool that the provider runs itself, and only providers of"
-                    " the caller's own format have it. Leave it out, or choose such a target.",
-                    at,
-                )
+                raise not_run_here(tool.kind, at)
             if tool.kind == WEB_SEARCH:
                 body[WEB_SEARCH] = Raw(tool.raw)
             else:

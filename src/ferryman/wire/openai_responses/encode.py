@@ -32,9 +32,9 @@ from ferryman.ir.request import (
 )
 from ferryman.wire.carry import (
     drop_unknown,
+    not_run_here,
     output_tool,
     refuse_stored,
-    unsupported,
     without_settings,
 )
 from ferryman.wire.effort import NONE, effort_of, nearest, offered_by
@@ -197,11 +197,7 @@ def _text(request: Request, aim: Aim, receipt: Receipt, body: Wire) -> None:
 def _hosted(tool: HostedTool, path: str) -> Raw:
     if tool.origin == NAME:
         return Raw(tool.raw)
-    raise unsupported(
-        f"'{tool.kind}' is a tool that the provider runs itself, and only providers of the"
-        " caller's own format have it. Leave it out, or choose such a target.",
-        path,
-    )
+    raise not_run_here(tool.kind, path)
 
 
 def _tool(tool: Tool, origin: str) -> Wire:
