@@ -111,6 +111,8 @@ def usage_out(usage: Usage, *, split: bool) -> dict[str, Any]:
             "ephemeral_5m_input_tokens": usage.cache_write,
             "ephemeral_1h_input_tokens": usage.cache_write_1h,
         }
+        if usage.extras is not None and usage.extras.region:
+            out["inference_geo"] = usage.extras.region
     out["output_tokens"] = usage.total_output
     if usage.reasoning:
         out["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
