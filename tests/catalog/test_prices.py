@@ -15,11 +15,13 @@ from genai_prices.types import (
     TieredPrices,
     TimeOfDateConstraint,
 )
+from msgspec.structs import replace
 
 from ferryman.catalog import prices
 from ferryman.catalog.load import models, providers
 from ferryman.ir.price import PICO, Price, Rate
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Extras, Usage
+from ferryman.meter.cost import cost as cost_of
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAYS = [datetime(2024, 6, 1, tzinfo=UTC), datetime(2025, 9, 15, 7, tzinfo=UTC), NOW]
@@ -32,21 +34,30 @@ USAGES = [
     Usage(input=300, cache_write=77, cache_write_1h=1_031, output=1),
     Usage(input=700_000, output=12_345, reasoning=4_321),
     Usage(input=200, audio_input=3_333, output=10, audio_output=4_444),
+    Usage(
+        input=210_000, cache_read=17, output=1_009, extras=Extras(searches=3, image_output=1_290)
+    ),
 ]
+CONTEXTS = {
+    "": {},
+    "batch": {"processing": "batch"},
+    "flex": {"service_tier": "flex"},
+    "priority": {"service_tier": "priority"},
+    "fast": {"service_tier": "fast", "speed": "fast"},
+}
 
 
 def cost(usage: Usage, table: tuple[Price, ...], at: datetime) -> int:
-    """Picodollars, as ir/price.py says."""
-    second = int(at.timestamp())
-    (price,) = [p for p in table if p.since <= second and (not p.until or second < p.until)]
-    rate = [rate for above, rate in price.tiers if usage.total_input > above][-1]
-    tokens: int = sum(
-        getattr(usage, name) * getattr(rate, name) for name in Usage.__struct_fields__
-    )
-    return rate.request + tokens
+    """Picodollars."""
+    found = cost_of(usage, table, int(at.timestamp()))
+    assert found is not None
+    return found
 
 
-def theirs(usage: Usage, genai: str, model: str, at: datetime) -> Decimal:
+def theirs(
+    usage: Usage, genai: str, model: str, at: datetime, context: dict[str, str] | None = None
+) -> Decimal:
+    extras = usage.extras or Extras()
     given = genai_prices.Usage(
         input_tokens=usage.total_input,
         cache_read_tokens=usage.cache_read or None,
@@ -56,8 +67,12 @@ def theirs(usage: Usage, genai: str, model: str, at: datetime) -> Decimal:
         output_tokens=usage.total_output,
         output_reasoning_tokens=usage.reasoning or None,
         output_audio_tokens=usage.audio_output or None,
+        output_image_tokens=extras.image_output or None,
+        web_searches=extras.searches or None,
     )
-    found = genai_prices.calc_price(given, model, provider_id=genai, genai_request_timestamp=at)
+    found = genai_prices.calc_price(
+        given, model, provider_id=genai, genai_request_timestamp=at, price_context=context
+    )
     return found.total_price * PICO
 
 
@@ -118,17 +133,33 @@ def test_costs_equal_genai_prices(usage: Usage) -> None:
             assert abs(ours - want) <= slack, (provider, model, at)
 
 
-def test_where_the_hour_counts_the_dearest_hour_is_taken() -> None:
+def test_every_hour_has_its_price() -> None:
     checked = 0
     for provider, model, genai, name, found in OFFERS:
         if not by_hour(found):
             continue
         checked += 1
         for usage in USAGES[:3]:
-            day = [theirs(usage, genai, name, NOW.replace(hour=hour)) for hour in range(24)]
-            ours = cost(usage, TABLE[provider][model], NOW)
-            assert ours == max(day) > min(day), model
+            hours = [NOW.replace(hour=hour, minute=31) for hour in range(24)]
+            day = [theirs(usage, genai, name, at) for at in hours]
+            assert [cost(usage, TABLE[provider][model], at) for at in hours] == day
+            assert max(day) > min(day), model
     assert checked >= 3
+
+
+@pytest.mark.parametrize("service", [name for name in CONTEXTS if name])
+def test_service_tiers_cost_what_genai_prices_says(service: str) -> None:
+    checked = 0
+    usage = replace(USAGES[4], extras=Extras(service=service))
+    for provider, model, genai, name, found in OFFERS:
+        if len(providers()[provider].genai) > 1 or not found.price_variants:
+            continue
+        for at in (NOW, datetime(2027, 2, 1, 13, tzinfo=UTC)):
+            ours = cost(usage, TABLE[provider][model], at)
+            want = theirs(usage, genai, name, at, CONTEXTS[service])
+            assert abs(ours - want) <= (usage.total_input + usage.total_output) / 2, (model, at)
+            checked += want != theirs(usage, genai, name, at)
+    assert checked >= 10
 
 
 def test_where_a_router_chooses_the_dearest_host_is_taken() -> None:
@@ -169,7 +200,7 @@ def test_a_dated_name_has_its_models_price() -> None:
 
 
 def test_known_prices() -> None:
-    (price,) = TABLE["openai"]["gpt-4o-mini"]
+    price = TABLE["openai"]["gpt-4o-mini"][-1]
     ((start, rate),) = price.tiers
     assert (start, rate.input, rate.cache_read, rate.output) == (-1, 150_000, 75_000, 600_000)
     assert rate.reasoning == rate.output
@@ -189,7 +220,7 @@ def test_what_costs_nothing_is_priced_and_what_is_unknown_is_not() -> None:
         ("openai", "no-such-model"),
         ("no-such-provider", "gpt-4o"),
         ("ollama", "llama3"),
-        ("groq", "whisper-large-v3"),  # by the hour of audio
+        ("openai", "tts-1"),  # by the character
         ("huggingface", "meta-llama/Llama-3.3-70B-Instruct:no-such-host"),
     ):
         assert prices.lookup(provider, model) == ()

@@ -1,13 +1,12 @@
 """The snapshot that a file and the catalogue come to."""
 
-from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
 from ferryman.catalog import prices as catalogue_prices
 from ferryman.catalog.load import providers as catalogue_providers
-from ferryman.config.compile import compile_snapshot, discounted
+from ferryman.config.compile import compile_snapshot
 from ferryman.config.file import load
 from ferryman.config.seal import derive
 from ferryman.config.secret import activate, localise
@@ -22,19 +21,18 @@ from ferryman.config.snapshot import (
     Secret,
     Snapshot,
 )
-from ferryman.ir.price import PICO, Price, Rate
 from tests.config.catalogue import KEYS, KNOWN, loaded
 
 SEAL = derive("feed token")
 
 
-def _compiled(folder: Path, text: str, env: dict[str, str] | None = None) -> Snapshot:
+def compiled(folder: Path, text: str, env: dict[str, str] | None = None) -> Snapshot:
     env = KEYS if env is None else env
     found = loaded(folder, text, env=env)
     return compile_snapshot(found, seal_key=SEAL, env=env, known=KNOWN)
 
 
-def _row(snapshot: Snapshot, provider: str, model: str) -> ModelRow:
+def row_of(snapshot: Snapshot, provider: str, model: str) -> ModelRow:
     return msgspec.msgpack.decode(snapshot.models[provider], type=dict[str, ModelRow])[model]
 
 
@@ -62,7 +60,7 @@ def test_the_real_catalogue_compiles_and_is_whole() -> None:
     snapshot = compile_snapshot(load(None, env={}), seal_key=SEAL, env={})
     assert set(snapshot.providers) == set(catalogue_providers())
     assert _active(snapshot, {"OPENAI_API_KEY": "x"}) == {"openai"}
-    row = _row(snapshot, "openai", "gpt-4o")
+    row = row_of(snapshot, "openai", "gpt-4o")
     assert row.prices == catalogue_prices.lookup("openai", "gpt-4o")
     assert row.context > 0
     again = msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot), type=Snapshot)
@@ -71,28 +69,26 @@ def test_the_real_catalogue_compiles_and_is_whole() -> None:
 
 def test_the_version_is_a_hash_of_the_content(tmp_path: Path) -> None:
     text = "providers: { openai: { key: sk-literal } }\nmodels: { a: openai/gpt-4o }\n"
-    first = _compiled(tmp_path, text)
-    assert _compiled(tmp_path, text + "# a remark\n").version == first.version
-    assert _compiled(tmp_path, text) == first
+    first = compiled(tmp_path, text)
+    assert compiled(tmp_path, text + "# a remark\n").version == first.version
+    assert compiled(tmp_path, text) == first
     turned = "models: { a: openai/gpt-4o }\nproviders: { openai: { key: sk-literal } }\n"
-    assert _compiled(tmp_path, turned).version == first.version
+    assert compiled(tmp_path, turned).version == first.version
     two = ["  a: openai/gpt-4o", "  b: openai/gpt-4o-mini"]
-    there, back = (
-        _compiled(tmp_path, "\n".join(["models:", *lines])) for lines in (two, two[::-1])
-    )
+    there, back = (compiled(tmp_path, "\n".join(["models:", *lines])) for lines in (two, two[::-1]))
     assert there == back
     versions = {
         first.version,
-        _compiled(tmp_path, text.replace("gpt-4o", "gpt-4o-mini")).version,
-        _compiled(tmp_path, text.replace("sk-literal", "sk-litera1")).version,
-        _compiled(tmp_path, text + "timeouts: { total: 601 }\n").version,
-        _compiled(tmp_path, text, {**KEYS, "FERRYMAN_GROQ_BASE_URL": "http://a/v1"}).version,
+        compiled(tmp_path, text.replace("gpt-4o", "gpt-4o-mini")).version,
+        compiled(tmp_path, text.replace("sk-literal", "sk-litera1")).version,
+        compiled(tmp_path, text + "timeouts: { total: 601 }\n").version,
+        compiled(tmp_path, text, {**KEYS, "FERRYMAN_GROQ_BASE_URL": "http://a/v1"}).version,
     }
     assert len(versions) == 5
 
 
 def test_what_the_file_says_wins_over_the_catalogue(tmp_path: Path) -> None:
-    snapshot = _compiled(
+    snapshot = compiled(
         tmp_path,
         """\
 providers:
@@ -137,9 +133,7 @@ providers:
 
 
 def test_a_key_for_a_keyless_server_is_sent(tmp_path: Path) -> None:
-    provider = _compiled(tmp_path, "providers: { ollama: { key: env:LAB_KEY } }").providers[
-        "ollama"
-    ]
+    provider = compiled(tmp_path, "providers: { ollama: { key: env:LAB_KEY } }").providers["ollama"]
     assert (provider.auth, activate(provider, KEYS)) == ("bearer", ["lab-value"])
     assert activate(provider, {}) is None
 
@@ -154,7 +148,7 @@ def test_base_urls_come_from_the_environment(tmp_path: Path) -> None:
         "WHERE": "there",
     }
     text = "providers: { lab-2: { base_url: 'http://a/v1' } }\n"
-    snapshot = _compiled(tmp_path, text, env)
+    snapshot = compiled(tmp_path, text, env)
     urls = {name: provider.base_url for name, provider in snapshot.providers.items()}
     assert urls["cloudflare"] == "https://api.cloudflare.com/accounts/acct/ai/v1"
     assert urls["ollama"] == "http://127.0.0.1:5/v1"
@@ -167,7 +161,7 @@ def test_base_urls_come_from_the_environment(tmp_path: Path) -> None:
         "ollama",
         "lab-2",
     }
-    bare = _compiled(tmp_path, text)
+    bare = compiled(tmp_path, text)
     assert "{CLOUDFLARE_ACCOUNT_ID}" in bare.providers["cloudflare"].base_url
     assert "cloudflare" not in _active(bare, {**KEYS, "CLOUDFLARE_API_TOKEN": "x"})
     assert "cloudflare" in _active(bare, env), "filled where the provider is called"
@@ -230,7 +224,7 @@ providers:
     assert found["moonshot"].paths == (("messages", "//anthropic/v1/messages"),)
 
 
-def test_headers_of_the_file_come_beside_those_of_the_row(tmp_path: Path) -> None:
+def test_headers_of_the_file_come_beside_those_of_therow_of(tmp_path: Path) -> None:
     path = tmp_path / "ferryman.yaml"
     path.write_text("providers: { anthropic: { headers: { X-Team: a } } }\n")
     found = compile_snapshot(load(path, env={}), seal_key=SEAL, env={}).providers["anthropic"]
@@ -285,94 +279,6 @@ def test_a_second_name_of_a_provider_is_a_target(tmp_path: Path) -> None:
     assert "google" not in snapshot.aliases
 
 
-# -- prices --------------------------------------------------------------------------------------
-
-
-def test_own_prices_are_counted_exactly(tmp_path: Path) -> None:
-    snapshot = _compiled(
-        tmp_path,
-        """\
-providers:
-  openai:
-    discount: 50%
-    prices:
-      gpt-4o: { input: 0.1, output: 0.3 }
-      own: { input: 0.000001, output: 1000000, cache_read: 0, cache_write: 0.2, reasoning: 7,
-        audio_input: 8, audio_output: 9, cache_write_1h: 4, request: 0.01 }
-""",
-    )
-    tenth = 100_000  # picodollars per token: 0.1 USD per million tokens
-    assert _row(snapshot, "openai", "gpt-4o") == ModelRow(
-        context=128_000,
-        max_output=16_384,
-        abilities=("tools",),
-        prices=(
-            Price(
-                tiers=(
-                    (
-                        -1,
-                        Rate(
-                            input=tenth,
-                            cache_read=tenth,
-                            cache_write=tenth,
-                            cache_write_1h=tenth,
-                            audio_input=tenth,
-                            output=3 * tenth,
-                            reasoning=3 * tenth,
-                            audio_output=3 * tenth,
-                        ),
-                    ),
-                )
-            ),
-        ),
-    )
-    ((_, rate),) = _row(snapshot, "openai", "own").prices[0].tiers
-    assert rate == Rate(
-        input=1,
-        output=10**12,
-        cache_read=0,
-        cache_write=200_000,
-        cache_write_1h=4_000_000,
-        audio_input=8_000_000,
-        reasoning=7_000_000,
-        audio_output=9_000_000,
-        request=10**10,
-    )
-
-
-def test_a_discount_is_taken_off_every_price_of_the_catalogue(tmp_path: Path) -> None:
-    listed = catalogue_prices.lookup("anthropic", "claude-sonnet-4-5")
-    assert listed
-    snapshot = _compiled(tmp_path, "providers: { anthropic: { discount: 12.5% } }\n")
-    found = _row(snapshot, "anthropic", "claude-sonnet-4-5").prices
-    for price, full in zip(found, listed, strict=True):
-        assert (price.since, price.until) == (full.since, full.until)
-        for (threshold, rate), (at, whole) in zip(price.tiers, full.tiers, strict=True):
-            assert threshold == at
-            assert rate.input * 8 == whole.input * 7 > 0
-            assert rate.output * 8 == whole.output * 7 > 0
-
-
-def test_a_discount_rounds_half_up_to_whole_picodollars() -> None:
-    price = Price(tiers=((-1, Rate(input=3, output=1, request=10**30 + 1)),))
-    ((_, half),) = discounted(price, Decimal(50)).tiers
-    assert (half.input, half.output, half.request) == (2, 1, (10**30 + 2) // 2)
-    ((_, nothing),) = discounted(price, Decimal(100)).tiers
-    assert nothing == Rate()
-    ((_, most),) = discounted(price, Decimal("99.9")).tiers
-    assert (most.input, most.output, most.request) == (0, 0, 10**27)
-
-
-def test_models_that_only_a_route_names_are_priced(tmp_path: Path) -> None:
-    """Names the catalogue does not list, but knows a price for: dated ones, for instance."""
-    listed = catalogue_prices.lookup("anthropic", "claude-sonnet-4-5-20250929")
-    assert listed
-    text = "models: { a: anthropic/claude-sonnet-4-5-20250929, b: anthropic/unheard-of }\n"
-    snapshot = _compiled(tmp_path, text)
-    assert _row(snapshot, "anthropic", "claude-sonnet-4-5-20250929").prices == listed
-    assert _row(snapshot, "anthropic", "unheard-of") == ModelRow()
-
-
 # -- routes --------------------------------------------------------------------------------------
 
 MINI = ("openai", "gpt-4o-mini")
@@ -386,7 +292,7 @@ def _is(task: str) -> Condition:
 
 
 def test_routes_come_down_to_pairs(tmp_path: Path) -> None:
-    snapshot = _compiled(
+    snapshot = compiled(
         tmp_path,
         """\
 models:
@@ -421,11 +327,11 @@ def test_a_bare_target_is_the_first_active_candidate(tmp_path: Path) -> None:
         ({"GROQ_API_KEY": "x"}, ("groq", "gpt-4o")),
         ({}, BIG),
     ]:
-        assert _compiled(tmp_path, text, env).routes["a"].targets == (pair,)
+        assert compiled(tmp_path, text, env).routes["a"].targets == (pair,)
 
 
 def test_the_weight_of_a_group_is_its_own(tmp_path: Path) -> None:
-    snapshot = _compiled(
+    snapshot = compiled(
         tmp_path,
         """\
 models:
@@ -442,7 +348,7 @@ models:
 
 
 def test_groups_stay_groups_where_that_makes_a_difference(tmp_path: Path) -> None:
-    snapshot = _compiled(
+    snapshot = compiled(
         tmp_path,
         """\
 models:
@@ -477,21 +383,21 @@ def test_a_long_chain_of_names_is_worked_out(tmp_path: Path) -> None:
     lines += [f"  n{i}: {{ targets: [n{i - 1}, m{i - 1}] }}" for i in range(1, 2000)]
     lines += ["  m0: openai/gpt-4o-mini"]
     lines += [f"  m{i}: {{ targets: [m{i - 1}, n{i - 1}] }}" for i in range(1, 2000)]
-    routes = _compiled(tmp_path, "\n".join(lines)).routes
+    routes = compiled(tmp_path, "\n".join(lines)).routes
     assert routes["n1999"].targets == (BIG, MINI)
     assert routes["m1999"].targets == (MINI, BIG)
 
 
 def test_settings_reach_the_snapshot(tmp_path: Path) -> None:
     text = "server: { max_headers: 9 }\ntimeouts: { total: 5m }\ntls: { ca_files: [/x/ca.pem] }\n"
-    snapshot = _compiled(tmp_path, text)
+    snapshot = compiled(tmp_path, text)
     assert snapshot.server.max_headers == 9
     assert snapshot.timeouts.total == 300.0
     assert snapshot.ca_files == ("/x/ca.pem",)
 
 
 def test_weighted_routes_with_priorities_within_each_other(tmp_path: Path) -> None:
-    snapshot = _compiled(
+    snapshot = compiled(
         tmp_path,
         """\
 models:
@@ -507,7 +413,7 @@ models:
 
 
 def test_each_target_has_the_filters_on_its_way(tmp_path: Path) -> None:
-    snapshot = _compiled(
+    snapshot = compiled(
         tmp_path,
         """\
 models:
@@ -575,7 +481,7 @@ def test_the_catalogues_region_holds_for_the_catalogues_address_only(tmp_path: P
 
 
 def test_facts_about_models_replace_the_catalogues(tmp_path: Path) -> None:
-    snapshot = _compiled(
+    snapshot = compiled(
         tmp_path,
         """\
 providers:
@@ -586,7 +492,7 @@ providers:
       n: { data_policy: no_training }
 """,
     )
-    assert _row(snapshot, "lab", "m") == ModelRow(
+    assert row_of(snapshot, "lab", "m") == ModelRow(
         abilities=("pdf", "tools"), context=5, max_output=3, quantization="fp8", region="eu"
     )
-    assert _row(snapshot, "lab", "n") == ModelRow(data_policy="no_training")
+    assert row_of(snapshot, "lab", "n") == ModelRow(data_policy="no_training")

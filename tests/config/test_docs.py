@@ -10,6 +10,7 @@ from ferryman.config.check import report
 from ferryman.config.file import load
 from ferryman.config.limit import QUEUE
 from ferryman.config.pooling import POOLED
+from ferryman.config.pricing_grammar import LONG, PRICES
 from ferryman.config.probing import PROBE
 from ferryman.config.shapes import Key, Table
 
@@ -20,7 +21,8 @@ SECTIONS = {
     "The file": grammar.FILE,
     "Providers": grammar.PROVIDER,
     "Model facts": filter_grammar.FACTS,
-    "Prices": grammar.PRICES,
+    "Prices": PRICES,
+    "Long inputs": LONG,
     "Pooled key": POOLED,
     "Queue": QUEUE,
     "Probe": PROBE,
@@ -66,6 +68,7 @@ def test_every_table_has_its_section() -> None:
     def tables(table: Table) -> list[Table]:
         kinds = [key.kind for key in table.keys]
         kinds += [kind.item for kind in kinds if hasattr(kind, "item")]
+        kinds += [kind.one for kind in kinds if hasattr(kind, "one")]
         kinds += [kind.table for kind in kinds if hasattr(kind, "table")]
         kinds += [kind.one for kind in kinds if hasattr(kind, "one")]
         inner = [kind for kind in kinds if isinstance(kind, Table)]

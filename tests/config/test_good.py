@@ -94,7 +94,7 @@ providers:
     assert lab.endpoints == ("chat.completions", "embeddings")
     assert lab.quirks == ("no_stream_options",)
     assert lab.prices == {
-        "a/b-c": Prices(input=Decimal("0.1"), output=Decimal("1.5"), request=Decimal("0.002"))
+        "a/b-c": (Prices(input=Decimal("0.1"), output=Decimal("1.5"), request=Decimal("0.002")),)
     }
 
 

@@ -82,6 +82,11 @@ def test_a_call_is_shown_with_names_times_and_exact_amounts(control: Control) ->
         "considered": [],
         "cache": None,
         "saved_usd": None,
+        "service": None,
+        "region": None,
+        "searches": 0,
+        "audio_seconds": 0,
+        "price": None,
     }
     assert tries[0]["model"] == "gpt-4o-mini"
 

@@ -1,18 +1,28 @@
 """Prices, costs and holds, against a plain restatement of the rules."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferryman.ir.price import PICO, Price, Rate
-from ferryman.ir.usage import Usage
-from ferryman.meter.cost import MOST, cost, hold, rate_at
+from ferryman.ir.price import PICO, Price, Rate, Special
+from ferryman.ir.usage import CLASSES, SERVICES, Extras, Usage
+from ferryman.meter.cost import DAY, MOST, cost, hold, rate_at
+from ferryman.meter.lines import lines
 from ferryman.upstream.fleet import dearest
 
-CLASSES = Usage.__struct_fields__
 amounts = st.integers(0, 10**9)
+numbers = st.integers(0, 10**6)
 rates = st.builds(Rate, **dict.fromkeys(Rate.__struct_fields__, amounts))
-usages = st.builds(Usage, **dict.fromkeys(CLASSES, st.integers(0, 10**6)))
+MORE = ("audio_cache_read", "image_input", "image_output")
+more = st.none() | st.builds(Extras, **dict.fromkeys(MORE, numbers))
+usages = st.builds(Usage, **dict.fromkeys(CLASSES, numbers), extras=more)
+any_extras = st.builds(
+    Extras,
+    service=st.sampled_from(("", *SERVICES)),
+    region=st.sampled_from(("", "us", "mars")),
+    **dict.fromkeys(("searches", "audio_ms", *MORE), numbers),
+)
 tiers = st.lists(st.tuples(st.integers(0, 5 * 10**6), rates), max_size=3).flatmap(
     lambda more: rates.map(lambda first: ((-1, first), *sorted(more, key=lambda tier: tier[0])))
 )
@@ -64,18 +74,89 @@ def test_the_price_in_force_when_the_call_began_counts(at: int, expected: int) -
 
 @given(usages, prices)
 def test_cost_is_the_sum_over_all_classes(usage: Usage, price: tuple[Price, ...]) -> None:
+    extras = usage.extras or Extras()
     total = sum(getattr(usage, name) for name in CLASSES[:5])
+    total += extras.audio_cache_read + extras.image_input
     assert total == usage.total_input
     rate = [tier for threshold, tier in price[0].tiers if threshold < total][-1]
     parts = [getattr(usage, name) * getattr(rate, name) for name in CLASSES]
+    parts += [getattr(extras, name) * getattr(rate, name) for name in MORE]
     assert cost(usage, price, 0) == sum(parts) + rate.request
 
 
-@given(usages, prices, st.integers(0, 10**6), st.integers(0, 10**6))
-def test_no_call_within_its_bounds_costs_more_than_its_hold(
-    usage: Usage, price: tuple[Price, ...], bytes_over: int, output_over: int
+windows = st.tuples(*[st.integers(0, DAY - 1)] * 2)
+specials = st.builds(
+    lambda service, window, found: Special(
+        service=service, begins=window[0], ends=window[1], tiers=found
+    ),
+    st.sampled_from(("", *SERVICES)), windows, tiers,
+)  # fmt: skip
+
+
+@given(usages, any_extras, tiers, st.lists(specials, max_size=4), st.integers(0, 3 * DAY))
+def test_lines_add_up_to_the_cost(
+    usage: Usage,
+    extras: Extras,
+    found: tuple[tuple[int, Rate], ...],
+    more: list[Special],
+    at: int,
 ) -> None:
-    held = hold(dearest(price), usage.total_input + bytes_over, usage.total_output + output_over)
+    price = (Price(tiers=found, specials=tuple(more), regions=(("us", 1100),)),)
+    usage = msgspec.structs.replace(usage, extras=extras)
+    assert sum(line.pico for line in lines(usage, price, at)) == cost(usage, price, at)
+
+
+def _at(hour: int, service: str = "") -> int:
+    """The rate of input in a price with an off-peak window and a flex tier, at an hour."""
+    night = Special(begins=16 * 3600, ends=2 * 3600, tiers=((-1, Rate(input=2)),))
+    flex_night = Special(
+        service="flex", begins=16 * 3600, ends=2 * 3600, tiers=((-1, Rate(input=1)),)
+    )
+    flex = Special(service="flex", tiers=((-1, Rate(input=4)),))
+    price = (Price(tiers=((-1, Rate(input=8)),), specials=(flex_night, night, flex)),)
+    rate = rate_at(price, 5 * DAY + hour * 3600, 0, service)
+    assert rate is not None
+    return rate.input
+
+
+def test_hours_and_service_tiers_have_rates_of_their_own() -> None:
+    assert [_at(hour) for hour in (0, 1, 2, 15, 16, 23)] == [2, 2, 8, 8, 2, 2]
+    assert [_at(hour, "flex") for hour in (1, 2, 16)] == [1, 4, 1]
+    assert [_at(hour, "priority") for hour in (1, 2)] == [2, 8], "the standard rates of that hour"
+
+
+def test_a_region_adds_to_tokens_and_not_to_fees() -> None:
+    price = (Price(tiers=((-1, Rate(input=5, request=7, search=11)),), regions=(("us", 1100),)),)
+    there = Usage(3, extras=Extras(region="us", searches=2))
+    assert cost(there, price, 0) == 17 + 7 + 22, "16.5 picodollars are rounded half up"
+    elsewhere = Usage(3, extras=Extras(region="eu", searches=2))
+    assert cost(elsewhere, price, 0) == 15 + 7 + 22
+
+
+def test_audio_by_time_is_charged_by_the_hour() -> None:
+    price = (Price(tiers=((-1, Rate(audio_hour=PICO * 36 // 100)),)),)  # $0.006 a minute
+    assert cost(Usage(extras=Extras(audio_ms=90_000)), price, 0) == PICO * 9 // 1000
+
+
+@given(
+    usages, prices, st.lists(specials, max_size=3), st.sampled_from(("", *SERVICES)),
+    st.sampled_from(("", "us")), st.integers(500, 2500), st.integers(0, 10**6),
+)  # fmt: skip
+def test_no_call_within_its_bounds_costs_more_than_its_hold(
+    usage: Usage,
+    price: tuple[Price, ...],
+    more: list[Special],
+    service: str,
+    region: str,
+    factor: int,
+    over: int,
+) -> None:
+    """Whichever service tier and region it is served in."""
+    served = Extras(service=service, region=region)
+    extras = msgspec.structs.replace(usage.extras or served, service=service, region=region)
+    usage = msgspec.structs.replace(usage, extras=extras)
+    price = (msgspec.structs.replace(price[0], specials=tuple(more), regions=(("us", factor),)),)
+    held = hold(dearest(price), usage.total_input + over, usage.total_output + over)
     spent = cost(usage, price, 0)
     assert spent is not None
     assert spent <= held

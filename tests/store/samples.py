@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import CLASSES, EXTRA_COUNTS, Extras, Usage
 from ferryman.store.journal import JournalWriter
 from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
 
@@ -63,7 +63,12 @@ def calls(count: int, seed: int = 1) -> list[Closed]:
 def _random(draw: random.Random, name: str) -> Closed:
     failed = draw.random() < 0.2
     known = not failed and draw.random() < 0.9
-    tokens = {name: draw.randrange(10_000) for name in draw.sample(Usage.__struct_fields__, 3)}
+    tokens = {name: draw.randrange(10_000) for name in draw.sample(CLASSES, 3)}
+    extras = None
+    if known and draw.random() < 0.2:
+        counts = {name: draw.randrange(1, 10_000) for name in draw.sample(EXTRA_COUNTS, 2)}
+        service, region = draw.choice(["", "flex"]), draw.choice(["", "us"])
+        extras = Extras(service=service, region=region, **counts)
     return call(
         name,
         at_us=START + draw.randrange(3 * DAY),
@@ -74,7 +79,7 @@ def _random(draw: random.Random, name: str) -> Closed:
         stream=draw.random() < 0.5,
         status=draw.choice([429, 500, 499]) if failed else 200,
         error="upstream_error" if failed else "",
-        usage=Usage(**tokens) if known else None,
+        usage=Usage(**tokens, extras=extras) if known else None,
         cost=draw.randrange(10**15) if known and draw.random() < 0.9 else None,
         first_token_us=draw.choice([-1, 5000]),
         policy=draw.choice(["", "dear"]),

@@ -2,21 +2,25 @@
 
 import datetime
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import pytest
 import sqlalchemy as sa
 
 from ferryman.control.ingest import Ingester
-from ferryman.ir.usage import Usage
+from ferryman.ir.price import Price, Rate
+from ferryman.ir.usage import CLASSES, EXTRA_COUNTS, Extras, Usage
 from ferryman.store import ledger
 from ferryman.store.journal import JournalWriter
-from ferryman.telemetry.record import Candidate, Closed
+from ferryman.telemetry.record import PRICED, Candidate, Closed, Priced
 from tests.store import samples
 
-Ingest = Callable[[list[Closed]], None]
+
+class Ingest(Protocol):
+    def __call__(self, calls: list[Closed], prices: Iterable[Priced] = ()) -> None: ...
 
 
 @pytest.fixture
@@ -25,7 +29,9 @@ def ingest(engine: sa.Engine, tmp_path: Path) -> Iterator[Ingest]:
     writer = JournalWriter(tmp_path / "journal" / "plane")
     ingester = Ingester(engine, tmp_path / "journal")
 
-    def take(calls: list[Closed]) -> None:
+    def take(calls: list[Closed], prices: Iterable[Priced] = ()) -> None:
+        for price in prices:
+            writer.append(PRICED, msgspec.msgpack.encode(price))
         samples.put(writer, calls)
         assert ingester.drain() == len(calls)
 
@@ -48,9 +54,10 @@ def summed(calls: list[Closed], by: tuple[str, ...]) -> list[ledger.UsageRow]:
     rows = []
     for names, members in sorted(groups.items()):
         known = [call.usage for call in members if call.usage is not None]
-        tokens = {
-            field: sum(getattr(usage, field) for usage in known)
-            for field in Usage.__struct_fields__
+        tokens = {field: sum(getattr(usage, field) for usage in known) for field in CLASSES}
+        extras = {
+            name: sum(getattr(usage.extras, name) for usage in known if usage.extras is not None)
+            for name in EXTRA_COUNTS
         }
         costs = [call.cost for call in members if call.cost is not None]
         rows.append(
@@ -61,7 +68,7 @@ def summed(calls: list[Closed], by: tuple[str, ...]) -> list[ledger.UsageRow]:
                 lost=0,
                 unknown_usage=len(members) - len(known),
                 unknown_cost=len(members) - len(costs),
-                tokens=Usage(**tokens),
+                tokens=Usage(**tokens, extras=Extras(**extras) if any(extras.values()) else None),
                 cost=sum(costs),
                 repeated=sum(call.cache in ("hit", "coalesced", "replayed") for call in members),
                 saved=sum(call.saved for call in members if call.saved is not None),
@@ -149,7 +156,7 @@ def test_a_call_is_shown_as_it_was_closed(engine: sa.Engine, ingest: Ingest) -> 
         attempts=[
             {
                 name: list(value) if isinstance(value := getattr(attempt, name), tuple) else value
-                for name in attempt.__struct_fields__[:-3]
+                for name in attempt.__struct_fields__[:-4]
             }
             for attempt in call.attempts
         ],
@@ -164,7 +171,40 @@ def test_a_call_is_shown_as_it_was_closed(engine: sa.Engine, ingest: Ingest) -> 
         ],
         cache=call.cache or None,
         saved=call.saved,
+        price=None,
     )
+
+
+def test_a_call_keeps_the_price_that_it_was_billed_by(engine: sa.Engine, ingest: Ingest) -> None:
+    was, now = ((Price(tiers=((-1, Rate(input=rate)),)),) for rate in (7, 9))
+    usage = Usage(input=3, extras=Extras(service="flex", region="us", searches=2))
+    calls = [
+        samples.call("req_1", usage=usage, cost=21, price="p1"),
+        samples.call("req_2", cost=27, price="p2"),
+        samples.call("req_3", cost=36, price="p2", at_us=samples.START + 5),
+    ]
+    ingest(calls, [Priced("p1", "lab", "m", was), Priced("p2", "lab", "m\0", now)])
+    ingest([], [Priced("p1", "lab", "m", was)])  # by another data plane, or after a restart
+    [row] = ledger.calls(engine, request_id="req_1")
+    assert (row.usage, row.price) == (usage, "p1")
+    assert ledger.price_of(engine, "p1") == was
+    assert ledger.price_of(engine, "p3") == ()
+    used = ledger.prices_used(engine, samples.START)
+    assert [(each.id, each.prices, each.calls) for each in used] == [("p1", was, 1), ("p2", now, 2)]
+    assert used[1].last_at_us == samples.START + 5
+    assert ledger.prices_used(engine, samples.START + 5)[0].id == "p2"
+
+
+def test_models_whose_calls_have_no_known_cost_are_counted(
+    engine: sa.Engine, ingest: Ingest
+) -> None:
+    ingest([
+        samples.call("req_1", cost=None), samples.call("req_2"),
+        samples.call("req_3", cost=None, target="other"),
+        samples.call("req_4", cost=None, usage=None),
+    ])  # fmt: skip
+    found = {("openai", "gpt-4o-mini"): 1, ("openai", "other"): 1}
+    assert ledger.unknown_costs(engine, samples.START) == found
 
 
 def test_what_several_attempts_cost_is_told_apart(engine: sa.Engine, ingest: Ingest) -> None:

@@ -20,7 +20,7 @@ from ferryman.ir.request import (
     Thinking,
     ToolCall,
 )
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Extras, Usage
 from ferryman.wire.anthropic_messages.decoder import MessagesDecoder
 from ferryman.wire.anthropic_messages.encoder import MessagesEncoder
 from ferryman.wire.anthropic_messages.types import NAME
@@ -225,7 +225,7 @@ ANSWERS = {
             start(cache_read_input_tokens=100, cache_creation_input_tokens=30,
                   cache_creation={"ephemeral_5m_input_tokens": 10,
                                   "ephemeral_1h_input_tokens": 20},
-                  service_tier="priority"),
+                  service_tier="priority", inference_geo="us"),
             *block(0, {**_SEARCH, "input": {}},
                    {"type": "input_json_delta", "partial_json": '{"query":'},
                    {"type": "input_json_delta", "partial_json": '"ü"}'}),
@@ -247,7 +247,7 @@ ANSWERS = {
                    "cache_creation_input_tokens": 31,
                    "cache_creation": {"ephemeral_5m_input_tokens": 11,
                                       "ephemeral_1h_input_tokens": 20},
-                   "server_tool_use": _USES, "service_tier": "priority"},
+                   "server_tool_use": _USES, "service_tier": "priority", "inference_geo": "us"},
             container=_CONTAINER, context_management=_EDITS,
         ),
         tuple(
@@ -255,7 +255,8 @@ ANSWERS = {
             for each in (_SEARCH, _FOUND, _ADVISOR, _SUMMARY)
         ),
         FinishReason.PAUSE,
-        usage=Usage(10, 100, 11, 20, 0, 7),
+        usage=Usage(10, 100, 11, 20, 0, 7,
+                    extras=Extras(service="priority", region="us", searches=2)),
         beside=tuple(
             Beside(origin=NAME, name=name, raw=Raw(compact(said).encode()))
             for name, said in (

@@ -34,7 +34,7 @@ from ferryman.ir.request import (
     Thinking,
     ToolCall,
 )
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Extras, Usage
 from ferryman.wire.format import ReplyError
 from ferryman.wire.gemini_generate.array import ArrayWriter
 from ferryman.wire.gemini_generate.errors import error_body, error_event
@@ -220,7 +220,12 @@ def test_without_a_word_of_the_provider_the_gateways_own_names_stand_in() -> Non
         ({"promptTokenCount": 10, "cachedContentTokenCount": 5,
           "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 6}],
           "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 5}]},
-         Usage(input=4, cache_read=5, audio_input=1)),
+         Usage(input=4, audio_input=1, extras=Extras(audio_cache_read=5))),
+        ({"promptTokenCount": 5, "candidatesTokenCount": 1300, "serviceTier": "flex",
+          "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}]},
+         Usage(input=5, output=10, extras=Extras(service="flex", image_output=1290))),
+        ({"promptTokenCount": 5, "candidatesTokenCount": 1, "trafficType": "ON_DEMAND_PRIORITY"},
+         Usage(input=5, output=1, extras=Extras(service="priority"))),
         ({"totalTokenCount": 9}, Usage(input=9)),
         ({}, None),
         ({"promptTokenCount": 1, "cachedContentTokenCount": 5}, None),

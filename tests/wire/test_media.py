@@ -14,7 +14,7 @@ from openai.types import ImageGenCompletedEvent, ImagesResponse
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.media import Image, ImagesReply, ImagesRequest, SpeechReply, SpeechRequest
 from ferryman.ir.receipt import Receipt
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Extras, Usage
 from ferryman.simulator.pictures import PNG
 from ferryman.wire.bedrock_converse import images as invoked
 from ferryman.wire.format import Aim, ReplyError
@@ -34,6 +34,8 @@ COUNTS = {
     "output_tokens": 30,
     "total_tokens": 80,
 }
+DRAWN = Usage(10, output=30, extras=Extras(image_input=40))
+BOTH = Usage(10, output=60, extras=Extras(image_input=40))
 PART = {"type": "image_generation.partial_image", "partial_image_index": 0, "b64_json": "AA=="}
 IMAGE = {"type": "image_generation.completed", "b64_json": "AA==", "usage": COUNTS}
 WORD = {"type": "transcript.text.delta", "delta": "Done. All completed."}
@@ -63,14 +65,14 @@ def test_an_image_goes_through_and_its_end_is_held_back() -> None:
     heard = media(named(PART), b": ping\n\n", named(PART), named(IMAGE))
     assert heard.relayed == named(PART) + b": ping\n\n" + named(PART)
     assert (heard.ending, heard.done, heard.failure) == (named(IMAGE), True, None)
-    assert heard.usage == Usage(input=50, output=30)
+    assert heard.usage == DRAWN
 
 
 def test_several_images_each_have_an_end_and_none_is_lost() -> None:
     last = {**IMAGE, "usage": {**COUNTS, "output_tokens": 60}}
     heard = media(named(IMAGE), b": ping\n\n", named(PART), named(last), b": ping\n\n")
     assert heard.relayed == named(IMAGE) + named(PART)
-    assert (heard.ending, heard.done, heard.usage) == (named(last), True, Usage(50, output=60))
+    assert (heard.ending, heard.done, heard.usage) == (named(last), True, BOTH)
 
 
 def test_transcripts_and_speech_end_at_once() -> None:
@@ -174,7 +176,8 @@ USED = {"usage": {"type": "tokens", "input_tokens": 14, "output_tokens": 5}}
     ("body", "kind", "usage"),
     [
         (json.dumps({"text": "Hi", **USED}).encode(), None, Usage(14, output=5)),
-        (b'{"text":"Hi","usage":{"type":"duration","seconds":3}}', None, None),
+        (b'{"text":"Hi","usage":{"type":"duration","seconds":3.2}}', None,
+         Usage(extras=Extras(audio_ms=3200))),
         (b"Hi\n", None, None),
         (b"1\n00:00:00,000 --> 00:00:01,000\nHi\n\n", None, None),
         (b"", ErrorKind.UPSTREAM_PROTOCOL, None),
@@ -192,7 +195,7 @@ def test_whole_images_tell_their_usage() -> None:
     read = relay_of("images.generations").read_whole
     assert read(json.dumps({"data": [], "usage": COUNTS}).encode(), ()) == (
         None,
-        Usage(50, 0, 0, 0, 0, 30),
+        DRAWN,
     )
     assert read(b'{"data":[{"url":"x"}]}', ()) == (None, None)
     assert read(b"<html>", ())[0] is ErrorKind.UPSTREAM_PROTOCOL

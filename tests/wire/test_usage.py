@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from ferryman.catalog.quirks import usage_quirks
 from ferryman.ir.errors import ErrorKind
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Extras, Usage
+from ferryman.ir.usage import counts as counted
 from ferryman.wire.openai_chat.relay import read_whole
 from ferryman.wire.openai_chat.types import WireUsage
 from ferryman.wire.openai_chat.usage import MAX_TOKENS, usage_of
@@ -58,6 +59,23 @@ CASES: list[tuple[str, dict[str, Any], Usage | None]] = [
         "prompt_tokens": 10, "completion_tokens": 5,
         "completion_tokens_details": {"reasoning_tokens": 100},
     }, Usage(input=10, output=5, reasoning=100)),
+    ("images, of a model that draws", {
+        "input_tokens": 50, "input_tokens_details": {"text_tokens": 10, "image_tokens": 40},
+        "output_tokens": 30, "output_tokens_details": {"text_tokens": 4, "image_tokens": 26},
+        "total_tokens": 80,
+    }, Usage(input=10, output=4, extras=Extras(image_input=40, image_output=26))),
+    ("images among what was cached", {
+        "prompt_tokens": 50, "completion_tokens": 3,
+        "prompt_tokens_details": {"cached_tokens": 45, "image_tokens": 40},
+    }, Usage(cache_read=45, output=3, extras=Extras(image_input=5))),
+    ("perplexity", {"prompt_tokens": 9, "completion_tokens": 3, "num_search_queries": 2},
+     Usage(input=9, output=3, extras=Extras(searches=2))),
+    ("openrouter, searching", {
+        "prompt_tokens": 9, "completion_tokens": 3, "server_tool_use": {"web_search_requests": 2},
+    }, Usage(input=9, output=3, extras=Extras(searches=2))),
+    ("audio by time", {"type": "duration", "seconds": 12.5}, Usage(extras=Extras(audio_ms=12_500))),
+    ("no time", {"type": "duration", "seconds": -1}, None),
+    ("too much time", {"seconds": 1e300}, None),
     ("zero is a number", {"prompt_tokens": 0, "completion_tokens": 0}, Usage()),
     ("the most", {"prompt_tokens": MAX_TOKENS, "completion_tokens": 0}, Usage(input=MAX_TOKENS)),
     ("nothing", {}, None),
@@ -99,10 +117,13 @@ def test_no_usage_is_unknown_and_not_zero() -> None:
 
 _COUNTS = st.none() | st.integers(-2, 200) | st.sampled_from([MAX_TOKENS, MAX_TOKENS + 1, 10**19])
 _INPUT = st.none() | st.fixed_dictionaries(
-    {}, optional=dict.fromkeys(("cached_tokens", "cache_write_tokens", "audio_tokens"), _COUNTS)
+    {},
+    optional=dict.fromkeys(
+        ("cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens"), _COUNTS
+    ),
 )
 _OUTPUT = st.none() | st.fixed_dictionaries(
-    {}, optional=dict.fromkeys(("reasoning_tokens", "audio_tokens"), _COUNTS)
+    {}, optional=dict.fromkeys(("reasoning_tokens", "audio_tokens", "image_tokens"), _COUNTS)
 )
 
 
@@ -124,7 +145,7 @@ def test_every_token_is_in_one_class(said: dict[str, Any]) -> None:
     usage = usage_of(msgspec.convert(said, WireUsage))
     if usage is None:
         return
-    counts = msgspec.structs.astuple(usage)
+    counts = tuple(value for value in counted(usage).values() if isinstance(value, int))
     assert all(0 <= count <= MAX_TOKENS for count in counts)
     given_, made = said.get("prompt_tokens"), said.get("completion_tokens")
     if given_ is None and made is None:

@@ -77,6 +77,7 @@ class CatalogProvider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     genai: tuple[str, ...] = ()
     litellm: tuple[str, ...] = ()
     free: bool = False
+    regions: tuple[tuple[str, int], ...] = ()
     serves: dict[str, _Line] = {}
 
     @property

@@ -8,21 +8,29 @@ docs/catalog.md.
 import functools
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ferryman.catalog.load import models, providers
-from ferryman.ir.price import PICO, Price, Rate
+from ferryman.ir.price import PICO, Price, Rate, Special, Tiers
 
 if TYPE_CHECKING:
-    from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, TieredPrices
+    from genai_prices.types import ModelInfo, ModelPrice, TieredPrices
     from genai_prices.types import Provider as GenaiProvider
 
 V = TypeVar("V")
 Steps = tuple[tuple[int, V], ...]
 """A step function: (start, value from there on), by rising start."""
-Tiers = Steps[Rate]
+Rates = tuple[Tiers, tuple[Special, ...]]
+"""The standard rates, and those of service tiers and parts of the day."""
+_CONTEXTS = {
+    "batch": {"processing": "batch"},
+    "flex": {"service_tier": "flex"},
+    "priority": {"service_tier": "priority"},
+    "fast": {"service_tier": "fast", "speed": "fast"},
+}
+"""Service tiers (``ir.usage.SERVICES``) → how genai-prices asks for them."""
 
 _compact_date = re.compile(r"-20\d{6}(?!\d)")
 _NEVER = 2**63
@@ -69,11 +77,11 @@ def lookup(provider: str, model: str) -> tuple[Price, ...]:
     if not offers:
         return ()
     # a router that may pick any of several hosts: its dearest
-    timeline = functools.reduce(lambda a, b: _merge(a, b, _dearest), offers)
+    timeline = functools.reduce(lambda a, b: _merge(a, b, _dearest_offer), offers)
     ends = [start for start, _ in timeline[1:]] + [0]
     return tuple(
-        Price(since=since, until=until, tiers=tiers)
-        for (since, tiers), until in zip(timeline, ends, strict=True)
+        Price(since=since, until=until, tiers=tiers, specials=specials, regions=row.regions)
+        for (since, (tiers, specials)), until in zip(timeline, ends, strict=True)
     )
 
 
@@ -130,55 +138,78 @@ def genai_providers() -> "list[GenaiProvider]":
     return bundled
 
 
-_timelines: dict[int, Steps[Tiers]] = {}
+_timelines: dict[int, Steps[Rates]] = {}
 
 
-def _timeline_of(model: "ModelInfo") -> Steps[Tiers]:
-    """Unix second → tiers from then on; empty when the model isn't priced by tokens or calls."""
+def _timeline_of(model: "ModelInfo") -> Steps[Rates]:
+    """Unix second → rates from then on; empty when the model isn't priced by tokens or calls."""
     known = _timelines.get(id(model))  # the bundled models live as long as the process
     if known is None:
         known = _timelines[id(model)] = _timeline(model)
     return known
 
 
-def _timeline(model: "ModelInfo") -> Steps[Tiers]:
-    from genai_prices.types import ConditionalPrice, StartDateConstraint
+def _timeline(model: "ModelInfo") -> Steps[Rates]:
+    from genai_prices.types import ConditionalPrice, StartDateConstraint, TimeOfDateConstraint
 
     listed: Sequence[ConditionalPrice]
     if isinstance(model.prices, list):
         listed = model.prices
     else:
         listed = [ConditionalPrice(prices=model.prices)]
-    starts = {0}
-    for priced in listed:
-        if isinstance(priced.constraint, StartDateConstraint):
-            starts.add(_midnight(priced.constraint.start_date))
-    steps: list[tuple[int, Tiers]] = []
+    variants = model.price_variants or ()
+    when = [priced.constraint for priced in (*listed, *variants)]
+    starts = {date(1970, 1, 1)} | {c.start_date for c in when if isinstance(c, StartDateConstraint)}
+    hours = {
+        moment.hour * 3600 + moment.minute * 60 + moment.second
+        for c in when
+        if isinstance(c, TimeOfDateConstraint)
+        for moment in (_utc(c.start_time), _utc(c.end_time))
+    }
+    services = [
+        (name, context)
+        for name, context in _CONTEXTS.items()
+        if any(variant.when.items() <= context.items() for variant in variants)
+    ]
+    steps: list[tuple[int, Rates]] = []
     for start in sorted(starts):
-        tiers = _in_force(listed, start)
-        if tiers and (not steps or steps[-1][1] != tiers):
-            steps.append((start, tiers))
+        rates = _in_force(model, start, sorted(hours), services)
+        if rates[0] and (not steps or steps[-1][1] != rates):
+            steps.append((_midnight(start), rates))
     return tuple(steps)
 
 
-def _in_force(listed: "Sequence[ConditionalPrice]", at: int) -> Tiers:
-    """The price at ``at``; with prices by time of day, the dearest of that day in each class.
+def _in_force(
+    model: "ModelInfo", day: date, hours: list[int], services: list[tuple[str, dict[str, str]]]
+) -> Rates:
+    """The rates from ``day`` on, as genai-prices itself finds them.
 
-    As in genai-prices the last price whose condition holds counts, or the first one if none does.
+    The standard ones are those of the first part of the day that begins at one of ``hours``.
     """
-    from genai_prices.types import StartDateConstraint, TimeOfDateConstraint
+    parts = list(zip(hours or [0], hours[1:] + hours[:1] or [0], strict=True))
+    by_part = [_found(model, day, begins, {}) for begins, _ in parts]
+    standard = by_part[0]
+    specials = []
+    for (begins, ends), tiers in zip(parts, by_part, strict=True):
+        for service, context in services:
+            of_service = _found(model, day, begins, context)
+            if of_service != tiers:
+                specials.append(
+                    Special(service=service, begins=begins, ends=ends, tiers=of_service)
+                )
+        if tiers != standard:
+            specials.append(Special(begins=begins, ends=ends, tiers=tiers))
+    return standard, tuple(specials)
 
-    by_hour = []
-    chosen = listed[0].prices if listed else None
-    for priced in reversed(listed):
-        when = priced.constraint
-        if isinstance(when, TimeOfDateConstraint):
-            by_hour.append(_tiers(priced.prices))
-        elif not isinstance(when, StartDateConstraint) or _midnight(when.start_date) <= at:
-            chosen = priced.prices
-            break
-    day = _tiers(chosen) if chosen is not None else ()
-    return functools.reduce(_dearest, by_hour, day)
+
+def _found(model: "ModelInfo", day: date, second: int, context: dict[str, str]) -> Tiers:
+    moment = datetime.combine(day, time(), UTC) + timedelta(seconds=second)
+    return _tiers(model.get_prices(moment, context))
+
+
+def _utc(moment: time) -> time:
+    zone = moment.tzinfo or UTC
+    return datetime.combine(date(1970, 1, 1), moment, zone).astimezone(UTC).time()
 
 
 def _midnight(day: Any) -> int:
@@ -206,6 +237,11 @@ def _value(steps: Steps[V], at: int) -> V | None:
             break
         found = value
     return found
+
+
+def _dearest_offer(a: Rates, b: Rates) -> Rates:
+    """Hosts' rates by service tier and hour are not joined: which host served nobody says."""
+    return _dearest(a[0], b[0]), ()
 
 
 def _dearest(a: Tiers, b: Tiers) -> Tiers:
@@ -247,7 +283,7 @@ def _at(price: "TieredPrices", threshold: int) -> Decimal:
     return value
 
 
-_PRICED = ("input_mtok", "output_mtok", "requests_kcount")
+_PRICED = ("input_mtok", "output_mtok", "requests_kcount", "audio_hours")
 _PER_TOKEN = PICO // 10**6
 _PER_CALL = PICO // 10**3
 
@@ -264,17 +300,25 @@ def _rate(usd: dict[str, Any]) -> Rate:
 
     fresh = pico("input_mtok", 0)
     text = pico("output_mtok", 0)
+    read = pico("cache_read_mtok", fresh)
     write = pico("cache_write_mtok", fresh)
+    heard = pico("input_audio_mtok", fresh)
+    heard_before = read if "cache_read_mtok" in usd else heard
     return Rate(
         input=fresh,
-        cache_read=pico("cache_read_mtok", fresh),
+        cache_read=read,
         cache_write=pico("cache_write_5m_mtok", write),
         cache_write_1h=pico("cache_write_1h_mtok", write),
-        audio_input=pico("input_audio_mtok", fresh),
+        audio_input=heard,
         output=text,
         reasoning=pico("output_reasoning_mtok", text),
         audio_output=pico("output_audio_mtok", text),
         request=_rounded(usd.get("requests_kcount", Decimal(0)) * _PER_CALL),
+        search=_rounded(usd.get("web_searches_kcount", Decimal(0)) * _PER_CALL),
+        audio_cache_read=pico("cache_audio_read_mtok", heard_before),
+        image_input=pico("input_image_mtok", fresh),
+        image_output=pico("output_image_mtok", text),
+        audio_hour=_rounded(usd.get("audio_hours", Decimal(0)) * PICO),
     )
 
 

@@ -20,12 +20,15 @@ from ferryman.cli.show import (
     printable,
     table,
 )
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import CLASSES
 
 Row = dict[str, Any]
-INPUT: Final = ("input", "cache_read", "cache_write", "cache_write_1h", "audio_input")
+INPUT: Final = (
+    "input", "cache_read", "cache_write", "cache_write_1h", "audio_input", "audio_cache_read",
+    "image_input",
+)  # fmt: skip
 WHEN: Final = "Calls show up here within a second of their end."
-OUTPUT: Final = ("output", "reasoning", "audio_output")
+OUTPUT: Final = ("output", "reasoning", "audio_output", "image_output")
 """The disjoint classes that make up all input and all output tokens (``ir.usage.Usage``)."""
 
 
@@ -157,7 +160,7 @@ def _cost(row: Row) -> str:
 
 
 def _sum(tokens: Row | None, classes: tuple[str, ...]) -> int | None:
-    return None if tokens is None else sum(tokens[name] for name in classes)
+    return None if tokens is None else sum(tokens.get(name, 0) for name in classes)
 
 
 def show_calls(api: Api, query: Row, *, as_json: bool) -> None:
@@ -218,7 +221,7 @@ def _plain(cell: object) -> object:
 def _csv(groups: list[str], rows: list[Row]) -> None:
     """One row per group; token classes as ``tokens_input`` and so on."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    classes = Usage.__struct_fields__
+    classes = (*CLASSES, *(name for name in (*INPUT, *OUTPUT) if name not in CLASSES))
     numbers = ("calls", "errors", "lost", "unknown_usage", "unknown_cost", "repeated")
     fields = [
         field for group in groups for field in ([group, "key_id"] if group == "key" else [group])
@@ -231,7 +234,7 @@ def _csv(groups: list[str], rows: list[Row]) -> None:
             [
                 *(_plain(row[field]) for field in fields),
                 *(row[name] for name in numbers),
-                *(row["tokens"][name] for name in classes),
+                *(row["tokens"].get(name, 0) for name in classes),
                 row["cost_usd"],
                 row["saved_usd"],
             ]

@@ -18,8 +18,9 @@ from ferryman.config.grammar import FORMATS
 from ferryman.config.grouping import MOST_DEEP, MOST_TARGETS, Grouped, grouped
 from ferryman.config.kinds import Reader, url_fault
 from ferryman.config.limiting import budgets_of, limits_of
-from ferryman.config.model import Config, Facts, Prices, ProviderConfig, Ref, RouteConfig
+from ferryman.config.model import Config, Facts, ProviderConfig, Ref, RouteConfig
 from ferryman.config.names import Known
+from ferryman.config.pricing import mistakes, prices_in
 from ferryman.config.problem import ERROR, WARNING, Path, Problem, either, near, shown
 from ferryman.config.secret import PLACEHOLDER, base_url_variable, fill
 from ferryman.config.snapshot import (
@@ -60,9 +61,11 @@ class Builder:
         self.strict = strict
         self.known = known
         self.folder = folder
+        self.currencies: dict[str, Decimal] = {}
 
     def config(self, found: Found) -> Config:
         """The whole file; what was wrong is left out."""
+        self.currencies = found.get("currencies", {})
         providers = {
             name: self._provider(name, ("providers", name), entry)
             for name, entry in found.get("providers", {}).items()
@@ -76,6 +79,7 @@ class Builder:
         return Config(
             providers=providers,
             models=models,
+            currencies=self.currencies,
             policies=policies,
             limits=limits_of(found.get("limits", []), self.reader.keys, self._add),
             server=ServerSettings(**_floats(found.get("server", {}))),
@@ -119,9 +123,8 @@ class Builder:
             self._placeholders((*path, "base_url"), found["base_url"])
         self._endpoints(path, found, row)
         quirks = self._quirks(path, found)
-        if row is None and found.get("discount"):
-            message = "the catalogue has no prices of this provider to take it off"
-            self._at_key((*path, "discount"), message, "Give prices instead.", WARNING)
+        for mistake in mistakes(path, found, row is not None, self.currencies):
+            self._at_key(*mistake)
         return ProviderConfig(
             name=name,
             keys=tuple(keys),
@@ -135,12 +138,10 @@ class Builder:
             quirks=quirks,
             limit=self._limit(path, found, keys),
             probe=_probe(found.get("probe")),
-            discount=found.get("discount", ProviderConfig(name="").discount),
-            prices={
-                model: Prices(**price)
-                for model, price in found.get("prices", {}).items()
-                if "input" in price and "output" in price
-            },
+            discount=found.get("discount", Decimal(0)),
+            discounts=found.get("discounts", {}),
+            surcharge=found.get("surcharge", Decimal(0)),
+            prices=prices_in(found.get("prices", {})),
             models={model: _facts(said) for model, said in found.get("models", {}).items()},
         )
 
@@ -204,7 +205,8 @@ class Builder:
             return self._ref(path, entry)
         ref = self._ref((*path, "key"), entry["key"]) if "key" in entry else Ref(kind="literal")
         weight, calls = float(entry.get("weight", 1)), entry.get("max_in_flight", 0)
-        return replace(ref, weight=weight, calls=calls)
+        off = entry.get("discount", Decimal(0))
+        return replace(ref, weight=weight, calls=calls, discount=off)
 
     def _ref(self, path: Path, ref: Ref) -> Ref:
         """Check one reference; a relative path is taken from the configuration's folder."""
@@ -426,7 +428,9 @@ class Builder:
         policies: Mapping[int, Rule],
     ) -> None:
         """Check who passes; ``policies`` by their place in the file."""
-        check = FilterCheck(self._add, self.known, providers, models, self.env).check
+        check = FilterCheck(
+            self._add, self.known, providers, models, self.env, self.currencies
+        ).check
         for route in models.values():
             check(("models", route.name, "filter"), route.filter, route.targets + route.fallbacks)
         for i, rule in policies.items():

@@ -3,13 +3,12 @@
 import hashlib
 import os
 from collections.abc import Mapping
-from decimal import Decimal
 from fractions import Fraction
 from itertools import chain
 
 import msgspec
 from msgspec import Raw
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from ferryman.catalog import prices as catalogue_prices
 from ferryman.catalog.load import CatalogModel, CatalogProvider
@@ -20,8 +19,9 @@ from ferryman.config.file import Loaded
 from ferryman.config.filtering import region_of
 from ferryman.config.filters import ASKED, CATALOGUED
 from ferryman.config.grouping import Grouped, grouped
-from ferryman.config.model import Config, Facts, Prices, ProviderConfig, Ref, RouteConfig
+from ferryman.config.model import Config, Facts, ProviderConfig, Ref, RouteConfig
 from ferryman.config.names import Known
+from ferryman.config.pricing import priced
 from ferryman.config.problem import ConfigError
 from ferryman.config.seal import seal
 from ferryman.config.secret import (
@@ -46,14 +46,11 @@ from ferryman.config.snapshot import (
     Snapshot,
     Unit,
 )
-from ferryman.ir.price import PICO, Price, Rate
 
 Pair = tuple[str, str]
 """(provider, model)"""
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
-_PICO_PER_MILLION = PICO // 10**6
-"""Picodollars per token that make one dollar per million tokens."""
 
 
 def compile_snapshot(
@@ -177,7 +174,8 @@ def _secret(ref: Ref, name: str, seal_key: bytes) -> Secret:
     kind, value = ENV if ref.kind == "env" else FILE, ref.value
     if ref.kind == "literal":
         kind, value = SEALED, seal(ref.literal.reveal(), key=seal_key, name=name)
-    return Secret(kind, value, ref.weight, ref.calls)
+    share = 1 - Fraction(ref.discount) / 100
+    return Secret(kind, value, ref.weight, ref.calls, (share.numerator, share.denominator))
 
 
 def _header(header: str, ref: Ref, provider: str, seal_key: bytes) -> str:
@@ -201,13 +199,13 @@ def _models(config: Config, known: Known, routes: Mapping[str, Route]) -> dict[s
     for name in {**known.providers, **config.providers}:
         given = config.providers.get(name, ProviderConfig(name=name))
         rows = dict(known.models.get(name, {}))
-        priced = prices.get(name, {})
+        listed = prices.get(name, {})
         for model in sorted({*wanted.get(name, ()), *given.prices, *given.models}):
             rows.setdefault(model, CatalogModel())
         table = {}
         for model, row in rows.items():
             if model in known.models.get(name, {}):
-                found = priced.get(model, ())
+                found = listed.get(model, ())
             else:
                 found = catalogue_prices.lookup(name, model)
             facts = given.models.get(model, _NOTHING)
@@ -215,7 +213,7 @@ def _models(config: Config, known: Known, routes: Mapping[str, Route]) -> dict[s
                 context=facts.context or row.context,
                 max_output=facts.max_output or row.max_output,
                 abilities=_abilities(row, facts),
-                prices=_price(given, model, found),
+                prices=priced(given, model, found, config.currencies),
                 quantization=facts.quantization,
                 region=facts.region,
                 data_policy=facts.data_policy,
@@ -234,52 +232,6 @@ def _abilities(row: CatalogModel, facts: Facts) -> tuple[str, ...]:
         return row.abilities
     own = tuple(CATALOGUED.get(name, name) for name in facts.abilities)
     return (*own, *(name for name in row.abilities if name not in ASKED and name not in own))
-
-
-def _price(given: ProviderConfig, model: str, found: tuple[Price, ...]) -> tuple[Price, ...]:
-    own = given.prices.get(model)
-    if own is not None:
-        return (Price(tiers=((-1, rate(own)),)),)
-    if not given.discount:
-        return found
-    return tuple(discounted(price, given.discount) for price in found)
-
-
-def rate(prices: Prices) -> Rate:
-    """USD per million tokens → picodollars per token; what is left out costs as documented.
-
-    The file's amounts have at most six decimals, so that each is a whole number of picodollars.
-    """
-
-    def of(*amounts: Decimal | None) -> int:
-        return int(next(a for a in amounts if a is not None) * _PICO_PER_MILLION)
-
-    write = (prices.cache_write, prices.input)
-    return Rate(
-        input=of(prices.input),
-        cache_read=of(prices.cache_read, prices.input),
-        cache_write=of(*write),
-        cache_write_1h=of(prices.cache_write_1h, *write),
-        audio_input=of(prices.audio_input, prices.input),
-        output=of(prices.output),
-        reasoning=of(prices.reasoning, prices.output),
-        audio_output=of(prices.audio_output, prices.output),
-        request=int((prices.request or Decimal(0)) * PICO),
-    )
-
-
-def discounted(price: Price, per_cent: Decimal) -> Price:
-    """``price`` less ``per_cent``, each rate rounded half up to a whole picodollar."""
-    share = 1 - Fraction(per_cent) / 100
-    tiers = tuple(
-        (threshold, Rate(**{name: _scaled(value, share) for name, value in asdict(rate).items()}))
-        for threshold, rate in price.tiers
-    )
-    return replace(price, tiers=tiers)
-
-
-def _scaled(value: int, share: Fraction) -> int:
-    return (2 * value * share.numerator + share.denominator) // (2 * share.denominator)
 
 
 # -- routes ---------------------------------------------------------------------------------------

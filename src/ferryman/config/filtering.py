@@ -9,12 +9,13 @@ from ferryman.catalog import prices as catalogue_prices
 from ferryman.catalog.load import CatalogProvider
 from ferryman.config import names
 from ferryman.config.filters import PRICES, Written, barred, picodollars
-from ferryman.config.model import Facts, Prices, ProviderConfig, RouteConfig
+from ferryman.config.model import Facts, ProviderConfig, RouteConfig
 from ferryman.config.names import Known
+from ferryman.config.pricing import priced
 from ferryman.config.problem import ERROR, WARNING, Path, either, near, shown
 from ferryman.config.secret import base_url_variable
 from ferryman.config.snapshot import Filter
-from ferryman.ir.price import PICO
+from ferryman.ir.price import PICO, Price
 
 Add = Callable[[Path, str, str, str], None]
 """Reports a problem: where, what, what to do, and how bad it is."""
@@ -68,9 +69,11 @@ class FilterCheck:
         providers: Mapping[str, ProviderConfig],
         models: Mapping[str, RouteConfig],
         env: Mapping[str, str],
+        currencies: Mapping[str, Decimal],
     ) -> None:
         self._add = add
         self._env = env
+        self._currencies = currencies
         self._known = known
         self._own = providers
         self._models = models
@@ -141,11 +144,9 @@ class FilterCheck:
         limits = [wanted.input_price, wanted.output_price, wanted.request_price]
         if max(limits) < 0 or not model:
             return ""
-        own = self._own.get(provider)
-        given = own.prices.get(model) if own is not None else None
-        least = _own_prices(given) if given is not None else _least(provider, model)
-        if own is not None and own.discount and given is None:
-            least = [price * (1 - own.discount / 100) for price in least]
+        own = self._own.get(provider, ProviderConfig(name=provider))
+        found = catalogue_prices.lookup(provider, model)
+        least = _least(priced(own, model, found, self._currencies))
         if not least or any(price > limit >= 0 for price, limit in zip(least, limits, strict=True)):
             return "max_price"
         return ""
@@ -182,20 +183,12 @@ class FilterCheck:
                 yield (found.provider, found.model), filters
 
 
-def _own_prices(given: Prices) -> list[Decimal]:
-    amounts = (given.input, given.output, given.request or Decimal(0))
-    pairs = zip(amounts, PRICES, strict=True)
-    return [Decimal(picodollars(amount, name)) for amount, name in pairs]
-
-
-def _least(provider: str, model: str) -> list[Decimal]:
-    """The catalogue's lowest prices, whatever the hour and the size; empty = unknown."""
-    prices = catalogue_prices.lookup(provider, model)
-    rates = [rate for price in prices for _, rate in price.tiers]
-    if not rates:
-        return []
-    lowest = (min(getattr(rate, name) for rate in rates) for name in PRICES)
-    return [Decimal(price) for price in lowest]
+def _least(prices: tuple[Price, ...]) -> list[int]:
+    """The lowest prices, whatever the hour and the size; empty = unknown."""
+    listed = [price.tiers for price in prices]
+    listed += [s.tiers for price in prices for s in price.specials if not s.service]
+    rates = [rate for tiers in listed for _, rate in tiers]
+    return [min(getattr(rate, name) for rate in rates) for name in PRICES] if rates else []
 
 
 def _some(names: list[str]) -> str:

@@ -11,13 +11,14 @@ from ferryman.config.answer_grammar import AFTERWARDS, ON_FILTER
 from ferryman.config.cache_grammar import CACHE, CACHED, IDEMPOTENCY, RESPONSES
 from ferryman.config.conditions import WHEN
 from ferryman.config.filter_grammar import DATA_POLICY, FACTS, FILTER, NOT_HERE, REGION
-from ferryman.config.kinds import PER_CENT, Number, Secret, Url, Word
+from ferryman.config.kinds import Number, Secret, Url, Word
 from ferryman.config.limit import LIMIT as IN_FLIGHT
 from ferryman.config.limit_grammar import BUDGET, LIMIT
 from ferryman.config.listener import ELSEWHERE, SERVER
 from ferryman.config.measures import USD as _USD
 from ferryman.config.measures import count, duration, seconds
 from ferryman.config.pooling import KEY, POOL_KEY
+from ferryman.config.pricing_grammar import CURRENCIES, PRICING
 from ferryman.config.probing import PROBE
 from ferryman.config.route_grammar import STICKING, STRATEGIES, TARGET, TARGETS
 from ferryman.config.shapes import Either, Key, ListOf, MapOf, Table
@@ -49,52 +50,6 @@ def _number(example: str, most: str) -> Number:
     return Number(says="a number", example=example, least=Decimal(0), most=Decimal(most))
 
 
-PRICES: Final = Table(
-    says="a mapping of prices",
-    example="{ input: 0.5, output: 1.5 }",
-    keys=(
-        Key(name="input", kind=_USD, doc="USD per million input tokens.", required=True),
-        Key(name="output", kind=_USD, doc="USD per million output tokens.", required=True),
-        Key(
-            name="cache_read",
-            kind=_USD,
-            doc="USD per million input tokens read from the provider's cache.",
-            default="input",
-        ),
-        Key(
-            name="cache_write",
-            kind=_USD,
-            doc="USD per million input tokens written to the provider's cache (5 minutes).",
-            default="input",
-        ),
-        Key(
-            name="cache_write_1h",
-            kind=_USD,
-            doc="USD per million input tokens written to the provider's cache for an hour.",
-            default="cache_write",
-        ),
-        Key(
-            name="audio_input",
-            kind=_USD,
-            doc="USD per million audio input tokens.",
-            default="input",
-        ),
-        Key(
-            name="reasoning",
-            kind=_USD,
-            doc="USD per million reasoning tokens.",
-            default="output",
-        ),
-        Key(
-            name="audio_output",
-            kind=_USD,
-            doc="USD per million audio output tokens.",
-            default="output",
-        ),
-        Key(name="request", kind=_USD, doc="USD per call, on top of its tokens.", default="0"),
-    ),
-)
-
 PROVIDER: Final = Table(
     says="a mapping, {} for the defaults",
     example="{ key: env:LAB_KEY }",
@@ -114,7 +69,7 @@ PROVIDER: Final = Table(
                 least=1,
             ),
             doc="Several API keys, in place of key; calls are spread over them. Each may have a "
-            "weight and a limit of its own.",
+            "weight, a limit and a discount of its own.",
         ),
         Key(
             name="format",
@@ -199,32 +154,7 @@ PROVIDER: Final = Table(
             "catalogue uses. Replaces the catalogue's list.",
             default="the catalogue's",
         ),
-        Key(
-            name="discount",
-            kind=Number(
-                says="a percentage in the form 15%",
-                example="15%",
-                least=Decimal(0),
-                most=Decimal(100),
-                units=PER_CENT,
-                bare=False,
-            ),
-            doc="What you pay less than the catalogue's prices. Prices given under prices are "
-            "not discounted.",
-            default="0%",
-        ),
-        Key(
-            name="prices",
-            kind=MapOf(
-                says="a mapping of model names to prices",
-                example="{ llama-3.3-70b: { input: 0.5, output: 1.5 } }",
-                key=_MODEL_NAME,
-                item=PRICES,
-            ),
-            doc="Your own prices by model, in USD per million tokens. They replace everything "
-            "the catalogue says about that model's price.",
-            default="the catalogue's",
-        ),
+        *PRICING,
         Key(
             name="models",
             kind=MapOf(
@@ -495,8 +425,8 @@ TLS: Final = Table(
 )
 
 FILE: Final = Table(
-    says="a mapping with the sections providers, models, policies, limits, server, timeouts, "
-    "responses, cache, idempotency, tls",
+    says="a mapping with the sections providers, models, currencies, policies, limits, server, "
+    "timeouts, responses, cache, idempotency, tls",
     example="providers: {}",
     keys=(
         Key(
@@ -526,6 +456,7 @@ FILE: Final = Table(
             doc="Model names of your own: `name: provider/model`, or a mapping with targets.",
             default="none",
         ),
+        CURRENCIES,
         Key(
             name="policies",
             kind=ListOf(

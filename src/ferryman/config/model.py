@@ -30,10 +30,12 @@ class Ref(Struct, frozen=True, kw_only=True):
     weight: float = 1.0
     """Of a key among several, like the next: as in ``snapshot.Secret``."""
     calls: int = 0
+    discount: Decimal = Decimal(0)
+    """Per cent off the prices of calls with it."""
 
 
 class Prices(Struct, frozen=True, kw_only=True):
-    """USD per million tokens of one model (``request``: USD per call), exactly as written."""
+    """Prices of one model in a period, exactly as written (``pricing_grammar.PRICES``)."""
 
     input: Decimal
     output: Decimal
@@ -41,9 +43,23 @@ class Prices(Struct, frozen=True, kw_only=True):
     cache_write: Decimal | None = None
     cache_write_1h: Decimal | None = None
     audio_input: Decimal | None = None
+    audio_cache_read: Decimal | None = None
+    image_input: Decimal | None = None
     reasoning: Decimal | None = None
     audio_output: Decimal | None = None
+    image_output: Decimal | None = None
     request: Decimal | None = None
+    search: Decimal | None = None
+    audio_hour: Decimal | None = None
+    above: dict[int, dict[str, Decimal | None]] = {}
+    """Tokens of input → prices of calls with more."""
+    services: dict[str, Decimal] = {}
+    """Service tier → per cent, like the next by hours (``HH:MM-HH:MM``)."""
+    hours: dict[str, Decimal] = {}
+    currency: str = "USD"
+    since: str | None = None
+    """A date, as the next."""
+    until: str | None = None
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -72,7 +88,12 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
     quirks: tuple[str, ...] | None = None
     discount: Decimal = Decimal(0)
     """Per cent off the catalogue's prices."""
-    prices: dict[str, Prices] = {}
+    discounts: dict[str, Decimal] = {}
+    """The same by model."""
+    surcharge: Decimal = Decimal(0)
+    """Per cent on top of them."""
+    prices: dict[str, tuple[Prices, ...]] = {}
+    """By model; the periods in order."""
     models: dict[str, Facts] = {}
     limit: Limit | None = None
     probe: Probe | None = None
@@ -103,6 +124,8 @@ class Config(Struct, frozen=True, kw_only=True):
 
     providers: dict[str, ProviderConfig] = {}
     models: dict[str, RouteConfig] = {}
+    currencies: dict[str, Decimal] = {}
+    """Code → USD for one."""
     policies: tuple[Rule, ...] = ()
     limits: tuple[CallLimit, ...] = ()
     server: ServerSettings = ServerSettings()

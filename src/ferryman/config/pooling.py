@@ -6,6 +6,7 @@ from typing import Any, Final
 from ferryman.config.kinds import Number, Reader, Secret
 from ferryman.config.measures import count
 from ferryman.config.nodes import Map, Node
+from ferryman.config.pricing_grammar import DISCOUNT
 from ferryman.config.problem import Path
 from ferryman.config.shapes import Either, Key, Table
 
@@ -40,6 +41,13 @@ POOLED: Final = Table(
             doc="Most calls at work with it at once, streams until their end. Another key with "
             "room is used instead. See docs/overload.md.",
             default="no limit",
+        ),
+        Key(
+            name="discount",
+            kind=DISCOUNT,
+            doc="What calls with it cost less than the model's price here: keys may be of accounts "
+            "with terms of their own.",
+            default="0%",
         ),
     ),
 )

@@ -108,7 +108,8 @@ class PoolKey(NamedTuple):
     """What people know it by: its reference, or its place in the configuration."""
     weight: float = 1.0
     calls: int = 0
-    """Both as in ``snapshot.Secret``."""
+    pays: tuple[int, int] = (1, 1)
+    """All three as in ``snapshot.Secret``."""
 
 
 def pool(
@@ -128,7 +129,7 @@ def pool(
         if text is not None and sendable(text) and text not in keys:
             known = secret.kind in (ENV, FILE)
             name = f"{secret.kind}:{secret.value}" if known else f"number {place}"
-            keys[text] = PoolKey(text, name, secret.weight, secret.calls)
+            keys[text] = PoolKey(text, name, secret.weight, secret.calls, secret.pays)
     if keys:
         return list(keys.values())[: 1 if provider.alternatives else None]
     return [] if provider.keyless and provider.enabled else None

@@ -23,6 +23,8 @@ class Secret(Struct, frozen=True, array_like=True):
     """Its share of the calls, of a key among several."""
     calls: int = 0
     """Most calls at work with it at once; 0 = any number."""
+    pays: tuple[int, int] = (1, 1)
+    """Which fraction of a model's price calls with it cost: numerator and denominator."""
 
     def __repr__(self) -> str:
         return f"Secret({self.kind})"

@@ -178,6 +178,7 @@ def _compiled(
         drain_seconds=snapshot.server.drain_seconds,
         providers=tuple(active),
         example=example(snapshot, active),
+        unpriced=unpriced(snapshot, active),
         file=file,
         text=text_of(draft.units, key),
         overlay=draft.overlay,
@@ -190,6 +191,24 @@ def _write(answer: Struct) -> None:
     data = msgspec.msgpack.encode(answer)
     sys.stdout.buffer.write(LENGTH.pack(len(data)) + data)
     sys.stdout.buffer.flush()
+
+
+def unpriced(snapshot: Snapshot, active: Sequence[str]) -> tuple[str, ...]:
+    """Targets of active providers that routes name, and that have no price."""
+    rows = msgspec.msgpack.Decoder(dict[str, ModelRow])
+    named = {
+        pair
+        for route in snapshot.routes.values()
+        for pair in (*route.targets, *route.fallbacks)
+        if pair[0] in active
+    }
+    priced = {
+        (provider, model)
+        for provider in {provider for provider, _ in named}
+        for model, row in rows.decode(snapshot.models[provider]).items()
+        if row.prices
+    }
+    return tuple(sorted(f"{provider}/{model}" for provider, model in named - priced))
 
 
 def example(snapshot: Snapshot, active: Sequence[str]) -> str:

@@ -213,6 +213,13 @@ class Configuration:
             new = "" if self.take(found) else ", as before"
             took = time.monotonic() - began
             log("control", f"configuration {found.version[:12]}{new} ({took:.1f} s)")
+            if found.unpriced:
+                some = ", ".join(found.unpriced[:5]) + (", …" if len(found.unpriced) > 5 else "")
+                log(
+                    "control",
+                    f"{len(found.unpriced)} models of the configuration have no price, and their "
+                    f"calls no known cost: {some} (`ferryman prices unpriced` lists them)",
+                )
             return []
 
     def change(

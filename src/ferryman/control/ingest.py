@@ -15,18 +15,20 @@ import msgspec
 import sqlalchemy as sa
 from msgspec.structs import asdict
 
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import EXTRA_COUNTS, Extras, Usage, counts
 from ferryman.log import log
 from ferryman.store import intake, journal
 from ferryman.store.intake import MAX_INT, MAX_TEXT, Batch, Position
 from ferryman.telemetry.record import (
     CLOSED,
     OPENED,
+    PRICED,
     Attempt,
     Candidate,
     Charge,
     Closed,
     Opened,
+    Priced,
     candidate_row,
 )
 
@@ -39,6 +41,7 @@ for a whole time slice, some milliseconds, whenever a round is on."""
 POLITE_SECONDS: Final = 0.2
 """How long a run makes such offers: where all processors are busy, each may cost a time slice."""
 _NO_TOKENS: Final = (None,) * 8
+_NO_EXTRAS: Final = (None,) * (2 + len(EXTRA_COUNTS))
 
 
 class Ingester:
@@ -245,6 +248,9 @@ class _PlaneReader:
                 elif kind == OPENED:
                     start = _opened(payload)
                     opened[start.id] = (self, self.boot, start)
+                elif kind == PRICED:
+                    price = _priced(payload)
+                    self._batch.prices.append(_price_row(price))
                 else:
                     self._count("journal_damaged" if kind == journal.BAD else "journal_unknown")
             except msgspec.DecodeError as error:
@@ -295,6 +301,8 @@ class _PlaneReader:
             call.cache or None,
             call.saved if call.saved is None else min(call.saved, MAX_INT),
             *_charge(call.charge),
+            *(_NO_EXTRAS if usage is None or usage.extras is None else self._extras(usage.extras)),
+            call.price or None,
         )
 
     def _tokens(self, usage: Usage) -> tuple[int, ...]:
@@ -313,6 +321,11 @@ class _PlaneReader:
             self._count("tokens_clamped")
             return tuple(max(0, min(count, MAX_TOKENS)) for count in counts)
         return counts
+
+    def _extras(self, extras: Extras) -> tuple[str | int | None, ...]:
+        counts = (getattr(extras, name) for name in EXTRA_COUNTS)
+        clamped = (max(0, min(count, MAX_TOKENS)) or None for count in counts)
+        return (extras.service or None, extras.region or None, *clamped)
 
     def _count(self, name: str, by: int = 1) -> None:
         self._batch.counts[name] = self._batch.counts.get(name, 0) + by
@@ -334,8 +347,10 @@ def _attempt(each: Attempt) -> dict[str, Any]:
     row = asdict(each)
     for name in ("usage", "cost", "whole"):
         del row[name]
+    if not each.price:
+        del row["price"]
     if each.usage is not None:
-        row["tokens"] = {name: count for name, count in asdict(each.usage).items() if count}
+        row["tokens"] = {name: count for name, count in counts(each.usage).items() if count}
     if each.cost is not None:
         row["cost_pico"] = min(each.cost, MAX_INT)
     return row if each.whole else {**row, "unknown_cost": True}
@@ -352,6 +367,12 @@ def _plan(plan: tuple[Candidate, ...]) -> str | None:
     return _encode([candidate_row(each) for each in plan]).decode() if plan else None
 
 
+def _price_row(price: Priced) -> intake.Row:
+    listed = _encode(price.prices).decode()
+    return (price.id, price.provider, _text(price.model), int(time.time()), listed)
+
+
 _encode: Final = msgspec.json.Encoder().encode
 _opened: Final = msgspec.msgpack.Decoder(Opened).decode
+_priced: Final = msgspec.msgpack.Decoder(Priced).decode
 _closed: Final[Any] = msgspec.msgpack.Decoder(Closed).decode

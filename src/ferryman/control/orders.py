@@ -63,6 +63,8 @@ class Compiled(Struct, frozen=True, kw_only=True):
     """Names of the providers that are active with this environment."""
     example: str
     """A model name that works here, for people to try; empty when no provider is active."""
+    unpriced: tuple[str, ...]
+    """Targets of active providers that the configuration names, and that have no price."""
     file: bytes | None
     """The file that it was made of."""
     text: str

@@ -7,12 +7,13 @@ from msgspec import Struct
 
 from ferryman.control.when import rfc3339
 from ferryman.ir.price import PICO
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import CLASSES, Usage, counts
 from ferryman.store.keys import KeyInfo
 from ferryman.store.ledger import CallRow, UsageRow
 
 Tokens = dict[str, int]
 """Token class → count; the classes are disjoint (``ir.usage.Usage``)."""
+MORE_CLASSES = ("audio_cache_read", "image_input", "image_output")
 
 
 class Key(Struct, kw_only=True):
@@ -64,6 +65,16 @@ class Call(Struct, kw_only=True):
     """What the cache did: ``hit``, ``miss``, ``bypass``, ``coalesced`` or ``replayed``."""
     saved_usd: str | None
     """What an answer that was given again had cost first."""
+    service: str | None
+    """The service tier, where it was not the standard one."""
+    region: str | None
+    """Where it was computed, if that has a price."""
+    searches: int
+    """Web searches that the provider made."""
+    audio_seconds: float
+    """Of audio that is charged by time."""
+    price: str | None
+    """Id of the price that it was billed by."""
 
 
 class Sums(Struct, kw_only=True):
@@ -75,6 +86,8 @@ class Sums(Struct, kw_only=True):
     unknown_usage: int
     unknown_cost: int
     tokens: Tokens
+    searches: int
+    audio_seconds: float
     cost_usd: str
     repeated: int
     """Calls that got an answer given before, and so cost nothing."""
@@ -103,6 +116,7 @@ def key_row(key: KeyInfo, now: float) -> Key:
 
 def call_row(call: CallRow, names: Mapping[str, str]) -> Call:
     """``call`` with its key's name. ``names``: key id → name."""
+    extras = call.usage.extras if call.usage is not None else None
     return Call(
         request_id=call.request_id,
         time=rfc3339(call.at_us / 1e6),
@@ -129,6 +143,11 @@ def call_row(call: CallRow, names: Mapping[str, str]) -> Call:
         considered=call.plan,
         cache=call.cache,
         saved_usd=None if call.saved is None else dollars(call.saved),
+        service=(extras.service or None) if extras is not None else None,
+        region=(extras.region or None) if extras is not None else None,
+        searches=extras.searches if extras is not None else 0,
+        audio_seconds=extras.audio_ms / 1000 if extras is not None else 0,
+        price=call.price,
     )
 
 
@@ -163,6 +182,7 @@ def usage_row(
 
 def usage_sums(row: UsageRow) -> Sums:
     """The sums of ``row`` alone."""
+    extras = row.tokens.extras
     return Sums(
         calls=row.calls,
         errors=row.errors,
@@ -170,6 +190,8 @@ def usage_sums(row: UsageRow) -> Sums:
         unknown_usage=row.unknown_usage,
         unknown_cost=row.unknown_cost,
         tokens=tokens(row.tokens),
+        searches=extras.searches if extras is not None else 0,
+        audio_seconds=extras.audio_ms / 1000 if extras is not None else 0,
         cost_usd=dollars(row.cost),
         repeated=row.repeated,
         saved_usd=dollars(row.saved),
@@ -177,8 +199,9 @@ def usage_sums(row: UsageRow) -> Sums:
 
 
 def tokens(usage: Usage) -> Tokens:
-    """Token class → count, every class."""
-    return {name: getattr(usage, name) for name in Usage.__struct_fields__}
+    """Token class → count: every usual class, and those of the others that are not zero."""
+    said = counts(usage)
+    return {name: int(said[name]) for name in (*CLASSES, *MORE_CLASSES) if name in said}
 
 
 def dollars(pico: int) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Request as Conversation
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Usage, added
 from ferryman.meter.cost import MOST, hold
 from ferryman.meter.cost import cost as cost_of
 from ferryman.meter.keytable import KeyTable
@@ -26,8 +27,18 @@ from ferryman.routing.affinity import Bond, Bonds
 from ferryman.routing.health import Health, Rest, RetryBudget
 from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.telemetry.metrics import Metrics
-from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Candidate, Charge, Closed, Opened
-from ferryman.upstream.fleet import Fleet, Target
+from ferryman.telemetry.record import (
+    CLOSED,
+    OPENED,
+    PRICED,
+    Attempt,
+    Candidate,
+    Charge,
+    Closed,
+    Opened,
+    Priced,
+)
+from ferryman.upstream.fleet import Book, Fleet, Target, book_of
 from ferryman.wire.format import ClientSide
 from ferryman.wire.formats import client_of
 
@@ -351,8 +362,9 @@ def settle(
     plane, target = call.plane, call.target
     now = plane.now()
     cost = 0 if usage is NOTHING else None
+    price = ""
     if cost is None and usage is not None and target is not None and target.prices:
-        cost = cost_of(usage, target.prices, call.at_us // 1_000_000)
+        cost, price = _billed(call, target, usage)
     if call.receipt is not None and call.attempts:
         call.attempts[call.answer] = replace(
             call.attempts[call.answer], dropped=call.receipt.dropped, altered=call.altered
@@ -365,7 +377,8 @@ def settle(
         error_ratio = target.gauge.observe(call.measured, usage.total_input)
         plane.metrics.estimated(error_ratio)
     if len(call.attempts) > 1:
-        usage, cost = _with_others(call, usage, cost, whole)
+        usage, cost = _with_others(call, usage, cost, price, whole)
+        price = ""
     elif cost is None or not whole:
         call.unknown_cost = 1
         cost = cost or None
@@ -379,7 +392,7 @@ def settle(
         provider, model, call.stream, status, error or "", usage, cost, tuple(call.attempts),
         call.us(call.first_token) if call.stream else -1, int(overhead * 1e6), call.policy,
         candidates(call) if _doubtful(call) else (), call.unknown_cost,
-        call.cache, call.saved, charge_of(call),
+        call.cache, call.saved, charge_of(call), price,
     )  # fmt: skip
     refusal = None
     try:
@@ -419,8 +432,27 @@ def charge_of(call: Call) -> Charge | None:
     return Charge(grant.budgets, grant.picodollars, grant.tokens)
 
 
+def _billed(call: Call, target: Target, usage: Usage) -> tuple[int | None, str]:
+    """What an attempt has cost, and the id of the price that says so, which the journal has."""
+    book = book_of(target, call.slot)
+    if not book.journaled:
+        _enter(call.plane, target, book)
+    cost = cost_of(usage, book.prices, call.at_us // 1_000_000)
+    return cost, "" if cost is None else book.id
+
+
+def _enter(plane: Plane, target: Target, book: Book) -> None:
+    """Write a price into the journal, before the first record that names it."""
+    priced = Priced(book.id, target.provider, target.model, book.prices)
+    try:
+        plane.journal.append(PRICED, _pack(priced))
+    except JournalError:
+        return  # the call's own record will tell of it; the next call tries again
+    book.journaled = True
+
+
 def _with_others(
-    call: Call, usage: Usage | None, cost: int | None, whole: bool
+    call: Call, usage: Usage | None, cost: int | None, price: str, whole: bool
 ) -> tuple[Usage | None, int | None]:
     """Usage and cost of all attempts, given those of the one that the caller gets to see.
 
@@ -429,15 +461,18 @@ def _with_others(
     attempts = call.attempts
     used = None if usage is NOTHING else usage
     attempts[call.answer] = replace(
-        attempts[call.answer], usage=used, cost=cost, whole=whole and cost is not None
+        attempts[call.answer],
+        usage=used,
+        cost=cost,
+        whole=whole and cost is not None,
+        price=price,
     )
     told = [each.usage for each in attempts if each.usage is not None]
     total = sum([each.cost or 0 for each in attempts])
     unknown = call.unknown_cost = len([each for each in attempts if not each.whole])
     if not told:
         return (None if unknown else NOTHING), (None if unknown else total)
-    sums = [sum([getattr(each, name) for each in told]) for name in Usage.__struct_fields__]
-    return Usage(*sums), (total or None if unknown else total)
+    return functools.reduce(added, told), (total or None if unknown else total)
 
 
 def told(call: Call, attempt: Attempt, target: Target, usage: Usage | None, whole: bool) -> Attempt:
@@ -446,9 +481,10 @@ def told(call: Call, attempt: Attempt, target: Target, usage: Usage | None, whol
     Without ``usage``, a ``whole`` one has used nothing.
     """
     cost = 0 if usage is None and whole else None
+    price = ""
     if usage is not None and target.prices:
-        cost = cost_of(usage, target.prices, call.at_us // 1_000_000)
-    return replace(attempt, usage=usage, cost=cost, whole=whole and cost is not None)
+        cost, price = _billed(call, target, usage)
+    return replace(attempt, usage=usage, cost=cost, whole=whole and cost is not None, price=price)
 
 
 def in_vain(call: Call) -> tuple[Usage | None, bool]:

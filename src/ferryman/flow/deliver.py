@@ -12,7 +12,7 @@ from ferryman.flow.turns import SHOULD_RETRY, note_end, note_stream
 from ferryman.http1.client import FaultKind
 from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Usage, counts
 from ferryman.routing.reactions import hint
 from ferryman.telemetry.record import candidate_row
 from ferryman.upstream.reply import Reply
@@ -168,7 +168,7 @@ def summary(call: Call, usage: Usage | None, cost: int | None) -> bytes:
         "model": call.target.model if call.target else None,
         "attempts": len(call.attempts),
         "cost_usd": usd(cost) if cost is not None else None,
-        "usage": {n: getattr(usage, n) for n in Usage.__struct_fields__} if usage else None,
+        "usage": counts(usage) if usage is not None else None,
     }
     if call.unknown_cost and cost is not None:
         facts["unknown_cost"] = call.unknown_cost

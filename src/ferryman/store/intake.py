@@ -12,7 +12,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from ferryman.log import log
 from ferryman.store.db import add_to_meta, insert, reading, writing
-from ferryman.store.schema import calls, journal_positions, meta, open_calls, virtual_keys
+from ferryman.store.schema import calls, journal_positions, meta, open_calls, prices, virtual_keys
 
 OPEN_COLUMNS: Final = tuple(open_calls.c.keys())
 """Order of the values in :attr:`Batch.opened`."""
@@ -27,7 +27,7 @@ _CHUNK = 500  # ids in one IN (…); old SQLite takes 999 at most
 MAX_INT: Final = 2**63 - 1
 MAX_TEXT: Final = 200
 """Characters of a text column; PostgreSQL's index entries end at 2,704 bytes."""
-_TABLES = {"calls": calls, "open_calls": open_calls}
+_TABLES = {"calls": calls, "open_calls": open_calls, "prices": prices}
 
 Row = tuple[Any, ...]
 
@@ -50,6 +50,8 @@ class Batch(Struct, kw_only=True):
 
     calls: list[Row] = field(default_factory=list)
     """Closed calls, in the order of the table's columns."""
+    prices: list[Row] = field(default_factory=list)
+    """Prices that calls are billed by, in the order of the table's columns."""
     opened: list[Row] = field(default_factory=list)
     """Calls still open at the end of this batch, in the order of ``OPEN_COLUMNS``."""
     closed: list[str] = field(default_factory=list)
@@ -97,6 +99,8 @@ def take_in(engine: sa.Engine, batch: Batch) -> Taken:
     with writing(engine) as connection:
         if batch.opened:
             _insert(connection, "open_calls", batch.opened, batch)
+        if batch.prices:
+            _insert(connection, "prices", batch.prices, batch)
         added = rejected = 0
         if batch.calls:
             added, rejected = _insert(connection, "calls", batch.calls, batch)
@@ -153,7 +157,7 @@ def _statement(dialect: str, table: str) -> str:
 def _fitted(table: str, row: Row) -> Row:
     """``row`` with numbers cut to 64 bits, and texts to what PostgreSQL stores and indexes."""
     return tuple(
-        _fit(value) if name not in ("attempts_json", "plan_json", "budgets") else value
+        _fit(value) if not name.endswith("_json") and name != "budgets" else value
         for name, value in zip(_TABLES[table].c.keys(), row, strict=True)
     )
 

@@ -7,11 +7,13 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 
-from ferryman.ir.usage import Usage
+from ferryman.ir.price import Price
+from ferryman.ir.usage import EXTRA_COUNTS, Extras, Usage
 from ferryman.store.db import reading
 from ferryman.store.intake import LOST
 from ferryman.store.schema import TOKEN_CLASSES
 from ferryman.store.schema import calls as _calls
+from ferryman.store.schema import prices as _prices
 
 DAY_US: Final = 86_400_000_000
 DIMENSIONS: Final = ("key", "model", "provider", "day", "endpoint")
@@ -50,6 +52,17 @@ class UsageRow(Struct, frozen=True, kw_only=True):
     """Picodollars that those answers had cost first, as far as that is known."""
 
 
+class PriceUsed(Struct, frozen=True, kw_only=True):
+    """A price that calls were billed by."""
+
+    id: str
+    provider: str
+    model: str
+    prices: tuple[Price, ...]
+    calls: int
+    last_at_us: int
+
+
 class CallRow(Struct, frozen=True, kw_only=True):
     """One call. Spans are microseconds; None = unknown or never happened."""
 
@@ -85,6 +98,8 @@ class CallRow(Struct, frozen=True, kw_only=True):
     """What the cache of answers did (``Closed.cache``)."""
     saved: int | None
     """Picodollars that an answer given again had cost first."""
+    price: str | None
+    """Id of the price that it was billed by (:func:`price_of`); None = by none, or by several."""
 
 
 def usage(
@@ -216,7 +231,7 @@ def _sums(dialect: str) -> list[sa.ColumnElement[Any]]:
         number(sa.or_(cost.is_(None), _calls.c.unknown_cost > 0)),
         number(_calls.c.cache.in_(REPEATED)),
     ]
-    sums += [sa.func.sum(_calls.c[name]) for name in TOKEN_CLASSES]
+    sums += [sa.func.sum(_calls.c[name]) for name in (*TOKEN_CLASSES, *EXTRA_COUNTS)]
     return [*sums, *_money(dialect, cost), *_money(dialect, saved)]
 
 
@@ -244,7 +259,7 @@ def _usage_row(by: tuple[str, ...], row: tuple[Any, ...]) -> UsageRow:
         lost=lost,
         unknown_usage=unknown_usage,
         unknown_cost=unknown_cost,
-        tokens=Usage(**dict(zip(TOKEN_CLASSES, numbers[6:-4], strict=True))),
+        tokens=_usage(numbers[6 : 6 + len(TOKEN_CLASSES)], numbers[6 + len(TOKEN_CLASSES) : -4]),
         cost=micros * _MICRO + rest,
         repeated=repeated,
         saved=saved_micros * _MICRO + saved_rest,
@@ -253,9 +268,11 @@ def _usage_row(by: tuple[str, ...], row: tuple[Any, ...]) -> UsageRow:
 
 def _call_row(row: Any) -> CallRow:
     found = dict(row._mapping)
-    tokens = {name: found.pop(name) for name in TOKEN_CLASSES}
     for name in ("budgets", "charged_pico", "charged_tokens"):
         del found[name]
+    tokens = [found.pop(name) for name in TOKEN_CLASSES]
+    extras = [found.pop(name) or 0 for name in EXTRA_COUNTS]
+    service, region = found.pop("service") or "", found.pop("region") or ""
     cost, saved = found.pop("cost_pico"), found.pop("saved_pico")
     found["key"] = found.pop("key_id")
     found["attempts"] = msgspec.json.decode(found.pop("attempts_json"))
@@ -264,7 +281,61 @@ def _call_row(row: Any) -> CallRow:
     found["unknown_cost"] = found["unknown_cost"] or int(cost is None)
     return CallRow(
         **found,
-        usage=None if tokens["input"] is None else Usage(**tokens),
+        usage=None if tokens[0] is None else _usage(tokens, extras, service, region),
         cost=None if cost is None else int(cost),
         saved=None if saved is None else int(saved),
     )
+
+
+def _usage(tokens: list[int], extras: list[int], service: str = "", region: str = "") -> Usage:
+    said: dict[str, Any] = dict(zip(TOKEN_CLASSES, tokens, strict=True))
+    if any(extras) or service or region:
+        counts = dict(zip(EXTRA_COUNTS, extras, strict=True))
+        said["extras"] = Extras(service=service, region=region, **counts)
+    return Usage(**said)
+
+
+def price_of(engine: sa.Engine, price: str) -> tuple[Price, ...]:
+    """The price that calls were billed by under this id; empty = the ledger does not have it."""
+    query = sa.select(_prices.c.prices_json).where(_prices.c.id == price)
+    with reading(engine) as connection:
+        found = connection.execute(query).scalar()
+    return msgspec.json.decode(found, type=tuple[Price, ...]) if found else ()
+
+
+def prices_used(engine: sa.Engine, since_us: int) -> list[PriceUsed]:
+    """The prices that calls begun since then were billed by, by provider and model."""
+    used = (
+        sa.select(
+            _calls.c.price, sa.func.count().label("n"), sa.func.max(_calls.c.at_us).label("last")
+        )
+        .where(_calls.c.price.is_not(None), _calls.c.at_us >= since_us)
+        .group_by(_calls.c.price)
+        .subquery()
+    )
+    query = (
+        sa.select(_prices, used.c.n, used.c.last)
+        .join(used, used.c.price == _prices.c.id)
+        .order_by(_prices.c.provider, _prices.c.model, used.c.last)
+    )
+    with reading(engine) as connection:
+        return [
+            PriceUsed(
+                id=row.id, provider=row.provider, model=row.model, calls=row.n, last_at_us=row.last,
+                prices=msgspec.json.decode(row.prices_json, type=tuple[Price, ...]),
+            )
+            for row in connection.execute(query)
+        ]  # fmt: skip
+
+
+def unknown_costs(engine: sa.Engine, since_us: int) -> dict[tuple[str, str], int]:
+    """(provider, model) → its calls since then whose usage is known, but not their cost."""
+    query = (
+        sa.select(_calls.c.provider, _calls.c.target, sa.func.count())
+        .where(
+            _calls.c.at_us >= since_us, _calls.c.cost_pico.is_(None), _calls.c.input.is_not(None)
+        )
+        .group_by(_calls.c.provider, _calls.c.target)
+    )
+    with reading(engine) as connection:
+        return {(row[0], row[1]): row[2] for row in connection.execute(query)}

@@ -20,22 +20,15 @@ from sqlalchemy import (
     false,
 )
 
-HEAD: Final = "0006"
+from ferryman.ir.usage import CLASSES, EXTRA_COUNTS
+
+HEAD: Final = "0008"
 """The newest migration: the schema this version of the program works with."""
 
 PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
 """Picodollars. PostgreSQL sums NUMERIC without overflow; SQLite has 64-bit integers only."""
 
-TOKEN_CLASSES: Final = (
-    "input",
-    "cache_read",
-    "cache_write",
-    "cache_write_1h",
-    "audio_input",
-    "output",
-    "reasoning",
-    "audio_output",
-)
+TOKEN_CLASSES: Final = CLASSES
 """Columns of ``calls`` that hold tokens: the fields of :class:`~ferryman.ir.usage.Usage`."""
 
 metadata = MetaData()
@@ -95,10 +88,25 @@ calls = Table(
     Column("cache", Text),
     Column("saved_pico", PICO),
     *_charge(),
+    Column("service", Text),
+    Column("region", Text),
+    *(Column(name, BigInteger) for name in EXTRA_COUNTS),
+    Column("price", Text),
     Index("calls_at", "at_us"),
     Index("calls_key_at", "key_id", "at_us"),
     Index("calls_model_at", "model", "at_us"),
 )
+
+prices = Table(
+    "prices",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("first_used_at", BigInteger, nullable=False),
+    Column("prices_json", Text, nullable=False),
+)
+"""Every price that a call was billed by (``telemetry.record.Priced``)."""
 
 open_calls = Table(
     "open_calls",

@@ -6,7 +6,7 @@ Exposition format: https://prometheus.io/docs/instrumenting/exposition_formats/
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import CLASSES, EXTRA_COUNTS, Usage
 
 # Typed as tuples of any length: compiled, one of a known length is copied at every use.
 BUCKETS: Final[tuple[float, ...]] = (
@@ -16,6 +16,7 @@ BUCKETS: Final[tuple[float, ...]] = (
 OVERHEAD_BUCKETS: Final[tuple[float, ...]] = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25
 )  # fmt: skip
+_COUNTS: Final[tuple[str, ...]] = (*CLASSES, *EXTRA_COUNTS)
 ESTIMATE_BUCKETS: Final[tuple[float, ...]] = (0.5, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 2.0)
 """Upper bounds of estimated / counted input tokens."""
 MAX_SERIES: Final = 2000
@@ -36,7 +37,7 @@ class Series:
         self.cost = 0
         self.cost_unknown = 0
         self.usage_unknown = 0
-        self.tokens = [0] * len(Usage.__struct_fields__)
+        self.tokens = [0] * len(_COUNTS)
         self.seconds = [0] * (len(BUCKETS) + 1)
         self.seconds_sum = 0.0
         self.overhead = [0] * (len(OVERHEAD_BUCKETS) + 1)
@@ -99,6 +100,9 @@ class Metrics:
                 tokens[4] += heard
             if spoken := usage.audio_output:
                 tokens[7] += spoken
+            if (extras := usage.extras) is not None:
+                for place, name in enumerate(EXTRA_COUNTS, len(CLASSES)):
+                    tokens[place] += getattr(extras, name)
         if unknown_cost:
             series.cost_unknown += 1
         if cost is not None:
@@ -181,7 +185,7 @@ def _counter(field: str) -> Writer:
 
 
 def _tokens(lines: list[str], name: str, labels: str, series: Series) -> None:
-    for token_class, count in zip(Usage.__struct_fields__, series.tokens, strict=True):
+    for token_class, count in zip(_COUNTS, series.tokens, strict=True):
         if count:
             lines.append(f'{name}{{{labels},class="{token_class}"}} {count}')
 

@@ -4,12 +4,15 @@ from typing import Final
 
 from msgspec import Struct
 
+from ferryman.ir.price import Price
 from ferryman.ir.usage import Usage
 
 OPENED: Final = 1
 """Journal frame kind of an :class:`Opened`."""
 CLOSED: Final = 2
 """Journal frame kind of a :class:`Closed`."""
+PRICED: Final = 3
+"""Journal frame kind of a :class:`Priced`."""
 
 
 class Attempt(Struct, frozen=True, array_like=True):
@@ -38,6 +41,8 @@ class Attempt(Struct, frozen=True, array_like=True):
     """Picodollars for that; None = unknown."""
     whole: bool = True
     """False: it may have cost more than that, or its cost is unknown."""
+    price: str = ""
+    """As in :class:`Closed`, where the call has several attempts."""
 
 
 class Candidate(Struct, frozen=True, array_like=True):
@@ -124,6 +129,19 @@ class Closed(Struct, frozen=True, array_like=True):
     """Picodollars that such an answer had cost first; None = unknown, or no such answer."""
     charge: Charge | None = None
     """None: no budget bears it."""
+    price: str = ""
+    """Id of the :class:`Priced` that says how ``cost`` came about; empty = none, or several do."""
+
+
+class Priced(Struct, frozen=True, array_like=True):
+    """A price that a data plane bills by, written before the first call that it bills so."""
+
+    id: str
+    """A digest of the rest: another price has another one, for good."""
+    provider: str
+    model: str
+    prices: tuple[Price, ...]
+    """All periods that were known."""
 
 
 def candidate_row(each: Candidate) -> dict[str, str | float]:

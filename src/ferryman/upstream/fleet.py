@@ -25,7 +25,7 @@ from ferryman.config.snapshot import Filter, ModelRow, Provider, Route, Snapshot
 from ferryman.http1.connect import Origin
 from ferryman.http1.pool import Pool, Pools
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.ir.price import Price
+from ferryman.ir.price import Price, scaled
 from ferryman.upstream.cloud import Signer, signer_of
 from ferryman.wire.format import Aim
 from ferryman.wire.paths import PATHS, STREAM
@@ -37,6 +37,7 @@ HINTS_KEPT = 512
 
 _rows = msgspec.msgpack.Decoder(dict[str, ModelRow])
 _json = msgspec.json.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
 _IN_PATH = "-._~:@"
 """Left as they are in a model's name within a path; slashes must not become levels of it."""
 _VISIBLE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
@@ -80,6 +81,9 @@ class Runtime:
         self.most = [key.calls for key in pooled]
         """Most calls at work at once with each; 0 = any number."""
         self.limited = any(self.most)
+        pays = [key.pays for key in pooled]
+        self.pays = pays if set(pays) != {(1, 1)} else []
+        """Which fraction of a price calls with each of the keys cost; empty = all of it."""
         self._weights = [key.weight for key in pooled]
         self._due = [0.0] * len(pooled)
         """How much each key has not had of its share."""
@@ -170,11 +174,24 @@ def _fingerprint(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16] if key else ""
 
 
+class Book:
+    """The prices of a target, as one of its provider's keys pays them."""
+
+    __slots__ = ("id", "journaled", "prices")
+
+    def __init__(self, provider: str, model: str, prices: tuple[Price, ...]) -> None:
+        self.prices = prices
+        self.id = hashlib.sha256(_pack((provider, model, prices))).hexdigest()[:16]
+        """Of this price of this model, for good."""
+        self.journaled = not prices
+        """Whether the journal has it."""
+
+
 class Target:
     """One model at one provider, ready to be called."""
 
     __slots__ = (
-        "aim", "context", "dearest", "gauge", "health", "labels", "max_output", "model",
+        "aim", "books", "context", "dearest", "gauge", "health", "labels", "max_output", "model",
         "model_json", "name", "named", "prices", "provider", "quota", "responses_only", "runtime",
         "timed", "written",
     )  # fmt: skip
@@ -197,6 +214,11 @@ class Target:
         self.named = row is not None
         """Whether metrics may show the name: it isn't one that a caller made up."""
         self.prices: tuple[Price, ...] = row.prices if row else ()
+        self.books = [
+            Book(self.provider, model, tuple([scaled(price, *share) for price in self.prices]))
+            for share in runtime.pays
+        ] or [Book(self.provider, model, self.prices)]
+        """By the provider's keys; one if they pay alike."""
         self.context = row.context if row else 0
         self.max_output = row.max_output if row else 0
         self.aim = Aim(
@@ -226,15 +248,39 @@ class Target:
         )
 
 
+def book_of(target: Target, slot: int) -> Book:
+    """What a call costs there with the provider's key number ``slot``."""
+    books = target.books
+    return books[slot] if slot < len(books) else books[0]
+
+
 def dearest(prices: tuple[Price, ...]) -> tuple[int, int, int]:
-    """Most picodollars that a token in, a token out, and a request can cost, whenever it is."""
-    rates = [rate for price in prices for _, rate in price.tiers]
+    """Most picodollars that a token in, a token out, and a request can cost.
+
+    Whenever it is, in whichever service tier and region: an account may be served in a dearer one
+    though the call did not ask for it.
+    """
+    listed = [price.tiers for price in prices]
+    listed += [special.tiers for price in prices for special in price.specials]
+    rates = [rate for tiers in listed for _, rate in tiers]
+    dearer = max((f for price in prices for _, f in price.regions), default=1000)
     taken = [
-        max(r.input, r.cache_read, r.cache_write, r.cache_write_1h, r.audio_input) for r in rates
+        max(
+            r.input,
+            r.cache_read,
+            r.cache_write,
+            r.cache_write_1h,
+            r.audio_input,
+            r.audio_cache_read,
+            r.image_input,
+        )
+        for r in rates
     ]
-    given = [max(r.output, r.reasoning, r.audio_output) for r in rates]
+    given = [max(r.output, r.reasoning, r.audio_output, r.image_output) for r in rates]
     fees = [r.request for r in rates]
-    return max(taken, default=0), max(given, default=0), max(fees, default=0)
+    most = [max(each, default=0) for each in (taken, given)]
+    taken_most, given_most = (-(-each * max(dearer, 1000) // 1000) for each in most)
+    return taken_most, given_most, max(fees, default=0)
 
 
 _TIMED = frozenset(("latency", "throughput"))

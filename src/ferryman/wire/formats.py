@@ -58,7 +58,7 @@ _COMPLETIONS = Relay(chat_relay.ChatTap, chat_relay.read_answer)
 _RELAYS: Final = {
     "chat.completions": _COMPLETIONS,
     "completions": _COMPLETIONS,
-    "responses": Relay(responses_relay.ResponsesTap, chat_relay.read_whole),
+    "responses": Relay(responses_relay.ResponsesTap, responses_relay.read_whole),
     "messages": Relay(messages_tap.MessagesTap, messages_tap.read_whole),
     "generate_content": Relay(generate_tap.GenerateTap, generate_tap.read_whole),
     "embed_content": Relay(generate_tap.GenerateTap, generate_tap.read_whole),

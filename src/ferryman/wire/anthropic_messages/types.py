@@ -207,6 +207,9 @@ class WireUsage(Struct, frozen=True):
     output_tokens_details: OutputDetails | None = None
     iterations: list[Iteration] | None = None
     server_tool_use: Any = None
+    service_tier: Any = None
+    speed: Any = None
+    inference_geo: Any = None
 
 
 class Tier(Struct):

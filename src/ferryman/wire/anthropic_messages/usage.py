@@ -3,7 +3,9 @@
 https://platform.claude.com/docs/en/api/messages (``usage``). ``input_tokens`` excludes what was
 read from or written to the cache; ``output_tokens`` includes thoughts, which
 ``output_tokens_details`` counts where the API says so. Tokens of a compaction stand in
-``iterations`` only, and are added.
+``iterations`` only, and are added. ``speed`` and ``inference_geo``, which have prices of their own:
+https://platform.claude.com/docs/en/build-with-claude/fast-mode,
+https://platform.claude.com/docs/en/build-with-claude/data-residency.
 """
 
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Extras, Usage, service_of
 from ferryman.wire.anthropic_messages.types import CacheSplit, WireUsage
 from ferryman.wire.carry import UNREADABLE
 
@@ -71,7 +73,21 @@ def usage_of(wire: WireUsage | None) -> Usage | None:
     classes = (fresh, read, short, long, made - thought, thought)
     if min(classes) < 0 or max(classes) > MAX_TOKENS:
         return None
-    return Usage(fresh, read, short, long, 0, made - thought, thought, 0)
+    return Usage(fresh, read, short, long, 0, made - thought, thought, 0, _extras(wire))
+
+
+def _extras(wire: WireUsage) -> Extras | None:
+    tools = wire.server_tool_use
+    searches = tools.get("web_search_requests") if isinstance(tools, dict) else 0
+    if not isinstance(searches, int) or not 0 <= searches <= MAX_TOKENS:
+        searches = 0
+    service = service_of(wire.service_tier)
+    if wire.speed == "fast":
+        service = "fast"
+    region = wire.inference_geo if wire.inference_geo == "us" else ""
+    if not (service or region or searches):
+        return None
+    return Extras(service=service, region=region, searches=searches)
 
 
 def _written(total: int | None, split: CacheSplit | None) -> tuple[int, int]:
@@ -86,15 +102,17 @@ def usage_out(usage: Usage, *, split: bool) -> dict[str, Any]:
     """The object for ``usage``; with ``split`` as in a message, else as in ``message_delta``."""
     written = usage.cache_write + usage.cache_write_1h
     out: dict[str, Any] = {
-        "input_tokens": usage.input + usage.audio_input,
+        "input_tokens": usage.total_input - usage.total_cache_read - written,
         "cache_creation_input_tokens": written,
-        "cache_read_input_tokens": usage.cache_read,
+        "cache_read_input_tokens": usage.total_cache_read,
     }
     if split:
         out["cache_creation"] = {
             "ephemeral_5m_input_tokens": usage.cache_write,
             "ephemeral_1h_input_tokens": usage.cache_write_1h,
         }
+        if usage.extras is not None and usage.extras.region:
+            out["inference_geo"] = usage.extras.region
     out["output_tokens"] = usage.total_output
     if usage.reasoning:
         out["output_tokens_details"] = {"thinking_tokens": usage.reasoning}

@@ -19,6 +19,7 @@ from ferryman.ir.request import (
     Thinking,
     ToolCall,
 )
+from ferryman.ir.usage import served
 from ferryman.wire.bedrock_converse.citations import citation_of
 from ferryman.wire.bedrock_converse.media import media_type
 from ferryman.wire.bedrock_converse.types import (
@@ -87,7 +88,7 @@ def decode_reply(body: bytes) -> Reply:
                 finish=finish_of(wire.stopReason, wire.additionalModelResponseFields),
             ),
         ),
-        usage=usage_of(wire.usage),
+        usage=served(usage_of(wire.usage), wire.serviceTier.type if wire.serviceTier else ""),
     )
 
 

@@ -37,6 +37,7 @@ from ferryman.ir.request import (
     Thinking,
     ToolCall,
 )
+from ferryman.ir.usage import served
 from ferryman.wire.bedrock_converse.citations import citation_of
 from ferryman.wire.bedrock_converse.errors import kind_of_exception
 from ferryman.wire.bedrock_converse.media import media_type
@@ -334,7 +335,7 @@ class StreamDecoder:
 
     def _on_metadata(self, wire: Metadata, events: list[Event]) -> None:
         self._begin(events)
-        usage = usage_of(wire.usage)
+        usage = served(usage_of(wire.usage), wire.serviceTier.type if wire.serviceTier else "")
         if usage is not None:
             events.append(Count(usage=usage))
         if self._finished:

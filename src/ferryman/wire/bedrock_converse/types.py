@@ -230,3 +230,4 @@ class Metadata(Struct):
     """``metadata``, the last event."""
 
     usage: WireUsage | None = None
+    serviceTier: Tier | None = None  # noqa: N815

@@ -287,6 +287,9 @@ class UsageMetadata(Struct, rename="camel", omit_defaults=True):
     cache_tokens_details: list[Modality] | None = None
     candidates_tokens_details: list[Modality] | None = None
     tool_use_prompt_tokens_details: list[Modality] | None = None
+    service_tier: str | None = None
+    traffic_type: str | None = None
+    """Vertex AI's words for the service tier."""
 
 
 class UsageOnly(Struct, rename="camel"):

@@ -8,7 +8,7 @@ tokens, ``toolUsePromptTokenCount`` (what tools of the provider gave to read) an
 import msgspec
 from msgspec import Raw
 
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Extras, Usage, service_of
 from ferryman.wire.gemini_generate.types import Modality, UsageMetadata
 
 MAX_TOKENS = 1 << 40
@@ -40,30 +40,36 @@ def usage_of(wire: UsageMetadata | None) -> Usage | None:
     said = made or 0
     if given is None and made is None:
         prompt = (wire.total_token_count or 0) - used - thoughts
-    heard = _audio(wire.prompt_tokens_details) + _audio(wire.tool_use_prompt_tokens_details)
-    heard = max(heard - _audio(wire.cache_tokens_details), 0)
-    spoken = _audio(wire.candidates_tokens_details)
+    heard = _count(wire.prompt_tokens_details) + _count(wire.tool_use_prompt_tokens_details)
+    heard_before = max(min(_count(wire.cache_tokens_details), cached), 0)
+    heard = max(heard - heard_before, 0)
+    spoken = _count(wire.candidates_tokens_details)
+    drawn = _count(wire.candidates_tokens_details, "IMAGE")
     fresh = prompt - cached + used - heard
-    text = said - spoken
-    classes = (fresh, cached, heard, text, thoughts, spoken)
+    text = said - spoken - drawn
+    classes = (fresh, cached, heard, text, thoughts, spoken, drawn)
     if min(classes) < 0 or max(classes) > MAX_TOKENS:
         return None
-    return Usage(fresh, cached, 0, 0, heard, text, thoughts, spoken)
+    service = service_of(wire.service_tier or wire.traffic_type)
+    extras = None
+    if service or heard_before or drawn:
+        extras = Extras(service=service, audio_cache_read=heard_before, image_output=drawn)
+    return Usage(fresh, cached - heard_before, 0, 0, heard, text, thoughts, spoken, extras)
 
 
-def _audio(details: list[Modality] | None) -> int:
+def _count(details: list[Modality] | None, modality: str = "AUDIO") -> int:
     if not details:
         return 0
-    return sum(item.token_count or 0 for item in details if item.modality == "AUDIO")
+    return sum(item.token_count or 0 for item in details if item.modality == modality)
 
 
 def wire_usage(usage: Usage) -> UsageMetadata:
     """The object for a reply. Tokens written to a cache have no place but among the prompt's."""
     wire = UsageMetadata(
         prompt_token_count=usage.total_input,
-        candidates_token_count=usage.output + usage.audio_output,
+        candidates_token_count=usage.total_output - usage.reasoning,
         total_token_count=usage.total_input + usage.total_output,
-        cached_content_token_count=usage.cache_read or None,
+        cached_content_token_count=usage.total_cache_read or None,
         thoughts_token_count=usage.reasoning or None,
     )
     if usage.audio_input:

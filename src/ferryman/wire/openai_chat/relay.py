@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.events import Failed
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Usage, served
 from ferryman.wire.framing import event_data
 from ferryman.wire.openai_chat.errors import error_event, failed, kind_in_stream
 from ferryman.wire.openai_chat.types import Choice, Chunk, Whole, WireUsage
@@ -40,7 +40,8 @@ def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usag
             members = _members.decode(body)
             if not any(name in members for name in _ANSWERS):
                 return kind_in_stream(body), None
-        return None, usage_of(odd_usage(body, quirks) if quirks else said.usage)
+        usage = usage_of(odd_usage(body, quirks) if quirks else said.usage)
+        return None, usage if said.service_tier is None else served(usage, said.service_tier)
     except _UNREADABLE:
         pass
     try:
@@ -105,7 +106,7 @@ class ChatTap(StreamTap):
             self.failure = failed(data)
             return False
         if wire is not None:
-            self.usage = usage_of(wire) or self.usage
+            self.usage = served(usage_of(wire), chunk.service_tier) or self.usage
             if self.hide_usage and not chunk.choices:
                 return False
         if not self._content and chunk.choices:

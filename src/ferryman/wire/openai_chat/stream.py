@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import Begin, Count, End, Event, Failed
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Usage, served
 from ferryman.wire.carry import NOTHING, UNREADABLE
 from ferryman.wire.format import ReplyError
 from ferryman.wire.framing import EventTooLargeError, Splitter, event_data
@@ -166,14 +166,14 @@ def usage_in(said: SaidReply, data: bytes, quirks: Quirks) -> Usage | None:
     raw: Raw | None = said.usage
     if quirks:
         try:
-            return usage_of(odd_usage(data, quirks))
+            return served(usage_of(odd_usage(data, quirks)), said.service_tier)
         except UNREADABLE:
             return read_usage(raw)
     if not raw or bytes(raw) == b"null":
         raw = said.x_groq.usage if said.x_groq is not None else None
         if not raw:
             raw = next((choice.usage for choice in said.choices or () if choice.usage), None)
-    return read_usage(raw)
+    return served(read_usage(raw), said.service_tier)
 
 
 def _text(value: object) -> str:

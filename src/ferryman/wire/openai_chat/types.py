@@ -20,6 +20,7 @@ class InputDetails(Struct, frozen=True):
     cached_tokens: int | None = 0
     cache_write_tokens: int | None = 0
     audio_tokens: int | None = 0
+    image_tokens: int | None = 0
 
 
 class OutputDetails(Struct, frozen=True):
@@ -27,6 +28,13 @@ class OutputDetails(Struct, frozen=True):
 
     reasoning_tokens: int | None = 0
     audio_tokens: int | None = 0
+    image_tokens: int | None = 0
+
+
+class ServerTools(Struct, frozen=True):
+    """``server_tool_use``, as routers count what the provider's tools did."""
+
+    web_search_requests: int | None = 0
 
 
 class WireUsage(Struct, frozen=True):
@@ -46,6 +54,11 @@ class WireUsage(Struct, frozen=True):
     prompt_cache_hit_tokens: int | None = None
     """Cached part of the prompt where a provider reports it beside the details."""
     cached_tokens: int | None = None
+    seconds: float | None = None
+    """Of audio, in transcripts that are charged by time."""
+    num_search_queries: int | None = None
+    """Perplexity's word for web searches."""
+    server_tool_use: ServerTools | None = None
 
 
 class Whole(Struct):
@@ -53,6 +66,7 @@ class Whole(Struct):
 
     usage: WireUsage | None = None
     error: Raw = Raw()
+    service_tier: Any = None
 
 
 class Choice(Struct):
@@ -77,6 +91,7 @@ class Chunk(Struct):
     usage: WireUsage | None = None
     error: Raw = Raw()
     x_groq: SideUsage | None = None
+    service_tier: Any = None
 
 
 class MediaEvent(Struct):

@@ -10,8 +10,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Extras, Usage
 from ferryman.wire.openai_chat.types import WireUsage
+
+MAX_SECONDS: Final = 10.0**7
+"""More audio than that is a mistake, too."""
 
 _wire = msgspec.json.Decoder(WireUsage | None)
 _object = msgspec.json.Decoder(dict[str, Any] | None)
@@ -31,31 +34,50 @@ def usage_of(wire: WireUsage | None) -> Usage | None:
         if given is None and made is None:
             given = wire.total_tokens
             if given is None:
-                return None
+                return _timed(wire.seconds)
     given, made = given or 0, made or 0
     if given > MAX_TOKENS or made > MAX_TOKENS:
         return None
     read = wire.prompt_tokens_details or wire.input_tokens_details or wire.input_token_details
     said = wire.completion_tokens_details or wire.output_tokens_details
     cached = wire.prompt_cache_hit_tokens or wire.cached_tokens or 0
-    written = heard = reasoned = spoken = 0
+    written = heard = seen = reasoned = spoken = drawn = 0
     if read is not None:
         cached = read.cached_tokens or cached
         written = read.cache_write_tokens or 0
         heard = read.audio_tokens or 0
+        seen = read.image_tokens or 0
     if said is not None:
         reasoned = said.reasoning_tokens or 0
         spoken = said.audio_tokens or 0
-    if not (cached or written or heard or reasoned or spoken):
+        drawn = said.image_tokens or 0
+    searches = wire.num_search_queries or 0
+    if wire.server_tool_use is not None:
+        searches = wire.server_tool_use.web_search_requests or 0
+    if not (cached or written or heard or seen or reasoned or spoken or drawn or searches):
         return Usage(given, 0, 0, 0, 0, made) if given >= 0 and made >= 0 else None
     fresh = given - cached - written - heard
-    text = made - reasoned - spoken
-    if reasoned and text < 0 <= made - spoken:
-        text = made - spoken  # some providers count reasoning beside the completion, not within
-    classes = (fresh, cached, written, heard, text, reasoned, spoken)
+    seen = max(min(seen, fresh), 0)  # images may be among what was cached
+    fresh -= seen
+    text = made - reasoned - spoken - drawn
+    if reasoned and text < 0 <= made - spoken - drawn:
+        text = (
+            made - spoken - drawn
+        )  # some providers count reasoning beside the completion, not within
+    classes = (fresh, cached, written, heard, text, reasoned, spoken, drawn, searches)
     if min(classes) < 0 or max(classes) > MAX_TOKENS:
         return None
-    return Usage(fresh, cached, written, 0, heard, text, reasoned, spoken)
+    extras = None
+    if seen or drawn or searches:
+        extras = Extras(searches=searches, image_input=seen, image_output=drawn)
+    return Usage(fresh, cached, written, 0, heard, text, reasoned, spoken, extras)
+
+
+def _timed(seconds: float | None) -> Usage | None:
+    """Usage of a transcript that is charged by time."""
+    if seconds is None or not 0 <= seconds <= MAX_SECONDS:
+        return None
+    return Usage(extras=Extras(audio_ms=round(seconds * 1000)))
 
 
 def read_usage(raw: Raw | None) -> Usage | None:
@@ -83,7 +105,7 @@ def usage_members(usage: Usage) -> dict[str, Any]:
         "completion_tokens": made,
         "total_tokens": given + made,
         "prompt_tokens_details": {
-            "cached_tokens": usage.cache_read,
+            "cached_tokens": usage.total_cache_read,
             "cache_write_tokens": usage.cache_write + usage.cache_write_1h,
             "audio_tokens": usage.audio_input,
         },

@@ -6,14 +6,17 @@ stream ends with ``response.completed``, ``response.incomplete`` or ``response.f
 
 import msgspec
 
-from ferryman.ir.errors import GatewayError
+from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.usage import Usage, served
 from ferryman.wire.framing import event_data
+from ferryman.wire.openai_chat import relay as chat_relay
 from ferryman.wire.openai_chat.errors import failed
 from ferryman.wire.openai_chat.relay import DONE
 from ferryman.wire.openai_chat.usage import usage_of
 from ferryman.wire.openai_responses.errors import error_event
 from ferryman.wire.openai_responses.types import EventType, StreamEvent
-from ferryman.wire.tap import StreamTap
+from ferryman.wire.openai_responses.usage import SEARCH, with_searches
+from ferryman.wire.tap import Quirks, StreamTap
 
 _OPENING = frozenset(
     {
@@ -35,6 +38,12 @@ def _bare(data: bytes) -> StreamEvent:
         return StreamEvent(_type.decode(data).type)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return StreamEvent()  # not ours to judge: the caller sees it as the provider sent it
+
+
+def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usage | None]:
+    """What is wrong with a whole reply of status 2xx (None = nothing), and its usage."""
+    kind, usage = chat_relay.read_whole(body, quirks)
+    return kind, with_searches(usage, body) if SEARCH in body else usage
 
 
 class ResponsesTap(StreamTap):
@@ -65,7 +74,8 @@ class ResponsesTap(StreamTap):
                 return False  # some servers end so as well; it must not end a stream that was cut
             said = _bare(data)
         if said.response is not None and said.response.usage is not None:
-            self.usage = usage_of(said.response.usage) or self.usage
+            usage = served(usage_of(said.response.usage), said.response.service_tier)
+            self.usage = (with_searches(usage, data) if SEARCH in data else usage) or self.usage
         if said.type in _ENDING:
             self.done = True
             self.ending = event

@@ -24,7 +24,7 @@ from ferryman.wire.openai_responses.types import (
     WirePart,
     WireResponse,
 )
-from ferryman.wire.openai_responses.usage import read_usage
+from ferryman.wire.openai_responses.usage import usage_in
 from ferryman.wire.openai_responses.writer import ResponsesEncoder
 
 _response = msgspec.json.Decoder(WireResponse).decode
@@ -75,7 +75,7 @@ def decode_reply(body: bytes) -> Reply:
         blocks += more
         probs += tokens
     choice = Choice(blocks=tuple(blocks), finish=finish_of(response, blocks), logprobs=tuple(probs))
-    return Reply(begin=begin_of(response), choices=(choice,), usage=read_usage(response.usage))
+    return Reply(begin=begin_of(response), choices=(choice,), usage=usage_in(response))
 
 
 def _failure(response: WireResponse, body: bytes) -> ReplyError:

@@ -50,7 +50,7 @@ from ferryman.wire.openai_responses.types import (
     WirePart,
     WireResponse,
 )
-from ferryman.wire.openai_responses.usage import read_usage
+from ferryman.wire.openai_responses.usage import usage_in
 
 _event = msgspec.json.Decoder(WireEvent).decode
 _type = msgspec.json.Decoder(EventType).decode
@@ -190,7 +190,7 @@ class ResponsesDecoder:
         if response.status is None:
             response.status = said.type.removeprefix("response.")
         self._events.append(finish_of(response, self._blocks))
-        usage = read_usage(response.usage)
+        usage = usage_in(response)
         if usage is not None:
             self._events.append(Count(usage=usage))
         self._events.append(End())

@@ -7,7 +7,7 @@ strictly (an unknown member is an error that the reader catches, and reports), w
 leniently.
 """
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
@@ -18,6 +18,32 @@ class ResponseObject(Struct):
     """The ``response`` member of an event."""
 
     usage: WireUsage | None = None
+    service_tier: Any = None
+
+
+class Action(Struct):
+    """``action`` of a web search: only looking for pages is charged."""
+
+    type: str = ""
+
+
+class PricedItem(Struct):
+    """An item of ``output``, as far as it may have a price of its own."""
+
+    type: str = ""
+    action: Action | None = None
+
+
+class Items(Struct):
+    """A response, as far as its items are counted."""
+
+    output: list[PricedItem] | None = None
+
+
+class ItemsEvent(Struct):
+    """The event that brings a whole response."""
+
+    response: Items | None = None
 
 
 class EventType(Struct):

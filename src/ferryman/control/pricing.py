@@ -1,0 +1,303 @@
+"""The price book in the admin API: what models cost, what a call's cost is made of, and what calls
+would cost by today's prices.
+
+Prices in force are read from the snapshot that is published; those that calls were billed by are in
+the ledger. Nothing here changes a record.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+from fastapi import FastAPI, Query, Response
+from msgspec.structs import asdict
+
+from ferryman.config.snapshot import ModelRow, Snapshot
+from ferryman.control.changes import answer
+from ferryman.control.problem import ProblemError
+from ferryman.control.rows import dollars
+from ferryman.control.when import WhenError, moment, rfc3339
+from ferryman.ir.price import Price, Rate, Special, Tiers
+from ferryman.ir.usage import Usage
+from ferryman.ir.usage import from_counts as usage_from
+from ferryman.meter.cost import cost, rate_at
+from ferryman.meter.lines import lines
+from ferryman.store import ledger
+
+if TYPE_CHECKING:
+    from ferryman.control.admin import Admin
+
+_rows: Final = msgspec.msgpack.Decoder(dict[str, ModelRow])
+_snapshot: Final = msgspec.msgpack.Decoder(Snapshot)
+_BY_TOKEN: Final = tuple(
+    name for name in Rate.__struct_fields__ if name not in ("request", "search", "audio_hour")
+)
+MOST_CALLS: Final = 1_000_000
+"""Calls that one question looks at."""
+_PAGE: Final = 1000
+Book = Mapping[tuple[str, str], tuple[Price, ...]]
+"""(provider, model) → its price; empty = it has none."""
+
+
+def add(app: FastAPI, admin: "Admin") -> None:
+    """Add the routes."""
+    text = Annotated[str, Query()]
+
+    @app.get("/admin/v1/prices", tags=["prices"], summary="What models cost")
+    def prices(model: Annotated[str, Query(description="As callers write it.")]) -> Response:
+        found = _named(_of(admin), model)
+        if not found:
+            detail = f"No model is called {model!r}: give provider/model, or a name from models."
+            raise ProblemError(404, "model_not_found", detail)
+        data = [
+            {"provider": pair[0], "model": pair[1], "prices": [period(each) for each in listed]}
+            for pair, listed in found.items()
+        ]
+        return answer({"data": data})
+
+    @app.get("/admin/v1/prices/unpriced", tags=["prices"], summary="Models without a price")
+    def unpriced(since: text = "30d") -> Response:
+        return answer({"data": _unpriced(admin, _at("since", since))})
+
+    @app.get("/admin/v1/prices/changes", tags=["prices"], summary="What costs something else now")
+    def changes(since: text = "30d") -> Response:
+        return answer({"data": list(_changes(admin, _at("since", since)))})
+
+    @app.get("/admin/v1/prices/recost", tags=["prices"], summary="Calls by today's prices")
+    def recost(since: text = "30d", until: text = "", model: text = "") -> Response:
+        end = _at("until", until) if until else None
+        return answer(_recost(admin, _at("since", since), end, model or None))
+
+    @app.get("/admin/v1/calls/{request_id}/cost", tags=["prices"], summary="A cost to the line")
+    def explain(request_id: str) -> Response:
+        admin.catch_up()
+        found = ledger.calls(admin.engine, limit=1, request_id=request_id)
+        if not found:
+            raise ProblemError(404, "call_not_found", f"No call has the id {request_id!r}.")
+        return answer(explained(admin, found[0]))
+
+
+def explained(admin: "Admin", call: ledger.CallRow) -> dict[str, Any]:
+    """The parts of a call's cost, by the price that it was billed by."""
+    at = call.at_us // 1_000_000
+    billed = [(call.price, call.usage)] if call.price else _attempts(call)
+    parts = [
+        part
+        for price, usage in billed
+        if usage is not None
+        for part in lines(usage, ledger.price_of(admin.engine, price), at)
+    ]
+    return {
+        "request_id": call.request_id,
+        "time": rfc3339(at),
+        "model": f"{call.provider}/{call.target}",
+        "price": ", ".join(dict.fromkeys(price for price, _ in billed)) or None,
+        "cost_usd": None if call.cost is None else dollars(call.cost),
+        "lines": [
+            {"what": p.what, "count": p.count, "rate": _rate_text(p.what, p.rate),
+             "usd": dollars(p.pico)}
+            for p in parts
+        ],
+        "why": "" if parts else _why(call),
+    }  # fmt: skip
+
+
+def _attempts(call: ledger.CallRow) -> list[tuple[str, Usage]]:
+    """By which price each attempt of several was billed, and what it used."""
+    return [
+        (each["price"], usage_from(each["tokens"]))
+        for each in call.attempts
+        if each.get("price") and each.get("tokens")
+    ]
+
+
+def _why(call: ledger.CallRow) -> str:
+    """Why there are no parts."""
+    if call.state == "lost":
+        return "Its gateway died: it costs what was held for it."
+    if call.usage is None:
+        return "The provider did not say what it used."
+    if call.cost is None:
+        return "The model had no price."
+    if call.price is None and call.cost:
+        return "It is older than the price book."
+    return "It cost nothing."
+
+
+def _rate_text(what: str, rate: int) -> str:
+    if what in _BY_TOKEN:
+        return f"{dollars(rate * 10**6)} per million"
+    each = {"audio_ms": "per hour"}.get(what, "of the tokens" if " " in what else "each")
+    return f"{dollars(rate)} {each}"
+
+
+def period(price: Price) -> dict[str, Any]:
+    """A price as people read it: dates, and USD per million tokens."""
+    out: dict[str, Any] = {
+        "since": _day(price.since),
+        "until": _day(price.until),
+        "tiers": _tiers(price.tiers),
+    }
+    if price.specials:
+        out["specials"] = [_special(each) for each in price.specials]
+    if price.regions:
+        out["regions"] = {name: f"{Decimal(share) / 10:f}%" for name, share in price.regions}
+    return out
+
+
+def _special(special: Special) -> dict[str, Any]:
+    out: dict[str, Any] = {"service": special.service or "standard"}
+    if special.begins != special.ends:
+        out["hours_utc"] = f"{_hour(special.begins)}-{_hour(special.ends)}"
+    return out | {"tiers": _tiers(special.tiers)}
+
+
+def _hour(second: int) -> str:
+    return f"{second // 3600:02d}:{second % 3600 // 60:02d}"
+
+
+def _day(second: int) -> str | None:
+    return rfc3339(second)[:10] if second else None
+
+
+def _tiers(tiers: Tiers) -> list[dict[str, Any]]:
+    return [{"above_tokens": max(above, 0)} | usd(rate) for above, rate in tiers]
+
+
+def usd(rate: Rate) -> dict[str, str]:
+    """USD per million tokens (``request``, ``search``: for one; ``audio_hour``: for an hour).
+
+    What is not said costs what it costs without being told apart.
+    """
+    same = {"cache_read": "input", "cache_write": "input", "cache_write_1h": "cache_write",
+            "audio_input": "input", "audio_cache_read": "cache_read", "image_input": "input",
+            "reasoning": "output", "audio_output": "output", "image_output": "output"}  # fmt: skip
+    said = {}
+    for name, value in asdict(rate).items():
+        if name in _BY_TOKEN and value != getattr(rate, same.get(name, ""), None):
+            said[name] = dollars(value * 10**6)
+        elif name not in _BY_TOKEN and value:
+            said[name] = dollars(value)
+    return said
+
+
+# -- the book that is in force ---------------------------------------------------------------------
+
+
+def _of(admin: "Admin") -> Snapshot:
+    compiled = admin.configuration.compiled
+    if compiled is None:
+        raise ProblemError(409, "no_configuration", "There is no good configuration yet.")
+    return _snapshot.decode(compiled.snapshot)
+
+
+def _book(snapshot: Snapshot) -> Book:
+    return {
+        (provider, model): row.prices
+        for provider, raw in snapshot.models.items()
+        for model, row in _rows.decode(raw).items()
+    }
+
+
+def _named(snapshot: Snapshot, name: str) -> Book:
+    """What a name may lead to, with its prices."""
+    book = _book(snapshot)
+    route = snapshot.routes.get(name)
+    if route is not None:
+        return {pair: book.get(pair, ()) for pair in (*route.targets, *route.fallbacks)}
+    provider, _, model = name.partition("/")
+    if (provider, model) in book:
+        return {(provider, model): book[provider, model]}
+    return {pair: book.get(pair, ()) for pair in snapshot.bare.get(name, ())}
+
+
+def _unpriced(admin: "Admin", since: int) -> list[dict[str, Any]]:
+    """Targets that the configuration names, and models that were called, without a price."""
+    snapshot = _of(admin)
+    book = _book(snapshot)
+    named = {pair for r in snapshot.routes.values() for pair in (*r.targets, *r.fallbacks)}
+    admin.catch_up()
+    called = ledger.unknown_costs(admin.engine, since * 1_000_000)
+    pairs = {pair for pair in named if not book.get(pair)} | {
+        pair for pair in called if not book.get(pair)
+    }
+    return [
+        {"provider": p, "model": m, "calls": called.get((p, m), 0), "configured": (p, m) in named}
+        for p, m in sorted(pairs)
+    ]
+
+
+def _changes(admin: "Admin", since: int) -> Iterator[dict[str, Any]]:
+    """Rates of models that were called since then, where they are not what calls were billed at."""
+    book = _book(_of(admin))
+    now = int(time.time())
+    admin.catch_up()
+    for used in ledger.prices_used(admin.engine, since * 1_000_000):
+        was = rate_at(used.prices, used.last_at_us // 1_000_000, 0)
+        now_is = rate_at(book.get((used.provider, used.model), ()), now, 0)
+        if was == now_is:
+            continue
+        before, after = (usd(rate) if rate is not None else {} for rate in (was, now_is))
+        yield {
+            "provider": used.provider,
+            "model": used.model,
+            "price": used.id,
+            "calls": used.calls,
+            "changes": {
+                name: [before.get(name), after.get(name)]
+                for name in Rate.__struct_fields__
+                if before.get(name) != after.get(name)
+            },
+        }
+
+
+def _recost(admin: "Admin", since: int, until: int | None, model: str | None) -> dict[str, Any]:
+    """What calls cost, and what they would cost by the book in force, at the time they began."""
+    book = _book(_of(admin))
+    admin.catch_up()
+    sums: dict[tuple[str, str], list[int]] = {}
+    before: tuple[int, str] | None = None
+    seen = 0
+    while seen < MOST_CALLS:
+        page = ledger.calls(
+            admin.engine, limit=_PAGE, before=before, since_us=since * 1_000_000,
+            until_us=None if until is None else until * 1_000_000, model=model, state="closed",
+        )  # fmt: skip
+        for call in page:
+            pair = (call.provider, call.target)
+            again = cost(call.usage, book.get(pair, ()), call.at_us // 1_000_000)
+            if again is None or not call.usage or (call.price is None and call.cost is not None):
+                continue  # of several attempts, or older than the price book
+            row = sums.setdefault(pair, [0, 0, 0, 0])
+            row[0] += 1
+            row[1] += call.cost is None
+            row[2] += call.cost or 0
+            row[3] += again
+        seen += len(page)
+        if len(page) < _PAGE:
+            break
+        before = (page[-1].at_us, page[-1].request_id)
+    return {
+        "since": rfc3339(since),
+        "until": rfc3339(time.time() if until is None else until),
+        "complete": seen < MOST_CALLS,
+        "data": [
+            {"provider": p, "model": m, "calls": n, "unpriced": free, "billed_usd": dollars(was),
+             "recost_usd": dollars(now), "difference_usd": signed(now - was)}
+            for (p, m), (n, free, was, now) in sorted(sums.items())
+        ],
+    }  # fmt: skip
+
+
+def signed(pico: int) -> str:
+    """Dollars, with a minus where it is less."""
+    return f"-{dollars(-pico)}" if pico < 0 else dollars(pico)
+
+
+def _at(name: str, text: str) -> int:
+    try:
+        return moment(text, time.time())
+    except WhenError as error:
+        raise ProblemError(400, "invalid_query", f"{name}: {error}") from None
