@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 _IGNORED: Final = {
     "chat.completions": frozenset(("stream", "metadata")),
@@ -23,6 +23,41 @@ def digest(*parts: bytes) -> bytes:
         found.update(b"%d:" % len(part))
         found.update(part)
     return found.digest()
+
+
+TAG: Final = 8
+"""Bytes of a tag."""
+
+
+def tag(text: bytes) -> bytes:
+    """What stands for ``text`` in a key: answers are cleared by it, never told apart by it alone."""
+    return digest(b"tag", text)[:TAG]
+
+
+def key_of(owner: bytes, model: bytes, namespace: bytes, *parts: bytes) -> bytes:
+    """The key of an answer: three tags, and a digest of everything."""
+    tags = tag(owner) + tag(model) + tag(namespace)
+    return tags + digest(owner, model, namespace, *parts)
+
+
+class Choice(NamedTuple):
+    """Which answers are to be cleared: by tags of what they belong to; empty = whatever it is."""
+
+    owner: bytes = b""
+    model: bytes = b""
+    namespace: bytes = b""
+
+    def takes(self, key: bytes) -> bool:
+        """Whether the answer under ``key`` is chosen."""
+        return all(
+            not wanted or key[at * TAG : at * TAG + TAG] == wanted for at, wanted in enumerate(self)
+        )
+
+
+def choice(owner: str | None, model: str | None, namespace: str | None) -> Choice:
+    """The answers of a virtual key (its id), of a model (as callers ask for it), in a namespace."""
+    tags = [b"" if text is None else tag(text.encode()) for text in (owner, model, namespace)]
+    return Choice(*tags)
 
 
 def normalised(endpoint: str, body: bytes) -> bytes:

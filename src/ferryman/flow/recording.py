@@ -29,6 +29,12 @@ class Sink(NamedTuple):
     """Whether an answer that calls tools may be given to others."""
     finishes: bool
     """Whether the call goes on when its caller has left."""
+    since: int = 0
+    """``Shelf.cleared`` when the answer was asked for."""
+
+    def put(self, answer: Answer) -> None:
+        self.shelf.put(self.key, answer, self.since)
+        self.land(answer)
 
     def land(self, outcome: Outcome) -> None:
         if self.flight is not None:
@@ -81,8 +87,7 @@ class Recording:
             if self._good and sink.finishes:  # given, but too large to keep
                 note = Answer(b"", b"", self._stream, self._target, self._cost, now,
                               now + sink.seconds, sink.mark, whole=False)  # fmt: skip
-                sink.shelf.put(sink.key, note)
-                sink.land(note)
+                sink.put(note)
             else:
                 sink.land(Landing.FAILED)
 
@@ -209,8 +214,7 @@ class Recording:
                 continue
             answer = Answer(self._head, body, self._stream, self._target, self._cost, now,
                             now + sink.seconds, sink.mark)  # fmt: skip
-            sink.shelf.put(sink.key, answer)
-            sink.land(answer)
+            sink.put(answer)
 
     def _taken(self) -> list[Sink]:
         sinks, self._sinks = self._sinks, []

@@ -11,8 +11,8 @@ from typing import Final
 from msgspec import Raw
 
 from ferryman.cache.answer import Answer
-from ferryman.cache.key import LARGEST, digest, normalised
-from ferryman.cache.shelf import Flight, Landing, Outcome, Shelf
+from ferryman.cache.key import LARGEST, digest, key_of, normalised
+from ferryman.cache.shelf import AwayError, Busy, Flight, Landing, Outcome, Shelf
 from ferryman.cache.wish import NONE, Wish, heed
 from ferryman.catalog.cache_headers import CACHE_HEADERS
 from ferryman.config.snapshot import Caching, Idempotency
@@ -37,6 +37,10 @@ LONGEST_KEY: Final = 255
 HIT, MISS, BYPASS, COALESCED, REPLAYED = "hit", "miss", "bypass", "coalesced", "replayed"
 TRIES: Final = 2
 """Others that a call waits for, one after the other, before it asks for itself."""
+LOOKS: Final = (0.01, 0.25)
+"""Seconds between two looks for an answer that another data plane fetches: at first, at last."""
+SLACK: Final = 60.0
+"""Seconds that a clock may be put right by: an answer from later than that is not believed."""
 
 
 class Replays:
@@ -99,7 +103,7 @@ async def _once(call: Call, recording: Recording, once: bytes, mark: bytes) -> b
     found, _ = await _claim(call, shelf, key, mark, tries=-1)
     if isinstance(found, Answer):
         if found.mark != mark:
-            raise _another()
+            raise another()
         if not found.whole:
             text = "The call with this Idempotency-Key was answered, but the answer was too large "
             text += "to be kept for another time. Use a new key to ask again."
@@ -131,7 +135,8 @@ async def _cached(
         return False
     if wish.ttl >= 0:
         seconds = min(seconds, wish.ttl)
-    shelf, key = replays.cache, _key(call, resolved, wish, mark)
+    shelf, key = replays.cache, _key(call, request, resolved, wish, mark)
+    since = shelf.cleared
     found: Answer | Flight | None = None
     how = MISS
     if wish.reads:
@@ -144,18 +149,21 @@ async def _cached(
         _replay(call, found, how)
         return True
     tools = settings.tool_calls
-    recording.add(Sink(shelf, key, seconds, found, b"", tools=tools, finishes=False))
+    recording.add(
+        Sink(shelf, key, seconds, found, b"", tools=tools, finishes=False, since=since)
+    )
     _say(call, recording, MISS)
     return _left(call)
 
 
 async def _claim(
-    call: Call, shelf: Shelf, key: bytes, mark: bytes, tries: int, max_age: float = -1.0
+    call: Call, shelf: Shelf, key: bytes, mark: bytes, tries: int, max_age: float | None = None
 ) -> tuple[Answer | Flight | None, str]:
     """The answer under ``key`` and how it came about; or the flight that the call leads from now
     on; or None: it goes alone, or its caller has left.
 
-    ``tries``: how many others to wait for, -1 = as many as there are.
+    ``tries``: how many others to wait for, -1 = as many as there are. ``max_age``: seconds, -1 = as
+    old as may be kept, None = the clock is not asked.
     """
     while True:
         now = time.time()
@@ -165,14 +173,16 @@ async def _claim(
         flight = shelf.flights.get(key)
         if flight is None:
             flight = shelf.begin(key, mark)
-            if answer is None:
-                answer = await _loaded(shelf, key, flight, now)
-                if answer is not None and _young(answer, max_age, now):
-                    shelf.land(key, flight, answer)
-                    return answer, HIT
+            found, how = (None, HIT) if answer else await _looked_up(call, shelf, key, flight, tries)
+            if isinstance(found, Answer) and _young(found, max_age, time.time()):
+                shelf.land(key, flight, found)
+                return found, how
+            if isinstance(found, Landing):
+                shelf.land(key, flight, found)
+                return None, MISS
             return flight, MISS
         if flight.mark != mark:
-            raise _another()
+            raise another()
         if not tries:
             return None, MISS
         tries -= 1
@@ -183,16 +193,47 @@ async def _claim(
             return None, MISS
 
 
-async def _loaded(shelf: Shelf, key: bytes, flight: Flight, now: float) -> Answer | None:
+async def _looked_up(
+    call: Call, shelf: Shelf, key: bytes, flight: Flight, tries: int
+) -> tuple[Answer | Landing | None, str]:
+    """What lies behind memory, once no other data plane is fetching it, and how it came about.
+
+    A :class:`Landing`: the call goes alone, or its caller has left. None: it is to lead. The flight
+    has landed where this raises :class:`GatewayError` (422, 503, 504).
+    """
+    found: Answer | Busy | Landing | None = None
+    pause, how = LOOKS[0], HIT
+    began = call.plane.now()
     try:
-        return await shelf.load(key, now)
+        while isinstance(found := await shelf.load(key, flight.mark, time.time()), Busy):
+            if found.mark != flight.mark:
+                raise another()
+            if not tries:
+                return Landing.APART, how
+            if call.exchange.gone:
+                return Landing.FAILED, how
+            if call.overdue():
+                raise _late()
+            how = COALESCED
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LOOKS[1])
+    except AwayError:
+        if shelf.strict:
+            shelf.land(key, flight, Landing.FAILED)
+            raise _unknown() from None
+        found = None
     except BaseException:
         shelf.land(key, flight, Landing.FAILED)
         raise
+    call.waited += call.plane.now() - began
+    return found, how
 
 
-def _young(answer: Answer, max_age: float, now: float) -> bool:
-    return max_age < 0 or now - answer.at < max_age
+def _young(answer: Answer, max_age: float | None, now: float) -> bool:
+    if max_age is None:
+        return True
+    age = now - answer.at
+    return age >= -SLACK and (max_age < 0 or age < max_age)
 
 
 async def _wait(call: Call, flight: Flight) -> Outcome:
@@ -209,8 +250,7 @@ async def _wait(call: Call, flight: Flight) -> Outcome:
     exchange.on_gone = None
     call.waited += plane.now() - began
     if outcome is Landing.LEFT and not exchange.gone:
-        text = "The call that this one waited for, since it asks the same, has not ended in time."
-        raise GatewayError(504, ErrorKind.UPSTREAM_TIMEOUT, text)
+        raise _late()
     return outcome
 
 
@@ -264,15 +304,18 @@ async def _mark(call: Call, request: envelope.Request, body: bytes) -> bytes:
     return await asyncio.get_running_loop().run_in_executor(None, digest, *parts)
 
 
-def _key(call: Call, resolved: Resolved, wish: Wish, mark: bytes) -> bytes:
+def _key(
+    call: Call, request: envelope.Request, resolved: Resolved, wish: Wish, mark: bytes
+) -> bytes:
     """The key of a cached answer: whose it is, and all that it depends on."""
     # What the Responses API answers may be gone on from, by its own caller only.
     shared = call.plane.replays.caching.shared and call.endpoint != "responses"
     targets = sorted([target.name for target in (*resolved.targets, *resolved.fallbacks)])
     headers = call.exchange.headers
     betas = [b"%b=%b" % (name, value) for name, value in headers if name in BETAS]
-    return digest(
+    return key_of(
         b"" if shared else call.key.encode(),
+        request.model.encode(),
         wish.namespace,
         mark,
         "\n".join((*targets, *call.forced, call.too_long, str(call.strict))).encode(),
@@ -300,7 +343,18 @@ def _wish(headers: Headers) -> Wish:
     return wish
 
 
-def _another() -> GatewayError:
+def _late() -> GatewayError:
+    text = "The call that this one waited for, since it asks the same, has not ended in time."
+    return GatewayError(504, ErrorKind.UPSTREAM_TIMEOUT, text)
+
+
+def _unknown() -> GatewayError:
+    text = "The place where the answers of calls with an Idempotency-Key are kept (server.state) can't "
+    text += "be asked now, so that this call might be made twice. Retry in a moment."
+    return GatewayError(503, ErrorKind.NOT_READY, text, headers=((b"retry-after", b"1"),))
+
+
+def another() -> GatewayError:
     return GatewayError(
         422,
         ErrorKind.IDEMPOTENCY,
