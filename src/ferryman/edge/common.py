@@ -118,7 +118,9 @@ class CommonAnswers:
         lease = b"%b.%d:%b" % (self._me, self._count, mark)
         answer = self._name(key)
         keys, args = [answer, answer + b":lease"], [lease, int(LEASE * 1000), self._most_sealed]
-        state, value, left = await self._ask(lambda: self._scripts[0](keys, args))
+        # In a task, since calls are driven without one, and timeouts need it.
+        asking = asyncio.ensure_future(self._ask(lambda: self._scripts[0](keys, args)))
+        state, value, left = await asking
         if state == 1:
             data = await self._opened(key, value)
             return None if data is None else Stored(data, max(left, 0) / 1000)
