@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -196,28 +197,45 @@ def test_each_key_has_its_own(four: Gateways) -> None:
     assert four.upstream() == 0
 
 
-def test_a_gateway_that_dies_holds_up_the_others_for_its_lease_only(
-    server: Server, tmp_path: Path
-) -> None:
-    gateways = Gateways(server, tmp_path)
-    try:
-        headers = {"idempotency-key": "order-5", "cache-control": "no-store"}
-        body = say("dying", "lab/sim?tokens=9&tps=1", stream=True)
-        sent = {"Authorization": f"Bearer {KEY}"} | headers
-        process, _ = gateways.others[0]
-        with socket.create_connection(("127.0.0.1", gateways.ports[1])) as link:
-            link.sendall(wire.request("/v1/chat/completions", body, sent))
-            until(lambda: gateways.stack.stats()["active"], "its call")
-            with ThreadPoolExecutor(1) as pool:
-                waiting = pool.submit(gateways.ask, 2, body, headers)
-                os.kill(process.popen.pid, signal.SIGKILL)
-                reply = waiting.result()
-        assert reply.status == 200
-        assert reply.header("idempotent-replayed") is None
-        assert gateways.ask(3, body, headers).body == reply.body
-        assert gateways.upstream() == 2
-    finally:
-        gateways.end()
+def test_an_order_to_clear_reaches_all_of_them(four: Gateways, server: Server) -> None:
+    made: str = four.stack.admin("POST", "/admin/v1/keys", {"name": "cleared"}).json()["key"]
+    until(lambda: four.ask(3, say("known?"), key=made).status == 200, "the new key")
+    ours = {"x-ferryman-cache-namespace": "Kai \xe9/*?[a]"}
+    calls: dict[str, tuple[str, dict[str, str], str]] = {
+        "key": ("lab/sim", {}, made),
+        "model": ("lab/sim?tokens=3", {}, KEY),
+        "namespace": ("lab/sim", ours, KEY),
+    }
+
+    def ask(which: int) -> dict[str, str | None]:
+        return {
+            name: how(four.ask(which, say("to be cleared", model), headers, key))
+            for name, (model, headers, key) in calls.items()
+        }
+
+    def clear(**chosen: str) -> None:
+        query = "&".join(f"{name}={quote(value)}" for name, value in chosen.items())
+        reply = four.stack.admin("DELETE", f"/admin/v1/cache?{query}")
+        assert reply.status == 202, reply.body
+
+    ask(0)
+    assert set(ask(1).values()) == {"hit"}
+    for chosen in ({"key": "cleared"}, {"model": "lab/sim?tokens=3"},
+                   {"namespace": "Kai \xe9/*?[a]"}, {"key": "cleared", "model": "lab/sim"}):  # fmt: skip
+        clear(**chosen)
+        gone = next(iter(chosen))
+        model, headers, key = calls[gone]
+        sent = say("to be cleared", model)
+        only = headers | {"cache-control": "max-age=3600"}
+        until(lambda: how(four.ask(1, sent, only, key)) == "miss", f"the end of {chosen}")
+        rest = {name: said for name, said in ask(2).items() if name != gone}
+        assert set(rest.values()) == {"hit"}, "the rest is there"
+    clear(key="cleared", namespace="elsewhere")
+    clear()
+    client = server.client()
+    until(lambda: not _answers(client, set()), "an empty cache")
+    assert set(ask(3).values()) == {"miss"}
+    assert four.stack.admin("DELETE", "/admin/v1/cache?key=nobody").status == 404
 
 
 def test_what_others_write_there_is_a_miss(four: Gateways, server: Server) -> None:
@@ -261,7 +279,9 @@ def test_without_the_server_calls_go_on(four: Gateways, server: Server) -> None:
     told = [line for line in four.lines() if "answers are not shared" in line]
     assert len(told) <= 8, "each shelf once"
     assert "sesame" not in "\n".join(four.lines())
-    until(lambda: [how(four.ask(i, say("back"))) for i in range(4)][1:] == ["hit"] * 3, "its return")
+    until(
+        lambda: [how(four.ask(i, say("back"))) for i in range(4)][1:] == ["hit"] * 3, "its return"
+    )
 
 
 def test_where_it_must_not_be_called_twice_it_is_refused(
@@ -288,3 +308,24 @@ def test_where_it_must_not_be_called_twice_it_is_refused(
         own.start()
         until(lambda: stack.chat("lab/sim", headers={"idempotency-key": "order-3"}).status == 200,
               "its return")  # fmt: skip
+
+
+def test_a_gateway_that_dies_holds_up_the_others_for_its_lease_only(four: Gateways) -> None:
+    headers = {"idempotency-key": "order-5", "cache-control": "no-store"}
+    body = say("dying", "lab/dying")
+    faults = json.dumps({"dying": ["delay=30000", ""]})
+    request(four.stack.sim_url, "POST", "/sim/faults", body=faults)
+    process, _ = four.others[0]
+    with socket.create_connection(("127.0.0.1", four.ports[1])) as link:
+        sent = {"Authorization": f"Bearer {KEY}"} | headers
+        link.sendall(wire.request("/v1/chat/completions", body, sent))
+        until(lambda: four.stack.stats()["active"], "its call")
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(four.ask, 2, body, headers)
+            os.kill(process.popen.pid, signal.SIGKILL)
+            reply = waiting.result()
+    request(four.stack.sim_url, "DELETE", "/sim/faults")
+    assert reply.status == 200
+    assert reply.header("idempotent-replayed") is None
+    assert four.ask(3, body, headers).body == reply.body
+    assert four.upstream() == 2

@@ -99,7 +99,8 @@ class Gateway:
         """Set once there are a key table and a snapshot."""
         self._reported = False
         self._background: list[asyncio.Future[None]] = []
-        self._feed = FeedClient(options, token, self.adopt, self._adopt_keys, log)
+        clear = self.plane.replays.cache.clear
+        self._feed = FeedClient(options, token, self.adopt, self._adopt_keys, clear, log)
 
     def _connections(self) -> int:
         return len(self.server.connections) if self.server is not None else 0

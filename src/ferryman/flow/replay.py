@@ -17,7 +17,7 @@ from ferryman.cache.wish import NONE, Wish, heed
 from ferryman.catalog.cache_headers import CACHE_HEADERS
 from ferryman.config.snapshot import Caching, Idempotency
 from ferryman.flow.call import NOTHING, Call, settle
-from ferryman.flow.deliver import summary
+from ferryman.flow.deliver import summary, usd
 from ferryman.flow.headers import BETAS, HeaderFacts
 from ferryman.flow.recording import Recording, Sink
 from ferryman.http1.exchange import Headers
@@ -53,7 +53,19 @@ class Replays:
         self.caching = Caching()
         self.idempotency = Idempotency()
         self.counts: dict[str, int] = {}
-        """Calls by what the cache did for them."""
+        """Calls by what the cache did for them;"""
+        self.saved = 0
+        """and picodollars that answers given again had cost first."""
+
+    async def state(self) -> dict[str, object]:
+        """What is kept, and what came of it since the start."""
+        once = self.idempotency
+        return {
+            "cache": await _kept(self.cache, self.caching.store, self.caching.size),
+            "idempotency": await _kept(self.once, once.store, once.size),
+            "calls": dict(sorted(self.counts.items())),
+            "saved_usd": usd(self.saved),
+        }
 
     def page(self) -> bytes:
         """Its lines for the metrics."""
@@ -68,6 +80,18 @@ class Replays:
             f'ferryman_cache_bytes{{of="idempotency"}} {self.once.size}',
         ]  # fmt: skip
         return ("\n".join(lines) + "\n").encode()
+
+
+async def _kept(shelf: Shelf, store: str, most: int) -> dict[str, object]:
+    answers: int | None = len(shelf)
+    size: int | None = shelf.size
+    if shelf.backend is not None:
+        try:
+            answers, size = await shelf.backend.sizes()
+        except AwayError:
+            answers = size = None
+    return {"store": store, "answers": answers, "bytes": size,
+            "most": None if store == "valkey" else most}  # fmt: skip
 
 
 async def replayed(
@@ -149,9 +173,7 @@ async def _cached(
         _replay(call, found, how)
         return True
     tools = settings.tool_calls
-    recording.add(
-        Sink(shelf, key, seconds, found, b"", tools=tools, finishes=False, since=since)
-    )
+    recording.add(Sink(shelf, key, seconds, found, b"", tools=tools, finishes=False, since=since))
     _say(call, recording, MISS)
     return _left(call)
 
@@ -173,7 +195,9 @@ async def _claim(
         flight = shelf.flights.get(key)
         if flight is None:
             flight = shelf.begin(key, mark)
-            found, how = (None, HIT) if answer else await _looked_up(call, shelf, key, flight, tries)
+            found, how = (
+                (None, HIT) if answer else await _looked_up(call, shelf, key, flight, tries)
+            )
             if isinstance(found, Answer) and _young(found, max_age, time.time()):
                 shelf.land(key, flight, found)
                 return found, how
@@ -265,8 +289,9 @@ def _left(call: Call) -> bool:
 def _replay(call: Call, answer: Answer, how: str) -> None:
     """Send a kept answer, settled before its last byte like any other."""
     call.cache, call.saved = how, answer.cost
-    counts = call.plane.replays.counts
-    counts[how] = counts.get(how, 0) + 1
+    replays = call.plane.replays
+    replays.counts[how] = replays.counts.get(how, 0) + 1
+    replays.saved += answer.cost or 0
     try:
         call.target = call.plane.fleet.resolve(answer.target).targets[0]
     except (GatewayError, IndexError):
