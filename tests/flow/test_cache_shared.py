@@ -1,4 +1,4 @@
-"""The cache and Idempotency-Keys of four gateways that share a real server, which comes and goes."""
+"""The cache and Idempotency-Keys of four gateways that share a real server; it comes and goes."""
 
 import contextlib
 import json
@@ -7,8 +7,9 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -220,14 +221,16 @@ def test_an_order_to_clear_reaches_all_of_them(four: Gateways, server: Server) -
 
     ask(0)
     assert set(ask(1).values()) == {"hit"}
-    for chosen in ({"key": "cleared"}, {"model": "lab/sim?tokens=3"},
-                   {"namespace": "Kai \xe9/*?[a]"}, {"key": "cleared", "model": "lab/sim"}):  # fmt: skip
+    orders: list[dict[str, str]] = [
+        {"key": "cleared"},
+        {"model": "lab/sim?tokens=3"},
+        {"namespace": "Kai \xe9/*?[a]"},
+        {"key": "cleared", "model": "lab/sim"},
+    ]
+    for chosen in orders:
         clear(**chosen)
         gone = next(iter(chosen))
-        model, headers, key = calls[gone]
-        sent = say("to be cleared", model)
-        only = headers | {"cache-control": "max-age=3600"}
-        until(lambda: how(four.ask(1, sent, only, key)) == "miss", f"the end of {chosen}")
+        until(lambda gone=gone: ask(1)[gone] == "miss", f"the end of {chosen}")
         rest = {name: said for name, said in ask(2).items() if name != gone}
         assert set(rest.values()) == {"hit"}, "the rest is there"
     clear(key="cleared", namespace="elsewhere")
@@ -240,22 +243,28 @@ def test_an_order_to_clear_reaches_all_of_them(four: Gateways, server: Server) -
 
 def test_what_others_write_there_is_a_miss(four: Gateways, server: Server) -> None:
     client = server.client()
-    for i, spoil in enumerate(
-        (
-            lambda name: client.set(name, b"nonsense", keepttl=True),
-            lambda name: client.set(name, client.get(name)[:-1] + b"x", keepttl=True),
-            lambda name: client.set(name, b"x" * 1_000_000),
-            lambda name: (client.delete(name), client.rpush(name, "a", "b")),
-        )
-    ):
+
+    def turned(name: bytes) -> None:
+        client.set(name, client.get(name)[:-1] + b"x", keepttl=True)
+
+    def a_list(name: bytes) -> None:
+        client.delete(name)
+        client.rpush(name, "a", "b")
+
+    spoilers: list[Callable[[bytes], object]] = [
+        lambda name: client.set(name, b"nonsense", keepttl=True),
+        lambda name: client.set(name, b"x" * 1_000_000),
+        turned,
+        a_list,
+    ]
+    for i, spoil in enumerate(spoilers):
         before = set(client.keys("ferryman:*:cache:*"))
         sent = say(f"spoilt {i}")
         assert how(four.ask(0, sent)) == "miss"
-        fresh = until(lambda: _answers(client, before), "the answer")
-        for name in fresh:
+        for name in until(partial(_answers, client, before), "the answer"):
             spoil(name)
         assert how(four.ask(1, sent)) == "miss"
-        until(lambda: how(four.ask(2, sent)) == "hit", "the new answer")
+        until(lambda sent=sent: how(four.ask(2, sent)) == "hit", "the new answer")
     told = [line for line in four.lines() if "FERRYMAN_PEPPER" in line]
     assert 1 <= len(told) <= 4, "each says so once"
 

@@ -30,7 +30,7 @@ TAG: Final = 8
 
 
 def tag(text: bytes) -> bytes:
-    """What stands for ``text`` in a key: answers are cleared by it, never told apart by it alone."""
+    """What stands for ``text`` in a key, to clear answers by: it alone tells none apart."""
     return digest(b"tag", text)[:TAG]
 
 

@@ -60,17 +60,17 @@ CACHE: Final = Table(
         Key(
             name="store",
             kind=_STORE,
-            doc="Where answers are kept: in memory; in an encrypted file in the data directory, which "
-            "outlives restarts; or, encrypted, on the server that `server.state` names, for several "
-            "gateways together.",
+            doc="Where answers are kept: in memory; in an encrypted file in the data directory, "
+            "which outlives restarts; or, encrypted, on the server that `server.state` names, for "
+            "several gateways together.",
             default="memory",
         ),
         Key(
             name="size",
             kind=size("1GB", 1000, 1000 * _GB),
             doc="Most that all answers may take; with store: sqlite, on the disk. Those that were "
-            "not used for longest go first, on the disk the oldest. On a server, its own `maxmemory` "
-            "counts.",
+            "not used for longest go first, on the disk the oldest. On a server, its own "
+            "`maxmemory` counts.",
             default=_megabytes(_CACHING.size),
         ),
         Key(
@@ -126,8 +126,8 @@ IDEMPOTENCY: Final = Table(
             name="without_state",
             kind=Word(says="go_on or refuse", example="refuse", choices=("go_on", "refuse")),
             doc="With store: valkey, what becomes of calls that have an Idempotency-Key while the "
-            "server can't be asked. go_on: each gateway sees to its own, and a call that is repeated "
-            "at another one may be made twice. refuse: 503.",
+            "server can't be asked. go_on: each gateway sees to its own, and a call that is "
+            "repeated at another one may be made twice. refuse: 503.",
             default=_ONCE.without_state,
         ),
     ),

@@ -1,4 +1,7 @@
-"""What the control plane sends a data plane: ``GET /internal/feed?snapshot=V&keys=SEQ&cleared=N&wait=S``."""
+"""What the control plane sends a data plane.
+
+``GET /internal/feed?snapshot=VERSION&keys=SEQ&cleared=NUMBER&wait=SECONDS``
+"""
 
 from msgspec import Struct
 

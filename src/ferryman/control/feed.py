@@ -18,8 +18,8 @@ EMPTY_WAIT: Final = 5.0
 class FeedHub:
     """The current snapshot and key sequence, and whoever waits for them to change.
 
-    ``publish``, ``keys_changed`` and ``look`` may be called on any thread, ``answer`` and ``close`` on the
-    loop's only.
+    ``publish``, ``keys_changed`` and ``look`` may be called on any thread, ``answer`` and ``close``
+    on the loop's only.
     """
 
     def __init__(self, engine: sa.Engine, loop: asyncio.AbstractEventLoop) -> None:
@@ -76,7 +76,7 @@ class FeedHub:
         self._changed = asyncio.Event()
 
     async def answer(self, version: str, seq: int, wait: float, cleared: int | None = None) -> Feed:
-        """What is newer than (``version``, ``seq``, ``cleared``) within ``wait`` seconds, else nothing.
+        """What is newer than that within ``wait`` seconds, else nothing.
 
         ``cleared``: number of the latest order to clear the cache that was heard of, -1 = of none,
         and none matters, None = they never do.

@@ -2,8 +2,8 @@
 
 An answer is sealed (``store/sealing.py``) and kept as long as it may be; the server ends it. Who
 fetches one has a lease on its key, renewed while it works, so that the others wait for it: a data
-plane that is gone loses its leases within ``LEASE`` seconds. Without the server every claim fails at
-once, until a look at it every second finds it back.
+plane that is gone loses its leases within ``LEASE`` seconds. Without the server every claim fails
+at once, until a look at it every second finds it back.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from ferryman.cache.key import TAG, Choice
 from ferryman.cache.shelf import AwayError, Busy, Landing, Stored
-from ferryman.edge.sharing import StateError, connect, filled, shown
+from ferryman.edge.sharing import connect, filled, shown
 from ferryman.store.sealing import Sealer
 
 PATIENCE: Final = 0.5
@@ -45,14 +45,14 @@ if type(held) == 'string' then return {2, held, 0} end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return {0, '', 0}
 """
-# KEYS: lease. ARGV: ours, its milliseconds. Kept if it is ours or, since the server lost it, nobody's.
+# KEYS: lease. ARGV: ours, its milliseconds. Nobody's: the server has lost it.
 _RENEW: Final = """
 local held = redis.call('GET', KEYS[1])
 if held and held ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
-# KEYS: lease. ARGV: ours, milliseconds for which others are to know that there is no answer for them.
+# KEYS: lease. ARGV: ours, milliseconds for which others are told that the answer is not for them.
 _RELEASE: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[2] == '0' then return redis.call('DEL', KEYS[1]) end

@@ -374,8 +374,10 @@ def _late() -> GatewayError:
 
 
 def _unknown() -> GatewayError:
-    text = "The place where the answers of calls with an Idempotency-Key are kept (server.state) can't "
-    text += "be asked now, so that this call might be made twice. Retry in a moment."
+    text = (
+        "Where the answers of calls with an Idempotency-Key are kept (server.state) can't be asked "
+    )
+    text += "now, so that this call might be made twice. Retry in a moment."
     return GatewayError(503, ErrorKind.NOT_READY, text, headers=((b"retry-after", b"1"),))
 
 

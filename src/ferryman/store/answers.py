@@ -1,8 +1,8 @@
 """Kept answers in an SQLite file of the data plane's own.
 
-A row: key, expiry (Unix seconds), size, and the answer sealed (``store/sealing.py``), bound to key and
-expiry. All work happens in one thread beside the event loop. A file that is damaged is begun anew: it
-is a cache. Several processes may have the same file open.
+A row: key, expiry (Unix seconds), size, and the answer sealed (``store/sealing.py``), bound to key
+and expiry. All work happens in one thread beside the event loop. A file that is damaged is begun
+anew: it is a cache. Several processes may have the same file open.
 """
 
 import asyncio

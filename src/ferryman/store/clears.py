@@ -1,8 +1,8 @@
 """Orders to clear the cache of answers, for the data planes that have not heard of them yet.
 
-An order is three texts that say which answers (``cache/key.py``), as hexadecimal, "-" for any. In the
-table ``meta`` there is a row for each, with the number of when it was given last: Unix milliseconds,
-or one more than the number before.
+An order is three texts that say which answers (``cache/key.py``), as hexadecimal, "-" for any. In
+the table ``meta`` there is a row for each, with the number of when it was given last: Unix
+milliseconds, or one more than the number before.
 """
 
 import time

@@ -1,7 +1,7 @@
-"""Kept answers as they leave the process: compressed, and encrypted under a key of the installation.
+"""Kept answers as they leave the process: compressed, and encrypted under the installation's key.
 
-A nonce (12 bytes) and AES-256-GCM, bound to the name that the answer is kept under, so that none can
-be put in another's place. ``cryptography`` is imported when a :class:`Sealer` is made.
+A nonce (12 bytes) and AES-256-GCM, bound to the name that the answer is kept under, so that none
+can be put in another's place. ``cryptography`` is imported when a :class:`Sealer` is made.
 """
 
 import os
@@ -26,7 +26,7 @@ class Sealer:
         return nonce + self._cipher.encrypt(nonce, zlib.compress(data, 1), name)
 
     def open(self, name: bytes, sealed: bytes) -> bytes | None:
-        """What :meth:`seal` was given; None = it is damaged, or sealed under another key or name."""
+        """What :meth:`seal` was given; None = damaged, or sealed under another key or name."""
         from cryptography.exceptions import InvalidTag
 
         try:
