@@ -19,6 +19,7 @@ from ferryman.config.snapshot import Caching, Idempotency
 from ferryman.flow.call import NOTHING, Call, settle
 from ferryman.flow.deliver import summary, usd
 from ferryman.flow.headers import BETAS, HeaderFacts
+from ferryman.flow.limiting import knock
 from ferryman.flow.recording import Recording, Sink
 from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -112,13 +113,16 @@ async def replayed(
     call.exchange = call.recording = recording
     body = recording.body
     mark = await _mark(call, request, body)
-    if once and await _once(call, recording, once, mark):
+    if once and await _once(call, request, facts, recording, mark):
         return True
-    return wish is not None and await _cached(call, request, resolved, wish, recording, mark)
+    return wish is not None and await _cached(call, request, resolved, facts, wish, mark)
 
 
-async def _once(call: Call, recording: Recording, once: bytes, mark: bytes) -> bool:
+async def _once(
+    call: Call, request: envelope.Request, facts: HeaderFacts, recording: Recording, mark: bytes
+) -> bool:
     """Answer what was answered before under the same Idempotency-Key."""
+    once = facts.once
     if len(once) > LONGEST_KEY:
         text = f"'idempotency-key' must have at most {LONGEST_KEY} characters."
         raise GatewayError(400, ErrorKind.INVALID_REQUEST, text)
@@ -132,6 +136,7 @@ async def _once(call: Call, recording: Recording, once: bytes, mark: bytes) -> b
             text = "The call with this Idempotency-Key was answered, but the answer was too large "
             text += "to be kept for another time. Use a new key to ask again."
             raise GatewayError(409, ErrorKind.IDEMPOTENCY, text)
+        knock(call, request, facts, found.target)
         recording.label = b"idempotent-replayed: true\r\n"
         _replay(call, found, REPLAYED)
         return True
@@ -145,11 +150,13 @@ async def _cached(
     call: Call,
     request: envelope.Request,
     resolved: Resolved,
+    facts: HeaderFacts,
     wish: Wish,
-    recording: Recording,
     mark: bytes,
 ) -> bool:
     """Answer what was answered before to the same request."""
+    recording = call.recording
+    assert recording is not None
     replays = call.plane.replays
     settings = replays.caching
     seconds = settings.ttl if call.cache_for < 0 else call.cache_for
@@ -167,6 +174,7 @@ async def _cached(
         tries = TRIES if settings.coalesce else 0
         found, how = await _claim(call, shelf, key, b"", tries, wish.max_age)
     if isinstance(found, Answer):
+        knock(call, request, facts, found.target)
         recording.label = b"x-ferryman-cache: %b\r\nage: %d\r\n" % (
             how.encode(), max(time.time() - found.at, 0),
         )  # fmt: skip
@@ -303,6 +311,7 @@ def _replay(call: Call, answer: Answer, how: str) -> None:
     head = b"%bx-ferryman-request-id: %b\r\nx-ferryman-cost-usd: 0\r\n" % (
         answer.head, call.id.encode(),
     )  # fmt: skip
+    head += call.limit_lines
     if call.policy:
         head += b"x-ferryman-policy: %b\r\n" % call.policy.encode()
     if answer.stream:
