@@ -20,7 +20,8 @@ from ferryman.flow.call import NOTHING, Call, settle
 from ferryman.flow.deliver import summary, usd
 from ferryman.flow.headers import BETAS, HeaderFacts
 from ferryman.flow.limiting import knock
-from ferryman.flow.recording import Recording, Sink
+from ferryman.flow.recording import Recording, Sink, form_mark
+from ferryman.flow.uploads import received
 from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.upstream.fleet import Resolved
@@ -106,7 +107,7 @@ async def replayed(
     """
     replays = call.plane.replays
     wish = _wish(facts.cache) if call.plane.caching and call.endpoint in CACHED else None
-    once = facts.once if replays.idempotency.keep and call.upload is None else b""
+    once = facts.once if replays.idempotency.keep else b""
     if wish is None and not once:
         return False
     recording = Recording(call.exchange, replays.caching.largest)
@@ -129,8 +130,9 @@ async def _once(
     replays = call.plane.replays
     shelf, key = replays.once, digest(call.key.encode(), once)
     found, _ = await _claim(call, shelf, key, mark, tries=-1)
+    upload = call.upload
     if isinstance(found, Answer):
-        if found.mark != mark:
+        if found.mark != (form_mark(mark, await received(call, upload)) if upload else mark):
             raise another()
         if not found.whole:
             text = "The call with this Idempotency-Key was answered, but the answer was too large "
@@ -142,7 +144,8 @@ async def _once(
         return True
     if isinstance(found, Flight):
         seconds = replays.idempotency.keep
-        recording.add(Sink(shelf, key, seconds, found, mark, tools=True, finishes=True))
+        form = upload.form if upload is not None else None
+        recording.add(Sink(shelf, key, seconds, found, mark, tools=True, once=True, form=form))
     return _left(call)
 
 
@@ -181,7 +184,7 @@ async def _cached(
         _replay(call, found, how)
         return True
     tools = settings.tool_calls
-    recording.add(Sink(shelf, key, seconds, found, b"", tools=tools, finishes=False, since=since))
+    recording.add(Sink(shelf, key, seconds, found, b"", tools=tools, once=False, since=since))
     _say(call, recording, MISS)
     return _left(call)
 
@@ -329,7 +332,9 @@ def _say(call: Call, recording: Recording, how: str) -> None:
 
 
 async def _mark(call: Call, request: envelope.Request, body: bytes) -> bytes:
-    """A digest of what the caller asks for."""
+    """A digest of what the caller asks for; of a form, as far as it is known at once."""
+    if call.upload is not None:
+        return digest(b"form", call.endpoint.encode(), request.model.encode())
     if len(body) <= LARGEST:
         body = normalised(call.endpoint, body)
     parts = (call.endpoint.encode(), request.model.encode(), b"%d" % request.stream, body)
