@@ -12,6 +12,7 @@ _IGNORED: Final = {
 """Members that don't change an answer, or that the key has anyway; answers of the Responses API
 repeat their metadata."""
 _PLAIN: Final = frozenset(("stream",))
+_SCHEMA: Final = b"properties"
 LARGEST: Final = 1 << 18
 """Bytes of a body that is compared value by value; a larger one is, byte by byte."""
 
@@ -62,7 +63,8 @@ def choice(owner: str | None, model: str | None, namespace: str | None) -> Choic
 
 def normalised(endpoint: str, body: bytes) -> bytes:
     """``body`` the same for all bodies that say the same: order of keys, white space, spelling of
-    strings and members that are null make no difference.
+    strings and members that are null make no difference. (With a schema, the order of keys within
+    the members does: models answer in the order of its properties.)
 
     A body that may mean different things to different readers (a key that comes twice) stays as it
     is, and so does a large one.
@@ -74,8 +76,9 @@ def normalised(endpoint: str, body: bytes) -> bytes:
         if not isinstance(members, dict):
             return body
         ignored = _IGNORED.get(endpoint, _PLAIN)
-        said = {n: v for n, v in members.items() if v is not None and n not in ignored}
-        return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+        said = {n: v for n, v in sorted(members.items()) if v is not None and n not in ignored}
+        anyhow = _SCHEMA not in body
+        return json.dumps(said, sort_keys=anyhow, separators=(",", ":")).encode()
     except (ValueError, RecursionError):
         return body
 

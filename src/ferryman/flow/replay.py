@@ -201,7 +201,7 @@ async def _claim(
     while True:
         now = time.time()
         answer = shelf.get(key, now)
-        if answer is not None and _young(answer, max_age, now):
+        if answer is not None and young(answer, max_age, now):
             return answer, HIT
         flight = shelf.flights.get(key)
         if flight is None:
@@ -209,7 +209,7 @@ async def _claim(
             found, how = (
                 (None, HIT) if answer else await _looked_up(call, shelf, key, flight, tries)
             )
-            if isinstance(found, Answer) and _young(found, max_age, time.time()):
+            if isinstance(found, Answer) and young(found, max_age, time.time()):
                 shelf.land(key, flight, found)
                 return found, how
             if isinstance(found, Landing):
@@ -264,7 +264,12 @@ async def _looked_up(
     return found, how
 
 
-def _young(answer: Answer, max_age: float | None, now: float) -> bool:
+def young(answer: Answer, max_age: float | None, now: float) -> bool:
+    """Whether ``answer`` is at most ``max_age`` seconds old at the Unix time ``now``.
+
+    -1 = it may have any age, but must not come from a time that is yet to come: then the clock was
+    wrong, and nobody knows how old it is. None = nor is the clock asked.
+    """
     if max_age is None:
         return True
     age = now - answer.at
@@ -349,7 +354,11 @@ def _key(
     """The key of a cached answer: whose it is, and all that it depends on."""
     # What the Responses API answers may be gone on from, by its own caller only.
     shared = call.plane.replays.caching.shared and call.endpoint != "responses"
-    targets = sorted([target.name for target in (*resolved.targets, *resolved.fallbacks)])
+    # Whoever is elsewhere now, though it has kept its name, is somebody else.
+    targets = sorted([
+        f"{target.name} {target.runtime.provider.base_url}"
+        for target in (*resolved.targets, *resolved.fallbacks)
+    ])  # fmt: skip
     headers = call.exchange.headers
     betas = [b"%b=%b" % (name, value) for name, value in headers if name in BETAS]
     return key_of(

@@ -24,6 +24,8 @@ _TABLE: Final = (
 )
 _OLDEST: Final = "SELECT number, size FROM answers ORDER BY number LIMIT 100"
 _SUMS: Final = "SELECT count(*), coalesce(sum(size), 0) FROM answers"
+TOLD_EVERY: Final = 60.0
+"""Seconds between two lines in the log about one kind of trouble."""
 _MOST_UNSAVED: Final = 1000
 _MOST_UNSAVED_BYTES: Final = 64_000_000
 """Answers that may wait for the thread; more are not kept on the disk."""
@@ -46,8 +48,8 @@ class AnswerStore:
         self._size = 0
         self._version = 0
         """Changes when another process has written to the file."""
-        self._troubles: dict[str, str] = {}
-        """What has failed since it last went well, and what was told of it."""
+        self._told: dict[str, float] = {}
+        """When the log was told of a kind of trouble."""
 
     async def load(self, key: bytes) -> tuple[bytes, float] | None:
         """What was kept under ``key``, with the seconds that it has left."""
@@ -85,23 +87,21 @@ class AnswerStore:
     # -- in the thread
 
     def _guarded(self, work: Callable[..., Any], *args: Any) -> Any:
-        name = work.__name__
         try:
-            found = work(*args)
+            return work(*args)
         except (sqlite3.Error, OSError) as error:
-            self._tell(name, f"answers can't be kept in {self._path}: {error}")
+            self._tell("file", f"answers can't be kept in {self._path}: {error}")
             self._end()
             if type(error) is sqlite3.DatabaseError:  # no database, or a damaged one
                 for end in ("", "-wal", "-shm"):
                     Path(f"{self._path}{end}").unlink(missing_ok=True)
             return None
-        self._troubles.pop(name, None)
-        return found
 
-    def _tell(self, name: str, text: str) -> None:
-        if text not in self._troubles.values():
+    def _tell(self, kind: str, text: str) -> None:
+        now = time.monotonic()
+        if now - self._told.get(kind, -TOLD_EVERY) >= TOLD_EVERY:
+            self._told[kind] = now
             self._log(text)
-        self._troubles[name] = text
 
     def _open(self) -> sqlite3.Connection:
         if self._database is None:
@@ -134,7 +134,6 @@ class AnswerStore:
             text = "a kept answer is damaged, or was sealed with another FERRYMAN_PEPPER"
             self._tell("row", f"{text}: {self._path}; it is asked for anew")
             return None
-        self._troubles.pop("row", None)
         return data, until - now
 
     def _save(self, key: bytes, data: bytes, until: float) -> None:
