@@ -62,7 +62,12 @@ def test_a_stream_that_its_provider_cut_is_not_kept(stack: Stack, count: int, en
     text = f"cut after {count} {ends}"
     stack.canned.requests.clear()
     cut = events(*WHOLE[:count], end=ends)
-    stack.canned.answers[:] = [cut if ends else lambda link: link.sendall(cut) is not None] * 3
+
+    def breaks(link: socket.socket) -> bool:
+        link.sendall(cut)
+        return False
+
+    stack.canned.answers[:] = [cut if ends else breaks] * 3
     first = stack.stream("canned/m", **say(text))
     assert b"[DONE]" not in first.body
     stack.canned.answers[:] = [events(*WHOLE)]

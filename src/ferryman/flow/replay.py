@@ -133,7 +133,7 @@ async def _once(
     upload = call.upload
     if isinstance(found, Answer):
         if found.mark != (form_mark(mark, await received(call, upload)) if upload else mark):
-            raise another()
+            raise _another()
         if not found.whole:
             text = "The call with this Idempotency-Key was answered, but the answer was too large "
             text += "to be kept for another time. Use a new key to ask again."
@@ -217,7 +217,7 @@ async def _claim(
                 return None, MISS
             return flight, MISS
         if flight.mark != mark:
-            raise another()
+            raise _another()
         if not tries:
             return None, MISS
         tries -= 1
@@ -242,7 +242,7 @@ async def _looked_up(
     try:
         while isinstance(found := await shelf.load(key, flight.mark, time.time()), Busy):
             if found.mark != flight.mark:
-                raise another()
+                raise _another()
             if not tries:
                 return Landing.APART, how
             if call.exchange.gone:
@@ -404,7 +404,7 @@ def _unknown() -> GatewayError:
     return GatewayError(503, ErrorKind.NOT_READY, text, headers=((b"retry-after", b"1"),))
 
 
-def another() -> GatewayError:
+def _another() -> GatewayError:
     return GatewayError(
         422,
         ErrorKind.IDEMPOTENCY,
