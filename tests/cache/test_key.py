@@ -97,7 +97,7 @@ def test_what_is_cleared_is_what_was_chosen(
     key = key_of(owner.encode(), model.encode(), namespace.encode(), b"rest")
     chosen = choice(whose or None, which or None, where or None)
     pairs = ((whose, owner), (which, model), (where, namespace))
-    assert chosen.takes(key) == all(wanted in ("", found) for wanted, found in pairs)
+    assert chosen.among([key]) == [key] * all(wanted in ("", found) for wanted, found in pairs)
 
 
 def test_numbers_beyond_floats_are_not_null() -> None:

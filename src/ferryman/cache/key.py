@@ -48,11 +48,12 @@ class Choice(NamedTuple):
     model: bytes = b""
     namespace: bytes = b""
 
-    def takes(self, key: bytes) -> bool:
-        """Whether the answer under ``key`` is chosen."""
-        return all(
-            not wanted or key[at * TAG : at * TAG + TAG] == wanted for at, wanted in enumerate(self)
-        )
+    def among(self, keys: Iterable[bytes]) -> list[bytes]:
+        """The keys of answers that are chosen."""
+        for at, wanted in enumerate(self):
+            if wanted:
+                keys = [key for key in keys if key[at * TAG : at * TAG + TAG] == wanted]
+        return list(keys)
 
 
 def choice(owner: str | None, model: str | None, namespace: str | None) -> Choice:

@@ -78,8 +78,8 @@ class Stored(NamedTuple):
 class Busy(NamedTuple):
     """Another data plane is fetching the answer."""
 
-    mark: bytes
-    """Of its request."""
+    same: bool
+    """Whether it is for the same request."""
 
 
 class AwayError(Exception):
@@ -183,7 +183,7 @@ class Shelf:
     def clear(self, choice: Choice) -> None:
         """Forget the answers that are chosen, and keep none that is on its way."""
         self.cleared += 1
-        for key in [key for key in self._held if choice.takes(key)]:
+        for key in choice.among(self._held):
             self._drop(key)
         if self.backend is not None:
             self.backend.clear(choice)

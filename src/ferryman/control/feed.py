@@ -112,6 +112,7 @@ class FeedHub:
         if cleared is not None and cleared != latest:
             known, orders = await asyncio.to_thread(clears.orders_since, self._engine, cleared)
             orders = orders if cleared >= 0 else []
+            known = known if known != cleared else -1
         if not (snapshot or full or delta or reached < seq or known >= 0):
             return None
         return Feed(

@@ -115,7 +115,8 @@ class CommonAnswers:
     async def claim(self, key: bytes, mark: bytes) -> Stored | Busy | Landing | None:
         """As :class:`~ferryman.cache.shelf.Backend` says."""
         self._count += 1
-        lease = b"%b.%d:%b" % (self._me, self._count, mark)
+        theirs = self._part(mark)
+        lease = b"%b.%d:%b" % (self._me, self._count, theirs)
         answer = self._name(key)
         keys, args = [answer, answer + b":lease"], [lease, int(LEASE * 1000), self._most_sealed]
         # In a task, since calls are driven without one, and timeouts need it.
@@ -125,7 +126,7 @@ class CommonAnswers:
             data = await self._opened(key, value)
             return None if data is None else Stored(data, max(left, 0) / 1000)
         if state == 2:
-            return Landing.APART if value == b"-" else Busy(value.partition(b":")[2])
+            return Landing.APART if value == b"-" else Busy(value.endswith(b":" + theirs))
         self._leases[key] = lease
         return None
 
@@ -173,7 +174,7 @@ class CommonAnswers:
         return self._prefix.encode() + b".".join([self._part(part) for part in _parts(key)])
 
     def _part(self, part: bytes) -> bytes:
-        """A part of a key as others may see it: who knows a request does not find it here."""
+        """What of a request others may see: who knows one does not find it here."""
         size = 16 if len(part) > TAG else TAG
         return hashlib.blake2b(part, key=self._key, digest_size=size).hexdigest().encode()
 
@@ -234,6 +235,7 @@ class CommonAnswers:
                 await self._look()
                 await self._renew()
                 while self._unsaved:
+                    await self._renew()
                     await self._write(self._unsaved[0])
                     self._done(self._unsaved.popleft())
             except AwayError:
@@ -289,6 +291,7 @@ class CommonAnswers:
         else:
             async for found in self._found(work):
                 await self._ask(partial(self._unlink, found))
+                await self._renew()
 
     async def _save(self, work: _Saving) -> None:
         left = int((work.until - time.time()) * 1000)

@@ -241,7 +241,7 @@ async def _looked_up(
     began = call.plane.now()
     try:
         while isinstance(found := await shelf.load(key, flight.mark, time.time()), Busy):
-            if found.mark != flight.mark:
+            if not found.same:
                 raise _another()
             if not tries:
                 return Landing.APART, how
