@@ -34,6 +34,10 @@ idempotency: { store: valkey, without_state: WITHOUT }
 CANARY = "canary in the mine"
 
 
+def _address(file: Path) -> str:
+    return file.read_text().strip() if file.exists() else ""
+
+
 class Gateways:
     """A whole installation, with three more gateways, each with a data directory of its own."""
 
@@ -51,8 +55,8 @@ class Gateways:
             process.wait_for(r"gateway +ready$")
         self.ports = [self.stack.port]
         for _, data in self.others:
-            until((data / "gateway-url").exists, "its address")
-            self.ports.append(int((data / "gateway-url").read_text().strip().rpartition(":")[2]))
+            found = until(partial(_address, data / "gateway-url"), "its address")
+            self.ports.append(int(found.rpartition(":")[2]))
 
     def ask(
         self, which: int, body: Any, headers: dict[str, str] | None = None, key: str = KEY
