@@ -8,6 +8,7 @@ import typer
 
 from ferryman import __version__
 from ferryman.cli import flags
+from ferryman.cli.caching import cache_app
 from ferryman.cli.configure import config_app, models_app, providers_app
 from ferryman.cli.main import become
 from ferryman.cli.pricing import prices_app
@@ -335,7 +336,7 @@ def limits(
     standing.run(flags.options(data_dir=data_dir), gateway_url or "", as_json=as_json)
 
 
-for group in (keys_app, calls_app, prices_app, config_app, models_app, providers_app):
+for group in (keys_app, calls_app, prices_app, cache_app, config_app, models_app, providers_app):
     app.add_typer(group, rich_help_panel=_LOOK)
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ferryman.catalog.load import CatalogProvider
 from ferryman.config import names
-from ferryman.config.caching import caching_of, idempotency_of, timed
+from ferryman.config.caching import caching_of, idempotency_of, stateless, timed
 from ferryman.config.conditions import plain_number
 from ferryman.config.filtering import FilterCheck, filter_of
 from ferryman.config.grammar import FORMATS
@@ -73,6 +73,7 @@ class Builder:
         self._overridden(providers)
         models = self._models(found.get("models", {}), providers)
         timed(found, self._given(("cache",), "ttl"), self._at_key)
+        stateless(found, self._given(("server",), "state"), self._at_key)
         policies = self._policies(found.get("policies", []), providers, models)
         places = [i for i, _ in found.get("policies", [])]
         self._filters(providers, models, dict(zip(places, policies, strict=True)))

@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from starlette.exceptions import HTTPException
 
 from ferryman import __version__
+from ferryman.cache.key import choice
 from ferryman.control import changes, pricing, problem
 from ferryman.control.changes import answer
 from ferryman.control.configuration import Configuration
@@ -24,7 +25,7 @@ from ferryman.control.keys import KeyDesk
 from ferryman.control.problem import ProblemError
 from ferryman.control.rows import call_row, key_row, usage_row, usage_sums
 from ferryman.control.when import WhenError, duration, moment, rfc3339
-from ferryman.store import keys, ledger
+from ferryman.store import clears, keys, ledger
 
 MAX_CALLS: Final = 1000
 """Calls in one answer."""
@@ -52,13 +53,16 @@ class Admin:
         catch_up: Callable[[], object],
         configuration: Configuration,
         version: Callable[[], str],
+        cleared: Callable[[], None],
     ) -> None:
-        """``catch_up`` ingests what the journal holds now; ``version`` is the snapshot's."""
+        """``catch_up`` ingests what the journal holds now; ``version`` is the snapshot's;
+        ``cleared`` is told of each order to clear the cache."""
         self.engine = engine
         self.desk = desk
         self.catch_up = catch_up
         self.configuration = configuration
         self.version = version
+        self.cleared = cleared
 
     def key_id(self, id_or_name: str | None) -> str | None:
         """The id behind what a caller calls a key. Raises :class:`ProblemError`."""
@@ -91,7 +95,7 @@ def build(admin: Admin) -> FastAPI:
     _add_keys(app, admin)
     _add_usage(app, admin)
     _add_calls(app, admin)
-
+    _add_cache(app, admin)
     pricing.add(app, admin)
     changes.add(app, admin.engine, admin.configuration, admin.version)
     return app
@@ -193,6 +197,22 @@ def _add_calls(app: FastAPI, admin: Admin) -> None:
                 "next": f"{found[-1].at_us}:{found[-1].request_id}" if more else None,
             }
         )
+
+
+def _add_cache(app: FastAPI, admin: Admin) -> None:
+    text = Annotated[str, Query(max_length=1000)]
+
+    @app.delete("/admin/v1/cache", tags=["cache"], summary="Clear the cache of answers")
+    def clear(
+        key: Annotated[str, Query(description="Answers of this virtual key (id or name).")] = "",
+        model: text = "",
+        namespace: text = "",
+    ) -> Response:
+        owner = admin.key_id(key)
+        number = clears.order(admin.engine, choice(owner, model or None, namespace or None))
+        admin.cleared()
+        shown = {"key": owner, "model": model or None, "namespace": namespace or None}
+        return answer({"order": number, "cleared": shown}, 202)
 
 
 def _expiry(body: NewKey) -> int | None:

@@ -19,7 +19,7 @@ LONGEST_RETRY: Final = 10.0
 CATCH_UP: Final = 5.0
 """Seconds a reader waits at most for the ledger to be up to date."""
 KEYS_PAUSE: Final = 0.5
-"""Seconds between looks at the key sequence, for changes made past this process."""
+"""Seconds between looks at what the feed tells, for changes made past this process."""
 
 POLITENESS: Final = 19
 """Nice steps of the thread, as many as there are: the journal can wait, and who asks the admin API

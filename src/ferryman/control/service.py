@@ -63,9 +63,7 @@ class Service:
         if compiled is not None:
             hub.publish(compiled.version, compiled.snapshot)
         self.configuration.publish = self._publish
-        rounds = self._rounds = Rounds(
-            Ingester(self.engine, self.options.paths.journal), hub.keys_changed
-        )
+        rounds = self._rounds = Rounds(Ingester(self.engine, self.options.paths.journal), hub.look)
         rounds.start()
         front = Front(
             hub,
@@ -153,6 +151,7 @@ class Service:
                 catch_up=self._rounds.catch_up,
                 configuration=self.configuration,
                 version=lambda: hub.version,
+                cleared=hub.look,
             )
         )
 
