@@ -364,7 +364,7 @@ def settle(
     cost = 0 if usage is NOTHING else None
     price = ""
     if cost is None and usage is not None and target is not None and target.prices:
-        cost, price = _billed(call, target, usage)
+        cost, price = _billed(call, target, call.slot, usage)
     if call.receipt is not None and call.attempts:
         call.attempts[call.answer] = replace(
             call.attempts[call.answer], dropped=call.receipt.dropped, altered=call.altered
@@ -432,9 +432,10 @@ def charge_of(call: Call) -> Charge | None:
     return Charge(grant.budgets, grant.picodollars, grant.tokens)
 
 
-def _billed(call: Call, target: Target, usage: Usage) -> tuple[int | None, str]:
-    """What an attempt has cost, and the id of the price that says so, which the journal has."""
-    book = book_of(target, call.slot)
+def _billed(call: Call, target: Target, slot: int, usage: Usage) -> tuple[int | None, str]:
+    """What an attempt has cost with the provider's key number ``slot``, and the id of the price
+    that says so, which the journal has."""
+    book = book_of(target, slot)
     if not book.journaled:
         _enter(call.plane, target, book)
     cost = cost_of(usage, book.prices, call.at_us // 1_000_000)
@@ -475,15 +476,18 @@ def _with_others(
     return functools.reduce(added, told), (total or None if unknown else total)
 
 
-def told(call: Call, attempt: Attempt, target: Target, usage: Usage | None, whole: bool) -> Attempt:
-    """``attempt`` with what it used that nobody gets to see; not ``whole``: it may have been more.
+def told(
+    call: Call, attempt: Attempt, target: Target, slot: int, usage: Usage | None, whole: bool
+) -> Attempt:
+    """``attempt``, made with the provider's key number ``slot``, with what it used that nobody gets
+    to see; not ``whole``: it may have been more.
 
     Without ``usage``, a ``whole`` one has used nothing.
     """
     cost = 0 if usage is None and whole else None
     price = ""
     if usage is not None and target.prices:
-        cost, price = _billed(call, target, usage)
+        cost, price = _billed(call, target, slot, usage)
     return replace(attempt, usage=usage, cost=cost, whole=whole and cost is not None, price=price)
 
 

@@ -397,7 +397,9 @@ async def attempt(
         # Asked, and not refused: it may have worked, and charge for it.
         refused = reply.status >= 300 or reply.connection is None
         whole = refused or (reply.judged and reply.used is not None)
-        call.attempts[-1] = told(call, call.attempts[-1], target, reply.used, whole)
+        call.attempts[-1] = told(
+            call, call.attempts[-1], target, asking.slot, reply.used, whole
+        )
     return reply, kind
 
 

@@ -12,12 +12,13 @@ from ferryman.ir.usage import Usage
 from ferryman.wire.framing import all_readable, event_data, readable
 from ferryman.wire.openai_chat import relay
 from ferryman.wire.openai_chat.errors import error_body, failed
-from ferryman.wire.openai_chat.types import MediaEvent
-from ferryman.wire.openai_chat.usage import read_usage
+from ferryman.wire.openai_chat.types import Lasting, MediaEvent
+from ferryman.wire.openai_chat.usage import read_usage, timed
 from ferryman.wire.tap import Quirks, StreamTap
 
 DONE = b"[DONE]"
 _event = msgspec.json.Decoder(MediaEvent)
+_lasting = msgspec.json.Decoder(Lasting)
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _EMPTY = (b"", b"null", b'""', b"[]", b"{}", b"false")
 _PAGE = (b"<!doctype", b"<html")
@@ -31,9 +32,18 @@ def read_written(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Us
     """
     start = body[:64].lstrip().lower()
     if start.startswith((b"{", b"[")):
-        return relay.read_whole(body, quirks)
+        kind, usage = relay.read_whole(body, quirks)
+        return kind, lasting(body) if kind is None and usage is None else usage
     wrong = not body or start.startswith(_PAGE)
     return (ErrorKind.UPSTREAM_PROTOCOL if wrong else None), None
+
+
+def lasting(body: bytes) -> Usage | None:
+    """Usage by ``duration``, which ``verbose_json`` tells where nothing else says what was used."""
+    try:
+        return timed(_lasting.decode(body).duration)
+    except _UNREADABLE:
+        return None
 
 
 class MediaTap(StreamTap):
