@@ -111,7 +111,10 @@ def _tiers(row: Amendment, tiers: Tiers) -> Tiers:
         return tuple((size, rate_of_amounts(row.usd)) for size, _ in tiers)
     amounts = {name: pico(name, amount) for name, amount in row.usd.items()}
     if "request" in amounts:
-        amounts = {"request_low": amounts["request"], "request_medium": amounts["request"]} | amounts
+        amounts = {
+            "request_low": amounts["request"],
+            "request_medium": amounts["request"],
+        } | amounts
     return tuple((size, replace(rate, **amounts)) for size, rate in tiers)
 
 

@@ -90,9 +90,7 @@ def _day(text: str) -> date | None:
         return None
 
 
-def there(
-    provider: str, model: str, base_url: str, found: tuple[Price, ...]
-) -> tuple[Price, ...]:
+def there(provider: str, model: str, base_url: str, found: tuple[Price, ...]) -> tuple[Price, ...]:
     """``found`` as it is at the host of ``base_url``: some places cost more, fees apart."""
     per_cent = regional(provider, model, urlsplit(base_url).hostname or "") if found else 100
     if per_cent == 100:

@@ -176,10 +176,9 @@ def usd(rate: Rate) -> dict[str, str]:
     """
     said = {}
     for name, value in asdict(rate).items():
-        if value == (getattr(rate, WIDER[name][0]) if name in WIDER else 0):
-            if name not in ("input", "output"):
-                continue
-        said[name] = dollars(value * 10**6 if name in _BY_TOKEN else value)
+        otherwise = getattr(rate, WIDER[name][0]) if name in WIDER else 0
+        if value != otherwise or name in ("input", "output"):
+            said[name] = dollars(value * 10**6 if name in _BY_TOKEN else value)
     return said
 
 

@@ -320,14 +320,17 @@ class Call:
         return self.forced if self.receipt is None else self.forced + self.receipt.altered
 
 
-def open_call(call: Call, target: Target, body_bytes: int, max_output: int) -> None:
+def open_call(
+    call: Call, target: Target, body_bytes: int, max_output: int, further: int = 0
+) -> None:
     """Write the call's ``opened`` record, with the most it could cost as its hold.
 
-    Raises :class:`GatewayError` (503) when that can't be done.
+    ``further``: picodollars for what isn't tokens (``bounds.beyond``). Raises
+    :class:`GatewayError` (503) when that can't be done.
     """
-    most = hold(target.dearest, body_bytes, max_output or target.max_output)
+    most = further + hold(target.dearest, body_bytes, max_output or target.max_output)
     if call.hedge or call.rescue:  # two of its targets may work on it, and are paid then
-        most = 2 * max(
+        most = 2 * further + 2 * max(
             [hold(each.dearest, body_bytes, max_output or each.max_output) for each in call.order]
         )
     if call.priced and call.grant is not None:

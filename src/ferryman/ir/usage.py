@@ -130,6 +130,16 @@ def served(usage: Usage | None, said: object) -> Usage | None:
     return replace(usage, extras=replace(usage.extras or Extras(), service=service))
 
 
+def made(images: int) -> Usage:
+    """The usage of an answer that tells of nothing but the images in it."""
+    return Usage(extras=Extras(images=images))
+
+
+def said(characters: int) -> Usage:
+    """That of speech of which nothing is known but the length of its text."""
+    return Usage(extras=Extras(characters=characters))
+
+
 def added(one: Usage, other: Usage) -> Usage:
     """The sum of both; the words of ``one``, or else of ``other``."""
     sums = {name: getattr(one, name) + getattr(other, name) for name in CLASSES}
@@ -137,7 +147,9 @@ def added(one: Usage, other: Usage) -> Usage:
     if a is None or b is None:
         return Usage(**sums, extras=a or b)
     counts = {name: getattr(a, name) + getattr(b, name) for name in (*EXTRA_COUNTS, *PIECES)}
-    words = {name: getattr(a, name) or getattr(b, name) for name in ("service", "region", "context")}
+    words = {
+        name: getattr(a, name) or getattr(b, name) for name in ("service", "region", "context")
+    }
     return Usage(**sums, extras=Extras(**words, **counts))
 
 

@@ -123,11 +123,12 @@ def _cost_with(usage: Usage, extras: Extras, prices: Prices, at_s: int) -> int |
     )
     if extras.region:
         tokens = (tokens * per_mille(price, extras.region) + 500) // 1000
-    return min(tokens + _fees(extras, rate, price), MOST)
+    return min(tokens + fees(extras, rate, price), MOST)
 
 
-def _fees(extras: Extras, rate: Rate, price: Price) -> int:
-    fees = (
+def fees(extras: Extras, rate: Rate, price: Price) -> int:
+    """What is charged for beyond tokens."""
+    total = (
         request_fee(extras, rate)
         + extras.searches * rate.search
         + extras.characters * rate.character
@@ -137,10 +138,10 @@ def _fees(extras: Extras, rate: Rate, price: Price) -> int:
         + extras.sources * rate.source
     )
     if extras.searches:
-        fees += rate.searched
+        total += rate.searched
     if extras.audio_ms:
-        fees += by_time(max(extras.audio_ms, price.audio_least_ms), rate.audio_hour)
-    return fees
+        total += by_time(max(extras.audio_ms, price.audio_least_ms), rate.audio_hour)
+    return total
 
 
 def request_fee(extras: Extras, rate: Rate) -> int:

@@ -13,7 +13,13 @@ from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.framing import BOM, event_data, readable
 from ferryman.wire.gemini_generate.errors import error_event, failed
 from ferryman.wire.gemini_generate.types import Response, UsageOnly
-from ferryman.wire.gemini_generate.usage import QUERIES, queries_in, read_usage, usage_of, with_searches
+from ferryman.wire.gemini_generate.usage import (
+    QUERIES,
+    queries_in,
+    read_usage,
+    usage_of,
+    with_searches,
+)
 from ferryman.wire.openai_chat.errors import kind_in_stream
 from ferryman.wire.tap import Quirks, StreamTap
 

@@ -104,6 +104,12 @@ class Choice(Struct):
     finish_reason: str | None = None
 
 
+class Pictures(Struct):
+    """A reply that brings images, as far as they are counted."""
+
+    data: list[Raw] | None = None
+
+
 class Lasting(Struct):
     """A transcript, as far as it says how long its audio is."""
 

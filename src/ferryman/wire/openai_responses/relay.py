@@ -75,7 +75,9 @@ class ResponsesTap(StreamTap):
             said = _bare(data)
         if said.response is not None and said.response.usage is not None:
             usage = served(usage_of(said.response.usage), said.response.service_tier)
-            self.usage = (with_pieces(usage, data) if may_have_pieces(data) else usage) or self.usage
+            self.usage = (
+                with_pieces(usage, data) if may_have_pieces(data) else usage
+            ) or self.usage
         if said.type in _ENDING:
             self.done = True
             self.ending = event
