@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from fractions import Fraction
 from importlib import resources
 from typing import Final
 
@@ -13,7 +14,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ferryman.ir.price import Price, Rate, Special, Tiers, pico, rate_of_amounts
+from ferryman.ir.price import FLAT, Price, Rate, Special, Tiers, pico, rate_of_amounts, shared
 
 DAY_NAMES: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """From the bit 1 of ``Special.days`` on."""
@@ -35,7 +36,9 @@ class Amendment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hours: tuple[str, ...] = ()
     audio_least_seconds: int = 0
     hosts: tuple[str, ...] = ()
+    service: str = ""
     per_cent: int = 100
+    keeps: tuple[str, ...] = ()
 
 
 @functools.cache
@@ -44,7 +47,7 @@ def amendments() -> tuple[Amendment, ...]:
     text = resources.files("ferryman.catalog").joinpath("prices.toml").read_text("utf-8")
     rows = msgspec.convert(tomllib.loads(text, parse_float=Decimal)["price"], list[Amendment])
     for row in rows:
-        for name in row.usd:
+        for name in (*row.usd, *row.keeps):
             if name not in Rate.__struct_fields__:
                 raise KeyError(f"prices.toml: {name} is no price")
     return tuple(rows)
@@ -93,10 +96,14 @@ def _apply(row: Amendment, found: tuple[Price, ...]) -> Iterator[Price]:
 
 
 def _with(row: Amendment, price: Price) -> Price:
-    if row.days or row.hours:
-        tiers = _tiers(row, price.tiers)
+    if row.service or row.days or row.hours:
+        share = Fraction(row.per_cent) / 100
+        tiers = _tiers(row, shared(price.tiers, share, (*FLAT, *row.keeps)))
         moments = [_hours(text) for text in row.hours] or [(0, 0)]
-        specials = [Special(begins=b, ends=e, tiers=tiers, days=days(row.days)) for b, e in moments]
+        specials = [
+            Special(service=row.service, begins=b, ends=e, tiers=tiers, days=days(row.days))
+            for b, e in moments
+        ]
         return replace(price, specials=(*specials, *price.specials))
     return replace(
         price,

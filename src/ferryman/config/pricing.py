@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ferryman.catalog.amendments import days, regional
 from ferryman.config.model import Prices, ProviderConfig
 from ferryman.config.problem import ERROR, WARNING, Path
-from ferryman.ir.price import FLAT, Price, Rate, Special, Tiers, rate_of_amounts, scaled
+from ferryman.ir.price import Price, Rate, Special, Tiers, rate_of_amounts, scaled, shared
 
 Found = dict[str, Any]
 
@@ -99,9 +99,9 @@ def there(provider: str, model: str, base_url: str, found: tuple[Price, ...]) ->
     return tuple(
         replace(
             price,
-            tiers=_share(price.tiers, share),
+            tiers=shared(price.tiers, share),
             specials=tuple(
-                replace(each, tiers=_share(each.tiers, share)) for each in price.specials
+                replace(each, tiers=shared(each.tiers, share)) for each in price.specials
             ),
         )
         for price in found
@@ -149,23 +149,14 @@ def _specials(period: Prices, tiers: Tiers) -> tuple[Special, ...]:
         named, _, clock = text.rpartition(" ")
         begins, ends = (_second(moment) for moment in clock.split("-"))
         for service, factor in (*services, ("", Decimal(100))):
-            found = _share(tiers, Fraction(share) * Fraction(factor) / 10_000)
+            found = shared(tiers, Fraction(share) * Fraction(factor) / 10_000)
             out.append(
                 Special(service=service, begins=begins, ends=ends, tiers=found, days=days(named))
             )
     for service, factor in services:
-        found = _share(tiers, Fraction(factor) / 100)
+        found = shared(tiers, Fraction(factor) / 100)
         out.append(Special(service=service, tiers=found))
     return tuple(out)
-
-
-def _share(tiers: Tiers, share: Fraction) -> Tiers:
-    """``tiers`` times ``share``, but for fees: vendors charge those alike."""
-    parts = zip(tiers, part(Price(tiers=tiers), share).tiers, strict=True)
-    return tuple(
-        (size, replace(less, **{name: getattr(whole, name) for name in FLAT}))
-        for (size, whole), (_, less) in parts
-    )
 
 
 def _second(moment: str) -> int:

@@ -1,6 +1,6 @@
 """A model's price as integers: picodollars (10⁻¹² USD) per token."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final
@@ -131,6 +131,15 @@ class Price(Struct, frozen=True, array_like=True, kw_only=True):
     """(region as usage names it, per mille of the rates for tokens there)."""
     audio_least_ms: int = 0
     """Milliseconds of audio that a call is charged for at least, if it is charged by time."""
+
+
+def shared(tiers: Tiers, share: Fraction, but: Collection[str] = FLAT) -> Tiers:
+    """``tiers`` times ``share``, rounded as :func:`scaled` does, but for the fields ``but``."""
+    parts = zip(tiers, scaled(Price(tiers=tiers), *share.as_integer_ratio()).tiers, strict=True)
+    return tuple(
+        (size, replace(less, **{name: getattr(whole, name) for name in but}))
+        for (size, whole), (_, less) in parts
+    )
 
 
 def scaled(price: Price, numerator: int, denominator: int) -> Price:
