@@ -1,4 +1,4 @@
-"""Calls as vendors bill them: their payloads written whole and as streams, read as calls are read."""
+"""Calls as vendors bill them: their payloads, whole and as streams, read as calls are read."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -48,7 +48,7 @@ class Case(NamedTuple):
 ONES: Final = frozenset(
     ("search", "searched", "request", "file_search", "container", "code", "source", "image")
 )
-"""Words of pages whose amounts are for one; ``hour`` counts milliseconds; others are for a million."""
+"""Words of pages whose amounts are for one; ``hour`` counts milliseconds, others millionths."""
 
 
 def billed(case: Case) -> Decimal:
@@ -183,7 +183,7 @@ WRITTEN: Final = {
     "audio.transcriptions": ("", transcript),
     "images.generations": ("", images),
 }
-"""Endpoint → the format that can be translated from, if there is one, and what replies look like."""
+"""Endpoint → the format, if replies can be translated from it, and what they look like."""
 
 
 def readings(case: Case) -> Iterator[Usage | None]:

@@ -125,7 +125,7 @@ CASES: Final = [*deepseek(), *openai(), *anthropic(), *google(), *others()]
 
 
 def test_every_amount_names_its_page() -> None:
-    assert all(case.amounts["source"].startswith("https://") for case in CASES)
+    assert all(case.amounts["page"].startswith("https://") for case in CASES)
 
 
 def test_there_are_many_cases() -> None:

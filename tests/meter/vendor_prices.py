@@ -22,12 +22,12 @@ MISTRAL_PAGE: Final = "https://mistral.ai/pricing/api 2026-11-26"
 PERPLEXITY_PAGE: Final = "https://docs.perplexity.ai/getting-started/pricing 2026-11-26"
 
 
-def words(names: str, source: str, **rows: str) -> dict[str, dict[str, str]]:
+def words(names: str, where: str, **rows: str) -> dict[str, dict[str, str]]:
     """Rows of a page: model → word → amount. Underscores stand for - and two of them for a dot."""
     return {
         model.replace("__", ".").replace("_", "-"): {
             **dict(zip(names.split(), row.split(), strict=True)),
-            "source": source,
+            "page": where,
         }
         for model, row in rows.items()
     }
@@ -199,7 +199,8 @@ JUST_NOT_LONG: Final[tuple[Body, Bill]] = (
 HOSTS: Final = {
     "groq": words("input output", GROQ_PAGE, llama_3__3_70b_versatile="0.59 0.79",
                   llama_3__1_8b_instant="0.05 0.08"),
-    "xai": words("input cached output", XAI_PAGE, grok_3="3.00 0.75 15.00", grok_3_mini="0.30 0.075 0.50"),
+    "xai": words("input cached output", XAI_PAGE, grok_3="3.00 0.75 15.00",
+                 grok_3_mini="0.30 0.075 0.50"),
     "mistral": words("input output", MISTRAL_PAGE, codestral_latest="0.30 0.90"),
 }  # fmt: skip
 DEEPSEEK_V3: Final = words("hit miss output", DEEPSEEK_PAGE, deepseek_chat="0.07 0.27 1.10",

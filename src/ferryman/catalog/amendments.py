@@ -53,9 +53,15 @@ def amendments() -> tuple[Amendment, ...]:
     return tuple(rows)
 
 
-def amended(provider: str, model: str, found: tuple[Price, ...]) -> tuple[Price, ...]:
-    """``found`` with what the rows say of a model, but for what depends on the host."""
-    for row in _rows(provider, model):
+def amended(
+    provider: str,
+    model: str,
+    found: tuple[Price, ...],
+    rows: tuple[Amendment, ...] | None = None,
+) -> tuple[Price, ...]:
+    """``found`` with what the rows say of a model (all of them, or those that are given), but for
+    what depends on the host."""
+    for row in _rows(provider, model, amendments() if rows is None else rows):
         if not row.hosts:
             found = tuple(sorted(_apply(row, found), key=lambda price: price.since))
     return found
@@ -64,14 +70,14 @@ def amended(provider: str, model: str, found: tuple[Price, ...]) -> tuple[Price,
 def regional(provider: str, model: str, host: str) -> int:
     """Per cent that tokens of a model cost at a host of its provider: 100, if it is none of those
     that cost more."""
-    for row in _rows(provider, model):
+    for row in _rows(provider, model, amendments()):
         if any(fnmatchcase(host, pattern) for pattern in row.hosts):
             return row.per_cent
     return 100
 
 
-def _rows(provider: str, model: str) -> Iterator[Amendment]:
-    for row in amendments():
+def _rows(provider: str, model: str, rows: tuple[Amendment, ...]) -> Iterator[Amendment]:
+    for row in rows:
         if provider in row.providers and any(fnmatchcase(model, each) for each in row.models):
             yield row
 

@@ -192,8 +192,8 @@ class Target:
 
     __slots__ = (
         "aim", "books", "by_character", "context", "dearest", "fees", "gauge", "health", "labels",
-        "max_output", "model", "model_json", "name", "named", "prices", "provider", "quota", "responses_only", "runtime",
-        "timed", "written",
+        "max_output", "model", "model_json", "name", "named", "prices", "provider", "quota",
+        "responses_only", "runtime", "timed", "written",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, model: str, health: object, gauge: Gauge) -> None:
