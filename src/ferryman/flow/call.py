@@ -366,6 +366,8 @@ def settle(
     now = plane.now()
     cost = 0 if usage is NOTHING else None
     price = ""
+    if usage is not None and usage.extras is not None:
+        usage = _known(usage, target)
     if cost is None and usage is not None and target is not None and target.prices:
         cost, price = _billed(call, target, call.slot, usage)
     if call.receipt is not None and call.attempts:
@@ -435,6 +437,14 @@ def charge_of(call: Call) -> Charge | None:
     return Charge(grant.budgets, grant.picodollars, grant.tokens)
 
 
+def _known(usage: Usage, target: Target | None) -> Usage | None:
+    """None for ``usage`` that says how many images there are, of a model that is paid by others."""
+    extras = usage.extras
+    if extras is None or not extras.images or (target is not None and target.by_image):
+        return usage
+    return None
+
+
 def _billed(call: Call, target: Target, slot: int, usage: Usage) -> tuple[int | None, str]:
     """What an attempt has cost with the provider's key number ``slot``, and the id of the price
     that says so, which the journal has."""
@@ -489,6 +499,8 @@ def told(
     """
     cost = 0 if usage is None and whole else None
     price = ""
+    if usage is not None and usage.extras is not None:
+        usage = _known(usage, target)
     if usage is not None and target.prices:
         cost, price = _billed(call, target, slot, usage)
     return replace(attempt, usage=usage, cost=cost, whole=whole and cost is not None, price=price)

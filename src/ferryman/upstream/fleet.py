@@ -191,9 +191,9 @@ class Target:
     """One model at one provider, ready to be called."""
 
     __slots__ = (
-        "aim", "books", "by_character", "context", "dearest", "fees", "gauge", "health", "labels",
-        "max_output", "model", "model_json", "name", "named", "prices", "provider", "quota",
-        "responses_only", "runtime", "timed", "written",
+        "aim", "books", "by_character", "by_image", "context", "dearest", "fees", "gauge", "health",
+        "labels", "max_output", "model", "model_json", "name", "named", "prices", "provider",
+        "quota", "responses_only", "runtime", "timed", "written",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, model: str, health: object, gauge: Gauge) -> None:
@@ -234,7 +234,9 @@ class Target:
         self.dearest = dearest(self.prices)
         self.fees = most_fees(self.prices)
         """The most that is charged for beyond tokens; None = nothing is but for the call."""
-        self.by_character = self.fees is not None and self.fees.tiers[0][1].character > 0
+        dearest_fees = self.fees.tiers[0][1] if self.fees is not None else Rate()
+        self.by_character = dearest_fees.character > 0
+        self.by_image = dearest_fees.image > 0
         own = row or ModelRow()
         self.written = Written(
             runtime.name,
