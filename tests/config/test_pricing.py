@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from ferryman.catalog import prices as catalogue_prices
 from ferryman.config.snapshot import ModelRow
 from ferryman.ir.price import Price, Rate, scaled
@@ -218,8 +220,9 @@ providers:
 def test_tokens_cost_more_at_some_hosts(
     tmp_path: Path, provider: str, model: str, url: str, per_cent: int
 ) -> None:
-    usual = row_of(compiled(tmp_path, ""), provider, model).prices[-1]
-    there = compiled(tmp_path, f"providers: {{ {provider}: {{ base_url: {url} }} }}")
+    named = f"models: {{ mine: {provider}/{model} }}\n"
+    usual = row_of(compiled(tmp_path, named), provider, model).prices[-1]
+    there = compiled(tmp_path, named + f"providers: {{ {provider}: {{ base_url: {url} }} }}\n")
     found = row_of(there, provider, model).prices[-1]
     one, other = usual.tiers[0][1], found.tiers[0][1]
     assert other.input * 100 == one.input * per_cent

@@ -237,8 +237,8 @@ def _changes(admin: "Admin", since: int) -> Iterator[dict[str, Any]]:
     now = int(time.time())
     admin.catch_up()
     for used in ledger.prices_used(admin.engine, since * 1_000_000):
-        was = _in_force(used.prices, used.last_at_us // 1_000_000)
-        now_is = _in_force(book.get((used.provider, used.model), ()), now)
+        was = in_force(used.prices, used.last_at_us // 1_000_000)
+        now_is = in_force(book.get((used.provider, used.model), ()), now)
         names = dict.fromkeys((*was, *now_is))
         changes = {
             name: [was.get(name), now_is.get(name)]
@@ -255,7 +255,7 @@ def _changes(admin: "Admin", since: int) -> Iterator[dict[str, Any]]:
             }
 
 
-def _in_force(prices: tuple[Price, ...], at_s: int) -> dict[str, str]:
+def in_force(prices: tuple[Price, ...], at_s: int) -> dict[str, str]:
     """Every rate of the price in force then, under a name that says which one it is."""
     price = price_at(prices, at_s)
     if price is None:
@@ -294,7 +294,7 @@ def _recost(admin: "Admin", since: int, until: int | None, model: str | None) ->
         )  # fmt: skip
         for call in page:
             pair = (call.provider, call.target)
-            again = _again(call, book)
+            again = recosted(call, book)
             if again is None:
                 continue
             row = sums.setdefault(pair, [0, 0, 0, 0])
@@ -318,7 +318,7 @@ def _recost(admin: "Admin", since: int, until: int | None, model: str | None) ->
     }  # fmt: skip
 
 
-def _again(call: ledger.CallRow, book: Book) -> int | None:
+def recosted(call: ledger.CallRow, book: Book) -> int | None:
     """What a call would cost by ``book``, whoever was paid for it; None where that isn't known.
 
     Nor is it of calls that are older than the price book.
