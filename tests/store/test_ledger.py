@@ -3,6 +3,7 @@
 import datetime
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
@@ -12,11 +13,11 @@ import sqlalchemy as sa
 
 from ferryman.control.ingest import Ingester
 from ferryman.control.pricing import in_force, recosted
-from ferryman.ir.price import Price, Rate, Special
+from ferryman.ir.price import Price, Rate, Special, Tiers, rate_of_amounts
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS, Extras, Usage
 from ferryman.store import ledger
 from ferryman.store.journal import JournalWriter
-from ferryman.telemetry.record import PRICED, Candidate, Closed, Priced
+from ferryman.telemetry.record import PRICED, Attempt, Candidate, Closed, Priced
 from tests.store import samples
 
 
@@ -223,20 +224,20 @@ def test_calls_of_several_attempts_are_counted_again_by_the_book_of_now(
 
 
 def test_every_rate_of_a_price_is_compared() -> None:
-    peak = Special(begins=3600, ends=7200, days=0b11, tiers=((-1, Rate(input=4 * 10**6)),))
-    batch = Special(service="batch", tiers=((-1, Rate(input=10**6)),))
-    tiers = ((-1, Rate(input=2 * 10**6)), (200_000, Rate(input=3 * 10**6, search=10**10)))
-    price = Price(tiers=tiers, specials=(peak, batch), regions=(("us", 1100),), audio_least_ms=9500)
-    zeros = {"output": "0", "output above 200000": "0"}
-    zeros |= {f"{name}: output": "0" for name in ("standard mon tue 01:00-02:00", "batch")}
-    # What is left out of a rate costs as what is wider: here nothing does.
-    found = {n: v for n, v in in_force((price,), 0).items() if not v == "0"}
-    assert found == {
-        "input": "2", "input above 200000": "3", "search above 200000": "0.01",
-        "standard mon tue 01:00-02:00: input": "4", "batch: input": "1", "region us": "110%",
-        "audio_least_seconds": "9.5",
+    def tiers(*inputs: str) -> Tiers:
+        rates = [rate_of_amounts({"input": Decimal(i), "output": Decimal(1)}) for i in inputs]
+        return tuple(zip((-1, 200_000), rates, strict=False))
+
+    peak = Special(begins=3600, ends=7200, days=0b11, tiers=tiers("4"))
+    specials = (peak, Special(service="batch", tiers=tiers("1")))
+    price = Price(
+        tiers=tiers("2", "3"), specials=specials, regions=(("us", 1100),), audio_least_ms=9500
+    )
+    found = in_force((price,), 0)
+    assert {name: said for name, said in found.items() if "output" not in name} == {
+        "input": "2", "input above 200000": "3", "standard mon tue 01:00-02:00: input": "4",
+        "batch: input": "1", "region us": "110%", "audio_least_seconds": "9.5",
     }  # fmt: skip
-    assert zeros.keys() <= in_force((price,), 0).keys()
     assert in_force((), 0) == {}
 
 
