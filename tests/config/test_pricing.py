@@ -3,11 +3,13 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from ferryman.catalog import prices as catalogue_prices
 from ferryman.config.snapshot import ModelRow
 from ferryman.ir.price import Price, Rate, scaled
 from ferryman.ir.usage import Extras, Usage
-from ferryman.meter.cost import DAY, cost
+from ferryman.meter.cost import DAY, cost, rate_at
 from tests.config.test_compile import compiled, row_of
 
 
@@ -44,6 +46,7 @@ providers:
                             reasoning=3 * tenth,
                             audio_output=3 * tenth,
                             audio_cache_read=tenth,
+                            image_cache_read=tenth,
                             image_input=tenth,
                             image_output=3 * tenth,
                         ),
@@ -65,6 +68,8 @@ providers:
         image_input=1,
         image_output=10**12,
         request=10**10,
+        request_low=10**10,
+        request_medium=10**10,
     )
 
 
@@ -155,3 +160,72 @@ def test_models_that_only_a_route_names_are_priced(tmp_path: Path) -> None:
     snapshot = compiled(tmp_path, text)
     assert row_of(snapshot, "anthropic", "claude-sonnet-4-5-20250929").prices == listed
     assert row_of(snapshot, "anthropic", "unheard-of") == ModelRow()
+
+
+def test_fees_and_hours_of_ones_own_are_counted(tmp_path: Path) -> None:
+    snapshot = compiled(
+        tmp_path,
+        """\
+providers:
+  groq:
+    prices:
+      own: { input: 1, output: 2, request: 0.012, request_low: 0.005, searched: 0.035,
+        file_search: 0.0025, code_unit: 0.03, source: 0.025, character: 15, image: 0.04,
+        citation: 2, audio_hour: 0.111, audio_least: 10s,
+        services: { batch: 50% },
+        hours: { "mon-fri 01:00-04:00": 200%, "sat-sun 00:00-00:00": 50% } }
+""",
+    )
+    (price,) = row_of(snapshot, "groq", "own").prices
+    ((_, rate),) = price.tiers
+    fees = (rate.request, rate.request_low, rate.request_medium)
+    assert fees == (12 * 10**9, 5 * 10**9, 12 * 10**9)
+    assert (rate.searched, rate.file_search, rate.code_unit) == (35 * 10**9, 25 * 10**8, 3 * 10**10)
+    assert (rate.source, rate.character, rate.image) == (25 * 10**9, 15 * 10**6, 4 * 10**10)
+    assert (rate.citation, price.audio_least_ms) == (2 * 10**6, 10_000)
+    monday = 4 * 86_400
+    for hours, tenths in ((0, 10), (1, 20), (4, 10), (24 * 5, 5), (24 * 7, 10)):
+        found = rate_at((price,), monday + hours * 3600, 0)
+        assert found is not None and found.input == tenths * 10**5
+    batch = rate_at((price,), monday, 0, "batch")
+    assert batch is not None
+    assert (batch.input, batch.character, batch.source) == (5 * 10**5, 75 * 10**5, 25 * 10**9)
+
+
+def test_a_call_in_a_gap_between_prices_has_no_price(tmp_path: Path) -> None:
+    snapshot = compiled(
+        tmp_path,
+        """\
+providers:
+  groq:
+    prices:
+      own:
+        - { input: 1, output: 2, until: 2026-02-01 }
+        - { input: 2, output: 4, since: 2026-03-01 }
+""",
+    )
+    found = row_of(snapshot, "groq", "own").prices
+    missing = [rate_at(found, day * DAY, 0) is None for day in (20_484, 20_485, 20_512, 20_513)]
+    assert missing == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "url", "per_cent"),
+    [
+        ("openai", "gpt-5.4", "https://eu.api.openai.com/v1", 110),
+        ("openai", "gpt-5.4", "https://api.openai.com/v1", 100),
+        ("openai", "gpt-4o", "https://eu.api.openai.com/v1", 100),
+    ],
+)
+def test_tokens_cost_more_at_some_hosts(
+    tmp_path: Path, provider: str, model: str, url: str, per_cent: int
+) -> None:
+    named = f"models: {{ mine: {provider}/{model} }}\n"
+    usual = row_of(compiled(tmp_path, named), provider, model).prices[-1]
+    there = compiled(tmp_path, named + f"providers: {{ {provider}: {{ base_url: {url} }} }}\n")
+    found = row_of(there, provider, model).prices[-1]
+    one, other = usual.tiers[0][1], found.tiers[0][1]
+    assert other.input * 100 == one.input * per_cent
+    assert (other.search, other.file_search) == (one.search, one.file_search) != (0, 0)
+    pairs = zip(usual.specials, found.specials, strict=True)
+    assert all(b.tiers[0][1].output * 100 == a.tiers[0][1].output * per_cent for a, b in pairs)

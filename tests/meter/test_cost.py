@@ -5,23 +5,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferryman.ir.price import PICO, Price, Rate, Special
-from ferryman.ir.usage import CLASSES, SERVICES, Extras, Usage
-from ferryman.meter.cost import DAY, MOST, cost, hold, rate_at
+from ferryman.ir.price import EVERY_DAY, PER_ONE, PICO, Price, Rate, Special
+from ferryman.ir.usage import CLASSES, EXTRA_COUNTS, PIECES, SERVICES, Extras, Usage
+from ferryman.meter.cost import DAY, MOST, cost, fees, hold, rate_at
 from ferryman.meter.lines import lines
-from ferryman.upstream.fleet import dearest
+from ferryman.upstream.fleet import dearest, most_fees
 
 amounts = st.integers(0, 10**9)
 numbers = st.integers(0, 10**6)
 rates = st.builds(Rate, **dict.fromkeys(Rate.__struct_fields__, amounts))
-MORE = ("audio_cache_read", "image_input", "image_output")
+MORE = ("audio_cache_read", "image_cache_read", "image_input", "image_output")
 more = st.none() | st.builds(Extras, **dict.fromkeys(MORE, numbers))
 usages = st.builds(Usage, **dict.fromkeys(CLASSES, numbers), extras=more)
 any_extras = st.builds(
     Extras,
     service=st.sampled_from(("", *SERVICES)),
     region=st.sampled_from(("", "us", "mars")),
-    **dict.fromkeys(("searches", "audio_ms", *MORE), numbers),
+    context=st.sampled_from(("", "low", "medium", "high")),
+    **dict.fromkeys((*EXTRA_COUNTS, *PIECES), numbers),
 )
 tiers = st.lists(st.tuples(st.integers(0, 5 * 10**6), rates), max_size=3).flatmap(
     lambda more: rates.map(lambda first: ((-1, first), *sorted(more, key=lambda tier: tier[0])))
@@ -76,7 +77,7 @@ def test_the_price_in_force_when_the_call_began_counts(at: int, expected: int) -
 def test_cost_is_the_sum_over_all_classes(usage: Usage, price: tuple[Price, ...]) -> None:
     extras = usage.extras or Extras()
     total = sum(getattr(usage, name) for name in CLASSES[:5])
-    total += extras.audio_cache_read + extras.image_input
+    total += extras.audio_cache_read + extras.image_cache_read + extras.image_input
     assert total == usage.total_input
     rate = [tier for threshold, tier in price[0].tiers if threshold < total][-1]
     parts = [getattr(usage, name) * getattr(rate, name) for name in CLASSES]
@@ -86,10 +87,10 @@ def test_cost_is_the_sum_over_all_classes(usage: Usage, price: tuple[Price, ...]
 
 windows = st.tuples(*[st.integers(0, DAY - 1)] * 2)
 specials = st.builds(
-    lambda service, window, found: Special(
-        service=service, begins=window[0], ends=window[1], tiers=found
+    lambda service, window, found, days: Special(
+        service=service, begins=window[0], ends=window[1], tiers=found, days=days
     ),
-    st.sampled_from(("", *SERVICES)), windows, tiers,
+    st.sampled_from(("", *SERVICES)), windows, tiers, st.integers(0, EVERY_DAY),
 )  # fmt: skip
 
 
@@ -101,9 +102,9 @@ def test_lines_add_up_to_the_cost(
     more: list[Special],
     at: int,
 ) -> None:
-    price = (Price(tiers=found, specials=tuple(more), regions=(("us", 1100),)),)
+    whole = Price(tiers=found, specials=tuple(more), regions=(("us", 1100),), audio_least_ms=9999)
     usage = msgspec.structs.replace(usage, extras=extras)
-    assert sum(line.pico for line in lines(usage, price, at)) == cost(usage, price, at)
+    assert sum(line.pico for line in lines(usage, (whole,), at)) == (cost(usage, (whole,), at) or 0)
 
 
 def _at(hour: int, service: str = "") -> int:
@@ -123,6 +124,45 @@ def test_hours_and_service_tiers_have_rates_of_their_own() -> None:
     assert [_at(hour) for hour in (0, 1, 2, 15, 16, 23)] == [2, 2, 8, 8, 2, 2]
     assert [_at(hour, "flex") for hour in (1, 2, 16)] == [1, 4, 1]
     assert [_at(hour, "priority") for hour in (1, 2)] == [2, 8], "the standard rates of that hour"
+
+
+def test_hours_on_days_of_the_week_go_on_past_midnight() -> None:
+    late = Special(begins=22 * 3600, ends=2 * 3600, days=0b10000, tiers=((-1, Rate(input=2)),))
+    price = (Price(tiers=((-1, Rate(input=8)),), specials=(late,)),)
+    friday = 1 * DAY  # 2 January 1970
+    found = [rate_at(price, friday + hour * 3600, 0) for hour in (1, 21, 22, 23, 24, 25, 26, 46)]
+    assert [rate.input for rate in found if rate] == [8, 8, 2, 2, 2, 2, 8, 8]
+
+
+def test_a_fee_may_depend_on_how_much_of_the_web_was_read() -> None:
+    rate = Rate(request=12, request_low=5, request_medium=8, search=100, searched=1000)
+    price = (Price(tiers=((-1, rate),)),)
+    sizes = [
+        cost(Usage(extras=Extras(context=size)), price, 0) for size in ("low", "medium", "high")
+    ]
+    assert sizes == [5, 8, 12]
+    assert cost(Usage(extras=Extras(searches=3)), price, 0) == 12 + 300 + 1000
+
+
+@pytest.mark.parametrize(
+    ("told", "comes_to"),
+    [
+        (Extras(audio_ms=5000), 1000),
+        (Extras(characters=9), 63),
+        (Extras(images=2), 18),
+    ],
+)
+def test_what_is_not_charged_for_does_not_tell_what_a_call_costs(
+    told: Extras, comes_to: int
+) -> None:
+    """A model paid by its tokens may cost anything where nobody counts them."""
+    usage = Usage(extras=told)
+    by_token = (Price(tiers=((-1, Rate(input=1)),)),)
+    assert cost(usage, by_token, 0) is None and lines(usage, by_token, 0) == []
+    free = (Price(tiers=((-1, Rate()),)),)
+    assert cost(usage, free, 0) == 0
+    priced = (Price(tiers=((-1, Rate(input=1, audio_hour=720_000, character=7, image=9)),)),)
+    assert cost(usage, priced, 0) == comes_to
 
 
 def test_a_region_adds_to_tokens_and_not_to_fees() -> None:
@@ -160,6 +200,29 @@ def test_no_call_within_its_bounds_costs_more_than_its_hold(
     spent = cost(usage, price, 0)
     assert spent is not None
     assert spent <= held
+
+
+@given(any_extras, prices, st.lists(specials, max_size=3), st.integers(0, 3 * DAY), numbers)
+def test_no_call_costs_more_beyond_its_tokens_than_is_held_for_that(
+    used: Extras, price: tuple[Price, ...], more: list[Special], at: int, over: int
+) -> None:
+    pieces = ("searches", "audio_ms", *PIECES[2:])
+    counts = {name: getattr(used, name) for name in pieces}
+    words = {"service": used.service, "context": used.context}
+    whole = msgspec.structs.replace(price[0], specials=tuple(more), audio_least_ms=10_000)
+    spent = cost(Usage(extras=Extras(**words, **counts)), (whole,), at) or 0
+    held = hold(dearest((whole,)), 0, 0)
+    most = most_fees((whole,))
+    if most is not None:
+        bound = Extras(**{name: count + over for name, count in counts.items()})
+        held += fees(bound, most.tiers[0][1], most)
+    assert spent <= held
+
+
+def test_a_price_by_tokens_alone_has_no_fees() -> None:
+    rate = Rate(**{n: 5 for n in Rate.__struct_fields__ if n not in (*PER_ONE, "character")})
+    assert most_fees((Price(tiers=((-1, rate),)),)) is None
+    assert most_fees(()) is None
 
 
 def test_a_hold_is_reached_by_the_dearest_classes() -> None:

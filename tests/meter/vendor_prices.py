@@ -1,25 +1,34 @@
 """What vendors' price pages say (USD per million tokens), and usage as vendors' APIs report it.
 
-The pages, as their words: https://openai.com/api/pricing, https://platform.claude.com/docs/en/
-about-claude/pricing, https://ai.google.dev/gemini-api/docs/pricing,
-https://api-docs.deepseek.com/quick_start/pricing, https://docs.x.ai/docs/models,
-https://groq.com/pricing, https://cohere.com/pricing, https://aws.amazon.com/bedrock/pricing,
-https://docs.mistral.ai/inference/pricing. A usage has beside it what the vendor's documentation
-says it is billed as: (how many, by which word of the page).
+Each row names the page that its amounts come from and the day on which somebody looked; what pages
+show only to browsers was looked up in LiteLLM's list, which names the same pages. A usage has
+beside it what the vendor's documentation says it is billed as: (how many, by which word of the
+page).
 """
 
 from typing import Any, Final
 
 Bill = list[tuple[int, str]]
 Body = dict[str, Any]
+OPENAI_PAGE: Final = "https://developers.openai.com/api/docs/pricing 2026-11-26"
+ANTHROPIC_PAGE: Final = "https://platform.claude.com/docs/en/about-claude/pricing 2026-11-26"
+GOOGLE_PAGE: Final = "https://ai.google.dev/gemini-api/docs/pricing 2026-11-26"
+DEEPSEEK_PAGE: Final = "https://api-docs.deepseek.com/quick_start/pricing 2026-11-26"
+XAI_PAGE: Final = "https://docs.x.ai/developers/pricing 2026-11-26"
+GROQ_PAGE: Final = "https://groq.com/pricing 2026-11-26"
+COHERE_PAGE: Final = "https://cohere.com/pricing 2026-11-26"
+BEDROCK_PAGE: Final = "https://aws.amazon.com/bedrock/pricing 2026-11-26"
+MISTRAL_PAGE: Final = "https://mistral.ai/pricing/api 2026-11-26"
+PERPLEXITY_PAGE: Final = "https://docs.perplexity.ai/getting-started/pricing 2026-11-26"
 
 
-def words(names: str, **rows: str) -> dict[str, dict[str, str]]:
+def words(names: str, where: str, **rows: str) -> dict[str, dict[str, str]]:
     """Rows of a page: model → word → amount. Underscores stand for - and two of them for a dot."""
     return {
-        model.replace("__", ".").replace("_", "-"): dict(
-            zip(names.split(), row.split(), strict=True)
-        )
+        model.replace("__", ".").replace("_", "-"): {
+            **dict(zip(names.split(), row.split(), strict=True)),
+            "page": where,
+        }
         for model, row in rows.items()
     }
 
@@ -28,6 +37,7 @@ def words(names: str, **rows: str) -> dict[str, dict[str, str]]:
 
 OPENAI: Final = words(
     "input cached output",
+    OPENAI_PAGE,
     gpt_4o="2.50 1.25 10.00",
     gpt_4o_mini="0.15 0.075 0.60",
     gpt_4__1="2.00 0.50 8.00",
@@ -38,6 +48,11 @@ OPENAI: Final = words(
     gpt_5_nano="0.05 0.005 0.40",
     gpt_5__1="1.25 0.125 10.00",
     gpt_5__2="1.75 0.175 14.00",
+    gpt_5__4="2.50 0.25 15.00",
+    gpt_5__5="5.00 0.50 30.00",
+    gpt_6_sol="2.00 0.20 10.00",
+    gpt_6__1_sol="2.00 0.10 10.00",
+    gpt_6_luna="0.10 0.01 0.50",
     o1="15.00 7.50 60.00",
     o3="2.00 0.50 8.00",
     o3_mini="1.10 0.55 4.40",
@@ -45,6 +60,7 @@ OPENAI: Final = words(
 )
 OPENAI_PRIORITY: Final = words(
     "input cached output",
+    OPENAI_PAGE,
     gpt_4o="4.25 2.125 17.00",
     gpt_4o_mini="0.25 0.125 1.00",
     gpt_4__1="3.50 0.875 14.00",
@@ -57,6 +73,7 @@ OPENAI_PRIORITY: Final = words(
 )
 OPENAI_FLEX: Final = words(
     "input cached output",
+    OPENAI_PAGE,
     gpt_5="0.625 0.0625 5.00",
     gpt_5_mini="0.125 0.0125 1.00",
     gpt_5_nano="0.025 0.0025 0.20",
@@ -94,6 +111,12 @@ RESPONSES: Final[dict[str, tuple[Body, Bill]]] = {
 
 ANTHROPIC: Final = words(
     "base write5m write1h hit output",
+    ANTHROPIC_PAGE,
+    claude_fable_5_1="10 12.50 20 0.25 50",
+    claude_fable_5="10 12.50 20 1 50",
+    claude_opus_5_5="4 5 8 0.20 20",
+    claude_opus_5="5 6.25 10 0.50 25",
+    claude_sonnet_5="2 2.50 4 0.20 10",
     claude_opus_4_5="5 6.25 10 0.50 25",
     claude_opus_4_1="15 18.75 30 1.50 75",
     claude_sonnet_4_5="3 3.75 6 0.30 15",
@@ -128,12 +151,13 @@ MESSAGES: Final[dict[str, tuple[Body, Bill]]] = {
 
 GEMINI: Final = words(
     "text audio cached cached_audio output search",
+    GOOGLE_PAGE,
     gemini_2__5_flash="0.30 1.00 0.03 0.10 2.50 0.035",
     gemini_2__5_flash_lite="0.10 0.30 0.01 0.03 0.40 0.035",
     gemini_2__0_flash="0.10 0.70 0.025 0.175 0.40 0.035",
 )
-GEMINI_PRO: Final = words("text cached output", gemini_2__5_pro="1.25 0.125 10")
-GEMINI_PRO_LONG: Final = words("text cached output", gemini_2__5_pro="2.50 0.25 15")
+GEMINI_PRO: Final = words("text cached output", GOOGLE_PAGE, gemini_2__5_pro="1.25 0.125 10")
+GEMINI_PRO_LONG: Final = words("text cached output", GOOGLE_PAGE, gemini_2__5_pro="2.50 0.25 15")
 GENERATE: Final[dict[str, tuple[Body, Bill]]] = {
     "short": ({"promptTokenCount": 4, "candidatesTokenCount": 10, "totalTokenCount": 14,
                "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 4}]},
@@ -173,15 +197,29 @@ JUST_NOT_LONG: Final[tuple[Body, Bill]] = (
 # --- others ---------------------------------------------------------------------------------------
 
 HOSTS: Final = {
-    "groq": words("input output", llama_3__3_70b_versatile="0.59 0.79",
+    "groq": words("input output", GROQ_PAGE, llama_3__3_70b_versatile="0.59 0.79",
                   llama_3__1_8b_instant="0.05 0.08"),
-    "xai": words("input cached output", grok_3="3.00 0.75 15.00", grok_3_mini="0.30 0.075 0.50"),
-    "mistral": words("input output", codestral_latest="0.30 0.90"),
+    "xai": words("input cached output", XAI_PAGE, grok_3="3.00 0.75 15.00",
+                 grok_3_mini="0.30 0.075 0.50"),
+    "mistral": words("input output", MISTRAL_PAGE, codestral_latest="0.30 0.90"),
 }  # fmt: skip
-DEEPSEEK: Final = words("hit miss output", deepseek_chat="0.07 0.27 1.10",
-                        deepseek_reasoner="0.14 0.55 2.19")  # fmt: skip
-DEEPSEEK_NIGHT: Final = words("hit miss output", deepseek_chat="0.035 0.135 0.55",
+DEEPSEEK_V3: Final = words("hit miss output", DEEPSEEK_PAGE, deepseek_chat="0.07 0.27 1.10",
+                           deepseek_reasoner="0.14 0.55 2.19")  # fmt: skip
+"""Until September 2025, but for 16:30 to 00:30."""
+DEEPSEEK_NIGHT: Final = words("hit miss output", DEEPSEEK_PAGE, deepseek_chat="0.035 0.135 0.55",
                               deepseek_reasoner="0.035 0.135 0.55")  # fmt: skip
+DEEPSEEK_V32: Final = words("hit miss output", DEEPSEEK_PAGE, deepseek_chat="0.028 0.28 0.42",
+                            deepseek_reasoner="0.028 0.28 0.42")  # fmt: skip
+DEEPSEEK_PEAK: Final = words("hit miss output", DEEPSEEK_PAGE, deepseek_flash="0.006 0.30 1.20",
+                             deepseek_v4_flash="0.006 0.30 1.20",
+                             deepseek_v4_pro="0.044 1.32 3.96")  # fmt: skip
+"""Monday to Friday, 01:00 to 04:00 and 06:00 to 10:00."""
+DEEPSEEK_OFF: Final = words("hit miss output", DEEPSEEK_PAGE, deepseek_flash="0.003 0.15 0.60",
+                            deepseek_v4_flash="0.003 0.15 0.60",
+                            deepseek_v4_pro="0.022 0.66 1.98")  # fmt: skip
+DEEPSEEK_AUGUST: Final = words("hit miss output", DEEPSEEK_PAGE, peak="0.014 0.44 1.32",
+                               off="0.007 0.22 0.66", before="0.0028 0.14 0.28")  # fmt: skip
+"""V4 Flash from 16 August 2026, 16:00 to 10 September, 04:00; and before."""
 DEEPSEEK_USAGE: Final[tuple[Body, Bill]] = (
     {"prompt_tokens": 1300, "completion_tokens": 421, "total_tokens": 1721,
      "prompt_cache_hit_tokens": 1280, "prompt_cache_miss_tokens": 20,
@@ -190,7 +228,7 @@ DEEPSEEK_USAGE: Final[tuple[Body, Bill]] = (
     [(1280, "hit"), (20, "miss"), (421, "output")],
 )  # fmt: skip
 COHERE: Final = words(
-    "input output", command_r_08_2024="0.15 0.60", command_r_plus_08_2024="2.50 10.00"
+    "input output", COHERE_PAGE, command_r_08_2024="0.15 0.60", command_r_plus_08_2024="2.50 10.00"
 )
 COHERE_USAGE: Final[dict[str, tuple[Body, Bill]]] = {
     "billed units": ({"billed_units": {"input_tokens": 5, "output_tokens": 418},
@@ -201,6 +239,7 @@ COHERE_USAGE: Final[dict[str, tuple[Body, Bill]]] = {
 }  # fmt: skip
 BEDROCK: Final = words(
     "input read write output",
+    BEDROCK_PAGE,
     global__anthropic__claude_sonnet_4_5_20250929_v1="3 0.30 3.75 15",
     anthropic__claude_sonnet_4_5_20250929_v1="3.30 0.33 4.125 16.50",
     global__anthropic__claude_haiku_4_5_20251001_v1="1 0.10 1.25 5",

@@ -3,6 +3,7 @@
 import datetime
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
@@ -11,11 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 from ferryman.control.ingest import Ingester
-from ferryman.ir.price import Price, Rate
+from ferryman.control.pricing import in_force, recosted
+from ferryman.ir.price import Price, Rate, Special, Tiers, rate_of_amounts
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS, Extras, Usage
 from ferryman.store import ledger
 from ferryman.store.journal import JournalWriter
-from ferryman.telemetry.record import PRICED, Candidate, Closed, Priced
+from ferryman.telemetry.record import PRICED, Attempt, Candidate, Closed, Priced
 from tests.store import samples
 
 
@@ -177,7 +179,8 @@ def test_a_call_is_shown_as_it_was_closed(engine: sa.Engine, ingest: Ingest) -> 
 
 def test_a_call_keeps_the_price_that_it_was_billed_by(engine: sa.Engine, ingest: Ingest) -> None:
     was, now = ((Price(tiers=((-1, Rate(input=rate)),)),) for rate in (7, 9))
-    usage = Usage(input=3, extras=Extras(service="flex", region="us", searches=2))
+    pieces = {"context": "low", "characters": 9, "code_units": 4, "image_cache_read": 5}
+    usage = Usage(input=3, extras=Extras(service="flex", region="us", searches=2, **pieces))
     calls = [
         samples.call("req_1", usage=usage, cost=21, price="p1"),
         samples.call("req_2", cost=27, price="p2"),
@@ -193,6 +196,49 @@ def test_a_call_keeps_the_price_that_it_was_billed_by(engine: sa.Engine, ingest:
     assert [(each.id, each.prices, each.calls) for each in used] == [("p1", was, 1), ("p2", now, 2)]
     assert used[1].last_at_us == samples.START + 5
     assert ledger.prices_used(engine, samples.START + 5)[0].id == "p2"
+
+
+def test_calls_of_several_attempts_are_counted_again_by_the_book_of_now(
+    engine: sa.Engine, ingest: Ingest
+) -> None:
+    one, other = Usage(100, extras=Extras(searches=1)), Usage(10)
+    attempts = (
+        Attempt("a", "m", 200, "upstream_truncated", usage=one, cost=700, price="p1"),
+        Attempt("c", "m", 500, "upstream_error"),
+        Attempt("b", "m", 200, usage=other, cost=50, price="p2"),
+    )
+    ingest([
+        samples.call("req_1", attempts=attempts, usage=Usage(110), cost=750),
+        samples.call("req_2", attempts=attempts[1:], usage=other, cost=50),
+        samples.call("req_3", cost=5),
+    ], [])  # fmt: skip
+    book = {
+        ("a", "m"): (Price(tiers=((-1, Rate(input=1, search=3)),)),),
+        ("b", "m"): (Price(tiers=((-1, Rate(input=9)),)),),
+    }
+    rows = {call.request_id: call for call in ledger.calls(engine)}
+    assert recosted(rows["req_1"], book) == 103 + 90
+    assert recosted(rows["req_2"], book) == 90
+    assert recosted(rows["req_1"], {("b", "m"): book["b", "m"]}) is None, "one has no price now"
+    assert recosted(rows["req_3"], book) is None, "older than the price book"
+
+
+def test_every_rate_of_a_price_is_compared() -> None:
+    def tiers(*inputs: str) -> Tiers:
+        rates = [rate_of_amounts({"input": Decimal(i), "output": Decimal(1)}) for i in inputs]
+        return tuple(zip((-1, 200_000), rates, strict=False))
+
+    peak = Special(begins=3600, ends=7200, days=0b11, tiers=tiers("4"))
+    specials = (peak, Special(service="batch", tiers=tiers("1")))
+    price = Price(
+        tiers=tiers("2", "3"), specials=specials, regions=(("us", 1100),), audio_least_ms=9500
+    )
+    found = in_force((price,), 0)
+    assert {name: said for name, said in found.items() if "output" not in name} == {
+        "input": "2", "input above 200000": "3", "standard mon tue 01:00-02:00: input": "4",
+        "batch: input": "1", "region us": "110%", "audio_least_seconds": "9.5",
+    }  # fmt: skip
+    assert in_force((), 0) == {}
 
 
 def test_models_whose_calls_have_no_known_cost_are_counted(

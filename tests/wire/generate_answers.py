@@ -26,7 +26,7 @@ from ferryman.ir.request import (
     Thinking,
     ToolCall,
 )
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Extras, Usage
 from ferryman.wire.gemini_generate.encoder import StreamEncoder
 from ferryman.wire.gemini_generate.types import NAME
 from tests.wire.generate import PROVIDER, context, parts
@@ -46,7 +46,8 @@ def beside(name: str, said: Any, carried: str = "") -> Beside:
 
 def reply(*blocks: Any, finish: Finish = STOP, **more: Any) -> Reply:
     choice = Choice(blocks=blocks, finish=finish, logprobs=more.pop("logprobs", ()))
-    return Reply(begin=BEGIN, choices=(choice,), usage=Usage(input=10, output=5))
+    extras = Extras(searches=more["searches"]) if "searches" in more else None
+    return Reply(begin=BEGIN, choices=(choice,), usage=Usage(input=10, output=5, extras=extras))
 
 
 def whole(*said: Any, **more: Any) -> dict[str, Any]:
@@ -143,6 +144,7 @@ BOTH_WAYS: list[tuple[str, dict[str, Any], Reply]] = [
                 reason=FinishReason.STOP,
                 beside=(beside("groundingMetadata", GROUNDING, "citations"),),
             ),
+            searches=1,
         ),
     ),
     (

@@ -197,7 +197,9 @@ def test_whole_images_tell_their_usage() -> None:
         None,
         DRAWN,
     )
-    assert read(b'{"data":[{"url":"x"}]}', ()) == (None, None)
+    two = Usage(extras=Extras(images=2))
+    assert read(b'{"data":[{"url":"x"},{"url":"y"}]}', ()) == (None, two), "how many there are"
+    assert read(b'{"data":[]}', ()) == read(b'{"data":7}', ()) == (None, None)
     assert read(b"<html>", ())[0] is ErrorKind.UPSTREAM_PROTOCOL
 
 
@@ -469,7 +471,8 @@ def test_images_are_read_from_every_reply() -> None:
     assert gemini.decode_predict(json.dumps(predicted).encode(), asked()).images == (Image(PNG),)
     for said in ({"images": [PNG, PNG]}, {"images": [PNG, PNG], "error": None, "seeds": [1]}):
         found = invoked.decode_reply(json.dumps(said).encode(), asked())
-        assert found == ImagesReply((Image(PNG), Image(PNG)))
+        two = Usage(extras=Extras(images=2))
+        assert found == ImagesReply((Image(PNG), Image(PNG)), two)
 
 
 def test_sound_is_read_from_the_reply() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.tasks import Ranked, RerankReply, RerankRequest
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Extras, Usage
 from ferryman.wire.bedrock_converse import embeddings as invoked
 from ferryman.wire.cohere_chat import rerank
 from ferryman.wire.format import Aim, ReplyError
@@ -69,8 +69,10 @@ def test_rankings_are_read_under_either_name() -> None:
     [
         ({"usage": {"total_tokens": 5}}, Usage(5)),
         ({"usage": {"prompt_tokens": 4, "total_tokens": 5}}, Usage(4)),
-        ({"meta": {"billed_units": {"search_units": 1}}}, Usage()),
-        ({"meta": {"billed_units": {"search_units": 3}}}, None),
+        ({"meta": {"billed_units": {"search_units": 1}}}, Usage(extras=Extras(searches=1))),
+        ({"meta": {"billed_units": {"search_units": 3}}}, Usage(extras=Extras(searches=3))),
+        ({"meta": {"billed_units": {"search_units": -3}}}, None),
+        ({"meta": {"billed_units": {"search_units": 1e300}}}, None),
         ({"meta": {"tokens": {"input_tokens": 6, "output_tokens": 0}}}, Usage(6)),
         ({"meta": {"billed_units": {"input_tokens": 7, "search_units": 0}}}, Usage(7)),
         ({"meta": []}, None),

@@ -1,4 +1,5 @@
-"""Prices: genai-prices' bundled data flattened into integers, for every model the catalogue lists.
+"""Prices: genai-prices' bundled data flattened into integers, for every model the catalogue lists,
+and amended where a vendor's page says something else (``amendments.py``).
 
 Only the control plane runs this; genai-prices (MIT, https://github.com/pydantic/genai-prices) is
 imported inside functions. What is left out, and where the dearer of two prices is taken:
@@ -12,6 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ferryman.catalog.amendments import amended
 from ferryman.catalog.load import models, providers
 from ferryman.ir.price import PICO, Price, Rate, Special, Tiers
 
@@ -57,6 +59,11 @@ def lookup(provider: str, model: str) -> tuple[Price, ...]:
 
     Names are matched as genai-prices itself matches them: a dated name has its model's price.
     """
+    return amended(provider, model, of_genai(provider, model))
+
+
+def of_genai(provider: str, model: str) -> tuple[Price, ...]:
+    """The same before it is amended."""
     row = providers().get(provider)
     if row is None:
         return ()
@@ -257,7 +264,7 @@ def _dearer(a: Rate, b: Rate) -> Rate:
 
 
 def _tiers(prices: "ModelPrice") -> Tiers:
-    """Total input tokens → rate above them; empty when priced by neither tokens nor calls."""
+    """Total input tokens → rate above them; empty when priced by nothing that is counted here."""
     from genai_prices.types import TieredPrices
 
     listed = {name: price for name, price in vars(prices).items() if price is not None}
@@ -283,7 +290,7 @@ def _at(price: "TieredPrices", threshold: int) -> Decimal:
     return value
 
 
-_PRICED = ("input_mtok", "output_mtok", "requests_kcount", "audio_hours")
+_PRICED = ("input_mtok", "output_mtok", "requests_kcount", "audio_hours", "input_mchars")
 _PER_TOKEN = PICO // 10**6
 _PER_CALL = PICO // 10**3
 
@@ -304,6 +311,7 @@ def _rate(usd: dict[str, Any]) -> Rate:
     write = pico("cache_write_mtok", fresh)
     heard = pico("input_audio_mtok", fresh)
     heard_before = read if "cache_read_mtok" in usd else heard
+    request = _rounded(usd.get("requests_kcount", Decimal(0)) * _PER_CALL)
     return Rate(
         input=fresh,
         cache_read=read,
@@ -313,12 +321,18 @@ def _rate(usd: dict[str, Any]) -> Rate:
         output=text,
         reasoning=pico("output_reasoning_mtok", text),
         audio_output=pico("output_audio_mtok", text),
-        request=_rounded(usd.get("requests_kcount", Decimal(0)) * _PER_CALL),
+        request=request,
+        request_low=request,
+        request_medium=request,
         search=_rounded(usd.get("web_searches_kcount", Decimal(0)) * _PER_CALL),
         audio_cache_read=pico("cache_audio_read_mtok", heard_before),
         image_input=pico("input_image_mtok", fresh),
         image_output=pico("output_image_mtok", text),
         audio_hour=_rounded(usd.get("audio_hours", Decimal(0)) * PICO),
+        image_cache_read=pico("cache_image_read_mtok", read),
+        citation=pico("output_citation_mtok", 0),
+        character=pico("input_mchars", 0),
+        file_search=_rounded(usd.get("storage_searches_kcount", Decimal(0)) * _PER_CALL),
     )
 
 

@@ -21,7 +21,7 @@ from ferryman.config.filters import ASKED, CATALOGUED
 from ferryman.config.grouping import Grouped, grouped
 from ferryman.config.model import Config, Facts, ProviderConfig, Ref, RouteConfig
 from ferryman.config.names import Known
-from ferryman.config.pricing import priced
+from ferryman.config.pricing import priced, there
 from ferryman.config.problem import ConfigError
 from ferryman.config.seal import seal
 from ferryman.config.secret import (
@@ -75,7 +75,7 @@ def compile_snapshot(
     snapshot = Snapshot(
         version="",
         providers=providers,
-        models=_models(config, known, routes),
+        models=_models(config, known, routes, providers),
         bare=dict(known.bare),
         aliases={name: row for name, row in known.also.items() if name not in providers},
         routes=routes,
@@ -189,7 +189,12 @@ def _header(header: str, ref: Ref, provider: str, seal_key: bytes) -> str:
 # -- models and prices ----------------------------------------------------------------------------
 
 
-def _models(config: Config, known: Known, routes: Mapping[str, Route]) -> dict[str, Raw]:
+def _models(
+    config: Config,
+    known: Known,
+    routes: Mapping[str, Route],
+    providers: Mapping[str, Provider],
+) -> dict[str, Raw]:
     prices = catalogue_prices.prices()
     wanted: dict[str, set[str]] = {}
     for route in routes.values():
@@ -208,6 +213,7 @@ def _models(config: Config, known: Known, routes: Mapping[str, Route]) -> dict[s
                 found = listed.get(model, ())
             else:
                 found = catalogue_prices.lookup(name, model)
+            found = there(name, model, providers[name].base_url, found)
             facts = given.models.get(model, _NOTHING)
             table[model] = ModelRow(
                 context=facts.context or row.context,

@@ -51,10 +51,22 @@ class Prices(Struct, frozen=True, kw_only=True):
     request: Decimal | None = None
     search: Decimal | None = None
     audio_hour: Decimal | None = None
+    request_low: Decimal | None = None
+    request_medium: Decimal | None = None
+    searched: Decimal | None = None
+    image_cache_read: Decimal | None = None
+    citation: Decimal | None = None
+    character: Decimal | None = None
+    image: Decimal | None = None
+    file_search: Decimal | None = None
+    code_unit: Decimal | None = None
+    source: Decimal | None = None
+    audio_least: Decimal = Decimal(0)
+    """Seconds."""
     above: dict[int, dict[str, Decimal | None]] = {}
     """Tokens of input → prices of calls with more."""
     services: dict[str, Decimal] = {}
-    """Service tier → per cent, like the next by hours (``HH:MM-HH:MM``)."""
+    """Service tier → per cent, like the next by hours (``HH:MM-HH:MM``, perhaps after days)."""
     hours: dict[str, Decimal] = {}
     currency: str = "USD"
     since: str | None = None

@@ -6,17 +6,16 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec.structs import replace
 
+from ferryman.catalog.amendments import days, regional
 from ferryman.config.model import Prices, ProviderConfig
 from ferryman.config.problem import ERROR, WARNING, Path
-from ferryman.ir.price import PICO, Price, Rate, Special, Tiers, scaled
+from ferryman.ir.price import Price, Rate, Special, Tiers, rate_of_amounts, scaled, shared
 
-_PICO_PER_MILLION: Final = PICO // 10**6
-"""Picodollars per token that make one dollar per million tokens."""
-_WHOLE: Final = Fraction(1)
 Found = dict[str, Any]
 
 
@@ -91,6 +90,24 @@ def _day(text: str) -> date | None:
         return None
 
 
+def there(provider: str, model: str, base_url: str, found: tuple[Price, ...]) -> tuple[Price, ...]:
+    """``found`` as it is at the host of ``base_url``: some places cost more, fees apart."""
+    per_cent = regional(provider, model, urlsplit(base_url).hostname or "") if found else 100
+    if per_cent == 100:
+        return found
+    share = Fraction(per_cent) / 100
+    return tuple(
+        replace(
+            price,
+            tiers=shared(price.tiers, share),
+            specials=tuple(
+                replace(each, tiers=shared(each.tiers, share)) for each in price.specials
+            ),
+        )
+        for price in found
+    )
+
+
 def priced(
     given: ProviderConfig, model: str, found: tuple[Price, ...], currencies: Mapping[str, Decimal]
 ) -> tuple[Price, ...]:
@@ -112,14 +129,15 @@ def own_price(period: Prices, currencies: Mapping[str, Decimal]) -> Price:
     """A period of a model's own prices, in integers."""
     worth = Fraction(currencies.get(period.currency, Decimal(1)))
     amounts = {name: getattr(period, name) for name in _AMOUNTS}
-    tiers: Tiers = ((-1, rate(amounts, worth)),)
+    tiers: Tiers = ((-1, rate_of_amounts(amounts, worth)),)
     for size, more in sorted(period.above.items()):
-        tiers += ((size, rate({**amounts, **more}, worth)),)
+        tiers += ((size, rate_of_amounts({**amounts, **more}, worth)),)
     return Price(
         since=_midnight(period.since),
         until=_midnight(period.until),
         tiers=tiers,
         specials=_specials(period, tiers),
+        audio_least_ms=int(period.audio_least * 1000),
     )
 
 
@@ -128,23 +146,17 @@ def _specials(period: Prices, tiers: Tiers) -> tuple[Special, ...]:
     services = period.services.items()
     out = []
     for text, share in period.hours.items():
-        begins, ends = (_second(moment) for moment in text.split("-"))
+        named, _, clock = text.rpartition(" ")
+        begins, ends = (_second(moment) for moment in clock.split("-"))
         for service, factor in (*services, ("", Decimal(100))):
-            found = _share(tiers, Fraction(share) * Fraction(factor) / 10_000)
-            out.append(Special(service=service, begins=begins, ends=ends, tiers=found))
+            found = shared(tiers, Fraction(share) * Fraction(factor) / 10_000)
+            out.append(
+                Special(service=service, begins=begins, ends=ends, tiers=found, days=days(named))
+            )
     for service, factor in services:
-        found = _share(tiers, Fraction(factor) / 100)
+        found = shared(tiers, Fraction(factor) / 100)
         out.append(Special(service=service, tiers=found))
     return tuple(out)
-
-
-def _share(tiers: Tiers, share: Fraction) -> Tiers:
-    """``tiers`` times ``share``, but for fees: vendors charge those alike."""
-    parts = zip(tiers, part(Price(tiers=tiers), share).tiers, strict=True)
-    return tuple(
-        (size, replace(less, request=whole.request, search=whole.search))
-        for (size, whole), (_, less) in parts
-    )
 
 
 def _second(moment: str) -> int:
@@ -155,34 +167,6 @@ def _midnight(day: str | None) -> int:
     if day is None:
         return 0
     return int(datetime.combine(date.fromisoformat(day), time(), UTC).timestamp())
-
-
-def rate(amounts: dict[str, Decimal | None], worth: Fraction = _WHOLE) -> Rate:
-    """Amounts per million tokens → picodollars per token; what is left out costs as documented.
-
-    The file's amounts have at most six decimals: in USD, each is a whole number of picodollars.
-    """
-
-    def of(*names: str, per: int = _PICO_PER_MILLION) -> int:
-        given = next((a for name in names if (a := amounts.get(name)) is not None), Decimal(0))
-        return int(Fraction(given) * worth * per + Fraction(1, 2))
-
-    return Rate(
-        input=of("input"),
-        cache_read=of("cache_read", "input"),
-        cache_write=of("cache_write", "input"),
-        cache_write_1h=of("cache_write_1h", "cache_write", "input"),
-        audio_input=of("audio_input", "input"),
-        audio_cache_read=of("audio_cache_read", "cache_read", "input"),
-        image_input=of("image_input", "input"),
-        output=of("output"),
-        reasoning=of("reasoning", "output"),
-        audio_output=of("audio_output", "output"),
-        image_output=of("image_output", "output"),
-        request=of("request", per=PICO),
-        search=of("search", per=PICO),
-        audio_hour=of("audio_hour", per=PICO),
-    )
 
 
 _AMOUNTS: Final = tuple(Rate.__struct_fields__)

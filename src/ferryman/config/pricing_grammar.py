@@ -3,8 +3,9 @@
 from decimal import Decimal
 from typing import Final
 
+from ferryman.catalog.amendments import DAY_NAMES
 from ferryman.config.kinds import PER_CENT, Number, Word
-from ferryman.config.measures import USD
+from ferryman.config.measures import USD, duration
 from ferryman.config.shapes import Key, ListOf, MapOf, OneOrList, Table
 from ferryman.ir.usage import SERVICES
 
@@ -14,9 +15,10 @@ _MODEL: Final = Word(
 )  # fmt: skip
 CURRENCY: Final = Word(says="a currency's code, such as EUR", example="EUR", pattern="[A-Z]{3}")
 _DATE: Final = Word(says="a date (UTC)", example="2026-12-31", pattern=r"20\d\d-\d\d-\d\d")
+_DAYS: Final = "|".join(DAY_NAMES)
 _HOURS: Final = Word(
-    says="hours of the day in UTC", example="16:30-00:30",
-    pattern=r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d",
+    says="hours of the day in UTC, perhaps on some days of the week", example="16:30-00:30",
+    pattern=rf"(({_DAYS})(-({_DAYS}))? )?([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d",
 )  # fmt: skip
 
 
@@ -87,7 +89,58 @@ _FURTHER: Final = (
         default="output",
     ),
     Key(name="request", kind=USD, doc="USD per call, on top of its tokens.", default="0"),
-    Key(name="search", kind=USD, doc="USD per web search of the provider's.", default="0"),
+    Key(
+        name="request_low",
+        kind=USD,
+        doc="The same where the reply says that its search brought in little of the web "
+        "(search_context_size).",
+        default="request",
+    ),
+    Key(name="request_medium", kind=USD, doc="And where it was middling.", default="request"),
+    Key(
+        name="search",
+        kind=USD,
+        doc="USD per web search of the provider's; of rankings, per search that is billed.",
+        default="0",
+    ),
+    Key(
+        name="searched",
+        kind=USD,
+        doc="USD per call that searched the web, however often.",
+        default="0",
+    ),
+    Key(name="file_search", kind=USD, doc="USD per search in stored files.", default="0"),
+    Key(
+        name="code_unit",
+        kind=USD,
+        doc="USD per run of code, or per gigabyte of a container, as the provider charges.",
+        default="0",
+    ),
+    Key(name="source", kind=USD, doc="USD per source that a search used.", default="0"),
+    Key(
+        name="image_cache_read",
+        kind=USD,
+        doc="USD per million input tokens of images read from the provider's cache.",
+        default="cache_read",
+    ),
+    Key(
+        name="citation",
+        kind=USD,
+        doc="USD per million tokens of sources that were read for an answer.",
+        default="0",
+    ),
+    Key(
+        name="character",
+        kind=USD,
+        doc="USD per million characters of a text that is said.",
+        default="0",
+    ),
+    Key(
+        name="image",
+        kind=USD,
+        doc="USD per image made, where it isn't charged by its tokens.",
+        default="0",
+    ),
     Key(
         name="audio_hour",
         kind=USD,
@@ -156,6 +209,12 @@ PRICES: Final = Table(
             ),
             doc="How much of it, fees apart, calls cost that begin in these hours (UTC).",
             default="100%",
+        ),
+        Key(
+            name="audio_least",
+            kind=duration("10s", "0", Decimal(3600)),
+            doc="How long a call's audio counts at least, where it is charged by time.",
+            default="as long as it is",
         ),
         Key(
             name="currency",

@@ -15,7 +15,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec.structs import asdict
 
-from ferryman.ir.usage import EXTRA_COUNTS, Extras, Usage, counts
+from ferryman.ir.usage import EXTRA_COUNTS, PIECES, Extras, Usage, counts
 from ferryman.log import log
 from ferryman.store import intake, journal
 from ferryman.store.intake import MAX_INT, MAX_TEXT, Batch, Position
@@ -303,6 +303,7 @@ class _PlaneReader:
             *_charge(call.charge),
             *(_NO_EXTRAS if usage is None or usage.extras is None else self._extras(usage.extras)),
             call.price or None,
+            None if usage is None or usage.extras is None else _pieces(usage.extras),
         )
 
     def _tokens(self, usage: Usage) -> tuple[int, ...]:
@@ -354,6 +355,13 @@ def _attempt(each: Attempt) -> dict[str, Any]:
     if each.cost is not None:
         row["cost_pico"] = min(each.cost, MAX_INT)
     return row if each.whole else {**row, "unknown_cost": True}
+
+
+def _pieces(extras: Extras) -> str | None:
+    """What the ledger has no column for, as far as there is any."""
+    counts = {name: min(count, MAX_TOKENS) for name in PIECES if (count := getattr(extras, name))}
+    said = {"context": extras.context, **counts} if extras.context else counts
+    return _encode(said).decode() if said else None
 
 
 def _charge(charge: Charge | None) -> tuple[str | None, int | None, int | None]:

@@ -14,15 +14,16 @@ import msgspec
 from fastapi import FastAPI, Query, Response
 from msgspec.structs import asdict
 
+from ferryman.catalog.amendments import DAY_NAMES
 from ferryman.config.snapshot import ModelRow, Snapshot
 from ferryman.control.changes import answer
 from ferryman.control.problem import ProblemError
 from ferryman.control.rows import dollars
 from ferryman.control.when import WhenError, moment, rfc3339
-from ferryman.ir.price import Price, Rate, Special, Tiers
+from ferryman.ir.price import EVERY_DAY, PER_ONE, WIDER, Price, Rate, Special, Tiers
 from ferryman.ir.usage import Usage
 from ferryman.ir.usage import from_counts as usage_from
-from ferryman.meter.cost import cost, rate_at
+from ferryman.meter.cost import cost, price_at
 from ferryman.meter.lines import lines
 from ferryman.store import ledger
 
@@ -31,9 +32,7 @@ if TYPE_CHECKING:
 
 _rows: Final = msgspec.msgpack.Decoder(dict[str, ModelRow])
 _snapshot: Final = msgspec.msgpack.Decoder(Snapshot)
-_BY_TOKEN: Final = tuple(
-    name for name in Rate.__struct_fields__ if name not in ("request", "search", "audio_hour")
-)
+_BY_TOKEN: Final = tuple(name for name in Rate.__struct_fields__ if name not in PER_ONE)
 MOST_CALLS: Final = 1_000_000
 """Calls that one question looks at."""
 _PAGE: Final = 1000
@@ -142,6 +141,8 @@ def period(price: Price) -> dict[str, Any]:
     }
     if price.specials:
         out["specials"] = [_special(each) for each in price.specials]
+    if price.audio_least_ms:
+        out["audio_least_seconds"] = f"{Decimal(price.audio_least_ms) / 1000:f}"
     if price.regions:
         out["regions"] = {name: f"{Decimal(share) / 10:f}%" for name, share in price.regions}
     return out
@@ -151,6 +152,8 @@ def _special(special: Special) -> dict[str, Any]:
     out: dict[str, Any] = {"service": special.service or "standard"}
     if special.begins != special.ends:
         out["hours_utc"] = f"{_hour(special.begins)}-{_hour(special.ends)}"
+    if special.days != EVERY_DAY:
+        out["days"] = [day for at, day in enumerate(DAY_NAMES) if special.days >> at & 1]
     return out | {"tiers": _tiers(special.tiers)}
 
 
@@ -167,19 +170,15 @@ def _tiers(tiers: Tiers) -> list[dict[str, Any]]:
 
 
 def usd(rate: Rate) -> dict[str, str]:
-    """USD per million tokens (``request``, ``search``: for one; ``audio_hour``: for an hour).
+    """USD per million tokens or characters (``ir.price.PER_ONE``: for one of them).
 
     What is not said costs what it costs without being told apart.
     """
-    same = {"cache_read": "input", "cache_write": "input", "cache_write_1h": "cache_write",
-            "audio_input": "input", "audio_cache_read": "cache_read", "image_input": "input",
-            "reasoning": "output", "audio_output": "output", "image_output": "output"}  # fmt: skip
     said = {}
     for name, value in asdict(rate).items():
-        if name in _BY_TOKEN and value != getattr(rate, same.get(name, ""), None):
-            said[name] = dollars(value * 10**6)
-        elif name not in _BY_TOKEN and value:
-            said[name] = dollars(value)
+        otherwise = getattr(rate, WIDER[name][0]) if name in WIDER else 0
+        if value != otherwise or name in ("input", "output"):
+            said[name] = dollars(value * 10**6 if name in _BY_TOKEN else value)
     return said
 
 
@@ -230,27 +229,55 @@ def _unpriced(admin: "Admin", since: int) -> list[dict[str, Any]]:
 
 
 def _changes(admin: "Admin", since: int) -> Iterator[dict[str, Any]]:
-    """Rates of models that were called since then, where they are not what calls were billed at."""
+    """Rates of models that were called since then, where they are not what calls were billed at.
+
+    All of them: of longer calls, other service tiers, parts of the day and regions too.
+    """
     book = _book(_of(admin))
     now = int(time.time())
     admin.catch_up()
     for used in ledger.prices_used(admin.engine, since * 1_000_000):
-        was = rate_at(used.prices, used.last_at_us // 1_000_000, 0)
-        now_is = rate_at(book.get((used.provider, used.model), ()), now, 0)
-        if was == now_is:
-            continue
-        before, after = (usd(rate) if rate is not None else {} for rate in (was, now_is))
-        yield {
-            "provider": used.provider,
-            "model": used.model,
-            "price": used.id,
-            "calls": used.calls,
-            "changes": {
-                name: [before.get(name), after.get(name)]
-                for name in Rate.__struct_fields__
-                if before.get(name) != after.get(name)
-            },
+        was = in_force(used.prices, used.last_at_us // 1_000_000)
+        now_is = in_force(book.get((used.provider, used.model), ()), now)
+        names = dict.fromkeys((*was, *now_is))
+        changes = {
+            name: [was.get(name), now_is.get(name)]
+            for name in names
+            if was.get(name) != now_is.get(name)
         }
+        if changes:
+            yield {
+                "provider": used.provider,
+                "model": used.model,
+                "price": used.id,
+                "calls": used.calls,
+                "changes": changes,
+            }
+
+
+def in_force(prices: tuple[Price, ...], at_s: int) -> dict[str, str]:
+    """Every rate of the price in force then, under a name that says which one it is."""
+    price = price_at(prices, at_s)
+    if price is None:
+        return {}
+    said = _named_rates("", price.tiers)
+    for special in price.specials:
+        words = _special(special)
+        when = " ".join((*words.get("days", ()), words.get("hours_utc", "")))
+        name = " ".join(part for part in (words["service"], when.strip()) if part)
+        said |= _named_rates(f"{name}: ", special.tiers)
+    said |= {f"region {name}": f"{Decimal(share) / 10:f}%" for name, share in price.regions}
+    if price.audio_least_ms:
+        said["audio_least_seconds"] = f"{Decimal(price.audio_least_ms) / 1000:f}"
+    return said
+
+
+def _named_rates(when: str, tiers: Tiers) -> dict[str, str]:
+    return {
+        f"{when}{name}{f' above {above}' if above > 0 else ''}": amount
+        for above, rate in tiers
+        for name, amount in usd(rate).items()
+    }
 
 
 def _recost(admin: "Admin", since: int, until: int | None, model: str | None) -> dict[str, Any]:
@@ -267,9 +294,9 @@ def _recost(admin: "Admin", since: int, until: int | None, model: str | None) ->
         )  # fmt: skip
         for call in page:
             pair = (call.provider, call.target)
-            again = cost(call.usage, book.get(pair, ()), call.at_us // 1_000_000)
-            if again is None or not call.usage or (call.price is None and call.cost is not None):
-                continue  # of several attempts, or older than the price book
+            again = recosted(call, book)
+            if again is None:
+                continue
             row = sums.setdefault(pair, [0, 0, 0, 0])
             row[0] += 1
             row[1] += call.cost is None
@@ -289,6 +316,27 @@ def _recost(admin: "Admin", since: int, until: int | None, model: str | None) ->
             for (p, m), (n, free, was, now) in sorted(sums.items())
         ],
     }  # fmt: skip
+
+
+def recosted(call: ledger.CallRow, book: Book) -> int | None:
+    """What a call would cost by ``book``, whoever was paid for it; None where that isn't known.
+
+    Nor is it of calls that are older than the price book.
+    """
+    at = call.at_us // 1_000_000
+    paid = [each for each in call.attempts if each.get("tokens")]
+    if len(call.attempts) < 2 or not paid:
+        if not call.usage or (call.price is None and call.cost is not None):
+            return None
+        return cost(call.usage, book.get((call.provider, call.target), ()), at)
+    if any(each.get("cost_pico") and not each.get("price") for each in paid):
+        return None
+    costs = [
+        cost(usage_from(each["tokens"]), book.get((each["provider"], each["model"]), ()), at)
+        for each in paid
+    ]
+    known = [each for each in costs if each is not None]
+    return sum(known) if len(known) == len(costs) else None
 
 
 def signed(pico: int) -> str:

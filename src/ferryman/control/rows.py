@@ -13,7 +13,9 @@ from ferryman.store.ledger import CallRow, UsageRow
 
 Tokens = dict[str, int]
 """Token class → count; the classes are disjoint (``ir.usage.Usage``)."""
-MORE_CLASSES = ("audio_cache_read", "image_input", "image_output")
+MORE_CLASSES = (
+    "audio_cache_read", "image_cache_read", "image_input", "image_output", "citations",
+)  # fmt: skip
 
 
 class Key(Struct, kw_only=True):

@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from ferryman.catalog.quirks import betas_in_body
 from ferryman.catalog.tokens import Gauge, estimate
+from ferryman.flow.bounds import characters
 from ferryman.flow.call import NOTHING, Call
 from ferryman.flow.counting import COUNTS
 from ferryman.flow.keeping import PREVIOUS, unknown
@@ -27,6 +28,7 @@ from ferryman.wire.format import ClientSide, ProviderSide, ReplyContext
 from ferryman.wire.formats import client_of, provider_of, relay_of
 from ferryman.wire.gemini_generate.embeddings import naming
 from ferryman.wire.invoke import UnwrappingTap
+from ferryman.wire.openai_chat.media_relay import SpeechTap
 from ferryman.wire.openai_responses.request import needs_store
 from ferryman.wire.paths import CONVERSATIONS, EVENTS, JSON, MAIN, WAYS
 from ferryman.wire.tap import StreamTap
@@ -143,6 +145,8 @@ def ask(
     if request.stream or relay.always:
         hide = request.hide_usage and runtime.ask_usage
         tap = relay.tap(hide_usage=hide, quirks=runtime.usage_quirks)
+        if target.by_character and isinstance(tap, SpeechTap):
+            tap.characters = characters(request)
         if call.watched:
             side = provider_of(CONVERSATIONS[call.endpoint], runtime.usage_quirks)
             tap = WatchedTap(tap, side.stream_decoder(), _watch(call))

@@ -320,14 +320,17 @@ class Call:
         return self.forced if self.receipt is None else self.forced + self.receipt.altered
 
 
-def open_call(call: Call, target: Target, body_bytes: int, max_output: int) -> None:
+def open_call(
+    call: Call, target: Target, body_bytes: int, max_output: int, further: int = 0
+) -> None:
     """Write the call's ``opened`` record, with the most it could cost as its hold.
 
-    Raises :class:`GatewayError` (503) when that can't be done.
+    ``further``: picodollars for what isn't tokens (``bounds.beyond``). Raises
+    :class:`GatewayError` (503) when that can't be done.
     """
-    most = hold(target.dearest, body_bytes, max_output or target.max_output)
+    most = further + hold(target.dearest, body_bytes, max_output or target.max_output)
     if call.hedge or call.rescue:  # two of its targets may work on it, and are paid then
-        most = 2 * max(
+        most = 2 * further + 2 * max(
             [hold(each.dearest, body_bytes, max_output or each.max_output) for each in call.order]
         )
     if call.priced and call.grant is not None:
@@ -363,8 +366,10 @@ def settle(
     now = plane.now()
     cost = 0 if usage is NOTHING else None
     price = ""
+    if usage is not None and usage.extras is not None:
+        usage = _known(usage, target)
     if cost is None and usage is not None and target is not None and target.prices:
-        cost, price = _billed(call, target, usage)
+        cost, price = _billed(call, target, call.slot, usage)
     if call.receipt is not None and call.attempts:
         call.attempts[call.answer] = replace(
             call.attempts[call.answer], dropped=call.receipt.dropped, altered=call.altered
@@ -432,9 +437,18 @@ def charge_of(call: Call) -> Charge | None:
     return Charge(grant.budgets, grant.picodollars, grant.tokens)
 
 
-def _billed(call: Call, target: Target, usage: Usage) -> tuple[int | None, str]:
-    """What an attempt has cost, and the id of the price that says so, which the journal has."""
-    book = book_of(target, call.slot)
+def _known(usage: Usage, target: Target | None) -> Usage | None:
+    """None for ``usage`` that says how many images there are, of a model that is paid by others."""
+    extras = usage.extras
+    if extras is None or not extras.images or (target is not None and target.by_image):
+        return usage
+    return None
+
+
+def _billed(call: Call, target: Target, slot: int, usage: Usage) -> tuple[int | None, str]:
+    """What an attempt has cost with the provider's key number ``slot``, and the id of the price
+    that says so, which the journal has."""
+    book = book_of(target, slot)
     if not book.journaled:
         _enter(call.plane, target, book)
     cost = cost_of(usage, book.prices, call.at_us // 1_000_000)
@@ -475,15 +489,20 @@ def _with_others(
     return functools.reduce(added, told), (total or None if unknown else total)
 
 
-def told(call: Call, attempt: Attempt, target: Target, usage: Usage | None, whole: bool) -> Attempt:
-    """``attempt`` with what it used that nobody gets to see; not ``whole``: it may have been more.
+def told(
+    call: Call, attempt: Attempt, target: Target, slot: int, usage: Usage | None, whole: bool
+) -> Attempt:
+    """``attempt``, made with the provider's key number ``slot``, with what it used that nobody gets
+    to see; not ``whole``: it may have been more.
 
     Without ``usage``, a ``whole`` one has used nothing.
     """
     cost = 0 if usage is None and whole else None
     price = ""
+    if usage is not None and usage.extras is not None:
+        usage = _known(usage, target)
     if usage is not None and target.prices:
-        cost, price = _billed(call, target, usage)
+        cost, price = _billed(call, target, slot, usage)
     return replace(attempt, usage=usage, cost=cost, whole=whole and cost is not None, price=price)
 
 

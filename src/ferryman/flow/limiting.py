@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from ferryman.config.snapshot import RATES, Budget, CallLimit, Snapshot
 from ferryman.flow.asking import LARGE
 from ferryman.flow.bonds import Caller
+from ferryman.flow.bounds import IMAGE_TOKENS, IMAGES, answers, beyond, choices, size_of
 from ferryman.flow.call import Call, Plane
 from ferryman.flow.choice import USUAL_OUTPUT
 from ferryman.flow.deliver import NO_RETRY, SDK_WAITS, usd
@@ -268,7 +269,7 @@ def _bounds(call: Call, request: Request, turns: Turns) -> tuple[int, int]:
     """The most tokens and picodollars that a call may take. Raises :class:`GatewayError` (400)."""
     # Where several may be asked to the end, all of them may have to be paid for.
     several = call.hedge or call.rescue or call.retry_empty or call.on_content_filter
-    times, size = choices(request), len(request.body)
+    times, size = answers(call, request), size_of(call, request)
     most = picodollars = 0
     found = False
     for target in _everyone(call, turns):
@@ -276,7 +277,9 @@ def _bounds(call: Call, request: Request, turns: Turns) -> tuple[int, int]:
             continue
         found = True
         output = times * _most_output(call, request, target)
-        used, cost = size + output, hold(target.dearest, size, output) if call.priced else 0
+        used, cost = size + output, 0
+        if call.priced:
+            cost = hold(target.dearest, size, output) + beyond(call, request, target)
         most = most + used if several else max(most, used)
         picodollars = picodollars + cost if several else max(picodollars, cost)
     if not found:
@@ -314,6 +317,8 @@ def _most_output(call: Call, request: Request, target: Target) -> int:
     """The most tokens of an answer; 0 = nobody knows."""
     if call.endpoint in SILENT:
         return 0
+    if call.endpoint in IMAGES:
+        return max(target.max_output, IMAGE_TOKENS)
     return request.max_output or target.max_output or target.context
 
 
@@ -333,17 +338,6 @@ def unbounded(call: Call, request: Request, target: Target) -> str:
             f"providers.{target.provider}.models."
         )
     return ""
-
-
-def choices(request: Request) -> int:
-    """How many answers are asked for."""
-    body = request.body
-    if body.find(b'"n"') < 0:
-        return 1
-    try:
-        return min(max(int(bytes(request.fields.get("n", b"1"))), 1), 10_000)
-    except ValueError:
-        return 1
 
 
 # -- what is said of it ----------------------------------------------------------------------------

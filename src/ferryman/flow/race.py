@@ -123,7 +123,9 @@ def _settled(call: Call, legs: list[Leg], counts: Leg) -> Outcome:
         if not call.attempts[place].error:  # a good answer, a moment too late
             superseded = replace(call.attempts[place], error=ErrorKind.SUPERSEDED)
             whole = not leg.reply.streaming
-            call.attempts[place] = told(call, superseded, leg.target, leg.reply.used, whole)
+            call.attempts[place] = told(
+                call, superseded, leg.target, leg.asking.slot, leg.reply.used, whole
+            )
     call.racers = ()
     call.place = counts.place
     call.asked = health_of(counts.target)

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 
 from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
 from ferryman.flow.bonds import bind
+from ferryman.flow.bounds import beyond, size_of
 from ferryman.flow.call import (
     NOTHING,
     Call,
@@ -109,7 +110,9 @@ async def serve(
             return
         if plane.limits is not None:
             await reserve(call, request, turns, facts)
-        open_call(call, first, len(request.body), request.max_output)
+        size = len(request.body) if call.upload is None else size_of(call, request)
+        further = 0 if first.fees is None else beyond(call, request, first)
+        open_call(call, first, size, request.max_output, further)
         reply, kind, unfit = await _first_good(call, request, turns, facts)
         if unfit is not None:
             raise unfit
@@ -397,7 +400,7 @@ async def attempt(
         # Asked, and not refused: it may have worked, and charge for it.
         refused = reply.status >= 300 or reply.connection is None
         whole = refused or (reply.judged and reply.used is not None)
-        call.attempts[-1] = told(call, call.attempts[-1], target, reply.used, whole)
+        call.attempts[-1] = told(call, call.attempts[-1], target, asking.slot, reply.used, whole)
     return reply, kind
 
 

@@ -470,7 +470,7 @@ def note_end(call: Call, reply: Reply, kind: ErrorKind | None) -> None:
     now, last = call.plane.now(), call.attempts[-1]
     used = reply.tap.usage if reply.tap is not None else None
     cut = replace(last, error=kind, end_us=call.us(now))
-    call.attempts[-1] = told(call, cut, target, used, False)
+    call.attempts[-1] = told(call, cut, target, call.slot, used, False)
     fault = reply.fault
     what = reaction(kind)
     if what.scope == "nothing" or (fault is not None and fault.message == USED_UP):

@@ -21,6 +21,22 @@ class Extras(Struct, frozen=True, array_like=True, kw_only=True):
     image_output: int = 0
     audio_ms: int = 0
     """Milliseconds of audio, where the provider charges for time."""
+    context: str = ""
+    """How much of the web a search brings in (``low``, ``medium``, ``high``), if it is told."""
+    image_cache_read: int = 0
+    """Input tokens of images served from the provider's prompt cache."""
+    citations: int = 0
+    """Tokens of sources read for the answer, which their provider counts apart from all others."""
+    characters: int = 0
+    """Of a text that was said, where nothing else tells what it costs."""
+    images: int = 0
+    """Images made, where nothing else tells what they cost."""
+    file_searches: int = 0
+    """Searches in stored files."""
+    code_units: int = 0
+    """Runs of code, as they are charged for: each call, or each gigabyte of a container."""
+    sources: int = 0
+    """Sources that a search used, where each is charged for."""
 
 
 class Usage(Struct, frozen=True, array_like=True):
@@ -52,13 +68,15 @@ class Usage(Struct, frozen=True, array_like=True):
         extras = self.extras
         return (
             self.input + self.cache_read + self.cache_write + self.cache_write_1h + self.audio_input
-            + (extras.audio_cache_read + extras.image_input if extras is not None else 0)
+            + (_given(extras) if extras is not None else 0)
         )  # fmt: skip
 
     @property
     def total_cache_read(self) -> int:
         extras = self.extras
-        return self.cache_read if extras is None else self.cache_read + extras.audio_cache_read
+        if extras is None:
+            return self.cache_read
+        return self.cache_read + extras.audio_cache_read + extras.image_cache_read
 
     @property
     def total_output(self) -> int:
@@ -67,13 +85,22 @@ class Usage(Struct, frozen=True, array_like=True):
         return made if extras is None else made + extras.image_output
 
 
+def _given(extras: Extras) -> int:
+    return extras.audio_cache_read + extras.image_cache_read + extras.image_input
+
+
 CLASSES: Final = (
     "input", "cache_read", "cache_write", "cache_write_1h", "audio_input", "output", "reasoning",
     "audio_output",
 )  # fmt: skip
 """Fields of :class:`Usage` that count tokens;"""
 EXTRA_COUNTS: Final = ("searches", "audio_cache_read", "image_input", "image_output", "audio_ms")
-"""fields of :class:`Extras` that are numbers."""
+"""fields of :class:`Extras` that are numbers;"""
+PIECES: Final = (
+    "image_cache_read", "citations", "characters", "images", "file_searches", "code_units",
+    "sources",
+)  # fmt: skip
+"""and those of them that are kept together, since so few calls have any."""
 
 SERVICES: Final = ("batch", "flex", "priority", "fast")
 """Service tiers with prices of their own."""
@@ -103,17 +130,27 @@ def served(usage: Usage | None, said: object) -> Usage | None:
     return replace(usage, extras=replace(usage.extras or Extras(), service=service))
 
 
+def made(images: int) -> Usage:
+    """The usage of an answer that tells of nothing but the images in it."""
+    return Usage(extras=Extras(images=images))
+
+
+def said(characters: int) -> Usage:
+    """That of speech of which nothing is known but the length of its text."""
+    return Usage(extras=Extras(characters=characters))
+
+
 def added(one: Usage, other: Usage) -> Usage:
-    """The sum of both; the service tier and region of ``one``, or else of ``other``."""
+    """The sum of both; the words of ``one``, or else of ``other``."""
     sums = {name: getattr(one, name) + getattr(other, name) for name in CLASSES}
     a, b = one.extras, other.extras
     if a is None or b is None:
         return Usage(**sums, extras=a or b)
-    counts = {name: getattr(a, name) + getattr(b, name) for name in EXTRA_COUNTS}
-    return Usage(
-        **sums,
-        extras=Extras(service=a.service or b.service, region=a.region or b.region, **counts),
-    )
+    counts = {name: getattr(a, name) + getattr(b, name) for name in (*EXTRA_COUNTS, *PIECES)}
+    words = {
+        name: getattr(a, name) or getattr(b, name) for name in ("service", "region", "context")
+    }
+    return Usage(**sums, extras=Extras(**words, **counts))
 
 
 def counts(usage: Usage) -> dict[str, int | str]:

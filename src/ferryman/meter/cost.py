@@ -13,38 +13,57 @@ Prices = tuple[Price, ...]
 """All prices of a model; at most one of them is in force at a time."""
 
 
+def price_at(prices: Prices, at_s: int) -> Price | None:
+    """The price in force at ``at_s`` (Unix seconds); None when the model has none then."""
+    for price in prices:
+        if price.since <= at_s and (not price.until or at_s < price.until):
+            return price
+    return None
+
+
 def rate_at(prices: Prices, at_s: int, total_input: int, service: str = "") -> Rate | None:
     """The rate in force at ``at_s`` (Unix seconds) for a call of ``total_input`` tokens.
 
     None when the model has no price then.
     """
-    for price in prices:
-        if price.since <= at_s and (not price.until or at_s < price.until):
-            tiers = price.tiers
-            if price.specials:
-                tiers = tiers_at(price, at_s % DAY, service)
-            if len(tiers) == 1:
-                return tiers[0][1]
-            rate = None
-            for threshold, tier in tiers:
-                if threshold >= total_input:
-                    break
-                rate = tier
-            return rate
-    return None
+    price = price_at(prices, at_s)
+    return None if price is None else rate_of(price, at_s, total_input, service)
 
 
-def tiers_at(price: Price, second: int, service: str) -> Tiers:
-    """The rates of a service tier at a second of the day, or else the standard ones there."""
+def rate_of(price: Price, at_s: int, total_input: int, service: str) -> Rate:
+    """The rate of ``price`` for a call of ``total_input`` tokens that began at ``at_s``."""
+    tiers = price.tiers
+    if price.specials:
+        tiers = tiers_at(price, at_s, service)
+    rate = tiers[0][1]
+    if len(tiers) > 1:
+        for threshold, tier in tiers:
+            if threshold >= total_input:
+                break
+            rate = tier
+    return rate
+
+
+def tiers_at(price: Price, at_s: int, service: str) -> Tiers:
+    """The rates of a service tier at a Unix second, or else the standard ones then."""
+    second = at_s % DAY
+    today = 1 << ((at_s // DAY + 3) % 7)  # 1 January 1970 was a Thursday
     for special in price.specials:
         if special.service == service:
             begins, ends = special.begins, special.ends
             if begins == ends:
+                within = True
+            elif begins < ends:
+                within = begins <= second < ends
+            else:
+                within = second >= begins or second < ends
+            # What goes past midnight belongs to the day on which it began.
+            day = today
+            if within and ends < begins and second < ends:
+                day = today >> 1 or 1 << 6
+            if within and special.days & day:
                 return special.tiers
-            within = begins <= second < ends
-            if within or (ends < begins and (second >= begins or second < ends)):
-                return special.tiers
-    return tiers_at(price, second, "") if service else price.tiers
+    return tiers_at(price, at_s, "") if service else price.tiers
 
 
 def cost(usage: Usage | None, prices: Prices, at_s: int) -> int | None:
@@ -81,8 +100,11 @@ def cost(usage: Usage | None, prices: Prices, at_s: int) -> int | None:
 
 
 def _cost_with(usage: Usage, extras: Extras, prices: Prices, at_s: int) -> int | None:
-    rate = rate_at(prices, at_s, usage.total_input, extras.service)
-    if rate is None:
+    price = price_at(prices, at_s)
+    if price is None:
+        return None
+    rate = rate_of(price, at_s, usage.total_input, extras.service)
+    if not tells(extras, rate):
         return None
     tokens = (
         usage.input * rate.input
@@ -91,27 +113,69 @@ def _cost_with(usage: Usage, extras: Extras, prices: Prices, at_s: int) -> int |
         + usage.cache_write_1h * rate.cache_write_1h
         + usage.audio_input * rate.audio_input
         + extras.audio_cache_read * rate.audio_cache_read
+        + extras.image_cache_read * rate.image_cache_read
         + extras.image_input * rate.image_input
         + usage.output * rate.output
         + usage.reasoning * rate.reasoning
         + usage.audio_output * rate.audio_output
         + extras.image_output * rate.image_output
+        + extras.citations * rate.citation
     )
     if extras.region:
-        tokens = (tokens * per_mille(prices, at_s, extras.region) + 500) // 1000
-    fees = rate.request + extras.searches * rate.search
+        tokens = (tokens * per_mille(price, extras.region) + 500) // 1000
+    return min(tokens + fees(extras, rate, price), MOST)
+
+
+def fees(extras: Extras, rate: Rate, price: Price) -> int:
+    """What is charged for beyond tokens."""
+    total = (
+        request_fee(extras, rate)
+        + extras.searches * rate.search
+        + extras.characters * rate.character
+        + extras.images * rate.image
+        + extras.file_searches * rate.file_search
+        + extras.code_units * rate.code_unit
+        + extras.sources * rate.source
+    )
+    if extras.searches:
+        total += rate.searched
     if extras.audio_ms:
-        fees += (2 * extras.audio_ms * rate.audio_hour + HOUR_MS) // (2 * HOUR_MS)
-    return min(tokens + fees, MOST)
+        total += by_time(max(extras.audio_ms, price.audio_least_ms), rate.audio_hour)
+    return total
 
 
-def per_mille(prices: Prices, at_s: int, region: str) -> int:
+def request_fee(extras: Extras, rate: Rate) -> int:
+    """Per call, by how much of the web its search brought in."""
+    if extras.context == "low":
+        return rate.request_low
+    return rate.request_medium if extras.context == "medium" else rate.request
+
+
+def by_time(audio_ms: int, audio_hour: int) -> int:
+    """For milliseconds of audio, rounded half up."""
+    return (2 * audio_ms * audio_hour + HOUR_MS) // (2 * HOUR_MS)
+
+
+def tells(extras: Extras, rate: Rate) -> bool:
+    """Whether what is told of a call is what it is charged for.
+
+    Of some calls is known only how long a text or an audio was, or how many images were made. A
+    model that is paid by its tokens may cost anything then.
+    """
+    if extras.audio_ms and not rate.audio_hour:
+        return not (rate.input or rate.output)
+    if extras.characters and not rate.character:
+        return not (rate.input or rate.output)
+    if extras.images and not rate.image:
+        return not (rate.input or rate.output)
+    return True
+
+
+def per_mille(price: Price, region: str) -> int:
     """What tokens cost in ``region``, in thousandths of their rate."""
-    for price in prices:
-        if price.since <= at_s and (not price.until or at_s < price.until):
-            for name, factor in price.regions:
-                if name == region:
-                    return factor
+    for name, factor in price.regions:
+        if name == region:
+            return factor
     return 1000
 
 
@@ -122,7 +186,7 @@ def hold(dearest: tuple[int, int, int], body_bytes: int, max_output: int) -> int
     one byte, so the body's bytes bound its input tokens; ``max_output`` is the call's own limit of
     output tokens, or else the model's. What the body only points to (an image by its URL, a stored
     conversation) and what the provider searches for are not in its bytes: such a call may cost more
-    than its hold.
+    than its hold. What it may be charged beyond tokens: ``flow/bounds.py``.
     """
     taken, given, fee = dearest
     return min(fee + body_bytes * taken + max_output * given, MOST)

@@ -272,7 +272,9 @@ def _call_row(row: Any) -> CallRow:
         del found[name]
     tokens = [found.pop(name) for name in TOKEN_CLASSES]
     extras = [found.pop(name) or 0 for name in EXTRA_COUNTS]
-    service, region = found.pop("service") or "", found.pop("region") or ""
+    pieces = found.pop("pieces_json")
+    said = msgspec.json.decode(pieces) if pieces else {}
+    said |= {name: word for name in ("service", "region") if (word := found.pop(name))}
     cost, saved = found.pop("cost_pico"), found.pop("saved_pico")
     found["key"] = found.pop("key_id")
     found["attempts"] = msgspec.json.decode(found.pop("attempts_json"))
@@ -281,17 +283,17 @@ def _call_row(row: Any) -> CallRow:
     found["unknown_cost"] = found["unknown_cost"] or int(cost is None)
     return CallRow(
         **found,
-        usage=None if tokens[0] is None else _usage(tokens, extras, service, region),
+        usage=None if tokens[0] is None else _usage(tokens, extras, said),
         cost=None if cost is None else int(cost),
         saved=None if saved is None else int(saved),
     )
 
 
-def _usage(tokens: list[int], extras: list[int], service: str = "", region: str = "") -> Usage:
+def _usage(tokens: list[int], extras: list[int], pieces: dict[str, Any] | None = None) -> Usage:
     said: dict[str, Any] = dict(zip(TOKEN_CLASSES, tokens, strict=True))
-    if any(extras) or service or region:
-        counts = dict(zip(EXTRA_COUNTS, extras, strict=True))
-        said["extras"] = Extras(service=service, region=region, **counts)
+    if any(extras) or pieces:
+        counts: dict[str, Any] = dict(zip(EXTRA_COUNTS, extras, strict=True))
+        said["extras"] = Extras(**counts, **(pieces or {}))
     return Usage(**said)
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS
 
-HEAD: Final = "0008"
+HEAD: Final = "0012"
 """The newest migration: the schema this version of the program works with."""
 
 PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
@@ -92,6 +92,7 @@ calls = Table(
     Column("region", Text),
     *(Column(name, BigInteger) for name in EXTRA_COUNTS),
     Column("price", Text),
+    Column("pieces_json", Text),
     Index("calls_at", "at_us"),
     Index("calls_key_at", "key_id", "at_us"),
     Index("calls_model_at", "model", "at_us"),

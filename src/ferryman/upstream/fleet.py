@@ -25,7 +25,7 @@ from ferryman.config.snapshot import Filter, ModelRow, Provider, Route, Snapshot
 from ferryman.http1.connect import Origin
 from ferryman.http1.pool import Pool, Pools
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.ir.price import Price, scaled
+from ferryman.ir.price import PER_ONE, Price, Rate, scaled
 from ferryman.upstream.cloud import Signer, signer_of
 from ferryman.wire.format import Aim
 from ferryman.wire.paths import PATHS, STREAM
@@ -191,9 +191,9 @@ class Target:
     """One model at one provider, ready to be called."""
 
     __slots__ = (
-        "aim", "books", "context", "dearest", "gauge", "health", "labels", "max_output", "model",
-        "model_json", "name", "named", "prices", "provider", "quota", "responses_only", "runtime",
-        "timed", "written",
+        "aim", "books", "by_character", "by_image", "context", "dearest", "fees", "gauge", "health",
+        "labels", "max_output", "model", "model_json", "name", "named", "prices", "provider",
+        "quota", "responses_only", "runtime", "timed", "written",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, model: str, health: object, gauge: Gauge) -> None:
@@ -232,6 +232,11 @@ class Target:
         )
         """Whether the model is not to be had by chat completions, but by its sister."""
         self.dearest = dearest(self.prices)
+        self.fees = most_fees(self.prices)
+        """The most that is charged for beyond tokens; None = nothing is but for the call."""
+        dearest_fees = self.fees.tiers[0][1] if self.fees is not None else Rate()
+        self.by_character = dearest_fees.character > 0
+        self.by_image = dearest_fees.image > 0
         own = row or ModelRow()
         self.written = Written(
             runtime.name,
@@ -272,15 +277,32 @@ def dearest(prices: tuple[Price, ...]) -> tuple[int, int, int]:
             r.cache_write_1h,
             r.audio_input,
             r.audio_cache_read,
+            r.image_cache_read,
             r.image_input,
         )
         for r in rates
     ]
     given = [max(r.output, r.reasoning, r.audio_output, r.image_output) for r in rates]
-    fees = [r.request for r in rates]
+    fees = [max(r.request, r.request_low, r.request_medium) for r in rates]
     most = [max(each, default=0) for each in (taken, given)]
     taken_most, given_most = (-(-each * max(dearer, 1000) // 1000) for each in most)
     return taken_most, given_most, max(fees, default=0)
+
+
+_FEES: Final = tuple(name for name in (*PER_ONE, "character") if not name.startswith("request"))
+
+
+def most_fees(prices: tuple[Price, ...]) -> Price | None:
+    """The most that one of each can cost that is charged for beyond tokens, as a price; None =
+    nothing. Its ``request`` is 0."""
+    listed = [price.tiers for price in prices]
+    listed += [special.tiers for price in prices for special in price.specials]
+    rates = [rate for tiers in listed for _, rate in tiers]
+    most = {name: max([getattr(r, name) for r in rates], default=0) for name in _FEES}
+    if not any(most.values()):
+        return None
+    least = max([price.audio_least_ms for price in prices])
+    return Price(tiers=((-1, Rate(**most)),), audio_least_ms=least)
 
 
 _TIMED = frozenset(("latency", "throughput"))

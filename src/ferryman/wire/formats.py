@@ -52,7 +52,7 @@ class Relay(NamedTuple):
 
 
 _PLAIN: Final = Relay(chat_relay.ChatTap, chat_relay.read_whole)
-_PICTURES = Relay(media_relay.MediaTap, chat_relay.read_whole)
+_PICTURES = Relay(media_relay.MediaTap, media_relay.read_pictures)
 _WRITTEN = Relay(media_relay.MediaTap, media_relay.read_written)
 _COMPLETIONS = Relay(chat_relay.ChatTap, chat_relay.read_answer)
 _RELAYS: Final = {

@@ -14,6 +14,7 @@ from msgspec import Struct
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.media import Image, ImagesReply, ImagesRequest
 from ferryman.ir.receipt import Receipt
+from ferryman.ir.usage import made
 from ferryman.wire.carry import UNREADABLE, type_by_beginning
 from ferryman.wire.format import Aim, ReplyError, unreadable
 from ferryman.wire.images import aspect_ratio, drop_images
@@ -93,7 +94,7 @@ def decode_reply(body: bytes, asked: ImagesRequest) -> ImagesReply:
     images = [Image(data, type_by_beginning(data) or "image/png") for data in said.images or ()]
     images = [image for image in images if image.data]
     if images:
-        return ImagesReply(tuple(images))
+        return ImagesReply(tuple(images), made(len(images)))
     why = said.error or next(filter(None, said.finish_reasons or ()), "")
     lower = why.lower()
     if "filter" in lower or "polic" in lower or "responsible ai" in lower:

@@ -9,11 +9,12 @@ from uuid import uuid4
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.tasks import Ranked, RerankReply, RerankRequest
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Extras, Usage
 from ferryman.wire.carry import UNREADABLE, Reader, bad_request
 from ferryman.wire.cohere_chat.embeddings import billed_of, usage_of
 from ferryman.wire.cohere_chat.usage import MAX_TOKENS
@@ -161,11 +162,15 @@ def decode_reply(body: bytes, asked: RerankRequest) -> RerankReply:
 
 
 def units(meta: Raw) -> Usage | None:
-    """Usage of a ranking whose ``meta`` bills tokens, or one search.
+    """Usage of a ranking whose ``meta`` bills tokens, or searches.
 
-    A search's price is that of a call; of several in one call the price is not known here.
+    https://docs.cohere.com/docs/how-does-cohere-pricing-work: a query with up to 100 documents is
+    one search.
     """
-    return usage_of(meta) or (Usage() if billed_of(meta).search_units == 1 else None)
+    searches = billed_of(meta).search_units
+    if searches is None or not 0 < searches <= MAX_TOKENS:
+        return usage_of(meta)
+    return replace(usage_of(meta) or Usage(), extras=Extras(searches=int(searches)))
 
 
 def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usage | None]:

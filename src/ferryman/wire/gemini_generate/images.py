@@ -13,6 +13,7 @@ from msgspec import Struct
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.media import Image, ImagesReply, ImagesRequest
 from ferryman.ir.receipt import Receipt
+from ferryman.ir.usage import made
 from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.format import Aim, ReplyError, unreadable
 from ferryman.wire.gemini_generate.made import read_made
@@ -117,7 +118,7 @@ def decode_predict(body: bytes, asked: ImagesRequest) -> ImagesReply:
     if not images:  # what was filtered is left out, with or without a reason
         reason = next((p.rai_filtered_reason for p in found if p.rai_filtered_reason), "")
         raise ReplyError(ErrorKind.CONTENT_FILTERED, reason or "all images were filtered")
-    return ImagesReply(tuple(images))
+    return ImagesReply(tuple(images), made(len(images)))
 
 
 CONTENT = TaskProvider(encode_request, decode_reply, serves=by_content)

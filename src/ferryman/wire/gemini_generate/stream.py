@@ -46,7 +46,7 @@ from ferryman.wire.gemini_generate.errors import failed
 from ferryman.wire.gemini_generate.grounding import citations_of, tokens_of
 from ferryman.wire.gemini_generate.stops import blocked, finish_of
 from ferryman.wire.gemini_generate.types import NAME, Candidate, Response, SaidCall, SaidPart
-from ferryman.wire.gemini_generate.usage import read_usage
+from ferryman.wire.gemini_generate.usage import queries_of, read_usage, with_searches
 
 _read = msgspec.json.Decoder(Response).decode
 _object = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -97,7 +97,7 @@ class _Choice:
 class Pieces:
     """Turns response objects into events: those of a stream, or the one that a whole reply is."""
 
-    __slots__ = ("_begun", "_choices", "_feedback", "_seed", "_usage")
+    __slots__ = ("_begun", "_choices", "_feedback", "_queries", "_seed", "_told", "_usage")
 
     def __init__(self) -> None:
         self._begun = False
@@ -105,6 +105,10 @@ class Pieces:
         self._feedback: Finish | None = None
         self._seed = ""
         self._usage = b""
+        self._queries: frozenset[str] = frozenset()
+        """What the provider has searched for,"""
+        self._told = 0
+        """and how many of them have been counted."""
 
     def take(self, said: Response, out: list[Event]) -> None:
         """Add the events of ``said`` to ``out``. Raises :class:`ProtocolError`."""
@@ -120,9 +124,13 @@ class Pieces:
         raw = bytes(said.usage_metadata)
         if raw and raw != self._usage:
             self._usage = raw
-            usage = read_usage(raw)
-            if usage is not None:
-                out.append(Count(usage=usage))
+            self._count(out)
+
+    def _count(self, out: list[Event]) -> None:
+        usage = with_searches(read_usage(self._usage), self._queries)
+        if usage is not None:
+            self._told = len(self._queries)
+            out.append(Count(usage=usage))
 
     def _begin(self, said: Response, out: list[Event]) -> None:
         self._begun = True
@@ -142,6 +150,8 @@ class Pieces:
         waiting = [choice for choice in self._choices.values() if choice.finish is None]
         if waiting or not (self._choices or self._feedback):
             raise ProtocolError(TRUNCATED)
+        if len(self._queries) > self._told:
+            self._count(out)
         for choice in self._choices.values():
             self._stop(choice, out, last=True)
             word, message = choice.finish or ("", "")
@@ -166,6 +176,7 @@ class Pieces:
                 out.append(Probs(index=place, tokens=tokens, choice=index))
         if given(said.grounding_metadata):
             choice.grounding = Raw(bytes(said.grounding_metadata))
+            self._queries |= queries_of(choice.grounding)
         if given(said.citation_metadata):
             choice.cited = Raw(bytes(said.citation_metadata))
         if given(said.url_context_metadata):

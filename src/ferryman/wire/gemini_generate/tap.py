@@ -13,7 +13,13 @@ from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.framing import BOM, event_data, readable
 from ferryman.wire.gemini_generate.errors import error_event, failed
 from ferryman.wire.gemini_generate.types import Response, UsageOnly
-from ferryman.wire.gemini_generate.usage import read_usage, usage_of
+from ferryman.wire.gemini_generate.usage import (
+    QUERIES,
+    queries_in,
+    read_usage,
+    usage_of,
+    with_searches,
+)
 from ferryman.wire.openai_chat.errors import kind_in_stream
 from ferryman.wire.tap import Quirks, StreamTap
 
@@ -32,7 +38,8 @@ def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usag
         said = _usage(body)
         if said.error and bytes(said.error) not in _NOTHING:
             return failed(body).kind, None
-        return None, usage_of(said.usage_metadata)
+        usage = usage_of(said.usage_metadata)
+        return None, with_searches(usage, queries_in(body)) if QUERIES in body else usage
     except UNREADABLE:
         pass
     try:
@@ -45,7 +52,7 @@ def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usag
 class GenerateTap(StreamTap):
     """Tap for ``streamGenerateContent``."""
 
-    __slots__ = ("_finished", "_held")
+    __slots__ = ("_finished", "_held", "_queries")
 
     def __init__(self, *, hide_usage: bool, quirks: Quirks = ()) -> None:
         super().__init__(hide_usage=hide_usage, quirks=quirks)
@@ -53,6 +60,8 @@ class GenerateTap(StreamTap):
         """True once a reason to end has come."""
         self._held = b""
         """From then on, the latest event: it may be the last."""
+        self._queries: frozenset[str] = frozenset()
+        """What the provider has searched for."""
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes as they come, return those to relay now.
@@ -112,7 +121,12 @@ class GenerateTap(StreamTap):
         return error_event(error, request_id)
 
     def notable(self, data: bytes) -> bool:
-        return b'"finishReason"' in data or b'"error"' in data or b'"promptFeedback"' in data
+        return (
+            b'"finishReason"' in data
+            or b'"error"' in data
+            or b'"promptFeedback"' in data
+            or QUERIES in data
+        )
 
     def read(self, event: bytes) -> bool:
         """Note what an event says; False when it may be the last one, and is held back."""
@@ -132,6 +146,10 @@ class GenerateTap(StreamTap):
             return False
         if said.usage_metadata:
             self.usage = read_usage(said.usage_metadata) or self.usage
+        if QUERIES in data:
+            self._queries |= queries_in(data)
+        if self._queries:
+            self.usage = with_searches(self.usage, self._queries)
         finished = said.prompt_feedback is not None and bool(said.prompt_feedback.block_reason)
         for candidate in said.candidates or ():
             finished = finished or bool(candidate.finish_reason)

@@ -299,6 +299,24 @@ class UsageOnly(Struct, rename="camel"):
     error: Raw = Raw()
 
 
+class Queries(Struct, rename="camel"):
+    """``groundingMetadata``, as far as it is charged for."""
+
+    web_search_queries: list[str | None] | None = None
+
+
+class Searched(Struct, rename="camel"):
+    """A candidate, as far as it is charged for."""
+
+    grounding_metadata: Queries | None = None
+
+
+class SearchedOnly(Struct, rename="camel"):
+    """A reply, or an event, as far as its searches are counted."""
+
+    candidates: list[Searched] | None = None
+
+
 class Segment(Struct, rename="camel", omit_defaults=True):
     """Where in the answer something is; indices count bytes of UTF-8 within a part."""
 

@@ -5,15 +5,24 @@ tokens, ``toolUsePromptTokenCount`` (what tools of the provider gave to read) an
 ``thoughtsTokenCount`` stand beside the others; details say how many are of which modality.
 """
 
+from collections.abc import Collection
+from typing import Final
+
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from ferryman.ir.usage import Extras, Usage, service_of
-from ferryman.wire.gemini_generate.types import Modality, UsageMetadata
+from ferryman.wire.gemini_generate.types import Modality, Queries, SearchedOnly, UsageMetadata
 
 MAX_TOKENS = 1 << 40
 """A count above this is a mistake of the provider's, not a number of tokens."""
+QUERIES: Final = b'"webSearchQueries"'
+"""Where this is, the provider has searched the web for the answer."""
 _read = msgspec.json.Decoder(UsageMetadata).decode
+_searched = msgspec.json.Decoder(SearchedOnly).decode
+_queries = msgspec.json.Decoder(Queries).decode
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def read_usage(raw: Raw | bytes) -> Usage | None:
@@ -22,8 +31,39 @@ def read_usage(raw: Raw | bytes) -> Usage | None:
         return None
     try:
         return usage_of(_read(raw))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return None
+
+
+def queries_in(body: bytes) -> frozenset[str]:
+    """The web searches that a reply or an event tells of.
+
+    https://ai.google.dev/gemini-api/docs/google-search: what is charged for are queries that differ
+    and are not empty.
+    """
+    try:
+        said = _searched(body).candidates or ()
+    except _UNREADABLE:
+        return frozenset()
+    found = [each.grounding_metadata for each in said]
+    return frozenset(q for each in found if each for q in each.web_search_queries or () if q)
+
+
+def queries_of(grounding: Raw) -> frozenset[str]:
+    """The same of one ``groundingMetadata``."""
+    if QUERIES not in bytes(grounding):
+        return frozenset()
+    try:
+        return frozenset(query for query in _queries(grounding).web_search_queries or () if query)
+    except _UNREADABLE:
+        return frozenset()
+
+
+def with_searches(usage: Usage | None, queries: Collection[str]) -> Usage | None:
+    """``usage`` with as many searches."""
+    if usage is None or not queries:
+        return usage
+    return replace(usage, extras=replace(usage.extras or Extras(), searches=len(queries)))
 
 
 def usage_of(wire: UsageMetadata | None) -> Usage | None:

@@ -8,20 +8,36 @@ servers end with ``[DONE]`` instead. Speech that is no stream of events is plain
 import msgspec
 
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.ir.usage import Usage
+from ferryman.ir.usage import Usage, made
+from ferryman.ir.usage import said as spoken
 from ferryman.wire.framing import all_readable, event_data, readable
 from ferryman.wire.openai_chat import relay
 from ferryman.wire.openai_chat.errors import error_body, failed
-from ferryman.wire.openai_chat.types import MediaEvent
-from ferryman.wire.openai_chat.usage import read_usage
+from ferryman.wire.openai_chat.types import Lasting, MediaEvent, Pictures
+from ferryman.wire.openai_chat.usage import read_usage, timed
 from ferryman.wire.tap import Quirks, StreamTap
 
 DONE = b"[DONE]"
 _event = msgspec.json.Decoder(MediaEvent)
+_pictures = msgspec.json.Decoder(Pictures)
+_lasting = msgspec.json.Decoder(Lasting)
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _EMPTY = (b"", b"null", b'""', b"[]", b"{}", b"false")
 _PAGE = (b"<!doctype", b"<html")
 _NO_SOUND = (b"application/json", b"application/problem+json", b"text/")
+
+
+def read_pictures(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usage | None]:
+    """What is wrong with a whole reply of status 2xx that brings images (None = nothing), and its
+    usage: how many there are, where it says no more."""
+    kind, usage = relay.read_whole(body, quirks)
+    if kind is None and usage is None:
+        try:
+            images = len(_pictures.decode(body).data or ())
+        except _UNREADABLE:
+            images = 0
+        usage = made(images) if images else None
+    return kind, usage
 
 
 def read_written(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usage | None]:
@@ -31,9 +47,18 @@ def read_written(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Us
     """
     start = body[:64].lstrip().lower()
     if start.startswith((b"{", b"[")):
-        return relay.read_whole(body, quirks)
+        kind, usage = relay.read_whole(body, quirks)
+        return kind, lasting(body) if kind is None and usage is None else usage
     wrong = not body or start.startswith(_PAGE)
     return (ErrorKind.UPSTREAM_PROTOCOL if wrong else None), None
+
+
+def lasting(body: bytes) -> Usage | None:
+    """Usage by ``duration``, which ``verbose_json`` tells where nothing else says what was used."""
+    try:
+        return timed(_lasting.decode(body).duration)
+    except _UNREADABLE:
+        return None
 
 
 class MediaTap(StreamTap):
@@ -143,14 +168,22 @@ def _says_end(data: bytes) -> bool:
 class SpeechTap(MediaTap):
     """Tap for speech: the events that it was asked for, or else the bytes of a sound."""
 
-    __slots__ = ()
+    __slots__ = ("characters",)
+
+    def __init__(self, *, hide_usage: bool, quirks: Quirks = ()) -> None:
+        super().__init__(hide_usage=hide_usage, quirks=quirks)
+        self.characters = 0
+        """Of the text, if its model is charged for by them."""
 
     def takes(self, media_type: bytes) -> bool:
         """See :meth:`StreamTap.takes`."""
-        if super().takes(media_type):
-            return True
-        self.raw = not media_type.startswith(_NO_SOUND)
-        return self.raw
+        if not super().takes(media_type):
+            self.raw = not media_type.startswith(_NO_SOUND)
+            if not self.raw:
+                return False
+        if self.characters:
+            self.usage = spoken(self.characters)
+        return True
 
     def feed(self, data: bytes) -> bytes:
         """See :meth:`StreamTap.feed`."""

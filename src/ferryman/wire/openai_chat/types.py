@@ -14,6 +14,13 @@ from msgspec import Raw, Struct
 # Unknown members are skipped.
 
 
+class CachedDetails(Struct, frozen=True):
+    """``cached_tokens_details``: what of the cached tokens was which."""
+
+    audio_tokens: int | None = 0
+    image_tokens: int | None = 0
+
+
 class InputDetails(Struct, frozen=True):
     """``prompt_tokens_details`` / ``input_tokens_details``."""
 
@@ -21,6 +28,7 @@ class InputDetails(Struct, frozen=True):
     cache_write_tokens: int | None = 0
     audio_tokens: int | None = 0
     image_tokens: int | None = 0
+    cached_tokens_details: CachedDetails | None = None
 
 
 class OutputDetails(Struct, frozen=True):
@@ -35,6 +43,18 @@ class ServerTools(Struct, frozen=True):
     """``server_tool_use``, as routers count what the provider's tools did."""
 
     web_search_requests: int | None = 0
+
+
+class ToolCalls(Struct, frozen=True):
+    """``server_side_tool_usage_details``: tools of the provider's that ran well, and so are billed.
+
+    https://docs.x.ai/developers/tools/tool-usage-details.
+    """
+
+    web_search_calls: int | None = 0
+    x_search_calls: int | None = 0
+    file_search_calls: int | None = 0
+    code_interpreter_calls: int | None = 0
 
 
 class WireUsage(Struct, frozen=True):
@@ -58,7 +78,14 @@ class WireUsage(Struct, frozen=True):
     """Of audio, in transcripts that are charged by time."""
     num_search_queries: int | None = None
     """Perplexity's word for web searches."""
+    citation_tokens: int | None = None
+    """Its word for what it read. Where it says that, ``reasoning_tokens`` are beside the others."""
+    reasoning_tokens: int | None = None
+    search_context_size: str | None = None
+    """``low``, ``medium``, ``high``: https://docs.perplexity.ai/docs/getting-started/pricing."""
     server_tool_use: ServerTools | None = None
+    server_side_tool_usage_details: ToolCalls | None = None
+    num_sources_used: int | None = None
 
 
 class Whole(Struct):
@@ -75,6 +102,19 @@ class Choice(Struct):
     delta: dict[str, Raw] | None = None
     text: str | None = None
     finish_reason: str | None = None
+
+
+class Pictures(Struct):
+    """A reply that brings images, as far as they are counted."""
+
+    data: list[Raw] | None = None
+
+
+class Lasting(Struct):
+    """A transcript, as far as it says how long its audio is."""
+
+    duration: float | None = None
+    """Seconds."""
 
 
 class SideUsage(Struct):

@@ -9,10 +9,12 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from ferryman.ir.usage import Extras, Usage
 from ferryman.wire.openai_chat.types import WireUsage
 
+CONTEXTS: Final = ("low", "medium", "high")
 MAX_SECONDS: Final = 10.0**7
 """More audio than that is a mistake, too."""
 
@@ -34,46 +36,93 @@ def usage_of(wire: WireUsage | None) -> Usage | None:
         if given is None and made is None:
             given = wire.total_tokens
             if given is None:
-                return _timed(wire.seconds)
+                return timed(wire.seconds)
     given, made = given or 0, made or 0
     if given > MAX_TOKENS or made > MAX_TOKENS:
         return None
     read = wire.prompt_tokens_details or wire.input_tokens_details or wire.input_token_details
     said = wire.completion_tokens_details or wire.output_tokens_details
     cached = wire.prompt_cache_hit_tokens or wire.cached_tokens or 0
-    written = heard = seen = reasoned = spoken = drawn = 0
+    written = heard = seen = reasoned = spoken = drawn = heard_before = seen_before = 0
     if read is not None:
         cached = read.cached_tokens or cached
         written = read.cache_write_tokens or 0
         heard = read.audio_tokens or 0
         seen = read.image_tokens or 0
+        kinds = read.cached_tokens_details
+        if kinds is not None:
+            heard_before, seen_before = kinds.audio_tokens or 0, kinds.image_tokens or 0
     if said is not None:
         reasoned = said.reasoning_tokens or 0
         spoken = said.audio_tokens or 0
         drawn = said.image_tokens or 0
-    searches = wire.num_search_queries or 0
-    if wire.server_tool_use is not None:
-        searches = wire.server_tool_use.web_search_requests or 0
-    if not (cached or written or heard or seen or reasoned or spoken or drawn or searches):
+    if wire.citation_tokens is not None and not reasoned:
+        reasoned = wire.reasoning_tokens or 0
+        made += reasoned
+    pieces = _pieces(wire)
+    beyond = cached or written or heard or seen or reasoned or spoken or drawn
+    if not beyond and pieces is None:
         return Usage(given, 0, 0, 0, 0, made) if given >= 0 and made >= 0 else None
+    if heard_before + seen_before > cached:
+        return None
+    # What was cached is among what was heard and seen.
+    heard, seen = heard - min(heard_before, heard), seen - min(seen_before, seen)
     fresh = given - cached - written - heard
-    seen = max(min(seen, fresh), 0)  # images may be among what was cached
+    seen = max(min(seen, fresh), 0)  # images may be among what was cached, and nobody says so
     fresh -= seen
+    cached -= heard_before + seen_before
     text = made - reasoned - spoken - drawn
     if reasoned and text < 0 <= made - spoken - drawn:
         text = (
             made - spoken - drawn
         )  # some providers count reasoning beside the completion, not within
-    classes = (fresh, cached, written, heard, text, reasoned, spoken, drawn, searches)
+    classes = (
+        fresh, cached, written, heard, seen, heard_before, seen_before, text, reasoned, spoken,
+        drawn,
+    )  # fmt: skip
     if min(classes) < 0 or max(classes) > MAX_TOKENS:
         return None
-    extras = None
-    if seen or drawn or searches:
-        extras = Extras(searches=searches, image_input=seen, image_output=drawn)
+    extras = pieces
+    if seen or drawn or heard_before or seen_before:
+        extras = replace(
+            pieces or Extras(),
+            image_input=seen,
+            image_output=drawn,
+            audio_cache_read=heard_before,
+            image_cache_read=seen_before,
+        )
     return Usage(fresh, cached, written, 0, heard, text, reasoned, spoken, extras)
 
 
-def _timed(seconds: float | None) -> Usage | None:
+def _pieces(wire: WireUsage) -> Extras | None:
+    """What else may have a price; None = nothing. Counts that are impossible count as none."""
+    searches, files, runs = wire.num_search_queries or 0, 0, 0
+    if wire.server_tool_use is not None:
+        searches = wire.server_tool_use.web_search_requests or 0
+    tools = wire.server_side_tool_usage_details
+    if tools is not None:
+        searches = (tools.web_search_calls or 0) + (tools.x_search_calls or 0)
+        files, runs = tools.file_search_calls or 0, tools.code_interpreter_calls or 0
+    cited, sources = wire.citation_tokens or 0, wire.num_sources_used or 0
+    context = wire.search_context_size
+    if context not in CONTEXTS:
+        context = ""
+    if not (searches or files or runs or cited or sources or context):
+        return None
+    counts = (searches, files, runs, cited, sources)
+    if min(counts) < 0 or max(counts) > MAX_TOKENS:
+        return None
+    return Extras(
+        searches=searches,
+        file_searches=files,
+        code_units=runs,
+        citations=cited,
+        sources=sources,
+        context=context or "",
+    )
+
+
+def timed(seconds: float | None) -> Usage | None:
     """Usage of a transcript that is charged by time."""
     if seconds is None or not 0 <= seconds <= MAX_SECONDS:
         return None

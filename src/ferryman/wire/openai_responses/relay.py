@@ -15,7 +15,7 @@ from ferryman.wire.openai_chat.relay import DONE
 from ferryman.wire.openai_chat.usage import usage_of
 from ferryman.wire.openai_responses.errors import error_event
 from ferryman.wire.openai_responses.types import EventType, StreamEvent
-from ferryman.wire.openai_responses.usage import SEARCH, with_searches
+from ferryman.wire.openai_responses.usage import may_have_pieces, with_pieces
 from ferryman.wire.tap import Quirks, StreamTap
 
 _OPENING = frozenset(
@@ -43,7 +43,7 @@ def _bare(data: bytes) -> StreamEvent:
 def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usage | None]:
     """What is wrong with a whole reply of status 2xx (None = nothing), and its usage."""
     kind, usage = chat_relay.read_whole(body, quirks)
-    return kind, with_searches(usage, body) if SEARCH in body else usage
+    return kind, with_pieces(usage, body) if may_have_pieces(body) else usage
 
 
 class ResponsesTap(StreamTap):
@@ -75,7 +75,9 @@ class ResponsesTap(StreamTap):
             said = _bare(data)
         if said.response is not None and said.response.usage is not None:
             usage = served(usage_of(said.response.usage), said.response.service_tier)
-            self.usage = (with_searches(usage, data) if SEARCH in data else usage) or self.usage
+            self.usage = (
+                with_pieces(usage, data) if may_have_pieces(data) else usage
+            ) or self.usage
         if said.type in _ENDING:
             self.done = True
             self.ending = event

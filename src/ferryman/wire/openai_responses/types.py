@@ -32,12 +32,27 @@ class PricedItem(Struct):
 
     type: str = ""
     action: Action | None = None
+    container_id: str | None = None
+
+
+class Container(Struct):
+    """``container`` of a tool that runs code, where it is made for the call."""
+
+    memory_limit: str | None = None
+
+
+class PricedTool(Struct):
+    """A tool of the request, which a response repeats."""
+
+    type: str = ""
+    container: Container | str | None = None
 
 
 class Items(Struct):
     """A response, as far as its items are counted."""
 
     output: list[PricedItem] | None = None
+    tools: list[PricedTool] | None = None
 
 
 class ItemsEvent(Struct):
@@ -416,6 +431,7 @@ class WireResponse(Struct):
     error: Raw = Raw()
     incomplete_details: IncompleteDetails | None = None
     output: list[Raw] | None = None
+    tools: Raw = Raw()
     usage: Raw = Raw()
 
 

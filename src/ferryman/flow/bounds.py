@@ -1,0 +1,176 @@
+"""The most that a call can be charged beyond its tokens, as far as its request says."""
+
+import math
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from ferryman.flow.call import Call
+from ferryman.ir.errors import GatewayError
+from ferryman.ir.usage import Extras
+from ferryman.meter.cost import fees
+from ferryman.upstream.fleet import Target
+from ferryman.wire.envelope import Request
+
+USUAL_RUNS: Final = 10
+"""Searches, or runs of code, of a call that sets no limit to its tools."""
+USUAL_SOURCES: Final = 20
+"""Sources of a live search that doesn't say: https://docs.x.ai/docs/guides/live-search."""
+MOST_IMAGES: Final = 10
+"""Images of a form, whose fields are not known before it is sent on; no provider makes more."""
+IMAGE_TOKENS: Final = 16_384
+"""Of an image; no model's that is known takes more."""
+SLOWEST_BYTES: Final = 1_000
+"""Bytes of a second of audio; speech that is coded at 8 kbit/s, the least that is usual."""
+LARGEST_UPLOAD: Final = 100_000_000
+"""Bytes of a form whose length is not announced; no provider takes more."""
+CHUNK: Final = 500
+"""Bytes of a document that a ranking may count as one: a token is one at least."""
+IMAGES: Final = frozenset(("images.generations", "images.edits", "images.variations"))
+TRANSCRIPTS: Final = frozenset(("audio.transcriptions", "audio.translations"))
+_MEMORY: Final = {"1g": 1, "4g": 4, "16g": 16, "64g": 64}
+_MARKS: Final[tuple[bytes, ...]] = (b"search", b"Search", b'"code_')
+"""One of them is in every body that names a tool with a fee."""
+
+_tools = msgspec.json.Decoder(list[dict[str, Any]])
+_object = msgspec.json.Decoder(dict[str, Any])
+_number = msgspec.json.Decoder(int | None)
+_text = msgspec.json.Decoder(str)
+_documents = msgspec.json.Decoder(list[Raw])
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def size_of(call: Call, request: Request) -> int:
+    """Bytes of what the call sends, or the most that they may come to."""
+    if call.upload is None:
+        return len(request.body)
+    spool = call.upload.form.spool
+    if spool.complete:
+        return spool.size
+    return spool.announced if spool.announced >= 0 else LARGEST_UPLOAD
+
+
+def answers(call: Call, request: Request) -> int:
+    """How many answers may come."""
+    return choices(request) if call.upload is None or call.endpoint not in IMAGES else MOST_IMAGES
+
+
+def choices(request: Request) -> int:
+    """How many answers are asked for."""
+    body = request.body
+    if body.find(b'"n"') < 0:
+        return 1
+    try:
+        return min(max(int(bytes(request.fields.get("n", b"1"))), 1), 10_000)
+    except ValueError:
+        return 1
+
+
+def beyond(call: Call, request: Request, target: Target) -> int:
+    """Picodollars for all but tokens, and but for the fee of the call itself; 0 for most calls."""
+    price = target.fees
+    if price is None:
+        return 0
+    try:
+        most = _most(call, request)
+    except GatewayError:
+        return 0  # no JSON: the call is refused as soon as somebody reads it
+    if most is None:
+        return 0
+    return fees(most, price.tiers[0][1], price)
+
+
+def _most(call: Call, request: Request) -> Extras | None:
+    endpoint = call.endpoint
+    if endpoint == "audio.speech":
+        return Extras(characters=characters(request))
+    if endpoint in TRANSCRIPTS:
+        return Extras(audio_ms=max(size_of(call, request) * 1000 // SLOWEST_BYTES, 1))
+    if endpoint in IMAGES:
+        return Extras(images=answers(call, request))
+    if endpoint == "rerank":
+        return Extras(searches=_searches(request))
+    body = request.body
+    for mark in _MARKS:
+        if mark in body:
+            return _of_tools(request)
+    return None
+
+
+def characters(request: Request) -> int:
+    """Of the text that is to be said."""
+    try:
+        return len(_text.decode(request.fields.get("input", b'""')))
+    except _UNREADABLE:
+        return len(request.body)
+
+
+def _searches(request: Request) -> int:
+    """Searches of a ranking: one for a hundred documents, of which long ones count several times
+    (https://docs.cohere.com/docs/how-does-cohere-pricing-work)."""
+    try:
+        documents = _documents.decode(request.fields.get("documents", b"[]"))
+    except _UNREADABLE:
+        documents = []
+    pieces = sum(1 + len(bytes(each)) // CHUNK for each in documents)
+    return max(math.ceil(pieces / 100), 1)
+
+
+def _of_tools(request: Request) -> Extras:
+    """What tools of the provider's may do. Those of one kind have one limit."""
+    fields = request.fields
+    limit = _limit(fields.get("max_tool_calls"))
+    searches = files = units = sources = 0
+    for tool in _read_tools(fields.get("tools")):
+        kind = str(tool.get("type", ""))
+        uses = tool.get("max_uses")
+        most = uses if isinstance(uses, int) and uses >= 0 else limit
+        if kind.startswith(("web_search", "x_search", "browser_search")) or _grounds(tool):
+            searches += most
+        elif kind in ("file_search", "collections_search"):
+            files += most
+        elif kind.startswith("code_"):
+            units += _units(tool, most)
+    if "web_search_options" in fields:
+        searches += limit
+    if "search_parameters" in fields:
+        sources = _sources(fields["search_parameters"])
+    return Extras(searches=searches, file_searches=files, code_units=units, sources=sources)
+
+
+def _grounds(tool: dict[str, Any]) -> bool:
+    """Whether it is Gemini's tool that searches, by any of its names."""
+    return any(name.lower().replace("_", "").startswith("googlesearch") for name in tool)
+
+
+def _units(tool: dict[str, Any], most: int) -> int:
+    container = tool.get("container")
+    if container is None:
+        return most  # charged by the run
+    memory = container.get("memory_limit") if isinstance(container, dict) else "64g"
+    return _MEMORY.get(str(memory), 1)
+
+
+def _sources(raw: Raw) -> int:
+    try:
+        said = _object.decode(raw)
+    except _UNREADABLE:
+        return USUAL_SOURCES
+    most = said.get("max_search_results", USUAL_SOURCES)
+    return most if isinstance(most, int) and most >= 0 else USUAL_SOURCES
+
+
+def _limit(raw: Raw | None) -> int:
+    try:
+        said = _number.decode(raw) if raw is not None else None
+    except _UNREADABLE:
+        said = None
+    return said if said is not None and said >= 0 else USUAL_RUNS
+
+
+def _read_tools(raw: Raw | None) -> list[dict[str, Any]]:
+    try:
+        return _tools.decode(raw) if raw is not None and bytes(raw) != b"null" else []
+    except _UNREADABLE:
+        return []
