@@ -82,6 +82,7 @@ class Mix:
         body: dict[str, object] = {
             "model": f"{PROVIDER}/{model}",
             "messages": [{"role": "user", "content": "Carry me over."}],
+            "max_tokens": 100,
             "sim": f"prompt={self._serial}&tokens={tokens}&{words}",
         }
         if stream:
