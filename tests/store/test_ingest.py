@@ -279,6 +279,23 @@ def test_damage_in_the_newest_segment_holds_nothing_up(
     assert ingester.drain() == 9
     assert open_ids(engine) == ["req_1_4"]
     assert intake.counts(engine)["journal_damaged"] == 1
+    _ruin(path, 0, b"?")  # how far it was read is known, and by which start it was written
+    samples.put(start(), [samples.call("next")])
+    assert ingester.drain() == 2
+    assert ids(engine, state="lost") == ["req_1_4"]
+    assert intake.counts(engine)["journal_damaged"] == 1
+
+
+def test_a_segment_with_a_damaged_header_waits_for_the_next_one(
+    engine: sa.Engine, ingester: Ingester, start: Start, root: Path
+) -> None:
+    """Which start of the gateway it is from shows there."""
+    samples.put(start(), samples.calls(3))
+    _ruin(only(root / "plane"), 2, b"?")
+    assert ingester.drain() == 0
+    samples.put(start(), [samples.call("next")])
+    assert ingester.drain() == 4
+    assert intake.counts(engine) == {"journal_damaged": 1, "journal_damaged_bytes": 16}
 
 
 def _frames(path: Path) -> list[tuple[int, int]]:

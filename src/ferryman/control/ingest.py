@@ -182,8 +182,7 @@ class _PlaneReader:
             last = number == found[-1][0]
             boot = journal.boot_of(path)
             if boot is None and path.stat().st_size >= journal.HEADER_BYTES:
-                # A damaged header. The next boot settles no call too early; an older one might.
-                boot = self._next_boot(found[place + 1 :])
+                boot = self._lost_boot(number, found[place + 1 :])
                 if boot is None:
                     return  # until there is one
                 if (self._plane, number) not in self._positions:
@@ -195,7 +194,14 @@ class _PlaneReader:
             if not last:
                 self.finished.append(path)
 
-    def _next_boot(self, later: list[tuple[int, Path]]) -> bytes | None:
+    def _lost_boot(self, number: int, later: list[tuple[int, Path]]) -> bytes | None:
+        """The boot of a segment whose header is damaged: as known, or else that of the next one.
+
+        The next one settles no call too early; an older one might.
+        """
+        at = self._positions.get((self._plane, number))
+        if at is not None:
+            return bytes.fromhex(at.boot)
         boots = (journal.boot_of(path) for _, path in later)
         return next((boot for boot in boots if boot is not None), None)
 

@@ -296,9 +296,9 @@ def read_segment(
 
     The flag is True when what follows the last frame is not a frame: torn, damaged (then
     :func:`next_frame` finds the rest), or in the newest segment not written to its end yet. No
-    frames and False means the end was reached. A
-    damaged frame that is followed by a sound one comes as a frame of kind ``BAD`` without payload:
-    its length field was right, so only that record is lost. Raises OSError.
+    frames and False means the end was reached. A damaged frame that is followed by a sound one
+    comes as a frame of kind ``BAD`` without payload: its length field was right, so only that
+    record is lost. Raises OSError.
     """
     offset = max(offset, HEADER_BYTES)
     with path.open("rb", buffering=0) as file:
