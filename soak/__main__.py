@@ -63,6 +63,7 @@ def _of_kills(found: kills.Outcome) -> Facts:
         "answers received whole, each once in the ledger": f"{tally.whole:,}",
         "of these, streams": f"{tally.streams:,}",
         "calls of killed data planes, settled as lost": f"{tally.lost:,}",
+        "calls refused while what was spent could not be learned": f"{tally.unready:,}",
         "other rows (callers that left, answers cut by a kill)": f"{tally.unseen:,}",
         "longest wait of a caller who connected to a dead data plane": f"{found.waited:.1f} s",
         "keys made or revoked just before a kill": str(found.keys),
