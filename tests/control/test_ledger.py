@@ -1,15 +1,19 @@
 """Usage and calls through the admin API, from journals that real writers wrote."""
 
+import os
 import random
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from ferryman.store.journal import JournalWriter
+from ferryman.store.journal import JournalWriter, segments
 from ferryman.telemetry.record import OPENED
 from tests.control.conftest import Control, Start
 from tests.processes import until
@@ -226,6 +230,38 @@ def test_a_failing_database_is_said_once_and_overcome(start: Start, tmp_path: Pa
     assert len(_ids(control)) == 10
     assert sum("can't take records" in line for line in control.process.lines) == 1
     journal.close()
+
+
+def test_how_the_journals_stand_is_told(control: Control, tmp_path: Path) -> None:
+    def stands() -> Any:
+        return control.admin("GET", "/admin/v1/journal").json()
+
+    assert stands() == {"failing": None, "planes": [], "met": {}}
+    made = JournalWriter(tmp_path / "gateway")
+    put(made, calls(20))
+    [(_, segment)] = segments(made.directory)
+    size = segment.stat().st_size
+    put(made, calls(3, seed=2))
+    made.close()
+    with segment.open("r+b") as file:
+        file.seek(size + 3)
+        file.write(b"\xff")
+    (control.data / "journal").mkdir(exist_ok=True)
+    segment = made.directory.rename(control.data / "journal" / "gateway") / segment.name
+    found = until(lambda: (s := stands())["met"] and s, "the damage")
+    kept = segment.with_suffix(".damaged")
+    [plane] = found["planes"]
+    [damage] = plane.pop("damaged")
+    held = segment.stat().st_size
+    assert plane == {"plane": "gateway", "segments": 1, "bytes": held, "waiting_bytes": 0}
+    assert (damage["file"], damage["offset"]) == (str(kept), size)
+    assert found["met"] == {"journal_damaged": 1, "journal_damaged_bytes": damage["bytes"]}
+    assert len(_ids(control)) == 23
+    command = [sys.executable, "-m", "ferryman", "journal", "--control-url", control.url]
+    env = {**os.environ, "FERRYMAN_DATA_DIR": str(control.data), "COLUMNS": "300"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert str(kept) in done.stdout, done.stderr
+    assert "journal damaged" in done.stdout
 
 
 def test_no_calls_are_an_empty_list(shared: Control) -> None:

@@ -336,6 +336,23 @@ def limits(
     standing.run(flags.options(data_dir=data_dir), gateway_url or "", as_json=as_json)
 
 
+@app.command(rich_help_panel=_LOOK)
+def journal(
+    as_json: flags.AsJson = False,
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """Show what waits to be taken into the ledger, what of it is damaged, and what was met so far.
+
+    Examples: `ferryman journal` · `ferryman journal --json`
+    """
+    from ferryman.cli import journal as journals
+
+    journals.run(flags.reach(locals()), as_json=as_json)
+
+
 for group in (keys_app, calls_app, prices_app, cache_app, config_app, models_app, providers_app):
     app.add_typer(group, rich_help_panel=_LOOK)
 

@@ -7,6 +7,7 @@ are plain functions: FastAPI runs them on worker threads, where the database may
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -18,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from ferryman import __version__
 from ferryman.cache.key import choice
-from ferryman.control import changes, pricing, problem
+from ferryman.control import changes, journals, pricing, problem
 from ferryman.control.changes import answer
 from ferryman.control.configuration import Configuration
 from ferryman.control.keys import KeyDesk
@@ -54,15 +55,23 @@ class Admin:
         configuration: Configuration,
         version: Callable[[], str],
         cleared: Callable[[], None],
+        journal: Path,
+        failing: Callable[[], str],
     ) -> None:
         """``catch_up`` ingests what the journal holds now; ``version`` is the snapshot's;
-        ``cleared`` is told of each order to clear the cache."""
+        ``cleared`` is told of each order to clear the cache.
+
+        ``journal`` is the directory of all journals; ``failing`` says what keeps them from being
+        taken in, or nothing.
+        """
         self.engine = engine
         self.desk = desk
         self.catch_up = catch_up
         self.configuration = configuration
         self.version = version
         self.cleared = cleared
+        self.journal = journal
+        self.failing = failing
 
     def key_id(self, id_or_name: str | None) -> str | None:
         """The id behind what a caller calls a key. Raises :class:`ProblemError`."""
@@ -96,6 +105,7 @@ def build(admin: Admin) -> FastAPI:
     _add_usage(app, admin)
     _add_calls(app, admin)
     _add_cache(app, admin)
+    journals.add(app, admin)
     pricing.add(app, admin)
     changes.add(app, admin.engine, admin.configuration, admin.version)
     return app

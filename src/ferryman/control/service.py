@@ -143,15 +143,17 @@ class Service:
 
         assert self._hub is not None
         assert self._rounds is not None
-        hub = self._hub
+        hub, rounds = self._hub, self._rounds
         return build(
             Admin(
                 self.engine,
                 self.desk,
-                catch_up=self._rounds.catch_up,
+                catch_up=rounds.catch_up,
                 configuration=self.configuration,
                 version=lambda: hub.version,
                 cleared=hub.look,
+                journal=self.options.paths.journal,
+                failing=lambda: rounds.failing,
             )
         )
 

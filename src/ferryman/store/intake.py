@@ -125,6 +125,8 @@ def _insert(
     statement = _statement(connection.dialect.name, table)
     try:
         with connection.begin_nested():
+            if table == "calls" and connection.dialect.name == "postgresql":
+                return _copy(connection, rows, batch), 0
             added = 0
             for start in range(0, len(rows), _ROWS):
                 batch.give_way()
@@ -141,6 +143,31 @@ def _insert(
             rejected += 1
             log("control", f"left a record out of the table {table}: {error} ({row!r})")
     return added, rejected
+
+
+def _copy(connection: sa.Connection, rows: list[Row], batch: Batch) -> int:
+    """Insert calls whose ids are new by ``COPY``, which costs half of an INSERT for each.
+
+    They go through a table of the connection's own, since ``COPY`` knows no conflicts.
+    """
+    quote = connection.dialect.identifier_preparer.quote
+    columns = ", ".join(map(quote, calls.c.keys()))
+    connection.exec_driver_sql(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE calls) ON COMMIT DELETE ROWS"
+    )
+    raw: Any = connection.connection.dbapi_connection
+    errors = connection.dialect.loaded_dbapi.Error
+    statement = f"COPY incoming ({columns}) FROM STDIN"
+    try:
+        with raw.cursor() as cursor, cursor.copy(statement) as copy:
+            for number, row in enumerate(rows):
+                if number % _ROWS == 0:
+                    batch.give_way()
+                copy.write_row(row)
+    except errors as error:  # which SQLAlchemy did not see
+        raise sa.exc.DBAPIError.instance(statement, None, error, errors) from error
+    taken = f"SELECT {columns} FROM incoming ON CONFLICT DO NOTHING"  # noqa: S608 - names of ours
+    return connection.exec_driver_sql(f"INSERT INTO calls ({columns}) {taken}").rowcount
 
 
 @cache
