@@ -281,7 +281,6 @@ class Rule(Struct, frozen=True, kw_only=True):
     """What all calls that match may spend together."""
 
 
-
 class Caching(Struct, frozen=True, kw_only=True):
     """The cache of answers to requests that are the same."""
 

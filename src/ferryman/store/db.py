@@ -119,9 +119,12 @@ def _open_postgres(url: sa.URL) -> sa.Engine:
 
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A connection in a transaction that only reads; on SQLite one unchanging view of the data."""
-    with engine.connect() as connection, connection.begin():
-        yield connection
+    """A connection in a transaction that only reads: one unchanging view of the data."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        with connection.begin():
+            yield connection
 
 
 @contextmanager
