@@ -96,7 +96,8 @@ def test_a_new_database_is_what_the_migrations_make(
         db._upgrade(connection, None)
     made, migrated = shape(engine), shape(other)
     other.dispose()
-    assert set(made) == {*metadata.tables, "alembic_version"}
+    parts = ["calls_default"] if engine.dialect.name == "postgresql" else []
+    assert set(made) == {*metadata.tables, "alembic_version", *parts}
     assert made == migrated
 
 

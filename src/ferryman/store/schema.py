@@ -100,7 +100,7 @@ calls = Table(
     Index("calls_model_at", "model", "at_us"),
     postgresql_partition_by="RANGE (at_us)",
 )
-"""Single calls. PostgreSQL keeps them in a table for each month (``store/retention.py``), so the key
+"""Single calls. PostgreSQL has a table for each month of them (``store/retention.py``), so the key
 must have the time in it: an id belongs to one time for good."""
 event.listen(
     calls,
