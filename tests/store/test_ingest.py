@@ -410,7 +410,7 @@ def test_killed_at_random_moments_every_call_counts_once(
     url: str, engine: sa.Engine, tmp_path: Path, seed: int
 ) -> None:
     command = [sys.executable, killer.__file__, str(tmp_path), url, "15", str(seed)]
-    here = str(Path(killer.__file__).parents[2])
+    here = os.pathsep.join([str(Path(killer.__file__).parents[2]), *sys.path])
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": here}, capture_output=True, text=True
     )
@@ -430,6 +430,9 @@ def test_killed_at_random_moments_every_call_counts_once(
         own = [number for name, number in numbers if name == writer]
         assert own == list(range(len(own))), "each call that was begun, once, in one state"
     assert {row.cost for row in ledger.calls(engine, limit=10**6, state="lost")} == {killer.HOLD}
+    [row] = ledger.usage(engine)
+    assert (row.calls, row.lost) == (len(closed + lost), len(lost)), "sums are of the same commits"
+    assert row.cost == len(closed) * 1_234_567 + len(lost) * killer.HOLD
     counts = intake.counts(engine)
     assert "calls_duplicate" not in counts, "the checkpoint, not luck, keeps them from coming twice"
     assert counts["calls_lost"] == len(lost)
