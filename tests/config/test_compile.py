@@ -21,6 +21,7 @@ from ferryman.config.snapshot import (
     Secret,
     Snapshot,
 )
+from ferryman.ir.price import PICO
 from tests.config.catalogue import KEYS, KNOWN, loaded
 
 SEAL = derive("feed token")

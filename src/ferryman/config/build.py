@@ -9,7 +9,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from ferryman.catalog.load import CatalogProvider
-from ferryman.catalog.load import near as near_models
 from ferryman.config import names
 from ferryman.config.caching import caching_of, idempotency_of, timed
 from ferryman.config.conditions import plain_number
@@ -35,6 +34,7 @@ from ferryman.config.snapshot import (
     ServerSettings,
     Timeouts,
 )
+from ferryman.config.targets import TargetCheck
 from ferryman.ir.price import PICO
 from ferryman.wire.paths import PATHS, STREAM
 
@@ -280,7 +280,7 @@ class Builder:
         self, found: Found, providers: Mapping[str, ProviderConfig]
     ) -> dict[str, RouteConfig]:
         models = {name: self._model(name, entry) for name, entry in found.items()}
-        targets = TargetCheck(self, providers, models)
+        targets = self._targets(providers, models)
         for route in models.values():
             self._afterwards(route, targets, models)
         graph: dict[str, list[str]] = {}
@@ -302,7 +302,7 @@ class Builder:
         return models
 
     def _afterwards(
-        self, route: RouteConfig, targets: "TargetCheck", models: Mapping[str, RouteConfig]
+        self, route: RouteConfig, targets: TargetCheck, models: Mapping[str, RouteConfig]
     ) -> None:
         """Check what a model does when an answer is not what was hoped for."""
         path: Path = ("models", route.name)
@@ -375,13 +375,20 @@ class Builder:
             filter=filter_of(entry.get("filter"), f"models.{name}"),
         )
 
+    def _targets(
+        self, providers: Mapping[str, ProviderConfig], models: Mapping[str, RouteConfig]
+    ) -> TargetCheck:
+        return TargetCheck(
+            self.known, self.reader.keys, self._add, self._dormant, providers, models
+        )
+
     def _policies(
         self,
         found: list[tuple[int, Found]],
         providers: Mapping[str, ProviderConfig],
         models: Mapping[str, RouteConfig],
     ) -> tuple[Rule, ...]:
-        targets = TargetCheck(self, providers, models)
+        targets = self._targets(providers, models)
         names: set[str] = set()
         out = []
         for i, policy in found:
@@ -409,7 +416,7 @@ class Builder:
             out.append(rule)
         return tuple(out)
 
-    def _policy(self, path: Path, policy: Found, targets: "TargetCheck") -> None:
+    def _policy(self, path: Path, policy: Found, targets: TargetCheck) -> None:
         """Check what a policy does."""
         for key in ("use", "on_content_filter"):
             if key in policy:
@@ -473,91 +480,6 @@ def _hedge(value: Any) -> float:
 def does_something(rule: Rule) -> bool:
     """Whether calls that match go any other way than without the policy."""
     return rule != Rule(name=rule.name, when=rule.when)
-
-
-class TargetCheck:
-    """Whether targets lead anywhere. Warns once about each provider that is not active."""
-
-    def __init__(
-        self,
-        builder: Builder,
-        providers: Mapping[str, ProviderConfig],
-        models: Mapping[str, RouteConfig],
-    ) -> None:
-        self._builder = builder
-        self._known = builder.known
-        self._own = providers
-        self._models = models
-        # A name whose entry is wrong is still a name: one mistake is told once.
-        keys = builder.reader.keys
-        self._aliases = dict.fromkeys(
-            str(path[1]) for path in keys if len(path) == 2 and path[0] == "models"
-        )
-        named = {str(path[1]) for path in keys if len(path) == 2 and path[0] == "providers"}
-        self._providers = {**dict.fromkeys(self._known.providers), **dict.fromkeys(named)}
-        self._told: set[str] = set()
-
-    def check(self, path: Path, text: str) -> names.Target | None:
-        """What ``text`` means; ``None`` after reporting that it means nothing."""
-        target = self._meaning(text)
-        if target is None:
-            self._unknown(path, text)
-        elif target.provider:
-            self._provider(path, target)
-        return target
-
-    def alias(self, text: str) -> str:
-        """The name from models that ``text`` is, or ""."""
-        target = self._meaning(text)
-        return target.alias if target is not None and target.alias in self._models else ""
-
-    def _meaning(self, text: str) -> names.Target | None:
-        return names.meaning(
-            text,
-            providers=self._providers,
-            aliases=self._aliases,
-            bare=self._known.bare,
-            also=self._known.also,
-        )
-
-    def _unknown(self, path: Path, text: str) -> None:
-        provider, slash, model = text.partition("/")
-        add = self._builder._add
-        if slash and provider in self._providers:
-            add(path, "the model is missing after the slash", "Example: provider/model")
-        elif slash:
-            known = {**self._providers, **dict.fromkeys(self._known.also)}
-            words = [f"{word}/{model}" for word in near(provider, known)]
-            message = f"there is no provider {shown(provider)}"
-            fix = "Add it under providers, or use one of the catalogue."
-            if words:
-                fix = f"Did you mean {either(shown(word) for word in words)}?"
-            add(path, message, fix)
-        else:
-            words = near(text, self._aliases) or near_models(text, self._known.bare)
-            message = f"{shown(text)} is neither a name from models nor a model of the catalogue"
-            fix = "Write provider/model."
-            if words:
-                fix = f"Did you mean {either(shown(word) for word in words)}?"
-            add(path, message, fix)
-
-    def _provider(self, path: Path, target: names.Target) -> None:
-        name = target.provider
-        row = self._known.providers.get(name)
-        models = self._known.models.get(name, {})
-        own = self._own.get(name)
-        add = self._builder._add
-        told = own is not None and (target.model in own.prices or target.model in own.models)
-        if models and target.model not in models and not told:
-            words = near_models(target.model, models)
-            fix = "It is passed on as it is; give its price under providers if it is right."
-            if words:
-                fix = f"Did you mean {either(shown(f'{name}/{word}') for word in words)}?"
-            add(path, f"the catalogue has no model {shown(target.model)} of {name}", fix, WARNING)
-        if row and not own and name not in self._told and self._builder._dormant(row):
-            self._told.add(name)
-            message = f"{either(row.key_env)} is not set, so {name} stays inactive"
-            add(path, message, "Set it in the environment of the gateway.", WARNING)
 
 
 def _each(found: list[tuple[int, Any]]) -> list[tuple[Path, str]]:

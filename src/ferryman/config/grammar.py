@@ -15,7 +15,6 @@ from ferryman.config.kinds import Number, Secret, Url, Word
 from ferryman.config.limit import LIMIT as IN_FLIGHT
 from ferryman.config.limit_grammar import BUDGET, LIMIT
 from ferryman.config.listener import ELSEWHERE, SERVER
-from ferryman.config.measures import USD as _USD
 from ferryman.config.measures import count, duration, seconds
 from ferryman.config.pooling import KEY, POOL_KEY
 from ferryman.config.pricing_grammar import CURRENCIES, PRICING

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import product
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from ferryman.config.snapshot import RATES, Budget, CallLimit, Snapshot
 from ferryman.flow.asking import LARGE
@@ -17,6 +17,7 @@ from ferryman.flow.bonds import Caller
 from ferryman.flow.call import Call, Plane
 from ferryman.flow.choice import USUAL_OUTPUT
 from ferryman.flow.deliver import NO_RETRY, SDK_WAITS, usd
+from ferryman.flow.headers import HeaderFacts
 from ferryman.flow.policies import Facts
 from ferryman.flow.turns import Turns
 from ferryman.flow.window import text_size
@@ -47,9 +48,6 @@ from ferryman.telemetry.metrics import family
 from ferryman.upstream.fleet import Target
 from ferryman.wire.envelope import Request
 from ferryman.wire.paths import CONVERSATIONS
-
-if TYPE_CHECKING:
-    from ferryman.flow.spine import HeaderFacts
 
 SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 NEWS_PATIENCE: Final = 3.0
@@ -148,7 +146,7 @@ def _budget(given: Budget) -> BudgetMeter:
     )  # fmt: skip
 
 
-async def reserve(call: Call, request: Request, turns: Turns, headers: "HeaderFacts") -> None:
+async def reserve(call: Call, request: Request, turns: Turns, headers: HeaderFacts) -> None:
     """Take what the call may use at most of all its limits. Raises :class:`GatewayError`.
 
     429 beyond a rate, the limit's own status beyond a budget, 400 where no bound is known for what
