@@ -143,15 +143,16 @@ def _add_usage(app: FastAPI, admin: Admin) -> None:
             "endpoint": endpoint or None,
         }
         admin.catch_up()
-        rows = ledger.usage(admin.engine, by=groups, **chosen) if groups else []
-        [total] = ledger.usage(admin.engine, **chosen)
+        rows = ledger.usage(admin.engine, by=groups, **chosen)
+        total = ledger.total(rows)
+        first, last = ledger.kept(admin.engine, chosen["since_us"], chosen["until_us"])
         names = keys.names(admin.engine, (row.key for row in rows if row.key))
         return answer(
             {
-                "since": None if begin is None else rfc3339(begin),
-                "until": rfc3339(time.time() if end is None else end),
+                "since": None if first is None else rfc3339(first / 1e6),
+                "until": rfc3339(time.time() if last is None else last / 1e6),
                 "by": groups,
-                "data": [usage_row(row, groups, names) for row in rows],
+                "data": [usage_row(row, groups, names) for row in rows] if groups else [],
                 "total": usage_sums(total),
             }
         )

@@ -29,8 +29,11 @@ less so."""
 class Rounds:
     """Ingests in the background; ``catch_up`` waits until what is there now is in."""
 
-    def __init__(self, ingester: Ingester, look_at_keys: Callable[[], None]) -> None:
-        """``look_at_keys`` is called about twice a second as well."""
+    def __init__(
+        self, ingester: Ingester, look_at_keys: Callable[[], None], tidy: Callable[[], None]
+    ) -> None:
+        """``look_at_keys`` is called about twice a second as well, ``tidy`` after each round."""
+        self._tidy = tidy
         self._ingester = ingester
         self._look_at_keys = look_at_keys
         self._keys_due = 0.0
@@ -119,6 +122,8 @@ class Rounds:
         rows = self._ingester.run_once()
         while self._ingester.behind and not self._stopping:
             rows += self._ingester.run_once()
+        if not self._stopping:
+            self._tidy()
         return rows
 
     def _note_failure(self, error: Exception, retry: float) -> None:

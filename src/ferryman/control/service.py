@@ -12,11 +12,13 @@ from typing import Final
 import uvicorn
 
 from ferryman import lifeline
+from ferryman.config.model import Retention
 from ferryman.config.options import Options
 from ferryman.control.app import Application, Front
 from ferryman.control.configuration import POLL, Configuration
 from ferryman.control.feed import FeedHub
 from ferryman.control.ingest import Ingester
+from ferryman.control.keeping import Keeper
 from ferryman.control.keys import KeyDesk
 from ferryman.control.problem import ProblemError
 from ferryman.control.rounds import Rounds
@@ -64,7 +66,9 @@ class Service:
             hub.publish(compiled.version, compiled.snapshot)
         self.configuration.publish = self._publish
         rounds = self._rounds = Rounds(
-            Ingester(self.engine, self.options.paths.journal), hub.keys_changed
+            Ingester(self.engine, self.options.paths.journal),
+            hub.keys_changed,
+            Keeper(self.engine, self._retention).step,
         )
         rounds.start()
         front = Front(
@@ -155,6 +159,10 @@ class Service:
                 version=lambda: hub.version,
             )
         )
+
+    def _retention(self) -> Retention | None:
+        compiled = self.configuration.compiled
+        return None if compiled is None else compiled.retention
 
     def _spent(self, since_s: int, until_us: int, step_s: int) -> list[ledger.Spent]:
         """What budgets bear, once all of the journal is in. Raises :class:`ProblemError`."""

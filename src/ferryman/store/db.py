@@ -141,6 +141,14 @@ def insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgr
     return sqlite.insert(table)
 
 
+def in_turn(connection: sa.Connection) -> None:
+    """On PostgreSQL, change the schema after whoever is at it, and give up where that takes long:
+    who waits for a table's lock makes all others wait behind it."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '3s'")
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY)))
+
+
 def add_to_meta(connection: sa.Connection, name: str, by: int) -> int:
     """Add ``by`` to the number ``name`` of the ``meta`` table (0 at first); returns the new value.
 

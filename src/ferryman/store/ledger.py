@@ -1,6 +1,7 @@
 """Reads the ledger: sums over calls, and single calls. Costs are integer picodollars throughout."""
 
 import datetime
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -8,7 +9,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from ferryman.ir.price import Price
-from ferryman.ir.usage import EXTRA_COUNTS, Extras, Usage
+from ferryman.ir.usage import EXTRA_COUNTS, Extras, Usage, added
 from ferryman.store import spans
 from ferryman.store.db import reading
 from ferryman.store.rollup import LOST, MICRO, REPEATED
@@ -139,6 +140,17 @@ def usage(
                     numbers = [a + b for a, b in zip(known, numbers, strict=True)]
                 sums[group] = numbers
     return [_usage_row(by, group, numbers) for group, numbers in sorted(sums.items())]
+
+
+def total(rows: Iterable[UsageRow]) -> UsageRow:
+    """The sums of all rows together."""
+    sums = dict.fromkeys((*COUNTS, "cost", "saved"), 0)
+    tokens = Usage()
+    for row in rows:
+        tokens = added(tokens, row.tokens)
+        for name in sums:
+            sums[name] += getattr(row, name)
+    return UsageRow(**sums, tokens=tokens)
 
 
 def kept(
