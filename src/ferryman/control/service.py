@@ -55,6 +55,8 @@ class Service:
         self._reloading = asyncio.Lock()
         self._hub: FeedHub | None = None
         self._rounds: Rounds | None = None
+        self.moved = False
+        """True at the end: the database is elsewhere now."""
 
     async def run(self, sockets: list[socket.socket]) -> None:
         """Serve on ``sockets`` until SIGTERM or SIGINT, then take in the rest of the journal."""
@@ -69,6 +71,7 @@ class Service:
             Ingester(self.engine, self.options.paths.journal),
             hub.keys_changed,
             Keeper(self.engine, self._retention).step,
+            self._leave,
         )
         rounds.start()
         front = Front(
@@ -159,6 +162,11 @@ class Service:
                 version=lambda: hub.version,
             )
         )
+
+    def _leave(self) -> None:
+        """End, to begin again with the database that everything was moved to."""
+        self.moved = True
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _retention(self) -> Retention | None:
         compiled = self.configuration.compiled
