@@ -5,11 +5,11 @@ Python first: each group costs one statement a span, however many calls it has.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import blake2b
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -63,8 +63,25 @@ def add(connection: sa.Connection, rows: Sequence[Row], give_way: Callable[[], N
 
     They must be new in ``calls``, in the same transaction. ``give_way`` is called now and then.
     """
-    if not rows:
-        return
+    if rows:
+        put(connection, collected(rows), give_way)
+
+
+class Collected(NamedTuple):
+    """Sums by minute, not written yet."""
+
+    groups: dict[bytes, Row]
+    """Id → the other columns of ``call_groups``."""
+    sums: dict[Key, Sums]
+    """(beginning, group) → sums in the order of ``schema.SUMS``."""
+    times: dict[Key, Sums]
+    """(beginning, group, measure, bucket) → calls."""
+    charged: dict[Key, Sums]
+    """(beginning, id, counters) → amounts."""
+
+
+def collected(rows: Sequence[Row]) -> Collected:
+    """What ``rows``, in the order of the columns of ``calls``, add up to."""
     alike: dict[tuple[int, Row], list[Row]] = defaultdict(list)
     for row in rows:
         alike[_at(row) // 60_000_000 * 60, _alike(row)].append(row)
@@ -73,21 +90,30 @@ def add(connection: sa.Connection, rows: Sequence[Row], give_way: Callable[[], N
     times: dict[Key, Sums] = {}
     for (at, (*common, state, status, error)), members in alike.items():
         outcome = _outcome(state, status, error)
-        group_id = _known(groups, (*common, outcome))
+        group_id = known(groups, (*common, outcome))
         _add(sums, (at, group_id), _sums(members, outcome))
         if outcome == OK:
             # Who asked, and why it went there, makes no difference to how long it took.
-            quick = _known(groups, ("*", *common[1:5], None, common[6], None, OK))
+            quick = known(groups, ("*", *common[1:5], None, common[6], None, OK))
             for measure, number in _timed(members):
                 _add(times, (at, quick, measure, number), [1])
-    put = _Writer(connection, give_way)
-    put(call_groups, sorted((key, *group) for key, group in groups.items()))
-    for span, seconds in SPANS.items():
-        put(rollups[span], _rows(sums, seconds))
-        put(latencies[span], _rows(times, seconds))
-    charged = _charged(rows)
+    return Collected(groups, sums, times, _charged(rows))
+
+
+def put(
+    connection: sa.Connection,
+    found: Collected,
+    give_way: Callable[[], None],
+    spans: Iterable[str] = tuple(SPANS),
+) -> None:
+    """Write ``found``; what is there already grows by it."""
+    write = _Writer(connection, give_way)
+    write(call_groups, sorted((key, *group) for key, group in found.groups.items()))
+    for span in spans:
+        write(rollups[span], _rows(found.sums, SPANS[span]))
+        write(latencies[span], _rows(found.times, SPANS[span]))
     for step, seconds in STEPS.items():
-        put(charges[step], _rows(charged, seconds))
+        write(charges[step], _rows(found.charged, seconds))
 
 
 def bucket(microseconds: int) -> int:
@@ -111,9 +137,9 @@ def _outcome(state: str, status: int, error: str) -> str:
     return error or (str(status) if status >= 400 else OK)
 
 
-def _known(groups: dict[bytes, Row], group: Row) -> bytes:
-    """The id of ``group``, which is then among ``groups``. 128 bits: callers choose model names,
-    and nobody shall find two that are the same."""
+def known(groups: dict[bytes, Row], group: Row) -> bytes:
+    """The id of ``group`` (columns of ``call_groups``), which is then among ``groups``. 128 bits:
+    callers choose model names, and nobody shall find two that are the same."""
     found = blake2b(msgspec.json.encode(group), digest_size=16).digest()
     groups[found] = group
     return found
