@@ -3,13 +3,17 @@
 import argparse
 import resource
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 
 import uvloop
+from tests.store import postgres
 
-from soak import crowd, disk, keyring, kills, outages, overload, page, steady
+from soak import crowd, disk, keyring, kills, outages, overload, page, steady, year
 from soak.plant import plant
 
 Facts = dict[str, str]
@@ -198,6 +202,21 @@ def _of_fit(line: steady.Fit) -> str:
     )
 
 
+def _year(args: argparse.Namespace) -> Facts:
+    facts = {"calls": f"{args.year:,} over 365 days"}
+    with tempfile.TemporaryDirectory(prefix="ferryman-soak-") as name:
+        place = Path(name)
+        urls = {"SQLite": nullcontext(f"sqlite:///{place / 'year.db'}"),
+                "PostgreSQL": postgres.server(place)}  # fmt: skip
+        for which, opened in urls.items():
+            with opened as url:
+                found = year.run(url, calls=args.year, days=365, seed=args.seed)
+            facts[f"{which}: sums over a day"] = f"{found.rows:,}"
+            for page_name, seconds in found.pages.items():
+                facts[f"{which}: {page_name}"] = f"{seconds:.2f} s"
+    return facts
+
+
 PROOFS: dict[str, Callable[[argparse.Namespace], Facts]] = {
     "kills": _kills,
     "disk": _disk,
@@ -209,6 +228,7 @@ PROOFS: dict[str, Callable[[argparse.Namespace], Facts]] = {
     "failover": _failover,
     "overload": _overload,
     "steady": _steady,
+    "year": _year,
 }
 
 
@@ -222,6 +242,7 @@ def main() -> int:
     parser.add_argument("--streams", type=int, default=5000)
     parser.add_argument("--idle", type=int, default=10_000)
     parser.add_argument("--overload", type=float, default=60, help="seconds of each such load")
+    parser.add_argument("--year", type=int, default=50_000_000, help="calls of a year of sums")
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     args = parser.parse_args()

@@ -11,8 +11,6 @@ from ferryman.store import db, latency, ledger, rollup
 from ferryman.store.schema import SUMS
 
 DAY = 86_400
-HOURS_KEPT = 40
-"""Days that have their hours too."""
 _COST = SUMS.index("cost_micro")
 KEYS, MODELS, MODELS_OF_A_KEY = 100, 20, 4
 FAILURES = ("429", "upstream_error", "timeout")
@@ -35,17 +33,20 @@ class Year(Struct):
     pages: dict[str, float]
 
 
-def run(url: str, *, calls: int, days: int, seed: int) -> Year:
-    """Fill the empty database at ``url``, and time the pages; their sums must be right."""
+def run(url: str, *, calls: int, days: int, seed: int, hours: int = 40) -> Year:
+    """Fill the empty database at ``url``, and time the pages; their sums must be right.
+
+    The last days, ``hours`` many, have their hours too.
+    """
     engine = db.open_engine(url)
     db.migrate(engine)
     end = int(time.time()) // DAY * DAY
     spent = 0
     with db.writing(engine) as connection:
-        for day, found in enumerate(_days(end - days * DAY, calls, days, seed)):
+        for day, found in enumerate(_days(end - days * DAY, calls, days, seed, hours)):
             for sums in found.sums.values():
                 spent += sums[_COST] * rollup.MICRO + sums[_COST + 1]
-            late = ("hour",) if day >= days - HOURS_KEPT else ()
+            late = ("hour",) if day >= days - hours else ()
             rollup.put(connection, found, lambda: None, (*late, "day"))
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql("ANALYZE")
@@ -70,7 +71,7 @@ def _timed(engine: sa.Engine, by: tuple[str, ...], since: int, calls: int, spent
     return took
 
 
-def _days(first: int, calls: int, days: int, seed: int) -> Iterator[rollup.Collected]:
+def _days(first: int, calls: int, days: int, seed: int, hours: int) -> Iterator[rollup.Collected]:
     """The sums of each day, as ingestion would have made them, in hours."""
     draw = random.Random(seed)
     users = [
@@ -91,8 +92,8 @@ def _days(first: int, calls: int, days: int, seed: int) -> Iterator[rollup.Colle
             if number == len(users) - 1:
                 count = rest
             rest -= count
-            hours = min(8, max(1, count)) if day >= days - HOURS_KEPT else 1
-            _one(draw, found, first + day * DAY, (key, model, stream), count, hours)
+            in_hours = min(8, max(1, count)) if day >= days - hours else 1
+            _one(draw, found, first + day * DAY, (key, model, stream), count, in_hours)
         yield found
 
 

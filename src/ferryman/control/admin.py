@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from starlette.exceptions import HTTPException
 
 from ferryman import __version__
-from ferryman.control import changes, pricing, problem
+from ferryman.control import changes, latencies, pricing, problem
 from ferryman.control.changes import answer
 from ferryman.control.configuration import Configuration
 from ferryman.control.keys import KeyDesk
@@ -92,6 +92,7 @@ def build(admin: Admin) -> FastAPI:
     _add_usage(app, admin)
     _add_calls(app, admin)
 
+    latencies.add(app, admin)
     pricing.add(app, admin)
     changes.add(app, admin.engine, admin.configuration, admin.version)
     return app

@@ -27,8 +27,8 @@ class Latency(Struct, frozen=True, kw_only=True):
     calls: int
     """Whole answers, not counting errors and repeated ones."""
     duration: tuple[float, ...]
-    """At each of ``QUANTILES``, from the call's beginning to the answer's end. Not more than an
-    eighth off, since buckets have their width."""
+    """At each of ``QUANTILES``, from the call's beginning to the answer's end. Not more than a
+    quarter off: it is in the right bucket, and these have their width."""
     first_token: tuple[float, ...]
     """The same up to the first piece of the answer; empty where that is known of no call."""
 
@@ -92,7 +92,7 @@ def _of_calls(
     well = (table.state != "lost", table.status < 400, table.error == "")
     fresh = sa.or_(table.cache.is_(None), table.cache.not_in(sorted(REPEATED)))
     within = (table.at_us >= part.begin, table.at_us < part.end)
-    one = sa.literal_column("1")
+    one: sa.ColumnElement[int] = sa.literal_column("1")
     return sa.union_all(
         *(
             sa.select(*(table[name] for name in by), sa.literal_column(str(measure)), time, one)

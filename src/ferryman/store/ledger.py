@@ -144,7 +144,7 @@ def usage(
 
 def total(rows: Iterable[UsageRow]) -> UsageRow:
     """The sums of all rows together."""
-    sums = dict.fromkeys((*COUNTS, "cost", "saved"), 0)
+    sums: dict[str, Any] = dict.fromkeys((*COUNTS, "cost", "saved"), 0)
     tokens = Usage()
     for row in rows:
         tokens = added(tokens, row.tokens)
@@ -272,10 +272,13 @@ def _query(
     else:
         table, columns = _rollups[part.source], _groups.c
         conditions = [columns[name] == value for name, value in equal.items() if value is not None]
+        plain = not conditions and set(by) <= {"day"}
         conditions += _within(table.c.at, part)
         days = _per(table.c.at, DAY_US // 1_000_000)
         sums = [sa.func.sum(table.c[name]) for name in SUMS]
-        query = sa.select().join_from(table, _groups, table.c.group_id == columns.id)
+        query = sa.select()
+        if not plain:
+            query = query.join_from(table, _groups, table.c.group_id == columns.id)
     groups = [days if name == "day" else columns[_COLUMNS.get(name, name)] for name in by]
     return query.add_columns(*groups, *sums).where(*conditions).group_by(*groups)
 
@@ -320,7 +323,7 @@ def _usage_row(by: tuple[str, ...], group: tuple[Any, ...], numbers: list[int]) 
     if "day" in groups:
         day = datetime.date(1970, 1, 1) + datetime.timedelta(days=groups["day"])
         groups["day"] = day.isoformat()
-    said = dict(zip(SUMS, numbers, strict=True))
+    said: dict[str, Any] = dict(zip(SUMS, numbers, strict=True))
     return UsageRow(
         **groups,
         **{name: said[name] for name in COUNTS},

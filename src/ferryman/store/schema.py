@@ -102,11 +102,8 @@ calls = Table(
 )
 """Single calls. PostgreSQL has a table for each month of them (``store/retention.py``), so the key
 must have the time in it: an id belongs to one time for good."""
-event.listen(
-    calls,
-    "after_create",
-    DDL("CREATE TABLE calls_default PARTITION OF calls DEFAULT").execute_if(dialect="postgresql"),
-)
+_rest = DDL("CREATE TABLE calls_default PARTITION OF calls DEFAULT")  # type: ignore[no-untyped-call]
+event.listen(calls, "after_create", _rest.execute_if(dialect="postgresql"))
 
 SPANS: Final = {"minute": 60, "hour": 3600, "day": 86_400}
 """Spans of roll-ups in seconds."""
