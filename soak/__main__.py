@@ -9,6 +9,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import uvloop
@@ -26,6 +27,7 @@ from soak import (
     page,
     steady,
     writes,
+    year,
 )
 from soak.plant import plant
 
@@ -267,6 +269,21 @@ def _of_fit(line: steady.Fit) -> str:
     )
 
 
+def _year(args: argparse.Namespace) -> Facts:
+    facts = {"calls": f"{args.year:,} over 365 days"}
+    with tempfile.TemporaryDirectory(prefix="ferryman-soak-") as name:
+        place = Path(name)
+        urls = {"SQLite": nullcontext(f"sqlite:///{place / 'year.db'}"),
+                "PostgreSQL": postgres.server(place)}  # fmt: skip
+        for which, opened in urls.items():
+            with opened as url:
+                found = year.run(url, calls=args.year, days=365, seed=args.seed)
+            facts[f"{which}: sums over a day"] = f"{found.rows:,}"
+            for page_name, seconds in found.pages.items():
+                facts[f"{which}: {page_name}"] = f"{seconds:.2f} s"
+    return facts
+
+
 PROOFS: dict[str, Callable[[argparse.Namespace], Facts]] = {
     "kills": _kills,
     "kills-postgres": _kills_postgres,
@@ -281,6 +298,7 @@ PROOFS: dict[str, Callable[[argparse.Namespace], Facts]] = {
     "failover": _failover,
     "overload": _overload,
     "steady": _steady,
+    "year": _year,
 }
 
 
@@ -295,6 +313,7 @@ def main() -> int:
     parser.add_argument("--streams", type=int, default=5000)
     parser.add_argument("--idle", type=int, default=10_000)
     parser.add_argument("--overload", type=float, default=60, help="seconds of each such load")
+    parser.add_argument("--year", type=int, default=50_000_000, help="calls of a year of sums")
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     args = parser.parse_args()

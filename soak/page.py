@@ -26,6 +26,7 @@ TITLES = {
     "failover": "Providers that die, slow down and recover",
     "overload": "Three times too many calls",
     "steady": "Mixed load for a long time",
+    "year": "The pages of a year",
 }
 
 

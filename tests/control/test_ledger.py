@@ -270,3 +270,40 @@ def test_no_calls_are_an_empty_list(shared: Control) -> None:
     assert answer["data"] == []
     assert answer["total"]["calls"] == 0
     assert answer["total"]["cost_usd"] == "0"
+
+
+def test_latencies_are_percentiles_of_good_answers(control: Control) -> None:
+    journal = _journal(control.data)
+    put(journal, [call(f"req_{n}", duration_us=n * 10_000) for n in range(1, 101)])
+    put(journal, [call("bad", duration_us=10**9, status=500, error="upstream_error")])
+    journal.close()
+    answer = control.admin("GET", f"/admin/v1/latencies?by=model,stream&{SINCE}").json()
+    [row] = answer["data"]
+    assert (row["model"], row["stream"], row["calls"]) == ("fast", False, 100)
+    for name, right in (("p50_ms", 500), ("p95_ms", 950), ("p99_ms", 990)):
+        assert abs(row["duration"][name] - right) <= right / 4
+    assert set(row["first_token"]) == {"p50_ms", "p95_ms", "p99_ms"}
+    for query in ("by=key", "since=soon", "by=model&until=never"):
+        wrong = control.admin("GET", f"/admin/v1/latencies?{query}")
+        assert (wrong.status, wrong.json()["code"]) == (400, "invalid_query")
+
+
+def test_calls_go_when_the_configuration_says_so_and_their_sums_stay(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "ferryman.yaml").write_text("ledger: { keep: 3d }\n")
+    old = [call(f"req_{n}", at_us=1_700_000_000_000_000 + n) for n in range(2500)]
+    journal = _journal(tmp_path / "data")
+    put(journal, old)
+    journal.close()
+    control = start(FERRYMAN_CONFIG=str(tmp_path / "ferryman.yaml")).ready()
+    until(lambda: _sum(control) == len(old), "all of them in the sums")
+    until(lambda: not _ids(control), "single calls gone")
+    answer = control.admin("GET", "/admin/v1/usage?since=2023-11-14T22:13:20.5Z").json()
+    assert answer["total"]["calls"] == len(old)
+    assert answer["since"] == "2023-11-14T00:00:00Z", "of then days are left"
+
+
+def _sum(control: Control) -> int:
+    total = control.admin("GET", "/admin/v1/usage?since=2023-01-01").json()["total"]
+    return int(total["calls"])

@@ -487,6 +487,9 @@ def test_killed_at_random_moments_every_call_counts_once(
         own = [number for name, number in numbers if name == writer]
         assert own == list(range(len(own))), "each call that was begun, once, in one state"
     assert {row.cost for row in ledger.calls(engine, limit=10**6, state="lost")} == {killer.HOLD}
+    [row] = ledger.usage(engine)
+    assert (row.calls, row.lost) == (len(closed + lost), len(lost)), "sums are of the same commits"
+    assert row.cost == len(closed) * 1_234_567 + len(lost) * killer.HOLD
     counts = intake.counts(engine)
     assert "calls_duplicate" not in counts, "the checkpoint, not luck, keeps them from coming twice"
     assert counts["calls_lost"] == len(lost)

@@ -148,6 +148,33 @@ def version() -> None:
     typer.echo(__version__)
 
 
+@app.command(rich_help_panel=_SERVE)
+def migrate(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL",
+            envvar="FERRYMAN_MIGRATE_TO",
+            help="An empty database: postgresql://user:password@host/name.",
+        ),
+    ],
+    data_dir: flags.DataDir = None,
+    database_url: flags.DatabaseUrl = None,
+) -> None:
+    """Move everything from SQLite to PostgreSQL, while the gateway serves on.
+
+    All or nothing, compared at the end. Until then keys can't be changed and the journal waits;
+    the control plane then goes on with the new database by itself.
+
+    Examples: `ferryman migrate postgresql://ferryman@db.internal/ferryman` ·
+    `FERRYMAN_MIGRATE_TO=postgresql://… ferryman migrate` (keeps the password out of `ps`)
+    """
+    from ferryman.cli import migrate as migrating
+
+    options = flags.options(data_dir=data_dir, database_url=database_url)
+    raise typer.Exit(migrating.run(options, target))
+
+
 @keys_app.command("create")
 def keys_create(
     name: Annotated[str, typer.Argument(help="What it is for: a person, an application.")],

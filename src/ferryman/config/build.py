@@ -17,7 +17,7 @@ from ferryman.config.grammar import FORMATS
 from ferryman.config.grouping import MOST_DEEP, MOST_TARGETS, Grouped, grouped
 from ferryman.config.kinds import Reader, url_fault
 from ferryman.config.limiting import budgets_of, limits_of
-from ferryman.config.model import Config, Facts, ProviderConfig, Ref, RouteConfig
+from ferryman.config.model import Config, Facts, ProviderConfig, Ref, Retention, RouteConfig
 from ferryman.config.names import Known
 from ferryman.config.pricing import mistakes, prices_in
 from ferryman.config.problem import ERROR, WARNING, Path, Problem, either, near, shown
@@ -89,6 +89,7 @@ class Builder:
             caching=caching_of(found.get("cache", {})),
             idempotency=idempotency_of(found.get("idempotency", {})),
             ca_files=self._ca_files(found.get("tls", {}).get("ca_files", [])),
+            retention=_retention(found.get("ledger", {})),
         )
 
     # -- reporting ---------------------------------------------------------------------------------
@@ -518,6 +519,15 @@ def _probe(found: Found | None) -> Probe | None:
     return Probe(
         every=float(found.get("every", usual.every)),
         picodollars=usual.picodollars if dollars is None else int(dollars * PICO),
+    )
+
+
+def _retention(found: Found) -> Retention:
+    usual = Retention()
+    return Retention(
+        calls=int(found.get("keep", usual.calls)),
+        minutes=int(found.get("minutes", usual.minutes)),
+        hours=int(found.get("hours", usual.hours)),
     )
 
 

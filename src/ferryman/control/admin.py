@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from ferryman import __version__
 from ferryman.cache.key import choice
-from ferryman.control import changes, journals, pricing, problem
+from ferryman.control import changes, journals, latencies, pricing, problem
 from ferryman.control.changes import answer
 from ferryman.control.configuration import Configuration
 from ferryman.control.keys import KeyDesk
@@ -106,6 +106,7 @@ def build(admin: Admin) -> FastAPI:
     _add_calls(app, admin)
     _add_cache(app, admin)
     journals.add(app, admin)
+    latencies.add(app, admin)
     pricing.add(app, admin)
     changes.add(app, admin.engine, admin.configuration, admin.version)
     return app
@@ -157,15 +158,16 @@ def _add_usage(app: FastAPI, admin: Admin) -> None:
             "endpoint": endpoint or None,
         }
         admin.catch_up()
-        rows = ledger.usage(admin.engine, by=groups, **chosen) if groups else []
-        [total] = ledger.usage(admin.engine, **chosen)
+        rows = ledger.usage(admin.engine, by=groups, **chosen)
+        total = ledger.total(rows)
+        first, last = ledger.kept(admin.engine, chosen["since_us"], chosen["until_us"])
         names = keys.names(admin.engine, (row.key for row in rows if row.key))
         return answer(
             {
-                "since": None if begin is None else rfc3339(begin),
-                "until": rfc3339(time.time() if end is None else end),
+                "since": None if first is None else rfc3339(first / 1e6),
+                "until": rfc3339(time.time() if last is None else last / 1e6),
                 "by": groups,
-                "data": [usage_row(row, groups, names) for row in rows],
+                "data": [usage_row(row, groups, names) for row in rows] if groups else [],
                 "total": usage_sums(total),
             }
         )

@@ -406,7 +406,7 @@ def _charge(charge: Charge | None) -> tuple[str | None, int | None, int | None]:
     if charge is None:
         return None, None, None
     budgets = _encode(charge.budgets).decode().replace("\\u0000", "")
-    return budgets, min(charge.picodollars, MAX_INT), min(charge.tokens, MAX_INT)
+    return budgets, min(charge.picodollars, MAX_INT), min(charge.tokens, MAX_TOKENS)
 
 
 def _plan(plan: tuple[Candidate, ...]) -> str | None:
