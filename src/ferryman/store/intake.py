@@ -134,11 +134,13 @@ def _insert(
     try:
         with connection.begin_nested():
             if table == "calls" and connection.dialect.name == "postgresql":
-                return _copy(connection, rows, batch), 0
-            added = 0
-            for start in range(0, len(rows), _ROWS):
-                batch.give_way()
-                added += connection.exec_driver_sql(statement, rows[start : start + _ROWS]).rowcount
+                added = _copy(connection, rows, batch)
+            else:
+                added = 0
+                for start in range(0, len(rows), _ROWS):
+                    batch.give_way()
+                    part = rows[start : start + _ROWS]
+                    added += connection.exec_driver_sql(statement, part).rowcount
             if added != len(rows):
                 raise _KnownError
             return rows, 0
