@@ -99,7 +99,7 @@ bench: $(TOOLS) ## Measure against nginx and other gateways; writes docs/benchma
 bench-peers: $(TOOLS) ## Install the other gateways, each into an environment of its own elsewhere
 	@$(PY) -m bench --install-peers $(ARGS)
 
-soak: $(TOOLS) ## Prove the durability: kills, full disks, crowds, an hour of load (75 minutes)
+soak: $(TOOLS) ## Prove the durability: kills, full disks, crowds, an hour of load (two hours)
 	@$(PY) -m soak $(ARGS)
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

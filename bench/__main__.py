@@ -6,11 +6,22 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from bench import formats, idle, machine, nginx, peers, report, streams, translated, whole
+from bench import (
+    formats,
+    idle,
+    ingestion,
+    machine,
+    nginx,
+    peers,
+    report,
+    streams,
+    translated,
+    whole,
+)
 from bench.gateways import ROOT, Gateway, everything
 from bench.procs import BenchError, on_signals_exit, one_core, raise_limits, say, scratch
 
-SECTIONS = ("idle", "whole", "stream", "formats")
+SECTIONS = ("idle", "whole", "stream", "formats", "ingestion")
 RESULTS = ROOT / "bench" / "results.json"
 
 
@@ -70,6 +81,8 @@ def measure(args: argparse.Namespace, work: Path) -> dict[str, object]:
         results["idle"] = idle.measure(work, quick=args.quick)
     if "formats" in sections and any(row.name == "ferryman" for row in rows):
         results["formats"] = formats.measure(quick=args.quick)
+    if "ingestion" in sections and any(row.name == "ferryman" for row in rows):
+        results["ingestion"] = ingestion.measure(quick=args.quick)
     if "whole" in sections:
         plan = whole.QUICK if args.quick else whole.FULL
         plan = replace(plan, rounds=args.rounds or plan.rounds)

@@ -39,6 +39,10 @@ METHOD = """\
   that of the direct way.
 - **Translations** are timed in process, on one core: bytes of one format in, bytes of the other
   out, without the network and the rest of the call.
+- **Ingestion**: a journal of {calls:,} calls of {keys} virtual keys, {open} of them open at any
+  time, is drained by the control plane's ingester into an empty database with all of its syncs: a
+  SQLite file, or a PostgreSQL server with its default settings on the same machine. A call is two
+  records (opened, closed) and one row, so there are half as many calls as records.
 - **Ferryman** runs as `ferryman up` with everything on: the virtual key is checked, the call is
   journaled twice, its usage read, priced and entered into the ledger, metrics kept. "CPU" is the
   data plane's; the control plane's share (taking the journal into the database, on the same core)
@@ -48,6 +52,7 @@ METHOD = """\
 
 def text(results: Mapping[str, Any]) -> str:
     """The page in Markdown."""
+    from bench import ingestion
     from bench.nginx import REPLY
 
     parts = [INTRO]
@@ -69,9 +74,15 @@ def text(results: Mapping[str, Any]) -> str:
     if results.get("formats"):
         title = "## Translating between formats\n"
         parts += [title, report.formats_table(results["formats"]) + "\n"]
+    if results.get("ingestion"):
+        title = "## Taking the journal into the ledger\n"
+        parts += [title, report.ingestion_table(results["ingestion"]) + "\n"]
     if results.get("idle"):
         parts += ["## At rest\n", _idle(results["idle"]) + "\n"]
-    parts += [METHOD.format(reply=len(REPLY)), _setups(results), _machine(results)]
+    method = METHOD.format(
+        reply=len(REPLY), calls=ingestion.CALLS, keys=ingestion.KEYS, open=ingestion.OPEN
+    )
+    parts += [method, _setups(results), _machine(results)]
     return "\n".join(parts)
 
 

@@ -169,6 +169,19 @@ def formats_table(section: Mapping[str, Mapping[str, float]]) -> str:
     return table(head, rows)
 
 
+def ingestion_table(section: Mapping[str, Rounds]) -> str:
+    """Records that are taken into each database."""
+    rows = [
+        [name, *(spread(rounds, key, digits) for key, digits in _INGESTION)]
+        for name, rounds in section.items()
+    ]
+    head = ["database", "records/s", "CPU µs a record, ingester", "the database's processes"]
+    return table(head, rows)
+
+
+_INGESTION = (("records", 0), ("cpu_us", 1), ("server_us", 1))
+
+
 def bars(results: Results) -> list[tuple[str, str, str]]:
     """(bar, measured, verdict) for every bar that this run can speak about."""
     found: list[tuple[str, str, str]] = []
@@ -212,6 +225,11 @@ def bars(results: Results) -> list[tuple[str, str, str]]:
         ):
             worst = max(row[key] for row in pairs.values())
             bar(text, worst, limit, lambda v, unit=unit: f"{v:.1f} {unit} at worst")
+    for name, least in (("sqlite", 20_000), ("postgresql", 10_000)):
+        if rounds := results.get("ingestion", {}).get(name):
+            text, rate = f"Ingestion into {name} ≥ {least:,} records/s", middle(rounds, "records")
+            verdict = "met" if rate >= least else "**not met**"
+            found.append((text, f"{rate:,.0f}", verdict))
     if section := results.get("translated"):
         others = [name for name in section if name not in ("direct", RELAY)]
         dear = [difference(section, name, "chunk_us", RELAY) for name in others]
@@ -242,6 +260,8 @@ def summary(results: Results) -> str:
         parts += ["Translated streams", translated_table(results["translated"])]
     if results.get("formats"):
         parts += ["Translations", formats_table(results["formats"])]
+    if results.get("ingestion"):
+        parts += ["Ingestion", ingestion_table(results["ingestion"])]
     if verdicts := bars(results):
         parts += [table(["bar", "measured", "verdict"], verdicts)]
     return "\n\n".join(parts)

@@ -1,15 +1,34 @@
 """``python -m soak``: runs the proofs whole, and writes what they found into docs/durability.md."""
 
 import argparse
+import contextlib
 import resource
+import shutil
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
 
 import uvloop
+from tests.store import postgres
 
-from soak import crowd, disk, keyring, kills, outages, overload, page, steady
+from soak import (
+    backlog,
+    books,
+    crowd,
+    disk,
+    keyring,
+    kills,
+    outages,
+    overload,
+    page,
+    steady,
+    writes,
+    year,
+)
 from soak.plant import plant
 
 Facts = dict[str, str]
@@ -18,8 +37,27 @@ FILES = 20_000
 
 
 def _kills(args: argparse.Namespace) -> Facts:
-    with plant() as place:
-        found = uvloop.run(kills.run(place.up(), kills=args.kills, seed=args.seed))
+    with plant(books.LIMITS) as place:
+        return _of_kills(uvloop.run(kills.run(place.up(), kills=args.kills, seed=args.seed)))
+
+
+def _kills_postgres(args: argparse.Namespace) -> Facts:
+    with _postgres() as url, plant(books.LIMITS, url) as place:
+        return _of_kills(uvloop.run(kills.run(place.up(), kills=args.kills, seed=args.seed)))
+
+
+@contextlib.contextmanager
+def _postgres() -> Iterator[str]:
+    """A server with all its syncs."""
+    scratch = Path(tempfile.mkdtemp(prefix="pg-"))
+    try:
+        with postgres.server(scratch, durable=True) as url:
+            yield url
+    finally:
+        shutil.rmtree(scratch)
+
+
+def _of_kills(found: kills.Outcome) -> Facts:
     tally = found.tally
     return {
         "kills": ", ".join(f"{n} × {who}" for who, n in sorted(found.kills.items())),
@@ -27,11 +65,44 @@ def _kills(args: argparse.Namespace) -> Facts:
         "answers received whole, each once in the ledger": f"{tally.whole:,}",
         "of these, streams": f"{tally.streams:,}",
         "calls of killed data planes, settled as lost": f"{tally.lost:,}",
+        "calls refused while what was spent could not be learned": f"{tally.unready:,}",
         "other rows (callers that left, answers cut by a kill)": f"{tally.unseen:,}",
         "longest wait of a caller who connected to a dead data plane": f"{found.waited:.1f} s",
         "keys made or revoked just before a kill": str(found.keys),
         "money in the ledger, equal to the sum over calls": f"{tally.cost / 1e12:.6f} USD",
+        "counters of budgets, each equal to the sum over its calls": str(found.counters),
     }
+
+
+def _writes(args: argparse.Namespace) -> Facts:
+    facts = {}
+    with _postgres() as server, tempfile.TemporaryDirectory() as work:
+        for name, url in (("SQLite", f"sqlite:///{work}/ledger.db"), ("PostgreSQL", server)):
+            for unheard in (False, True):
+                place = Path(work) / f"{name}-{unheard}"
+                failed = writes.run(url, place, unheard=unheard)
+                what = "commits whose answer got lost" if unheard else "statements that failed"
+                facts[f"{name}: {what}, one in each run"] = f"{failed}, every call there once"
+    return facts
+
+
+def _backlog(args: argparse.Namespace) -> Facts:
+    facts = {}
+    with _postgres() as server:
+        for name, url in (("SQLite", ""), ("PostgreSQL", server)):
+            with plant(database=url) as place:
+                calls = args.backlog // 2
+                found = uvloop.run(backlog.run(place, calls=calls, rate=100))
+            facts[f"{name}: records (two a call) taken in while serving"] = (
+                f"{found.records:,} in {found.seconds:.0f} s, {found.rate:,.0f} a second"
+            )
+            facts[f"{name}: calls served meanwhile, 100 a second"] = (
+                f"{found.served:,}; p50 {found.p50 * 1e3:.1f} ms, p99 {found.p99 * 1e3:.1f} ms"
+            )
+            facts[f"{name}: the same once it was in"] = (
+                f"p50 {found.p50_after * 1e3:.1f} ms, p99 {found.p99_after * 1e3:.1f} ms"
+            )
+    return facts
 
 
 def _disk(args: argparse.Namespace) -> Facts:
@@ -198,8 +269,26 @@ def _of_fit(line: steady.Fit) -> str:
     )
 
 
+def _year(args: argparse.Namespace) -> Facts:
+    facts = {"calls": f"{args.year:,} over 365 days"}
+    with tempfile.TemporaryDirectory(prefix="ferryman-soak-") as name:
+        place = Path(name)
+        urls = {"SQLite": nullcontext(f"sqlite:///{place / 'year.db'}"),
+                "PostgreSQL": postgres.server(place)}  # fmt: skip
+        for which, opened in urls.items():
+            with opened as url:
+                found = year.run(url, calls=args.year, days=365, seed=args.seed)
+            facts[f"{which}: sums over a day"] = f"{found.rows:,}"
+            for page_name, seconds in found.pages.items():
+                facts[f"{which}: {page_name}"] = f"{seconds:.2f} s"
+    return facts
+
+
 PROOFS: dict[str, Callable[[argparse.Namespace], Facts]] = {
     "kills": _kills,
+    "kills-postgres": _kills_postgres,
+    "writes": _writes,
+    "backlog": _backlog,
     "disk": _disk,
     "keys": _keys,
     "streams": _streams,
@@ -209,6 +298,7 @@ PROOFS: dict[str, Callable[[argparse.Namespace], Facts]] = {
     "failover": _failover,
     "overload": _overload,
     "steady": _steady,
+    "year": _year,
 }
 
 
@@ -218,10 +308,12 @@ def main() -> int:
     parser.add_argument("proofs", nargs="*", metavar="PROOF", help=f"of: {', '.join(PROOFS)}")
     parser.add_argument("--minutes", type=float, default=60, help="of mixed load (default 60)")
     parser.add_argument("--pause", type=float, default=0.04, help="seconds callers rest then")
-    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--backlog", type=int, default=1_000_000, help="records")
     parser.add_argument("--streams", type=int, default=5000)
     parser.add_argument("--idle", type=int, default=10_000)
     parser.add_argument("--overload", type=float, default=60, help="seconds of each such load")
+    parser.add_argument("--year", type=int, default=50_000_000, help="calls of a year of sums")
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     args = parser.parse_args()

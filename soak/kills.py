@@ -1,20 +1,26 @@
-"""``kill -9`` under load: of the data plane, the control plane, both at once, the supervisor."""
+"""``kill -9`` under load: of the data plane, the control plane, both at once, the supervisor; with
+PostgreSQL also of its processes."""
 
 import asyncio
+import contextlib
 import json
+import os
 import random
+import signal
 import time
 from collections import Counter
 
+import psycopg
 from msgspec import Struct
 from tests.processes import PATIENCE
 
+from soak.books import balanced
 from soak.client import Address, Answer, call
 from soak.mix import CHAT, Load, Mix, Tally, check
 from soak.plant import PROVIDER, Plant
 
-VICTIMS = {"edge": 6, "control": 5, "both": 3, "supervisor": 2}
-"""What is killed, and how often next to the others."""
+VICTIMS = {"edge": 6, "control": 5, "both": 3, "supervisor": 2, "database": 3}
+"""What is killed, and how often next to the others; the last with PostgreSQL only."""
 HASTE = 0.25
 """Share of kills that come while the installation is still recovering from the one before."""
 SIMPLE = json.dumps(
@@ -31,6 +37,8 @@ class Outcome(Struct, kw_only=True):
     """Probes answered while the control plane was dead."""
     waited: float
     """Longest that a caller who connected to a dead data plane waited for its answer, seconds."""
+    counters: int
+    """Counters of budgets that stood at the sum of the ledger's calls in the end."""
     keys: int
     """Keys made or revoked right before a kill, and found so after it."""
 
@@ -41,10 +49,13 @@ class Killer:
     def __init__(self, plant: Plant, kills: int, seed: int, callers: int) -> None:
         self._plant = plant
         self._draw = random.Random(seed)
-        first = sorted(VICTIMS)
+        victims = dict(VICTIMS)
+        if plant.database.startswith("sqlite"):
+            del victims["database"]
+        first = sorted(victims)
         self._draw.shuffle(first)  # each at least once, then by weight
-        weights = list(VICTIMS.values())
-        self._victims = [*first, *self._draw.choices([*VICTIMS], weights, k=kills)][:kills]
+        weights = list(victims.values())
+        self._victims = [*first, *self._draw.choices([*victims], weights, k=kills)][:kills]
         self._load = Load(lambda: self._address, Mix(seed), pause=0.03)
         self._callers = callers
         self._address = plant.address
@@ -72,6 +83,7 @@ class Killer:
             lambda: (self._plant.ledger(), self._plant.stats()["models"])
         )
         stats = {name: n for name, n in stats.items() if name in self._load.sent}
+        counters = await asyncio.to_thread(balanced, self._plant, ledger)
         probes = [row for row in ledger.rows if row["target"] == "probe"]
         ledger.rows = [row for row in ledger.rows if row["target"] != "probe"]
         assert len(probes) >= self._served
@@ -80,6 +92,7 @@ class Killer:
             tally=check(self._load, ledger, stats),
             served_meanwhile=self._served,
             waited=self._waited,
+            counters=counters,
             keys=len(self._keys),
         )
 
@@ -100,6 +113,20 @@ class Killer:
         for plane in planes:
             await asyncio.to_thread(self._plant.kill, plane)
         await self._probe("a caller who connects while both planes are dead")
+
+    async def _kill_database(self) -> None:
+        """One of PostgreSQL's processes: the server ends all others, and recovers."""
+
+        def kill() -> None:
+            query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'ferryman'"
+            with psycopg.connect(self._plant.database) as connection:
+                pids = [pid for (pid,) in connection.execute(query)]
+            if pids:
+                os.kill(self._draw.choice(pids), signal.SIGKILL)
+
+        with contextlib.suppress(psycopg.OperationalError):  # it still recovers from the last one
+            await asyncio.to_thread(kill)
+        await self._probe("a caller while the database is dead")
 
     async def _kill_supervisor(self) -> None:
         """The planes notice, end in good order, and a new supervisor takes their place."""
@@ -168,5 +195,8 @@ class Killer:
 
 
 async def run(plant: Plant, *, kills: int, seed: int, callers: int = 20) -> Outcome:
-    """Kill ``kills`` times at moments drawn from ``seed``. ``plant`` must be up."""
+    """Kill ``kills`` times at moments drawn from ``seed``. ``plant`` must be up.
+
+    It should have :data:`~soak.books.LIMITS`: budgets are compared with the ledger in the end.
+    """
     return await Killer(plant, kills, seed, callers).run()

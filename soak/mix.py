@@ -82,6 +82,7 @@ class Mix:
         body: dict[str, object] = {
             "model": f"{PROVIDER}/{model}",
             "messages": [{"role": "user", "content": "Carry me over."}],
+            "max_tokens": 100,
             "sim": f"prompt={self._serial}&tokens={tokens}&{words}",
         }
         if stream:
@@ -159,6 +160,8 @@ class Tally(Struct):
     lost: int = 0
     unseen: int = 0
     """Closed rows of calls whose answer did not arrive whole (leavers, killed gateways)."""
+    unready: int = 0
+    """Calls refused by a gateway that had not learned yet what was spent of its budgets."""
     cost: int = 0
     """Picodollars of all rows."""
 
@@ -180,6 +183,7 @@ def check(load: Load, ledger: Ledger, upstream: dict[str, int]) -> Tally:
         if answer.whole:
             tally.whole += 1
             tally.streams += answer.stream
+            tally.unready += _unready(answer)
     wrong += [f"request id {each} was given to {n} calls" for each, n in seen.items() if n > 1]
     whole = {answer.id for _, answer in load.answers if answer.whole}
     tally.unseen = sum(
@@ -211,12 +215,19 @@ def _problem_of(ask: Ask, answer: Answer, ledger: Ledger) -> str:
         return "received whole, but not in the ledger"
     if row["state"] != "closed":
         return f"received whole, but {row['state']} in the ledger"
+    if _unready(answer):
+        refused = (row["status"], row["attempts"], row["cost_pico"]) == (503, 0, 0)
+        return "" if refused else f"refused, but {row} in the ledger"
     if ask.kind == "cut":
         return "a stream that was cut upstream came whole"
     status = STATUS.get(ask.kind, 200)
     if answer.status != status or row["status"] != status:
         return f"status {answer.status}, in the ledger {row['status']}, expected {status}"
     return _problem_of_usage(ask, answer, row)
+
+
+def _unready(answer: Answer) -> bool:
+    return answer.status == 503 and b"gateway_not_ready" in answer.body
 
 
 def _problem_of_usage(ask: Ask, answer: Answer, row: dict[str, object]) -> str:

@@ -14,6 +14,9 @@ PAGE = ROOT / "docs" / "durability.md"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 TITLES = {
     "kills": "Killed processes",
+    "kills-postgres": "Killed processes, PostgreSQL's too",
+    "writes": "Every write fails once",
+    "backlog": "A backlog of a million records",
     "disk": "A full disk",
     "keys": "Keys",
     "streams": "A crowd of streams",
@@ -23,6 +26,7 @@ TITLES = {
     "failover": "Providers that die, slow down and recover",
     "overload": "Three times too many calls",
     "steady": "Mixed load for a long time",
+    "year": "The pages of a year",
 }
 
 

@@ -7,14 +7,16 @@ import os
 import shutil
 import signal
 import socket
-import sqlite3
 import tempfile
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from tests.processes import PATIENCE, Process, Reply, alive, environment, request, until
 
+from ferryman.store import db, intake, schema
 from soak.client import Address
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -29,14 +31,16 @@ PRICED = ("one", "two", "three")
 class Plant:
     """A simulator and an installation that knows it as the provider ``lab``.
 
-    ``settings`` is more YAML for the configuration file.
+    ``settings`` is more YAML for the configuration file, ``database`` the URL of a database.
     """
 
-    def __init__(self, work: Path, settings: str = "") -> None:
+    def __init__(self, work: Path, settings: str = "", database: str = "") -> None:
         self.work = work
         self.data = work / "data"
-        self.database = self.data / "ferryman.db"
+        self.database = database or f"sqlite:///{self.data / 'ferryman.db'}"
         self.env = environment(self.data)
+        if database:
+            self.env["FERRYMAN_DATABASE_URL"] = database
         self.simulator = self._simulator(0)
         self.upstream = self.simulator.wait_for(r"^simulator: (http://\S+)/v1$")[1]
         rows = "".join(f"      {name}: {json.dumps(PRICES)}\n" for name in PRICED)
@@ -100,8 +104,7 @@ class Plant:
 
     def move_database(self, folder: Path) -> None:
         """Keep the ledger in a file in ``folder`` instead."""
-        self.database = folder / "ledger.db"
-        self.env["FERRYMAN_DATABASE_URL"] = f"sqlite:///{self.database}"
+        self.database = self.env["FERRYMAN_DATABASE_URL"] = f"sqlite:///{folder / 'ledger.db'}"
 
     # -- processes
 
@@ -185,19 +188,16 @@ class Plant:
 
 
 class Ledger:
-    """A picture of the database's tables."""
+    """A picture of the database's tables. ``url`` is the database's."""
 
-    def __init__(self, path: Path) -> None:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        connection.row_factory = sqlite3.Row
-        try:
-            rows = connection.execute("SELECT * FROM calls").fetchall()
-            self.rows = [dict(row) for row in rows]
+    def __init__(self, url: str) -> None:
+        engine = db.open_engine(url)
+        with db.reading(engine) as connection:
+            self.rows = [_row(row) for row in connection.execute(sa.select(schema.calls))]
             self.by_id = {row["request_id"]: row for row in self.rows}
-            self.open = [dict(row) for row in connection.execute("SELECT * FROM open_calls")]
-            self.meta = {str(k): int(v) for k, v in connection.execute("SELECT * FROM meta")}
-        finally:
-            connection.close()
+            self.open = [_row(row) for row in connection.execute(sa.select(schema.open_calls))]
+        self.meta = intake.counts(engine)
+        engine.dispose()
 
     @property
     def lost(self) -> list[dict[str, Any]]:
@@ -205,11 +205,22 @@ class Ledger:
         return [row for row in self.rows if row["state"] == "lost"]
 
 
+def _row(row: sa.Row[Any]) -> dict[str, Any]:
+    """With whole numbers where PostgreSQL has decimals."""
+    return {
+        name: int(value) if isinstance(value, Decimal) else value
+        for name, value in row._mapping.items()
+    }
+
+
 @contextlib.contextmanager
-def plant(settings: str = "") -> Iterator[Plant]:
-    """An installation in a directory of its own, not started yet; gone afterwards."""
+def plant(settings: str = "", database: str = "") -> Iterator[Plant]:
+    """An installation in a directory of its own, not started yet; gone afterwards.
+
+    ``database`` is the URL of its database, where that is not a file of its own.
+    """
     work = Path(tempfile.mkdtemp(prefix="ferryman-soak-"))
-    made = Plant(work, settings)
+    made = Plant(work, settings, database)
     try:
         yield made
     finally:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferryman.cache.answer import calls_tools
-from ferryman.cache.key import LARGEST, digest, normalised
+from ferryman.cache.key import LARGEST, choice, digest, key_of, normalised
 from ferryman.cache.wish import NONE, Wish, heed
 
 CHAT = "chat.completions"
@@ -54,6 +54,50 @@ def test_different_requests_differ(one: dict[str, object], other: dict[str, obje
 )
 def test_what_may_mean_several_things_is_compared_byte_by_byte(body: bytes) -> None:
     assert normalised(CHAT, body) == body
+
+
+def test_what_says_something_else_is_something_else() -> None:
+    base = {"model": "m", "messages": [{"role": "user", "content": "x"}], "n": 1, "seed": 7,
+            "temperature": 1, "tools": [{"name": "a"}, {"name": "b"}]}  # fmt: skip
+    image = {"type": "image_url", "image_url": {"url": "https://x/1.png"}}
+    others: list[dict[str, object]] = [
+        {"n": 2}, {"seed": 8}, {"seed": 7.0}, {"temperature": 0.999}, {"temperature": True},
+        {"tools": [{"name": "b"}, {"name": "a"}]}, {"stop": "x"}, {"model": "M"},
+        {"messages": [{"role": "user", "content": "x "}]},
+        {"messages": [{"role": "user", "content": [image]}]},
+        {"messages": [{"role": "user", "content": [{**image, "image_url": {"url": "https://x/2.png"}}]}]},
+    ]  # fmt: skip
+    said = [normalised(CHAT, json.dumps(base | other).encode()) for other in ({}, *others)]
+    assert len(set(said)) == len(said)
+    assert normalised(CHAT, b'{"temperature": 1e2}') == normalised(CHAT, b'{"temperature":100.0}')
+
+
+def test_the_order_of_a_schema_counts() -> None:
+    one = {"properties": {"why": {"type": "string"}, "answer": {"type": "string"}}}
+    other = {"properties": {"answer": {"type": "string"}, "why": {"type": "string"}}}
+    bodies = [{"model": "m", "response_format": schema} for schema in (one, other)]
+    said = [normalised(CHAT, json.dumps(body).encode()) for body in bodies]
+    assert said[0] != said[1]
+    turned = json.dumps(dict(reversed(bodies[0].items())), indent=2).encode()
+    assert normalised(CHAT, turned) == said[0]
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_have_a_key(body: bytes) -> None:
+    assert isinstance(normalised(CHAT, body), bytes)
+
+
+TAGS = st.sampled_from(["", "a", "b"])
+
+
+@given(TAGS, TAGS, TAGS, TAGS, TAGS, TAGS)
+def test_what_is_cleared_is_what_was_chosen(
+    owner: str, model: str, namespace: str, whose: str, which: str, where: str
+) -> None:
+    key = key_of(owner.encode(), model.encode(), namespace.encode(), b"rest")
+    chosen = choice(whose or None, which or None, where or None)
+    pairs = ((whose, owner), (which, model), (where, namespace))
+    assert chosen.among([key]) == [key] * all(wanted in ("", found) for wanted, found in pairs)
 
 
 def test_numbers_beyond_floats_are_not_null() -> None:
@@ -116,6 +160,10 @@ def test_texts_about_tools_are_none(body: bytes) -> None:
         ("control", b"no-store", Wish(reads=False, keeps=False)),
         ("control", b"No-Cache, foo=1", Wish(reads=False)),
         ("control", b"max-age=30", Wish(max_age=30)),
+        ("control", b'max-age="30"', Wish(max_age=30)),
+        ("control", b"max-age=" + b"9" * 30, Wish(max_age=2**31)),
+        ("ttl", b"99999999999999", Wish(asks=True, ttl=2**31)),
+        ("namespace", b"\xff\xfe/*?[", Wish(namespace=b"\xff\xfe/*?[")),
     ],
 )
 def test_what_callers_say(kind: str, value: bytes, wish: Wish) -> None:
@@ -127,7 +175,9 @@ def test_what_callers_say(kind: str, value: bytes, wish: Wish) -> None:
     ("kind", "value"),
     [
         ("switch", b"maybe"), ("skip", b"refresh"), ("ttl", b"1h"), ("ttl", b"-1"),
-        ("control", b"max-age"), ("namespace", b"x" * 201),
+        ("control", b"max-age"), ("control", b"max-age=-1"), ("control", b"max-age=1.5"),
+        ("control", b"max-age=\xb2"), ("control", b"max-age=" + b"9" * 31), ("ttl", b""),
+        ("ttl", b"nan"), ("namespace", b"x" * 201),
     ],
 )  # fmt: skip
 def test_what_they_can_not_say(kind: str, value: bytes) -> None:

@@ -1,7 +1,11 @@
 """The memory of answers keeps to its size and their time."""
 
+from msgspec.structs import replace
+
 from ferryman.cache.answer import Answer
+from ferryman.cache.key import choice, key_of
 from ferryman.cache.shelf import Shelf
+from ferryman.flow.replay import young
 
 
 def answer(size: int = 1000, until: float = 100.0) -> Answer:
@@ -40,3 +44,32 @@ def test_less_room_is_made_at_once() -> None:
     assert shelf.get(b"b", 1)
     shelf.resize(0)
     assert shelf.size == 0
+
+
+def test_what_is_cleared_is_gone_and_what_was_on_its_way_is_not_kept() -> None:
+    shelf = Shelf(10_000)
+    mine, other = (key_of(name, b"m", b"", b"") for name in (b"me", b"you"))
+    shelf.put(mine, answer())
+    shelf.put(other, answer())
+    asked_before = shelf.cleared
+    shelf.clear(choice("me", None, None))
+    assert shelf.get(mine, 1) is None
+    assert shelf.get(other, 1)
+    shelf.put(mine, answer(), asked_before)
+    assert shelf.get(mine, 1) is None
+    shelf.put(mine, answer(), shelf.cleared)
+    assert shelf.get(mine, 1)
+    shelf.clear(choice(None, None, None))
+    assert (len(shelf), shelf.size) == (0, 0)
+
+
+def test_an_answer_from_a_time_to_come_is_not_believed() -> None:
+    """The clock was put back: nobody knows how old it is."""
+    kept = replace(answer(), at=5000.0, until=9000.0)
+    assert young(kept, -1, 6000.0)
+    assert young(kept, -1, 4990.0), "clocks are put right by a little"
+    assert not young(kept, -1, 1000.0)
+    assert young(kept, None, 1000.0), "for an Idempotency-Key it is the answer, whatever its age"
+    assert young(kept, 100, 5099.0)
+    assert not young(kept, 100, 5100.0)
+    assert not young(kept, 0, 5000.0)

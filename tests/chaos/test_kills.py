@@ -1,19 +1,43 @@
-"""Killed planes lose nothing that was answered, and count nothing twice."""
+"""Killed processes lose nothing that was answered, count nothing twice, and leave nothing held."""
 
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 import uvloop
 from soak import kills
-from soak.plant import Plant
+from soak.books import LIMITS
+from soak.plant import Plant, plant
 
 from tests.processes import until
+from tests.store import postgres
 
 
-def test_every_whole_answer_is_in_the_ledger_once_whoever_is_killed(running: Plant) -> None:
-    found = uvloop.run(kills.run(running, kills=8, seed=20261122))
-    assert sum(found.kills.values()) == 8
-    assert found.kills.keys() == {"edge", "control", "both", "supervisor"}
+@pytest.fixture(params=["sqlite", "postgresql"])
+def budgeted(request: pytest.FixtureRequest) -> Iterator[Plant]:
+    """A ready installation with budgets."""
+    if request.param == "sqlite":
+        with plant(LIMITS) as made:
+            yield made.up()
+        return
+    scratch = Path(tempfile.mkdtemp(prefix="pg-"))
+    try:
+        with postgres.server(scratch, durable=True) as url, plant(LIMITS, url) as made:
+            yield made.up()
+    finally:
+        shutil.rmtree(scratch)
+
+
+def test_every_whole_answer_is_in_the_ledger_once_whoever_is_killed(budgeted: Plant) -> None:
+    found = uvloop.run(kills.run(budgeted, kills=6, seed=20261122))
+    assert sum(found.kills.values()) == 6
+    assert found.kills.keys() >= {"edge", "control", "both", "supervisor"}
     assert found.tally.whole > 100
     assert found.tally.streams > 20
     assert found.tally.lost > 0, "no call was under way at any kill: that proves little"
     assert found.tally.lost + found.tally.unseen < found.tally.rows
-    assert found.keys >= 8
-    until(lambda: len(running.segments()) == 1, "the deletion of journals that are in the ledger")
+    assert found.counters >= 5, "dollars and tokens of all, dollars of each model"
+    assert found.keys >= 6
+    until(lambda: len(budgeted.segments()) == 1, "the deletion of journals that are in the ledger")

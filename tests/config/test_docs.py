@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from ferryman.config import cache_grammar, filter_grammar, grammar, limit_grammar, route_grammar
+from ferryman.config import (
+    cache_grammar,
+    filter_grammar,
+    grammar,
+    ledger_grammar,
+    limit_grammar,
+    route_grammar,
+)
 from ferryman.config.check import report
 from ferryman.config.file import load
 from ferryman.config.limit import QUEUE
@@ -42,6 +49,7 @@ SECTIONS = {
     "Responses": cache_grammar.RESPONSES,
     "Cache": cache_grammar.CACHE,
     "Idempotency": cache_grammar.IDEMPOTENCY,
+    "Ledger": ledger_grammar.LEDGER,
     "TLS": grammar.TLS,
 }
 

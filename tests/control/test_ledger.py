@@ -1,15 +1,19 @@
 """Usage and calls through the admin API, from journals that real writers wrote."""
 
+import os
 import random
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from ferryman.store.journal import JournalWriter
+from ferryman.store.journal import JournalWriter, segments
 from ferryman.telemetry.record import OPENED
 from tests.control.conftest import Control, Start
 from tests.processes import until
@@ -228,9 +232,78 @@ def test_a_failing_database_is_said_once_and_overcome(start: Start, tmp_path: Pa
     journal.close()
 
 
+def test_how_the_journals_stand_is_told(control: Control, tmp_path: Path) -> None:
+    def stands() -> Any:
+        return control.admin("GET", "/admin/v1/journal").json()
+
+    assert stands() == {"failing": None, "planes": [], "met": {}}
+    made = JournalWriter(tmp_path / "gateway")
+    put(made, calls(20))
+    [(_, segment)] = segments(made.directory)
+    size = segment.stat().st_size
+    put(made, calls(3, seed=2))
+    made.close()
+    with segment.open("r+b") as file:
+        file.seek(size + 3)
+        file.write(b"\xff")
+    (control.data / "journal").mkdir(exist_ok=True)
+    segment = made.directory.rename(control.data / "journal" / "gateway") / segment.name
+    found = until(lambda: (s := stands())["met"] and s, "the damage")
+    kept = segment.with_suffix(".damaged")
+    [plane] = found["planes"]
+    [damage] = plane.pop("damaged")
+    held = segment.stat().st_size
+    assert plane == {"plane": "gateway", "segments": 1, "bytes": held, "waiting_bytes": 0}
+    assert (damage["file"], damage["offset"]) == (str(kept), size)
+    assert found["met"] == {"journal_damaged": 1, "journal_damaged_bytes": damage["bytes"]}
+    assert len(_ids(control)) == 23
+    command = [sys.executable, "-m", "ferryman", "journal", "--control-url", control.url]
+    env = {**os.environ, "FERRYMAN_DATA_DIR": str(control.data), "COLUMNS": "300"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert str(kept) in done.stdout, done.stderr
+    assert "journal damaged" in done.stdout
+
+
 def test_no_calls_are_an_empty_list(shared: Control) -> None:
     assert shared.admin("GET", "/admin/v1/calls").json() == {"data": [], "next": None}
     answer = shared.admin("GET", "/admin/v1/usage?by=day").json()
     assert answer["data"] == []
     assert answer["total"]["calls"] == 0
     assert answer["total"]["cost_usd"] == "0"
+
+
+def test_latencies_are_percentiles_of_good_answers(control: Control) -> None:
+    journal = _journal(control.data)
+    put(journal, [call(f"req_{n}", duration_us=n * 10_000) for n in range(1, 101)])
+    put(journal, [call("bad", duration_us=10**9, status=500, error="upstream_error")])
+    journal.close()
+    answer = control.admin("GET", f"/admin/v1/latencies?by=model,stream&{SINCE}").json()
+    [row] = answer["data"]
+    assert (row["model"], row["stream"], row["calls"]) == ("fast", False, 100)
+    for name, right in (("p50_ms", 500), ("p95_ms", 950), ("p99_ms", 990)):
+        assert abs(row["duration"][name] - right) <= right / 4
+    assert set(row["first_token"]) == {"p50_ms", "p95_ms", "p99_ms"}
+    for query in ("by=key", "since=soon", "by=model&until=never"):
+        wrong = control.admin("GET", f"/admin/v1/latencies?{query}")
+        assert (wrong.status, wrong.json()["code"]) == (400, "invalid_query")
+
+
+def test_calls_go_when_the_configuration_says_so_and_their_sums_stay(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "ferryman.yaml").write_text("ledger: { keep: 3d }\n")
+    old = [call(f"req_{n}", at_us=1_700_000_000_000_000 + n) for n in range(2500)]
+    journal = _journal(tmp_path / "data")
+    put(journal, old)
+    journal.close()
+    control = start(FERRYMAN_CONFIG=str(tmp_path / "ferryman.yaml")).ready()
+    until(lambda: _sum(control) == len(old), "all of them in the sums")
+    until(lambda: not _ids(control), "single calls gone")
+    answer = control.admin("GET", "/admin/v1/usage?since=2023-11-14T22:13:20.5Z").json()
+    assert answer["total"]["calls"] == len(old)
+    assert answer["since"] == "2023-11-14T00:00:00Z", "of then days are left"
+
+
+def _sum(control: Control) -> int:
+    total = control.admin("GET", "/admin/v1/usage?since=2023-01-01").json()["total"]
+    return int(total["calls"])

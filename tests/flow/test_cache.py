@@ -29,6 +29,13 @@ providers:
     prices: { sim: { input: 1, output: 2 }, "sim?tokens=3": { input: 1, output: 2 } }
   other: { base_url: SIM/v1, format: anthropic_messages, auth: none }
 cache: { ttl: 1h, max_answer: 20KB }
+limits:
+  - name: door
+    when: { metadata.task: limited }
+    requests: { most: 5, per: day }
+    tokens: { most: 2000, per: day }
+    parallel: 1
+    budget: { tokens: 5000, per: month }
 policies:
   - when: { metadata.task: fresh }
     cache: false
@@ -209,6 +216,31 @@ def test_a_call_that_changes_something_goes_on(caching: Stack) -> None:
     for _ in range(2):
         assert how(caching.chat("lab/sim", store=True)) == "bypass"
     assert upstream(caching) == 2
+
+
+def test_a_hit_is_a_request_and_takes_nothing_else(caching: Stack) -> None:
+    def left() -> dict[tuple[str, str], Any]:
+        token = (caching.data / "secrets" / "feed-token").read_text().strip()
+        rows = caching.get("/internal/limits", key=token).json()
+        return {(row["kind"], row["measure"]): row["left"] for row in rows}
+
+    def ask(key: str) -> wire.Reply:
+        headers = {"x-ferryman-metadata": '{"task": "limited"}', "idempotency-key": key}
+        return caching.chat("lab/sim", **say("limited"), max_tokens=50, headers=headers)
+
+    assert how(ask("limited-1")) == "miss"
+    before = left()
+    assert 0 < before["budget", "tokens"] < 5000
+    again = [ask(key) for key in ("limited-1", "limited-2", "limited-3", "limited-3")]
+    assert [reply.header("x-ratelimit-remaining-requests") for reply in again] == list("3210")
+    assert [how(reply) for reply in again] == [None, "hit", "hit", None]
+    after = left()
+    assert after["budget", "tokens"] == before["budget", "tokens"]
+    assert after["limit", "tokens"] >= before["limit", "tokens"]
+    refused = ask("limited-1")
+    assert (refused.status, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert caching.row(refused)["status"] == 429
+    assert upstream(caching) == 1
 
 
 # -- simultaneous calls

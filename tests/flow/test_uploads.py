@@ -5,7 +5,9 @@ import io
 import json
 import re
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -354,3 +356,52 @@ def test_a_provider_that_offers_no_such_endpoint(dock: Stack) -> None:
     )
     assert answer.status == 400
     assert "does not offer images.edits" in error_of(answer)["message"]
+
+
+# -- repeated with an Idempotency-Key
+
+
+def test_a_form_that_is_repeated_is_one_call(dock: Stack) -> None:
+    def ask(speech: bytes, order: str, boundary: str = BOUNDARY, model: bytes = b"lab/sim") -> Any:
+        form = part("model", model) + part("file", speech, "a.wav") + END
+        kinds = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        form = form.replace(BOUNDARY.encode(), boundary.encode())
+        headers = kinds | {"Idempotency-Key": order}
+        return dock.post(form, "/v1/audio/transcriptions", headers=headers)
+
+    dock.forget()
+    first = ask(SPEECH, "form-1")
+    again = ask(SPEECH, "form-1", "a-new-boundary-for-each-attempt")
+    assert (first.status, again.status) == (200, 200)
+    assert again.body == first.body
+    assert again.header("idempotent-replayed") == "true"
+    assert dock.row(again)["cache"] == "replayed"
+    for other in (ask(SPEECH[:-1], "form-1"), ask(SPEECH, "form-1", model=b"lab/sim?tokens=3")):
+        assert (other.status, error_of(other)["code"]) == (422, "idempotency_conflict")
+    body = {"model": "lab/sim", "messages": [{"role": "user", "content": "x"}]}
+    assert dock.post(body, headers={"Idempotency-Key": "form-1"}).status == 422, "no form at all"
+    with ThreadPoolExecutor(6) as pool:
+        slow = [
+            pool.submit(ask, bytes([i // 5]) * 3_000_000, "form-2", f"b{i}", b"lab/sim?delay=700")
+            for i in range(6)
+        ]
+        statuses = Counter(call.result().status for call in slow)
+    assert statuses in ({200: 5, 422: 1}, {200: 1, 422: 5}), "one of them is another file"
+    assert dock.stats()["requests"] == 2
+
+
+def test_a_form_whose_caller_leaves_may_be_sent_again(dock: Stack, slow: Slow) -> None:
+    form = part("model", b"slow/leaves") + part("file", SPEECH, "a.wav") + END
+    key = "Idempotency-Key: form-3\r\n"
+    link = socket.create_connection(("127.0.0.1", dock.port), timeout=20)
+    head = "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\n"
+    head += f"Authorization: Bearer {KEY}\r\n{HEAD}{key}Content-Length: {len(form)}\r\n\r\n"
+    link.sendall(head.encode() + form[:5000])
+    slow.wait("leaves", lambda got: len(got) > 3000)
+    link.close()
+    slow.cut("leaves")
+    again = part("model", b"lab/sim") + part("file", SPEECH, "a.wav") + END
+    headers = kind() | {"Idempotency-Key": "form-3"}
+    assert dock.post(again, "/v1/audio/transcriptions", headers=headers).status == 200
+    broken = dock.post(again[:-20], "/v1/audio/transcriptions", headers=headers)
+    assert broken.status == 400, "it has not all come"

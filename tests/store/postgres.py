@@ -18,8 +18,11 @@ import psycopg
 
 
 @contextmanager
-def server(scratch: Path) -> Iterator[str]:
-    """Run a server below ``scratch`` (a short path: sockets have a limit); yields its URL."""
+def server(scratch: Path, *, durable: bool = False) -> Iterator[str]:
+    """Run a server below ``scratch`` (a short path: sockets have a limit); yields its URL.
+
+    ``durable``: with its own defaults, as for real data; else without a sync, which is quicker.
+    """
     as_root = os.geteuid() == 0
     user = pwd.getpwnam("nobody").pw_uid if as_root else None
     programs = _programs(scratch, as_root)
@@ -35,7 +38,8 @@ def server(scratch: Path) -> Iterator[str]:
         user=user,
     )
     assert made.returncode == 0, made.stdout + made.stderr
-    quick = [f"-c{setting}=off" for setting in ("fsync", "synchronous_commit", "full_page_writes")]
+    syncs = () if durable else ("fsync", "synchronous_commit", "full_page_writes")
+    quick = [f"-c{setting}=off" for setting in syncs]
     log = data / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(

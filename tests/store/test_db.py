@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic import script
+from alembic import command, config, script
 
-from ferryman.store import db
+from ferryman.store import db, ledger
 from ferryman.store.db import DatabaseError, MigrationError
 from ferryman.store.schema import HEAD, metadata
+from tests.processes import Process, environment
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,8 @@ def test_a_new_database_is_what_the_migrations_make(
         db._upgrade(connection, None)
     made, migrated = shape(engine), shape(other)
     other.dispose()
-    assert set(made) == {*metadata.tables, "alembic_version"}
+    parts = ["calls_default"] if engine.dialect.name == "postgresql" else []
+    assert set(made) == {*metadata.tables, "alembic_version", *parts}
     assert made == migrated
 
 
@@ -120,7 +122,26 @@ def test_migrating_again_changes_nothing_and_loads_no_alembic(engine: sa.Engine)
     assert shape(engine) == before
 
 
-def test_processes_that_migrate_at_once_agree(url: str) -> None:
+def older(url: str) -> sa.Engine:
+    """A database of an older version, with a call in it."""
+    engine = db.open_engine(url)
+    options = config.Config()
+    options.set_main_option("script_location", str(db._MIGRATIONS))
+    with db.writing(engine) as connection:
+        options.attributes["connection"] = connection
+        command.upgrade(options, "0008")
+        connection.exec_driver_sql(
+            "INSERT INTO calls (request_id, at_us, plane, key_id, endpoint, model, provider, "
+            "target, status, error, attempts, attempts_json, state) VALUES "
+            "('req_1', 7, 'p', 'k', 'e', 'm', 'p', 't', 200, '', 1, '[]', 'closed')"
+        )
+    return engine
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_processes_that_migrate_at_once_agree(url: str, begun: bool) -> None:
+    if begun:
+        older(url).dispose()
     code = (
         "import sys; from ferryman.store import db\n"
         "print('here', flush=True); sys.stdin.read(1); db.migrate(db.open_engine(sys.argv[1]))"
@@ -148,6 +169,7 @@ def test_processes_that_migrate_at_once_agree(url: str) -> None:
     with db.reading(engine) as connection:
         versions = connection.exec_driver_sql("SELECT version_num FROM alembic_version").all()
     assert [tuple(row) for row in versions] == [(HEAD,)]
+    assert ledger.usage(engine)[0].calls == int(begun)
     engine.dispose()
 
 
@@ -168,6 +190,27 @@ def test_a_migration_that_fails_leaves_nothing_behind(url: str) -> None:
     with pytest.raises(MigrationError, match="Nothing was changed"):
         db.migrate(engine)
     assert set(shape(engine)) == {"calls"}
+    engine.dispose()
+
+
+def test_an_upgrade_that_fails_half_way_leaves_nothing_behind(url: str, tmp_path: Path) -> None:
+    engine = older(url)
+    with db.writing(engine) as connection:
+        connection.exec_driver_sql("CREATE TABLE calls_by_day (mine INTEGER)")
+    before = shape(engine)
+    with pytest.raises(MigrationError, match=r"calls_by_day.*Nothing was changed"):
+        db.migrate(engine)
+    assert shape(engine) == before
+    env = environment(tmp_path / "data", FERRYMAN_DATABASE_URL=url)
+    control = Process(["ferryman.control"], env, tmp_path)
+    assert control.wait() == 1, "it does not serve"
+    said = "\n".join(control.lines)
+    assert f"to schema {HEAD}" in said
+    assert "ready at" not in said
+    with db.writing(engine) as connection:
+        connection.exec_driver_sql("DROP TABLE calls_by_day")
+    db.migrate(engine)
+    assert ledger.usage(engine)[0].calls == 1
     engine.dispose()
 
 

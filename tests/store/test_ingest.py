@@ -1,5 +1,6 @@
 """From journals into the ledger: real files, real databases, and the damage that can happen."""
 
+import itertools
 import os
 import random
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +18,13 @@ from msgspec.structs import replace
 from ferryman.control.ingest import MAX_TOKENS, Ingester
 from ferryman.ir.usage import Usage
 from ferryman.store import db, intake, keys, ledger
-from ferryman.store.journal import JournalWriter, segments
+from ferryman.store.journal import (
+    HEADER_BYTES,
+    JournalWriter,
+    damages,
+    read_segment,
+    segments,
+)
 from ferryman.telemetry.record import CLOSED, OPENED, Charge
 from tests.store import killer, samples
 
@@ -224,32 +232,82 @@ def test_a_torn_end_is_waited_for_then_skipped(
     assert len(ids(engine)) == 4
 
 
-def test_a_damaged_record_costs_no_other_and_a_broken_frame_one_segment(
+def test_damage_costs_what_it_hits_and_is_told(
+    engine: sa.Engine, ingester: Ingester, start: Start, root: Path, capfd: Any
+) -> None:
+    """In a record, in a length, in a header; a part zeroed, garbage in between, the end cut off."""
+    for seed in range(6):
+        samples.put(start(), samples.calls(10, seed=seed))
+    paths = [path for _, path in segments(root / "plane")]
+    start()
+    closed = [_frames(path)[1::2] for path in paths]
+    _ruin(paths[0], closed[0][4][0] + 20, b"?")
+    _ruin(paths[1], closed[1][4][0] + 3, b"\xff")
+    _ruin(paths[2], 0, b"?")
+    _ruin(paths[3], closed[3][4][0] + 5, bytes(closed[3][6][0] - closed[3][4][0]))
+    whole, cut = paths[4].read_bytes(), closed[4][5][0]
+    paths[4].write_bytes(whole[:cut] + b"\x07garbage" * 500 + whole[cut:])
+    paths[5].write_bytes(paths[5].read_bytes()[: closed[5][4][0] + 9])
+    ingester.drain()
+    gone = {"req_0_4", "req_1_4", *(f"req_3_{i}" for i in (4, 5, 6))}
+    gone |= {f"req_5_{i}" for i in range(4, 10)}
+    every = {f"req_{seed}_{i}" for seed in range(6) for i in range(10)}
+    assert set(ids(engine, state="closed")) == every - gone
+    # Of these the beginning was there; each costs its hold.
+    assert ids(engine, state="lost") == ["req_0_4", "req_1_4", "req_3_4", "req_5_4"]
+    counts = intake.counts(engine)
+    assert (counts["journal_damaged"], counts["journal_torn"], counts["calls_lost"]) == (5, 1, 4)
+    assert counts["journal_torn_bytes"] == 9
+    told = capfd.readouterr().err
+    for path in paths[:5]:
+        assert f"of {path} at offset" in told
+        kept = path.with_suffix(".damaged")
+        assert sum(size for _, size in damages(kept)) > 0, "it can be looked at later"
+        assert not path.exists()
+    assert f"skipped the last 9 bytes of {paths[5]}" in told
+    assert not paths[5].with_suffix(".damaged").exists(), "an end that is torn is normal"
+    assert ingester.drain() == 0
+
+
+def test_damage_in_the_newest_segment_holds_nothing_up(
     engine: sa.Engine, ingester: Ingester, start: Start, root: Path
 ) -> None:
-    samples.put(start(), samples.calls(10, seed=1))
-    first = only(root / "plane")
-    samples.put(start(), samples.calls(10, seed=2))
-    second = segments(root / "plane")[1][1]
-    start()
-    data = bytearray(first.read_bytes())
-    data[data.index(b"req_1_4", data.index(b"req_1_4") + 1)] ^= 1  # in the closed record
-    first.write_bytes(data)
-    data = bytearray(second.read_bytes())
-    middle = data.index(b"req_2_5")
-    frame = middle - 11  # length, CRC and kind; then the array's and the text's marks
-    assert data[frame + 8] == OPENED
-    data[frame + 3] ^= 0xFF
-    second.write_bytes(data)
-    ingester.drain()
-    expected = {f"req_1_{number}" for number in range(10)} - {"req_1_4"}
-    expected |= {f"req_2_{number}" for number in range(5)}
-    assert set(ids(engine, state="closed")) == expected
+    """It may stay the newest for days."""
+    samples.put(start(), samples.calls(10))
+    path = only(root / "plane")
+    _ruin(path, _frames(path)[9][0], b"\xff" * 8)
+    assert ingester.drain() == 9
+    assert open_ids(engine) == ["req_1_4"]
+    assert intake.counts(engine)["journal_damaged"] == 1
+    _ruin(path, 0, b"?")  # how far it was read is known, and by which start it was written
+    samples.put(start(), [samples.call("next")])
+    assert ingester.drain() == 2
     assert ids(engine, state="lost") == ["req_1_4"]
-    counts = intake.counts(engine)
-    assert counts["journal_damaged"] == counts["journal_torn"] == 1
-    assert counts["journal_torn_bytes"] == len(data) - frame
+    assert intake.counts(engine)["journal_damaged"] == 1
+
+
+def test_a_segment_with_a_damaged_header_waits_for_the_next_one(
+    engine: sa.Engine, ingester: Ingester, start: Start, root: Path
+) -> None:
+    """Which start of the gateway it is from shows there."""
+    samples.put(start(), samples.calls(3))
+    _ruin(only(root / "plane"), 2, b"?")
     assert ingester.drain() == 0
+    samples.put(start(), [samples.call("next")])
+    assert ingester.drain() == 4
+    assert intake.counts(engine) == {"journal_damaged": 1, "journal_damaged_bytes": 16}
+
+
+def _frames(path: Path) -> list[tuple[int, int]]:
+    """Where each record of a segment begins and ends."""
+    ends = [HEADER_BYTES, *(frame.end for frame in read_segment(path)[0])]
+    return list(itertools.pairwise(ends))
+
+
+def _ruin(path: Path, at: int, by: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(by)
 
 
 def test_records_that_cannot_be_understood_are_counted(
@@ -410,10 +468,9 @@ def test_killed_at_random_moments_every_call_counts_once(
     url: str, engine: sa.Engine, tmp_path: Path, seed: int
 ) -> None:
     command = [sys.executable, killer.__file__, str(tmp_path), url, "15", str(seed)]
-    here = str(Path(killer.__file__).parents[2])
-    done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": here}, capture_output=True, text=True
-    )
+    here = Path(killer.__file__).parents[2]
+    env = {**os.environ, "PYTHONPATH": f"{here}/src:{here}"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     JournalWriter(tmp_path / "journal" / "plane").close()  # the next gateway
     ingester = Ingester(engine, tmp_path / "journal")
@@ -430,6 +487,9 @@ def test_killed_at_random_moments_every_call_counts_once(
         own = [number for name, number in numbers if name == writer]
         assert own == list(range(len(own))), "each call that was begun, once, in one state"
     assert {row.cost for row in ledger.calls(engine, limit=10**6, state="lost")} == {killer.HOLD}
+    [row] = ledger.usage(engine)
+    assert (row.calls, row.lost) == (len(closed + lost), len(lost)), "sums are of the same commits"
+    assert row.cost == len(closed) * 1_234_567 + len(lost) * killer.HOLD
     counts = intake.counts(engine)
     assert "calls_duplicate" not in counts, "the checkpoint, not luck, keeps them from coming twice"
     assert counts["calls_lost"] == len(lost)

@@ -25,6 +25,8 @@ from ferryman.store.journal import (
     JournalError,
     JournalWriter,
     boot_of,
+    damages,
+    next_frame,
     read_segment,
     segments,
 )
@@ -240,6 +242,51 @@ def test_rubbish_is_torn_and_never_an_error(
     path.write_bytes(b"FMJ1" + b"b" * 12 + rubbish)
     frames, torn = read_segment(path)
     assert (frames, torn) == ([], bool(rubbish))
+
+
+RUIN = ["flip", "zero", "garbage", "longer", "shorter", "cut"]
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data(), st.sampled_from(RUIN), st.integers(0, 2**32))
+def test_whatever_is_ruined_all_records_beside_it_are_found(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, ruin: str, seed: int
+) -> None:
+    draw = random.Random(seed)
+    payloads = [b"%d|" % i + draw.randbytes(draw.randrange(200)) for i in range(20)]
+    path, ends = written(tmp_path_factory.mktemp("journal"), payloads)
+    whole = path.read_bytes()
+    start = data.draw(st.integers(HEADER_BYTES, len(whole) - 1))
+    stop = min(start + data.draw(st.integers(1, 400)), len(whole))
+    made = {
+        "flip": bytes([whole[start] ^ (1 << draw.randrange(8))]) + whole[start + 1 : stop],
+        "zero": bytes(stop - start),
+        "garbage": draw.randbytes(stop - start),
+        "longer": draw.randbytes(draw.randrange(1, 3000)) + whole[start:stop],
+        "shorter": b"",
+        "cut": b"",
+    }[ruin]
+    rest = b"" if ruin == "cut" else whole[stop:]
+    path.write_bytes(whole[:start] + made + rest)
+    starts = [HEADER_BYTES, *ends[:-1]]
+    untouched = {
+        payload
+        for payload, begin, end in zip(payloads, starts, ends, strict=True)
+        if end <= start or (begin >= stop and ruin != "cut")
+    }
+    found, offset = [], 0
+    while True:
+        frames, torn = read_segment(path, offset, limit=500)
+        found += [frame.payload for frame in frames if frame.kind]
+        offset = frames[-1].end if frames else max(offset, HEADER_BYTES)
+        sound = next_frame(path, offset) if torn else None
+        if sound is None and not frames:
+            break
+        offset = offset if sound is None else sound
+    assert untouched <= set(found) <= set(payloads), "no other record, and none made up"
+    assert found == [payload for payload in payloads if payload in found], "once, in order"
+    if ruin != "shorter" and len(found) < len(payloads) and payloads[-1] in found:
+        assert damages(path), "what is missing is told"
 
 
 def test_a_length_beyond_the_limit_is_torn_not_memory(tmp_path: Path) -> None:

@@ -23,10 +23,12 @@ def form(*parts: tuple[bytes, bytes], end: bytes = b"\r\n--b--\r\n") -> bytes:
     return b"\r\n".join(pieces) + end
 
 
-def read(data: bytes, size: int = 0, content_type: bytes = TYPE) -> FormReader:
+def read(
+    data: bytes, size: int = 0, content_type: bytes = TYPE, measured: bool = False
+) -> FormReader:
     """The form, read in pieces of ``size`` bytes."""
     spool = Spool()
-    reader = FormReader(spool, content_type)
+    reader = FormReader(spool, content_type, measured)
     for at in range(0, len(data), size or len(data)):
         spool.append(data[at : at + (size or len(data))])
         reader.follow()
@@ -139,3 +141,32 @@ def test_a_long_file_leaves_nothing_in_memory() -> None:
         reader.follow()
         assert len(reader._window) < 100
     spool.close()
+
+
+PARTS = st.lists(
+    st.tuples(
+        st.sampled_from([FILE, b"X-A: 1\r\nX-B: 2", b'Content-Disposition: form-data; name="n"']),
+        st.binary(max_size=80).filter(lambda data: b"\r\n--" not in b"\r\n" + data),
+    ),
+    max_size=4,
+)
+
+
+@given(PARTS, PARTS, st.integers(1, 90), st.integers(1, 90))
+def test_a_digest_is_of_the_parts_alone(
+    one: list[tuple[bytes, bytes]], other: list[tuple[bytes, bytes]], size: int, step: int
+) -> None:
+    def digest(parts: list[tuple[bytes, bytes]], size: int, boundary: bytes) -> bytes:
+        data = form((MODEL, b"lab/sim"), *parts).replace(b"--b", b"--" + boundary)
+        return read(data, size, b"multipart/form-data; boundary=" + boundary, True).digest
+
+    first = digest(one, size, b"b")
+    assert len(first) == 32
+    assert digest(one, step, b"another-boundary") == first
+    assert (digest(other, step, b"b") == first) == (one == other)
+
+
+def test_a_digest_is_of_the_whole() -> None:
+    data = form((MODEL, b"lab/sim"), (FILE, b"x" * 1000))
+    assert read(data[:-6], measured=True).digest == b""
+    assert read(data).digest == b"", "nobody has asked"

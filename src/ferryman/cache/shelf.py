@@ -4,11 +4,13 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import MsgspecError
+from msgspec.structs import replace
 
 from ferryman.cache.answer import Answer, pack, unpack
+from ferryman.cache.key import Choice
 
 
 class Landing(Enum):
@@ -65,19 +67,49 @@ class Flight:
                 future.set_result(outcome)
 
 
+class Stored(NamedTuple):
+    """What was found behind memory."""
+
+    data: bytes
+    seconds: float
+    """How long it will be kept yet."""
+
+
+class Busy(NamedTuple):
+    """Another data plane is fetching the answer."""
+
+    same: bool
+    """Whether it is for the same request."""
+
+
+class AwayError(Exception):
+    """The place that data planes share can't be asked now."""
+
+
 class Backend(Protocol):
-    """Where answers lie beside memory. Its troubles are misses, which it tells the log."""
+    """Where answers lie beside memory. It tells the log of its troubles."""
 
-    most: int
-    """Bytes of all of them."""
+    async def claim(self, key: bytes, mark: bytes) -> Stored | Busy | Landing | None:
+        """What is kept under ``key``; else None: the answer is for the caller of this to fetch.
 
-    async def load(self, key: bytes) -> bytes | None:
-        """What was kept under ``key``, unless it has expired."""
+        Where several data planes share the place, one of them is told None, until it saves or
+        releases ``key``, or is heard of no more; ``APART`` = what was fetched was for that call
+        alone. ``mark`` is what others are told of the request. Raises :class:`AwayError`.
+        """
 
     def save(self, key: bytes, data: bytes, until: float) -> None:
         """Keep ``data`` until a Unix time; returns at once."""
 
-    def close(self) -> None:
+    def release(self, key: bytes, apart: bool) -> None:
+        """Nobody fetches ``key`` any more (after :meth:`save`, where there is an answer)."""
+
+    def clear(self, choice: Choice) -> None:
+        """Forget the answers that are chosen; returns at once."""
+
+    async def sizes(self) -> tuple[int, int]:
+        """Answers that are kept, and their bytes. Raises :class:`AwayError`."""
+
+    async def close(self) -> None:
         """Write what is to be written, and end."""
 
 
@@ -89,7 +121,11 @@ class Shelf:
         self.most = most
         self.backend = backend
         self.flights: dict[bytes, Flight] = {}
+        self.strict = False
+        """True: calls are refused while the place behind memory can't be asked."""
         self.size = 0
+        self.cleared = 0
+        """How often answers were taken out by order."""
         self._held: OrderedDict[bytes, Answer] = OrderedDict()
 
     def __len__(self) -> int:
@@ -106,20 +142,27 @@ class Shelf:
         self._held.move_to_end(key)
         return answer
 
-    async def load(self, key: bytes, now: float) -> Answer | None:
-        """The answer behind memory, which it then is in."""
-        data = await self.backend.load(key) if self.backend is not None else None
+    async def load(self, key: bytes, mark: bytes, now: float) -> Answer | Busy | Landing | None:
+        """The answer behind memory, which it then is in; else as :meth:`Backend.claim` says."""
+        if self.backend is None:
+            return None
+        found = await self.backend.claim(key, mark)
+        if not isinstance(found, Stored):
+            return found
         try:
-            answer = unpack(data) if data is not None else None
+            answer = replace(unpack(found.data), until=now + found.seconds)
         except MsgspecError:
             return None  # of another version
-        if answer is None or answer.until <= now:
-            return None
         self._hold(key, answer)
         return answer
 
-    def put(self, key: bytes, answer: Answer) -> None:
-        """Keep ``answer``, in the place of an older one."""
+    def put(self, key: bytes, answer: Answer, since: int = 0) -> None:
+        """Keep ``answer``, in the place of an older one.
+
+        ``since`` is what ``cleared`` was when it was asked for: it may be from before that order.
+        """
+        if since != self.cleared:
+            return
         self._hold(key, answer)
         if self.backend is not None:
             self.backend.save(key, pack(answer), answer.until)
@@ -133,7 +176,17 @@ class Shelf:
         """A flight is over."""
         if self.flights.get(key) is flight:
             del self.flights[key]
+            if self.backend is not None:
+                self.backend.release(key, outcome is Landing.APART)
         flight.land(outcome)
+
+    def clear(self, choice: Choice) -> None:
+        """Forget the answers that are chosen, and keep none that is on its way."""
+        self.cleared += 1
+        for key in choice.among(self._held):
+            self._drop(key)
+        if self.backend is not None:
+            self.backend.clear(choice)
 
     def resize(self, most: int) -> None:
         """Take at most that many bytes of memory."""

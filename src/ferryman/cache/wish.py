@@ -5,7 +5,9 @@ from typing import Final, NamedTuple
 
 _ON: Final = frozenset((b"on", b"true", b"1", b"yes"))
 _OFF: Final = frozenset((b"off", b"false", b"0", b"no"))
-_SECONDS: Final = re.compile(rb"[0-9]{1,9}")
+_SECONDS: Final = re.compile(rb"[0-9]{1,30}")
+_LONGEST: Final = 1 << 31
+"""Seconds; more are as many (RFC 9111 §1.2.2)."""
 LONGEST_NAMESPACE: Final = 200
 
 
@@ -69,4 +71,4 @@ def _controlled(wish: Wish, value: bytes) -> Wish:
 def _seconds(value: bytes) -> float:
     if not _SECONDS.fullmatch(value):
         raise ValueError("must be a whole number of seconds")
-    return float(value)
+    return float(min(int(value), _LONGEST))

@@ -8,6 +8,7 @@ import typer
 
 from ferryman import __version__
 from ferryman.cli import flags
+from ferryman.cli.caching import cache_app
 from ferryman.cli.configure import config_app, models_app, providers_app
 from ferryman.cli.main import become
 from ferryman.cli.pricing import prices_app
@@ -145,6 +146,33 @@ def schema() -> None:
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
+
+
+@app.command(rich_help_panel=_SERVE)
+def migrate(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL",
+            envvar="FERRYMAN_MIGRATE_TO",
+            help="An empty database: postgresql://user:password@host/name.",
+        ),
+    ],
+    data_dir: flags.DataDir = None,
+    database_url: flags.DatabaseUrl = None,
+) -> None:
+    """Move everything from SQLite to PostgreSQL, while the gateway serves on.
+
+    All or nothing, compared at the end. Until then keys can't be changed and the journal waits;
+    the control plane then goes on with the new database by itself.
+
+    Examples: `ferryman migrate postgresql://ferryman@db.internal/ferryman` ·
+    `FERRYMAN_MIGRATE_TO=postgresql://… ferryman migrate` (keeps the password out of `ps`)
+    """
+    from ferryman.cli import migrate as migrating
+
+    options = flags.options(data_dir=data_dir, database_url=database_url)
+    raise typer.Exit(migrating.run(options, target))
 
 
 @keys_app.command("create")
@@ -335,7 +363,24 @@ def limits(
     standing.run(flags.options(data_dir=data_dir), gateway_url or "", as_json=as_json)
 
 
-for group in (keys_app, calls_app, prices_app, config_app, models_app, providers_app):
+@app.command(rich_help_panel=_LOOK)
+def journal(
+    as_json: flags.AsJson = False,
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """Show what waits to be taken into the ledger, what of it is damaged, and what was met so far.
+
+    Examples: `ferryman journal` · `ferryman journal --json`
+    """
+    from ferryman.cli import journal as journals
+
+    journals.run(flags.reach(locals()), as_json=as_json)
+
+
+for group in (keys_app, calls_app, prices_app, cache_app, config_app, models_app, providers_app):
     app.add_typer(group, rich_help_panel=_LOOK)
 
 

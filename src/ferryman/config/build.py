@@ -10,14 +10,14 @@ from msgspec.structs import replace
 
 from ferryman.catalog.load import CatalogProvider
 from ferryman.config import names
-from ferryman.config.caching import caching_of, idempotency_of, timed
+from ferryman.config.caching import caching_of, idempotency_of, stateless, timed
 from ferryman.config.conditions import plain_number
 from ferryman.config.filtering import FilterCheck, filter_of
 from ferryman.config.grammar import FORMATS
 from ferryman.config.grouping import MOST_DEEP, MOST_TARGETS, Grouped, grouped
 from ferryman.config.kinds import Reader, url_fault
 from ferryman.config.limiting import budgets_of, limits_of
-from ferryman.config.model import Config, Facts, ProviderConfig, Ref, RouteConfig
+from ferryman.config.model import Config, Facts, ProviderConfig, Ref, Retention, RouteConfig
 from ferryman.config.names import Known
 from ferryman.config.pricing import mistakes, prices_in
 from ferryman.config.problem import ERROR, WARNING, Path, Problem, either, near, shown
@@ -73,6 +73,7 @@ class Builder:
         self._overridden(providers)
         models = self._models(found.get("models", {}), providers)
         timed(found, self._given(("cache",), "ttl"), self._at_key)
+        stateless(found, self._given(("server",), "state"), self._at_key)
         policies = self._policies(found.get("policies", []), providers, models)
         places = [i for i, _ in found.get("policies", [])]
         self._filters(providers, models, dict(zip(places, policies, strict=True)))
@@ -88,6 +89,7 @@ class Builder:
             caching=caching_of(found.get("cache", {})),
             idempotency=idempotency_of(found.get("idempotency", {})),
             ca_files=self._ca_files(found.get("tls", {}).get("ca_files", [])),
+            retention=_retention(found.get("ledger", {})),
         )
 
     # -- reporting ---------------------------------------------------------------------------------
@@ -517,6 +519,15 @@ def _probe(found: Found | None) -> Probe | None:
     return Probe(
         every=float(found.get("every", usual.every)),
         picodollars=usual.picodollars if dollars is None else int(dollars * PICO),
+    )
+
+
+def _retention(found: Found) -> Retention:
+    usual = Retention()
+    return Retention(
+        calls=int(found.get("keep", usual.calls)),
+        minutes=int(found.get("minutes", usual.minutes)),
+        hours=int(found.get("hours", usual.hours)),
     )
 
 

@@ -14,7 +14,9 @@ _ONCE = Idempotency()
 _MONTH: Final = Decimal(2_592_000)
 _GB: Final = 10**9
 _TTL: Final = duration("10m", "1", _MONTH)
-_STORE: Final = Word(says="memory or sqlite", example="sqlite", choices=("memory", "sqlite"))
+_STORE: Final = Word(
+    says="memory, sqlite or valkey", example="sqlite", choices=("memory", "sqlite", "valkey")
+)
 _FLAG: Final = Flag(says="true or false", example="true")
 
 
@@ -58,15 +60,17 @@ CACHE: Final = Table(
         Key(
             name="store",
             kind=_STORE,
-            doc="Where answers are kept: in memory only, or also in an encrypted file in the data "
-            "directory, which outlives restarts.",
+            doc="Where answers are kept: in memory; in an encrypted file in the data directory, "
+            "which outlives restarts; or, encrypted, on the server that `server.state` names, for "
+            "several gateways together.",
             default="memory",
         ),
         Key(
             name="size",
             kind=size("1GB", 1000, 1000 * _GB),
             doc="Most that all answers may take; with store: sqlite, on the disk. Those that were "
-            "not used for longest go first, on the disk the oldest.",
+            "not used for longest go first, on the disk the oldest. On a server, its own "
+            "`maxmemory` counts.",
             default=_megabytes(_CACHING.size),
         ),
         Key(
@@ -117,6 +121,14 @@ IDEMPOTENCY: Final = Table(
             kind=size("1GB", 1000, 1000 * _GB),
             doc="Most that all of them may take; the oldest go first.",
             default=_megabytes(_ONCE.size),
+        ),
+        Key(
+            name="without_state",
+            kind=Word(says="go_on or refuse", example="refuse", choices=("go_on", "refuse")),
+            doc="With store: valkey, what becomes of calls that have an Idempotency-Key while the "
+            "server can't be asked. go_on: each gateway sees to its own, and a call that is "
+            "repeated at another one may be made twice. refuse: 503.",
+            default=_ONCE.without_state,
         ),
     ),
 )

@@ -16,7 +16,7 @@ def caching_of(found: Found) -> Caching:
         ttl=float(found.get("ttl", 0)),
         asked=found.get("when") == "asked",
         shared=found.get("scope") == "all",
-        disk=found.get("store") == "sqlite",
+        store=found.get("store", usual.store),
         size=found.get("size", usual.size),
         largest=found.get("max_answer", usual.largest),
         tool_calls=found.get("tool_calls", usual.tool_calls),
@@ -29,9 +29,23 @@ def idempotency_of(found: Found) -> Idempotency:
     usual = Idempotency()
     return Idempotency(
         keep=float(found.get("keep", usual.keep)),
+        store=found.get("store", usual.store),
         size=found.get("size", usual.size),
-        disk=found.get("store") == "sqlite",
+        without_state=found.get("without_state", usual.without_state),
     )
+
+
+def stateless(found: Found, has_state: bool, add: Callable[[Path, str, str], None]) -> None:
+    """Tell ``add`` of sections of the file that keep answers at ``server.state`` if nobody says it;
+    ``has_state``: somebody does, right or wrong."""
+    fix = 'Write server: { state: "valkey://HOST:6379/0" }, or store: memory or sqlite'
+    for section in ("cache", "idempotency"):
+        kept = found.get(section, {})
+        if kept.get("store") == "valkey" and not has_state:
+            add((section, "store"), "there is no server.state to keep answers at", fix)
+        elif kept.get("store") != "valkey" and "without_state" in kept:
+            text = "it is about store: valkey, and answers are kept elsewhere"
+            add((section, "without_state"), text, "Write store: valkey here, or leave this out")
 
 
 def timed(found: Found, has_ttl: bool, add: Callable[[Path, str, str], None]) -> None:

@@ -1,4 +1,7 @@
-"""What the control plane sends a data plane: ``GET /internal/feed?snapshot=V&keys=SEQ&wait=S``."""
+"""What the control plane sends a data plane.
+
+``GET /internal/feed?snapshot=VERSION&keys=SEQ&cleared=NUMBER&wait=SECONDS``
+"""
 
 from msgspec import Struct
 
@@ -14,3 +17,7 @@ class Feed(Struct, frozen=True, kw_only=True):
     """The whole key table (see ``meter/keytable.py``), when the data plane asked with seq 0."""
     keys_delta: bytes = b""
     """64-byte records of keys created or changed since the data plane's sequence number."""
+    cleared: int = -1
+    """Number of the latest order to clear the cache; -1 = the data plane knows it."""
+    clears: tuple[tuple[bytes, ...], ...] = ()
+    """The orders since the one that it knows (``store/clears.py``)."""

@@ -12,6 +12,7 @@ from ferryman.config.cache_grammar import CACHE, CACHED, IDEMPOTENCY, RESPONSES
 from ferryman.config.conditions import WHEN
 from ferryman.config.filter_grammar import DATA_POLICY, FACTS, FILTER, NOT_HERE, REGION
 from ferryman.config.kinds import Number, Secret, Url, Word
+from ferryman.config.ledger_grammar import LEDGER
 from ferryman.config.limit import LIMIT as IN_FLIGHT
 from ferryman.config.limit_grammar import BUDGET, LIMIT
 from ferryman.config.listener import ELSEWHERE, SERVER
@@ -425,7 +426,7 @@ TLS: Final = Table(
 
 FILE: Final = Table(
     says="a mapping with the sections providers, models, currencies, policies, limits, server, "
-    "timeouts, responses, cache, idempotency, tls",
+    "timeouts, responses, cache, idempotency, ledger, tls",
     example="providers: {}",
     keys=(
         Key(
@@ -501,6 +502,11 @@ FILE: Final = Table(
             name="idempotency",
             kind=IDEMPOTENCY,
             doc="Answers that are repeated for calls with the same Idempotency-Key.",
+        ),
+        Key(
+            name="ledger",
+            kind=LEDGER,
+            doc="How long calls and their sums are kept. See docs/ledger.md.",
         ),
         Key(
             name="tls",

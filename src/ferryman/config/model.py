@@ -131,6 +131,14 @@ class RouteConfig(Struct, frozen=True, kw_only=True):
     filter: Filter | None = None
 
 
+class Retention(Struct, frozen=True, kw_only=True):
+    """How long the control plane keeps what is in the ledger, seconds; 0 = for ever."""
+
+    calls: int = 0
+    minutes: int = 7 * 86_400
+    hours: int = 400 * 86_400
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """A whole file."""
 
@@ -146,3 +154,4 @@ class Config(Struct, frozen=True, kw_only=True):
     caching: Caching = Caching()
     idempotency: Idempotency = Idempotency()
     ca_files: tuple[str, ...] = ()
+    retention: Retention = Retention()

@@ -128,6 +128,8 @@ class Paths:
         """The key made on the very first start, until it is revoked or the file deleted."""
         self.admin_url = root / "admin-url"
         """Where the control plane listens; written at each of its starts."""
+        self.moved_to = root / "secrets" / "database-url"
+        """Where ``ferryman migrate`` has moved the database; not there if it has not."""
         self.gateway_url = root / "gateway-url"
         """The same of the data plane."""
 

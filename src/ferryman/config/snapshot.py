@@ -290,10 +290,10 @@ class Caching(Struct, frozen=True, kw_only=True):
     """True: only for callers who ask for it, and where a policy says so."""
     shared: bool = False
     """True: one for all virtual keys; else each has its own."""
-    disk: bool = False
-    """True: answers are kept on disk, too."""
+    store: str = "memory"
+    """``memory``, ``sqlite`` (on the disk, too) or ``valkey`` (at ``ServerSettings.state``)."""
     size: int = 256_000_000
-    """Bytes that all answers may take; of one kept on disk, there."""
+    """Bytes that all answers may take in memory, or on the disk."""
     largest: int = 4_000_000
     """Bytes of an answer that is kept; also of those of :class:`Idempotency`."""
     tool_calls: bool = False
@@ -307,9 +307,11 @@ class Idempotency(Struct, frozen=True, kw_only=True):
 
     keep: float = 86_400.0
     """Seconds; 0 = the header means nothing here."""
+    store: str = "memory"
     size: int = 64_000_000
-    disk: bool = False
     """Both as in :class:`Caching`."""
+    without_state: str = "go_on"
+    """What becomes of calls while ``valkey`` can't be asked: ``go_on`` or ``refuse``."""
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ are plain functions: FastAPI runs them on worker threads, where the database may
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -17,14 +18,15 @@ from sqlalchemy import Engine
 from starlette.exceptions import HTTPException
 
 from ferryman import __version__
-from ferryman.control import changes, pricing, problem
+from ferryman.cache.key import choice
+from ferryman.control import changes, journals, latencies, pricing, problem
 from ferryman.control.changes import answer
 from ferryman.control.configuration import Configuration
 from ferryman.control.keys import KeyDesk
 from ferryman.control.problem import ProblemError
 from ferryman.control.rows import call_row, key_row, usage_row, usage_sums
 from ferryman.control.when import WhenError, duration, moment, rfc3339
-from ferryman.store import keys, ledger
+from ferryman.store import clears, keys, ledger
 
 MAX_CALLS: Final = 1000
 """Calls in one answer."""
@@ -52,13 +54,24 @@ class Admin:
         catch_up: Callable[[], object],
         configuration: Configuration,
         version: Callable[[], str],
+        cleared: Callable[[], None],
+        journal: Path,
+        failing: Callable[[], str],
     ) -> None:
-        """``catch_up`` ingests what the journal holds now; ``version`` is the snapshot's."""
+        """``catch_up`` ingests what the journal holds now; ``version`` is the snapshot's;
+        ``cleared`` is told of each order to clear the cache.
+
+        ``journal`` is the directory of all journals; ``failing`` says what keeps them from being
+        taken in, or nothing.
+        """
         self.engine = engine
         self.desk = desk
         self.catch_up = catch_up
         self.configuration = configuration
         self.version = version
+        self.cleared = cleared
+        self.journal = journal
+        self.failing = failing
 
     def key_id(self, id_or_name: str | None) -> str | None:
         """The id behind what a caller calls a key. Raises :class:`ProblemError`."""
@@ -91,7 +104,9 @@ def build(admin: Admin) -> FastAPI:
     _add_keys(app, admin)
     _add_usage(app, admin)
     _add_calls(app, admin)
-
+    _add_cache(app, admin)
+    journals.add(app, admin)
+    latencies.add(app, admin)
     pricing.add(app, admin)
     changes.add(app, admin.engine, admin.configuration, admin.version)
     return app
@@ -143,15 +158,16 @@ def _add_usage(app: FastAPI, admin: Admin) -> None:
             "endpoint": endpoint or None,
         }
         admin.catch_up()
-        rows = ledger.usage(admin.engine, by=groups, **chosen) if groups else []
-        [total] = ledger.usage(admin.engine, **chosen)
+        rows = ledger.usage(admin.engine, by=groups, **chosen)
+        total = ledger.total(rows)
+        first, last = ledger.kept(admin.engine, chosen["since_us"], chosen["until_us"])
         names = keys.names(admin.engine, (row.key for row in rows if row.key))
         return answer(
             {
-                "since": None if begin is None else rfc3339(begin),
-                "until": rfc3339(time.time() if end is None else end),
+                "since": None if first is None else rfc3339(first / 1e6),
+                "until": rfc3339(time.time() if last is None else last / 1e6),
                 "by": groups,
-                "data": [usage_row(row, groups, names) for row in rows],
+                "data": [usage_row(row, groups, names) for row in rows] if groups else [],
                 "total": usage_sums(total),
             }
         )
@@ -193,6 +209,22 @@ def _add_calls(app: FastAPI, admin: Admin) -> None:
                 "next": f"{found[-1].at_us}:{found[-1].request_id}" if more else None,
             }
         )
+
+
+def _add_cache(app: FastAPI, admin: Admin) -> None:
+    text = Annotated[str, Query(max_length=1000)]
+
+    @app.delete("/admin/v1/cache", tags=["cache"], summary="Clear the cache of answers")
+    def clear(
+        key: Annotated[str, Query(description="Answers of this virtual key (id or name).")] = "",
+        model: text = "",
+        namespace: text = "",
+    ) -> Response:
+        owner = admin.key_id(key)
+        number = clears.order(admin.engine, choice(owner, model or None, namespace or None))
+        admin.cleared()
+        shown = {"key": owner, "model": model or None, "namespace": namespace or None}
+        return answer({"order": number, "cleared": shown}, 202)
 
 
 def _expiry(body: NewKey) -> int | None:

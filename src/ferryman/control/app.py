@@ -143,13 +143,14 @@ class Front:
         try:
             seq = int(query.get("keys", ["0"])[0])
             wait = float(query.get("wait", ["0"])[0])
+            cleared = int(query["cleared"][0]) if "cleared" in query else None
             if seq < 0 or wait != wait:
                 raise ValueError
         except ValueError:
             raise problem.ProblemError(
-                400, "invalid_query", "keys must be a whole number, wait a number of seconds."
+                400, "invalid_query", "keys and cleared must be whole numbers, wait seconds."
             ) from None
-        answer = asyncio.ensure_future(self._hub.answer(version, seq, wait))
+        answer = asyncio.ensure_future(self._hub.answer(version, seq, wait, cleared))
         leaves = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait((answer, leaves), return_when=asyncio.FIRST_COMPLETED)

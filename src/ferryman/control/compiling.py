@@ -176,6 +176,7 @@ def _compiled(
         version=snapshot.version,
         snapshot=msgspec.msgpack.encode(snapshot),
         drain_seconds=snapshot.server.drain_seconds,
+        retention=loaded.config.retention,
         providers=tuple(active),
         example=example(snapshot, active),
         unpriced=unpriced(snapshot, active),

@@ -7,7 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from ferryman.config.feed import Feed
-from ferryman.store import keys
+from ferryman.store import clears, keys
 
 LONGEST_WAIT: Final = 60.0
 """Seconds; a data plane that asks for more is answered after this."""
@@ -18,8 +18,8 @@ EMPTY_WAIT: Final = 5.0
 class FeedHub:
     """The current snapshot and key sequence, and whoever waits for them to change.
 
-    ``publish`` and ``keys_changed`` may be called on any thread, ``answer`` and ``close`` on the
-    loop's only.
+    ``publish``, ``keys_changed`` and ``look`` may be called on any thread, ``answer`` and ``close``
+    on the loop's only.
     """
 
     def __init__(self, engine: sa.Engine, loop: asyncio.AbstractEventLoop) -> None:
@@ -29,6 +29,7 @@ class FeedHub:
         self._version = ""
         self._snapshot = b""
         self._keys_seq = keys.key_seq(engine)
+        self._cleared = clears.order_seq(engine)
         self._changed = asyncio.Event()
         self._closing = False
 
@@ -55,6 +56,16 @@ class FeedHub:
             self._keys_seq = seq
         self._loop.call_soon_threadsafe(self._wake)
 
+    def look(self) -> None:
+        """See whether somebody has changed keys, or ordered that the cache be cleared."""
+        self.keys_changed()
+        cleared = clears.order_seq(self._engine)
+        with self._lock:
+            if cleared == self._cleared:
+                return
+            self._cleared = cleared
+        self._loop.call_soon_threadsafe(self._wake)
+
     def close(self) -> None:
         """Answer everybody who waits; let nobody wait from now on."""
         self._closing = True
@@ -64,14 +75,18 @@ class FeedHub:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def answer(self, version: str, seq: int, wait: float) -> Feed:
-        """What is newer than (``version``, ``seq``) within ``wait`` seconds, else nothing."""
+    async def answer(self, version: str, seq: int, wait: float, cleared: int | None = None) -> Feed:
+        """What is newer than that within ``wait`` seconds, else nothing.
+
+        ``cleared``: number of the latest order to clear the cache that was heard of, -1 = of none,
+        and none matters, None = they never do.
+        """
         if not version or not seq:
             wait = max(wait, EMPTY_WAIT)
         deadline = self._loop.time() + min(max(wait, 0.0), LONGEST_WAIT)
         while True:
             changed = self._changed
-            found = await self._newer(version, seq)
+            found = await self._newer(version, seq, cleared)
             left = deadline - self._loop.time()
             if found or self._closing or left <= 0:
                 return found or Feed(keys_seq=seq)
@@ -81,16 +96,26 @@ class FeedHub:
             except TimeoutError:
                 return Feed(keys_seq=seq)
 
-    async def _newer(self, version: str, seq: int) -> Feed | None:
+    async def _newer(self, version: str, seq: int, cleared: int | None) -> Feed | None:
         with self._lock:
             snapshot = self._snapshot if self._version != version else b""
             ours = self._keys_seq
+            latest = self._cleared
         reached, full, delta = seq, b"", b""
         if seq and seq != ours:
             reached, delta = await asyncio.to_thread(keys.changed_since, self._engine, seq)
         if not reached or not seq:
             # A new data plane; or its table comes from a database that ours is a backup of.
             reached, full = await asyncio.to_thread(keys.full_table, self._engine)
-        if not (snapshot or full or delta or reached < seq):
+        known = -1
+        orders: list[tuple[bytes, ...]] = []
+        if cleared is not None and cleared != latest:
+            known, orders = await asyncio.to_thread(clears.orders_since, self._engine, cleared)
+            orders = orders if cleared >= 0 else []
+            known = known if known != cleared else -1
+        if not (snapshot or full or delta or reached < seq or known >= 0):
             return None
-        return Feed(snapshot=snapshot, keys_seq=reached, keys_full=full, keys_delta=delta)
+        return Feed(
+            snapshot=snapshot, keys_seq=reached, keys_full=full, keys_delta=delta,
+            cleared=known, clears=tuple(orders),
+        )  # fmt: skip

@@ -178,18 +178,35 @@ class _PlaneReader:
         self._batch.gone += [
             name for name in self._positions if name[0] == self._plane and name[1] not in numbers
         ]
-        for number, path in found:
+        for place, (number, path) in enumerate(found):
             last = number == found[-1][0]
-            limit -= self._segment(number, path, last, limit)
+            boot = journal.boot_of(path)
+            if boot is None and path.stat().st_size >= journal.HEADER_BYTES:
+                boot = self._lost_boot(number, found[place + 1 :])
+                if boot is None:
+                    return  # until there is one
+                if (self._plane, number) not in self._positions:
+                    self._damage(path, 0, journal.HEADER_BYTES)
+            limit -= self._segment(number, path, boot, last, limit)
             if limit <= 0:
                 self.behind = True
                 return
             if not last:
                 self.finished.append(path)
 
-    def _segment(self, number: int, path: Path, last: bool, limit: int) -> int:
+    def _lost_boot(self, number: int, later: list[tuple[int, Path]]) -> bytes | None:
+        """The boot of a segment whose header is damaged: as known, or else that of the next one.
+
+        The next one settles no call too early; an older one might.
+        """
+        at = self._positions.get((self._plane, number))
+        if at is not None:
+            return bytes.fromhex(at.boot)
+        boots = (journal.boot_of(path) for _, path in later)
+        return next((boot for boot in boots if boot is not None), None)
+
+    def _segment(self, number: int, path: Path, boot: bytes | None, last: bool, limit: int) -> int:
         """Read one segment from its checkpoint, ``limit`` bytes or so; returns how many."""
-        boot = journal.boot_of(path)
         at = self._positions.get((self._plane, number))
         if boot is None:
             if not last and at is None:
@@ -205,12 +222,15 @@ class _PlaneReader:
         done = False
         try:
             while offset - start < limit:
-                size = min(limit, READ_BYTES)
-                frames, torn = journal.read_segment(path, offset, limit=size)
-                if frames:
-                    self._take(frames)
-                    offset = frames[-1].end
-                if torn or not frames:
+                frames, torn = journal.read_segment(path, offset, limit=min(limit, READ_BYTES))
+                self._take(path, offset, frames)
+                offset = frames[-1].end if frames else offset
+                sound = journal.next_frame(path, offset) if torn else None
+                if sound is not None:
+                    if sound > offset:
+                        self._damage(path, offset, sound - offset)
+                    offset = sound
+                elif torn or not frames:
                     done = not last
                     if torn and done:
                         self._skip(path, offset)
@@ -231,9 +251,24 @@ class _PlaneReader:
             "That is normal where a machine or process died while writing; else check the disk",
         )
 
-    def _take(self, frames: list[journal.Frame]) -> None:
+    def _damage(self, path: Path, offset: int, size: int) -> None:
+        """Tell of a damaged place, and keep the segment for whoever wants to look at it."""
+        self._count("journal_damaged")
+        self._count("journal_damaged_bytes", size)
+        try:
+            kept = f"kept as {journal.set_aside(path)}"
+        except OSError as error:
+            kept = f"it can't be kept: {error.strerror}"
+        log(
+            "control",
+            f"alert: {size} bytes of {path} at offset {offset} are damaged and left out; what "
+            f"comes before and after them is taken in ({kept}). Check the disk",
+        )
+
+    def _take(self, path: Path, offset: int, frames: list[journal.Frame]) -> None:
+        """Take in ``frames`` of ``path``, the first of which begins at ``offset``."""
         batch, opened = self._batch, self._opened
-        for number, (kind, payload, _) in enumerate(frames):
+        for number, (kind, payload, end) in enumerate(frames):
             if number % YIELD_EVERY == 0:
                 batch.give_way()
             try:
@@ -251,8 +286,11 @@ class _PlaneReader:
                 elif kind == PRICED:
                     price = _priced(payload)
                     self._batch.prices.append(_price_row(price))
+                elif kind == journal.BAD:
+                    start_at = frames[number - 1].end if number else offset
+                    self._damage(path, start_at, end - start_at)
                 else:
-                    self._count("journal_damaged" if kind == journal.BAD else "journal_unknown")
+                    self._count("journal_unknown")
             except msgspec.DecodeError as error:
                 self._count("journal_undecodable")
                 log("control", f"left out a record in {self._directory}: {error}")
@@ -368,7 +406,7 @@ def _charge(charge: Charge | None) -> tuple[str | None, int | None, int | None]:
     if charge is None:
         return None, None, None
     budgets = _encode(charge.budgets).decode().replace("\\u0000", "")
-    return budgets, min(charge.picodollars, MAX_INT), min(charge.tokens, MAX_INT)
+    return budgets, min(charge.picodollars, MAX_INT), min(charge.tokens, MAX_TOKENS)
 
 
 def _plan(plan: tuple[Candidate, ...]) -> str | None:

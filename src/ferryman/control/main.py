@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from ferryman import lifeline
 from ferryman.config.options import Options, OptionsError
 from ferryman.config.version import Version
@@ -44,7 +46,7 @@ def main() -> int:
         os.umask(0o077)
         options.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _only_one(options.data_dir / "control.lock"):
-            return _run(options)
+            return _run(_located(options))
     except (OptionsError, _InUseError) as error:
         log("control", str(error))
     except (OSError, CompilerError) as error:
@@ -64,7 +66,7 @@ def _run(options: Options) -> int:
         import uvloop
 
         from ferryman.control.service import Service
-        from ferryman.store.db import DatabaseError, MigrationError
+        from ferryman.store.db import DatabaseError, MigrationError, MovedError
 
         compiler = answer.result()
     if compiler is None and not lifeline.restarted():
@@ -74,13 +76,24 @@ def _run(options: Options) -> int:
         if compiler is not None:
             configuration.take(compiler.compiled())
         uvloop.run(service.run(_sockets(options)))
+        return lifeline.TRY_AGAIN if service.moved else 0
+    except MovedError as error:
+        log("control", str(error))
+        return lifeline.TRY_AGAIN  # it is being moved: where to is about to be written down
     except MigrationError as error:
         log("control", str(error))
         return 1  # a server may come back: the supervisor tries again
     except DatabaseError as error:
         log("control", str(error))
         return lifeline.BAD_CONFIG
-    return 0
+
+
+def _located(options: Options) -> Options:
+    """``options`` with the database that ``ferryman migrate`` has moved everything to."""
+    place = options.paths.moved_to
+    if options.database_url or not place.exists():
+        return options
+    return replace(options, database_url=place.read_text().strip())
 
 
 def _last(options: Options) -> Version | None:

@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from ferryman.config.model import Retention
 from ferryman.config.problem import ERROR, Problem
 from ferryman.config.version import Overlay
 
@@ -59,6 +60,8 @@ class Compiled(Struct, frozen=True, kw_only=True):
     snapshot: bytes
     """msgpack of a :class:`~ferryman.config.snapshot.Snapshot`."""
     drain_seconds: float
+    retention: Retention
+    """How long the ledger keeps what."""
     providers: tuple[str, ...]
     """Names of the providers that are active with this environment."""
     example: str

@@ -9,6 +9,7 @@ from typing import Final
 
 from ferryman.control.ingest import Ingester
 from ferryman.log import log
+from ferryman.store.db import MovedError
 
 BUSY_PAUSE: Final = 0.2
 """Seconds between looks at the journal while calls come in."""
@@ -19,7 +20,7 @@ LONGEST_RETRY: Final = 10.0
 CATCH_UP: Final = 5.0
 """Seconds a reader waits at most for the ledger to be up to date."""
 KEYS_PAUSE: Final = 0.5
-"""Seconds between looks at the key sequence, for changes made past this process."""
+"""Seconds between looks at what the feed tells, for changes made past this process."""
 
 POLITENESS: Final = 19
 """Nice steps of the thread, as many as there are: the journal can wait, and who asks the admin API
@@ -29,8 +30,17 @@ less so."""
 class Rounds:
     """Ingests in the background; ``catch_up`` waits until what is there now is in."""
 
-    def __init__(self, ingester: Ingester, look_at_keys: Callable[[], None]) -> None:
-        """``look_at_keys`` is called about twice a second as well."""
+    def __init__(
+        self,
+        ingester: Ingester,
+        look_at_keys: Callable[[], None],
+        tidy: Callable[[], None],
+        moved: Callable[[], None],
+    ) -> None:
+        """``look_at_keys`` is called about twice a second as well, ``tidy`` after each round, and
+        ``moved`` at the end where the database was moved elsewhere."""
+        self._tidy = tidy
+        self._moved = moved
         self._ingester = ingester
         self._look_at_keys = look_at_keys
         self._keys_due = 0.0
@@ -90,6 +100,9 @@ class Rounds:
                 begun = self._begun
             try:
                 rows = self._round()
+            except MovedError as error:
+                self._note_moved(error)
+                return
             except Exception as error:
                 # Whatever it is, the journal keeps the records: say it, wait, try again.
                 self._note_failure(error, retry)
@@ -119,7 +132,16 @@ class Rounds:
         rows = self._ingester.run_once()
         while self._ingester.behind and not self._stopping:
             rows += self._ingester.run_once()
+        if not self._stopping:
+            self._tidy()
         return rows
+
+    def _note_moved(self, error: MovedError) -> None:
+        log("control", f"{error} The journal goes there from the next start on.")
+        with self._wake:
+            self._failing = str(error)
+            self._wake.notify_all()
+        self._moved()
 
     def _note_failure(self, error: Exception, retry: float) -> None:
         cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]

@@ -12,11 +12,13 @@ from typing import Final
 import uvicorn
 
 from ferryman import lifeline
+from ferryman.config.model import Retention
 from ferryman.config.options import Options
 from ferryman.control.app import Application, Front
 from ferryman.control.configuration import POLL, Configuration
 from ferryman.control.feed import FeedHub
 from ferryman.control.ingest import Ingester
+from ferryman.control.keeping import Keeper
 from ferryman.control.keys import KeyDesk
 from ferryman.control.problem import ProblemError
 from ferryman.control.rounds import Rounds
@@ -53,6 +55,8 @@ class Service:
         self._reloading = asyncio.Lock()
         self._hub: FeedHub | None = None
         self._rounds: Rounds | None = None
+        self.moved = False
+        """True at the end: the database is elsewhere now."""
 
     async def run(self, sockets: list[socket.socket]) -> None:
         """Serve on ``sockets`` until SIGTERM or SIGINT, then take in the rest of the journal."""
@@ -64,7 +68,10 @@ class Service:
             hub.publish(compiled.version, compiled.snapshot)
         self.configuration.publish = self._publish
         rounds = self._rounds = Rounds(
-            Ingester(self.engine, self.options.paths.journal), hub.keys_changed
+            Ingester(self.engine, self.options.paths.journal),
+            hub.look,
+            Keeper(self.engine, self._retention).step,
+            self._leave,
         )
         rounds.start()
         front = Front(
@@ -145,16 +152,28 @@ class Service:
 
         assert self._hub is not None
         assert self._rounds is not None
-        hub = self._hub
+        hub, rounds = self._hub, self._rounds
         return build(
             Admin(
                 self.engine,
                 self.desk,
-                catch_up=self._rounds.catch_up,
+                catch_up=rounds.catch_up,
                 configuration=self.configuration,
                 version=lambda: hub.version,
+                cleared=hub.look,
+                journal=self.options.paths.journal,
+                failing=lambda: rounds.failing,
             )
         )
+
+    def _leave(self) -> None:
+        """End, to begin again with the database that everything was moved to."""
+        self.moved = True
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _retention(self) -> Retention | None:
+        compiled = self.configuration.compiled
+        return None if compiled is None else compiled.retention
 
     def _spent(self, since_s: int, until_us: int, step_s: int) -> list[ledger.Spent]:
         """What budgets bear, once all of the journal is in. Raises :class:`ProblemError`."""

@@ -5,12 +5,14 @@ a worker thread, whole or not at all.
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from ferryman.cache.key import Choice
 from ferryman.config.feed import Feed
 from ferryman.config.options import Options
 from ferryman.config.snapshot import Snapshot
@@ -64,6 +66,7 @@ class FeedClient:
         token: str,
         on_snapshot: Callable[[Snapshot], None],
         on_keys: Callable[[KeyTable], None],
+        on_clear: Callable[[Choice], None],
         log: Callable[[str], None],
     ) -> None:
         self._origin = Origin.of(options.feed_url)
@@ -71,14 +74,19 @@ class FeedClient:
         self._paths = options.paths
         self._on_snapshot = on_snapshot
         self._on_keys = on_keys
+        self._on_clear = on_clear
         self._log = log
         self.version = ""
         self.keys: KeyTable | None = None
         self.seq = 0
+        self._cleared = -1
+        """Number of the latest order to clear the cache that was followed."""
         self._failures = 0
 
     def load_cache(self) -> None:
         """Start from the last snapshot and key table on disk, if they are there and sound."""
+        with contextlib.suppress(OSError, ValueError):
+            self._cleared = int(self._orders.read_bytes())
         try:
             snapshot = SNAPSHOT.decode(self._paths.snapshot.read_bytes())
             self.version = snapshot.version
@@ -129,7 +137,8 @@ class FeedClient:
         connection = pool.take() or await pool.connect(2.0)
         sink = Collect()
         head = (
-            f"GET /internal/feed?snapshot={self.version}&keys={self.seq}&wait={wait} HTTP/1.1\r\n"
+            f"GET /internal/feed?snapshot={self.version}&keys={self.seq}&cleared={self._cleared}"
+            f"&wait={wait} HTTP/1.1\r\n"
             f"host: {self._origin.authority}\r\nauthorization: Bearer {self._token}\r\n\r\n"
         )
         limit = wait + 15.0
@@ -162,6 +171,11 @@ class FeedClient:
                 self.version = snapshot.version
         finally:
             await self._cache_keys(feed, full)
+        if feed.cleared >= 0:
+            for tags in feed.clears:
+                self._on_clear(Choice(*tags))
+            self._cleared = feed.cleared
+            await self._off_loop(self._save, self._orders, b"%d" % feed.cleared)
         if feed.snapshot:
             await self._off_loop(self._save, self._paths.snapshot, feed.snapshot)
 
@@ -176,6 +190,10 @@ class FeedClient:
         self, write: Callable[[Path, bytes], None], path: Path, data: bytes
     ) -> None:
         await asyncio.get_running_loop().run_in_executor(None, write, path, data)
+
+    @property
+    def _orders(self) -> Path:
+        return self._paths.snapshot.with_name("cleared")
 
     @property
     def _deltas(self) -> Path:

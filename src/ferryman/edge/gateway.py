@@ -16,7 +16,7 @@ from ferryman.config.snapshot import Provider, ServerSettings, Snapshot
 from ferryman.edge.feed import FeedClient
 from ferryman.edge.near import near
 from ferryman.edge.probing import Prober
-from ferryman.edge.replays import close, equip
+from ferryman.edge.replays import Keeping
 from ferryman.edge.restoring import Restorer
 from ferryman.edge.routes import Edge, http_refusal
 from ferryman.edge.sharing import Sharing
@@ -85,6 +85,7 @@ class Gateway:
             replays=Replays(),
         )
         self.plane.regions = regions(options.region)
+        self._keeping = Keeping(self.plane, options.paths, env, log)
         token = options.paths.secret("feed-token")
         self.edge = Edge(self.plane, self._connections, token)
         self._sharing = Sharing(
@@ -98,7 +99,8 @@ class Gateway:
         """Set once there are a key table and a snapshot."""
         self._reported = False
         self._background: list[asyncio.Future[None]] = []
-        self._feed = FeedClient(options, token, self.adopt, self._adopt_keys, log)
+        clear = self.plane.replays.cache.clear
+        self._feed = FeedClient(options, token, self.adopt, self._adopt_keys, clear, log)
 
     def _connections(self) -> int:
         return len(self.server.connections) if self.server is not None else 0
@@ -134,7 +136,7 @@ class Gateway:
         self._restorer.wanted.set()
         self._sync_seconds = snapshot.server.fsync_ms / 1000
         self.plane.keeper = self._keeper_for(snapshot.keep_responses)
-        equip(self.plane, snapshot, self._options.paths, log)
+        self._keeping.equip(snapshot)
         if self.server is not None:
             self.server.limits = self.limits
         log(f"serving configuration {snapshot.version[:12]}: {_names(fleet)}")
@@ -282,7 +284,7 @@ class Gateway:
         with contextlib.suppress(JournalError):
             self.plane.pay()
         self._journal.close()
-        close(self.plane)
+        await self._keeping.close()
 
     def _recorded(self) -> bool:
         """Whether what calls have written down is in the journal: nothing is sent before it is."""

@@ -47,6 +47,7 @@ V2 = {b"/v2/embed": "embed", b"/v2/rerank": "rerank"}
 PREFIXES = (b"/v1", b"")
 """Base URLs with and without the version segment both work."""
 LIMITS = b"/internal/limits"
+CACHE = b"/internal/cache"
 _MODELS = (b"/v1/models", b"/models", b"/v1beta/models")
 _ONE_MODEL = tuple(path + b"/" for path in _MODELS)
 
@@ -118,6 +119,10 @@ class Edge:
             _allow(exchange, b"GET")
             explaining.allow(exchange, self._token)
             exchange.respond(200, JSON, _json(standing(self.plane)))
+        elif path == CACHE:
+            _allow(exchange, b"GET")
+            explaining.allow(exchange, self._token)
+            self._spawn(exchange, self._cache(exchange))
         elif path in _MODELS:
             _allow(exchange, b"GET")
             self._identify(exchange)
@@ -169,6 +174,9 @@ class Edge:
             pieces.append(piece)
             await asyncio.sleep(0)
         exchange.respond(200, TEXT, b"".join(pieces))
+
+    async def _cache(self, exchange: Exchange) -> None:
+        exchange.respond(200, JSON, _json(await self.plane.replays.state()))
 
     def _readyz(self, exchange: Exchange) -> None:
         plane = self.plane

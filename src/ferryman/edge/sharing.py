@@ -74,7 +74,7 @@ class Sharing:
             await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
 
     async def _with(self, wanted: str, setting: Callable[[], str], env: dict[str, str]) -> None:
-        client = _client(filled(wanted, env))
+        client = connect(filled(wanted, env), TIMEOUT, 4)
         try:
             listener = client.pubsub(ignore_subscribe_messages=True)
             await listener.subscribe(self._channel)
@@ -173,16 +173,21 @@ def shown(setting: str) -> str:
     return urlsplit(PLACEHOLDER.sub("x", setting)).netloc.rpartition("@")[2]
 
 
-def _client(url: str) -> Any:
+def connect(url: str, patience: float, most: int) -> Any:
+    """A client that waits ``patience`` seconds for anything, on up to ``most`` connections.
+
+    Raises :class:`StateError` without the library.
+    """
     try:
-        from redis.asyncio import Redis
+        from redis.asyncio import BlockingConnectionPool, Redis
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
     except ImportError:
         raise StateError("server.state needs: pip install 'ferryman[valkey]'") from None
     scheme, _, rest = url.partition("://")
     scheme = "rediss" if scheme in ("valkeys", "rediss") else "redis"
-    return Redis.from_url(
-        f"{scheme}://{rest}", socket_connect_timeout=TIMEOUT, socket_timeout=TIMEOUT,
-        retry=Retry(NoBackoff(), 0), max_connections=4,
+    pool = BlockingConnectionPool.from_url(
+        f"{scheme}://{rest}", socket_connect_timeout=patience, socket_timeout=patience,
+        retry=Retry(NoBackoff(), 0), max_connections=most, timeout=patience,
     )  # fmt: skip
+    return Redis.from_pool(pool)

@@ -156,7 +156,7 @@ async def reserve(call: Call, request: Request, turns: Turns, headers: HeaderFac
     limiter = call.plane.limits
     assert limiter is not None
     said = Facts(call, request, headers)
-    applying = _applying(limiter, call, request, turns, headers.session, said)
+    applying = _applying(limiter, call, request, turns.order[0].name, headers.session, said)
     if not applying:
         return
     limits = [limit for limit, _ in applying]
@@ -178,11 +178,33 @@ async def reserve(call: Call, request: Request, turns: Turns, headers: HeaderFac
     call.limit_lines = lines
 
 
+def knock(call: Call, request: Request, headers: HeaderFacts, target: str) -> None:
+    """Count a call that gets ``target``'s answer again: one request, and nothing else of limits.
+
+    Raises :class:`GatewayError` (429).
+    """
+    limiter = call.plane.limits
+    if limiter is None:
+        return
+    said = Facts(call, request, headers)
+    found = _applying(limiter, call, request, target, headers.session, said)
+    applying = [(limit.knocks, key) for limit, key in found if limit.knocks is not None]
+    if not applying:
+        return
+    at = Moment(int(call.plane.now() * 1e9), call.at_us // 1_000_000)
+    grant = admit(applying, Amounts(), at)
+    if isinstance(grant, Refusal):
+        limiter.refused[grant.limit, grant.measure] += 1
+        raise _refused(grant, applying, at)
+    call.grant = grant
+    call.limit_lines = _lines(applying, at)
+
+
 # -- whose they are --------------------------------------------------------------------------------
 
 
 def _applying(
-    limiter: Limiter, call: Call, request: Request, turns: Turns, session: bytes, said: Facts
+    limiter: Limiter, call: Call, request: Request, first: str, session: bytes, said: Facts
 ) -> list[tuple[Limit, str]]:
     """The limits that are for this call, with the keys that it counts with."""
     found: list[tuple[Limit, str]] = []
@@ -195,23 +217,23 @@ def _applying(
             found.append((limit, limit.name))
             continue
         if len(by) == 1:
-            for value in _values(by[0], call, request, turns, session, said):
+            for value in _values(by[0], call, request, first, session, said):
                 found.append((limit, key_of(limit.name, value)))
             continue
-        values = [_values(name, call, request, turns, session, said) for name in by]
+        values = [_values(name, call, request, first, session, said) for name in by]
         found += [(limit, key_of(limit.name, *each)) for each in product(*values)]
     return found
 
 
 def _values(
-    name: str, call: Call, request: Request, turns: Turns, session: bytes, said: Facts
+    name: str, call: Call, request: Request, first: str, session: bytes, said: Facts
 ) -> Sequence[str]:
     """The call's values of a dimension: one, but for tags."""
     if name == "key":
         return (call.key,)
     if name == "model":
         asked = call.use or request.model
-        return (asked if asked in call.plane.fleet.snapshot.routes else turns.order[0].name,)
+        return (asked if asked in call.plane.fleet.snapshot.routes else first,)
     if name == "user":
         raw = Caller(call, request, session, b"").identity("user").partition(b"\0")[2]
         return (raw.decode("utf-8", "replace") or NONE_GIVEN,)

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from ferryman.cache.answer import Answer, calls_tools
+from ferryman.cache.key import digest
 from ferryman.cache.shelf import Flight, Landing, Outcome, Shelf
 from ferryman.http1.exchange import Exchange, Headers
+from ferryman.wire.multipart import FormReader
 
 _LASTING: Final = frozenset(
     b"content-type x-ferryman-provider x-ferryman-model x-ferryman-dropped x-ferryman-altered"
@@ -14,6 +16,11 @@ _LASTING: Final = frozenset(
 )
 """Header lines that hold for others who get the answer."""
 _SUMMARY: Final = b": ferryman "
+
+
+def form_mark(mark: bytes, form: bytes) -> bytes:
+    """The mark of a form with the digest ``form``."""
+    return digest(mark, form)
 
 
 class Sink(NamedTuple):
@@ -27,8 +34,32 @@ class Sink(NamedTuple):
     mark: bytes
     tools: bool
     """Whether an answer that calls tools may be given to others."""
-    finishes: bool
-    """Whether the call goes on when its caller has left."""
+    once: bool
+    """True: for an Idempotency-Key, so that it must be known that there was an answer."""
+    since: int = 0
+    """``Shelf.cleared`` when the answer was asked for."""
+    form: FormReader | None = None
+    """Of whose digest the mark is, too: known at the end of the answer, if its end has come."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the call is to go on when its caller, with whom a form goes, has left."""
+        awaited = self.flight is not None and self.flight.awaited
+        return self.form is None and (self.once or awaited)
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known what was asked."""
+        return self.form is None or bool(self.form.digest)
+
+    @property
+    def full_mark(self) -> bytes:
+        """The mark of the answer."""
+        return self.mark if self.form is None else form_mark(self.mark, self.form.digest)
+
+    def put(self, answer: Answer) -> None:
+        self.shelf.put(self.key, answer, self.since)
+        self.land(answer)
 
     def land(self, outcome: Outcome) -> None:
         if self.flight is not None:
@@ -78,11 +109,10 @@ class Recording:
         """The call has ended: whoever still waits for its answer gets none."""
         now = time.time()
         for sink in self._taken():
-            if self._good and sink.finishes:  # given, but too large to keep
+            if self._good and sink.once and sink.known:  # given, but too large to keep
                 note = Answer(b"", b"", self._stream, self._target, self._cost, now,
-                              now + sink.seconds, sink.mark, whole=False)  # fmt: skip
-                sink.shelf.put(sink.key, note)
-                sink.land(note)
+                              now + sink.seconds, sink.full_mark, whole=False)  # fmt: skip
+                sink.put(note)
             else:
                 sink.land(Landing.FAILED)
 
@@ -116,10 +146,7 @@ class Recording:
         self.inner.on_resume = call
 
     def _wanted(self) -> bool:
-        for sink in self._sinks:
-            if sink.finishes or (sink.flight is not None and sink.flight.awaited):
-                return True
-        return False
+        return any(sink.wanted for sink in self._sinks)
 
     def _left(self) -> None:
         if self._wanted():
@@ -188,7 +215,7 @@ class Recording:
             return
         self._parts.clear()
         for sink in self._taken():
-            if sink.finishes:
+            if sink.once:
                 self._sinks.append(sink)
             else:
                 sink.land(Landing.APART)
@@ -207,10 +234,12 @@ class Recording:
             if calls and not sink.tools:
                 sink.land(Landing.APART)
                 continue
+            if not sink.known:  # answered before all of the form had come
+                sink.land(Landing.FAILED)
+                continue
             answer = Answer(self._head, body, self._stream, self._target, self._cost, now,
-                            now + sink.seconds, sink.mark)  # fmt: skip
-            sink.shelf.put(sink.key, answer)
-            sink.land(answer)
+                            now + sink.seconds, sink.full_mark)  # fmt: skip
+            sink.put(answer)
 
     def _taken(self) -> list[Sink]:
         sinks, self._sinks = self._sinks, []

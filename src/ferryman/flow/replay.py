@@ -11,15 +11,17 @@ from typing import Final
 from msgspec import Raw
 
 from ferryman.cache.answer import Answer
-from ferryman.cache.key import LARGEST, digest, normalised
-from ferryman.cache.shelf import Flight, Landing, Outcome, Shelf
+from ferryman.cache.key import LARGEST, digest, key_of, normalised
+from ferryman.cache.shelf import AwayError, Busy, Flight, Landing, Outcome, Shelf
 from ferryman.cache.wish import NONE, Wish, heed
 from ferryman.catalog.cache_headers import CACHE_HEADERS
 from ferryman.config.snapshot import Caching, Idempotency
 from ferryman.flow.call import NOTHING, Call, settle
-from ferryman.flow.deliver import summary
+from ferryman.flow.deliver import summary, usd
 from ferryman.flow.headers import BETAS, HeaderFacts
-from ferryman.flow.recording import Recording, Sink
+from ferryman.flow.limiting import knock
+from ferryman.flow.recording import Recording, Sink, form_mark
+from ferryman.flow.uploads import received
 from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.upstream.fleet import Resolved
@@ -37,6 +39,10 @@ LONGEST_KEY: Final = 255
 HIT, MISS, BYPASS, COALESCED, REPLAYED = "hit", "miss", "bypass", "coalesced", "replayed"
 TRIES: Final = 2
 """Others that a call waits for, one after the other, before it asks for itself."""
+LOOKS: Final = (0.01, 0.25)
+"""Seconds between two looks for an answer that another data plane fetches: at first, at last."""
+SLACK: Final = 60.0
+"""Seconds that a clock may be put right by: an answer from later than that is not believed."""
 
 
 class Replays:
@@ -49,7 +55,19 @@ class Replays:
         self.caching = Caching()
         self.idempotency = Idempotency()
         self.counts: dict[str, int] = {}
-        """Calls by what the cache did for them."""
+        """Calls by what the cache did for them;"""
+        self.saved = 0
+        """and picodollars that answers given again had cost first."""
+
+    async def state(self) -> dict[str, object]:
+        """What is kept, and what came of it since the start."""
+        once = self.idempotency
+        return {
+            "cache": await _kept(self.cache, self.caching.store, self.caching.size),
+            "idempotency": await _kept(self.once, once.store, once.size),
+            "calls": dict(sorted(self.counts.items())),
+            "saved_usd": usd(self.saved),
+        }
 
     def page(self) -> bytes:
         """Its lines for the metrics."""
@@ -66,6 +84,18 @@ class Replays:
         return ("\n".join(lines) + "\n").encode()
 
 
+async def _kept(shelf: Shelf, store: str, most: int) -> dict[str, object]:
+    answers: int | None = len(shelf)
+    size: int | None = shelf.size
+    if shelf.backend is not None:
+        try:
+            answers, size = await shelf.backend.sizes()
+        except AwayError:
+            answers = size = None
+    return {"store": store, "answers": answers, "bytes": size,
+            "most": None if store == "valkey" else most}  # fmt: skip
+
+
 async def replayed(
     call: Call, request: envelope.Request, resolved: Resolved, facts: HeaderFacts
 ) -> bool:
@@ -77,39 +107,45 @@ async def replayed(
     """
     replays = call.plane.replays
     wish = _wish(facts.cache) if call.plane.caching and call.endpoint in CACHED else None
-    once = facts.once if replays.idempotency.keep and call.upload is None else b""
+    once = facts.once if replays.idempotency.keep else b""
     if wish is None and not once:
         return False
     recording = Recording(call.exchange, replays.caching.largest)
     call.exchange = call.recording = recording
     body = recording.body
     mark = await _mark(call, request, body)
-    if once and await _once(call, recording, once, mark):
+    if once and await _once(call, request, facts, recording, mark):
         return True
-    return wish is not None and await _cached(call, request, resolved, wish, recording, mark)
+    return wish is not None and await _cached(call, request, resolved, facts, wish, mark)
 
 
-async def _once(call: Call, recording: Recording, once: bytes, mark: bytes) -> bool:
+async def _once(
+    call: Call, request: envelope.Request, facts: HeaderFacts, recording: Recording, mark: bytes
+) -> bool:
     """Answer what was answered before under the same Idempotency-Key."""
+    once = facts.once
     if len(once) > LONGEST_KEY:
         text = f"'idempotency-key' must have at most {LONGEST_KEY} characters."
         raise GatewayError(400, ErrorKind.INVALID_REQUEST, text)
     replays = call.plane.replays
     shelf, key = replays.once, digest(call.key.encode(), once)
     found, _ = await _claim(call, shelf, key, mark, tries=-1)
+    upload = call.upload
     if isinstance(found, Answer):
-        if found.mark != mark:
+        if found.mark != (form_mark(mark, await received(call, upload)) if upload else mark):
             raise _another()
         if not found.whole:
             text = "The call with this Idempotency-Key was answered, but the answer was too large "
             text += "to be kept for another time. Use a new key to ask again."
             raise GatewayError(409, ErrorKind.IDEMPOTENCY, text)
+        knock(call, request, facts, found.target)
         recording.label = b"idempotent-replayed: true\r\n"
         _replay(call, found, REPLAYED)
         return True
     if isinstance(found, Flight):
         seconds = replays.idempotency.keep
-        recording.add(Sink(shelf, key, seconds, found, mark, tools=True, finishes=True))
+        form = upload.form if upload is not None else None
+        recording.add(Sink(shelf, key, seconds, found, mark, tools=True, once=True, form=form))
     return _left(call)
 
 
@@ -117,11 +153,13 @@ async def _cached(
     call: Call,
     request: envelope.Request,
     resolved: Resolved,
+    facts: HeaderFacts,
     wish: Wish,
-    recording: Recording,
     mark: bytes,
 ) -> bool:
     """Answer what was answered before to the same request."""
+    recording = call.recording
+    assert recording is not None
     replays = call.plane.replays
     settings = replays.caching
     seconds = settings.ttl if call.cache_for < 0 else call.cache_for
@@ -131,45 +169,52 @@ async def _cached(
         return False
     if wish.ttl >= 0:
         seconds = min(seconds, wish.ttl)
-    shelf, key = replays.cache, _key(call, resolved, wish, mark)
+    shelf, key = replays.cache, _key(call, request, resolved, wish, mark)
+    since = shelf.cleared
     found: Answer | Flight | None = None
     how = MISS
     if wish.reads:
         tries = TRIES if settings.coalesce else 0
         found, how = await _claim(call, shelf, key, b"", tries, wish.max_age)
     if isinstance(found, Answer):
+        knock(call, request, facts, found.target)
         recording.label = b"x-ferryman-cache: %b\r\nage: %d\r\n" % (
             how.encode(), max(time.time() - found.at, 0),
         )  # fmt: skip
         _replay(call, found, how)
         return True
     tools = settings.tool_calls
-    recording.add(Sink(shelf, key, seconds, found, b"", tools=tools, finishes=False))
+    recording.add(Sink(shelf, key, seconds, found, b"", tools=tools, once=False, since=since))
     _say(call, recording, MISS)
     return _left(call)
 
 
 async def _claim(
-    call: Call, shelf: Shelf, key: bytes, mark: bytes, tries: int, max_age: float = -1.0
+    call: Call, shelf: Shelf, key: bytes, mark: bytes, tries: int, max_age: float | None = None
 ) -> tuple[Answer | Flight | None, str]:
     """The answer under ``key`` and how it came about; or the flight that the call leads from now
     on; or None: it goes alone, or its caller has left.
 
-    ``tries``: how many others to wait for, -1 = as many as there are.
+    ``tries``: how many others to wait for, -1 = as many as there are. ``max_age``: seconds, -1 = as
+    old as may be kept, None = the clock is not asked.
     """
     while True:
         now = time.time()
         answer = shelf.get(key, now)
-        if answer is not None and _young(answer, max_age, now):
+        if answer is not None and young(answer, max_age, now):
             return answer, HIT
         flight = shelf.flights.get(key)
         if flight is None:
             flight = shelf.begin(key, mark)
-            if answer is None:
-                answer = await _loaded(shelf, key, flight, now)
-                if answer is not None and _young(answer, max_age, now):
-                    shelf.land(key, flight, answer)
-                    return answer, HIT
+            found, how = (
+                (None, HIT) if answer else await _looked_up(call, shelf, key, flight, tries)
+            )
+            if isinstance(found, Answer) and young(found, max_age, time.time()):
+                shelf.land(key, flight, found)
+                return found, how
+            if isinstance(found, Landing):
+                shelf.land(key, flight, found)
+                return None, MISS
             return flight, MISS
         if flight.mark != mark:
             raise _another()
@@ -183,16 +228,52 @@ async def _claim(
             return None, MISS
 
 
-async def _loaded(shelf: Shelf, key: bytes, flight: Flight, now: float) -> Answer | None:
+async def _looked_up(
+    call: Call, shelf: Shelf, key: bytes, flight: Flight, tries: int
+) -> tuple[Answer | Landing | None, str]:
+    """What lies behind memory, once no other data plane is fetching it, and how it came about.
+
+    A :class:`Landing`: the call goes alone, or its caller has left. None: it is to lead. The flight
+    has landed where this raises :class:`GatewayError` (422, 503, 504).
+    """
+    found: Answer | Busy | Landing | None = None
+    pause, how = LOOKS[0], HIT
+    began = call.plane.now()
     try:
-        return await shelf.load(key, now)
+        while isinstance(found := await shelf.load(key, flight.mark, time.time()), Busy):
+            if not found.same:
+                raise _another()
+            if not tries:
+                return Landing.APART, how
+            if call.exchange.gone:
+                return Landing.FAILED, how
+            if call.overdue():
+                raise _late()
+            how = COALESCED
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LOOKS[1])
+    except AwayError:
+        if shelf.strict:
+            shelf.land(key, flight, Landing.FAILED)
+            raise _unknown() from None
+        found = None
     except BaseException:
         shelf.land(key, flight, Landing.FAILED)
         raise
+    call.waited += call.plane.now() - began
+    return found, how
 
 
-def _young(answer: Answer, max_age: float, now: float) -> bool:
-    return max_age < 0 or now - answer.at < max_age
+def young(answer: Answer, max_age: float | None, now: float) -> bool:
+    """Whether ``answer`` is at most ``max_age`` seconds old at the Unix time ``now``.
+
+    -1 = it may have any age, but must not come from a time that is yet to come: then the clock was
+    wrong, and nobody knows how old it is. None = nor is the clock asked.
+    """
+    if max_age is None:
+        return True
+    age = now - answer.at
+    return age >= -SLACK and (max_age < 0 or age < max_age)
 
 
 async def _wait(call: Call, flight: Flight) -> Outcome:
@@ -209,8 +290,7 @@ async def _wait(call: Call, flight: Flight) -> Outcome:
     exchange.on_gone = None
     call.waited += plane.now() - began
     if outcome is Landing.LEFT and not exchange.gone:
-        text = "The call that this one waited for, since it asks the same, has not ended in time."
-        raise GatewayError(504, ErrorKind.UPSTREAM_TIMEOUT, text)
+        raise _late()
     return outcome
 
 
@@ -225,8 +305,9 @@ def _left(call: Call) -> bool:
 def _replay(call: Call, answer: Answer, how: str) -> None:
     """Send a kept answer, settled before its last byte like any other."""
     call.cache, call.saved = how, answer.cost
-    counts = call.plane.replays.counts
-    counts[how] = counts.get(how, 0) + 1
+    replays = call.plane.replays
+    replays.counts[how] = replays.counts.get(how, 0) + 1
+    replays.saved += answer.cost or 0
     try:
         call.target = call.plane.fleet.resolve(answer.target).targets[0]
     except (GatewayError, IndexError):
@@ -238,6 +319,7 @@ def _replay(call: Call, answer: Answer, how: str) -> None:
     head = b"%bx-ferryman-request-id: %b\r\nx-ferryman-cost-usd: 0\r\n" % (
         answer.head, call.id.encode(),
     )  # fmt: skip
+    head += call.limit_lines
     if call.policy:
         head += b"x-ferryman-policy: %b\r\n" % call.policy.encode()
     if answer.stream:
@@ -255,7 +337,9 @@ def _say(call: Call, recording: Recording, how: str) -> None:
 
 
 async def _mark(call: Call, request: envelope.Request, body: bytes) -> bytes:
-    """A digest of what the caller asks for."""
+    """A digest of what the caller asks for; of a form, as far as it is known at once."""
+    if call.upload is not None:
+        return digest(b"form", call.endpoint.encode(), request.model.encode())
     if len(body) <= LARGEST:
         body = normalised(call.endpoint, body)
     parts = (call.endpoint.encode(), request.model.encode(), b"%d" % request.stream, body)
@@ -264,15 +348,22 @@ async def _mark(call: Call, request: envelope.Request, body: bytes) -> bytes:
     return await asyncio.get_running_loop().run_in_executor(None, digest, *parts)
 
 
-def _key(call: Call, resolved: Resolved, wish: Wish, mark: bytes) -> bytes:
+def _key(
+    call: Call, request: envelope.Request, resolved: Resolved, wish: Wish, mark: bytes
+) -> bytes:
     """The key of a cached answer: whose it is, and all that it depends on."""
     # What the Responses API answers may be gone on from, by its own caller only.
     shared = call.plane.replays.caching.shared and call.endpoint != "responses"
-    targets = sorted([target.name for target in (*resolved.targets, *resolved.fallbacks)])
+    # Whoever is elsewhere now, though it has kept its name, is somebody else.
+    targets = sorted([
+        f"{target.name} {target.runtime.provider.base_url}"
+        for target in (*resolved.targets, *resolved.fallbacks)
+    ])  # fmt: skip
     headers = call.exchange.headers
     betas = [b"%b=%b" % (name, value) for name, value in headers if name in BETAS]
-    return digest(
+    return key_of(
         b"" if shared else call.key.encode(),
+        request.model.encode(),
         wish.namespace,
         mark,
         "\n".join((*targets, *call.forced, call.too_long, str(call.strict))).encode(),
@@ -298,6 +389,19 @@ def _wish(headers: Headers) -> Wish:
             text = f"'{name.decode()}' {wrong}."
             raise GatewayError(400, ErrorKind.INVALID_REQUEST, text) from None
     return wish
+
+
+def _late() -> GatewayError:
+    text = "The call that this one waited for, since it asks the same, has not ended in time."
+    return GatewayError(504, ErrorKind.UPSTREAM_TIMEOUT, text)
+
+
+def _unknown() -> GatewayError:
+    text = (
+        "Where the answers of calls with an Idempotency-Key are kept (server.state) can't be asked "
+    )
+    text += "now, so that this call might be made twice. Retry in a moment."
+    return GatewayError(503, ErrorKind.NOT_READY, text, headers=((b"retry-after", b"1"),))
 
 
 def _another() -> GatewayError:

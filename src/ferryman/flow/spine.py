@@ -159,7 +159,7 @@ async def read_request(
     if facts.compressed:
         raise GatewayError(415, ErrorKind.UNSUPPORTED_MEDIA, "Send the body without compression.")
     if endpoint in UPLOADS:
-        return await receive(call)
+        return await receive(call, measured=bool(facts.once))
     if exchange.incoming is not None:
         raise GatewayError(415, ErrorKind.UNSUPPORTED_MEDIA, "Send JSON here, not a form.")
     if model:

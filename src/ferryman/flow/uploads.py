@@ -22,10 +22,10 @@ UPLOADS = frozenset(
 class Upload:
     """A form on its way."""
 
-    def __init__(self, spool: Spool, content_type: bytes) -> None:
+    def __init__(self, spool: Spool, content_type: bytes, measured: bool) -> None:
         """Raises :class:`GatewayError` (400)."""
         self.content_type = content_type
-        self.form = FormReader(spool, content_type)
+        self.form = FormReader(spool, content_type, measured)
         self.refused: GatewayError | None = None
         """What was found wrong with the form while it was being sent."""
 
@@ -42,8 +42,11 @@ class Upload:
         return self.refused is None
 
 
-async def receive(call: Call) -> Request:
-    """The call's form, as soon as it has named its model. Raises :class:`GatewayError`."""
+async def receive(call: Call, measured: bool) -> Request:
+    """The call's form, as soon as it has named its model. Raises :class:`GatewayError`.
+
+    ``measured``: a digest is made of it.
+    """
     exchange = call.exchange
     content_type = exchange.header(b"content-type") or b""
     if not is_form(content_type):
@@ -55,7 +58,7 @@ async def receive(call: Call) -> Request:
         spool = Spool()
         spool.append(exchange.body)
         spool.end()
-    call.upload = Upload(spool, content_type)
+    call.upload = Upload(spool, content_type, measured)
     form = call.upload.form
     while True:
         complete = spool.complete
@@ -75,6 +78,22 @@ async def receive(call: Call) -> Request:
         if exchange.gone:
             raise GatewayError(499, ErrorKind.CANCELLED, "The caller left during the upload.")
     return Request(b"", form.model, False, False, 0, {})
+
+
+async def received(call: Call, upload: Upload) -> bytes:
+    """The digest of the call's form, once all of it has come. Raises :class:`GatewayError`."""
+    form = upload.form
+    while True:
+        complete = form.spool.complete
+        form.follow()
+        if form.closed:
+            return form.digest
+        if complete:
+            text = "The form ends before its last part does."
+            raise GatewayError(400, ErrorKind.INVALID_REQUEST, text)
+        await _more(call.exchange, form.spool)
+        if call.exchange.gone:
+            raise GatewayError(499, ErrorKind.CANCELLED, "The caller left during the upload.")
 
 
 async def _more(exchange: Exchange, spool: Spool) -> None:

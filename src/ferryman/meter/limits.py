@@ -270,6 +270,11 @@ class Limit:
         self.soft = any(isinstance(m, BudgetMeter) and m.soft for m in self.meters)
         self.counts = any(m.measure in (INPUT, OUTPUT, TOKENS) for m in self.meters)
         """Whether it matters how many tokens it has."""
+        knocks = [m for m in self.meters if m.measure == REQUESTS]
+        self.knocks: Limit | None = self
+        """What of it counts requests, whatever they take; None = nothing."""
+        if len(knocks) != len(self.meters):
+            self.knocks = Limit(name, knocks, status) if knocks else None
 
     def inherit(self, before: "Limit | None") -> None:
         """Go on where a limit of the same name stood, as far as it was the same."""

@@ -1,86 +1,107 @@
-"""Answers that outlive their process, encrypted, in an SQLite file of the data plane's own.
+"""Kept answers in an SQLite file of the data plane's own.
 
-A row: key, expiry (Unix seconds), size, nonce (12 bytes) and AES-256-GCM of the answer, bound to
-key and expiry. All work happens in one thread beside the event loop. A file that is damaged is
-begun anew: it is a cache. ``cryptography`` is imported when a store is made.
+A row: key, expiry (Unix seconds), size, and the answer sealed (``store/sealing.py``), bound to key
+and expiry. All work happens in one thread beside the event loop. A file that is damaged is begun
+anew: it is a cache. Several processes may have the same file open.
 """
 
 import asyncio
-import os
 import sqlite3
 import struct
+import threading
 import time
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-_NONCE: Final = 12
+from ferryman.store.sealing import Sealer
+
 _UNTIL: Final = struct.Struct(">d")
 _TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS answers (number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, "
     "until REAL NOT NULL, size INTEGER NOT NULL, sealed BLOB NOT NULL)"
 )
 _OLDEST: Final = "SELECT number, size FROM answers ORDER BY number LIMIT 100"
+_SUMS: Final = "SELECT count(*), coalesce(sum(size), 0) FROM answers"
+TOLD_EVERY: Final = 60.0
+"""Seconds between two lines in the log about one kind of trouble."""
 _MOST_UNSAVED: Final = 1000
+_MOST_UNSAVED_BYTES: Final = 64_000_000
 """Answers that may wait for the thread; more are not kept on the disk."""
 
 
 class AnswerStore:
-    """The answers of one data plane (:class:`ferryman.cache.shelf.Backend`)."""
+    """The answers of one data plane."""
 
     def __init__(self, path: Path, key: bytes, most: int, log: Callable[[str], None]) -> None:
         """``key``: 32 bytes; ``most``: bytes of all answers."""
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
         self.most = most
         self._path = path
-        self._cipher = AESGCM(key)
+        self._sealer = Sealer(key)
         self._log = log
         self._thread = ThreadPoolExecutor(1, "ferryman-answers")
+        self._lock = threading.Lock()
         self._unsaved = 0
+        self._unsaved_bytes = 0
         self._database: sqlite3.Connection | None = None
         self._size = 0
-        self._troubled = False
+        self._version = 0
+        """Changes when another process has written to the file."""
+        self._told: dict[str, float] = {}
+        """When the log was told of a kind of trouble."""
 
-    async def load(self, key: bytes) -> bytes | None:
-        """What was kept under ``key``, unless it has expired."""
-        loop = asyncio.get_running_loop()
-        found: bytes | None = await loop.run_in_executor(
-            self._thread, self._guarded, self._load, key
-        )
+    async def load(self, key: bytes) -> tuple[bytes, float] | None:
+        """What was kept under ``key``, with the seconds that it has left."""
+        found: tuple[bytes, float] | None = await self._done(self._load, key)
         return found
 
     def save(self, key: bytes, data: bytes, until: float) -> None:
         """Keep ``data`` until a Unix time; returns at once."""
-        if self._unsaved < _MOST_UNSAVED:
+        with self._lock:
+            many = self._unsaved >= _MOST_UNSAVED
+            if many or self._unsaved_bytes + len(data) > _MOST_UNSAVED_BYTES:
+                return
             self._unsaved += 1
-            self._thread.submit(self._guarded, self._save, key, data, until)
+            self._unsaved_bytes += len(data)
+        self._thread.submit(self._guarded, self._save, key, data, until)
+
+    def clear(self, tags: tuple[bytes, ...]) -> None:
+        """Forget answers whose keys begin with these tags, all of one length, "" for any."""
+        self._thread.submit(self._guarded, self._clear, tags)
+
+    async def sizes(self) -> tuple[int, int]:
+        """Answers that are kept, and their bytes."""
+        found: tuple[int, int] | None = await self._done(self._sizes)
+        return found or (0, 0)
 
     def close(self) -> None:
         """Write what is to be written, and end."""
         self._thread.submit(self._end)
         self._thread.shutdown()
 
+    async def _done(self, work: Callable[..., Any], *args: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._guarded, work, *args)
+
     # -- in the thread
 
-    def _guarded(self, work: Callable[..., bytes | None], *args: Any) -> bytes | None:
+    def _guarded(self, work: Callable[..., Any], *args: Any) -> Any:
         try:
-            found = work(*args)
+            return work(*args)
         except (sqlite3.Error, OSError) as error:
-            if not self._troubled:
-                self._log(f"answers can't be kept in {self._path}: {error}")
-            self._troubled = True
+            self._tell("file", f"answers can't be kept in {self._path}: {error}")
             self._end()
-            if isinstance(error, sqlite3.DatabaseError) and not isinstance(
-                error, sqlite3.OperationalError
-            ):
+            if type(error) is sqlite3.DatabaseError:  # no database, or a damaged one
                 for end in ("", "-wal", "-shm"):
                     Path(f"{self._path}{end}").unlink(missing_ok=True)
             return None
-        self._troubled = False
-        return found
+
+    def _tell(self, kind: str, text: str) -> None:
+        now = time.monotonic()
+        if now - self._told.get(kind, -TOLD_EVERY) >= TOLD_EVERY:
+            self._told[kind] = now
+            self._log(text)
 
     def _open(self) -> sqlite3.Connection:
         if self._database is None:
@@ -92,40 +113,59 @@ class AnswerStore:
             database.execute("PRAGMA synchronous=OFF")
             database.execute(_TABLE)
             database.execute("DELETE FROM answers WHERE until <= ?", (time.time(),))
-            [self._size] = database.execute("SELECT coalesce(sum(size), 0) FROM answers").fetchone()
+            self._version = -1
             self._database = database
+        [version] = self._database.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self._version = version
+            [_, self._size] = self._database.execute(_SUMS).fetchone()
         return self._database
 
-    def _load(self, key: bytes) -> bytes | None:
-        from cryptography.exceptions import InvalidTag
-
-        query = "SELECT until, sealed FROM answers WHERE key = ?"
+    def _load(self, key: bytes) -> tuple[bytes, float] | None:
+        # Whatever types somebody has put there.
+        query = "SELECT CAST(until AS REAL), CAST(sealed AS BLOB) FROM answers WHERE key = ?"
         row = self._open().execute(query, (key,)).fetchone()
-        if row is None or row[0] <= time.time():
+        now = time.time()
+        if row is None or row[0] <= now:
             return None
         until, sealed = row
-        bound = key + _UNTIL.pack(until)
-        try:
-            packed = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], bound)
-        except InvalidTag:
+        data = self._sealer.open(key + _UNTIL.pack(until), sealed)
+        if data is None:
+            text = "a kept answer is damaged, or was sealed with another FERRYMAN_PEPPER"
+            self._tell("row", f"{text}: {self._path}; it is asked for anew")
             return None
-        return zlib.decompress(packed)
+        return data, until - now
 
     def _save(self, key: bytes, data: bytes, until: float) -> None:
-        self._unsaved -= 1
-        nonce = os.urandom(_NONCE)
-        bound = key + _UNTIL.pack(until)
-        sealed = nonce + self._cipher.encrypt(nonce, zlib.compress(data, 1), bound)
+        with self._lock:
+            self._unsaved -= 1
+            self._unsaved_bytes -= len(data)
+        sealed = self._sealer.seal(key + _UNTIL.pack(until), data)
         database = self._open()
         self._forget("SELECT number, size FROM answers WHERE key = ?", (key,))
         row = (key, until, len(sealed), sealed)
-        database.execute("INSERT INTO answers (key, until, size, sealed) VALUES (?, ?, ?, ?)", row)
+        query = "INSERT OR REPLACE INTO answers (key, until, size, sealed) VALUES (?, ?, ?, ?)"
+        database.execute(query, row)
         self._size += len(sealed)
         if self._size > self.most:
             query = "SELECT number, size FROM answers WHERE until <= ?"
             self._forget(query, (time.time(),))
         while self._size > self.most and self._forget(_OLDEST, ()):
             pass
+
+    def _clear(self, tags: tuple[bytes, ...]) -> None:
+        query, values = "DELETE FROM answers WHERE 1", []
+        for at, tag in enumerate(tags):
+            if tag:
+                query += f" AND substr(key, {at * len(tag) + 1}, {len(tag)}) = ?"
+                values.append(tag)
+        database = self._open()
+        database.execute(query, values)
+        [_, self._size] = database.execute(_SUMS).fetchone()
+
+    def _sizes(self) -> tuple[int, int]:
+        count, size = self._open().execute(_SUMS).fetchone()
+        return count, size
 
     def _forget(self, query: str, values: tuple[object, ...]) -> int:
         database = self._open()

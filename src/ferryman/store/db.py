@@ -26,6 +26,9 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _WRITE = "ferryman_write"
 _ADVISORY = 0x46455252  # "FERR": the key of the PostgreSQL advisory lock around migrations
 
+_MOVED = 0x4D4F5645
+"""``PRAGMA user_version`` of a SQLite file whose contents are elsewhere now."""
+
 # As Alembic makes it; here so that a new database needs no Alembic, whose import takes 0.4 s.
 _versions = sa.Table(
     "alembic_version",
@@ -41,6 +44,10 @@ class DatabaseError(Exception):
 
 class MigrationError(DatabaseError):
     """The schema could not be brought up to date; nothing was changed, so don't write to it."""
+
+
+class MovedError(DatabaseError):
+    """What was in the database is in another one now; the message says where."""
 
 
 def open_engine(url: str) -> sa.Engine:
@@ -119,16 +126,55 @@ def _open_postgres(url: sa.URL) -> sa.Engine:
 
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A connection in a transaction that only reads; on SQLite one unchanging view of the data."""
-    with engine.connect() as connection, connection.begin():
-        yield connection
+    """A connection in a transaction that only reads: one unchanging view of the data."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        with connection.begin():
+            _check_here(connection)
+            yield connection
 
 
 @contextmanager
 def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A transaction that writes: commits at the end, rolls back on an exception."""
     with engine.execution_options(**{_WRITE: True}).begin() as connection:
+        _check_here(connection)
         yield connection
+
+
+def _check_here(connection: sa.Connection) -> None:
+    """Raises :class:`MovedError`. A look at the file's first page: microseconds."""
+    if connection.dialect.name != "sqlite":
+        return
+    if connection.exec_driver_sql("PRAGMA user_version").scalar() == _MOVED:
+        there = connection.exec_driver_sql("SELECT url FROM moved").scalar()
+        raise MovedError(
+            f"The database {where_is(connection.engine)} was moved to {there}: give that one as "
+            "--database-url (FERRYMAN_DATABASE_URL)."
+        )
+
+
+def mark_moved(connection: sa.Connection, url: str) -> None:
+    """Say in a SQLite file, with this transaction, that all of it is at ``url`` now."""
+    connection.exec_driver_sql("CREATE TABLE moved (url TEXT NOT NULL)")
+    connection.exec_driver_sql("INSERT INTO moved VALUES (?)", (url,))
+    # Versions of the program that don't know of this refuse an unknown schema.
+    connection.execute(_versions.update().values(version_num="moved"))
+    connection.exec_driver_sql(f"PRAGMA user_version = {_MOVED}")
+
+
+def moved_to(engine: sa.Engine) -> str | None:
+    """Where everything in a SQLite file is now; None: here."""
+    with engine.connect() as connection:
+        if connection.exec_driver_sql("PRAGMA user_version").scalar() != _MOVED:
+            return None
+        return str(connection.exec_driver_sql("SELECT url FROM moved").scalar())
+
+
+def where_is(engine: sa.Engine) -> str:
+    """The database's URL as one may show it."""
+    return engine.url.set(drivername=engine.dialect.name).render_as_string(hide_password=True)
 
 
 def insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
@@ -136,6 +182,14 @@ def insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgr
     if connection.dialect.name == "postgresql":
         return postgresql.insert(table)
     return sqlite.insert(table)
+
+
+def in_turn(connection: sa.Connection) -> None:
+    """On PostgreSQL, change the schema after whoever is at it, and give up where that takes long:
+    who waits for a table's lock makes all others wait behind it."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '3s'")
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY)))
 
 
 def add_to_meta(connection: sa.Connection, name: str, by: int) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -11,15 +12,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
 from ferryman.log import log
+from ferryman.store import rollup
 from ferryman.store.db import add_to_meta, insert, reading, writing
+from ferryman.store.rollup import LOST
 from ferryman.store.schema import calls, journal_positions, meta, open_calls, prices, virtual_keys
 
 OPEN_COLUMNS: Final = tuple(open_calls.c.keys())
 """Order of the values in :attr:`Batch.opened`."""
 CLOSED: Final = "closed"
 """``calls.state`` of a call whose end is in the journal."""
-LOST: Final = "lost"
-"""``calls.state`` of a call whose gateway died: what it used is unknown, it cost its hold."""
 _ROWS = 64
 """Rows inserted in one go: well under a millisecond, which a data plane on the same processor may
 have to wait for (``control/ingest.py``)."""
@@ -101,46 +102,102 @@ def take_in(engine: sa.Engine, batch: Batch) -> Taken:
             _insert(connection, "open_calls", batch.opened, batch)
         if batch.prices:
             _insert(connection, "prices", batch.prices, batch)
-        added = rejected = 0
-        if batch.calls:
-            added, rejected = _insert(connection, "calls", batch.calls, batch)
+        added, rejected = _insert(connection, "calls", batch.calls, batch)
         for start in range(0, len(batch.closed), _CHUNK):
             ids = batch.closed[start : start + _CHUNK]
             connection.execute(open_calls.delete().where(open_calls.c.request_id.in_(ids)))
-        lost = sum(_settle(connection, plane, boot) for plane, boot in batch.boots.items())
+        lost = [
+            row
+            for plane, boot in batch.boots.items()
+            for row in _settle(connection, plane, boot, batch)
+        ]
+        rollup.add(connection, [*added, *lost], batch.give_way)
         _checkpoint(connection, batch)
         _touch_keys(connection, batch.used)
-        duplicates = len(batch.calls) - added - rejected
-        tally = {"calls_lost": lost, "calls_duplicate": duplicates, "calls_rejected": rejected}
+        duplicates = len(batch.calls) - len(added) - rejected
+        tally = {"calls_lost": len(lost), "calls_duplicate": duplicates, "calls_rejected": rejected}
         for name, number in sorted((batch.counts | tally).items()):
             if number:
                 add_to_meta(connection, name, number)
-    return Taken(added + lost, lost, duplicates)
+    return Taken(len(added) + len(lost), len(lost), duplicates)
+
+
+class _KnownError(Exception):
+    """Some of the rows are there already."""
 
 
 def _insert(
     connection: sa.Connection, table: str, rows: list[Row], batch: Batch
-) -> tuple[int, int]:
-    """Insert rows whose ids are new; returns how many were added, and how many don't fit at all."""
+) -> tuple[list[Row], int]:
+    """Insert rows whose ids are new; returns these, and how many don't fit at all."""
     statement = _statement(connection.dialect.name, table)
     try:
         with connection.begin_nested():
-            added = 0
-            for start in range(0, len(rows), _ROWS):
-                batch.give_way()
-                added += connection.exec_driver_sql(statement, rows[start : start + _ROWS]).rowcount
-            return added, 0
+            if table == "calls" and connection.dialect.name == "postgresql":
+                added = _copy(connection, rows, batch)
+            else:
+                added = 0
+                for start in range(0, len(rows), _ROWS):
+                    batch.give_way()
+                    part = rows[start : start + _ROWS]
+                    added += connection.exec_driver_sql(statement, part).rowcount
+            if added != len(rows):
+                raise _KnownError
+            return rows, 0
+    except _KnownError:
+        new = _unknown(connection, table, rows)
+        if len(new) < len(rows):
+            return _insert(connection, table, new, batch)
     except (DataError, IntegrityError, OverflowError):
         log("control", f"a record does not fit into the table {table}: inserting one by one")
-    added = rejected = 0
+    one_by_one, rejected = [], 0
     for row in rows:
+        fitted = _fitted(table, row)
         try:
             with connection.begin_nested():
-                added += connection.exec_driver_sql(statement, _fitted(table, row)).rowcount
+                if connection.exec_driver_sql(statement, fitted).rowcount:
+                    one_by_one.append(fitted)
         except (DataError, IntegrityError, OverflowError) as error:
             rejected += 1
             log("control", f"left a record out of the table {table}: {error} ({row!r})")
-    return added, rejected
+    return one_by_one, rejected
+
+
+def _unknown(connection: sa.Connection, table: str, rows: list[Row]) -> list[Row]:
+    """Those of ``rows`` whose id, the first column, is not in the table; each id once."""
+    ident = next(iter(_TABLES[table].c))
+    new = {row[0]: row for row in reversed(rows)}
+    ids = list(new)
+    for start in range(0, len(ids), _CHUNK):
+        query = sa.select(ident).where(ident.in_(ids[start : start + _CHUNK]))
+        for known in connection.scalars(query):
+            del new[known]
+    return list(reversed(new.values()))
+
+
+def _copy(connection: sa.Connection, rows: list[Row], batch: Batch) -> int:
+    """Insert calls whose ids are new by ``COPY``, which costs half of an INSERT for each.
+
+    They go through a table of the connection's own, since ``COPY`` knows no conflicts.
+    """
+    quote = connection.dialect.identifier_preparer.quote
+    columns = ", ".join(map(quote, calls.c.keys()))
+    connection.exec_driver_sql(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE calls) ON COMMIT DELETE ROWS"
+    )
+    raw: Any = connection.connection.dbapi_connection
+    errors = connection.dialect.loaded_dbapi.Error
+    statement = f"COPY incoming ({columns}) FROM STDIN"
+    try:
+        with raw.cursor() as cursor, cursor.copy(statement) as copy:
+            for number, row in enumerate(rows):
+                if number % _ROWS == 0:
+                    batch.give_way()
+                copy.write_row(row)
+    except errors as error:  # which SQLAlchemy did not see
+        raise sa.exc.DBAPIError.instance(statement, None, error, errors) from error
+    taken = f"SELECT {columns} FROM incoming ON CONFLICT DO NOTHING"  # noqa: S608 - names of ours
+    return connection.exec_driver_sql(f"INSERT INTO calls ({columns}) {taken}").rowcount
 
 
 @cache
@@ -170,24 +227,31 @@ def _fit(value: object) -> object:
     return value
 
 
-def _settle(connection: sa.Connection, plane: str, boot: str) -> int:
-    """Close the open calls of the plane's dead processes at their hold; returns how many."""
+def _settle(connection: sa.Connection, plane: str, boot: str, batch: Batch) -> list[Row]:
+    """Close the open calls of the plane's dead processes at their hold; returns them."""
     stale = sa.and_(open_calls.c.plane == plane, open_calls.c.boot != boot)
-    known = {
-        **{name: open_calls.c[name] for name in OPEN_COLUMNS if name in calls.c},
-        # A hold of 0 means that the model has no price: what the call cost is unknown.
-        "cost_pico": sa.func.nullif(open_calls.c.hold_pico, 0),
-        "status": sa.literal(0),
-        "error": sa.literal(""),
-        "attempts": sa.literal(0),
-        "attempts_json": sa.literal("[]"),
-        "state": sa.literal(LOST),
-    }
-    source = sa.select(*known.values()).where(stale)
-    row = insert(connection, calls).from_select(list(known), source).on_conflict_do_nothing()
-    lost = connection.execute(row, execution_options={"preserve_rowcount": True}).rowcount
+    found = connection.execute(sa.select(open_calls).where(stale)).mappings()
+    settled = [_lost(open_call) for open_call in found]
+    lost, _ = _insert(connection, "calls", settled, batch)
     connection.execute(open_calls.delete().where(stale))
     return lost
+
+
+def _lost(open_call: Mapping[Any, Any]) -> Row:
+    """The row of ``calls`` for a call that was never closed."""
+    hold, charged = int(open_call["hold_pico"]), open_call["charged_pico"]
+    known = {
+        **open_call,
+        # A hold of 0 means that the model has no price: what the call cost is unknown.
+        "cost_pico": hold or None,
+        "charged_pico": None if charged is None else int(charged),
+        "status": 0,
+        "error": "",
+        "attempts": 0,
+        "attempts_json": "[]",
+        "state": LOST,
+    }
+    return tuple(map(known.get, _TABLES["calls"].c.keys()))
 
 
 def _checkpoint(connection: sa.Connection, batch: Batch) -> None:

@@ -6,6 +6,7 @@ kind and payload | u8 kind | payload``. A process that is killed loses nothing i
 kernel has it); one whose machine loses power keeps what the last :meth:`JournalWriter.sync` saw.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -26,6 +27,8 @@ SEGMENT_BYTES: Final = 16 << 20
 READ_BYTES: Final = 4 << 20
 BAD: Final = 0
 """Kind that :func:`read_segment` reports for a damaged frame between two sound ones."""
+DAMAGED: Final = ".damaged"
+"""Suffix of segments that were :func:`set_aside`."""
 
 _FRAME: Final = struct.Struct("<IIB")
 _pack: Final = _FRAME.pack
@@ -33,6 +36,8 @@ _append: Final = os.write
 _crc: Final = crc32
 _CRC_OF_KIND: Final = tuple(crc32(bytes([kind])) for kind in range(256))
 _NAME = re.compile(r"\d{10}\.fj")
+_HEAD = re.compile(rb"(?=[\s\S]{3}[\x00\x01][\s\S]{4}[\x01-\x0f])")
+"""What the head of a frame looks like: a length of :data:`MAX_PAYLOAD` or so, a small kind."""
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 
 
@@ -289,10 +294,11 @@ def read_segment(
 ) -> tuple[list[Frame], bool]:
     """Whole frames from ``offset`` (a frame's start; 0 = the first) within about ``limit`` bytes.
 
-    The flag is True when what follows the last frame is not a frame: torn, damaged, or (in the
-    newest segment) not written to its end yet. No frames and False means the end was reached. A
-    damaged frame that is followed by a sound one comes as a frame of kind ``BAD`` without payload:
-    its length field was right, so only that record is lost. Raises OSError.
+    The flag is True when what follows the last frame is not a frame: torn, damaged (then
+    :func:`next_frame` finds the rest), or in the newest segment not written to its end yet. No
+    frames and False means the end was reached. A damaged frame that is followed by a sound one
+    comes as a frame of kind ``BAD`` without payload: its length field was right, so only that
+    record is lost. Raises OSError.
     """
     offset = max(offset, HEADER_BYTES)
     with path.open("rb", buffering=0) as file:
@@ -304,6 +310,52 @@ def read_segment(
             if frames or at_end:
                 return frames, at_end and rest
     return frames, True
+
+
+def next_frame(path: Path, offset: int) -> int | None:
+    """Where the first sound frame from ``offset`` on begins; None = nowhere. Raises OSError.
+
+    Beyond ``offset`` itself, what is between is damaged: a segment is written front to back, so
+    nothing sound follows what is only torn.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        data = file.read()
+    for found in _HEAD.finditer(data):
+        if _sound(data, found.start()):
+            return offset + found.start()
+    return None
+
+
+def damages(path: Path) -> list[tuple[int, int]]:
+    """The damaged places of a segment: (offset, bytes), without a torn end. Raises OSError."""
+    found = [] if boot_of(path) is not None else [(0, HEADER_BYTES)]
+    offset = HEADER_BYTES
+    while True:
+        frames, torn = read_segment(path, offset)
+        for frame in frames:
+            if frame.kind == BAD:
+                found.append((offset, frame.end - offset))
+            offset = frame.end
+        if torn:
+            sound = next_frame(path, offset)
+            if sound is None:
+                return found
+            if sound > offset:
+                found.append((offset, sound - offset))
+            offset = sound
+        elif not frames:
+            return found
+
+
+def set_aside(path: Path) -> Path:
+    """Keep a segment under another name, which stays when the segment is deleted: the damaged can
+    be looked at later. Returns that path. Raises OSError.
+    """
+    aside = path.with_suffix(DAMAGED)
+    with contextlib.suppress(FileExistsError):
+        aside.hardlink_to(path)
+    return aside
 
 
 def _parse(data: bytes, offset: int) -> tuple[list[Frame], bool]:

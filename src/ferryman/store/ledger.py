@@ -1,6 +1,7 @@
 """Reads the ledger: sums over calls, and single calls. Costs are integer picodollars throughout."""
 
 import datetime
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -8,19 +9,21 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from ferryman.ir.price import Price
-from ferryman.ir.usage import EXTRA_COUNTS, Extras, Usage
+from ferryman.ir.usage import EXTRA_COUNTS, Extras, Usage, added
+from ferryman.store import spans
 from ferryman.store.db import reading
-from ferryman.store.intake import LOST
-from ferryman.store.schema import TOKEN_CLASSES
+from ferryman.store.rollup import LOST, MICRO, REPEATED
+from ferryman.store.schema import COUNTS, SUMS, TOKEN_CLASSES
+from ferryman.store.schema import call_groups as _groups
 from ferryman.store.schema import calls as _calls
+from ferryman.store.schema import charges as _charges
 from ferryman.store.schema import prices as _prices
+from ferryman.store.schema import rollups as _rollups
 
 DAY_US: Final = 86_400_000_000
 DIMENSIONS: Final = ("key", "model", "provider", "day", "endpoint")
 """What :func:`usage` can group by."""
-REPEATED: Final = ("hit", "coalesced", "replayed")
-"""Values of ``calls.cache`` for an answer that was given before."""
-_MICRO = 10**6  # picodollars in a microdollar
+_COLUMNS: Final = {"key": "key_id"}
 
 
 class UsageRow(Struct, frozen=True, kw_only=True):
@@ -115,23 +118,58 @@ def usage(
 ) -> list[UsageRow]:
     """Sums over the calls begun in [``since_us``, ``until_us``), grouped and ordered by ``by``.
 
-    Without ``by`` one row, also when there are no calls. Raises ValueError for a dimension that is
-    not one of ``DIMENSIONS``.
+    Where single calls of that time are not kept any more, it is that of :func:`kept`. Without
+    ``by`` one row, also when there are no calls. Raises ValueError for a dimension that is not one
+    of ``DIMENSIONS``.
     """
     unknown = [name for name in by if name not in DIMENSIONS]
     if unknown:
         raise ValueError(f"Cannot group by {unknown[0]!r}: choose from {', '.join(DIMENSIONS)}.")
-    dimensions = [_dimension(name) for name in by]
-    sums = _sums(engine.dialect.name)
-    query = sa.select(*dimensions, *sums).where(
-        *_conditions(
-            since_us, until_us, key_id=key, model=model, provider=provider, endpoint=endpoint
-        )
-    )
-    if dimensions:
-        query = query.group_by(*dimensions).order_by(*dimensions)
+    equal = {"key_id": key, "model": model, "provider": provider, "endpoint": endpoint}
+    sums: dict[tuple[Any, ...], list[int]] = {} if by else {(): [0] * len(SUMS)}
     with reading(engine) as connection:
-        return [_usage_row(by, tuple(row)) for row in connection.execute(query)]
+        sources = spans.of_usage(spans.floors(connection))
+        for part in spans.cover(*_stretch(since_us, until_us, sources), sources):
+            for row in connection.execute(_query(engine.dialect.name, part, by, equal)):
+                group, numbers = (
+                    tuple(row[: len(by)]),
+                    [int(value or 0) for value in row[len(by) :]],
+                )
+                known = sums.get(group)
+                if known is not None:
+                    numbers = [a + b for a, b in zip(known, numbers, strict=True)]
+                sums[group] = numbers
+    return [_usage_row(by, group, numbers) for group, numbers in sorted(sums.items())]
+
+
+def total(rows: Iterable[UsageRow]) -> UsageRow:
+    """The sums of all rows together."""
+    sums: dict[str, Any] = dict.fromkeys((*COUNTS, "cost", "saved"), 0)
+    tokens = Usage()
+    for row in rows:
+        tokens = added(tokens, row.tokens)
+        for name in sums:
+            sums[name] += getattr(row, name)
+    return UsageRow(**sums, tokens=tokens)
+
+
+def kept(
+    engine: sa.Engine, since_us: int | None, until_us: int | None
+) -> tuple[int | None, int | None]:
+    """The stretch that :func:`usage` answers for: its edges are moved outwards to whole minutes,
+    hours or days where nothing finer is kept of that time."""
+    with reading(engine) as connection:
+        sources = spans.of_usage(spans.floors(connection))
+    since, until = _stretch(since_us, until_us, sources)
+    return since if since_us is not None else None, until if until_us is not None else None
+
+
+def _stretch(
+    since_us: int | None, until_us: int | None, sources: list[spans.Source]
+) -> tuple[int, int]:
+    since = -spans.EVER if since_us is None else since_us
+    until = spans.EVER if until_us is None else until_us
+    return spans.widened(since, until, sources) if since < until else (since, until)
 
 
 class Spent(Struct, frozen=True, array_like=True):
@@ -146,26 +184,38 @@ class Spent(Struct, frozen=True, array_like=True):
 
 def spent(engine: sa.Engine, since_s: int, until_us: int, step_s: int) -> list[Spent]:
     """What budgets bear of calls begun from ``since_s`` to before ``until_us`` (Unix time)."""
-    table = _calls.c
-    step = table.at_us.op("/")(sa.literal_column(str(step_s * 1_000_000)))
-    amounts = _money(engine.dialect.name, table.charged_pico)
-    query = (
-        sa.select(table.budgets, step, sa.func.sum(table.charged_tokens), *amounts)
-        .where(
-            table.at_us >= since_s * 1_000_000, table.at_us < until_us, table.budgets.is_not(None)
-        )
-        .group_by(table.budgets, step)
-    )
+    sums: dict[tuple[str, int], list[int]] = {}
     with reading(engine) as connection:
-        return [
-            Spent(
-                tuple(msgspec.json.decode(budgets)),
-                at * step_s,
-                int(micro) * _MICRO + int(pico),
-                int(tokens),
-            )
-            for budgets, at, tokens, micro, pico in connection.execute(query)
-        ]
+        sources = spans.of_charges(spans.floors(connection), step_s)
+        for part in spans.cover(since_s * 1_000_000, until_us, sources):
+            for budgets, step, *amounts in connection.execute(
+                _charged(engine.dialect.name, part, step_s)
+            ):
+                known = sums.setdefault((budgets, step), [0, 0, 0])
+                sums[budgets, step] = [a + int(b or 0) for a, b in zip(known, amounts, strict=True)]
+    return [
+        Spent(tuple(msgspec.json.decode(budgets)), at * step_s, micro * MICRO + pico, tokens)
+        for (budgets, at), (micro, pico, tokens) in sorted(sums.items())
+    ]
+
+
+def _charged(dialect: str, part: spans.Part, step_s: int) -> sa.Select[Any]:
+    """Counters, number of the step, and amounts, of one part."""
+    if part.source == spans.CALLS:
+        calls = _calls.c
+        step = _per(calls.at_us, step_s * 1_000_000)
+        amounts = [*_money(dialect, calls.charged_pico), sa.func.sum(calls.charged_tokens)]
+        query = sa.select(calls.budgets, step, *amounts).where(
+            calls.at_us >= part.begin, calls.at_us < part.end, calls.budgets.is_not(None)
+        )
+        return query.group_by(calls.budgets, step)
+    table = _charges[part.source].c
+    step = _per(table.at, step_s)
+    columns = (table.charged_micro, table.charged_rest, table.charged_tokens)
+    query = sa.select(table.budgets, step, *map(sa.func.sum, columns)).where(
+        *_within(table.at, part)
+    )
+    return query.group_by(table.budgets, step)
 
 
 def calls(
@@ -211,11 +261,35 @@ def _conditions(
     return found
 
 
-def _dimension(name: str) -> sa.ColumnElement[Any]:
-    if name == "day":
-        # As text in the statement: PostgreSQL does not see that two parameters are equal.
-        return _calls.c.at_us.op("/")(sa.literal_column(str(DAY_US)))
-    return _calls.c["key_id" if name == "key" else name]
+def _query(
+    dialect: str, part: spans.Part, by: tuple[str, ...], equal: dict[str, str | None]
+) -> sa.Select[Any]:
+    """The groups, then the sums in the order of ``SUMS``, of one part."""
+    if part.source == spans.CALLS:
+        conditions = _conditions(part.begin, part.end, **equal)
+        days, columns, sums = _per(_calls.c.at_us, DAY_US), _calls.c, _sums(dialect)
+        query = sa.select()
+    else:
+        table, columns = _rollups[part.source], _groups.c
+        conditions = [columns[name] == value for name, value in equal.items() if value is not None]
+        plain = not conditions and set(by) <= {"day"}
+        conditions += _within(table.c.at, part)
+        days = _per(table.c.at, DAY_US // 1_000_000)
+        sums = [sa.func.sum(table.c[name]) for name in SUMS]
+        query = sa.select()
+        if not plain:
+            query = query.join_from(table, _groups, table.c.group_id == columns.id)
+    groups = [days if name == "day" else columns[_COLUMNS.get(name, name)] for name in by]
+    return query.add_columns(*groups, *sums).where(*conditions).group_by(*groups)
+
+
+def _per(time: sa.ColumnElement[int], step: int) -> sa.ColumnElement[int]:
+    # As text in the statement: PostgreSQL does not see that two parameters are equal.
+    return time.op("/")(sa.literal_column(str(step)))
+
+
+def _within(at: sa.ColumnElement[int], part: spans.Part) -> list[sa.ColumnElement[bool]]:
+    return [at >= part.begin // 1_000_000, at < part.end // 1_000_000]
 
 
 def _sums(dialect: str) -> list[sa.ColumnElement[Any]]:
@@ -240,29 +314,24 @@ def _money(dialect: str, amount: sa.ColumnElement[Any]) -> list[sa.ColumnElement
     if dialect == "postgresql":
         return [sa.literal(0), sa.func.sum(amount)]
     # SQLite's sums end at 2^63 picodollars, 9.2 million dollars: add up in two parts.
-    micro: sa.ColumnElement[int] = sa.literal_column(str(_MICRO))
+    micro: sa.ColumnElement[int] = sa.literal_column(str(MICRO))
     return [sa.func.sum(amount.op("/")(micro)), sa.func.sum(amount.op("%")(micro))]
 
 
-def _usage_row(by: tuple[str, ...], row: tuple[Any, ...]) -> UsageRow:
-    groups = dict(zip(by, row, strict=False))
+def _usage_row(by: tuple[str, ...], group: tuple[Any, ...], numbers: list[int]) -> UsageRow:
+    groups = dict(zip(by, group, strict=True))
     if "day" in groups:
         day = datetime.date(1970, 1, 1) + datetime.timedelta(days=groups["day"])
         groups["day"] = day.isoformat()
-    numbers = [int(value or 0) for value in row[len(by) :]]
-    total, errors, lost, unknown_usage, unknown_cost, repeated = numbers[:6]
-    micros, rest, saved_micros, saved_rest = numbers[-4:]
+    said: dict[str, Any] = dict(zip(SUMS, numbers, strict=True))
     return UsageRow(
         **groups,
-        calls=total,
-        errors=errors,
-        lost=lost,
-        unknown_usage=unknown_usage,
-        unknown_cost=unknown_cost,
-        tokens=_usage(numbers[6 : 6 + len(TOKEN_CLASSES)], numbers[6 + len(TOKEN_CLASSES) : -4]),
-        cost=micros * _MICRO + rest,
-        repeated=repeated,
-        saved=saved_micros * _MICRO + saved_rest,
+        **{name: said[name] for name in COUNTS},
+        tokens=_usage(
+            [said[name] for name in TOKEN_CLASSES], [said[name] for name in EXTRA_COUNTS]
+        ),
+        cost=said["cost_micro"] * MICRO + said["cost_rest"],
+        saved=said["saved_micro"] * MICRO + said["saved_rest"],
     )
 
 

@@ -7,6 +7,7 @@ Money is integer picodollars. A change here needs a migration beside it (a test 
 from typing import Any, Final
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     Column,
@@ -15,8 +16,10 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Numeric,
+    SmallInteger,
     Table,
     Text,
+    event,
     false,
 )
 
@@ -64,7 +67,7 @@ calls = Table(
     "calls",
     metadata,
     Column("request_id", Text, primary_key=True),
-    Column("at_us", BigInteger, nullable=False),
+    Column("at_us", BigInteger, primary_key=True, autoincrement=False),
     Column("duration_us", BigInteger),
     Column("plane", Text, nullable=False),
     Column("key_id", Text, nullable=False),
@@ -96,7 +99,90 @@ calls = Table(
     Index("calls_at", "at_us"),
     Index("calls_key_at", "key_id", "at_us"),
     Index("calls_model_at", "model", "at_us"),
+    postgresql_partition_by="RANGE (at_us)",
 )
+"""Single calls. PostgreSQL has a table for each month of them (``store/retention.py``), so the key
+must have the time in it: an id belongs to one time for good."""
+_rest = DDL("CREATE TABLE calls_default PARTITION OF calls DEFAULT")  # type: ignore[no-untyped-call]
+event.listen(calls, "after_create", _rest.execute_if(dialect="postgresql"))
+
+SPANS: Final = {"minute": 60, "hour": 3600, "day": 86_400}
+"""Spans of roll-ups in seconds."""
+STEPS: Final = {"minute": 60, "quarter": 900}
+"""The same of what budgets bear: no day begins within a quarter of an hour, in any zone."""
+COUNTS: Final = ("calls", "errors", "lost", "unknown_usage", "unknown_cost", "repeated")
+AMOUNTS: Final = ("cost_micro", "cost_rest", "saved_micro", "saved_rest")
+"""Money in two parts whose sums stay within 64 bits: microdollars, and picodollars beside them."""
+SUMS: Final = (*COUNTS, *TOKEN_CLASSES, *EXTRA_COUNTS, *AMOUNTS)
+"""What a roll-up has of a group of calls."""
+
+
+def _group() -> tuple[Column[Any], ...]:
+    """Beginning (Unix seconds) and group (a digest of what its calls have in common)."""
+    return (
+        Column("at", BigInteger, primary_key=True, autoincrement=False),
+        Column("group_id", LargeBinary, primary_key=True),
+    )
+
+
+call_groups = Table(
+    "call_groups",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("key_id", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("policy", Text),
+    Column("stream", Boolean),
+    Column("service", Text),
+    Column("outcome", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What the calls of a roll-up have in common; for latencies those of all keys (``*``), whatever the
+policy and service. Two ids may stand for the same."""
+
+rollups = {
+    span: Table(
+        f"calls_by_{span}",
+        metadata,
+        *_group(),
+        *(Column(name, BigInteger, nullable=False) for name in SUMS),
+        sqlite_with_rowid=False,
+    )
+    for span in SPANS
+}
+"""Span → its sums over calls (``store/rollup.py``)."""
+
+latencies = {
+    span: Table(
+        f"latencies_by_{span}",
+        metadata,
+        *_group(),
+        Column("measure", SmallInteger, primary_key=True, autoincrement=False),
+        Column("bucket", SmallInteger, primary_key=True, autoincrement=False),
+        Column("calls", BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    for span in SPANS
+}
+"""Span → how long answers took: calls for each bucket of time (``store/rollup.py``)."""
+
+charges = {
+    step: Table(
+        f"charges_by_{step}",
+        metadata,
+        *_group(),
+        Column("budgets", Text, nullable=False),
+        Column("charged_micro", BigInteger, nullable=False),
+        Column("charged_rest", BigInteger, nullable=False),
+        Column("charged_tokens", BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    for step in STEPS
+}
+"""Step → what budgets bear of its calls."""
 
 prices = Table(
     "prices",

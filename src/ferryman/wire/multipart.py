@@ -5,6 +5,7 @@ the plain fields only ``model`` is read, and where it stands is kept, so that an
 sent in its place.
 """
 
+import hashlib
 import re
 
 from ferryman.http1.spool import Spool
@@ -50,8 +51,9 @@ def _name(parameters: bytes) -> bytes:
 class FormReader:
     """Follows a form through its spool, in any number of steps."""
 
-    def __init__(self, spool: Spool, content_type: bytes) -> None:
-        """Raises :class:`GatewayError` (400) when the type names no boundary."""
+    def __init__(self, spool: Spool, content_type: bytes, measured: bool = False) -> None:
+        """``measured``: a digest is made. Raises :class:`GatewayError` (400) when the type names no
+        boundary."""
         found = _BOUNDARY.search(content_type)
         if found is None:
             raise _bad("The content-type of the form names no boundary.")
@@ -69,6 +71,13 @@ class FormReader:
         self._is_model = False
         self._parts = 0
         self._began = 0
+        self._whole = hashlib.sha256() if measured else None
+        self._part = hashlib.sha256()
+
+    @property
+    def digest(self) -> bytes:
+        """Of all parts, whatever the boundary between them; empty until their end has come."""
+        return self._whole.digest() if self.closed and self._whole is not None else b""
 
     def follow(self) -> None:
         """Read what has come since the last time. Raises :class:`GatewayError` (400)."""
@@ -81,6 +90,14 @@ class FormReader:
             while not self.closed and (self._head() if self._in_head else self._content()):
                 pass
 
+    def _measure(self, count: int, ended: bool) -> None:
+        """The next bytes of a part's head or content."""
+        if self._whole is not None:
+            self._part.update(memoryview(self._window)[:count])
+            if ended:
+                self._whole.update(self._part.digest())
+                self._part = hashlib.sha256()
+
     def _drop(self, count: int) -> None:
         del self._window[:count]
         self._base += count
@@ -91,7 +108,9 @@ class FormReader:
         at = window.find(mark)
         if at < 0:
             # What is gone from the window is never looked at again: a form may be of any length.
-            self._drop(max(len(window) - len(mark) - 1, 0))
+            passed = max(len(window) - len(mark) - 1, 0)
+            self._measure(passed, ended=False)
+            self._drop(passed)
             return False
         after = bytes(window[at + len(mark) : at + len(mark) + 2])
         if len(after) < 2:
@@ -102,6 +121,7 @@ class FormReader:
             self._take_model(self._base + at)
         self.closed = after == b"--"
         self._in_head = not self.closed
+        self._measure(at, ended=True)
         # Of the line end after the mark two bytes stay: a head without any line begins with it.
         self._drop(at + len(mark))
         return True
@@ -119,6 +139,7 @@ class FormReader:
         disposition = _DISPOSITION.search(bytes(self._window[:end]))
         self._is_model = disposition is not None and _name(disposition[1]) == b"model"
         self._in_head = False
+        self._measure(end, ended=True)
         self._drop(end + 2)  # content without a byte ends right after the head's last line end
         self._began = self._base + 2
         return True

@@ -1,0 +1,53 @@
+"""Keeps the ledger from growing for ever: small steps between the rounds of ingestion."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import sqlalchemy as sa
+
+from ferryman.config.model import Retention
+from ferryman.log import log
+from ferryman.store import retention
+
+EVERY: Final = 600.0
+"""Seconds between two looks at what is old enough."""
+
+
+class Keeper:
+    """Does what the configuration says about how long things are kept. One thread uses it."""
+
+    def __init__(self, engine: sa.Engine, kept: Callable[[], Retention | None]) -> None:
+        """``kept`` is None as long as there is no good configuration: then nothing goes."""
+        self._engine = engine
+        self._kept = kept
+        self._due = 0.0
+        self._sweeping = False
+        self._failure = ""
+
+    def step(self) -> None:
+        """Do a little, if it is time. Never raises: what fails is said once, and tried again."""
+        try:
+            self._step()
+        except sa.exc.SQLAlchemyError as error:
+            cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            if cause != self._failure:
+                log("control", f"can't tidy up the ledger ({cause}); trying again later")
+            self._failure = cause
+            self._due, self._sweeping = time.monotonic() + EVERY / 10, False
+        else:
+            if not self._sweeping:
+                self._failure = ""
+
+    def _step(self) -> None:
+        if self._sweeping:
+            self._sweeping = retention.sweep(self._engine)
+            return
+        kept = self._kept()
+        if kept is None or time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + EVERY
+        retention.make_ahead(self._engine, time.time())
+        retention.raise_floors(self._engine, kept, time.time())
+        # From the next step on: whoever reads by the floors that were has ended by then.
+        self._sweeping = True

@@ -1,0 +1,15 @@
+"""The database fails at one write after the other (``soak/writes.py``)."""
+
+from pathlib import Path
+
+import pytest
+from soak import writes
+
+
+@pytest.mark.parametrize("unheard", [False, True], ids=["refused", "done-but-unheard"])
+def test_whichever_write_fails_every_call_is_there_once(
+    url: str, tmp_path: Path, unheard: bool
+) -> None:
+    # All of them with PostgreSQL: make soak ARGS=writes.
+    step = 4 if url.startswith("postgresql") and not unheard else 1
+    assert writes.run(url, tmp_path, unheard=unheard, step=step) > (2 if unheard else 10)
