@@ -1,6 +1,7 @@
 """Prices that are amended: what each row changes, and when."""
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from itertools import pairwise
 
@@ -60,7 +61,8 @@ def test_rows_name_providers() -> None:
 def test_a_price_of_ones_own_replaces_another_within_its_time() -> None:
     row = Amendment(
         providers=("p",), models=("m*",), source="", checked="", why="", whole=True,
-        since="2026-03-01", until="2026-05-01T12:00", usd={"input": 2, "output": 4},
+        since="2026-03-01", until="2026-05-01T12:00",
+        usd={"input": Decimal(2), "output": Decimal(4)},
     )  # fmt: skip
     found = (Price(until=at("2026-04-01"), tiers=((-1, Rate(input=1)),)),
              Price(since=at("2026-04-01"), tiers=((-1, Rate(input=3)),)))  # fmt: skip
@@ -78,7 +80,7 @@ def test_a_price_of_ones_own_replaces_another_within_its_time() -> None:
 
 def test_amounts_change_where_prices_are() -> None:
     row = Amendment(providers=("p",), models=("m",), source="", checked="", why="",
-                    since="2026-03-01", usd={"request": 1})  # fmt: skip
+                    since="2026-03-01", usd={"request": Decimal(1)})  # fmt: skip
     found = (Price(tiers=((-1, Rate(input=1, request=7, request_low=7, request_medium=7)),)),)
     before, after = amended("p", "m", found, (row,))
     assert (before.until, after.since) == (at("2026-03-01"), at("2026-03-01"))

@@ -109,7 +109,10 @@ def test_a_service_tier_and_searches_are_priced_and_the_record_keeps_its_price(
     )  # fmt: skip
     changed = json.loads(ferryman(priced, "prices", "diff", "--json"))
     [row] = [row for row in changed if row["provider"] == "canned"]
-    assert row["changes"] == {"input": ["2", "20"], "output": ["4", "40"]}
+    assert row["changes"] == {
+        "input": ["2", "20"], "output": ["4", "40"],
+        "flex: input": ["1", "10"], "flex: output": ["2", "20"],
+    }  # fmt: skip
     assert row["price"] == found["price"]
 
 

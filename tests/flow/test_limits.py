@@ -31,6 +31,9 @@ providers:
       sim?close: { input: 0, output: 0, request: 1 }
       free: { input: 0, output: 0 }
       tokens: { input: 1, output: 2 }
+      said: { input: 0, output: 0, character: 1000000 }
+      searching: { input: 0, output: 0, search: 1 }
+      gone: [{ input: 1, output: 2, until: 2026-01-01 }]
     models: { tokens: { max_output: 1000 } }
   claude: { base_url: SIM/v1, format: anthropic_messages, key: sk, prices: { sim: PRICE } }
 models:
@@ -48,6 +51,8 @@ limits:
     status: 429
   - { name: small, when: { metadata.case: small }, budget: { usd: 0.0005, per: month } }
   - { name: counted, when: { metadata.case: counted }, budget: { tokens: 400, per: month } }
+  - { name: spoken, when: { metadata.case: spoken }, budget: { usd: 10, per: month } }
+  - { name: searched, when: { metadata.case: searched }, budget: { usd: 5, per: month } }
   - { name: soft, when: { metadata.case: soft }, budget: { usd: 1, per: month, soft: true } }
   - { name: flow, when: { metadata.case: flow }, tokens: { most: 1000, per: day } }
 policies:
@@ -155,6 +160,36 @@ def test_tokens_are_counted_without_a_price(limited: Stack) -> None:
     unknown = limited.chat("lab/sim?tokens=3", headers=of("counted"))
     assert (unknown.status, error_of(unknown)["code"]) == (400, "no_price_under_budget")
     assert "max_tokens" in error_of(unknown)["message"]
+
+
+def test_speech_is_held_and_counted_by_the_character(limited: Stack) -> None:
+    body = {"model": "lab/said", "voice": "alloy", "input": "12345678"}
+    first = limited.post(body, "/v1/audio/speech", headers=of("spoken"))
+    assert first.status == 200
+    row = limited.row(first)
+    assert row["cost_usd"] == "8"
+    late = limited.post({**body, "input": "123"}, "/v1/audio/speech", headers=of("spoken"))
+    assert (late.status, error_of(late)["code"]) == (402, "budget_exceeded")
+    assert "up to 3 USD" in error_of(late)["message"]
+
+
+def test_searches_are_held_as_far_as_the_request_says(limited: Stack) -> None:
+    plain = limited.chat("lab/searching", headers=of("searched"), max_tokens=5)
+    assert plain.status == 200
+    asked_for = limited.chat(
+        "lab/searching", headers=of("searched"), max_tokens=5, web_search_options={}
+    )
+    assert (asked_for.status, error_of(asked_for)["code"]) == (402, "budget_exceeded")
+    assert "up to 10 USD" in error_of(asked_for)["message"]
+
+
+def test_in_a_gap_between_prices_costs_are_unknown_and_refused_under_a_budget(
+    limited: Stack,
+) -> None:
+    free = limited.chat("lab/gone", max_tokens=5)
+    assert (free.status, free.header("x-ferryman-cost-usd")) == (200, None)
+    bound = limited.chat("lab/gone", headers=of("small"), max_tokens=5)
+    assert (bound.status, error_of(bound)["code"]) == (400, "no_price_under_budget")
 
 
 def test_a_model_without_a_price_is_passed_over_or_refused(limited: Stack) -> None:

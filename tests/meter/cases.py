@@ -163,7 +163,9 @@ def images(case: Case) -> tuple[Body, bytes]:
     if not case.usage:
         return whole, b""
     last = {"type": "image_generation.completed", "b64_json": "QQ==", "usage": case.usage}
-    return {**whole, "usage": case.usage}, event(last, last["type"]) + b"data: [DONE]\n\n"
+    return {**whole, "usage": case.usage}, event(
+        last, "image_generation.completed"
+    ) + b"data: [DONE]\n\n"
 
 
 def converse(case: Case) -> tuple[Body, bytes]:

@@ -208,9 +208,9 @@ def test_no_call_costs_more_beyond_its_tokens_than_is_held_for_that(
 ) -> None:
     pieces = ("searches", "audio_ms", *PIECES[2:])
     counts = {name: getattr(used, name) for name in pieces}
-    words = {"service": used.service, "context": used.context}
     whole = msgspec.structs.replace(price[0], specials=tuple(more), audio_least_ms=10_000)
-    spent = cost(Usage(extras=Extras(**words, **counts)), (whole,), at) or 0
+    extras = Extras(service=used.service, context=used.context, **counts)
+    spent = cost(Usage(extras=extras), (whole,), at) or 0
     held = hold(dearest((whole,)), 0, 0)
     most = most_fees((whole,))
     if most is not None:

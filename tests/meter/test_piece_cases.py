@@ -10,12 +10,13 @@ import pytest
 
 from ferryman.catalog import prices
 from ferryman.ir.media import ImagesRequest
+from ferryman.ir.price import PICO
 from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost
 from ferryman.wire.bedrock_converse.images import PROVIDER as BEDROCK_IMAGES
 from ferryman.wire.gemini_generate.images import PREDICT
 from tests.meter import vendor_prices as page
-from tests.meter.cases import NOW, PICO, Case, readings, wrong
+from tests.meter.cases import NOW, Case, readings, wrong
 from tests.meter.vendor_prices import Bill, Body
 
 OPENAI_TOOLS: Final = {"search": "0.010", "file_search": "0.0025", "container": "0.03"}
@@ -194,9 +195,10 @@ def google() -> Iterator[Case]:
     for tier, table in (("priority", PRIORITY), ("flex", FLEX)):
         for model, amounts in table.items():
             for name, (usage, bill) in (page.GENERATE | page.SOUND).items():
-                for said in ({"serviceTier": tier}, {"trafficType": f"ON_DEMAND_{tier.upper()}"}):
+                names = {"serviceTier": tier, "trafficType": f"ON_DEMAND_{tier.upper()}"}
+                for word in names.items():
                     yield Case("gemini", model, "generate_content", usage, bill, amounts,
-                               f"{name} {said}", said)  # fmt: skip
+                               f"{name} {word}", dict([word]))  # fmt: skip
 
 
 # --- Perplexity, xAI ------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """What vendors' price pages say (USD per million tokens), and usage as vendors' APIs report it.
 
-Each row names the page that its amounts come from and the day on which somebody looked; what pages
-show only to browsers was looked up in LiteLLM's list, which names the same pages. A usage has
+Each row names the page that its amounts belong to and the day on which they were compared: with the
+page where a copy could be read (Anthropic's, xAI's, Perplexity's), else with LiteLLM 1.109.1, which
+names the same pages. Groq's Llamas, Grok 3 and Gemini 2.0, retired there, agree with genai-prices
+alone, as does the $6 for audio of gpt-4o-transcribe. A usage has
 beside it what the vendor's documentation says it is billed as: (how many, by which word of the
 page).
 """

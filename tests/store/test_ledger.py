@@ -179,8 +179,10 @@ def test_a_call_is_shown_as_it_was_closed(engine: sa.Engine, ingest: Ingest) -> 
 
 def test_a_call_keeps_the_price_that_it_was_billed_by(engine: sa.Engine, ingest: Ingest) -> None:
     was, now = ((Price(tiers=((-1, Rate(input=rate)),)),) for rate in (7, 9))
-    pieces = {"context": "low", "characters": 9, "code_units": 4, "image_cache_read": 5}
-    usage = Usage(input=3, extras=Extras(service="flex", region="us", searches=2, **pieces))
+    pieces = {"characters": 9, "code_units": 4, "image_cache_read": 5}
+    usage = Usage(
+        input=3, extras=Extras(service="flex", region="us", searches=2, context="low", **pieces)
+    )
     calls = [
         samples.call("req_1", usage=usage, cost=21, price="p1"),
         samples.call("req_2", cost=27, price="p2"),

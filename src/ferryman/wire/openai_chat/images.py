@@ -6,7 +6,7 @@ https://platform.openai.com/docs/api-reference/images/create
 import base64
 import re
 import time
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 from msgspec import Struct
@@ -94,7 +94,7 @@ def encode_reply(reply: ImagesReply, asked: ImagesRequest, receipt: Receipt) -> 
         return EVENTS, b"".join(_events(reply, asked, now))
     data = [{"b64_json": image.data} for image in reply.images]
     body: dict[str, Any] = {"created": now, "data": data, **_facts(reply.images[0])}
-    if reply.usage is not None:
+    if _counts(reply.usage):
         body["usage"] = _usage(reply.usage)
     return JSON, _encode(body)
 
@@ -107,7 +107,7 @@ def _events(reply: ImagesReply, asked: ImagesRequest, now: int) -> list[bytes]:
         body: dict[str, Any] = {"type": name, "created_at": now, "b64_json": image.data}
         body |= {"background": "auto", "quality": asked.quality or "auto", "size": "auto"}
         body |= _facts(image)
-        if index == len(reply.images) and reply.usage is not None:
+        if index == len(reply.images) and _counts(reply.usage):
             body["usage"] = _usage(reply.usage)
         out.append(b"event: %b\ndata: %b\n\n" % (name.encode(), _encode(body)))
     return out
@@ -121,6 +121,11 @@ def _facts(image: Image) -> dict[str, str]:
         width, height = (int.from_bytes(head[at : at + 4]) for at in (16, 20))
         facts["size"] = f"{width}x{height}"
     return facts
+
+
+def _counts(usage: Usage | None) -> TypeGuard[Usage]:
+    """Whether it counts tokens, and not just the images."""
+    return usage is not None and (usage.extras is None or not usage.extras.images)
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
