@@ -247,6 +247,16 @@ def test_rubbish_is_torn_and_never_an_error(
 RUIN = ["flip", "zero", "garbage", "longer", "shorter", "cut"]
 
 
+def test_a_wrong_length_that_ends_where_another_frame_does_costs_one_record(tmp_path: Path) -> None:
+    path, _ = written(tmp_path, [b"a" * 154, b"b" * 23, b"c"])
+    data = bytearray(path.read_bytes())
+    data[HEADER_BYTES] ^= 32  # 32 bytes longer: over the whole of the second
+    path.write_bytes(data)
+    frames, torn = read_segment(path)
+    assert ([frame.payload for frame in frames if frame.kind], torn) == ([b"b" * 23, b"c"], False)
+    assert damages(path) == [(HEADER_BYTES, 163)]
+
+
 @settings(deadline=None, max_examples=150)
 @given(st.data(), st.sampled_from(RUIN), st.integers(0, 2**32))
 def test_whatever_is_ruined_all_records_beside_it_are_found(

@@ -297,8 +297,7 @@ def read_segment(
     The flag is True when what follows the last frame is not a frame: torn, damaged (then
     :func:`next_frame` finds the rest), or in the newest segment not written to its end yet. No
     frames and False means the end was reached. A damaged frame that is followed by a sound one
-    comes as a frame of kind ``BAD`` without payload: its length field was right, so only that
-    record is lost. Raises OSError.
+    comes as a frame of kind ``BAD`` without payload: only that record is lost. Raises OSError.
     """
     offset = max(offset, HEADER_BYTES)
     with path.open("rb", buffering=0) as file:
@@ -321,10 +320,8 @@ def next_frame(path: Path, offset: int) -> int | None:
     with path.open("rb") as file:
         file.seek(offset)
         data = file.read()
-    for found in _HEAD.finditer(data):
-        if _sound(data, found.start()):
-            return offset + found.start()
-    return None
+    found = _sound_from(data, 0)
+    return None if found < 0 else offset + found
 
 
 def damages(path: Path) -> list[tuple[int, int]]:
@@ -369,12 +366,22 @@ def _parse(data: bytes, offset: int) -> tuple[list[Frame], bool]:
             break
         payload = data[at + FRAME_BYTES : end]
         if _crc(payload, _CRC_OF_KIND[kind]) != crc:
-            if not _sound(data, end):
+            # It may be its length that is wrong, so that it reaches over others.
+            found = _sound_from(data, at + 1)
+            if not 0 <= found <= end:
                 break
-            kind, payload = BAD, b""
+            kind, payload, end = BAD, b"", found
         frames.append(Frame(kind, payload, offset + end))
         at = end
     return frames, at < len(data)
+
+
+def _sound_from(data: bytes, at: int) -> int:
+    """Where the first whole, undamaged frame from ``at`` on stands; -1 = nowhere."""
+    for found in _HEAD.finditer(data, at):
+        if _sound(data, found.start()):
+            return found.start()
+    return -1
 
 
 def _sound(data: bytes, at: int) -> bool:
