@@ -1,13 +1,13 @@
 """The commands that ask the running control plane, and how their answers look."""
 
 import csv
-import json
 import sys
 from typing import Any, Final
 
 from rich.text import Text
 
 from ferryman.cli.api import Api
+from ferryman.cli.output import print_json
 from ferryman.cli.show import (
     UNKNOWN,
     Column,
@@ -40,7 +40,7 @@ def create_key(api: Api, name: str, expires: str | None, *, as_json: bool) -> No
         body["expires_in" if expires.strip()[-1:].isalpha() else "expires_at"] = expires
     made = api.call("POST", "/admin/v1/keys", body=body)
     if as_json:
-        _json(made)
+        print_json(made)
         return
     out = console()
     until = f", until {made['expires_at']}" if made.get("expires_at") else ""
@@ -55,7 +55,7 @@ def list_keys(api: Api, *, as_json: bool) -> None:
     """``ferryman keys list``."""
     keys: list[Row] = api.call("GET", "/admin/v1/keys")["data"]
     if as_json:
-        _json(keys)
+        print_json(keys)
         return
     out = console()
     if not keys:
@@ -87,7 +87,7 @@ def revoke_key(api: Api, key: str, *, as_json: bool) -> None:
 
     gone = api.call("DELETE", f"/admin/v1/keys/{quote(key, safe='')}")
     if as_json:
-        _json(gone)
+        print_json(gone)
     else:
         console().print(Text(f"Revoked {printable(gone['name'])} ({gone['id']})."))
 
@@ -97,7 +97,7 @@ def show_usage(api: Api, query: Row, *, as_json: bool, as_csv: bool) -> None:
     answer = api.call("GET", "/admin/v1/usage", query)
     rows: list[Row] = answer["data"]
     if as_json:
-        _json(rows)
+        print_json(rows)
         return
     groups: list[str] = answer["by"]
     if as_csv:
@@ -167,7 +167,7 @@ def show_calls(api: Api, query: Row, *, as_json: bool) -> None:
     """``ferryman calls``."""
     rows: list[Row] = api.call("GET", "/admin/v1/calls", query)["data"]
     if as_json:
-        _json(rows)
+        print_json(rows)
         return
     out = console()
     if not rows:
@@ -206,11 +206,6 @@ def _call(row: Row) -> list[str]:
         duration(row["duration_ms"]),
         at_least(row),
     ]
-
-
-def _json(value: object) -> None:
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
 
 
 def _plain(cell: object) -> object:

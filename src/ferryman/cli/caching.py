@@ -1,12 +1,11 @@
 """``ferryman cache``: what is kept of answers and what that saves; and how to be rid of it."""
 
-import json
-import sys
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from ferryman.cli import flags
+from ferryman.cli.output import print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,8 +34,7 @@ def cache(
     what = "what is kept of answers"
     said: Row = ask_gateway(options, gateway_url or "", "GET", "/internal/cache", None, what)
     if as_json:
-        json.dump(said, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json(said)
     else:
         _draw(said, console())
 
@@ -67,8 +65,7 @@ def clear(
     query: dict[str, object] = {"key": key, "model": model, "namespace": namespace}
     said = flags.reach(locals()).call("DELETE", "/admin/v1/cache", query)
     if as_json:
-        json.dump(said, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json(said)
         return
     chosen = [f"{name} {value}" for name, value in said["cleared"].items() if value]
     typer.echo(f"Cleared: answers of {', '.join(chosen)}." if chosen else "Cleared: all answers.")

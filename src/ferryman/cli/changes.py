@@ -1,7 +1,6 @@
 """What ``ferryman config``, ``models`` and ``providers`` ask of the control plane and print."""
 
 import difflib
-import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.parse import quote
 from rich.text import Text
 
 from ferryman.cli.api import Api, ApiError
+from ferryman.cli.output import print_json
 from ferryman.cli.show import Column, console, local_time, printable, table
 from ferryman.config.problem import Problem
 from ferryman.config.version import CLI, SENT
@@ -24,7 +24,7 @@ def show(api: Api, version: int | None, *, as_json: bool) -> None:
     """``ferryman config show``: YAML, with what there is to say in comments above it."""
     found = api.call("GET", CONFIG if version is None else f"{CONFIG}/versions/{version}")
     if as_json:
-        _json(found)
+        print_json(found)
         return
     sys.stdout.write(f"# version {found['version']}\n")
     for change in found["overlay"]:
@@ -80,7 +80,7 @@ def history(api: Api, limit: int, *, as_json: bool) -> None:
     """``ferryman config history``."""
     rows = api.call("GET", f"{CONFIG}/versions", {"limit": limit})["data"]
     if as_json:
-        _json(rows)
+        print_json(rows)
         return
     columns = [
         Column("Version", right=True, style="bold"),
@@ -175,7 +175,7 @@ def change(
     query = {"check": 1 if how.check else None, "note": how.note}
     done = _call(api, method, where, body, name, query, how.expect)
     if how.as_json:
-        _json(done)
+        print_json(done)
         return
     _complain(done["problems"], name)
     out = console()
@@ -229,8 +229,3 @@ def _read(file: Path) -> bytes:
         return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise ApiError(f"Can't read {file}: {error.strerror}.") from None
-
-
-def _json(value: object) -> None:
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")

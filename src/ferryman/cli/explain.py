@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ferryman.cli.api import ApiError, decoded, exchange, secret
+from ferryman.cli.output import print_json
 from ferryman.cli.show import Column, console, count, duration, money, printable, table
 from ferryman.config.options import DEFAULT_PORT, Options
 
@@ -40,8 +41,7 @@ def run(
     asked = {"request": request, "path": where, "headers": _headers(headers), "key": key}
     said = _ask(options, url, asked)
     if as_json:
-        json.dump(said, sys.stdout, indent=2, ensure_ascii=False)
-        sys.stdout.write("\n")
+        print_json(said)
     else:
         _draw(said, console())
 

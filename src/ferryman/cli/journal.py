@@ -1,9 +1,7 @@
 """``ferryman journal``: what waits to be taken into the ledger, and what of it is damaged."""
 
-import json
-import sys
-
 from ferryman.cli.api import Api
+from ferryman.cli.output import print_json
 from ferryman.cli.show import Column, console, count, table
 
 
@@ -11,8 +9,7 @@ def run(api: Api, *, as_json: bool) -> None:
     """Print how the journals stand. Raises :class:`~ferryman.cli.api.ApiError`."""
     found = api.call("GET", "/admin/v1/journal")
     if as_json:
-        json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
-        sys.stdout.write("\n")
+        print_json(found)
         return
     out = console()
     if found["failing"]:

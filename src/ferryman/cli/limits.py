@@ -1,9 +1,7 @@
 """``ferryman limits``: how limits and budgets stand; asks the running data plane."""
 
-import json
-import sys
-
 from ferryman.cli.explain import Row, ask_gateway
+from ferryman.cli.output import print_json
 from ferryman.cli.show import Column, console, count, duration, money, table
 from ferryman.config.options import Options
 
@@ -15,8 +13,7 @@ def run(options: Options, url: str, *, as_json: bool) -> None:
     """
     rows: list[Row] = ask_gateway(options, url, "GET", "/internal/limits", None, "how limits stand")
     if as_json:
-        json.dump(rows, sys.stdout, indent=2, ensure_ascii=False)
-        sys.stdout.write("\n")
+        print_json(rows)
         return
     out = console()
     if not rows:

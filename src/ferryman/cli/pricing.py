@@ -1,12 +1,11 @@
 """``ferryman prices``: what models cost, and what costs are made of."""
 
-import json
-import sys
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from ferryman.cli import flags
+from ferryman.cli.output import print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -125,8 +124,7 @@ def _print(found: object, as_json: bool, draw: Any) -> None:
     from ferryman.cli.show import console
 
     if as_json:
-        json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
-        sys.stdout.write("\n")
+        print_json(found)
     else:
         draw(console())
 

@@ -1,0 +1,10 @@
+"""What commands print with ``--json``."""
+
+import json
+import sys
+
+
+def print_json(value: object) -> None:
+    """``value`` as JSON on standard output."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
