@@ -24,6 +24,7 @@ from ferryman.control.changes import answer
 from ferryman.control.configuration import Configuration
 from ferryman.control.keys import KeyDesk
 from ferryman.control.problem import ProblemError
+from ferryman.control.query import cursor, moment_of
 from ferryman.control.rows import call_row, key_row, usage_row, usage_sums
 from ferryman.control.when import WhenError, duration, moment, rfc3339
 from ferryman.store import clears, keys, ledger
@@ -148,7 +149,7 @@ def _add_usage(app: FastAPI, admin: Admin) -> None:
         if wrong or len(set(groups)) != len(groups):
             detail = f"by={by!r}: give any of {', '.join(BY)}, each once, with commas between."
             raise ProblemError(400, "invalid_query", detail)
-        begin, end = _moment("since", since), _moment("until", until)
+        begin, end = moment_of("since", since), moment_of("until", until)
         chosen: dict[str, Any] = {
             "since_us": None if begin is None else begin * 1_000_000,
             "until_us": None if end is None else end * 1_000_000,
@@ -188,11 +189,11 @@ def _add_calls(app: FastAPI, admin: Admin) -> None:
         status: Annotated[str, Query(description="An HTTP status, or `lost`.")] = "",
         request_id: text = "",
     ) -> Response:
-        begin, end = _moment("since", since), _moment("until", until)
+        begin, end = moment_of("since", since), moment_of("until", until)
         chosen: dict[str, Any] = {
             "since_us": None if begin is None else begin * 1_000_000,
             "until_us": None if end is None else end * 1_000_000,
-            "before": _cursor(before),
+            "before": cursor(before),
             "key": admin.key_id(key),
             "model": model or None,
             "provider": provider or None,
@@ -242,24 +243,6 @@ def _expiry(body: NewKey) -> int | None:
         name = "expires_in" if body.expires_in is not None else "expires_at"
         raise ProblemError(400, "invalid_body", f"{name}: {error}") from None
     return None
-
-
-def _moment(name: str, text: str) -> int | None:
-    if not text:
-        return None
-    try:
-        return moment(text, time.time())
-    except WhenError as error:
-        raise ProblemError(400, "invalid_query", f"{name}: {error}") from None
-
-
-def _cursor(text: str) -> tuple[int, str] | None:
-    if not text:
-        return None
-    at, colon, request_id = text.partition(":")
-    if not colon or not at.isascii() or not at.isdigit() or len(at) > 18:
-        raise ProblemError(400, "invalid_query", "before: give the `next` of the page before.")
-    return int(at), request_id
 
 
 def _status(text: str) -> dict[str, int | str]:

@@ -7,7 +7,8 @@ from fastapi import FastAPI, Query, Response
 
 from ferryman.control.changes import answer
 from ferryman.control.problem import ProblemError
-from ferryman.control.when import WhenError, moment, rfc3339
+from ferryman.control.query import moment_at
+from ferryman.control.when import rfc3339
 from ferryman.store import latency, ledger
 
 if TYPE_CHECKING:
@@ -33,11 +34,8 @@ def add(app: FastAPI, admin: "Admin") -> None:
         target: text = "",
     ) -> Response:
         groups = tuple(dict.fromkeys(name.strip() for name in by.split(",") if name.strip()))
-        now = time.time()
-        try:
-            begin, end = moment(since, now), moment(until, now) if until else int(now) + 1
-        except WhenError as error:
-            raise ProblemError(400, "invalid_query", f"since, until: {error}") from None
+        begin = moment_at("since", since)
+        end = moment_at("until", until) if until else int(time.time()) + 1
         said = {"endpoint": endpoint, "model": model, "provider": provider, "target": target}
         edges = (begin * 1_000_000, end * 1_000_000)
         admin.catch_up()

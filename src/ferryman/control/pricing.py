@@ -18,8 +18,9 @@ from ferryman.catalog.amendments import DAY_NAMES
 from ferryman.config.snapshot import ModelRow, Snapshot
 from ferryman.control.changes import answer
 from ferryman.control.problem import ProblemError
+from ferryman.control.query import moment_at
 from ferryman.control.rows import dollars
-from ferryman.control.when import WhenError, moment, rfc3339
+from ferryman.control.when import rfc3339
 from ferryman.ir.price import EVERY_DAY, PER_ONE, WIDER, Price, Rate, Special, Tiers
 from ferryman.ir.usage import Usage
 from ferryman.ir.usage import from_counts as usage_from
@@ -58,16 +59,16 @@ def add(app: FastAPI, admin: "Admin") -> None:
 
     @app.get("/admin/v1/prices/unpriced", tags=["prices"], summary="Models without a price")
     def unpriced(since: text = "30d") -> Response:
-        return answer({"data": _unpriced(admin, _at("since", since))})
+        return answer({"data": _unpriced(admin, moment_at("since", since))})
 
     @app.get("/admin/v1/prices/changes", tags=["prices"], summary="What costs something else now")
     def changes(since: text = "30d") -> Response:
-        return answer({"data": list(_changes(admin, _at("since", since)))})
+        return answer({"data": list(_changes(admin, moment_at("since", since)))})
 
     @app.get("/admin/v1/prices/recost", tags=["prices"], summary="Calls by today's prices")
     def recost(since: text = "30d", until: text = "", model: text = "") -> Response:
-        end = _at("until", until) if until else None
-        return answer(_recost(admin, _at("since", since), end, model or None))
+        end = moment_at("until", until) if until else None
+        return answer(_recost(admin, moment_at("since", since), end, model or None))
 
     @app.get("/admin/v1/calls/{request_id}/cost", tags=["prices"], summary="A cost to the line")
     def explain(request_id: str) -> Response:
@@ -342,10 +343,3 @@ def recosted(call: ledger.CallRow, book: Book) -> int | None:
 def signed(pico: int) -> str:
     """Dollars, with a minus where it is less."""
     return f"-{dollars(-pico)}" if pico < 0 else dollars(pico)
-
-
-def _at(name: str, text: str) -> int:
-    try:
-        return moment(text, time.time())
-    except WhenError as error:
-        raise ProblemError(400, "invalid_query", f"{name}: {error}") from None
