@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.flow.test_cache import how
 from tests.gateway import KEY, Stack, asked, events
 from tests.processes import environment, until
 from tests.simulator import wire
@@ -38,11 +39,6 @@ def count_anew(stack: Stack) -> None:
 
 def say(text: str, **fields: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}], **fields}
-
-
-def how(reply: wire.Reply) -> str | None:
-    assert reply.status == 200, reply.body
-    return reply.header("x-ferryman-cache")
 
 
 def chunk(delta: str, finish: str = "null") -> bytes:

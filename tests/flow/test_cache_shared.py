@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.flow.test_cache import how
 from tests.flow.test_sharing import ENV, Server
 from tests.gateway import KEY, Stack, asked
 from tests.processes import Process, environment, request, until
@@ -109,11 +110,6 @@ def count_anew(four: Gateways) -> None:
 
 def say(text: str, model: str = "lab/sim", **fields: Any) -> dict[str, Any]:
     return asked(model, messages=[{"role": "user", "content": text}], **fields)
-
-
-def how(reply: wire.Reply) -> str | None:
-    assert reply.status == 200, reply.body
-    return reply.header("x-ferryman-cache")
 
 
 def test_what_one_has_all_have(four: Gateways, server: Server) -> None:

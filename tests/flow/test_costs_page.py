@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests import tree
+from tests.flow.test_docs import needs_curl
 from tests.gateway import KEY, Stack
 from tests.processes import environment, until
 from tests.test_readme import blocks
@@ -63,7 +63,7 @@ def cost_of(stack: Stack, request_id: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not on this machine")
+@needs_curl
 def test_the_call_of_the_page_is_explained_as_it_says(priced: Stack, tmp_path: Path) -> None:
     [command] = blocks("sh", PAGE)
     command = command.replace("http://127.0.0.1:8080/v1", priced.endpoint)

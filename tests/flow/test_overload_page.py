@@ -1,6 +1,5 @@
 """docs/overload.md: its configuration queues, spills over and refuses as the page says."""
 
-import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.flow.test_docs import needs_curl
 from tests.gateway import KEY, Stack
 from tests.processes import environment
 from tests.test_readme import blocks
@@ -24,7 +24,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not on this machine")
+@needs_curl
 def test_of_eight_at_once_six_are_answered_and_two_are_refused(
     limited: Stack, tmp_path: Path
 ) -> None:

@@ -7,6 +7,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+import pytest
+
 from ferryman.catalog import prices
 from ferryman.config.pricing import there
 from ferryman.ir.fold import fold
@@ -241,3 +243,10 @@ def wrong(cases: Iterable[Case]) -> list[tuple[object, ...]]:
             if got != want:
                 out.append((case.model, case.endpoint, case.name, got, want))
     return out
+
+
+def by_provider(cases: list[Case]) -> pytest.MarkDecorator:
+    """Gives a test the cases of one provider at a time, as ``cases``."""
+    names = dict.fromkeys(case.provider for case in cases)
+    of = [[case for case in cases if case.provider == name] for name in names]
+    return pytest.mark.parametrize("cases", of, ids=list(names))

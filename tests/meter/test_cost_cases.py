@@ -5,10 +5,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
-import pytest
-
 from tests.meter import vendor_prices as page
-from tests.meter.cases import Case, wrong
+from tests.meter.cases import Case, by_provider, wrong
 
 HALF: Final = Decimal("0.5")
 
@@ -132,11 +130,6 @@ def test_there_are_many_cases() -> None:
     assert len({(case.provider, case.model, case.endpoint, case.name) for case in CASES}) >= 300
 
 
-@pytest.mark.parametrize(
-    "cases",
-    [[case for case in CASES if case.provider == name] for name in dict.fromkeys(
-        case.provider for case in CASES)],
-    ids=lambda cases: cases[0].provider,
-)  # fmt: skip
+@by_provider(CASES)
 def test_calls_cost_what_the_vendor_bills(cases: list[Case]) -> None:
     assert wrong(cases) == []

@@ -6,8 +6,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-import pytest
-
 from ferryman.catalog import prices
 from ferryman.ir.media import ImagesRequest
 from ferryman.ir.price import PICO
@@ -16,7 +14,7 @@ from ferryman.meter.cost import cost
 from ferryman.wire.bedrock_converse.images import PROVIDER as BEDROCK_IMAGES
 from ferryman.wire.gemini_generate.images import PREDICT
 from tests.meter import vendor_prices as page
-from tests.meter.cases import NOW, Case, readings, wrong
+from tests.meter.cases import NOW, Case, by_provider, readings, wrong
 from tests.meter.vendor_prices import Bill, Body
 
 OPENAI_TOOLS: Final = {"search": "0.010", "file_search": "0.0025", "container": "0.03"}
@@ -380,12 +378,7 @@ CASES: Final = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "cases",
-    [[case for case in CASES if case.provider == name] for name in dict.fromkeys(
-        case.provider for case in CASES)],
-    ids=lambda cases: cases[0].provider,
-)  # fmt: skip
+@by_provider(CASES)
 def test_calls_cost_what_the_vendor_bills(cases: list[Case]) -> None:
     assert wrong(cases) == []
 
