@@ -11,11 +11,19 @@ from setuptools import setup
 HOT = [
     "edge/routes.py",
     "flow/asking.py",
+    "flow/attempts.py",
+    "flow/bounds.py",
     "flow/call.py",
+    "flow/charges.py",
     "flow/choice.py",
+    "flow/considered.py",
     "flow/deliver.py",
     "flow/headers.py",
+    "flow/limit_words.py",
     "flow/limiting.py",
+    "flow/owing.py",
+    "flow/pictures.py",
+    "flow/reading.py",
     "flow/spine.py",
     "flow/turns.py",
     "flow/window.py",
@@ -28,6 +36,8 @@ HOT = [
     "http1/pool.py",
     "http1/reply.py",
     "http1/server.py",
+    "ir/fixed.py",
+    "ir/tally.py",
     "meter/cost.py",
     "meter/keytable.py",
     "meter/limits.py",
@@ -72,10 +82,12 @@ if os.environ.get("FERRYMAN_COMPILE") == "1":
     os.environ["MYPYPATH"] = "src"  # names modules ferryman.http1.server, not server
     compiled = mypycify(
         ["--explicit-package-bases", *(f"src/ferryman/{name}" for name in HOT)],
-        opt_level="3",
+        opt_level="2",
         debug_level="0",
         group_name="ferryman",
     )
+    for each in compiled:  # calls of our own functions, and of Python's, go straight there
+        each.extra_compile_args += ["-fno-semantic-interposition", "-fno-plt"]
 else:
     compiled = []
 

@@ -257,7 +257,7 @@ class Stack:
     def row(self, call: wire.Reply | str) -> dict[str, Any]:
         """The ledger's row of a call, by its reply or its request id."""
         ident = call if isinstance(call, str) else call.header("x-ferryman-request-id")
-        path = f"/admin/v1/calls?request_id={ident}"
+        path = f"/api/v1/calls?request_id={ident}"
         rows = until(lambda: self.admin("GET", path).json()["data"], f"the row of {ident}")
         [row] = rows
         found: dict[str, Any] = row

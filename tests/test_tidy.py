@@ -90,7 +90,7 @@ def test_provider_names_stand_only_in_the_catalogue() -> None:
 
 def test_the_data_plane_loads_nothing_of_the_control_plane() -> None:
     """At run time, to the end of its imports, what the contracts in pyproject.toml hold."""
-    heavy = "sqlalchemy alembic fastapi starlette uvicorn pydantic typer rich ruamel genai_prices"
+    heavy = "sqlalchemy alembic starlette uvicorn pydantic typer rich ruamel genai_prices"
     code = (
         "import importlib, pkgutil, sys, ferryman.edge as edge\n"
         "for module in pkgutil.iter_modules(edge.__path__, 'ferryman.edge.'):\n"
@@ -280,9 +280,12 @@ def test_locks_hold_every_dependency_with_hashes_and_no_address() -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The names of the files in a wheel built from a copy of the tree."""
-    place = tmp_path_factory.mktemp("wheel")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from a copy of the tree."""
+    return _built(tmp_path_factory.mktemp("wheel"))
+
+
+def _built(place: Path) -> Path:
     for path in tree.files():
         copy = place / "tree" / tree.name(path)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -290,27 +293,37 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
     done = subprocess.run(
         [*command, "--no-index", "-w", str(place / "out"), str(place / "tree")],
-        env={name: value for name, value in os.environ.items() if name != "FERRYMAN_COMPILE"},
+        env={name: value for name, value in os.environ.items() if name != "FERRYMAN_COMPILE"}
+        | {"SOURCE_DATE_EPOCH": "1800000000"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (built,) = (place / "out").glob("*.whl")
-    with zipfile.ZipFile(built) as archive:
+    return built
+
+
+def _names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
         return set(archive.namelist())
 
 
-def test_wheel_carries_code_and_data_of_every_room(wheel: set[str]) -> None:
+def test_the_same_tree_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    assert _built(tmp_path).read_bytes() == wheel.read_bytes()
+
+
+def test_wheel_carries_code_and_data_of_every_room(wheel: Path) -> None:
     ours = {
         p.relative_to(tree.SRC.parent).as_posix() for p in tree.files() if tree.SRC in p.parents
     }
     assert {"ferryman/py.typed", "ferryman/catalog/providers.toml"} <= ours
-    assert ours - wheel == set(), "add it to [tool.setuptools.package-data]"
+    assert ours - _names(wheel) == set(), "add it to [tool.setuptools.package-data]"
 
 
-def test_wheel_carries_nothing_else(wheel: set[str]) -> None:
+def test_wheel_carries_nothing_else(wheel: Path) -> None:
     """A ``.pth`` file runs code at every start of Python: ours has none, and no stray packages."""
-    assert not [name for name in wheel if name.endswith((".pth", ".so"))]
-    tops = {name.split("/")[0] for name in wheel}
+    names = _names(wheel)
+    assert not [name for name in names if name.endswith((".pth", ".so"))]
+    tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"ferryman"}
-    assert any(name.endswith("licenses/LICENSE") for name in wheel)
+    assert any(name.endswith("licenses/LICENSE") for name in names)

@@ -57,7 +57,8 @@ def hold(lost: Callable[[], None] | None = None) -> bool:
 def report(event: str, **facts: object) -> None:
     """Tell the supervisor ``event`` (``ready``, ``checked``, ``draining``) and its ``facts``.
 
-    ``facts`` must be JSON values and no secrets. Does nothing without a supervisor, or a dead one.
+    ``facts`` must be JSON values, and no secrets but those that work once. Does nothing without a
+    supervisor, or a dead one.
     """
     fd = _number(REPORT)
     if fd is None:

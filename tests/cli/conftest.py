@@ -97,7 +97,7 @@ class Up:
         return request(url, method, path, token=token, body=encoded, headers=headers)
 
     def calls(self) -> list[dict[str, object]]:
-        found: list[dict[str, object]] = self.admin("GET", "/admin/v1/calls?limit=1000").json()[
+        found: list[dict[str, object]] = self.admin("GET", "/api/v1/calls?limit=1000").json()[
             "data"
         ]
         return found

@@ -79,3 +79,13 @@ def test_without_providers_it_says_how_to_get_one(tmp_path: Path) -> None:
 def test_with_unknown_models_only_it_lists_them(tmp_path: Path) -> None:
     banner = text(Options(data_dir=tmp_path), {"providers": ["lab"], "model": ""}, color=False)
     assert "curl http://127.0.0.1:8080/v1/models " in banner
+
+
+def test_the_link_to_the_dashboard_is_treated_as_the_key_is(tmp_path: Path) -> None:
+    options = Options(data_dir=tmp_path)
+    facts = FACTS | {"entry": "t0ken"}
+    link = "http://127.0.0.1:8081/enter#t0ken"
+    assert link in text(options, facts | {"first_key_is_new": True}, color=False)
+    assert link in text(options, facts, color=True)
+    later = text(options, facts | {"first_key_is_new": False}, color=False)
+    assert "t0ken" not in later and "ferryman dashboard" in later

@@ -90,7 +90,7 @@ def test_what_goes_wrong_is_told_in_a_line_that_says_what_to_do(up: Up, tmp_path
 
     assert "ferryman keys list" in failure("keys", "revoke", "nobody")
     assert "30d" in failure("usage", "--since", "yesteryear")
-    assert "month" in failure("usage", "--by", "month")
+    assert "colour" in failure("usage", "--by", "colour")
     assert "printable" in failure("keys", "create", "a\tb")
     assert "another data directory" in failure("calls", FERRYMAN_ADMIN_TOKEN="wrong")
     assert "--data-dir" in failure("calls", "--data-dir", str(tmp_path / "none"))

@@ -73,9 +73,9 @@ def test_a_fixed_key_works_and_is_not_shown(start: Start) -> None:
 
 
 def test_a_new_key_works_and_a_revoked_one_does_not(up: Up) -> None:
-    made = up.admin("POST", "/admin/v1/keys", {"name": "shop"}).json()
+    made = up.admin("POST", "/api/v1/keys", {"name": "shop"}).json()
     until(lambda: up.chat(key=made["key"]).status == 200, "the new key's first call")
-    up.admin("DELETE", "/admin/v1/keys/shop")
+    up.admin("DELETE", "/api/v1/keys/shop")
     until(lambda: up.chat(key=made["key"]).status == 401, "the refusal of the revoked key")
     assert up.chat().status == 200
 

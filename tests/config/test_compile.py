@@ -107,14 +107,13 @@ providers:
         name="openai",
         base_url="https://eu.example/v1",
         auth="x-api-key",
-        keys=(Secret("env", "OPENAI_API_KEY"),),
-        alternatives=True,
         enabled=True,
         headers=(("X-Org", "env:LAB_KEY"), ("X-Team", "search")),
         endpoints=("embeddings",),
         region="eu",
         region_stated=True,
     )
+    assert activate(providers["openai"], KEYS) is None, "its key is for another host"
     assert activate(providers["groq"], KEYS) == ["lab-value", "gsk-groq-value"]
     assert activate(providers["ollama"], KEYS) == []
     assert activate(providers["anthropic"], KEYS) == []
@@ -355,7 +354,7 @@ def test_groups_stay_groups_where_that_makes_a_difference(tmp_path: Path) -> Non
 models:
   one: { targets: [openai/gpt-4o], strategy: latency }
   plain: { targets: [openai/gpt-4o, openai/gpt-4o-mini] }
-  quick: { targets: [openai/gpt-4o, openai/gpt-4o-mini], strategy: weighted, sticky: user }
+  quick: { targets: [openai/gpt-4o, openai/gpt-4o-mini], strategy: weighted, sticky: end_user }
   spliced: { targets: [plain, one, anthropic/claude-sonnet-4-5] }
   group: { targets: [plain, one, anthropic/claude-sonnet-4-5], strategy: cost }
   tiers: { targets: [[one, quick], plain], strategy: weighted, weights: { quick: 2, plain: 3 } }
@@ -371,12 +370,12 @@ models:
     assert routes["tiers"].tiers == ((BIG, "quick"), ("plain",))
     assert routes["tiers"].weights == (1.0, 2.0, 3.0)
     assert (routes["tiers"].identities, routes["tiers"].strategies) == (
-        ("user",), ("weighted", "ordered"),
+        ("end_user",), ("weighted", "ordered"),
     )  # fmt: skip
     assert routes["first"].tiers == (), "as written anyway"
     assert routes["last"].fallbacks == (BIG, MINI)
     assert routes["last"].last == (BIG, MINI, "quick")
-    assert routes["last"].identities == ("key", "user")
+    assert routes["last"].identities == ("key", "end_user")
 
 
 def test_a_long_chain_of_names_is_worked_out(tmp_path: Path) -> None:

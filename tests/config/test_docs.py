@@ -6,12 +6,17 @@ from pathlib import Path
 import pytest
 
 from ferryman.config import (
+    alert_grammar,
     cache_grammar,
+    content_grammar,
     filter_grammar,
     grammar,
+    guard_grammar,
     ledger_grammar,
     limit_grammar,
+    residency,
     route_grammar,
+    telemetry_grammar,
 )
 from ferryman.config.check import report
 from ferryman.config.file import load
@@ -37,19 +42,32 @@ SECTIONS = {
     "Affinity": route_grammar.AFFINITY,
     "Policies": grammar.POLICY,
     "Filter": filter_grammar.FILTER,
+    "Residency": residency.RESIDENCE,
     "Max price": filter_grammar.MAX_PRICE,
+    "Storing": content_grammar.STORING,
     "Set": grammar.SET,
     "Policy timeouts": grammar.POLICY_TIMEOUTS,
     "Limits": limit_grammar.LIMIT,
     "Rate": limit_grammar.RATE,
     "Budget": limit_grammar.BUDGET,
     "Increase": limit_grammar.INCREASE,
+    "Alerts": alert_grammar.ALERTS,
+    "Alert channels": alert_grammar.CHANNEL,
+    "E-mail": alert_grammar.EMAIL,
+    "Alert rules": alert_grammar.RULE,
     "Server": grammar.SERVER,
     "Timeouts": grammar.TIMEOUTS,
     "Responses": cache_grammar.RESPONSES,
     "Cache": cache_grammar.CACHE,
     "Idempotency": cache_grammar.IDEMPOTENCY,
+    "Content": content_grammar.CONTENT,
+    "Guards": guard_grammar.TABLE,
+    "Logs": content_grammar.LOGS,
+    "Sink": content_grammar.SINK,
     "Ledger": ledger_grammar.LEDGER,
+    "Telemetry": telemetry_grammar.TELEMETRY,
+    "OTLP": telemetry_grammar.OTLP,
+    "Always": telemetry_grammar.ALWAYS,
     "TLS": grammar.TLS,
 }
 

@@ -131,8 +131,12 @@ timeouts: { connect: 500ms, first_byte: 30s, idle: 45, total: 2 h }
 
 
 def test_settings_keep_the_types_of_their_structs(tmp_path: Path) -> None:
-    numbers = [name for name in ServerSettings.__struct_fields__ if name != "state"]
-    every = {**dict.fromkeys(numbers, 1024), "state": "redis://[::1]:7000/2"}
+    others = {
+        "state": "redis://[::1]:7000/2", "state_away": "fail_open", "workers": 3,
+        "on_journal_failure": "serve",
+    }  # fmt: skip
+    numbers = [name for name in ServerSettings.__struct_fields__ if name not in others]
+    every = {**dict.fromkeys(numbers, 1024), **others}
     text = f"server: {json.dumps(every)}\n"
     server = _config(tmp_path, text).server
     for name, kind in ServerSettings.__annotations__.items():

@@ -84,6 +84,7 @@ GOOD: dict[str, Any] = {
             "timeouts": {"first_byte": "1s", "idle": 2, "total": "3m"},
         },
         {"when": "always", "forbid": "x"},
+        {"when": "always", "content": {"store": "all", "sample": 1}},
         {
             "when": "always",
             "filter": {
@@ -113,6 +114,14 @@ GOOD: dict[str, Any] = {
     ],
     "server": {"max_body_bytes": "50MB", "max_headers": 100, "drain_seconds": 0, "fsync_ms": "1s"},
     "timeouts": {"connect": "500ms", "total": 600, "idle": "2 m", "first_byte": 0.5},
+    "content": {"store": "errors", "sample": "10%"},
+    "logs": {
+        "level": "error",
+        "sample": 0.5,
+        "sinks": ["stdout"],
+        "audit": True,
+    },
+    "roles": {"support": ["api.read", "calls.read"]},
     "tls": {"ca_files": ["/etc/ca.pem"]},
 }
 
@@ -125,7 +134,7 @@ VALUES: list[Any] = [
     "header:X", "header:", "weighted", "latency", "openai_chat", "day", "embeddings", "lab/x",
     [], ["x"], ["embeddings"], ["env:A"], [None], [[]], {}, {"x": 1}, {"metadata.a": 1},
     {"targets": ["lab/x"]}, {"input": 1, "output": 1}, {"lab/x": 1}, {"X-A": "b"}, {"A B": "c"},
-    {"usd": 1, "per": "day"},
+    {"usd": 1, "per": "day"}, "keys.read", ["keys.read"],
     {"when": {"metadata.a": "x"}}, {"when": {}}, {"when": {"metadata": {"a": 1}}},
     "key_1", "vision", ["vision"], "mon", "09:00-17:00", "UTC", {"hours": "09:00-17:00"},
     [{"model": "x"}], {"gt": 1}, {"not": {"all": []}}, {"header.Cookie": "x"}, "always",
@@ -133,6 +142,7 @@ VALUES: list[Any] = [
     "fair", {"order": "fair"},
     "60/minute", {"most": 1, "per": "day"}, 429, "key", ["key"], "2026-12-24",
     {"tokens": 5, "until": "2026-12-24"},
+    "errors", "error", "stdout", ["stdout"],
     "no_training", "bf16", "text", ["bf16"], "session", {"by": "session"},
 ]  # fmt: skip
 
@@ -277,7 +287,7 @@ def test_every_example_in_a_message_is_right() -> None:
 
 def test_every_key_is_described() -> None:
     tables = [kind for kind in _kinds(grammar.FILE) if isinstance(kind, Table)]
-    assert len({id(table) for table in tables}) == 26
+    assert len({id(table) for table in tables}) == 39
     for table in tables:
         for key in table.keys:
             assert key.doc.endswith("."), key.name

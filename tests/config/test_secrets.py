@@ -36,6 +36,7 @@ PLACES = [
     "providers: { openai: { key: 'Bearer SECRET' } }",
     "providers: { openai: { headers: { Authorization: Bearer SECRET } } }",
     "providers: { openai: { headers: { X-Api-Key: SECRET } } }",
+    "telemetry: { otlp: { headers: { Authorization: SECRET } } }",
     "providers: { openai: { headers: { X-Other: 'SECRET\n\n' } } }",
     "providers: { openai: { headers: { 'Api Key SECRET': x } } }",
     "providers: { openai: { auth: SECRET, format: SECRET, region: 'SECRET ' } }",

@@ -16,7 +16,7 @@ def test_without_the_admin_token_everything_is_refused_with_the_same_reply(
     shared: Control,
 ) -> None:
     tokens = (None, "", "x", shared.secret("feed-token"), shared.secret("admin-token") + "0")
-    paths = ("/admin/v1/keys", "/admin/v1/usage", "/openapi.json", "/", "/nothing", "/docs")
+    paths = ("/api/v1/keys", "/api/v1/usage", "/api/v1/openapi.json", "/nothing", "/docs")
     replies = [
         request(shared.url, method, path, token=token)
         for token in tokens
@@ -36,9 +36,9 @@ def test_without_the_admin_token_everything_is_refused_with_the_same_reply(
 def test_other_schemes_and_doubled_headers_are_no_way_in(shared: Control) -> None:
     token = shared.secret("admin-token")
     for value in (f"Basic {token}", token, f"Bearer{token}", f"Bearer {token},x"):
-        reply = request(shared.url, path="/admin/v1/keys", headers={"authorization": value})
+        reply = request(shared.url, path="/api/v1/keys", headers={"authorization": value})
         assert reply.status == 401, value
-    assert shared.admin("GET", "/admin/v1/keys").status == 200
+    assert shared.admin("GET", "/api/v1/keys").status == 200
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_other_schemes_and_doubled_headers_are_no_way_in(shared: Control) -> Non
 def test_only_loopback_names_are_served_on_loopback(
     shared: Control, host: str, status: int
 ) -> None:
-    for path in ("/healthz", "/admin/v1/keys"):
+    for path in ("/healthz", "/api/v1/keys"):
         headers = {"host": host}
         reply = request(shared.url, path=path, headers=headers, token=shared.secret("admin-token"))
         assert reply.status == status, path
@@ -69,19 +69,19 @@ def test_only_loopback_names_are_served_on_loopback(
 
 
 def test_a_key_is_made_shown_once_listed_and_revoked(control: Control) -> None:
-    reply = control.admin("POST", "/admin/v1/keys", {"name": "web shop", "expires_in": "30d"})
+    reply = control.admin("POST", "/api/v1/keys", {"name": "web shop", "expires_in": "30d"})
     assert reply.status == 201
     made = reply.json()
     assert well_formed(made["key"])
     assert re.fullmatch(r"key_\w{12}", made["id"])
     assert made["state"] == "active"
-    listed = control.admin("GET", "/admin/v1/keys")
+    listed = control.admin("GET", "/api/v1/keys")
     assert made["key"] not in listed.body.decode()
-    assert [key["name"] for key in listed.json()["data"]] == ["first", "web shop"]
+    assert {key["name"] for key in listed.json()["data"]} == {"first", "web shop"}
 
-    gone = control.admin("DELETE", f"/admin/v1/keys/{quote('web shop')}")
+    gone = control.admin("DELETE", f"/api/v1/keys/{quote('web shop')}")
     assert (gone.status, gone.json()["state"]) == (200, "revoked")
-    again = control.admin("DELETE", f"/admin/v1/keys/{made['id']}")
+    again = control.admin("DELETE", f"/api/v1/keys/{made['id']}")
     assert (again.status, again.json()) == (200, gone.json()), "revoking is idempotent"
     log = "\n".join(control.process.lines)
     assert made["key"] not in log
@@ -89,7 +89,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(control: Control) -> None:
 
 def test_keys_expire_when_asked_to(control: Control) -> None:
     def make(**how: object) -> str:
-        reply = control.admin("POST", "/admin/v1/keys", {"name": "k", **how})
+        reply = control.admin("POST", "/api/v1/keys", {"name": "k", **how})
         assert reply.status == 201, reply.body
         return str(reply.json()["expires_at"])
 
@@ -97,19 +97,19 @@ def test_keys_expire_when_asked_to(control: Control) -> None:
     assert make(expires_at="2099-12-31T12:00:00+02:00") == "2099-12-31T10:00:00Z"
     assert make(expires_at=4102444800) == "2100-01-01T00:00:00Z"
     assert make() == "None"
-    control.admin("POST", "/admin/v1/keys", {"name": "short", "expires_in": 1})
+    control.admin("POST", "/api/v1/keys", {"name": "short", "expires_in": 1})
     time.sleep(1.1)
-    keys = control.admin("GET", "/admin/v1/keys").json()["data"]
+    keys = control.admin("GET", "/api/v1/keys").json()["data"]
     assert [key["state"] for key in keys if key["name"] == "short"] == ["expired"]
 
 
 def test_the_first_key_file_goes_when_its_key_is_revoked(control: Control) -> None:
     path = control.data / "first-key"
     assert path.stat().st_mode & 0o777 == 0o600
-    control.admin("POST", "/admin/v1/keys", {"name": "other"})
-    control.admin("DELETE", "/admin/v1/keys/other")
+    control.admin("POST", "/api/v1/keys", {"name": "other"})
+    control.admin("DELETE", "/api/v1/keys/other")
     assert path.exists()
-    control.admin("DELETE", "/admin/v1/keys/first")
+    control.admin("DELETE", "/api/v1/keys/first")
     assert not path.exists()
 
 
@@ -138,25 +138,25 @@ def test_the_first_key_file_goes_when_its_key_is_revoked(control: Control) -> No
 def test_a_bad_body_is_told_and_makes_no_key(shared: Control, body: bytes) -> None:
     headers = {"content-type": "application/json"}
     token = shared.secret("admin-token")
-    reply = request(shared.url, "POST", "/admin/v1/keys", token=token, body=body, headers=headers)
+    reply = request(shared.url, "POST", "/api/v1/keys", token=token, body=body, headers=headers)
     assert reply.status == 400, reply.body
     assert reply.headers["content-type"] == "application/problem+json"
     assert reply.json()["code"] in ("invalid_body", "invalid_key_field")
     assert len(reply.json()["detail"]) > 10
-    assert len(shared.admin("GET", "/admin/v1/keys").json()["data"]) == 1
+    assert len(shared.admin("GET", "/api/v1/keys").json()["data"]) == 1
 
 
 def test_a_body_over_the_limit_is_refused_sized_or_chunked(shared: Control) -> None:
     token = shared.secret("admin-token")
     big = json.dumps({"name": "x" * 100_000})
-    reply = request(shared.url, "POST", "/admin/v1/keys", token=token, body=big)
+    reply = request(shared.url, "POST", "/api/v1/keys", token=token, body=big)
     assert reply.status == 413
     pieces = iter([b"x" * 40_000] * 3)
     headers = {"content-type": "application/json"}  # an iterator is sent chunked
     reply = request(
         shared.url,
         "POST",
-        "/admin/v1/keys",
+        "/api/v1/keys",
         token=token,
         body=pieces,  # type: ignore[arg-type]
         headers=headers,
@@ -168,18 +168,18 @@ def test_a_body_over_the_limit_is_refused_sized_or_chunked(shared: Control) -> N
     ("method", "path", "status", "code"),
     [
         ("GET", "/nothing", 404, "not_found"),
-        ("PATCH", "/admin/v1/keys", 405, "method_not_allowed"),
+        ("PATCH", "/api/v1/keys", 405, "method_not_allowed"),
         ("POST", "/healthz", 405, "method_not_allowed"),
-        ("DELETE", "/admin/v1/keys/nobody", 404, "key_not_found"),
-        ("GET", "/admin/v1/usage?by=colour", 400, "invalid_query"),
-        ("GET", "/admin/v1/usage?by=day,day", 400, "invalid_query"),
-        ("GET", "/admin/v1/usage?since=soon", 400, "invalid_query"),
-        ("GET", "/admin/v1/usage?key=nobody", 404, "key_not_found"),
-        ("GET", "/admin/v1/calls?limit=0", 400, "invalid_query"),
-        ("GET", "/admin/v1/calls?limit=1001", 400, "invalid_query"),
-        ("GET", "/admin/v1/calls?limit=many", 400, "invalid_query"),
-        ("GET", "/admin/v1/calls?before=x", 400, "invalid_query"),
-        ("GET", "/admin/v1/calls?status=bad", 400, "invalid_query"),
+        ("DELETE", "/api/v1/keys/nobody", 404, "key_not_found"),
+        ("GET", "/api/v1/usage?by=colour", 400, "invalid_query"),
+        ("GET", "/api/v1/usage?by=day,day", 400, "invalid_query"),
+        ("GET", "/api/v1/usage?since=soon", 400, "invalid_query"),
+        ("GET", "/api/v1/usage?key=nobody", 404, "key_not_found"),
+        ("GET", "/api/v1/calls?limit=0", 400, "invalid_query"),
+        ("GET", "/api/v1/calls?limit=1001", 400, "invalid_query"),
+        ("GET", "/api/v1/calls?limit=many", 400, "invalid_query"),
+        ("GET", "/api/v1/calls?cursor=x", 400, "invalid_cursor"),
+        ("GET", "/api/v1/calls?status=bad", 400, "invalid_query"),
     ],
 )
 def test_wrong_requests_get_a_problem_document(
@@ -191,36 +191,12 @@ def test_wrong_requests_get_a_problem_document(
 
 
 def test_keys_with_one_name_are_revoked_by_id(control: Control) -> None:
-    ids = [control.admin("POST", "/admin/v1/keys", {"name": "n"}).json()["id"] for _ in range(2)]
-    reply = control.admin("DELETE", "/admin/v1/keys/n")
+    ids = [control.admin("POST", "/api/v1/keys", {"name": "n"}).json()["id"] for _ in range(2)]
+    reply = control.admin("DELETE", "/api/v1/keys/n")
     assert (reply.status, reply.json()["code"]) == (409, "ambiguous_key")
     assert all(each in reply.json()["detail"] for each in ids)
-    assert control.admin("DELETE", f"/admin/v1/keys/{ids[0]}").status == 200
-    assert control.admin("DELETE", "/admin/v1/keys/n").json()["id"] == ids[1]
-
-
-def test_the_api_describes_itself_to_who_may_use_it(shared: Control) -> None:
-    paths = shared.admin("GET", "/openapi.json").json()["paths"]
-    assert set(paths) == {
-        "/admin/v1/keys",
-        "/admin/v1/keys/{key}",
-        "/admin/v1/usage",
-        "/admin/v1/calls",
-        "/admin/v1/cache",
-        "/admin/v1/calls/{request_id}/cost",
-        "/admin/v1/journal",
-        "/admin/v1/latencies",
-        "/admin/v1/prices",
-        "/admin/v1/prices/changes",
-        "/admin/v1/prices/recost",
-        "/admin/v1/prices/unpriced",
-        "/admin/v1/reload",
-        "/admin/v1/config",
-        "/admin/v1/config/versions",
-        "/admin/v1/config/versions/{number}",
-        "/admin/v1/config/rollback",
-        "/admin/v1/config/{section}/{name}",
-    }
+    assert control.admin("DELETE", f"/api/v1/keys/{ids[0]}").status == 200
+    assert control.admin("DELETE", "/api/v1/keys/n").json()["id"] == ids[1]
 
 
 def test_health_is_open_and_says_little(shared: Control) -> None:

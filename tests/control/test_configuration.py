@@ -1,6 +1,7 @@
 """The configuration file in a running control plane: watched, reloaded, refused."""
 
 import signal
+import threading
 from pathlib import Path
 
 import msgspec
@@ -48,6 +49,25 @@ def test_a_file_replaced_by_another_is_noticed(start: Start, file: Path, tmp_pat
     until(lambda: _routes(control) == {"faster"}, "the new file's routes")
 
 
+def test_a_file_that_is_rewritten_all_the_time_is_read(start: Start, file: Path) -> None:
+    control = start(FERRYMAN_CONFIG=str(file)).ready()
+    ended = threading.Event()
+
+    def rewrite() -> None:
+        number = 0
+        while not ended.wait(0.1):
+            number += 1
+            file.write_text(f"{BETTER}# {number}\n")
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    try:
+        until(lambda: _routes(control) == {"faster"}, "the routes of a file that never rests")
+    finally:
+        ended.set()
+        writer.join()
+
+
 def test_a_bad_file_keeps_the_last_good_one_and_says_everything(start: Start, file: Path) -> None:
     control = start(FERRYMAN_CONFIG=str(file)).ready()
     before = control.settled()
@@ -64,14 +84,13 @@ def test_a_bad_file_keeps_the_last_good_one_and_says_everything(start: Start, fi
 
 def test_reload_by_signal_and_by_api(start: Start, file: Path) -> None:
     control = start(FERRYMAN_CONFIG=str(file)).ready()
-    reply = control.admin("POST", "/admin/v1/reload")
+    reply = control.admin("POST", "/api/v1/config/reload")
     version, _ = control.settled()
-    assert (reply.status, reply.json()) == (200, {"snapshot": version, "problems": []})
+    assert (reply.status, reply.json()) == (200, {"snapshot": version})
     file.write_text(BAD)
-    reply = control.admin("POST", "/admin/v1/reload")
+    reply = control.admin("POST", "/api/v1/config/reload")
     assert reply.status == 422
     assert len(reply.json()["problems"]) == 2
-    assert reply.json()["snapshot"] == version
     file.write_text(BETTER)
     control.process.send(signal.SIGHUP)
     until(lambda: _routes(control) == {"faster"}, "the reloaded routes")
@@ -94,7 +113,7 @@ def test_after_a_crash_a_bad_file_does_not_keep_keys_and_ledger_away(
     file.write_text(BAD)
     control = start(FERRYMAN_CONFIG=str(file), FERRYMAN_RESTARTED="1").ready()
     assert control.request("/readyz").status == 503
-    assert control.admin("GET", "/admin/v1/keys").status == 200
+    assert control.admin("GET", "/api/v1/keys").status == 200
     assert control.feed("v-before", 0).snapshot == b"", "the data plane keeps what it has"
     file.write_text(GOOD)
     until(lambda: control.request("/readyz").status == 200, "the mended file")

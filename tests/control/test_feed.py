@@ -52,7 +52,7 @@ def test_nothing_new_is_an_empty_answer(control: Control) -> None:
 def test_a_key_made_or_revoked_wakes_everybody_at_once(control: Control) -> None:
     version, seq = control.settled()
     waiters = [_Waiter(control, version, seq) for _ in range(20)]
-    made = control.admin("POST", "/admin/v1/keys", {"name": "x"}).json()
+    made = control.admin("POST", "/api/v1/keys", {"name": "x"}).json()
     answers = [waiter.result() for waiter in waiters]
     assert all(len(answer.keys_delta) == 64 for answer in answers)
     assert all(not answer.snapshot and not answer.keys_full for answer in answers)
@@ -62,16 +62,16 @@ def test_a_key_made_or_revoked_wakes_everybody_at_once(control: Control) -> None
     assert answers[0].keys_delta[60:] == b"\0\0\0\0"
 
     waiter = _Waiter(control, version, answers[0].keys_seq)
-    assert control.admin("DELETE", f"/admin/v1/keys/{made['id']}").status == 200
+    assert control.admin("DELETE", f"/api/v1/keys/{made['id']}").status == 200
     assert waiter.result().keys_delta[60:] == b"\1\0\0\0"
 
 
 def test_revoking_again_leaves_waiting_data_planes_with_an_answer_worth_its_wait(
     control: Control,
 ) -> None:
-    control.admin("DELETE", "/admin/v1/keys/first")
+    control.admin("DELETE", "/api/v1/keys/first")
     version, seq = control.settled()
-    control.admin("DELETE", "/admin/v1/keys/first")
+    control.admin("DELETE", "/api/v1/keys/first")
     assert control.feed(version, seq, wait=0.05) == Feed(keys_seq=seq), "nothing changed"
 
 
@@ -85,7 +85,7 @@ def test_a_data_plane_ahead_of_a_restored_database_gets_the_whole_table(control:
 def test_changes_since_a_number_come_together(control: Control) -> None:
     version, seq = control.settled()
     for name in ("a", "b", "c"):
-        control.admin("POST", "/admin/v1/keys", {"name": name})
+        control.admin("POST", "/api/v1/keys", {"name": name})
     feed = control.feed(version, seq, wait=20)
     assert len(feed.keys_delta) == 3 * 64
     assert control.feed(version, feed.keys_seq, wait=0.05) == Feed(keys_seq=feed.keys_seq)
@@ -127,7 +127,7 @@ def test_keys_survive_a_restart_and_the_first_is_made_once(start: Start) -> None
 def test_a_fixed_key_is_the_first_one_and_replacing_it_shuts_the_old_one_out(start: Start) -> None:
     control = start(FERRYMAN_KEY="a-key-for-tests-number-one").ready()
     assert not (control.data / "first-key").exists()
-    [key] = control.admin("GET", "/admin/v1/keys").json()["data"]
+    [key] = control.admin("GET", "/api/v1/keys").json()["data"]
     assert (key["name"], key["fixed"], key["state"]) == ("first", True, "active")
     assert "number" not in key["hint"]
     hashed = digest(control.secret("pepper").encode(), b"a-key-for-tests-number-one")
@@ -135,5 +135,5 @@ def test_a_fixed_key_is_the_first_one_and_replacing_it_shuts_the_old_one_out(sta
     control.process.stop()
 
     control = start(FERRYMAN_KEY="a-key-for-tests-number-two").ready()
-    states = [key["state"] for key in control.admin("GET", "/admin/v1/keys").json()["data"]]
+    states = [key["state"] for key in control.admin("GET", "/api/v1/keys").json()["data"]]
     assert sorted(states) == ["active", "revoked"]

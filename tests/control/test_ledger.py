@@ -1,5 +1,6 @@
 """Usage and calls through the admin API, from journals that real writers wrote."""
 
+import calendar
 import os
 import random
 import signal
@@ -7,12 +8,18 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from datetime import UTC, datetime
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
+import pytest
 
+from ferryman.control.rows import dollars
 from ferryman.store.journal import JournalWriter, segments
 from ferryman.telemetry.record import OPENED
 from tests.control.conftest import Control, Start
@@ -31,7 +38,7 @@ def _ids(control: Control) -> list[str]:
     found: list[str] = []
     cursor = ""
     while cursor is not None:
-        page = control.admin("GET", f"/admin/v1/calls?limit=1000&before={cursor}").json()
+        page = control.admin("GET", f"/api/v1/calls?limit=1000&cursor={cursor}").json()
         found += [row["request_id"] for row in page["data"]]
         cursor = page["next"]
     return found
@@ -46,11 +53,11 @@ def test_what_was_journaled_before_a_question_is_in_its_answer(control: Control)
 
 
 def test_a_call_is_shown_with_names_times_and_exact_amounts(control: Control) -> None:
-    [key] = control.admin("GET", "/admin/v1/keys").json()["data"]
+    [key] = control.admin("GET", "/api/v1/keys").json()["data"]
     journal = _journal(control.data)
     put(journal, [call("req_1", key=key["id"])])
     journal.close()
-    [row] = control.admin("GET", "/admin/v1/calls").json()["data"]
+    [row] = control.admin("GET", "/api/v1/calls").json()["data"]
     tries = row.pop("tries")
     assert row == {
         "request_id": "req_1",
@@ -91,6 +98,27 @@ def test_a_call_is_shown_with_names_times_and_exact_amounts(control: Control) ->
         "searches": 0,
         "audio_seconds": 0,
         "price": None,
+        **dict.fromkeys(
+            (
+                "organisation",
+                "team",
+                "user",
+                "end_user",
+                "run",
+                "task",
+                "estimate",
+                "content",
+                "parent",
+                "client",
+                "strategy",
+                "upstream_id",
+                "trace",
+                "tokens_per_second",
+            )
+        ),
+        "verdicts": [],
+        "tags": [],
+        "metadata": {},
     }
     assert tries[0]["model"] == "gpt-4o-mini"
 
@@ -102,7 +130,7 @@ def test_sums_by_every_dimension_agree_with_the_calls(control: Control) -> None:
     journal.close()
     costs = [Decimal(each.cost).scaleb(-12) for each in sample if each.cost is not None]
     for by in ("", "key", "model", "provider", "day", "endpoint", "key,model,provider,day"):
-        answer = control.admin("GET", f"/admin/v1/usage?by={by}&{SINCE}").json()
+        answer = control.admin("GET", f"/api/v1/usage?by={by}&{SINCE}").json()
         total = answer["total"]
         assert total["calls"] == 300
         assert Decimal(total["cost_usd"]) == sum(costs)
@@ -113,12 +141,65 @@ def test_sums_by_every_dimension_agree_with_the_calls(control: Control) -> None:
             assert sum(Decimal(row["cost_usd"]) for row in answer["data"]) == sum(costs)
             fields = set(by.split(","))
             assert all(fields <= set(row) for row in answer["data"])
-    some = control.admin("GET", f"/admin/v1/usage?model=fast&{SINCE}").json()["total"]
+    some = control.admin("GET", f"/api/v1/usage?model=fast&{SINCE}").json()["total"]
     assert some["calls"] == sum(each.model == "fast" for each in sample)
-    later = control.admin("GET", "/admin/v1/usage?since=2026-11-19").json()["total"]["calls"]
-    sooner = control.admin("GET", f"/admin/v1/usage?{SINCE}&until=2026-11-19").json()["total"]
+    later = control.admin("GET", "/api/v1/usage?since=2026-11-19").json()["total"]["calls"]
+    sooner = control.admin("GET", f"/api/v1/usage?{SINCE}&until=2026-11-19").json()["total"]
     assert later + sooner["calls"] == 300
     assert 0 < later < 300
+
+
+def test_sums_by_labels_in_a_zone_with_the_dearest_and_what_units_cost(control: Control) -> None:
+    sample = calls(300)
+    journal = _journal(control.data)
+    put(journal, sample)
+    journal.close()
+
+    def usage(query: str) -> Any:
+        return control.admin("GET", f"/api/v1/usage?{SINCE}&{query}").json()
+
+    tasks = usage("by=task,day&zone=Asia/Tokyo&units=true")
+    assert {row["task"] for row in tasks["data"]} == {None, "ask", "summarise"}
+    assert sum(row["calls"] for row in tasks["data"]) == 300
+    assert tasks["units"]["runs"] == 2
+    known = [each.cost for each in sample if each.cost is not None]
+    assert tasks["units"]["usd_per_call"] == dollars(round(Fraction(sum(known), len(known))))
+    days = {f"{datetime.fromtimestamp(each.at_us / 1e6, ZoneInfo('Asia/Tokyo')):%Y-%m-%d}"
+            for each in sample}  # fmt: skip
+    assert {row["day"] for row in tasks["data"]} == days
+    top = usage("by=end_user,tag&top=1")["data"]
+    assert [row.get("other") for row in top] == [None, True]
+    asked = usage("metadata.task=ask&end_user=-&status=200")["total"]
+    chosen = [each for each in sample if each.labels and each.labels.task == "ask"
+              and not each.labels.end_user and each.status == 200]  # fmt: skip
+    assert asked["calls"] == len(chosen) > 0
+    estimates = [each.estimate for each in sample if each.estimate is not None]
+    total = usage("")["total"]
+    assert total["estimated_calls"] == len(estimates)
+    assert total["estimated_tokens"]["input"] == sum(each.input for each in estimates)
+    assert total["estimated_usd"] == str(1000 * len(estimates))
+    for wrong in ("colour=red", "by=metadata.a'b", "zone=Mars/Base&by=day", "status=soon",
+                  "top=0", "team=a&team=b", "day=2026-11-01"):  # fmt: skip
+        answer = control.admin("GET", f"/api/v1/usage?{wrong}")
+        assert (answer.status, answer.json()["code"]) == (400, "invalid_query"), wrong
+
+
+def test_the_month_is_forecast_from_whole_days(control: Control) -> None:
+    now = time.time()
+    journal = _journal(control.data)
+    days = [int(now) - 86_400 * n for n in range(1, 40)]
+    put(journal, [call(f"req_{at}", at_us=at * 1_000_000, cost=10**12) for at in days])
+    journal.close()
+    answer = control.admin("GET", "/api/v1/usage/forecast?by=model").json()
+    today = datetime.fromtimestamp(now, UTC)
+    length = calendar.monthrange(today.year, today.month)[1]
+    part = (now - today.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()) / 86_400
+    total = answer["total"]
+    assert (total["spent_usd"], total["method"]) == (str(today.day - 1), "weekday")
+    assert float(total["expected_usd"]) == pytest.approx(length - part, abs=0.01)
+    assert answer["data"] == [{"model": "fast", **total}]
+    refused = control.admin("GET", "/api/v1/usage/forecast?by=day")
+    assert (refused.status, refused.json()["code"]) == (400, "invalid_query")
 
 
 def test_calls_are_paged_and_chosen(control: Control) -> None:
@@ -129,14 +210,14 @@ def test_calls_are_paged_and_chosen(control: Control) -> None:
     expected = sorted(sample, key=lambda c: (c.at_us, c.id), reverse=True)
     found, cursor, pages = [], "", 0
     while cursor is not None:
-        page = control.admin("GET", f"/admin/v1/calls?limit=7&before={cursor}").json()
+        page = control.admin("GET", f"/api/v1/calls?limit=7&cursor={cursor}").json()
         found += [row["request_id"] for row in page["data"]]
         cursor, pages = page["next"], pages + 1
     assert found == [each.id for each in expected]
     assert pages == 8
 
     def chosen(query: str) -> list[str]:
-        data = control.admin("GET", f"/admin/v1/calls?limit=1000&{query}").json()["data"]
+        data = control.admin("GET", f"/api/v1/calls?limit=1000&{query}").json()["data"]
         return [row["request_id"] for row in data]
 
     assert chosen("status=429") == [each.id for each in expected if each.status == 429]
@@ -150,7 +231,7 @@ def test_a_gateway_that_died_leaves_calls_marked_lost_at_their_hold(control: Con
     journal.append(OPENED, msgspec.msgpack.encode(opened(call("req_open"), hold=7_000_000)))
     journal.close()
     _journal(control.data).close()  # the next process in its place
-    [row] = control.admin("GET", "/admin/v1/calls?status=lost").json()["data"]
+    [row] = control.admin("GET", "/api/v1/calls?status=lost").json()["data"]
     assert (row["request_id"], row["state"], row["status"]) == ("req_open", "lost", None)
     assert (row["cost_usd"], row["tokens"]) == ("0.000007", None)
 
@@ -237,7 +318,7 @@ def test_a_failing_database_is_said_once_and_overcome(start: Start, tmp_path: Pa
 
 def test_how_the_journals_stand_is_told(control: Control, tmp_path: Path) -> None:
     def stands() -> Any:
-        return control.admin("GET", "/admin/v1/journal").json()
+        return control.admin("GET", "/api/v1/journal").json()
 
     assert stands() == {"failing": None, "planes": [], "met": {}}
     made = JournalWriter(tmp_path / "gateway")
@@ -274,8 +355,8 @@ def test_how_the_journals_stand_is_told(control: Control, tmp_path: Path) -> Non
 
 
 def test_no_calls_are_an_empty_list(shared: Control) -> None:
-    assert shared.admin("GET", "/admin/v1/calls").json() == {"data": [], "next": None}
-    answer = shared.admin("GET", "/admin/v1/usage?by=day").json()
+    assert shared.admin("GET", "/api/v1/calls").json() == {"data": [], "next": None}
+    answer = shared.admin("GET", "/api/v1/usage?by=day").json()
     assert answer["data"] == []
     assert answer["total"]["calls"] == 0
     assert answer["total"]["cost_usd"] == "0"
@@ -286,14 +367,14 @@ def test_latencies_are_percentiles_of_good_answers(control: Control) -> None:
     put(journal, [call(f"req_{n}", duration_us=n * 10_000) for n in range(1, 101)])
     put(journal, [call("bad", duration_us=10**9, status=500, error="upstream_error")])
     journal.close()
-    answer = control.admin("GET", f"/admin/v1/latencies?by=model,stream&{SINCE}").json()
+    answer = control.admin("GET", f"/api/v1/latencies?by=model,stream&{SINCE}").json()
     [row] = answer["data"]
     assert (row["model"], row["stream"], row["calls"]) == ("fast", False, 100)
     for name, right in (("p50_ms", 500), ("p95_ms", 950), ("p99_ms", 990)):
         assert abs(row["duration"][name] - right) <= right / 4
     assert set(row["first_token"]) == {"p50_ms", "p95_ms", "p99_ms"}
     for query in ("by=key", "since=soon", "by=model&until=never"):
-        wrong = control.admin("GET", f"/admin/v1/latencies?{query}")
+        wrong = control.admin("GET", f"/api/v1/latencies?{query}")
         assert (wrong.status, wrong.json()["code"]) == (400, "invalid_query")
 
 
@@ -308,11 +389,11 @@ def test_calls_go_when_the_configuration_says_so_and_their_sums_stay(
     control = start(FERRYMAN_CONFIG=str(tmp_path / "ferryman.yaml")).ready()
     until(lambda: _sum(control) == len(old), "all of them in the sums")
     until(lambda: not _ids(control), "single calls gone")
-    answer = control.admin("GET", "/admin/v1/usage?since=2023-11-14T22:13:20.5Z").json()
+    answer = control.admin("GET", "/api/v1/usage?since=2023-11-14T22:13:20.5Z").json()
     assert answer["total"]["calls"] == len(old)
     assert answer["since"] == "2023-11-14T00:00:00Z", "of then days are left"
 
 
 def _sum(control: Control) -> int:
-    total = control.admin("GET", "/admin/v1/usage?since=2023-01-01").json()["total"]
+    total = control.admin("GET", "/api/v1/usage?since=2023-01-01").json()["total"]
     return int(total["calls"])

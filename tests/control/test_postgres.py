@@ -15,7 +15,7 @@ def test_keys_and_ledger_live_in_postgresql(start: Start, postgres_url: str) -> 
     control = start(FERRYMAN_DATABASE_URL=postgres_url).ready()
     assert not (control.data / "ferryman.db").exists()
     version, seq = control.settled()
-    made = control.admin("POST", "/admin/v1/keys", {"name": "shop"}).json()
+    made = control.admin("POST", "/api/v1/keys", {"name": "shop"}).json()
     assert len(control.feed(version, seq, wait=20).keys_delta) == 64
     journal = JournalWriter(control.data / "journal" / "gateway")
     put(journal, calls(200))
@@ -23,9 +23,9 @@ def test_keys_and_ledger_live_in_postgresql(start: Start, postgres_url: str) -> 
     control.process.wait()
     again = start(FERRYMAN_DATABASE_URL=postgres_url).ready()
     journal.close()
-    answer = again.admin("GET", "/admin/v1/usage?by=day&since=2026-11-01").json()
+    answer = again.admin("GET", "/api/v1/usage?by=day&since=2026-11-01").json()
     assert answer["total"]["calls"] == 200
-    names = {key["name"] for key in again.admin("GET", "/admin/v1/keys").json()["data"]}
+    names = {key["name"] for key in again.admin("GET", "/api/v1/keys").json()["data"]}
     assert names == {"first", "shop"}
     assert made["key"] not in "\n".join(control.process.lines + again.process.lines)
 

@@ -14,7 +14,7 @@ from tests.store.samples import call, put
 
 
 def cost(control: Control, name: str) -> Any:
-    return control.admin("GET", f"/admin/v1/calls/{name}/cost").json()
+    return control.admin("GET", f"/api/v1/calls/{name}/cost").json()
 
 
 def test_each_paid_attempt_is_explained_by_its_own_price(control: Control) -> None:
@@ -50,5 +50,5 @@ def test_each_paid_attempt_is_explained_by_its_own_price(control: Control) -> No
         "The provider did not say what it used.",
         "It is older than the price book.",
     ]
-    missing = control.admin("GET", "/admin/v1/calls/req_9/cost")
+    missing = control.admin("GET", "/api/v1/calls/req_9/cost")
     assert (missing.status, missing.json()["code"]) == (404, "call_not_found")

@@ -1,14 +1,19 @@
 """Callers that send what they should not: a clear refusal, a stable code, and life goes on."""
 
+import base64
 import json
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import anthropic
+import openai
 import pytest
 from google import genai
 
+from ferryman.meter.keys import digest
+from ferryman.meter.strikes import MOST_STRANGERS
 from tests.gateway import KEY, Stack, asked, error_of
 from tests.processes import until
 from tests.simulator import wire
@@ -129,17 +134,22 @@ def _refusal(reply: wire.Reply) -> tuple[int, Any, list[tuple[bytes, bytes]]]:
 
 
 def test_every_wrong_key_gets_the_same_answer(stack: Stack) -> None:
-    revoked = stack.admin("POST", "/admin/v1/keys", {"name": "for-revocation"}).json()["key"]
-    expired = stack.admin("POST", "/admin/v1/keys", {"name": "short", "expires_in": 3}).json()[
-        "key"
-    ]
+    revoked = stack.admin("POST", "/api/v1/keys", {"name": "for-revocation"}).json()["key"]
+    expired = stack.admin("POST", "/api/v1/keys", {"name": "short", "expires_in": 3}).json()["key"]
     for key in (revoked, expired):
         until(lambda key=key: stack.post(asked("lab/sim"), key=key).status == 200, "its first call")
-    stack.admin("DELETE", "/admin/v1/keys/for-revocation")
+    stack.admin("DELETE", "/api/v1/keys/for-revocation")
     for key in (revoked, expired):
         until(lambda key=key: stack.post(asked("lab/sim"), key=key).status == 401, "its end")
     before = stack.stats()["requests"]
     keys = [revoked, expired, "fm-" + "x" * 49, "wrong", "", "é", KEY + "x", KEY[:-1], "a" * 5000]
+    pepper = (stack.data / "secrets" / "pepper").read_text().strip().encode()
+    kept = digest(pepper, KEY.encode())  # all that the database has of a key
+    keys += [kept.hex(), base64.b64encode(kept).decode(), "%", "*"]
+    keys += [row["id"] for row in stack.admin("GET", "/api/v1/keys").json()["data"][:1]]
+    keys += ["eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.", "' OR '1'='1", "fm-\uff21"]
+    keys += [(stack.data / "secrets" / name).read_text().strip() for name in
+             ("admin-token", "feed-token")]  # fmt: skip
     answers = [_refusal(stack.post(asked("lab/sim"), key=key)) for key in keys]
     answers.append(_refusal(stack.post(asked("lab/sim"), key=None)))
     for sent in ({"authorization": f"Basic {KEY}"}, {"authorization": KEY}, {"x-api-key": "no"},
@@ -171,6 +181,26 @@ def test_a_key_may_come_in_any_of_the_usual_headers(stack: Stack, headers: dict[
     assert stack.post(asked("lab/sim"), key=None, headers=headers).status == 200
 
 
+def test_a_flood_of_strangers_is_told_to_slow_down_and_who_has_a_key_is_served(
+    tmp_path: Path,
+) -> None:
+    config = "providers: { lab: { base_url: SIM/v1, auth: none } }"
+    with Stack(tmp_path, config).served() as own:
+        client = openai.OpenAI(base_url=own.endpoint, api_key="guess", max_retries=5)
+        refused: list[int] = []
+        while not refused or refused[-1] != 429:
+            assert len(refused) <= 2 * MOST_STRANGERS, "they are told on and on"
+            try:
+                client.models.list()
+            except openai.APIStatusError as error:
+                refused.append(error.status_code)
+                last = error
+        assert set(refused[:-1]) == {401}
+        assert last.code == "rate_limit_exceeded"
+        assert last.response.headers["x-should-retry"] == "false", "so the SDK did not"
+        assert own.chat("lab/sim").status == 200
+
+
 def test_a_refused_stranger_is_not_in_the_ledger_but_in_the_metrics(stack: Stack) -> None:
     def strangers() -> float:
         page = stack.get("/metrics").body.decode()
@@ -183,7 +213,7 @@ def test_a_refused_stranger_is_not_in_the_ledger_but_in_the_metrics(stack: Stack
     known = stack.chat("lab/sim")
     stack.row(known)  # what came later is there
     ident = reply.header("x-ferryman-request-id")
-    assert stack.admin("GET", f"/admin/v1/calls?request_id={ident}").json()["data"] == []
+    assert stack.admin("GET", f"/api/v1/calls?request_id={ident}").json()["data"] == []
 
 
 # -- names and paths ------------------------------------------------------------------------------
@@ -237,7 +267,7 @@ def test_a_wrong_method_says_which_is_right(
 @pytest.mark.parametrize(
     "path",
     ["/v1", "/v2/chat/completions", "/v1/chat", "/v1/chat/completions/x", "/v1/audio/song", "/x",
-     "/v1/responses/resp_1", "/admin/v1/keys", "//v1/models", "/v1/../metrics", "/%00"],
+     "/v1/responses/resp_1", "/api/v1/keys", "//v1/models", "/v1/../metrics", "/%00"],
 )  # fmt: skip
 def test_an_unknown_path_says_what_there_is(stack: Stack, path: str) -> None:
     for method in ("GET", "POST"):
@@ -356,7 +386,7 @@ def test_a_caller_that_leaves_before_the_answer_ends_the_providers_work(
     begun = time.time()
     _leave(stack, f"lab/sim-hang?at={int(streamed)}", streamed=streamed, after=b"")
     until(lambda: stack.stats()["cancelled"] == 1, "the end of the provider's work")
-    path = "/admin/v1/calls?status=499&limit=1"
+    path = "/api/v1/calls?status=499&limit=1"
     model = f"lab/sim-hang?at={int(streamed)}"
 
     def row() -> Any:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -64,9 +65,9 @@ def how(reply: wire.Reply) -> str | None:
     return reply.header("x-ferryman-cache")
 
 
-def another_key(stack: Stack, name: str) -> str:
+def another_key(stack: Stack, name: str, **facts: str) -> str:
     """A new virtual key, once the gateway knows it."""
-    key: str = stack.admin("POST", "/admin/v1/keys", {"name": name}).json()["key"]
+    key: str = stack.admin("POST", "/api/v1/keys", {"name": name, **facts}).json()["key"]
     until(lambda: stack.get("/v1/models", key=key).status == 200, "the new key")
     return key
 
@@ -89,7 +90,7 @@ def test_the_same_request_costs_nothing_twice(caching: Stack) -> None:
     assert (row["provider"], row["target"], row["attempts"]) == ("lab", "sim", 0)
     assert paid["cost_usd"] != "0"
     assert (paid["cache"], paid["saved_usd"]) == ("miss", None)
-    total = caching.admin("GET", "/admin/v1/usage").json()["total"]
+    total = caching.admin("GET", "/api/v1/usage").json()["total"]
     assert total["repeated"] >= 1
     assert total["saved_usd"] == paid["cost_usd"]
 
@@ -413,6 +414,29 @@ def test_answers_on_the_disk_outlive_a_restart(tmp_path: Path) -> None:
         files = [path for path in stack.data.iterdir() if path.name.startswith("cache.db")]
         assert files
         assert not any(b"canary" in path.read_bytes() for path in files)
+
+
+def test_no_answer_crosses_its_scope(tmp_path: Path) -> None:
+    """Every key asks the same, one after the other."""
+    whose: list[dict[str, str]] = [
+        {"organisation": "acme", "team": "research"}, {"organisation": "acme", "team": "research"},
+        {"organisation": "acme", "team": "sales"}, {"organisation": "zoo", "team": "research"},
+        {"organisation": "acme"}, {"team": "research"}, {}, {},
+    ]  # fmt: skip
+    with Stack(tmp_path, CONFIG).served() as stack:
+        keys = [another_key(stack, f"key {n}", **facts) for n, facts in enumerate(whose)]
+
+        def found(said: str) -> str:
+            """H for each key whose call was a hit, or m."""
+            answers = [stack.post(asked("lab/sim", **say(said)), key=key) for key in keys]
+            return "".join({"hit": "H", "miss": "m"}[str(how(each))] for each in answers)
+
+        assert found("key") == "mmmmmmmm"
+        for scope, expected in (
+            ("team", "mHmmmmmm"), ("organisation", "mHHmHmmm"), ("all", "mHHHHHHH"),
+        ):  # fmt: skip
+            stack.write(CONFIG.replace("ttl: 1h", f"ttl: 1h, scope: {scope}"))
+            until(lambda expected=expected: found(os.urandom(4).hex()) == expected, scope)
 
 
 def test_only_those_who_ask(tmp_path: Path) -> None:

@@ -114,11 +114,11 @@ def test_a_change_of_the_policy_or_the_provider_starts_empty(stack: Stack) -> No
 
 
 def test_a_revoked_key_gets_no_hits(stack: Stack) -> None:
-    made: str = stack.admin("POST", "/admin/v1/keys", {"name": "gone"}).json()["key"]
+    made: str = stack.admin("POST", "/api/v1/keys", {"name": "gone"}).json()["key"]
     body = asked("lab/sim", **say("revoked"))
     until(lambda: stack.post(body, key=made).status == 200, "the new key")
     assert how(stack.post(body, key=made)) == "hit"
-    stack.admin("DELETE", "/admin/v1/keys/gone")
+    stack.admin("DELETE", "/api/v1/keys/gone")
     until(lambda: stack.post(body, key=made).status == 401, "the end of the key")
 
 
@@ -190,7 +190,7 @@ def test_an_order_is_heard_after_the_gateway_was_down(stack: Stack) -> None:
     assert how(stack.chat("lab/sim", **say("down"))) == "miss"
     key = {"idempotency-key": "kept-through-it"}
     paid = stack.chat("lab/sim", **say("down, too"), headers=key)
-    assert stack.admin("DELETE", "/admin/v1/cache").status == 202
+    assert stack.admin("DELETE", "/api/v1/cache").status == 202
     stack.restart()
     until(lambda: how(stack.chat("lab/sim", **say("down"))) == "miss", "the order")
     again = stack.chat("lab/sim", **say("down, too"), headers=key)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.gateway import Stack, asked
-from tests.processes import environment
+from tests.processes import environment, until
 
 CONFIG = """\
 providers:
@@ -28,6 +28,7 @@ models:
   uneven: { targets: ["near/sim?delay=1500", far/sim] }
   pair: { targets: [near/sim, far/sim] }
   shaky: { targets: ["near/sim?503&retry-after=29", far/sim], fallbacks: [near/sim] }
+  metered: { targets: ["near/sim?503&retry-after=28", far/sim] }
   mixed: { targets: [claude/claude-test, far/sim], strategy: cost }
   grows: { targets: [openai/gpt-4, openai/gpt-4o-mini] }
 """
@@ -93,9 +94,9 @@ def test_what_does_not_fit_is_left_out_with_its_reason(stack: Stack) -> None:
     ]
 
 
-def test_calls_show_draws_a_call(stack: Stack) -> None:
+def test_trace_draws_a_call(stack: Stack) -> None:
     row = stack.row(stack.chat("shaky"))
-    drawn = typed(stack, "calls", "show", row["request_id"])
+    drawn = typed(stack, "trace", row["request_id"])
     for text in (
         row["request_id"],
         "shaky  →  far/sim",
@@ -104,8 +105,8 @@ def test_calls_show_draws_a_call(stack: Stack) -> None:
         "200 good",
     ):
         assert text in drawn
-    assert drawn.count("█") + drawn.count("·") == 24
-    assert "ferryman calls" in typed(stack, "calls", "show", "req_nobody", code=1)
+    assert "█" in drawn
+    assert "No call has the id" in typed(stack, "trace", "req_nobody", code=1)
 
 
 def explained(stack: Stack, *arguments: str, stdin: str = "") -> dict[str, Any]:
@@ -227,14 +228,16 @@ def test_endpoints_show_live_health(stack: Stack) -> None:
 
 
 def test_metrics_show_live_health_of_named_targets_only(stack: Stack) -> None:
-    stack.row(stack.chat("shaky"))
+    def page() -> str:
+        return stack.get("/metrics").body.decode()
+
+    stack.row(stack.chat("metered"))
     stack.chat("near/sim-404+tokens=77")
-    page = stack.get("/metrics").body.decode()
-    labels = '{provider="near",model="sim?503&retry-after=29"}'
-    assert f"ferryman_target_state{labels} 3" in page
-    assert f"ferryman_target_rests_total{labels} 1" in page
-    assert 'ferryman_target_state{provider="far",model="sim"} 0' in page
-    assert "tokens=77" not in page
+    labels = '{provider="near",model="sim?503&retry-after=28"}'
+    until(lambda: f"ferryman_target_state{labels} 3" in page(), "the target rests")
+    assert f"ferryman_target_rests_total{labels} 1" in page()
+    assert 'ferryman_target_state{provider="far",model="sim"} 0' in page()
+    assert "tokens=77" not in page()
 
 
 def test_a_target_far_slower_than_its_sibling_gets_few_calls(stack: Stack) -> None:

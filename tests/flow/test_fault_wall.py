@@ -56,7 +56,7 @@ def configured(wall: Iterable[Cell], deaf: str, well: str = "well/t", more: str 
         elif cell.column != "keys":
             targets.append(well)
         models.append(f"  c{number}: {{ targets: [{', '.join(targets)}]{more} }}")
-        models.append(f"  p{number}: {{ targets: [a{number}/s, a{number}/m{number}] }}")
+        models.append(f"  p{number}: {{ targets: [well/t, a{number}/s, a{number}/m{number}] }}")
     return config(providers, models)
 
 
@@ -96,7 +96,7 @@ class Runner:
         self.stack.chat(f"a{number}/m{number}", stream=cell.streamed, headers=headers)
 
     def rests(self, number: int) -> list[dict[str, Any]]:
-        """What is said of the model, and of another one of its provider."""
+        """What is said of the model, and of another one of its provider: neither is asked."""
         headers = {"x-ferryman-explain": "1"}
         said = self.stack.chat(f"p{number}", headers=headers).header("x-ferryman-explain")
         targets = {one["target"]: one for one in json.loads(said or "")["considered"]}

@@ -102,7 +102,7 @@ def test_a_route_filters_and_says_whom(sifted: Stack) -> None:
     for _ in range(2):  # worked out, and remembered
         reply = sifted.chat("european", headers=EXPLAIN)
         assert provider(reply) == "near"
-        why = "regions (models.european)"
+        why = "regions: eu (models.european)"
         assert explained(reply) == {"far/sim": why, "dark/sim": why}
 
 
@@ -110,7 +110,7 @@ def test_what_a_route_filters_it_filters_within_another_too(sifted: Stack) -> No
     assert {provider(sifted.chat("inner")) for _ in range(8)} == {"near"}
     reply = sifted.chat("inner", headers={"x-ferryman-providers": "far"} | EXPLAIN)
     assert reply.status == 400, "far is there by the way of european, which has no room for it"
-    assert explained(reply)["far/sim"] == "regions (models.european)"
+    assert explained(reply)["far/sim"] == "regions: eu (models.european)"
 
 
 def test_priorities_and_groups_close_up_around_who_is_left_out(sifted: Stack) -> None:
@@ -135,10 +135,10 @@ def test_a_policys_refusal_is_403_and_names_the_filter(sifted: Stack) -> None:
     sifted.forget()
     reply = sifted.chat("far/sim", headers=EXPLAIN, **PATIENTS)
     text = refusal(reply, 403, "forbidden_by_policy")
-    assert "data_policy (policy patients) leaves out far/sim" in text
+    assert "data_policy: zero_retention (policy patients) leaves out far/sim" in text
     assert "whoever runs the gateway to change policy patients" in text
     assert reply.header("x-ferryman-policy") == "patients"
-    assert explained(reply) == {"far/sim": "data_policy (policy patients)"}
+    assert explained(reply) == {"far/sim": "data_policy: zero_retention (policy patients)"}
     assert sifted.stats()["requests"] == 0
     row = sifted.row(reply)
     assert (row["status"], row["error"], row["cost_usd"]) == (403, "forbidden_by_policy", "0")
@@ -150,7 +150,7 @@ def test_a_refusal_of_the_callers_own_making_is_400(sifted: Stack) -> None:
     text = refusal(
         sifted.chat("european", provider={"only": ["far", "nobody"]}), 400, "no_target_left"
     )
-    assert "regions (models.european) leaves out far/sim, dark/sim" in text
+    assert "regions: eu (models.european) leaves out far/sim, dark/sim" in text
     assert "only (the request's 'provider') leaves out near/sim" in text
     assert "Ask for less there" in text
     header = {"x-ferryman-providers": "!near"}

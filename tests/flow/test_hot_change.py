@@ -18,7 +18,7 @@ from tests.processes import environment, until
 from tests.test_readme import blocks
 
 PAGE = "docs/hot-change.md"
-CONFIG = "/admin/v1/config"
+CONFIG = "/api/v1/config"
 FILE = """\
 providers:
   near: { base_url: "SIM/v1", key: env:LAB_KEY }

@@ -66,7 +66,7 @@ def test_what_was_not_to_be_kept_is_not(keeping: Stack) -> None:
 
 
 def test_another_key_does_not_see_it(keeping: Stack) -> None:
-    made = keeping.admin("POST", "/admin/v1/keys", {"name": "other"}).json()
+    made = keeping.admin("POST", "/api/v1/keys", {"name": "other"}).json()
     first = caller(keeping).responses.create(model="chat/sim", input="Hello")
     other = caller(keeping, made["key"])
     with pytest.raises(openai.BadRequestError, match="is not kept here"):

@@ -15,6 +15,7 @@ import anthropic
 import openai
 import pytest
 
+from tests.flow.crowd import all_at_once
 from tests.gateway import KEY, Stack, asked, error_of
 from tests.processes import descendants, until
 from tests.simulator import wire
@@ -70,28 +71,11 @@ def of(case: str, **more: str) -> dict[str, str]:
     return {"x-ferryman-metadata": json.dumps({"case": case, **more})}
 
 
-async def _all_at_once(stack: Stack, count: int, model: str, headers: dict[str, str]) -> list[int]:
-    sent = wire.request(
-        "/v1/chat/completions", asked(model), {"Authorization": f"Bearer {KEY}"} | headers
-    )
-    links = [await asyncio.open_connection("127.0.0.1", stack.port) for _ in range(count)]
-    for _, writer in links:
-        writer.write(sent)
-
-    async def status(reader: asyncio.StreamReader) -> int:
-        return int((await reader.readline()).split()[1])
-
-    found = await asyncio.gather(*[status(reader) for reader, _ in links])
-    for _, writer in links:
-        writer.close()
-    return list(found)
-
-
 def test_of_a_thousand_calls_at_once_ten_pass_a_budget_for_ten(limited: Stack) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
     limited.forget()
-    found = asyncio.run(_all_at_once(limited, 1000, "lab/sim?delay=400", of("ten")))
+    found = asyncio.run(all_at_once(limited, 1000, "lab/sim?delay=400", of("ten")))
     assert Counter(found) == {200: 10, 402: 990}
     assert limited.stats()["requests"] == 10
     late = limited.chat("lab/sim", headers=of("ten"))
@@ -104,11 +88,11 @@ def test_of_a_thousand_calls_at_once_ten_pass_a_budget_for_ten(limited: Stack) -
 
 
 def test_calls_at_once_are_bounded_and_places_come_back(limited: Stack) -> None:
-    found = asyncio.run(_all_at_once(limited, 20, "lab/sim?delay=400", of("two")))
+    found = asyncio.run(all_at_once(limited, 20, "lab/sim?delay=400", of("two")))
     assert Counter(found) == {200: 2, 429: 18}
     for _ in range(5):  # also after failures
         assert limited.chat("lab/sim?close", headers=of("two")).status == 502
-    again = asyncio.run(_all_at_once(limited, 20, "lab/sim?delay=400", of("two")))
+    again = asyncio.run(all_at_once(limited, 20, "lab/sim?delay=400", of("two")))
     assert Counter(again) == {200: 2, 429: 18}
 
 
@@ -204,6 +188,7 @@ def test_a_soft_budget_tells_and_lets_pass(limited: Stack) -> None:
     replies = [limited.chat("lab/sim", headers=of("soft")) for _ in range(3)]
     assert {reply.status for reply in replies} == {200}
     assert replies[-1].header("x-ferryman-over-budget") == "soft"
+    limited.up.wait_for("the soft budget soft of 1 USD")
     told = [line for line in limited.up.lines if "the soft budget soft of 1 USD" in line]
     assert len(told) == 1
     metrics = limited.get("/metrics").body.decode()

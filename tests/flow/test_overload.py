@@ -297,7 +297,7 @@ def test_a_failed_attempt_gives_its_place_back_before_the_next_one_begins(full: 
 def test_fair_keys_take_turns_however_many_calls_one_sends(
     full: Stack, calls: ThreadPoolExecutor
 ) -> None:
-    rare = full.admin("POST", "/admin/v1/keys", {"name": "rare"}).json()["key"]
+    rare = full.admin("POST", "/api/v1/keys", {"name": "rare"}).json()["key"]
     until(lambda: full.post(asked("free/sim"), key=rare).status == 200, "the new key")
     order: list[str] = []
 

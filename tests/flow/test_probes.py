@@ -65,7 +65,7 @@ def _state(stack: Stack, model: str) -> str:
 
 
 def _probes(stack: Stack) -> list[dict[str, Any]]:
-    page: dict[str, Any] = stack.admin("GET", "/admin/v1/calls?limit=1000").json()
+    page: dict[str, Any] = stack.admin("GET", "/api/v1/calls?limit=1000").json()
     return [row for row in page["data"] if row["key_id"] == "probe"]
 
 

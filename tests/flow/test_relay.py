@@ -159,16 +159,17 @@ def test_only_what_an_upstream_may_see_goes_there(stack: Stack) -> None:
     }  # fmt: skip
     passed = {
         "Idempotency-Key": "once-17", "OpenAI-Beta": "assistants=v2",
-        "TraceParent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "tracestate": "ferry=1",
     }  # fmt: skip
-    reply = stack.chat("lab/sim", headers={**secrets, **passed})
+    trace = "00-0af7651916cd43dd8448eb211c80319c-"
+    parent = {"TraceParent": f"{trace}b7ad6b7169203331-01"}
+    reply = stack.chat("lab/sim", headers={**secrets, **passed, **parent})
     assert reply.status == 200
     headers = stack.last()["headers"]
     names = [name.lower() for name, _ in headers]
     assert sorted(names) == sorted(
         ["host", "content-type", "accept-encoding", "user-agent", "authorization", "x-team",
-         "content-length", *map(str.lower, passed)]
+         "content-length", "traceparent", *map(str.lower, passed)]
     )  # fmt: skip
     found = stack.last_headers()
     assert found["authorization"] == f"Bearer {LAB_KEY}"
@@ -176,6 +177,8 @@ def test_only_what_an_upstream_may_see_goes_there(stack: Stack) -> None:
     assert found["x-team"] == "ferry"
     assert found["user-agent"].startswith("ferryman/")
     assert {name: found[name.lower()] for name in passed} == passed
+    assert found["traceparent"].startswith(trace)
+    assert found["traceparent"] != parent["TraceParent"], "our attempt is the parent"
     everything = json.dumps(stack.last())
     assert "caller" not in everything
     assert KEY not in everything
@@ -205,9 +208,15 @@ def test_headers_of_the_hop_and_of_the_provider_stay_there(stack: Stack) -> None
         b"keep-alive: timeout=5", b"alt-svc: h3=x", b"strict-transport-security: max-age=1",
         b"cache-control: public", b"access-control-allow-origin: *", b"proxy-authenticate: x",
         b"x-ferryman-cost-usd: 99", b"x-ferryman-request-id: theirs", b"X-Ferryman-Provider: them",
-        b"x-ferryman-error: none", b"connection: keep-alive",
+        b"x-ferryman-error: none", b"connection: keep-alive", b"x-accel-redirect: /etc/passwd",
+        b"x-sendfile: /etc/passwd", b"location: http://evil", b"refresh: 0; url=http://evil",
+        b"clear-site-data: *", b"www-authenticate: Basic", b"content-security-policy: x",
+        b"access-control-allow-credentials: true", b"link: <x>; rel=preload", b"vary: *",
+        b"x-ferryman-policy: theirs", b"etag: 1", b"some-name-of-their-own: 1",
     ]  # fmt: skip
-    kept = [b"x-request-id: theirs-7", b"openai-processing-ms: 12", b"x-ratelimit-limit: 5"]
+    kept = [b"x-request-id: theirs-7", b"openai-processing-ms: 12", b"x-ratelimit-limit: 5",
+            b"anthropic-organization-id: o", b"retry-after: 7", b"server-timing: a",
+            b"x-own: 1"]  # fmt: skip
     body = b'{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
     stack.canned.answers = [whole(body, *dropped, *kept)] * 2
     for _ in range(2):

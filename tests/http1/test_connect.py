@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import psutil
@@ -124,6 +125,36 @@ async def test_who_gives_up_waiting_for_a_name_does_not_stop_the_others() -> Non
     waiting[0].cancel()
     assert await waiting[1] == await waiting[2]
     assert names.asked == ["up.test"]
+
+
+@on_loop
+async def test_what_is_connected_to_is_what_was_admitted_whatever_a_name_says_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """DNS rebinding: each connection goes by the answer that it was checked with."""
+    monkeypatch.setattr(connect_module, "DNS_SECONDS", 0.0)
+    async with scene() as stage:
+        port = stage.server.port
+        names = Names({"up.test": [("127.0.0.1", port)]})
+        asked: list[tuple[str, int]] = []
+
+        def admits(address: str, reach: int) -> bool:
+            asked.append((address, reach))
+            names.answers["up.test"] = [("127.0.0.2", port)]  # it has another answer by now
+            return address == "127.0.0.1" or reach > 0
+
+        connector = Connector(asyncio.get_running_loop(), admits=admits)
+        pool = Pool(http("up.test", 80), connector)
+        connection = await pool.connect(5)
+        assert connection.transport.get_extra_info("peername")[0] == "127.0.0.1"
+        connection.cancel()
+        assert await fault_of(pool) == "up.test leads to an address that it may not lead to"
+        wide = Pool(Origin("http", "up.test", 80, reach=1), connector)
+        assert asked == [("127.0.0.1", 0), ("127.0.0.2", 0)]
+        with pytest.raises(Fault, match="refused"):  # nobody listens there, which is found out
+            await wide.connect(5)
+        names.answers["up.test"] = [("127.0.0.2", port), ("127.0.0.1", port)]
+        assert (await ask(pool)).status == 200  # the one of the two that it may lead to
 
 
 @pytest.mark.parametrize("host", ["no.such.name.invalid", "a" * 64 + ".test", "ä" * 70, "a b"])
@@ -260,6 +291,24 @@ async def test_tls_with_an_extra_authority(tmp_path: Path) -> None:
         for host in ("127.0.0.1", "localhost"):
             sink = await ask(Pool(https(stage.server.port, host), connector))
             assert sink.body == b"GET /hello "
+
+
+@on_loop
+async def test_the_steps_of_a_connection_are_told_as_far_as_it_gets(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    async with scene(tls=authority.server("localhost")) as stage:
+        loop = asyncio.get_running_loop()
+        known = Connector(loop, ca_files=(str(authority.file),))
+        Names({"localhost": [("127.0.0.1", 0)]})
+        origin, began = https(stage.server.port, "localhost"), monotonic()
+        steps: list[float] = []
+        (await Pool(origin, known).connect(5, steps)).cancel()
+        assert len(steps) == 3
+        assert began <= steps[0] <= steps[1] < steps[2] <= monotonic()
+        refused: list[float] = []
+        with pytest.raises(Fault, match="TLS"):
+            await Pool(origin, Connector(loop)).connect(5, refused)
+        assert len(refused) == 2
 
 
 @on_loop

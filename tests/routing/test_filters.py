@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferryman.config.filters import DATA_POLICIES, QUANTIZATIONS, Written, barred, within
+from ferryman.config.filters import DATA_POLICIES, QUANTIZATIONS, Written, barred, policies, within
 from ferryman.config.snapshot import Filter
 from ferryman.ir.price import Rate
 from ferryman.routing.filters import ABILITIES, Candidate, Reason, sift
@@ -26,6 +26,8 @@ DARK = Written("dark", "m/1")
         ({"regions": ("e", "eu-west-33")}, "regions", ""),
         ({"data_policy": "no_training"}, "data_policy", "near far"),
         ({"data_policy": "zero_retention"}, "data_policy", "near"),
+        ({"data_policy": "no_training zero_retention"}, "data_policy", "near"),
+        ({"data_policy": "zero_retention hipaa"}, "data_policy", ""),
         ({"quantizations": ("bf16", "fp16")}, "quantizations", "near"),
         ({"quantizations": ("fp8", "unknown")}, "quantizations", "far dark"),
     ],
@@ -96,16 +98,17 @@ def test_abilities_can_be_required_or_passed_over() -> None:
 
 
 names = st.sampled_from(["a", "b", "c"])
+promised = st.sets(st.sampled_from(DATA_POLICIES)).map(policies)
 written = st.builds(
     Written, names, names, st.sampled_from(["", "eu", "eu-1", "us"]),
-    st.sampled_from(DATA_POLICIES), st.sampled_from(["", "fp8", "bf16"]),
+    promised, st.sampled_from(["", "fp8", "bf16"]),
 )  # fmt: skip
 texts = st.lists(names, max_size=2).map(tuple)
 filters = st.builds(
     Filter, only=texts, ignore=texts,
     regions=st.lists(st.sampled_from(["eu", "us", "eu-1"]), max_size=2).map(tuple),
     quantizations=st.lists(st.sampled_from(QUANTIZATIONS), max_size=3).map(tuple),
-    data_policy=st.sampled_from(DATA_POLICIES),
+    data_policy=promised,
 )  # fmt: skip
 
 

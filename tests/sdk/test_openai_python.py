@@ -447,7 +447,7 @@ def left_rows(stack: Stack, model: str) -> None:
     """The one call of ``model`` is in the ledger as left by the caller."""
 
     def rows() -> list[dict[str, Any]]:
-        found = stack.admin("GET", "/admin/v1/calls?status=499").json()["data"]
+        found = stack.admin("GET", "/api/v1/calls?status=499").json()["data"]
         return [row for row in found if row["model"] == model]
 
     [row] = until(rows, "the row of the call that was left")

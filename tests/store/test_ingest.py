@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from ferryman.control.ingest import MAX_TOKENS, Ingester
 from ferryman.ir.usage import Usage
-from ferryman.store import db, intake, keys, ledger
+from ferryman.store import budgets, db, intake, keys, ledger
 from ferryman.store.journal import (
     HEADER_BYTES,
     JournalWriter,
@@ -25,7 +25,7 @@ from ferryman.store.journal import (
     read_segment,
     segments,
 )
-from ferryman.telemetry.record import CLOSED, OPENED, Charge
+from ferryman.telemetry.record import CLOSED, OPENED, Charge, Closed
 from tests.store import killer, samples
 
 encode = msgspec.msgpack.Encoder().encode
@@ -62,8 +62,9 @@ def ingester(engine: sa.Engine, root: Path) -> Iterator[Ingester]:
     ingester.close()
 
 
-def ids(engine: sa.Engine, **which: str) -> list[str]:
-    return sorted(row.request_id for row in ledger.calls(engine, limit=10**6, **which))  # type: ignore[arg-type]
+def ids(engine: sa.Engine, state: str = "") -> list[str]:
+    rows = ledger.calls(engine, limit=10**6)
+    return sorted(row.request_id for row in rows if state in ("", row.state))
 
 
 def open_ids(engine: sa.Engine) -> list[str]:
@@ -125,7 +126,7 @@ def test_calls_of_a_dead_gateway_are_settled_at_their_hold(
     start()
     assert ingester.drain() == 3
     assert open_ids(engine) == []
-    rows = {row.request_id: row for row in ledger.calls(engine, state="lost")}
+    rows = {row.request_id: row for row in ledger.calls(engine, where={"status": "lost"})}
     assert [rows[call.id].cost for call in calls[:3]] == [None, 10, 2**63 - 1]
     lost = rows[calls[1].id]
     assert (lost.usage, lost.status, lost.attempts, lost.stream) == (None, 0, [], None)
@@ -156,13 +157,42 @@ def test_what_budgets_bear_is_summed_once_by_time_with_holds_of_the_dead(
     writer.append(OPENED, encode(under_way))
     start()
     ingester.drain()
-    found = ledger.spent(engine, at // 1_000_000, at + 2 * minute, 60)
+    found = budgets.spent(engine, at // 1_000_000, at + 2 * minute, 60)
     assert sorted(
         (spent.at, spent.budgets, spent.picodollars, spent.tokens) for spent in found
     ) == [
         (at // 1_000_000, both, 2**63, 6),
         (at // 1_000_000 + 60, one, 7 + 11, 3 + 4),
     ]
+
+
+def test_what_others_count_is_left_out_and_open_calls_are_in_with_their_hold(
+    engine: sa.Engine, ingester: Ingester, start: Start
+) -> None:
+    """A gateway that counts since a moment, calls that are named, and one under way."""
+    at, keys = samples.START - samples.START % 900_000_000, ("all",)
+
+    def call(name: str, later: int, pico: int) -> Closed:
+        return samples.call(name, at_us=at + later, charge=Charge(keys, pico, 1))
+
+    counting, other = start("counting"), start("other")
+    samples.put(counting, [call("before", 10, 1), call("named", 20, 2), call("since", 50, 4)])
+    samples.put(other, [call("free", 60, 8)])
+    for name, pico in (("open", 16), ("named-open", 32)):
+        opened = samples.opened(call(name, 30, 0), pico)
+        other.append(OPENED, encode(replace(opened, charge=Charge(keys, pico, 1))))
+    ingester.drain()
+    named = ["named", "named-open", *(f"nobody-{n}" for n in range(1200))]
+    found = budgets.counted(
+        engine, at // 1_000_000, 1 << 62, 60, begun={"counting": at + 50}, without=named
+    )
+    assert sum(spent.picodollars for spent in found) == 1 + 8 + 16
+    assert sum(spent.tokens for spent in found) == 3
+    began = at // 1_000_000
+    assert budgets.charged(engine, named) == {
+        "named": (2, 1, began, []),
+        "named-open": (32, 1, began, []),
+    }
 
 
 def test_a_dead_gateway_of_one_plane_settles_nothing_of_another(
@@ -486,7 +516,8 @@ def test_killed_at_random_moments_every_call_counts_once(
     for writer in {name for name, _ in numbers}:
         own = [number for name, number in numbers if name == writer]
         assert own == list(range(len(own))), "each call that was begun, once, in one state"
-    assert {row.cost for row in ledger.calls(engine, limit=10**6, state="lost")} == {killer.HOLD}
+    rows = ledger.calls(engine, limit=10**6, where={"status": "lost"})
+    assert {row.cost for row in rows} == {killer.HOLD}
     [row] = ledger.usage(engine)
     assert (row.calls, row.lost) == (len(closed + lost), len(lost)), "sums are of the same commits"
     assert row.cost == len(closed) * 1_234_567 + len(lost) * killer.HOLD

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from ferryman.config.feed import KeyFacts
 from ferryman.meter import keys as secrets
 from ferryman.meter.keytable import KeyRow, KeyTable
 from ferryman.store import db, keys
@@ -100,29 +101,29 @@ def test_a_revoked_fixed_key_stays_revoked(engine: sa.Engine) -> None:
 
 
 def test_changes_are_told_once_and_in_order(engine: sa.Engine) -> None:
-    assert keys.changed_since(engine, 0) == (0, b"")
-    assert keys.full_table(engine) == (0, b"")
+    assert keys.changed_since(engine, 0)[:2] == (0, b"")
+    assert keys.full_table(engine)[:2] == (0, b"")
     first = keys.create(engine, new("a", expires_at=NOW + 60), now=NOW)
-    one, delta = keys.changed_since(engine, 0)
+    one, delta = keys.changed_since(engine, 0)[:2]
     digest = new("a").digest
     assert delta == RECORD.pack(digest, first.id.encode(), NOW + 60, 0)
     keys.create(engine, new("b"))
-    two, delta = keys.changed_since(engine, one)
+    two, delta = keys.changed_since(engine, one)[:2]
     assert two > one
     assert len(delta) == 64
     keys.revoke(engine, first.id)
-    three, delta = keys.changed_since(engine, two)
+    three, delta = keys.changed_since(engine, two)[:2]
     assert delta == RECORD.pack(digest, first.id.encode(), NOW + 60, 1)
-    assert keys.changed_since(engine, three) == (three, b"")
+    assert keys.changed_since(engine, three)[:2] == (three, b"")
     assert keys.key_seq(engine) == three
-    seq, blob = keys.full_table(engine)
+    seq, blob = keys.full_table(engine)[:2]
     assert seq == three
     assert [blob[at : at + 32] for at in (0, 64)] == sorted([digest, new("b").digest])
 
 
 def test_a_restored_database_makes_data_planes_start_over(engine: sa.Engine) -> None:
     keys.create(engine, new("a"))
-    assert keys.changed_since(engine, 1000) == (0, b"")
+    assert keys.changed_since(engine, 1000)[:2] == (0, b"")
 
 
 def test_whoever_follows_the_changes_misses_none(engine: sa.Engine) -> None:
@@ -137,11 +138,11 @@ def test_whoever_follows_the_changes_misses_none(engine: sa.Engine) -> None:
         thread.start()
     table, seq = KeyTable(), 0
     while any(thread.is_alive() for thread in threads):
-        seq, delta = keys.changed_since(engine, seq)
+        seq, delta = keys.changed_since(engine, seq)[:2]
         table.apply(delta)
     for thread in threads:
         thread.join()
-    seq, delta = keys.changed_since(engine, seq)
+    seq, delta = keys.changed_since(engine, seq)[:2]
     table.apply(delta)
     assert len(table) == 100
     assert all(
@@ -154,7 +155,7 @@ def test_whoever_follows_the_changes_misses_none(engine: sa.Engine) -> None:
 def test_a_hundred_thousand_keys_reach_the_data_plane(engine: sa.Engine) -> None:
     made = keys.create_many(engine, [new("bulk", number) for number in range(100_000)], now=NOW)
     last = keys.revoke(engine, made[-1].id)
-    seq, blob = keys.full_table(engine)
+    seq, blob = keys.full_table(engine)[:2]
     assert seq == keys.key_seq(engine)
     assert len(blob) == 6_400_000
     table = KeyTable(blob)
@@ -171,3 +172,31 @@ def test_a_failed_change_takes_no_number(engine: sa.Engine) -> None:
         db.add_to_meta(connection, "key_seq", 1)
         raise RuntimeError
     assert keys.key_seq(engine) == before
+
+
+def test_whose_a_key_is_goes_the_same_way_as_the_key(engine: sa.Engine) -> None:
+    said = KeyFacts("acme", "research", "ada", ("b", "a"))
+    key = keys.create(engine, new("a", facts=said), now=NOW)
+    keys.create(engine, new("b"))
+    assert (key.organisation, key.team, key.user, key.tags) == (
+        "acme",
+        "research",
+        "ada",
+        ("a", "b"),
+    )
+    kept = KeyFacts("acme", "research", "ada", ("a", "b"))
+    seq, _, facts = keys.full_table(engine)
+    assert facts == {key.id: kept}
+    assert keys.describe(engine, "a", team="sales", tags=None).tags == ()
+    seq, _, facts = keys.changed_since(engine, seq)
+    assert facts == {key.id: KeyFacts("acme", "sales", "ada")}
+    keys.describe(engine, key.id, organisation="", team=None, user="")
+    assert keys.changed_since(engine, seq)[2] == {key.id: KeyFacts()}
+    assert keys.full_table(engine)[2] == {}
+    seq = keys.key_seq(engine)
+    keys.describe(engine, key.id)
+    assert keys.key_seq(engine) == seq
+    with pytest.raises(KeyFieldError, match="team"):
+        keys.describe(engine, key.id, team=" x")
+    with pytest.raises(NoSuchKeyError):
+        keys.describe(engine, "c", team="x")

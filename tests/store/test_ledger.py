@@ -1,6 +1,8 @@
 """Sums and pages of the ledger, against the same done in Python."""
 
 import datetime
+import itertools
+import zoneinfo
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
@@ -16,8 +18,9 @@ from ferryman.control.pricing import in_force, recosted
 from ferryman.ir.price import Price, Rate, Special, Tiers, rate_of_amounts
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS, Extras, Usage
 from ferryman.store import ledger
+from ferryman.store.dimensions import DIMENSIONS, NONE, PERIODS
 from ferryman.store.journal import JournalWriter
-from ferryman.telemetry.record import PRICED, Attempt, Candidate, Closed, Priced
+from ferryman.telemetry.record import PRICED, Attempt, Candidate, Closed, Labels, Priced
 from tests.store import samples
 
 
@@ -42,62 +45,104 @@ def ingest(engine: sa.Engine, tmp_path: Path) -> Iterator[Ingest]:
     writer.close()
 
 
-def group(call: Closed, name: str) -> str:
+ZONE = "Europe/Berlin"
+
+
+def group(call: Closed, name: str, zone: str = "UTC") -> list[str | None]:
+    """The values of a dimension that a call counts with, worked out in plain Python."""
+    moment = datetime.datetime.fromtimestamp(call.at_us // 1_000_000, zoneinfo.ZoneInfo(zone))
+    labels = call.labels or Labels()
+    if name == "hour":
+        return [moment.replace(minute=0, second=0).isoformat(timespec="minutes")]
     if name == "day":
-        seconds = call.at_us // 1_000_000
-        return datetime.datetime.fromtimestamp(seconds, datetime.UTC).date().isoformat()
-    return str(getattr(call, name))
+        return [moment.date().isoformat()]
+    if name == "week":
+        return [(moment.date() - datetime.timedelta(moment.weekday())).isoformat()]
+    if name == "month":
+        return [f"{moment:%Y-%m}"]
+    if name == "tag":
+        return list(labels.tags) or [None]
+    if name.startswith("metadata."):
+        return [labels.metadata.get(name.removeprefix("metadata."))]
+    if name == "service":
+        extras = call.usage.extras if call.usage else None
+        return [(extras.service or None) if extras else None]
+    if name == "plane":
+        return ["plane"]
+    if name in Labels.__struct_fields__:
+        return [getattr(labels, name) or None]
+    return [str(getattr(call, name)) or None]
 
 
-def summed(calls: list[Closed], by: tuple[str, ...]) -> list[ledger.UsageRow]:
+def summed(
+    calls: list[Closed], by: tuple[str, ...], zone: str = "UTC"
+) -> dict[tuple[str | None, ...], ledger.UsageRow]:
     groups = defaultdict(list)
     for call in calls:
-        groups[tuple(group(call, name) for name in by)].append(call)
-    rows = []
-    for names, members in sorted(groups.items()):
-        known = [call.usage for call in members if call.usage is not None]
-        tokens = {field: sum(getattr(usage, field) for usage in known) for field in CLASSES}
-        extras = {
-            name: sum(getattr(usage.extras, name) for usage in known if usage.extras is not None)
-            for name in EXTRA_COUNTS
-        }
-        costs = [call.cost for call in members if call.cost is not None]
-        rows.append(
-            ledger.UsageRow(
-                **dict(zip(by, names, strict=True)),
-                calls=len(members),
-                errors=sum(call.status >= 400 or bool(call.error) for call in members),
-                lost=0,
-                unknown_usage=len(members) - len(known),
-                unknown_cost=len(members) - len(costs),
-                tokens=Usage(**tokens, extras=Extras(**extras) if any(extras.values()) else None),
-                cost=sum(costs),
-                repeated=sum(call.cache in ("hit", "coalesced", "replayed") for call in members),
-                saved=sum(call.saved for call in members if call.saved is not None),
-            )
-        )
-    return rows
+        for names in itertools.product(*(group(call, name, zone) for name in by)):
+            groups[names].append(call)
+    if not by and not groups:
+        groups[()] = []
+    return {names: added_up(members, names) for names, members in groups.items()}
+
+
+def added_up(
+    members: list[Closed], names: tuple[str | None, ...] = (), other: bool = False
+) -> ledger.UsageRow:
+    known = [call.usage for call in members if call.usage is not None]
+    tokens = {field: sum(getattr(usage, field) for usage in known) for field in CLASSES}
+    extras = {
+        name: sum(getattr(usage.extras, name) for usage in known if usage.extras is not None)
+        for name in EXTRA_COUNTS
+    }
+    costs = [call.cost for call in members if call.cost is not None]
+    about = [call.estimate for call in members if call.estimate is not None]
+    return ledger.UsageRow(
+        groups=names,
+        other=other,
+        calls=len(members),
+        errors=sum(call.status >= 400 or bool(call.error) for call in members),
+        lost=0,
+        unknown_usage=len(members) - len(known),
+        unknown_cost=len(members) - len(costs),
+        tokens=Usage(**tokens, extras=Extras(**extras) if any(extras.values()) else None),
+        cost=sum(costs),
+        repeated=sum(call.cache in ("hit", "coalesced", "replayed") for call in members),
+        saved=sum(call.saved for call in members if call.saved is not None),
+        estimated=ledger.Estimated(
+            calls=len(about),
+            input=sum(each.input for each in about),
+            output=sum(each.output for each in about),
+            cost=sum(each.cost or 0 for each in about),
+        ),
+    )
+
+
+ONE_BY_ONE = [
+    *(name for name in DIMENSIONS if name != "metadata.NAME"), "metadata.task", "metadata.x-y.z",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "by",
     [
         (),
-        ("key",),
-        ("model",),
-        ("provider",),
-        ("day",),
-        ("endpoint",),
+        *((name,) for name in ONE_BY_ONE),
         ("day", "model"),
         ("key", "model", "provider", "day", "endpoint"),
+        ("tag", "week", "metadata.task", "team"),
     ],
+    ids=",".join,
 )
 def test_sums_are_those_of_the_calls(
     engine: sa.Engine, ingest: Ingest, by: tuple[str, ...]
 ) -> None:
     calls = samples.calls(300)
     ingest(calls)
-    assert ledger.usage(engine, by=by) == summed(calls, by)
+    for zone in ("UTC", ZONE):
+        rows = ledger.usage(engine, by=by, zone=zone)
+        assert {row.groups: row for row in rows} == summed(calls, by, zone)
+        assert len(rows) == len({row.groups for row in rows})
 
 
 def test_sums_over_a_selection(engine: sa.Engine, ingest: Ingest) -> None:
@@ -106,14 +151,75 @@ def test_sums_over_a_selection(engine: sa.Engine, ingest: Ingest) -> None:
     since, until = samples.START + samples.DAY // 3, samples.START + 2 * samples.DAY
     within = [call for call in calls if since <= call.at_us < until]
     assert 0 < len(within) < len(calls)
-    assert ledger.usage(engine, since_us=since, until_us=until) == summed(within, ())
-    for name in ("key", "model", "provider", "endpoint"):
-        value = getattr(calls[0], name)
-        chosen = [call for call in calls if getattr(call, name) == value]
-        assert ledger.usage(engine, **{name: value}) == summed(chosen, ())
+    assert ledger.usage(engine, since_us=since, until_us=until) == [added_up(within)]
+    for name in ONE_BY_ONE:
+        if name in PERIODS:
+            continue
+        [value, *_] = group(calls[0], name)
+        chosen = [call for call in calls if value in group(call, name)]
+        assert len(chosen) > 0
+        where = {name: NONE if value is None else value}
+        assert ledger.usage(engine, where=where) == [added_up(chosen)], name
     edge = calls[0].at_us
     at_edge = [call for call in calls if call.at_us == edge]
-    assert ledger.usage(engine, since_us=edge, until_us=edge + 1) == summed(at_edge, ())
+    assert ledger.usage(engine, since_us=edge, until_us=edge + 1) == [added_up(at_edge)]
+
+
+def test_clocks_that_change_make_a_day_of_23_or_25_hours(engine: sa.Engine, ingest: Ingest) -> None:
+    begin = int(datetime.datetime(2026, 10, 24, tzinfo=datetime.UTC).timestamp())
+    spring = int(datetime.datetime(2027, 3, 27, 12, tzinfo=datetime.UTC).timestamp())
+    hours = [begin + 3600 * n for n in range(72)] + [spring + 3600 * n for n in range(48)]
+    calls = [samples.call(f"req_{at}", at_us=at * 1_000_000 + 1) for at in hours]
+    ingest(calls)
+    until = (hours[-1] + 3600) * 1_000_000
+    for zone in (ZONE, "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"):
+        for name in ("hour", "day", "month"):
+            rows = ledger.usage(engine, by=(name,), zone=zone, until_us=until)
+            assert {row.groups: row.calls for row in rows} == {
+                names: row.calls for names, row in summed(calls, (name,), zone).items()
+            }, (zone, name)
+    rows = ledger.usage(engine, by=("day",), zone=ZONE, until_us=until)
+    days = {row.groups[0]: row.calls for row in rows}
+    assert (days["2026-10-25"], days["2027-03-28"]) == (25, 23)
+    assert len(ledger.usage(engine, by=("hour",), zone=ZONE, until_us=until)) == len(hours)
+
+
+def test_the_dearest_groups_come_with_all_others_together(
+    engine: sa.Engine, ingest: Ingest
+) -> None:
+    calls = samples.calls(300)
+    ingest(calls)
+    everyone = summed(calls, ("key", "model"))
+    best = sorted(everyone.values(), key=lambda row: -row.cost)[:2]
+    rows = ledger.usage(engine, by=("day", "key", "model"), top=2)
+    named = [row for row in rows if not row.other]
+    assert {row.groups[1:] for row in named} == {row.groups for row in best}
+    others = {row.groups[0]: row for row in rows if row.other}
+    for day, row in others.items():
+        rest = [call for call in calls if [day] == group(call, "day")
+                and (call.key, call.model) not in {each.groups for each in best}]  # fmt: skip
+        assert row == added_up(rest, (day, None, None), other=True)
+    assert sum(row.calls for row in rows) == 300
+    assert ledger.usage(engine, by=("key", "model"), top=99) == ledger.usage(
+        engine, by=("key", "model")
+    )
+
+
+def test_what_a_call_a_run_and_a_token_cost(engine: sa.Engine, ingest: Ingest) -> None:
+    calls = samples.calls(300)
+    ingest(calls)
+    for row in ledger.usage(engine, by=("task",), units=True):
+        members = [call for call in calls if group(call, "task") == list(row.groups)]
+        whole = [(call.usage, call.cost) for call in members if call.cost is not None]
+        run = [(call.labels.run, call.cost or 0) for call in members
+               if call.labels and call.labels.run]  # fmt: skip
+        assert row.units == ledger.Units(
+            calls=len(whole),
+            cost=sum(cost for _, cost in whole),
+            tokens=sum(usage.total_input + usage.total_output for usage, _ in whole if usage),
+            runs=len({name for name, _ in run}),
+            run_cost=sum(cost for _, cost in run),
+        )
 
 
 def test_an_empty_ledger_sums_to_nothing(engine: sa.Engine) -> None:
@@ -124,8 +230,15 @@ def test_an_empty_ledger_sums_to_nothing(engine: sa.Engine) -> None:
 
 
 def test_an_unknown_dimension_is_refused(engine: sa.Engine) -> None:
-    with pytest.raises(ValueError, match=r"'colour'.*key, model"):
+    with pytest.raises(ValueError, match=r"'colour'.*key, team"):
         ledger.usage(engine, by=("colour",))
+    for name in ("metadata.", "metadata.a'b", 'metadata.a"b', "metadata." + 65 * "x", "at_us"):
+        with pytest.raises(ValueError, match="Cannot group by"):
+            ledger.usage(engine, by=(name,))
+    with pytest.raises(ValueError, match="no time zone"):
+        ledger.usage(engine, by=("day",), zone="Mars/Base")
+    with pytest.raises(ValueError, match="since and until"):
+        ledger.calls(engine, where={"day": "2026-11-01"})
 
 
 def test_sums_go_beyond_64_bits(engine: sa.Engine, ingest: Ingest) -> None:
@@ -138,6 +251,8 @@ def test_sums_go_beyond_64_bits(engine: sa.Engine, ingest: Ingest) -> None:
 def test_a_call_is_shown_as_it_was_closed(engine: sa.Engine, ingest: Ingest) -> None:
     plan = (Candidate("a/m\0", rests_us=1_500_000, because="x"), Candidate("b/m", left_out="y"))
     call = msgspec.structs.replace(samples.calls(1)[0], plan=plan)
+    labels = call.labels or Labels()
+    assert labels.metadata
     ingest([call])
     [row] = ledger.calls(engine)
     assert row == ledger.CallRow(
@@ -158,7 +273,7 @@ def test_a_call_is_shown_as_it_was_closed(engine: sa.Engine, ingest: Ingest) -> 
         attempts=[
             {
                 name: list(value) if isinstance(value := getattr(attempt, name), tuple) else value
-                for name in attempt.__struct_fields__[:-4]
+                for name in attempt.__struct_fields__[:10]
             }
             for attempt in call.attempts
         ],
@@ -174,6 +289,22 @@ def test_a_call_is_shown_as_it_was_closed(engine: sa.Engine, ingest: Ingest) -> 
         cache=call.cache or None,
         saved=call.saved,
         price=None,
+        organisation=labels.organisation or None,
+        team=labels.team or None,
+        user=labels.user or None,
+        end_user=labels.end_user or None,
+        run=labels.run or None,
+        task=labels.task or None,
+        tags=list(labels.tags),
+        metadata=labels.metadata,
+        estimate=None,
+        parent=labels.parent or None,
+        client=None,
+        strategy=None,
+        verdicts=[],
+        upstream_id=None,
+        trace=None,
+        content=None,
     )
 
 
@@ -298,11 +429,12 @@ def test_pages_show_every_call_once_newest_first(engine: sa.Engine, ingest: Inge
 def test_calls_are_found_by_what_they_are(engine: sa.Engine, ingest: Ingest) -> None:
     calls = samples.calls(100)
     ingest(calls)
-    for name in ("key", "model", "provider", "endpoint", "status"):
-        value = getattr(calls[0], name)
-        found = {row.request_id for row in ledger.calls(engine, limit=1000, **{name: value})}
-        assert found == {call.id for call in calls if getattr(call, name) == value}
+    for name in ("key", "model", "status", "end_user", "run", "task", "tag", "metadata.task"):
+        for value in {value for call in calls for value in group(call, name)}:
+            where = {name: NONE if value is None else value}
+            found = {row.request_id for row in ledger.calls(engine, limit=1000, where=where)}
+            assert found == {call.id for call in calls if value in group(call, name)}
     assert [row.request_id for row in ledger.calls(engine, request_id=calls[7].id)] == [calls[7].id]
-    assert ledger.calls(engine, state="lost") == []
+    assert ledger.calls(engine, where={"status": "lost"}) == []
     late = ledger.calls(engine, limit=1000, since_us=samples.START + samples.DAY)
     assert len(late) == sum(call.at_us >= samples.START + samples.DAY for call in calls)

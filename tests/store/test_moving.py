@@ -18,13 +18,18 @@ from soak.plant import Plant, plant
 from ferryman.config.version import Version
 from ferryman.control.ingest import Ingester
 from ferryman.control.keys import KeyDesk
-from ferryman.store import db, intake, keys, ledger, moving, versions
+from ferryman.control.vault.desk import Vault
+from ferryman.control.vault.masters import Masters
+from ferryman.store import alerts, audit, db, intake, keys, ledger, moving, tokens, versions
+from ferryman.store.bodies import Sealed
+from ferryman.store.contents import Contents
 from ferryman.store.journal import JournalWriter
 from ferryman.store.schema import HEAD, metadata
-from ferryman.telemetry.record import OPENED, PRICED, Charge, Priced
+from ferryman.telemetry.record import FEEDBACK, OPENED, PRICED, Charge, Feedback, Priced
 from tests.processes import Process, request, until
 from tests.store import samples
 from tests.store.test_ledger import summed
+from tests.store.test_vault import key
 
 
 @pytest.fixture
@@ -32,12 +37,32 @@ def source(tmp_path: Path) -> Iterator[sa.Engine]:
     """An installation's database, with something in every kind of table."""
     engine = db.open_engine(f"sqlite:///{tmp_path / 'ferryman.db'}")
     db.migrate(engine)
-    KeyDesk(engine, "pepper", tmp_path / "first-key").create("shop", None)
+    KeyDesk(engine, "pepper", b"seed", tmp_path / "first-key").create("shop", None)
+    token = tokens.TokenInfo(
+        id="tok_1", name="anna", hint="fma-ab…yz", role="viewer", organisation="acme", team=None,
+        created_at=1, created_by="admin", expires_at=2,
+    )  # fmt: skip
+    tokens.create(engine, token, b"d" * 32)
     versions.add(engine, Version(number=0, at=1, by="anna", note="ä", changes=("x",), snapshot="s",
                                  text="{}", overlay={}))  # fmt: skip
+    kept = Contents(engine, bytes(32))
+    kept.add([Sealed("far", 1, "key_1", "red", b"\0sealed")])
+    Vault(engine, Masters([key(1)]), tmp_path / "seen").put("lab", "a secret")
+    audit.record(audit.keyed(engine, bytes(32)), audit.Act(action="a.b", after="ä"))
+    alerts.silence(engine, "latency", "", 9, "ä", 1)
+    alert = alerts.Alert(
+        id="a", rule="r", about="budget", subject="", severity="warning", title="", detail="",
+        opened_at=1, seen_at=1,
+    )  # fmt: skip
+    said = alerts.Message(id="m", body="{}", to=("ops",))
+    alerts.apply(engine, [alerts.Change(what="opened", alert=alert, message=said)], 1)
     writer = JournalWriter(tmp_path / "journal" / "plane")
+    word = Feedback("far", False, "key_1", "", 5, -500, ("a",), "no\0t so good")
+    writer.append(FEEDBACK, samples._pack(word))
     writer.append(PRICED, samples._pack(Priced("p1", "lab", "m", ())))
     far = replace(samples.call("far"), at_us=9_000_000_000_000_000, charge=Charge(("all",), 3, 4))
+    [attempt] = far.attempts
+    far = replace(far, attempts=(replace(attempt, upstream_id="theirs"), attempt))
     samples.put(writer, [*samples.calls(5000), far])
     writer.append(OPENED, samples._pack(samples.opened(samples.call("open"))))
     ingester = Ingester(engine, tmp_path / "journal")
@@ -66,14 +91,16 @@ def contents(engine: sa.Engine) -> dict[str, set[tuple[object, ...]]]:
 def test_everything_is_there_and_the_file_says_so(
     source: sa.Engine, target: sa.Engine, tmp_path: Path
 ) -> None:
-    before = contents(source)
+    before, head = contents(source), audit.head(source)
     assert sum(not rows for rows in before.values()) == 0, "every table has something"
     told: dict[str, tuple[int, int]] = {}
     rows = moving.move(source, target, lambda name, done, total: told.update({name: (done, total)}))
     assert rows == sum(map(len, before.values()))
     assert told == {name: (len(found), len(found)) for name, found in before.items()}
     assert contents(target) == before
-    assert ledger.usage(target, by=("model",)) == ledger_of_file(source)
+    assert audit.verify(target, bytes(32), [head]) == (1, [])
+    rows_of = ledger.usage(target, by=("model",))
+    assert {row.groups: row for row in rows_of} == ledger_of_file(source)
     for look in (lambda: intake.positions(source), lambda: db.migrate(source),
                  lambda: intake.take_in(source, intake.Batch())):  # fmt: skip
         with pytest.raises(db.MovedError, match="was moved to postgresql://"):
@@ -88,7 +115,7 @@ def test_everything_is_there_and_the_file_says_so(
     assert {key.name for key in keys.list_keys(target)} == {"shop"}
 
 
-def ledger_of_file(_source: sa.Engine) -> list[ledger.UsageRow]:
+def ledger_of_file(_source: sa.Engine) -> dict[tuple[str | None, ...], ledger.UsageRow]:
     far = samples.call("far", at_us=9_000_000_000_000_000)
     return summed([*samples.calls(5000), far], ("model",))
 
@@ -173,7 +200,7 @@ class Load:
 def test_a_running_installation_moves_under_load(postgres_url: str) -> None:
     with plant() as place:
         place.up()
-        made = place.admin("POST", "/admin/v1/keys", {"name": "shop"}).json()["key"]
+        made = place.admin("POST", "/api/v1/keys", {"name": "shop"}).json()["key"]
         load = Load(place)
         until(lambda: len(load.answered) > 100, "some calls before")
         was = place.pid("control")
@@ -191,7 +218,7 @@ def test_a_running_installation_moves_under_load(postgres_url: str) -> None:
         until(lambda: _count(place) == len(load.answered), "all calls in the ledger")
         assert load.failed == []
         assert place.data.joinpath("secrets", "database-url").stat().st_mode & 0o777 == 0o600
-        names = {key["name"] for key in place.admin("GET", "/admin/v1/keys").json()["data"]}
+        names = {key["name"] for key in place.admin("GET", "/api/v1/keys").json()["data"]}
         assert names == {"first", "shop"}
         reply = request(f"http://127.0.0.1:{place.port}", "GET", "/v1/models", token=made)
         assert reply.status == 200
@@ -205,7 +232,7 @@ def test_a_running_installation_moves_under_load(postgres_url: str) -> None:
 
 def _count(place: Plant) -> int:
     try:
-        reply = place.admin("GET", "/admin/v1/usage?since=2026-01-01")
+        reply = place.admin("GET", "/api/v1/usage?since=2026-01-01")
     except OSError:
         return -1
     return int(reply.json()["total"]["calls"]) if reply.status == 200 else -1

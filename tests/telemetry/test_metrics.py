@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferryman.ir.tally import Tally
 from ferryman.ir.usage import Usage
 from ferryman.telemetry.metrics import MAX_SERIES, Metrics
-from ferryman.telemetry.record import Attempt, Closed, Opened
+from ferryman.telemetry.record import Attempt, Closed, Labels, Opened
 
 LABELS = ("chat.completions", "lab", "m", 200)
 _SAMPLE = re.compile(r'^([a-zA-Z_:][\w:]*)(?:\{((?:\w+="(?:[^"\\\n]|\\["\\n])*",?)*)\})? (\S+)$')
@@ -82,7 +83,7 @@ def test_an_empty_page_is_sound() -> None:
 
 def test_calls_are_counted_by_what_became_of_them() -> None:
     metrics = Metrics()
-    usage = Usage(input=10, cache_read=2, output=3, reasoning=4)
+    usage = Tally(Usage(input=10, cache_read=2, output=3, reasoning=4))
     metrics.closed(LABELS, 0.3, 0.0002, usage, 700, False, 1)
     metrics.closed(LABELS, 7.0, 0.0002, usage, 300, False, 0)
     metrics.closed(("embeddings", "lab", "e", 502), 0.001, 5.0, None, None, True, 2)
@@ -146,7 +147,9 @@ def test_callers_cannot_make_endless_labels() -> None:
 def test_the_page_comes_in_pieces_that_are_not_long() -> None:
     metrics = Metrics()
     for number in range(1000):
-        metrics.closed(("chat.completions", "lab", f"m{number}", 200), 0, 0, Usage(1), 1, False, 0)
+        metrics.closed(
+            ("chat.completions", "lab", f"m{number}", 200), 0, 0, Tally(Usage(1)), 1, False, 0
+        )
     pieces = list(metrics.render(0))
     assert len(pieces) > 20
     assert max(piece.count(b"\n") for piece in pieces) < 2500
@@ -165,3 +168,13 @@ def test_the_page_comes_in_pieces_that_are_not_long() -> None:
 def test_records_survive_the_journals_encoding(record: Opened | Closed) -> None:
     encoded = msgspec.msgpack.encode(record)
     assert msgspec.msgpack.decode(encoded, type=type(record)) == record
+
+
+def test_records_of_older_versions_are_still_read() -> None:
+    old = ["req_1", 5, 7, "key_1", "embeddings", "fast", "lab", "m", True, 200, "", None, 9,
+           [["lab", "m", 200, "", 1, 2, 3, "", [], [], None, None, True, "", None]], 4, 5, "", [],
+           0, "", None, None, "", [*[""] * 3, [], {}, *[""] * 3], None]  # fmt: skip
+    read_again = msgspec.msgpack.decode(msgspec.msgpack.encode(old), type=Closed)
+    assert read_again.labels == Labels()
+    assert read_again.attempts == (Attempt("lab", "m", 200, "", 1, 2, 3),)
+    assert (read_again.client, read_again.trace, read_again.verdicts) == ("", None, ())

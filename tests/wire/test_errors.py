@@ -138,7 +138,8 @@ def test_words_of_a_failed_response_are_found() -> None:
 
 
 def test_only_what_every_target_would_refuse_is_surfaced() -> None:
-    assert {K.INVALID_REQUEST, K.CONTEXT_TOO_LONG, K.CONTENT_FILTERED} == SURFACED
+    ours = {K.GUARDRAIL}  # an answer that the gateway itself has stopped: no other is asked for it
+    assert {K.INVALID_REQUEST, K.CONTEXT_TOO_LONG, K.CONTENT_FILTERED} | ours == SURFACED
 
 
 @pytest.mark.parametrize(

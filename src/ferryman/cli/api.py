@@ -1,129 +1,36 @@
-"""The commands' client of the admin API: loopback or wherever the control plane is, no proxies."""
+"""How the commands reach the control plane and the gateway: where they are, and the secrets."""
 
-import http.client
-import json
 import os
-import ssl
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from typing import Any
 
+import msgspec
+
+from ferryman.client import ApiError, Client, exchange
 from ferryman.config.options import Options, variable
-
-TIMEOUT: Final = 60.0
-"""Seconds for one answer."""
+from ferryman.config.version import CLI
 
 
-class ApiError(Exception):
-    """The control plane wasn't reached or said no; the message is for the user."""
-
-    def __init__(self, message: str, status: int = 0, **more: Any) -> None:
-        """``more``: further members of the answer."""
-        super().__init__(message)
-        self.status = status
-        self.more = more
+def control_plane(options: Options) -> Client:
+    """The control plane, with the data directory's admin token. Raises :class:`ApiError`."""
+    return Client(_url(options), secret(options.data_dir, "admin-token"), name=CLI)
 
 
-class Api:
-    """Calls the admin API with the data directory's admin token."""
-
-    def __init__(self, options: Options) -> None:
-        self._token = secret(options.data_dir, "admin-token")
-        self.url = _url(options)
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        query: dict[str, object] | None = None,
-        body: object = None,
-        **headers: str,
-    ) -> Any:
-        """The decoded JSON answer; None when it is empty.
-
-        ``query`` items that are None or empty are left out; a ``body`` of bytes is YAML. Raises
-        :class:`ApiError`.
-        """
-        given = {k: v for k, v in (query or {}).items() if v is not None and v != ""}
-        target = path + ("?" + urlencode(given) if given else "")
-        status, answer = self._exchange(method, target, body, headers)
-        if status == 401:
-            raise ApiError(
-                f"The control plane at {self.url} refused the admin token. It belongs to another "
-                "data directory: set --data-dir to the one it runs with, or FERRYMAN_ADMIN_TOKEN.",
-                status,
-            )
-        try:
-            decoded = json.loads(answer) if answer else None
-        except ValueError:
-            raise self._stranger(status) from None
-        if status < 400:
-            return decoded
-        if isinstance(decoded, dict) and "detail" in decoded:
-            more = {name: value for name, value in decoded.items() if name != "status"}
-            raise ApiError(str(decoded["detail"]), status, **more)
-        raise self._stranger(status)
-
-    def _stranger(self, status: int) -> ApiError:
-        return ApiError(
-            f"{self.url} answers ({status}), but not as a Ferryman control plane does. Is it the "
-            "gateway? The control plane has a port of its own, by default 8081.",
-            status,
-        )
-
-    def _exchange(
-        self, method: str, target: str, body: object, more: dict[str, str]
-    ) -> tuple[int, bytes]:
-        try:
-            return exchange(self.url, method, target, self._token, body, more)
-        except TimeoutError:
-            raise ApiError(f"The control plane at {self.url} took over {TIMEOUT:g} s.") from None
-        except OSError as error:
-            raise ApiError(
-                f"Can't reach the control plane at {self.url} ({error}). Start it with "
-                "`ferryman up`; if it runs elsewhere, say where with --control-url or --admin-port."
-            ) from None
-
-
-def exchange(
-    url: str, method: str, target: str, token: str, body: object, more: dict[str, str]
-) -> tuple[int, bytes]:
-    """Status and body of the answer to one request with ``token``; ``more`` are further headers.
-
-    ``body`` is YAML as bytes, or goes as JSON. Raises ``OSError``.
-    """
-    parts = urlsplit(url)
-    host = parts.hostname or "127.0.0.1"
-    link: http.client.HTTPConnection
-    if parts.scheme == "https":
-        context = ssl.create_default_context()
-        link = http.client.HTTPSConnection(host, parts.port, timeout=TIMEOUT, context=context)
-    else:
-        link = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
-    headers = {"authorization": f"Bearer {token}", "accept": "application/json"}
-    headers |= {name.replace("_", "-"): value for name, value in more.items()}
-    data = body if isinstance(body, bytes) else None
-    if data is not None:
-        headers["content-type"] = "application/yaml"
-    elif body is not None:
-        data = json.dumps(body, ensure_ascii=False).encode()
-        headers["content-type"] = "application/json"
+def ask_gateway(options: Options, url: str, method: str, path: str, kind: Any, body: object) -> Any:
+    """What the gateway at ``url`` itself answers, as ``kind``. Raises :class:`ApiError`."""
+    headers = {"authorization": f"Bearer {secret(options.data_dir, 'feed-token')}"}
     try:
-        link.request(method, parts.path.rstrip("/") + target, data, headers)
-        reply = link.getresponse()
-        return reply.status, reply.read()
-    except http.client.HTTPException as error:
-        raise OSError(str(error) or type(error).__name__) from None
-    finally:
-        link.close()
-
-
-def decoded(answer: bytes) -> object:
-    """``answer`` as JSON; None if it is empty or no JSON."""
+        status, said = exchange(url.rstrip("/"), method, path, body, headers)
+    except OSError as error:
+        text = f"No gateway answers at {url} ({error}). Start one with `ferryman up`."
+        raise ApiError(text) from None
     try:
-        return json.loads(answer) if answer else None
-    except ValueError:
-        return None
+        if status == 200:
+            return msgspec.json.decode(said, type=kind)
+        raise ApiError(str(msgspec.json.decode(said, type=dict)["error"]["message"]), status)
+    except (msgspec.MsgspecError, LookupError, TypeError):
+        text = f"{url} answers ({status}), but not as a Ferryman gateway does."
+        raise ApiError(text, status) from None
 
 
 def secret(data_dir: Path, name: str) -> str:

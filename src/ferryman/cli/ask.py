@@ -1,26 +1,23 @@
 """The commands that ask the running control plane, and how their answers look."""
 
-import csv
 import sys
 from typing import Any, Final
 
 from rich.text import Text
 
-from ferryman.cli.api import Api
 from ferryman.cli.output import print_json
 from ferryman.cli.show import (
-    UNKNOWN,
     Column,
     at_least,
     console,
     count,
     duration,
     local_time,
-    money,
     printable,
     table,
 )
-from ferryman.ir.usage import CLASSES
+from ferryman.client import ApiError, Client
+from ferryman.client.documents import Call, KeyChange, MadeKey, NewKey, Rotation
 
 Row = dict[str, Any]
 INPUT: Final = (
@@ -32,28 +29,54 @@ OUTPUT: Final = ("output", "reasoning", "audio_output", "image_output")
 """The disjoint classes that make up all input and all output tokens (``ir.usage.Usage``)."""
 
 
-def create_key(api: Api, name: str, expires: str | None, *, as_json: bool) -> None:
+def whose(
+    organisation: str | None, team: str | None, user: str | None, tags: list[str] | None
+) -> Row:
+    """What was given of a key's facts, as the admin API has them."""
+    found: Row = {"organisation": organisation, "team": team, "user": user}
+    if tags is not None:
+        found["tags"] = [tag for tag in tags if tag]
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def create_key(
+    client: Client, name: str, expires: str | None, facts: Row, *, as_json: bool
+) -> None:
     """``ferryman keys create``: the only time the key itself is shown."""
-    body: Row = {"name": name}
     if expires:
         # 30d counts from now; anything else is a point in time.
-        body["expires_in" if expires.strip()[-1:].isalpha() else "expires_at"] = expires
-    made = api.call("POST", "/admin/v1/keys", body=body)
+        facts = facts | {"expires_in" if expires.strip()[-1:].isalpha() else "expires_at": expires}
+    _show_made(client.create_key(NewKey(name=name, **facts)), as_json=as_json)
+
+
+def rotate_key(client: Client, key: str, overlap: str, *, as_json: bool) -> None:
+    """``ferryman keys rotate``."""
+    _show_made(client.rotate_key(key, Rotation(overlap=overlap)), as_json=as_json)
+
+
+def _show_made(made: MadeKey, *, as_json: bool) -> None:
     if as_json:
         print_json(made)
         return
     out = console()
-    until = f", until {made['expires_at']}" if made.get("expires_at") else ""
+    until = f", until {made.expires_at}" if made.expires_at else ""
     if out.is_terminal:
-        out.print(Text(f"Key for {printable(made['name'])} ({made['id']}){until}. Keep it safe:"))
+        out.print(Text(f"Key for {printable(made.name)} ({made.id}){until}. Keep it safe:"))
         out.print(Text("it can't be shown again."))
     # On a line of its own, and alone on standard output in a pipe: KEY=$(ferryman keys create x)
-    sys.stdout.write(("\n" if out.is_terminal else "") + made["key"] + "\n")
+    sys.stdout.write(("\n" if out.is_terminal else "") + made.key + "\n")
 
 
-def list_keys(api: Api, *, as_json: bool) -> None:
+def link(client: Client) -> None:
+    """``ferryman dashboard``: a link on a line of its own."""
+    token = client.link().token
+    # Behind the # it stays in the browser: no server and no proxy sees it in an address.
+    sys.stdout.write(f"{client.url}/enter#{token}\n")
+
+
+def list_keys(client: Client, *, as_json: bool) -> None:
     """``ferryman keys list``."""
-    keys: list[Row] = api.call("GET", "/admin/v1/keys")["data"]
+    keys = list(client.keys())
     if as_json:
         print_json(keys)
         return
@@ -61,117 +84,72 @@ def list_keys(api: Api, *, as_json: bool) -> None:
     if not keys:
         out.print("No keys yet. Make one: ferryman keys create NAME")
         return
+    whose_columns = [
+        title
+        for title in ("Organisation", "Team", "User")
+        if any(getattr(key, title.lower()) for key in keys)
+    ]
     columns = [
         Column("Name", style="bold"),
         Column("Id", drop=2),
         Column("State"),
+        *(Column(title, drop=4) for title in whose_columns),
         Column("Created", drop=3),
         Column("Expires", drop=1),
     ]
     rows = [
         [
-            key["name"],
-            key["id"],
-            key["state"],
-            local_time(key["created_at"]),
-            local_time(key.get("expires_at")) or "never",
+            key.name,
+            key.id,
+            key.state,
+            *(getattr(key, title.lower()) or "" for title in whose_columns),
+            local_time(key.created_at),
+            local_time(key.expires_at) or "never",
         ]
         for key in keys
     ]
     table(columns, rows, out)
 
 
-def revoke_key(api: Api, key: str, *, as_json: bool) -> None:
-    """``ferryman keys revoke``."""
-    from urllib.parse import quote
+def set_key(client: Client, key: str, facts: Row, *, as_json: bool) -> None:
+    """``ferryman keys set``."""
+    if not facts:
+        raise ApiError("Say what to set: --organisation, --team, --user or --tag.")
+    now = client.change_key(key, KeyChange(**facts))
+    if as_json:
+        print_json(now)
+        return
+    facts = {name: getattr(now, name) for name in ("organisation", "team", "user")}
+    said = [f"{name} {value}" for name, value in facts.items() if value]
+    if now.tags:
+        said.append(f"tags {', '.join(now.tags)}")
+    text = f"{now.name} ({now.id}): {'; '.join(said) or 'nobody is named'}."
+    console().print(Text(printable(text)))
 
-    gone = api.call("DELETE", f"/admin/v1/keys/{quote(key, safe='')}")
+
+def revoke_key(client: Client, key: str, *, as_json: bool) -> None:
+    """``ferryman keys revoke``."""
+    gone = client.revoke_key(key)
     if as_json:
         print_json(gone)
     else:
-        console().print(Text(f"Revoked {printable(gone['name'])} ({gone['id']})."))
+        console().print(Text(f"Revoked {printable(gone.name)} ({gone.id})."))
 
 
-def show_usage(api: Api, query: Row, *, as_json: bool, as_csv: bool) -> None:
-    """``ferryman usage``."""
-    answer = api.call("GET", "/admin/v1/usage", query)
-    rows: list[Row] = answer["data"]
-    if as_json:
-        print_json(rows)
-        return
-    groups: list[str] = answer["by"]
-    if as_csv:
-        _csv(groups, rows)
-        return
-    out = console()
-    if not rows:
-        out.print(Text(f"No calls since {local_time(answer['since'])}. {WHEN}"))
-        return
-    columns = [
-        Column(group.capitalize(), style="bold" if i == 0 else "") for i, group in enumerate(groups)
-    ]
-    columns += [
-        Column("Calls", right=True, drop=2),
-        Column("Errors", right=True, drop=4),
-        Column("Input", right=True, drop=1),
-        Column("Cached", right=True, drop=5),
-        Column("Output", right=True, drop=1),
-        Column("Unpriced", right=True, drop=3),
-        Column("Cost", right=True, style="green"),
-    ]
-    total = answer["total"]
-    if total["repeated"]:
-        columns += [Column("Repeated", right=True, drop=6), Column("Saved", right=True, drop=3)]
-    body = [[str(row[group]) for group in groups] + _amounts(row) for row in rows]
-    if len(rows) > 1:
-        body.append((["Total"] + [""] * (len(groups) - 1) if groups else []) + _amounts(total))
-    body = [row[: len(columns)] for row in body]
-    table(columns, body, out)
-    if total["unknown_cost"]:
-        out.print(
-            Text(
-                f"The cost of {total['unknown_cost']} of {total['calls']} calls is not, or not "
-                "wholly, known (no price for the model, or the provider told no usage). In the "
-                "sums is what is known."
-            ),
-            style="yellow",
-        )
-
-
-def _amounts(row: Row) -> list[str]:
-    tokens = row["tokens"]
-    return [
-        count(row["calls"]),
-        count(row["errors"]),
-        count(_sum(tokens, INPUT)),
-        count(tokens["cache_read"]),
-        count(_sum(tokens, OUTPUT)),
-        count(row["unknown_cost"]),
-        _cost(row),
-        count(row["repeated"]),
-        money(row["saved_usd"]),
-    ]
-
-
-def _cost(row: Row) -> str:
-    """The sum of what is known; ``?`` when nothing is, ``≥`` when something isn't."""
-    nothing = row["unknown_cost"] == row["calls"] and row["cost_usd"] == "0"
-    return UNKNOWN if row["unknown_cost"] and nothing else at_least(row)
-
-
-def _sum(tokens: Row | None, classes: tuple[str, ...]) -> int | None:
+def total(tokens: Row | None, classes: tuple[str, ...]) -> int | None:
+    """Tokens of several classes."""
     return None if tokens is None else sum(tokens.get(name, 0) for name in classes)
 
 
-def show_calls(api: Api, query: Row, *, as_json: bool) -> None:
+def show_calls(client: Client, query: Row, *, as_json: bool) -> None:
     """``ferryman calls``."""
-    rows: list[Row] = api.call("GET", "/admin/v1/calls", query)["data"]
+    rows = client.calls(**query).data
     if as_json:
         print_json(rows)
         return
     out = console()
     if not rows:
-        chosen = any(query[name] for name in ("key", "model", "status", "request_id"))
+        chosen = any(value for name, value in query.items() if name != "limit")
         out.print(Text("No such calls." if chosen else f"No calls yet. {WHEN}"))
         return
     columns = [
@@ -190,47 +168,18 @@ def show_calls(api: Api, query: Row, *, as_json: bool) -> None:
     table(columns, [_call(row) for row in rows], out)
 
 
-def _call(row: Row) -> list[str]:
-    tokens: Row | None = row["tokens"]
-    status = str(row["status"] or row["state"])
+def _call(row: Call) -> list[str]:
+    status = str(row.status or row.state)
     return [
-        local_time(row["time"]),
-        row["request_id"],
-        row["key"],
-        row["model"],
-        row["provider"],
-        f"{status} {row['error']}" if row["error"] else status,
-        count(row["attempts"]),
-        count(_sum(tokens, INPUT)),
-        count(_sum(tokens, OUTPUT)),
-        duration(row["duration_ms"]),
-        at_least(row),
+        local_time(row.time),
+        row.request_id,
+        row.key,
+        row.model,
+        row.provider,
+        f"{status} {row.error}" if row.error else status,
+        count(row.attempts),
+        count(total(row.tokens, INPUT)),
+        count(total(row.tokens, OUTPUT)),
+        duration(row.duration_ms),
+        at_least(row.cost_usd, row.unknown_cost),
     ]
-
-
-def _plain(cell: object) -> object:
-    """A cell that no spreadsheet takes for a formula: model names come from callers."""
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t") else cell
-
-
-def _csv(groups: list[str], rows: list[Row]) -> None:
-    """One row per group; token classes as ``tokens_input`` and so on."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    classes = (*CLASSES, *(name for name in (*INPUT, *OUTPUT) if name not in CLASSES))
-    numbers = ("calls", "errors", "lost", "unknown_usage", "unknown_cost", "repeated")
-    fields = [
-        field for group in groups for field in ([group, "key_id"] if group == "key" else [group])
-    ]
-    writer.writerow(
-        [*fields, *numbers, *(f"tokens_{name}" for name in classes), "cost_usd", "saved_usd"]
-    )
-    for row in rows:
-        writer.writerow(
-            [
-                *(_plain(row[field]) for field in fields),
-                *(row[name] for name in numbers),
-                *(row["tokens"].get(name, 0) for name in classes),
-                row["cost_usd"],
-                row["saved_usd"],
-            ]
-        )

@@ -33,7 +33,7 @@ def text(options: Options, facts: Mapping[str, object], *, color: bool) -> str:
         bold(f"ready: Ferryman {__version__} serves {base}"),
         "",
         f"  Endpoint   {base}   (any OpenAI SDK: set base_url to this)",
-        f"  Admin      {options.feed_url}",
+        f"  Dashboard  {_dashboard(options, facts, shown=color)}",
         f"  Key        {note}",
         f"  Providers  {', '.join(providers) or 'none yet: ' + _HOW_TO_ADD}",
     ]
@@ -73,6 +73,14 @@ def _key(options: Options, facts: Mapping[str, object], *, shown: bool) -> tuple
             return key, f"{key}   ({more})"
         return f"$(cat {shlex.quote(str(path))})", f"in {path}   ({more})"
     return "$FERRYMAN_KEY", more
+
+
+def _dashboard(options: Options, facts: Mapping[str, object], *, shown: bool) -> str:
+    """Where it is. The link that lets in is treated as the key is."""
+    entry = facts.get("entry")
+    if entry and (facts.get("first_key_is_new") or shown):
+        return f"{options.feed_url}/enter#{entry}   (works once, for an hour)"
+    return f"{options.feed_url}   (a link that lets in: ferryman dashboard)"
 
 
 def _curl(base: str, key: str, model: str) -> str:

@@ -2,58 +2,55 @@
 
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
 
+from msgspec import convert
 from rich.text import Text
 
-from ferryman.cli.api import Api, ApiError
 from ferryman.cli.output import print_json
 from ferryman.cli.show import Column, console, local_time, printable, table
+from ferryman.client import ApiError, Client
+from ferryman.client.documents import Outcome
 from ferryman.config.problem import Problem
-from ferryman.config.version import CLI, SENT
+from ferryman.config.version import SENT
 
-CONFIG: Final = "/admin/v1/config"
 _SHOWN: Final = 5
 """Changes that are named in one line of a table."""
 
 
-def show(api: Api, version: int | None, *, as_json: bool) -> None:
+def show(client: Client, version: int | None, *, as_json: bool) -> None:
     """``ferryman config show``: YAML, with what there is to say in comments above it."""
-    found = api.call("GET", CONFIG if version is None else f"{CONFIG}/versions/{version}")
+    found = client.config() if version is None else client.version(version)
     if as_json:
         print_json(found)
         return
-    sys.stdout.write(f"# version {found['version']}\n")
-    for change in found["overlay"]:
-        what = "removed" if change["text"] is None else "set"
+    sys.stdout.write(f"# version {found.version}\n")
+    for change in found.overlay:
+        what = "removed" if change.text is None else "set"
         sys.stdout.write(
-            f"# not as in the file: {printable(change['entry'])}, {what} in version "
-            f"{change['version']} by {change['by']}\n"
+            f"# not as in the file: {printable(change.entry)}, {what} in version "
+            f"{change.version} by {change.by}\n"
         )
-    sys.stdout.write(found["text"])
+    sys.stdout.write(found.text)
 
 
-def diff(api: Api, old: str, new: int | None) -> int:
+def diff(client: Client, old: str, new: int | None) -> int:
     """``ferryman config diff``. Returns the exit code: 1 when there is a difference."""
     if old.isascii() and old.isdigit():
-        before = (f"version {old}", api.call("GET", f"{CONFIG}/versions/{old}")["text"])
-        there = api.call("GET", CONFIG if new is None else f"{CONFIG}/versions/{new}")
-        after = (f"version {there['version']}", there["text"])
+        said = client.diff(int(old), new).text
     elif new is not None:
         raise ApiError("Give two versions, or one file to compare with what is in force.")
     else:
-        there = api.call("GET", CONFIG)
-        before = (f"version {there['version']}", there["text"])
-        data = _read(Path(old))
-        after = (old, _call(api, "PUT", "", data, old, {"check": 1})["text"])
-    lines = difflib.unified_diff(
-        before[1].splitlines(), after[1].splitlines(), before[0], after[0], lineterm=""
-    )
-    said = [f"{line}\n" for line in lines]
-    sys.stdout.writelines(said)
+        there = client.config()
+        after = _told(old, lambda: client.change_config("PUT", "", _read(Path(old)), check=True))
+        lines = difflib.unified_diff(
+            there.text.splitlines(), (after.text or "").splitlines(),
+            f"version {there.version}", old, lineterm="",
+        )  # fmt: skip
+        said = "".join(f"{line}\n" for line in lines)
+    sys.stdout.write(said)
     return 1 if said else 0
 
 
@@ -71,14 +68,14 @@ def terms(given: dict[str, Any]) -> Terms:
     return Terms(*(given[name] for name in Terms._fields))
 
 
-def apply(api: Api, file: Path, how: Terms) -> None:
+def apply(client: Client, file: Path, how: Terms) -> None:
     """``ferryman config apply``."""
-    change(api, "PUT", "", _read(file), how, name=str(file))
+    change(client, "PUT", "", _read(file), how, name=str(file))
 
 
-def history(api: Api, limit: int, *, as_json: bool) -> None:
+def history(client: Client, limit: int, *, as_json: bool) -> None:
     """``ferryman config history``."""
-    rows = api.call("GET", f"{CONFIG}/versions", {"limit": limit})["data"]
+    rows = client.versions(limit=limit).data
     if as_json:
         print_json(rows)
         return
@@ -90,13 +87,13 @@ def history(api: Api, limit: int, *, as_json: bool) -> None:
         Column("Note", drop=1),
     ]
     body = [
-        [str(row["version"]), local_time(row["time"]), row["by"], _few(row["changes"]), row["note"]]
+        [str(row.version), local_time(row.time), row.by, _few(row.changes), row.note]
         for row in rows
     ]
     table(columns, body, console())
 
 
-def _few(changes: list[str]) -> str:
+def _few(changes: tuple[str, ...]) -> str:
     more = len(changes) - _SHOWN
     return ", ".join(changes[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
@@ -134,10 +131,10 @@ def _weight(text: str) -> tuple[str, float | None]:
 
 def provider(keys: list[str], **settings: str | None) -> dict[str, Any]:
     """The merge patch of ``ferryman providers set``. Raises :class:`ApiError` for a literal key."""
-    if any(not key.startswith(("env:", "file:")) for key in keys):
+    if any(not key.startswith(("env:", "file:", "vault:")) for key in keys):
         raise ApiError(
-            "--key takes env:NAME or file:/path: flags show in the list of processes. To send a "
-            "key itself, use `ferryman config apply -`."
+            "--key takes vault:NAME, env:NAME or file:/path: flags show in the list of processes. "
+            "To store a key itself, use `ferryman vault set NAME`."
         )
     patch: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
     if keys:
@@ -145,83 +142,68 @@ def provider(keys: list[str], **settings: str | None) -> dict[str, Any]:
     return patch
 
 
-def set_entry(api: Api, entry: str, patch: dict[str, Any], how: Terms) -> None:
+def set_entry(client: Client, entry: str, patch: dict[str, Any], how: Terms) -> None:
     """``ferryman models set``, ``ferryman providers set``: change the entry, or make it."""
     if not patch:
         raise ApiError("Nothing to set was given; --help lists what there is.")
     try:
-        change(api, "PATCH", path(entry), patch, how)
+        change(client, "PATCH", entry, patch, how)
     except ApiError as error:
         if error.status != 404:
             raise
         whole = {name: value for name, value in patch.items() if value is not None}
-        change(api, "PUT", path(entry), whole, how)
-
-
-def path(entry: str) -> str:
-    """Where an entry is, below the configuration."""
-    return "/" + quote(entry)
+        change(client, "PUT", entry, whole, how)
 
 
 def change(
-    api: Api,
-    method: str,
-    where: str,
-    body: object,
-    how: Terms,
-    name: str = "what was sent",
+    client: Client, method: str, entry: str, body: object, how: Terms, name: str = "what was sent"
 ) -> None:
     """Make a change and say what it did. Raises :class:`ApiError`, with all that is wrong."""
-    query = {"check": 1 if how.check else None, "note": how.note}
-    done = _call(api, method, where, body, name, query, how.expect)
+    terms: Any = {"check": how.check, "note": how.note, "expect": how.expect}
+    _say(how, name, lambda: client.change_config(method, entry, body, **terms))
+
+
+def rollback(client: Client, version: int, how: Terms) -> None:
+    """``ferryman config rollback``."""
+    terms: Any = {"check": how.check, "note": how.note, "expect": how.expect}
+    _say(how, "what was sent", lambda: client.rollback(version, **terms))
+
+
+def _say(how: Terms, name: str, change: Callable[[], Outcome]) -> None:
+    done = _told(name, change)
     if how.as_json:
         print_json(done)
         return
-    _complain(done["problems"], name)
+    for line in _lines(done.problems, name):
+        sys.stderr.write(line + "\n")
     out = console()
     what = "would change" if how.check else "is in force"
-    if not done["changes"]:
-        out.print(Text(f"Version {done['version']} is in force; nothing is different."))
+    if not done.changes:
+        out.print(Text(f"Version {done.version} is in force; nothing is different."))
         return
-    out.print(Text(f"Version {done['version'] + bool(how.check)} {what}:"))
-    for line in done["changes"]:
-        out.print(Text(f"  {printable(line)}"))
+    out.print(Text(f"Version {done.version + bool(how.check)} {what}:"))
+    for text in done.changes:
+        out.print(Text(f"  {printable(text)}"))
 
 
-def _call(
-    api: Api,
-    method: str,
-    where: str,
-    body: object,
-    name: str,
-    query: dict[str, Any],
-    expect: int | None = None,
-) -> Any:
-    headers = {"x_ferryman_client": CLI}
-    if expect is not None:
-        headers["if_match"] = f'"{expect}"'
+def _told(name: str, change: Callable[[], Outcome]) -> Outcome:
+    """What came of a change. Raises :class:`ApiError` with all problems, of a file ``name``."""
     try:
-        return api.call(method, CONFIG + where, query, body, **headers)
+        return change()
     except ApiError as error:
         problems = error.more.get("problems")
         if not problems:
             raise
-        lines = "\n".join(_lines(problems, name))
+        lines = "\n".join(_lines(convert(problems, list[Problem]), name))
         raise ApiError(f"refused; nothing has changed.\n{lines}", error.status) from None
 
 
-def _lines(problems: Iterable[dict[str, Any]], name: str) -> list[str]:
-    found = [Problem(**problem) for problem in problems]
-    return [_printable(str(p).replace(SENT, name, 1)) for p in found]
+def _lines(problems: Iterable[Problem], name: str) -> list[str]:
+    return [_printable(str(p).replace(SENT, name, 1)) for p in problems]
 
 
 def _printable(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
-
-
-def _complain(problems: list[dict[str, Any]], name: str) -> None:
-    for line in _lines(problems, name):
-        sys.stderr.write(line + "\n")
 
 
 def _read(file: Path) -> bytes:

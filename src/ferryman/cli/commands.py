@@ -7,11 +7,16 @@ from typing import Annotated
 import typer
 
 from ferryman import __version__
-from ferryman.cli import flags
+from ferryman.cli import flags, reports
+from ferryman.cli.alerts import alerts_app
+from ferryman.cli.audit import audit_app
 from ferryman.cli.caching import cache_app
 from ferryman.cli.configure import config_app, models_app, providers_app
+from ferryman.cli.guards import guard_app
 from ferryman.cli.main import become
 from ferryman.cli.pricing import prices_app
+from ferryman.cli.tokens import tokens_app
+from ferryman.cli.vaulting import vault_app
 from ferryman.config.options import OptionsError
 
 app = typer.Typer(
@@ -31,7 +36,6 @@ keys_app = typer.Typer(
     rich_markup_mode="markdown",
     help="Virtual keys: what callers use instead of a provider's key.",
 )
-calls_app = typer.Typer(name="calls", rich_markup_mode="markdown")
 
 _SERVE = "Serve"
 _LOOK = "Manage and look (asks the running control plane)"
@@ -47,10 +51,14 @@ def up(
     tls_key: flags.TlsKey = None,
     admin_host: flags.AdminHost = None,
     admin_port: flags.AdminPort = None,
+    admin_names: flags.AdminNames = None,
     config: flags.Config = None,
     data_dir: flags.DataDir = None,
     database_url: flags.DatabaseUrl = None,
     region: flags.Region = None,
+    data_policy: flags.DataPolicy = None,
+    plane: flags.Plane = None,
+    workers: flags.Workers = None,
     drain: flags.Drain = None,
     strict: flags.Strict = False,
     local_model: flags.LocalModel = False,
@@ -79,6 +87,8 @@ def gateway(
     admin_host: flags.AdminHost = None,
     admin_port: flags.AdminPort = None,
     region: flags.Region = None,
+    data_policy: flags.DataPolicy = None,
+    plane: flags.Plane = None,
     drain: flags.Drain = None,
 ) -> None:
     """Run the data plane alone: it serves calls, from what the control plane tells it.
@@ -93,6 +103,7 @@ def gateway(
 def control(
     admin_host: flags.AdminHost = None,
     admin_port: flags.AdminPort = None,
+    admin_names: flags.AdminNames = None,
     config: flags.Config = None,
     data_dir: flags.DataDir = None,
     database_url: flags.DatabaseUrl = None,
@@ -104,6 +115,22 @@ def control(
     """
     flags.options(**locals())
     become("ferryman.control")
+
+
+@app.command(rich_help_panel=_LOOK)
+def dashboard(
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """Print a link that opens the dashboard. It works once, within an hour.
+
+    Example: `ferryman dashboard`
+    """
+    from ferryman.cli import ask
+
+    ask.link(flags.reach(locals()))
 
 
 @app.command(
@@ -182,6 +209,10 @@ def keys_create(
         str | None,
         typer.Option("--expires", metavar="WHEN", help="30d, 12h, 2026-12-31. Default: never."),
     ] = None,
+    organisation: flags.Organisation = None,
+    team: flags.Team = None,
+    user: flags.User = None,
+    tag: flags.Tag = None,
     as_json: flags.AsJson = False,
     data_dir: flags.AskDataDir = None,
     control_url: flags.AskUrl = None,
@@ -190,11 +221,62 @@ def keys_create(
 ) -> None:
     """Make a key and show it, once. It works within a second.
 
-    Examples: `ferryman keys create web-shop` · `ferryman keys create anna --expires 30d`
+    Examples: `ferryman keys create web-shop` · `ferryman keys create anna --expires 30d` ·
+    `ferryman keys create bot --team research --tag batch`
     """
     from ferryman.cli import ask
 
-    ask.create_key(flags.reach(locals()), name, expires, as_json=as_json)
+    whose = ask.whose(organisation, team, user, tag)
+    ask.create_key(flags.reach(locals()), name, expires, whose, as_json=as_json)
+
+
+@keys_app.command("set")
+def keys_set(
+    key: Annotated[str, typer.Argument(metavar="ID", help="The key's id or name.")],
+    organisation: flags.Organisation = None,
+    team: flags.Team = None,
+    user: flags.User = None,
+    tag: flags.Tag = None,
+    as_json: flags.AsJson = False,
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """Say anew whose a key is, for limits and policies; within a second, calls count so.
+
+    What is not given stays; an empty text takes it away. Tags are given all at once.
+
+    Examples: `ferryman keys set anna --team research --user anna@example.org` ·
+    `ferryman keys set anna --team ''`
+    """
+    from ferryman.cli import ask
+
+    whose = ask.whose(organisation, team, user, tag)
+    ask.set_key(flags.reach(locals()), key, whose, as_json=as_json)
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    key: Annotated[str, typer.Argument(metavar="ID", help="The key's id or name.")],
+    overlap: Annotated[
+        str, typer.Option("--overlap", metavar="TIME", help="How long the old one works on: 1d.")
+    ] = "1h",
+    as_json: flags.AsJson = False,
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """Replace a key by a new one of the same name and owner, and show it, once.
+
+    What limits by key have counted for the old one is not counted for the new one.
+
+    Examples: `ferryman keys rotate web-shop` · `ferryman keys rotate web-shop --overlap 7d`
+    """
+    from ferryman.cli import ask
+
+    ask.rotate_key(flags.reach(locals()), key, overlap, as_json=as_json)
 
 
 @keys_app.command("list")
@@ -230,39 +312,7 @@ def keys_revoke(
 
 
 @app.command(rich_help_panel=_LOOK)
-def usage(
-    by: Annotated[
-        str, typer.Option("--by", help="Group by any of: key, model, provider, day.")
-    ] = "day,model",
-    since: Annotated[
-        str, typer.Option("--since", metavar="WHEN", help="7d, 12h, 2026-11-01, or RFC 3339.")
-    ] = "30d",
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="WHEN", help="Up to when. Default: now.")
-    ] = None,
-    key: Annotated[str | None, typer.Option("--key", help="Only this key (id or name).")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Only this model.")] = None,
-    as_json: flags.AsJson = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header row.")] = False,
-    data_dir: flags.AskDataDir = None,
-    control_url: flags.AskUrl = None,
-    admin_host: flags.AskHost = None,
-    admin_port: flags.AskPort = None,
-) -> None:
-    """Show what was used and what it cost.
-
-    Examples: `ferryman usage` · `ferryman usage --by key,model --since 7d` ·
-    `ferryman usage --by day --csv > usage.csv`
-    """
-    from ferryman.cli import ask
-
-    query = {"by": by, "since": since, "until": until, "key": key, "model": model}
-    ask.show_usage(flags.reach(locals()), query, as_json=as_json, as_csv=as_csv)
-
-
-@calls_app.callback(invoke_without_command=True)
 def calls(
-    ctx: typer.Context,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many.")] = 20,
     key: Annotated[str | None, typer.Option("--key", help="Only this key (id or name).")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Only this model.")] = None,
@@ -272,36 +322,41 @@ def calls(
     request_id: Annotated[
         str | None, typer.Option("--request-id", help="Only the call with this id.")
     ] = None,
+    where: flags.Where = None,
     as_json: flags.AsJson = False,
     data_dir: flags.AskDataDir = None,
     control_url: flags.AskUrl = None,
     admin_host: flags.AskHost = None,
     admin_port: flags.AskPort = None,
 ) -> None:
-    """List single calls, newest first; or `show` one.
+    """List single calls, newest first; `ferryman trace` shows one.
 
     Examples: `ferryman calls` · `ferryman calls --status 429 --limit 50` ·
-    `ferryman calls --json | jq '.[] | .cost_usd'` · `ferryman calls show req_…`
+    `ferryman calls --where task=summarise --where end_user=ada` ·
+    `ferryman calls --json | jq '.[] | .cost_usd'`
     """
     from ferryman.cli import ask
 
-    if ctx.invoked_subcommand is not None:  # which sees in the environment what was given here
-        flags.options(data_dir=data_dir, control_url=control_url, admin_host=admin_host,
-                      admin_port=admin_port)  # fmt: skip
-        return
     query = {
         "limit": limit,
         "key": key,
         "model": model,
         "status": status,
         "request_id": request_id,
+        **flags.chosen(where),
     }
     ask.show_calls(flags.reach(locals()), query, as_json=as_json)
 
 
-@calls_app.command("show")
-def calls_show(
-    request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The call's id.")],
+@app.command(rich_help_panel=_LOOK)
+def trace(
+    ident: Annotated[
+        str, typer.Argument(metavar="[ID]", help="The call's id, or the one its provider gave it.")
+    ] = "",
+    run: Annotated[
+        str, typer.Option("--run", metavar="RUN", help="All calls of this run, as a tree.")
+    ] = "",
+    as_json: flags.AsJson = False,
     data_dir: flags.AskDataDir = None,
     control_url: flags.AskUrl = None,
     admin_host: flags.AskHost = None,
@@ -309,11 +364,40 @@ def calls_show(
 ) -> None:
     """Show one call: who came into question, what was tried, when, and what came of it.
 
-    `ferryman calls --request-id … --json` prints the same as JSON.
-    """
-    from ferryman.cli import call
+    ID is the reply's header x-ferryman-request-id, or the provider's own x-request-id.
+    --run takes a run's name, or the id of one of the calls that belong together.
 
-    call.show(flags.reach(locals()), request_id)
+    Examples: `ferryman trace req_…` · `ferryman trace --run nightly-7` ·
+    `ferryman trace req_… --json | jq '.tries[] | .first_byte_us'`
+    """
+    from ferryman.cli import trace as tracing
+
+    if bool(ident) == bool(run):
+        raise typer.BadParameter("give an ID, or --run RUN.")
+    api = flags.reach(locals())
+    if run:
+        tracing.run(api, run, as_json=as_json)
+    else:
+        tracing.trace(api, ident, as_json=as_json)
+
+
+@app.command(rich_help_panel=_LOOK)
+def content(
+    request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The call's id.")],
+    team: Annotated[str, typer.Option("--team", help="Only if the call was this team's.")] = "",
+    as_json: flags.AsJson = False,
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """Show what a call's caller sent and got, where the configuration has it kept.
+
+    Example: `ferryman content req_…`
+    """
+    from ferryman.cli import content as contents
+
+    contents.show(flags.reach(locals()), request_id, team, as_json=as_json)
 
 
 @app.command(rich_help_panel=_LOOK)
@@ -334,6 +418,9 @@ def explain(
     gateway_url: flags.GatewayUrl = None,
     as_json: flags.AsJson = False,
     data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
 ) -> None:
     """Show what would become of a request, without calling anyone: policies, targets, who rests.
 
@@ -343,7 +430,7 @@ def explain(
     from ferryman.cli import explain as explaining
 
     explaining.run(
-        flags.options(data_dir=data_dir), gateway_url or "", file=file, model=model, path=path,
+        flags.asked(locals()), gateway_url or "", file=file, model=model, path=path,
         headers=header or (), key=key, as_json=as_json,
     )  # fmt: skip
 
@@ -353,6 +440,9 @@ def limits(
     gateway_url: flags.GatewayUrl = None,
     as_json: flags.AsJson = False,
     data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
 ) -> None:
     """Show how limits and budgets stand: what is left for each key, team, model, and until when.
 
@@ -360,7 +450,7 @@ def limits(
     """
     from ferryman.cli import limits as standing
 
-    standing.run(flags.options(data_dir=data_dir), gateway_url or "", as_json=as_json)
+    standing.run(flags.asked(locals()), gateway_url or "", as_json=as_json)
 
 
 @app.command(rich_help_panel=_LOOK)
@@ -380,13 +470,19 @@ def journal(
     journals.run(flags.reach(locals()), as_json=as_json)
 
 
-for group in (keys_app, calls_app, prices_app, cache_app, config_app, models_app, providers_app):
+for report in (reports.usage, reports.export, reports.reconcile):
+    app.command(rich_help_panel=_LOOK)(report)
+for group in (
+    keys_app, tokens_app, audit_app, vault_app, alerts_app, prices_app, cache_app, guard_app,
+    config_app, models_app,
+    providers_app,
+):  # fmt: skip
     app.add_typer(group, rich_help_panel=_LOOK)
 
 
 def run() -> int:
     """Run the command in ``sys.argv``. Returns the exit code."""
-    from ferryman.cli.api import ApiError
+    from ferryman.client import ApiError
 
     try:
         app(prog_name="ferryman")

@@ -127,13 +127,7 @@ def rollback(
     """
     from ferryman.cli import changes
 
-    changes.change(
-        flags.reach(locals()),
-        "POST",
-        "/rollback",
-        {"version": version},
-        changes.terms(locals()),
-    )
+    changes.rollback(flags.reach(locals()), version, changes.terms(locals()))
 
 
 @config_app.command("reset")
@@ -255,7 +249,7 @@ def _remove(section: str, group: typer.Typer) -> None:
         changes.change(
             flags.reach(locals()),
             "DELETE",
-            changes.path(f"{section}/{name}"),
+            f"{section}/{name}",
             None,
             changes.terms(locals()),
         )

@@ -1,21 +1,20 @@
-"""``ferryman explain``: what would become of a request; asks the running data plane."""
+"""``ferryman explain``: what would become of a request."""
 
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from ferryman.cli.api import ApiError, decoded, exchange, secret
+from ferryman.cli.api import ask_gateway, control_plane
 from ferryman.cli.output import print_json
 from ferryman.cli.show import Column, console, count, duration, money, printable, table
-from ferryman.config.options import DEFAULT_PORT, Options
-
-Row = dict[str, Any]
-CHAT = "/v1/chat/completions"
+from ferryman.client import ApiError
+from ferryman.client.documents import Explain, Row
+from ferryman.config.options import Options
+from ferryman.wire.paths import path_of
 
 
 def run(
@@ -29,17 +28,21 @@ def run(
     key: str,
     as_json: bool,
 ) -> None:
-    """Print the plan. ``url`` is the data plane's; empty = as it has said.
+    """Print the plan. ``url``: of a gateway to ask itself.
 
     ``file`` is a path, ``-`` for standard input, or empty for a plain question to ``model``. Raises
     :class:`ApiError`.
     """
     request = _request(file, model)
-    where = path or _path(request, model)
+    where = path or path_of(request, model)
     if "/models/" not in where and model:
         request["model"] = model
-    asked = {"request": request, "path": where, "headers": _headers(headers), "key": key}
-    said = _ask(options, url, asked)
+    asked = Explain(request=request, path=where, headers=_headers(headers), key=key)
+    said: Row
+    if url:
+        said = ask_gateway(options, url, "POST", "/internal/explain", dict, asked)
+    else:
+        said = control_plane(options).explain(asked)
     if as_json:
         print_json(said)
     else:
@@ -69,15 +72,6 @@ def _request(file: str, model: str) -> Row:
     return found
 
 
-def _path(request: Row, model: str) -> str:
-    """Where such a body is sent, as far as it shows."""
-    if "contents" in request:
-        return f"/v1beta/models/{model or request.get('model', '')}:generateContent"
-    if "messages" in request:
-        return CHAT
-    return "/v1/rerank" if "query" in request else "/v1/responses" if "input" in request else CHAT
-
-
 def _headers(given: Sequence[str]) -> dict[str, str]:
     found = {}
     for line in given:
@@ -86,39 +80,6 @@ def _headers(given: Sequence[str]) -> dict[str, str]:
             raise ApiError(f"--header {line!r}: write it as 'name: value'.")
         found[name.strip()] = value.strip()
     return found
-
-
-def _ask(options: Options, url: str, asked: Row) -> Row:
-    said = ask_gateway(options, url, "POST", "/internal/explain", asked, "who rests")
-    return said if isinstance(said, dict) else {}
-
-
-def ask_gateway(
-    options: Options, url: str, method: str, target: str, body: Row | None, what: str
-) -> Any:
-    """What the running data plane answers; ``what`` only it knows. Raises :class:`ApiError`."""
-    at = (url or _where(options)).rstrip("/")
-    token = secret(options.data_dir, "feed-token")
-    try:
-        status, answer = exchange(at, method, target, token, body, {})
-    except OSError as error:
-        raise ApiError(
-            f"No gateway answers at {at} ({error}), and {what} is known there only. Start it "
-            "with `ferryman up`; if it runs elsewhere, say where with --gateway-url."
-        ) from None
-    said = decoded(answer)
-    if status == 200 and said is not None:
-        return said
-    if isinstance(said, dict) and isinstance(said.get("error"), dict):
-        raise ApiError(str(said["error"].get("message")), status)
-    raise ApiError(f"{at} answers ({status}), but not as a Ferryman gateway does.", status)
-
-
-def _where(options: Options) -> str:
-    try:
-        return options.paths.gateway_url.read_text().strip()
-    except OSError:
-        return f"http://127.0.0.1:{DEFAULT_PORT}"
 
 
 def _draw(said: Row, out: Console) -> None:
@@ -139,6 +100,8 @@ def _draw(said: Row, out: Console) -> None:
             for each in said["policies"]
         ]
         table([Column("Name"), Column("Matches"), Column("Because")], rows, out)
+    if said.get("limits"):
+        _limits(said["limits"], out)
     if said.get("targets"):
         _targets(said["targets"], out)
     for each in said.get("left_out", ()):
@@ -147,6 +110,30 @@ def _draw(said: Row, out: Console) -> None:
         refused = said["refused"]
         text = f"\nRefused: {refused['status']} {refused['code']}: {refused['message']}"
         out.print(Text(printable(text[1:]), style="yellow"))
+
+
+def _limits(rows: list[Row], out: Console) -> None:
+    out.print(Text("\nLimits", style="bold"))
+    columns = [
+        Column("Limit", style="bold"),
+        Column("Measure"),
+        Column("Most", right=True, drop=2),
+        Column("Left", right=True),
+        Column("Takes", right=True, drop=1),
+        Column("Passes"),
+    ]
+    cells = [
+        [
+            row["key"],
+            f"{row['measure']} per {row['per']}" if row["per"] else row["measure"],
+            str(row["most"]),
+            str(row["left"]),
+            str(row["takes"]),
+            "yes" if row["passes"] else "no",
+        ]
+        for row in rows
+    ]
+    table(columns, cells, out)
 
 
 def _line(out: Console, title: str, text: str) -> None:

@@ -9,7 +9,7 @@ import typer
 from ferryman.config.options import DEFAULT_ADMIN_PORT, DEFAULT_PORT, Options, variable
 
 if TYPE_CHECKING:
-    from ferryman.cli.api import Api
+    from ferryman.client import Client
 
 _LISTEN = "Where it listens"
 _FILES = "Files"
@@ -94,6 +94,14 @@ DatabaseUrl = Annotated[
         metavar="URL",
     ),
 ]
+AdminNames = Annotated[
+    str | None,
+    _flag(
+        "admin-names",
+        "Public names by which the admin API is reached, with commas.",
+        metavar="NAMES",
+    ),
+]
 ControlUrl = Annotated[
     str | None,
     _flag(
@@ -106,7 +114,29 @@ Region = Annotated[
     str | None,
     _flag(
         "region",
-        "Where this gateway runs, such as eu-west-3, for policies that ask for it.",
+        "Where this gateway runs, such as eu-west-3, for policies and residency that ask for it.",
+    ),
+]
+DataPolicy = Annotated[
+    str | None,
+    _flag(
+        "data-policy",
+        "What this gateway promises of data: no_training, zero_retention, hipaa, with commas.",
+        metavar="WORDS",
+    ),
+]
+Plane = Annotated[
+    str | None,
+    _flag("plane", "Name of this gateway, no other's with the same ledger (default gateway)."),
+]
+Workers = Annotated[
+    int | None,
+    _flag(
+        "workers",
+        "Gateways on this machine, all on one port (default: the configuration's, 1).",
+        min=1,
+        max=256,
+        metavar="N",
     ),
 ]
 Drain = Annotated[
@@ -159,12 +189,41 @@ GatewayUrl = Annotated[
     str | None,
     _flag(
         "gateway-url",
-        "Where its data plane is (default: as the data directory says).",
+        "Ask this gateway itself (default: the one that the control plane knows).",
         _WHICH,
         metavar="URL",
     ),
 ]
+Organisation = Annotated[
+    str | None, typer.Option("--organisation", help="Whose it is: the organisation.")
+]
+Team = Annotated[str | None, typer.Option("--team", help="Whose it is: the team.")]
+User = Annotated[str | None, typer.Option("--user", help="Whose it is: the person or application.")]
+Tag = Annotated[list[str] | None, typer.Option("--tag", help="A further word; as often as wanted.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: every field, exact amounts.")]
+
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="NAME=VALUE",
+        help="Only calls like that, as often as wanted: team=red, end_user=ada, metadata.task=ask, "
+        "tag=batch, status=429. `-` = none.",
+    ),
+]
+
+
+def chosen(where: list[str] | None) -> dict[str, str]:
+    """``["team=red"]`` → ``{"team": "red"}``. Raises ``typer.BadParameter``."""
+    found: dict[str, str] = {}
+    for text in where or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip() or not value:
+            raise typer.BadParameter(f"{text!r}: write NAME=VALUE, such as team=red.")
+        if name.strip() in found:
+            raise typer.BadParameter(f"{name.strip()} is given twice.")
+        found[name.strip()] = value
+    return found
 
 
 def options(**flags: object) -> Options:
@@ -179,9 +238,14 @@ def options(**flags: object) -> Options:
     return Options.from_env()
 
 
-def reach(given: dict[str, object]) -> "Api":
-    """The control plane that a command's flags, among ``given``, name."""
-    from ferryman.cli.api import Api
-
+def asked(given: dict[str, object]) -> Options:
+    """The installation that a command's flags, among ``given``, name."""
     names = ("data_dir", "control_url", "admin_host", "admin_port")
-    return Api(options(**{name: given[name] for name in names}))
+    return options(**{name: given[name] for name in names})
+
+
+def reach(given: dict[str, object]) -> "Client":
+    """Its control plane."""
+    from ferryman.cli.api import control_plane
+
+    return control_plane(asked(given))

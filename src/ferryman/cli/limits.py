@@ -1,17 +1,19 @@
-"""``ferryman limits``: how limits and budgets stand; asks the running data plane."""
+"""``ferryman limits``: how limits and budgets stand."""
 
-from ferryman.cli.explain import Row, ask_gateway
+from ferryman.cli.api import ask_gateway, control_plane
 from ferryman.cli.output import print_json
 from ferryman.cli.show import Column, console, count, duration, money, table
+from ferryman.client.documents import Limit
 from ferryman.config.options import Options
 
 
 def run(options: Options, url: str, *, as_json: bool) -> None:
-    """Print the state of every limit. ``url`` is the data plane's; empty = as it has said.
-
-    Raises :class:`~ferryman.cli.api.ApiError`.
-    """
-    rows: list[Row] = ask_gateway(options, url, "GET", "/internal/limits", None, "how limits stand")
+    """Print the state of every limit. ``url``: of a gateway to ask itself. Raises ``ApiError``."""
+    rows: list[Limit]
+    if url:
+        rows = ask_gateway(options, url, "GET", "/internal/limits", list[Limit], None)
+    else:
+        rows = control_plane(options).limits()
     if as_json:
         print_json(rows)
         return
@@ -30,8 +32,10 @@ def run(options: Options, url: str, *, as_json: bool) -> None:
     table(columns, [_cells(row) for row in rows], out)
 
 
-def _cells(row: Row) -> list[str]:
-    usd = row["measure"] == "usd"
-    left, most = (money(row[name]) if usd else count(row[name]) for name in ("left", "most"))
-    again = duration(row["resets_in_s"] * 1000) if row["resets_in_s"] else ""
-    return [row["key"], row["measure"].replace("_", " "), left, most, row["per"] or "", again]
+def _cells(row: Limit) -> list[str]:
+    left, most = (
+        money(str(each)) if row.measure == "usd" else count(int(each))
+        for each in (row.left, row.most)
+    )
+    again = duration(row.resets_in_s * 1000) if row.resets_in_s else ""
+    return [row.key, row.measure.replace("_", " "), left, most, row.per or "", again]

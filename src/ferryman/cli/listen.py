@@ -54,9 +54,11 @@ def bind_tcp(host: str, port: int, flag: str) -> list[socket.socket]:
     return sockets
 
 
-def _bind(family: int, address: str, port: int, host: str) -> socket.socket:
+def _bind(family: int, address: str, port: int, host: str, *, joins: bool = False) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
+        if joins:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             # "::" serves IPv4 as well; beside an IPv4 socket of the same name it must not.
@@ -68,6 +70,19 @@ def _bind(family: int, address: str, port: int, host: str) -> socket.socket:
         raise
     sock.setblocking(False)
     return sock
+
+
+def beside(sock: socket.socket) -> socket.socket:
+    """Another socket on the address of one of ours: the kernel deals connections out to them.
+
+    ``SO_REUSEPORT`` is not set before ``sock`` is bound: so it was found out that nobody else
+    listens there, and nobody who does not know of it can join. A Unix socket is used by all.
+    """
+    if sock.family == socket.AF_UNIX:
+        return sock
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    host, port = sock.getsockname()[:2]
+    return _bind(sock.family, host, port, host, joins=True)
 
 
 def _explain(host: str, port: int, flag: str, error: OSError | None) -> str:

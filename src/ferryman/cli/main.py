@@ -20,10 +20,22 @@ SERVE: Final = {
 }
 """Command → module that serves."""
 SWITCHES: Final = frozenset(("strict", "local_model"))
-_CALLS: Final = {"host", "port", "uds", "tls_cert", "tls_key", "region", "drain"}
-_CONTROL: Final = {"admin_host", "admin_port", "data_dir", "config", "database_url", "strict"}
+_CALLS: Final = {
+    "host",
+    "port",
+    "uds",
+    "tls_cert",
+    "tls_key",
+    "region",
+    "data_policy",
+    "drain",
+    "plane",
+}
+_CONTROL: Final = {
+    "admin_host", "admin_port", "admin_names", "data_dir", "config", "database_url", "strict",
+}  # fmt: skip
 FLAGS: Final = {
-    "up": _CALLS | _CONTROL | {"local_model"},
+    "up": _CALLS | _CONTROL | {"local_model", "workers"},
     "gateway": _CALLS | {"data_dir", "control_url", "admin_host", "admin_port"},
     "control": _CONTROL,
 }

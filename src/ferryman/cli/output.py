@@ -3,8 +3,10 @@
 import json
 import sys
 
+import msgspec
+
 
 def print_json(value: object) -> None:
     """``value`` as JSON on standard output."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    json.dump(msgspec.to_builtins(value), sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")

@@ -10,7 +10,8 @@ from ferryman.cli.output import print_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-Row = dict[str, Any]
+    from ferryman.client.documents import Cost, ModelPrices
+
 prices_app: Final = typer.Typer(
     name="prices",
     no_args_is_help=True,
@@ -39,10 +40,10 @@ def show(
     """
     api = flags.reach(locals())
     if name.startswith("req_"):
-        found = api.call("GET", f"/admin/v1/calls/{name}/cost")
-        _print(found, as_json, lambda out: _cost(found, out))
+        cost = api.cost(name)
+        _print(cost, as_json, lambda out: _cost(cost, out))
     else:
-        found = api.call("GET", "/admin/v1/prices", {"model": name})["data"]
+        found = api.prices(name)
         _print(found, as_json, lambda out: _models(found, out))
 
 
@@ -59,11 +60,11 @@ def diff(
 
     Example: `ferryman prices diff --since 90d`
     """
-    found = flags.reach(locals()).call("GET", "/admin/v1/prices/changes", {"since": since})["data"]
+    found = flags.reach(locals()).price_changes(since=since)
     rows = [
-        [f"{row['provider']}/{row['model']}", what, old or "-", new or "-", str(row["calls"])]
+        [f"{row.provider}/{row.model}", what, old or "-", new or "-", str(row.calls)]
         for row in found
-        for what, (old, new) in row["changes"].items()
+        for what, (old, new) in row.changes.items()
     ]
     columns = ("Model", "What", "Billed at", "Now", "Calls")
     _print(found, as_json, lambda out: _table(columns, rows, out, "Nothing costs anything else."))
@@ -87,12 +88,11 @@ def recost(
     A price that is in force from a date counts from that date. Example:
     `ferryman prices recost --since 2026-11-01 --model fast`
     """
-    query: dict[str, object] = {"since": since, "until": until, "model": model}
-    found = flags.reach(locals()).call("GET", "/admin/v1/prices/recost", query)
+    found = flags.reach(locals()).recost(since=since, until=until, model=model)
     rows = [
-        [f"{row['provider']}/{row['model']}", str(row["calls"]), row["billed_usd"],
-         row["recost_usd"], row["difference_usd"]]
-        for row in found["data"]
+        [f"{row.provider}/{row.model}", str(row.calls), row.billed_usd,
+         row.recost_usd, row.difference_usd]
+        for row in found.data
     ]  # fmt: skip
     columns = ("Model", "Calls", "Billed $", "By now's prices $", "Difference $")
     _print(found, as_json, lambda out: _table(columns, rows, out, "No calls to work out again."))
@@ -111,9 +111,9 @@ def unpriced(
 
     Give them one under providers, prices. Example: `ferryman prices unpriced --since 7d`
     """
-    found = flags.reach(locals()).call("GET", "/admin/v1/prices/unpriced", {"since": since})["data"]
+    found = flags.reach(locals()).unpriced(since=since)
     rows = [
-        [f"{row['provider']}/{row['model']}", str(row["calls"]), "yes" if row["configured"] else ""]
+        [f"{row.provider}/{row.model}", str(row.calls), "yes" if row.configured else ""]
         for row in found
     ]
     columns = ("Model", "Calls of unknown cost", "In the configuration")
@@ -138,20 +138,20 @@ def _table(names: tuple[str, ...], rows: list[list[str]], out: "Console", none: 
     table([Column(name, right=i > 0) for i, name in enumerate(names)], rows, out)
 
 
-def _models(rows: list[Row], out: "Console") -> None:
+def _models(rows: "list[ModelPrices]", out: "Console") -> None:
     for row in rows:
         _model(row, out)
 
 
-def _model(row: Row, out: "Console") -> None:
+def _model(row: "ModelPrices", out: "Console") -> None:
     from rich.text import Text
 
     from ferryman.cli.show import printable
 
-    out.print(Text(printable(f"{row['provider']}/{row['model']}"), style="bold"))
-    if not row["prices"]:
+    out.print(Text(printable(f"{row.provider}/{row.model}"), style="bold"))
+    if not row.prices:
         out.print("  no price: its calls have no known cost")
-    for period in row["prices"]:
+    for period in row.prices:
         when = " ".join(f"{n} {period[n]}" for n in ("since", "until") if period[n])
         for each in ({"tiers": period["tiers"]}, *period.get("specials", ())):
             label = ", ".join(
@@ -165,15 +165,13 @@ def _model(row: Row, out: "Console") -> None:
             out.print(Text(f"  {when or 'always'}, region {region}: {share} of the tokens' costs"))
 
 
-def _cost(found: Row, out: "Console") -> None:
+def _cost(found: "Cost", out: "Console") -> None:
     from rich.text import Text
 
     from ferryman.cli.show import printable
 
-    out.print(Text(printable(f"{found['request_id']}  {found['time']}  {found['model']}")))
-    rows = [
-        [line["what"], str(line["count"]), line["rate"], line["usd"]] for line in found["lines"]
-    ]
+    out.print(Text(printable(f"{found.request_id}  {found.time}  {found.model}")))
+    rows = [[line.what, str(line.count), line.rate, line.usd] for line in found.lines]
     if rows:
-        rows.append(["total", "", f"price {found['price']}", found["cost_usd"] or "?"])
-    _table(("What", "Count", "Rate $", "Cost $"), rows, out, printable(found["why"]))
+        rows.append(["total", "", f"price {found.price}", found.cost_usd or "?"])
+    _table(("What", "Count", "Rate $", "Cost $"), rows, out, printable(found.why))

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from rich import box
 from rich.cells import cell_len
@@ -86,10 +86,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in text)
 
 
-def at_least(row: dict[str, Any]) -> str:
-    """What a row cost: ``≥`` where it may have been more than is known."""
-    known = row["cost_usd"]
-    return f"≥ {money(known)}" if known is not None and row["unknown_cost"] else money(known)
+def at_least(known: str | None, unknown: int) -> str:
+    """What something cost, in dollars: ``≥`` where it may have been more than is known."""
+    return f"≥ {money(known)}" if known is not None and unknown else money(known)
 
 
 def money(amount: str | None) -> str:

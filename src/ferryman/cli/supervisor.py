@@ -8,6 +8,7 @@ restart instead of being refused. Exit codes: 0 stopped as asked, 1 can't start,
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -22,7 +23,7 @@ from msgspec.structs import replace
 from ferryman import lifeline
 from ferryman.cli import banner
 from ferryman.cli.child import Child
-from ferryman.cli.listen import ListenError, bind_tcp, bind_unix
+from ferryman.cli.listen import ListenError, beside, bind_tcp, bind_unix
 from ferryman.config.options import Options, OptionsError
 from ferryman.config.secret import base_url_variable
 from ferryman.log import log
@@ -103,10 +104,10 @@ class Supervisor:
                 return
             number = signal.SIGTERM
         if number == signal.SIGHUP and self._stopping is None:
-            log("up", "reload: passing SIGHUP on to both planes")
-            for name in ("control", "gateway"):
-                if self.children[name].ready:
-                    self.children[name].send(signal.SIGHUP)
+            log("up", "reload: passing SIGHUP on to the planes")
+            for name, child in self.children.items():
+                if name != "local" and child.ready:
+                    child.send(signal.SIGHUP)
         elif number in (signal.SIGTERM, signal.SIGINT):
             if self._stopping is None:
                 self._stop(signal.Signals(number).name)
@@ -133,7 +134,8 @@ class Supervisor:
             return
         if child.name == "control" and "checked" in events:
             # The configuration is good: now the others may show themselves.
-            for other in self.children.values():
+            self._add_workers()
+            for other in [*self.children.values()]:
                 if not other.running and not other.was_ready and other.restart_at is None:
                     self._start(other)
         for event in events:
@@ -145,6 +147,25 @@ class Supervisor:
             banner.show(self.options, self._facts())
         elif "ready" in events and self._welcomed:
             log("up", f"{child.name} is ready again")
+
+    def _add_workers(self) -> None:
+        """At the first start, as many gateways as are wanted."""
+        first = self.children["gateway"]
+        wanted = self.options.workers or self.children["control"].facts.get("workers")
+        if not isinstance(wanted, int) or first.was_ready or len(self._gateways()) > 1:
+            return
+        plane = first.env.get("FERRYMAN_PLANE", "gateway")
+        shutil.rmtree(self.options.paths.root / "workers", ignore_errors=True)  # of an earlier run
+        if wanted > 1:
+            first.env["FERRYMAN_WORKERS"] = str(wanted)
+        for number in range(2, wanted + 1):
+            env = first.env | {"FERRYMAN_PLANE": f"{plane}-{number}"}
+            sockets = [beside(sock) for sock in first.sockets]
+            child = Child(f"gateway-{number}", first.argv, env, sockets)
+            self.children[child.name] = child
+
+    def _gateways(self) -> tuple[str, ...]:
+        return tuple(name for name in self.children if name.startswith("gateway"))
 
     def _facts(self) -> dict[str, object]:
         """What the banner shows, from the control plane; the free model for the example."""
@@ -200,16 +221,17 @@ class Supervisor:
     # -- stopping -------------------------------------------------------------------------------
 
     def _stop(self, why: str) -> None:
-        """Gateway first: it finishes open calls. Then control, which ingests what they wrote."""
+        """Gateways first: they finish open calls. Then control, which ingests what they wrote."""
         for child in self.children.values():
             for sock in child.sockets:
                 sock.close()  # else callers would go on queueing at a door that nobody opens
-        others = tuple(name for name in self.children if name != "gateway")
-        self._stopping = [("gateway",), others]
+        gateways = self._gateways()
+        self._stopping = [gateways, tuple(name for name in self.children if name not in gateways)]
         seconds = self._drain_seconds()
-        gateway = self.children["gateway"]
-        if gateway.running:
+        running = [self.children[name] for name in gateways if self.children[name].running]
+        if running:
             log("up", f"stopping ({why}): open calls have {seconds:g} s to finish")
+        for gateway in running:
             gateway.send(signal.SIGTERM)
         self._kill_at = time.monotonic() + seconds + DRAIN_GRACE
 

@@ -10,32 +10,47 @@ from msgspec.structs import replace
 
 from ferryman.catalog.load import CatalogProvider
 from ferryman.config import names
+from ferryman.config.alerting import alerts_of
 from ferryman.config.caching import caching_of, idempotency_of, stateless, timed
 from ferryman.config.conditions import plain_number
-from ferryman.config.filtering import FilterCheck, filter_of
+from ferryman.config.contents import content_of, logs_of, storing_of
+from ferryman.config.files import is_file, located
+from ferryman.config.filtering import FilterCheck, filter_of, promised
 from ferryman.config.grammar import FORMATS
 from ferryman.config.grouping import MOST_DEEP, MOST_TARGETS, Grouped, grouped
+from ferryman.config.guarding import check_names, guards_of
 from ferryman.config.kinds import Reader, url_fault
-from ferryman.config.limiting import budgets_of, limits_of
+from ferryman.config.limiting import (
+    budgets_of,
+    limit_of,
+    limits_of,
+    rates_of,
+    shareable,
+)
 from ferryman.config.model import Config, Facts, ProviderConfig, Ref, Retention, RouteConfig
 from ferryman.config.names import Known
 from ferryman.config.pricing import mistakes, prices_in
 from ferryman.config.problem import ERROR, WARNING, Path, Problem, either, near, shown
-from ferryman.config.secret import PLACEHOLDER, base_url_variable, fill
+from ferryman.config.reporting import headers_of, telemetry_of
+from ferryman.config.residency import residency_of
+from ferryman.config.role_grammar import roles_of
+from ferryman.config.secret import PLACEHOLDER, base_url_variable, fill, meant_for
 from ferryman.config.snapshot import (
     HEDGE_BY_PACE,
     KEYLESS,
     WEIGHED,
+    Account,
     Affinity,
     Condition,
-    Limit,
     Probe,
+    Residence,
     Rule,
     ServerSettings,
     Timeouts,
 )
 from ferryman.config.targets import TargetCheck
 from ferryman.ir.price import PICO
+from ferryman.wire.addresses import refused_address
 from ferryman.wire.paths import PATHS, STREAM
 
 Found = dict[str, Any]
@@ -76,20 +91,32 @@ class Builder:
         stateless(found, self._given(("server",), "state"), self._at_key)
         policies = self._policies(found.get("policies", []), providers, models)
         places = [i for i, _ in found.get("policies", [])]
-        self._filters(providers, models, dict(zip(places, policies, strict=True)))
+        residency = residency_of(found.get("residency", []), self._add)
+        self._filters(providers, models, dict(zip(places, policies, strict=True)), residency)
+        shareable(found, self.env, self.reader.keys, self._at_key)
+        guards = guards_of(found.get("guards", {}), self._add)
+        check_names(found, self._add)
         return Config(
             providers=providers,
             models=models,
             currencies=self.currencies,
             policies=policies,
+            residency=tuple(residency.values()),
             limits=limits_of(found.get("limits", []), self.reader.keys, self._add),
+            alerts=alerts_of(found.get("alerts", {}), self.folder, self.reader.keys, self._add),
             server=ServerSettings(**_floats(found.get("server", {}))),
             timeouts=self._timeouts(found.get("timeouts", {})),
             keep_responses=float(found.get("responses", {}).get("keep", 0)),
             caching=caching_of(found.get("cache", {})),
             idempotency=idempotency_of(found.get("idempotency", {})),
             ca_files=self._ca_files(found.get("tls", {}).get("ca_files", [])),
-            retention=_retention(found.get("ledger", {})),
+            content=content_of(found.get("content", {})),
+            guards=guards,
+            retention=_retention(found.get("ledger", {}), found.get("content", {})),
+            roles=roles_of(found.get("roles", {}), self._add),
+            logs=logs_of(found.get("logs", {}), self.folder, self._add),
+            telemetry=telemetry_of(found.get("telemetry", {})),
+            otlp_headers=headers_of(found.get("telemetry", {}), self._value, self._at_key),
         )
 
     # -- reporting ---------------------------------------------------------------------------------
@@ -123,6 +150,10 @@ class Builder:
         self._auth(path, found, keys, row)
         if "base_url" in found:
             self._placeholders((*path, "base_url"), found["base_url"])
+            if refused_address(found["base_url"], found.get("private")):
+                message = "the base URL is an address that it may not lead to"
+                fix = "private: true allows private addresses, and those of clouds' metadata."
+                self._add((*path, "base_url"), message, fix)
         self._endpoints(path, found, row)
         quirks = self._quirks(path, found)
         for mistake in mistakes(path, found, row is not None, self.currencies):
@@ -133,12 +164,16 @@ class Builder:
             format=found.get("format"),
             base_url=found.get("base_url"),
             region=found.get("region"),
-            data_policy=found.get("data_policy"),
+            data_policy=promised(found["data_policy"]) if "data_policy" in found else None,
+            private=found.get("private"),
             auth=found.get("auth"),
             headers=self._headers(path, found),
             endpoints=_values(found, "endpoints"),
             quirks=quirks,
-            limit=self._limit(path, found, keys),
+            limit=limit_of(
+                found, [key.calls for key in keys], path, self.reader.keys, self._at_key
+            ),
+            rates=rates_of(found),
             probe=_probe(found.get("probe")),
             discount=found.get("discount", Decimal(0)),
             discounts=found.get("discounts", {}),
@@ -158,20 +193,6 @@ class Builder:
                 message = f"the format {name} has no endpoint of this name"
                 fix = f"It has {', '.join(e for e in PATHS[name] if e in known)}."
                 self._add((*path, "endpoints", i), message, fix)
-
-    def _limit(self, path: Path, found: Found, keys: list[Ref]) -> Limit | None:
-        """The provider's own limit, or that of all its keys together, if each has one."""
-        queue = found.get("queue", {})
-        calls = sum(key.calls for key in keys) if all(key.calls for key in keys) else 0
-        if self._given(path, "queue") and not self._given(path, "max_in_flight") and not calls:
-            message = "nobody ever waits without max_in_flight"
-            fix = "Add max_in_flight: 32, here or to every key, or leave this out."
-            self._at_key((*path, "queue"), message, fix)
-        calls = found.get("max_in_flight", calls)
-        if not calls:
-            return None
-        bounds = _floats({name: queue[name] for name in ("length", "wait") if name in queue})
-        return Limit(calls=calls, fair=queue.get("order") == "fair", **bounds)
 
     def _quirks(self, path: Path, found: Found) -> tuple[str, ...] | None:
         good = []
@@ -193,7 +214,12 @@ class Builder:
         refs = [self._pooled(where, entry) for where, entry in given]
         asked = self._given(path, "key") or self._given(path, "keys")
         row = self.known.providers.get(name)
-        if row and not asked and found.get("auth") not in KEYLESS and self._dormant(row):
+        url, keyed = found.get("base_url"), found.get("auth") not in KEYLESS
+        if row and row.key_env and url and not asked and keyed and not meant_for(row.base_url, url):
+            message = f"the catalogue's key is not for this base URL, but for {row.base_url}"
+            fix = f"Give the key that it may have. Example: key: env:{row.key_env[0]}"
+            self._at_key((*path, "base_url"), message, fix, WARNING)
+        elif row and not asked and keyed and self._dormant(row):
             message = f"{either(row.key_env)} is not set, so the provider stays inactive"
             self._at_key(path, message, "Set it, or give key: env:NAME.", WARNING)
         return refs
@@ -208,7 +234,7 @@ class Builder:
         ref = self._ref((*path, "key"), entry["key"]) if "key" in entry else Ref(kind="literal")
         weight, calls = float(entry.get("weight", 1)), entry.get("max_in_flight", 0)
         off = entry.get("discount", Decimal(0))
-        return replace(ref, weight=weight, calls=calls, discount=off)
+        return replace(ref, weight=weight, calls=calls, discount=off, rates=rates_of(entry))
 
     def _ref(self, path: Path, ref: Ref) -> Ref:
         """Check one reference; a relative path is taken from the configuration's folder."""
@@ -221,10 +247,10 @@ class Builder:
             if not self.env.get(ref.value, "").strip():
                 message = f"the variable {shown(ref.value)} is not set, so this has no value"
                 self._add(path, message, "Set it in the environment of the gateway.", WARNING)
-        else:
-            file = self.folder / File(ref.value).expanduser()
+        elif ref.kind == "file":
+            file = located(self.folder, ref.value)
             ref = Ref(kind="file", value=str(file))
-            if not file.is_file():
+            if not is_file(file):
                 message = "there is no such file here, so this has no value"
                 self._add(path, message, "Create it, readable to the gateway.", WARNING)
         return ref
@@ -253,10 +279,12 @@ class Builder:
             elif name.lower() in out:
                 self._at_key(where, "this header is given twice", "Keep one of them.")
             else:
-                if ref.kind != "literal" or SECRET_HEADER.search(name):
-                    ref = self._ref(where, ref)
-                out[name.lower()] = (name, ref)
+                out[name.lower()] = (name, self._value(where, name, ref))
         return tuple(out.values())
+
+    def _value(self, path: Path, name: str, ref: Ref) -> Ref:
+        """The value of the header ``name``, checked if it is a secret."""
+        return self._ref(path, ref) if ref.kind != "literal" or SECRET_HEADER.search(name) else ref
 
     def _placeholders(self, path: Path, url: str) -> None:
         for variable in PLACEHOLDER.findall(url):
@@ -375,6 +403,7 @@ class Builder:
             hedge=_hedge(entry.get("hedge", False)),
             rescue=entry.get("rescue", False),
             filter=filter_of(entry.get("filter"), f"models.{name}"),
+            guard=_values(entry, "guard") or (),
         )
 
     def _targets(
@@ -413,6 +442,8 @@ class Builder:
                 budgets=budgets_of(
                     policy.get("budget"), (*path, "budget"), self.reader.keys, self._add
                 ),
+                content=storing_of(policy["content"]) if "content" in policy else None,
+                guard=_values(policy, "guard") or (),
                 **said,
             )
             out.append(rule)
@@ -435,8 +466,9 @@ class Builder:
         providers: Mapping[str, ProviderConfig],
         models: Mapping[str, RouteConfig],
         policies: Mapping[int, Rule],
+        residency: Mapping[int, Residence],
     ) -> None:
-        """Check who passes; ``policies`` by their place in the file."""
+        """Check who passes; ``policies`` and ``residency`` by their place in the file."""
         check = FilterCheck(
             self._add, self.known, providers, models, self.env, self.currencies
         ).check
@@ -444,6 +476,8 @@ class Builder:
             check(("models", route.name, "filter"), route.filter, route.targets + route.fallbacks)
         for i, rule in policies.items():
             check(("policies", i, "filter"), rule.filter, (rule.use,) if rule.use else None)
+        for i, each in residency.items():
+            check(("residency", i), each.filter, None)
 
     # -- the rest ----------------------------------------------------------------------------------
 
@@ -458,8 +492,8 @@ class Builder:
     def _ca_files(self, found: list[tuple[int, str]]) -> tuple[str, ...]:
         out = []
         for i, name in found:
-            file = self.folder / File(name).expanduser()
-            if not file.is_file():
+            file = located(self.folder, name)
+            if not is_file(file):
                 fix = "Give the path of a PEM file; a relative one starts at this file's folder."
                 self._add(("tls", "ca_files", i), "there is no such file here", fix, WARNING)
             out.append(str(file))
@@ -468,7 +502,7 @@ class Builder:
 
 _DOES = (
     "use", "forbid", "set", "timeouts", "budget", "on_unsupported", "too_long", "filter",
-    "on_content_filter", "cache",
+    "on_content_filter", "cache", "content", "guard",
 )  # fmt: skip
 """Keys of which a policy needs one, to do anything."""
 
@@ -504,7 +538,11 @@ def _affinity(found: Found) -> Affinity | None:
 
 def _facts(found: Found) -> Facts:
     abilities = {"abilities": _values(found, "abilities")} if "abilities" in found else {}
-    return Facts(**{**found, **abilities})
+    account = Account(rates=rates_of(found), calls=found.get("max_in_flight", 0))
+    known = {name: value for name, value in found.items() if name in Facts.__struct_fields__}
+    if "data_policy" in found:
+        known["data_policy"] = promised(found["data_policy"])
+    return Facts(**{**known, **abilities, "account": account})
 
 
 def _values(found: Found, name: str) -> tuple[str, ...] | None:
@@ -522,12 +560,14 @@ def _probe(found: Found | None) -> Probe | None:
     )
 
 
-def _retention(found: Found) -> Retention:
+def _retention(found: Found, content: Found) -> Retention:
     usual = Retention()
     return Retention(
         calls=int(found.get("keep", usual.calls)),
         minutes=int(found.get("minutes", usual.minutes)),
         hours=int(found.get("hours", usual.hours)),
+        content=int(content.get("keep", usual.content)),
+        audit=int(found.get("audit", usual.audit)),
     )
 
 

@@ -52,9 +52,15 @@ CACHE: Final = Table(
         ),
         Key(
             name="scope",
-            kind=Word(says="key or all", example="all", choices=("key", "all")),
-            doc="Who gets an answer again: the virtual key that had it first, or all of them. "
-            "Answers of the Responses API stay with their key.",
+            kind=Word(
+                says="key, team, organisation or all",
+                example="team",
+                choices=("key", "team", "organisation", "all"),
+            ),
+            doc="Who gets an answer again: the virtual key that had it first, those of its team "
+            "(within its organisation), of its organisation, or all. Keys without a team or "
+            "organisation have their own cache, and answers of the Responses API stay with their "
+            "key.",
             default="key",
         ),
         Key(

@@ -15,7 +15,7 @@ def caching_of(found: Found) -> Caching:
     return Caching(
         ttl=float(found.get("ttl", 0)),
         asked=found.get("when") == "asked",
-        shared=found.get("scope") == "all",
+        scope=found.get("scope", usual.scope),
         store=found.get("store", usual.store),
         size=found.get("size", usual.size),
         largest=found.get("max_answer", usual.largest),

@@ -15,7 +15,7 @@ from ferryman.config.filtering import said as said_of_filter
 from ferryman.config.model import RouteConfig
 from ferryman.config.names import Known
 from ferryman.config.problem import WARNING
-from ferryman.config.secret import ENV, FILE, PLACEHOLDER, activate, resolve
+from ferryman.config.secret import ENV, FILE, PLACEHOLDER, VAULT, activate, resolve
 from ferryman.config.snapshot import Provider
 
 CLOUDS = {
@@ -68,10 +68,19 @@ def report(
         for name in ("on_unsupported", "too_long"):
             if said := getattr(policy, name):
                 what.append(f"{name}: {said}")
+        if policy.content is not None:
+            what.append(f"content: {policy.content.what}")
+        what += [f"guard: {name}" for name in policy.guard]
         what += [f"only targets with: {said_of_filter(policy.filter)}"] if policy.filter else []
         what = what or ["(no model)"]
         policies.append(f"{policy.name}: {said_of(policy.when)} → {', '.join(what)}")
     lines += _section("Policies", policies)
+    rules = [
+        f"{rule.filter.source.partition(' ')[2]}: {said_of(rule.when)} → "
+        f"only targets and gateways with: {said_of_filter(rule.filter)}"
+        for rule in config.residency
+    ]
+    lines += _section("Residency", rules)
     return "\n".join(lines) + "\n"
 
 
@@ -148,6 +157,10 @@ def _inactive(provider: Provider, env: Mapping[str, str]) -> str:
     variables = joint.join(secret.value for secret in provider.keys if secret.kind == ENV)
     if unset:
         return f"set {' and '.join(unset)}"
+    if not provider.keys:
+        return "the catalogue's key is not for its base URL: give it one"
+    if any(secret.kind == VAULT for secret in provider.keys):
+        return "its key is in the vault, which this does not open (ferryman vault verify does)"
     if variables and not any(env.get(secret.value, "").strip() for secret in provider.keys):
         return f"set {variables}"
     if any(secret.kind == FILE for secret in provider.keys):

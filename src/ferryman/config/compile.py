@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from fractions import Fraction
 from itertools import chain
+from typing import Final
 
 import msgspec
 from msgspec import Raw
@@ -26,27 +27,31 @@ from ferryman.config.problem import ConfigError
 from ferryman.config.seal import seal
 from ferryman.config.secret import (
     ENV,
-    FILE,
     SEALED,
     activate,
     base_url_variable,
     below,
     fill,
     header_seal_name,
+    meant_for,
     moved,
 )
 from ferryman.config.snapshot import (
     KEYLESS,
     WEIGHED,
+    Account,
     Filter,
     ModelRow,
     Provider,
     Route,
     Secret,
     Snapshot,
+    Telemetry,
     Unit,
 )
 
+OTLP: Final = "otlp"
+"""What the values of OTLP's headers are sealed for."""
 Pair = tuple[str, str]
 """(provider, model)"""
 
@@ -80,13 +85,18 @@ def compile_snapshot(
         aliases={name: row for name, row in known.also.items() if name not in providers},
         routes=routes,
         rules=tuple(rule for rule in config.policies if does_something(rule)),
+        residency=config.residency,
         limits=config.limits,
+        alerts=config.alerts,
         timeouts=config.timeouts,
         keep_responses=config.keep_responses,
         caching=config.caching,
         idempotency=config.idempotency,
+        content=config.content,
+        guards=config.guards,
         server=config.server,
         ca_files=config.ca_files,
+        telemetry=_telemetry(config, seal_key),
     )
     version = hashlib.sha256(_encoder.encode(snapshot)).hexdigest()[:32]
     return replace(snapshot, version=version)
@@ -111,6 +121,11 @@ def providers_of(
             region_stated=bool(own.region),
         )
     return out
+
+
+_OVERLAID: Final = (
+    "format", "base_url", "auth", "endpoints", "quirks", "data_policy", "private",
+)  # fmt: skip
 
 
 def _provider(
@@ -147,12 +162,12 @@ def _provider(
         provider = replace(provider, endpoints=(), paths=(), quirks=(), headers=headers)
     elif given.base_url is not None:
         provider = replace(provider, paths=below(provider.paths))
-    changes = {
-        field: value
-        for field in ("format", "base_url", "auth", "endpoints", "quirks", "data_policy")
-        if (value := getattr(given, field)) is not None
-    }
+    changes = {field: value for field in _OVERLAID if (value := getattr(given, field)) is not None}
     changes["limit"] = given.limit
+    changes["rates"] = given.rates
+    changes["accounts"] = {
+        model: facts.account for model, facts in given.models.items() if facts.account != Account()
+    }
     changes["probe"] = given.probe
     if given.keys:
         changes["keys"] = tuple(_secret(ref, name, seal_key) for ref in given.keys)
@@ -161,6 +176,8 @@ def _provider(
             changes["auth"] = known.auth(given.format or provider.format)
     elif given.auth in KEYLESS or row is None:
         changes.update(keys=(), keyless=True, auth=given.auth or "none")
+    elif given.base_url is not None and not meant_for(row.base_url, given.base_url):
+        changes.update(keys=(), alternatives=False)
     if given.headers:
         own = {header.lower() for header, _ in given.headers}
         changes["headers"] = (
@@ -171,11 +188,12 @@ def _provider(
 
 
 def _secret(ref: Ref, name: str, seal_key: bytes) -> Secret:
-    kind, value = ENV if ref.kind == "env" else FILE, ref.value
-    if ref.kind == "literal":
+    kind, value = ref.kind, ref.value
+    if ref.literal:
         kind, value = SEALED, seal(ref.literal.reveal(), key=seal_key, name=name)
     share = 1 - Fraction(ref.discount) / 100
-    return Secret(kind, value, ref.weight, ref.calls, (share.numerator, share.denominator))
+    pays = (share.numerator, share.denominator)
+    return Secret(kind, value, ref.weight, ref.calls, pays, ref.rates)
 
 
 def _header(header: str, ref: Ref, provider: str, seal_key: bytes) -> str:
@@ -184,6 +202,14 @@ def _header(header: str, ref: Ref, provider: str, seal_key: bytes) -> str:
         return ref.literal.reveal()
     secret = _secret(ref, header_seal_name(provider, header), seal_key)
     return f"{secret.kind}:{secret.value}"
+
+
+def _telemetry(config: Config, seal_key: bytes) -> Telemetry:
+    found = config.telemetry
+    if found.otlp is None:
+        return found
+    headers = tuple((name, _header(name, ref, OTLP, seal_key)) for name, ref in config.otlp_headers)
+    return replace(found, otlp=replace(found.otlp, headers=headers))
 
 
 # -- models and prices ----------------------------------------------------------------------------
@@ -301,8 +327,10 @@ class _Routes:
         filters: dict[Pair, tuple[Filter, ...]] = {}
         targets: dict[Pair, float] = {}
         fallbacks: dict[Pair, None] = {}
+        inner_guards: list[str] = []
         for text in route.targets:
             inner = self._parts(text)
+            inner_guards += inner.guard
             weight = route.weights.get(text, 1.0)
             parts = inner.weights or (1.0,) * len(inner.targets)
             whole = sum(parts)
@@ -312,6 +340,7 @@ class _Routes:
             _note_filters(filters, inner, own)
         for text in route.fallbacks:
             inner = self._parts(text)
+            inner_guards += inner.guard
             fallbacks.update(dict.fromkeys((*inner.targets, *inner.fallbacks)))
             _note_filters(filters, inner, own)
         last = tuple(pair for pair in fallbacks if pair not in targets)
@@ -329,6 +358,7 @@ class _Routes:
             retry_empty=route.retry_empty,
             hedge=route.hedge,
             rescue=route.rescue,
+            guard=tuple(dict.fromkeys((*route.guard, *inner_guards))),
         )
 
     def _grouping(self, route: Route, group: Grouped) -> Route:

@@ -82,6 +82,9 @@ FACTS: Final[dict[str, tuple[Kind, tuple[str, ...]]]] = {
     "endpoint": (_word("an endpoint, such as chat.completions", ENDPOINTS), _SAME),
     "key": (Word(says="the id of a virtual key (key_…)", example="key_0a1b2c3d",
                  pattern=r"key_[A-Za-z0-9_-]{1,60}"), _SAME),
+    **dict.fromkeys(
+        ("organisation", "team", "user", "end_user", "run"), (_TEXT, (*_SAME, "exists", "regex"))
+    ),
     "tokens": (_COUNT, (*_SAME, *_ORDER)),
     "abilities": (_word(f"an ability ({', '.join(ABILITIES)})", ABILITIES), (*_SAME, "exists")),
     "tags": (_TEXT, (*_SAME, "exists", "regex")),
@@ -120,8 +123,9 @@ ZONE: Final = Word(
     example="Europe/Berlin",
     pattern=r"UTC|[A-Z][A-Za-z_]{1,30}(/[A-Z][A-Za-z0-9_+-]{1,30}){1,2}",
 )
-KNOWN = ("metadata.NAME", "header.NAME", "body.NAME", "model", "endpoint", "key", "time",
-          "tokens", "abilities", "tags", "region", "all", "any", "not")  # fmt: skip
+KNOWN = ("metadata.NAME", "header.NAME", "body.NAME", "model", "endpoint", "key", "organisation",
+         "team", "user", "end_user", "run", "time", "tokens", "abilities", "tags", "region", "all",
+         "any", "not")  # fmt: skip
 
 
 class When(Kind, frozen=True, kw_only=True):

@@ -6,6 +6,18 @@
 from msgspec import Struct
 
 
+class KeyFacts(Struct, frozen=True, array_like=True):
+    """Whose a virtual key is; empty where nobody has said. Callers can't say otherwise."""
+
+    organisation: str = ""
+    team: str = ""
+    user: str = ""
+    tags: tuple[str, ...] = ()
+
+
+NO_FACTS = KeyFacts()
+
+
 class Feed(Struct, frozen=True, kw_only=True):
     """One answer of the feed, as msgpack. Empty fields mean "you are up to date"."""
 
@@ -17,6 +29,8 @@ class Feed(Struct, frozen=True, kw_only=True):
     """The whole key table (see ``meter/keytable.py``), when the data plane asked with seq 0."""
     keys_delta: bytes = b""
     """64-byte records of keys created or changed since the data plane's sequence number."""
+    facts: dict[str, KeyFacts] = {}
+    """By key id: with ``keys_full`` of all keys that have any, with ``keys_delta`` of its keys."""
     cleared: int = -1
     """Number of the latest order to clear the cache; -1 = the data plane knows it."""
     clears: tuple[tuple[bytes, ...], ...] = ()

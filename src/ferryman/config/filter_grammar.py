@@ -5,8 +5,9 @@ from typing import Final
 from ferryman.config.conditions import ABILITIES, Flag
 from ferryman.config.filters import DATA_POLICIES, QUANTIZATIONS, UNKNOWN
 from ferryman.config.kinds import Word
+from ferryman.config.limit_grammar import ACCOUNT
 from ferryman.config.measures import USD, count
-from ferryman.config.shapes import Key, ListOf, Table
+from ferryman.config.shapes import Key, ListOf, OneOrList, Table
 
 _FLAG: Final = Flag(says="true or false", example="true")
 _NAME: Final = Word(
@@ -21,8 +22,16 @@ _NAMES: Final = ListOf(
     least=1,
 )
 REGION: Final = Word(says="a region name", example="eu", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-DATA_POLICY: Final = Word(
-    says="no_training or zero_retention", example="no_training", choices=DATA_POLICIES[1:]
+_POLICY: Final = Word(
+    says="no_training, zero_retention or hipaa", example="no_training", choices=DATA_POLICIES
+)
+DATA_POLICY: Final = OneOrList(
+    says="no_training, zero_retention or hipaa, or a list of them",
+    example="no_training",
+    one=_POLICY,
+    several=ListOf(
+        says="a list of data policies", example="[zero_retention, hipaa]", item=_POLICY, least=1
+    ),
 )
 _KNOWN: Final = tuple(name for name in QUANTIZATIONS if name != UNKNOWN)
 _CAN: Final = (*ABILITIES, "prompt_cache", "text")
@@ -63,7 +72,7 @@ FILTER: Final = Table(
         Key(
             name="data_policy",
             kind=DATA_POLICY,
-            doc="Those of which this much is promised; zero_retention promises no_training, too.",
+            doc="Those of which all of this is promised; zero_retention promises no_training, too.",
             default="any",
         ),
         Key(
@@ -158,5 +167,12 @@ FACTS: Final = Table(
             doc="What is promised for it, if not what its provider promises.",
             default="the provider's",
         ),
+        Key(
+            name="max_in_flight",
+            kind=count("20", 1, 100_000),
+            doc="Most calls at work with it at once, streams until their end.",
+            default="no limit",
+        ),
+        *ACCOUNT,
     ),
 )  # fmt: skip

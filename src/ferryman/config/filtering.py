@@ -8,7 +8,7 @@ from typing import Any, Final
 from ferryman.catalog import prices as catalogue_prices
 from ferryman.catalog.load import CatalogProvider
 from ferryman.config import names
-from ferryman.config.filters import PRICES, Written, barred, picodollars
+from ferryman.config.filters import PRICES, Written, barred, picodollars, policies
 from ferryman.config.model import Facts, ProviderConfig, RouteConfig
 from ferryman.config.names import Known
 from ferryman.config.pricing import priced
@@ -44,10 +44,17 @@ def filter_of(found: dict[str, Any] | None, source: str) -> Filter | None:
     for name in PRICES:
         if name in found.get("max_price", {}):
             said[f"{name}_price"] = picodollars(found["max_price"][name], name)
-    for name in ("data_policy", "require_abilities", "require_parameters"):
+    for name in ("require_abilities", "require_parameters"):
         if name in found:
             said[name] = found[name]
+    if "data_policy" in found:
+        said["data_policy"] = promised(found["data_policy"])
     return Filter(**said)
+
+
+def promised(found: str | list[tuple[int, str]]) -> str:
+    """One data policy, or several, as the snapshot has them."""
+    return policies([found] if isinstance(found, str) else [word for _, word in found])
 
 
 def region_of(row: CatalogProvider | None, own: ProviderConfig, env: Mapping[str, str]) -> str:
@@ -201,7 +208,7 @@ def said(wanted: Filter) -> str:
     parts = [f"{name} {', '.join(getattr(wanted, name))}" for name in _LISTS
              if getattr(wanted, name)]  # fmt: skip
     if wanted.data_policy:
-        parts.append(wanted.data_policy)
+        parts += wanted.data_policy.split()
     for name in PRICES:
         limit = getattr(wanted, f"{name}_price")
         if limit >= 0:

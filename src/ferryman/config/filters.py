@@ -1,6 +1,6 @@
 """What is written down of targets, and which of a filter's keys leaves one out for it. Pure."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -15,8 +15,8 @@ def picodollars(usd: Decimal, price: str) -> int:
     return round(usd * (PICO if price == "request" else PICO // 10**6))
 
 
-DATA_POLICIES: Final = ("", "no_training", "zero_retention")
-"""Each promises all that those before it do; the first is for targets of which nothing is known."""
+DATA_POLICIES: Final = ("no_training", "zero_retention", "hipaa")
+"""What may be promised of data: who keeps none (the second) trains on none, either."""
 UNKNOWN: Final = "unknown"
 """In a list of quantizations: also targets of which nothing is known."""
 QUANTIZATIONS: Final = (
@@ -37,6 +37,7 @@ class Written(NamedTuple):
     model: str = ""
     region: str = ""
     data_policy: str = ""
+    """Words with spaces between."""
     quantization: str = ""
 
 
@@ -52,11 +53,24 @@ def barred(target: Written, wanted: Filter) -> str:
         return "ignore"
     if wanted.regions and not any(within(target.region, region) for region in wanted.regions):
         return "regions"
-    if DATA_POLICIES.index(target.data_policy) < DATA_POLICIES.index(wanted.data_policy):
+    if wanted.data_policy and unpromised(target.data_policy, wanted.data_policy):
         return "data_policy"
     if wanted.quantizations and (target.quantization or UNKNOWN) not in wanted.quantizations:
         return "quantizations"
     return ""
+
+
+def unpromised(promised: str, wanted: str) -> tuple[str, ...]:
+    """Those of the wanted data policies (words with spaces between) that are not promised."""
+    kept = set(promised.split())
+    if "zero_retention" in kept:
+        kept.add("no_training")
+    return tuple(word for word in wanted.split() if word not in kept)
+
+
+def policies(words: Iterable[str]) -> str:
+    """Data policies as a text, in their order."""
+    return " ".join(word for word in DATA_POLICIES if word in set(words))
 
 
 def _named(target: Written, names: Collection[str]) -> bool:

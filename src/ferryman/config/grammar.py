@@ -7,10 +7,13 @@ The one source for the validator, for ``docs/ferryman.schema.json`` and for the 
 from decimal import Decimal
 from typing import Final
 
+from ferryman.config.alert_grammar import ALERTS
 from ferryman.config.answer_grammar import AFTERWARDS, ON_FILTER
 from ferryman.config.cache_grammar import CACHE, CACHED, IDEMPOTENCY, RESPONSES
-from ferryman.config.conditions import WHEN
+from ferryman.config.conditions import WHEN, Flag
+from ferryman.config.content_grammar import CONTENT, KEPT, LOGS
 from ferryman.config.filter_grammar import DATA_POLICY, FACTS, FILTER, NOT_HERE, REGION
+from ferryman.config.guard_grammar import GUARD, GUARDED
 from ferryman.config.kinds import Number, Secret, Url, Word
 from ferryman.config.ledger_grammar import LEDGER
 from ferryman.config.limit import LIMIT as IN_FLIGHT
@@ -20,9 +23,12 @@ from ferryman.config.measures import count, duration, seconds
 from ferryman.config.pooling import KEY, POOL_KEY
 from ferryman.config.pricing_grammar import CURRENCIES, PRICING
 from ferryman.config.probing import PROBE
+from ferryman.config.residency import RESIDENCY
+from ferryman.config.role_grammar import ROLES
 from ferryman.config.route_grammar import STICKING, STRATEGIES, TARGET, TARGETS
 from ferryman.config.shapes import Either, Key, ListOf, MapOf, Table
 from ferryman.config.snapshot import Timeouts
+from ferryman.config.telemetry_grammar import TELEMETRY
 from ferryman.wire.paths import PATHS, STREAM
 
 FORMATS: Final = tuple(PATHS)
@@ -57,7 +63,7 @@ PROVIDER: Final = Table(
         Key(
             name="key",
             kind=KEY,
-            doc="The API key: env:NAME, file:/path, or (with a warning) the key itself.",
+            doc="The API key: vault:NAME, env:NAME, file:/path, or (warned of) the key itself.",
             default="the variable the catalogue names for this provider",
         ),
         Key(
@@ -87,6 +93,13 @@ PROVIDER: Final = Table(
             default="the catalogue's",
         ),
         Key(
+            name="private",
+            kind=Flag(says="true or false", example="true"),
+            doc="true: the base URL may lead to any address, private ones included. false: to none "
+            "of those.",
+            default="only if it names a private host, such as localhost or 10.0.0.7",
+        ),
+        Key(
             name="region",
             kind=REGION,
             doc="Where the provider computes, as a label of your own; filters ask for it. Requests "
@@ -97,7 +110,8 @@ PROVIDER: Final = Table(
             name="data_policy",
             kind=DATA_POLICY,
             doc="What the provider has promised you for your account: that it trains no models on "
-            "your requests, or that it does not keep them either. Filters ask for it.",
+            "your requests, that it does not keep them either, that it handles health data as "
+            "HIPAA wants. Filters ask for it.",
         ),
         Key(
             name="auth",
@@ -119,13 +133,13 @@ PROVIDER: Final = Table(
                 example="{ X-Team: search }",
                 key=_HEADER_NAME,
                 item=Secret(
-                    says="a header value, or env:NAME, or file:/path",
+                    says="a header value, or vault:NAME, env:NAME, file:/path",
                     example="env:TEAM",
                     header=True,
                 ),
             ),
             doc="Headers added to every call to this provider, beside those of the catalogue; "
-            "values may be env:NAME or file:/path.",
+            "values may be vault:NAME, env:NAME or file:/path.",
             default="the catalogue's",
         ),
         Key(
@@ -239,6 +253,7 @@ MODEL: Final = Table(
             doc="Which of its targets and fallbacks come into question for a request.",
             default="all of them",
         ),
+        GUARDED,
         *AFTERWARDS,
     ),
     hints=(("fallback", "Write fallbacks: [provider/model]."), *NOT_HERE),
@@ -360,6 +375,8 @@ POLICY: Final = Table(
         ),
         ON_FILTER,
         CACHED,
+        KEPT,
+        GUARDED,
         Key(
             name="budget",
             kind=BUDGET,
@@ -404,6 +421,13 @@ TIMEOUTS: Final = Table(
             "come back. 0s: not at all.",
             default=seconds(_TIMEOUTS.short_wait),
         ),
+        Key(
+            name="cancelled",
+            kind=duration("2s", "0"),
+            doc="How long an answer whose caller has left may go on, so that the provider tells "
+            "what it has used. 0s: it is cut off at once, and what it used is estimated.",
+            default=seconds(_TIMEOUTS.cancelled),
+        ),
     ),
 )
 
@@ -425,8 +449,9 @@ TLS: Final = Table(
 )
 
 FILE: Final = Table(
-    says="a mapping with the sections providers, models, currencies, policies, limits, server, "
-    "timeouts, responses, cache, idempotency, ledger, tls",
+    says="a mapping with the sections providers, models, currencies, policies, residency, limits, "
+    "alerts, server, timeouts, responses, cache, idempotency, content, guards, roles, logs, "
+    "ledger, telemetry, tls",
     example="providers: {}",
     keys=(
         Key(
@@ -468,6 +493,13 @@ FILE: Final = Table(
             default="none",
         ),
         Key(
+            name="residency",
+            kind=RESIDENCY,
+            doc="Where calls of certain keys, teams and so on may go, whatever policies and "
+            "callers say; every rule that matches holds. See docs/residency.md.",
+            default="none",
+        ),
+        Key(
             name="limits",
             kind=ListOf(
                 says="a list of limits",
@@ -476,6 +508,12 @@ FILE: Final = Table(
             ),
             doc="How much calls may take: rates, calls at once, budgets. See docs/limits.md.",
             default="none",
+        ),
+        Key(
+            name="alerts",
+            kind=ALERTS,
+            doc="Who is told of what goes wrong or runs out. See docs/alerts.md.",
+            default="the log and the dashboard tell of it",
         ),
         Key(
             name="server",
@@ -504,9 +542,28 @@ FILE: Final = Table(
             doc="Answers that are repeated for calls with the same Idempotency-Key.",
         ),
         Key(
+            name="content",
+            kind=CONTENT,
+            doc="Prompts and answers that are kept. See docs/contents.md.",
+            default="none are kept",
+        ),
+        GUARD,
+        ROLES,
+        Key(
+            name="logs",
+            kind=LOGS,
+            doc="Lines about calls, and where they go. See docs/contents.md.",
+            default="none",
+        ),
+        Key(
             name="ledger",
             kind=LEDGER,
             doc="How long calls and their sums are kept. See docs/ledger.md.",
+        ),
+        Key(
+            name="telemetry",
+            kind=TELEMETRY,
+            doc="What is told of calls to others. See docs/observability.md.",
         ),
         Key(
             name="tls",
@@ -517,6 +574,10 @@ FILE: Final = Table(
     hints=(
         ("host", ELSEWHERE),
         ("port", ELSEWHERE),
+        (
+            "webhook",
+            "Write alerts: { channels: { ops: { webhook: https://…, secret: env:NAME } } }.",
+        ),
         ("routes", "Write models: { name: { targets: [provider/model] } }."),
         ("aliases", "Write models: { name: provider/model }."),
     ),

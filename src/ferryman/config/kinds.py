@@ -85,6 +85,8 @@ def example(kind: "Kind", path: Path) -> str:
 
 def _secretive(path: Path) -> bool:
     """Whether what stands there may be a secret by mistake."""
+    if path[:2] == ("alerts", "channels"):
+        return path[-1] in ("slack", "secret", "password")
     return path[:1] == ("providers",) or path == ("server", "state")
 
 
@@ -295,16 +297,21 @@ def url_fault(text: str) -> str:
 
 
 _ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_VAULT_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 
 class Secret(Kind, frozen=True, kw_only=True):
-    """``env:NAME``, ``file:PATH``, or a literal. Its content never gets into a message."""
+    """``env:NAME``, ``file:PATH``, ``vault:NAME``, or a literal, which gets into no message."""
 
     header: bool = False
     """True: a header's value, which is mostly no secret, and may hold spaces."""
 
     def read(self, node: Node, path: Path, reader: Reader) -> Any:
-        if isinstance(node, Map) and [key.text for key, _ in node.pairs] in (["env"], ["file"]):
+        if isinstance(node, Map) and [key.text for key, _ in node.pairs] in (
+            ["env"],
+            ["file"],
+            ["vault"],
+        ):
             name = node.pairs[0][0].text
             fix = f"Write {name}:… without a space after the colon."
             reader.add(path, node.mark, f"expected {self.says}, found a mapping", fix)
@@ -331,6 +338,10 @@ class Secret(Kind, frozen=True, kw_only=True):
             if rest and rest == rest.strip() and rest.isprintable():
                 return "", Ref(kind="file", value=rest)
             return "file: takes a path, without spaces around it", WRONG
+        if colon and kind == "vault":
+            if re.fullmatch(_VAULT_NAME, rest):
+                return "", Ref(kind="vault", value=rest)
+            return "vault: takes the name of a secret (letters, digits, . - _)", WRONG
         if colon and kind == "sealed":
             return "sealed: opens only at the admin API, and where it was sealed", WRONG
         if self.header:
@@ -348,9 +359,10 @@ class Secret(Kind, frozen=True, kw_only=True):
             "anyOf": [
                 {"type": "string", "pattern": f"^env:{_ENV_NAME}$"},
                 {"type": "string", "pattern": r"^file:\S(.*\S)?$"},
+                {"type": "string", "pattern": f"^vault:{_VAULT_NAME}$"},
                 {
                     "type": "string",
-                    "pattern": f"^(?!env:|file:|sealed:){literal}$",
+                    "pattern": f"^(?!env:|file:|vault:|sealed:){literal}$",
                     **_NOT_VARIABLE,
                 },
                 {"type": "number"},

@@ -11,7 +11,8 @@ _DAY: Final = 86_400
 _RETENTION: Final = Retention()
 
 
-def _days(example: str, least: int) -> Number:
+def days(example: str, least: int) -> Number:
+    """Seconds, in whole or broken days, from ``least`` days up."""
     return Number(
         says="a duration in days (a text such as 90d)",
         example=example,
@@ -27,23 +28,29 @@ LEDGER: Final = Table(
     keys=(
         Key(
             name="keep",
-            kind=_days("90d", 3),
+            kind=days("90d", 3),
             doc="How long single calls are kept; what they add up to stays. On PostgreSQL until "
             "the whole month is that old.",
             default="for ever",
         ),
         Key(
             name="minutes",
-            kind=_days("7d", 3),
+            kind=days("7d", 3),
             doc="How long sums over minutes are kept.",
             default=f"{_RETENTION.minutes // _DAY}d",
         ),
         Key(
             name="hours",
-            kind=_days("400d", 40),
+            kind=days("400d", 40),
             doc="How long sums over hours are kept, and what budgets bear of each quarter of an "
             "hour. Sums over days stay for ever.",
             default=f"{_RETENTION.hours // _DAY}d",
+        ),
+        Key(
+            name="audit",
+            kind=days("400d", 1),
+            doc="How long entries of the audit log are kept. See docs/audit.md.",
+            default="for ever",
         ),
     ),
     hints=(

@@ -3,11 +3,12 @@
 from typing import Final
 
 from ferryman.config.kinds import Word
+from ferryman.config.limit_grammar import ACCOUNT
 from ferryman.config.measures import count, duration, seconds
 from ferryman.config.shapes import Key, Table
 from ferryman.config.snapshot import Limit
 
-_LIMIT = Limit(calls=1)
+_LIMIT = Limit()
 
 QUEUE: Final = Table(
     says="a mapping",
@@ -47,6 +48,8 @@ LIMIT: Final = (
     Key(
         name="queue",
         kind=QUEUE,
-        doc="How calls wait for one of the places of max_in_flight.",
+        doc="How calls wait for one of the places of max_in_flight, or for room in a rate. Without "
+        "it, calls wait for places only.",
     ),
+    *ACCOUNT,
 )

@@ -34,6 +34,8 @@ INCREASE: Final = Table(
     ),
 )
 
+_PER_CENT: Final = count("80", 1, 1000)
+
 BUDGET: Final = Table(
     says="a mapping",
     example="{ usd: 20, per: day }",
@@ -59,6 +61,33 @@ BUDGET: Final = Table(
             kind=_FLAG,
             doc="true: nothing is refused; the gateway's log, replies and metrics tell of it.",
             default="false",
+        ),
+        Key(
+            name="on_exceeded",
+            kind=Word(says="finish or cut", example="cut", choices=("finish", "cut")),
+            doc="finish: only calls begin that are sure to end within it. cut: streams begin as "
+            "long as anything is left, and are ended, with an error, where it is used up.",
+            default="finish",
+        ),
+        Key(
+            name="carry_over",
+            kind=_FLAG,
+            doc="true: what is left of a period (of the calendar) is added to the next one, not to "
+            "those after it. A period without a call carries nothing over.",
+            default="false",
+        ),
+        Key(
+            name="notify",
+            kind=OneOrList(
+                says="per cent of it, or a list of them",
+                example="[50, 80, 100]",
+                one=_PER_CENT,
+                several=ListOf(
+                    says="a list of per cents", example="[50, 80, 100]", item=_PER_CENT, least=1
+                ),
+            ),
+            doc="When so much of it is spent, an alert opens, once a period; see docs/alerts.md.",
+            default="100, or as rules on budget say",
         ),
         Key(name="increase", kind=INCREASE, doc="More than that, for a while.", default="none"),
     ),
@@ -93,14 +122,30 @@ _RATE: Final = Either(
     says=RATE.says,
     example="600/minute",
     short=Word(
-        says=RATE.says, example="600/minute", pattern=rf"[1-9][0-9_]{{0,17}}/({'|'.join(_UNITS)})"
+        says=RATE.says,
+        example="600/minute",
+        pattern=rf"[1-9](_?[0-9]){{0,17}}/({'|'.join(_UNITS)})",
     ),
     table=RATE,
 )
+ACCOUNT: Final = (
+    Key(
+        name="requests",
+        kind=_RATE,
+        doc="Calls that the provider takes there in a time. A target without room is passed over, "
+        "or waited for. See docs/limits.md.",
+        default="no limit",
+    ),
+    Key(name="input_tokens", kind=_RATE, doc="The same of tokens of input.", default="no limit"),
+    Key(name="output_tokens", kind=_RATE, doc="The same of tokens of output.", default="no limit"),
+    Key(name="tokens", kind=_RATE, doc="The same of both together.", default="no limit"),
+)
+"""Rates of an account at a provider."""
 _BY: Final = Word(
-    says="key, model, endpoint, user, tags, metadata.NAME or header.NAME",
-    example="key",
-    pattern=r"key|model|endpoint|user|tags|metadata\.[^\s$]{1,64}"
+    says="organisation, team, user, key, end_user, run, tags, model, endpoint, provider, "
+    "metadata.NAME or header.NAME",
+    example="team",
+    pattern=r"organisation|team|user|key|end_user|run|tags|model|endpoint|provider|metadata\.[^\s$]{1,64}"
     r"|header\.[A-Za-z0-9!#%&'*+^_`|~-]{1,100}",
 )
 _COUNTED: Final = {

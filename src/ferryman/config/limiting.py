@@ -1,16 +1,25 @@
 """Limits and budgets as read → what the snapshot has of them, with what one key can't tell."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ferryman.config.problem import Path, shown
-from ferryman.config.snapshot import RATES, Budget, CallLimit, RateLimit
+from msgspec.structs import replace
+
+from ferryman.config.problem import ERROR, WARNING, Path, shown
+from ferryman.config.snapshot import (
+    RATES,
+    Budget,
+    CallLimit,
+    Limit,
+    RateLimit,
+)
 from ferryman.ir.price import PICO
 
 Found = dict[str, Any]
 Add = Callable[[Path, str, str], None]
+AddSeverely = Callable[[Path, str, str, str], None]
 Given = Container[Path]
 """Paths of all keys in the file, right or wrong."""
 _DOES = (*RATES, "parallel", "budget")
@@ -36,12 +45,67 @@ def limits_of(found: list[tuple[int, Found]], given: Given, add: Add) -> tuple[C
             name=name,
             when=entry.get("when"),
             by=tuple(values),
-            rates=tuple(_rate(key, entry[key]) for key in RATES if _whole(entry.get(key))),
+            rates=rates_of(entry),
             parallel=entry.get("parallel", 0),
             budgets=budgets_of(entry.get("budget"), (*path, "budget"), given, add),
             status=entry.get("status", 402),
         )
     return tuple(out.values())
+
+
+def limit_of(found: Found, calls: list[int], path: Path, given: Given, at: Add) -> Limit | None:
+    """How many calls a provider takes at once, by itself or by ``calls`` of each of its keys, and
+    who waits; None = any number, and nobody."""
+    queue = found.get("queue", {})
+    keys = [(*path, "keys", i) for i, _ in found.get("keys", [])]
+    places = [path, (*path, "key"), *keys, *((*path, "models", m) for m in found.get("models", {}))]
+    paced = any((*place, name) in given for place in places for name in RATES)
+    waits = (*path, "queue") in given
+    most = sum(calls) if all(calls) else 0
+    if waits and not paced and not most and (*path, "max_in_flight") not in given:
+        message = "nobody ever waits without max_in_flight or a rate"
+        fix = "Add max_in_flight: 32, here or to every key, or leave this out."
+        at((*path, "queue"), message, fix)
+    most = found.get("max_in_flight", most)
+    if not most and not (paced and waits):
+        return None
+    bounds = {"length": queue["length"]} if "length" in queue else {}
+    if "wait" in queue:
+        bounds["wait"] = float(queue["wait"])
+    return Limit(calls=most, fair=queue.get("order") == "fair", **bounds)
+
+
+def rates_of(found: Found) -> tuple[RateLimit, ...]:
+    """The rates among the keys of a table."""
+    return tuple(_rate(key, found[key]) for key in RATES if _whole(found.get(key)))
+
+
+def shareable(
+    found: Found, env: Mapping[str, str], given: Iterable[Path], add: AddSeverely
+) -> None:
+    """Workers have to count limits together, and had better count what providers take."""
+    server = found.get("server", {})
+    wanted = env.get("FERRYMAN_WORKERS", "")
+    workers = int(wanted) if wanted.isdigit() else server.get("workers", 1)
+    if workers < 2 or "state" in server:
+        return
+    places: list[Path] = [("limits", i) for i, _ in found.get("limits", [])]
+    policies = found.get("policies", [])
+    places += [("policies", i, "budget") for i, policy in policies if "budget" in policy]
+    if places:
+        message = f"{workers} workers would each hold this for themselves"
+        add(places[0], message, "Set server.state, or workers: 1. See docs/scaling.md.", ERROR)
+    held = sorted(
+        [
+            path
+            for path in given
+            if path[0] == "providers" and path[-1] in (*RATES, "max_in_flight")
+        ],
+        key=str,
+    )
+    if held:
+        message = f"each of {workers} workers lets so much through"
+        add(held[0], message, "Set server.state, and they count together, or divide it.", WARNING)
 
 
 def _whole(entry: str | Found | None) -> bool:
@@ -85,7 +149,13 @@ def _budget(path: Path, found: Found, given: Given, add: Add) -> Budget | None:
         rolling=found.get("rolling", False),
         zone=zone,
         soft=found.get("soft", False),
+        cut=found.get("on_exceeded") == "cut",
+        carry_over=found.get("carry_over", False),
+        notify=_thresholds(found.get("notify", [])),
     )
+    if budget.carry_over and budget.rolling:
+        message = "a budget that rolls has no period to carry anything over from"
+        add((*path, "carry_over"), message, "Leave out rolling, or this.")
     more = found.get("increase")
     if not more or "until" not in more:
         return budget
@@ -102,10 +172,12 @@ def _budget(path: Path, found: Found, given: Given, add: Add) -> Budget | None:
     if until.tzinfo is None:
         until = until.replace(tzinfo=ZoneInfo(zone))
     amount = _amount(unit, more[unit])
-    return Budget(
-        unit=unit, most=budget.most, per=budget.per, rolling=budget.rolling, zone=zone,
-        soft=budget.soft, extra=amount, extra_until=int(until.timestamp()),
-    )  # fmt: skip
+    return replace(budget, extra=amount, extra_until=int(until.timestamp()))
+
+
+def _thresholds(found: int | list[tuple[int, int]]) -> tuple[int, ...]:
+    values = [found] if not isinstance(found, list) else [each for _, each in found]
+    return tuple(sorted({int(value) for value in values}))
 
 
 def _unit(path: Path, found: Found, example: str, given: Given, add: Add) -> str:

@@ -85,6 +85,13 @@ SERVER: Final = Table(
             default=seconds(_SERVER.drain_seconds),
         ),
         Key(
+            name="on_journal_failure",
+            kind=Word(says="refuse or serve", example="serve", choices=("refuse", "serve")),
+            doc="What becomes of calls that can't be recorded (full disk): refuse (503), or serve, "
+            "with up to 100000 records in memory until they can be. See docs/limits.md.",
+            default=_SERVER.on_journal_failure,
+        ),
+        Key(
             name="fsync_ms",
             kind=Number(
                 says="milliseconds, or a text such as 50ms",
@@ -105,9 +112,30 @@ SERVER: Final = Table(
                 pattern=r"(valkey|redis)s?://([A-Za-z0-9._-]*:\{[A-Z][A-Z0-9_]*\}@)?"
                 r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[0-9]{1,3})?",
             ),
-            doc="Where several gateways tell each other which targets and keys rest. `valkeys://` "
-            "speaks TLS. Needs `pip install 'ferryman[valkey]'`.",
+            doc="Where several gateways tell each other which targets and keys rest, and count "
+            "limits and budgets together; see docs/scaling.md. `valkeys://` speaks TLS. Needs "
+            "`pip install 'ferryman[valkey]'`.",
             default="each gateway goes by what it sees itself",
+        ),
+        Key(
+            name="state_away",
+            kind=Word(
+                says="local, fail_open or fail_closed",
+                example="fail_closed",
+                choices=("local", "fail_open", "fail_closed"),
+            ),
+            doc="What becomes of calls with limits while that server is away: `local`, each "
+            "gateway counts for itself; `fail_open`, they pass; `fail_closed`, they are refused "
+            "(503).",
+            default=_SERVER.state_away,
+        ),
+        Key(
+            name="workers",
+            kind=count("4", 1, 256),
+            doc="Gateways that `ferryman up` runs on this machine, all on one port. `--workers` "
+            "wins over it. More than one, with limits or budgets, needs `state`. Takes effect at "
+            "the next start.",
+            default=str(_SERVER.workers),
         ),
     ),
     hints=(

@@ -1,37 +1,48 @@
 """The user's file as immutable values: checked, but not yet joined to the catalogue."""
 
 from decimal import Decimal
+from typing import Final
 
 from msgspec import Struct
 
+from ferryman.config.alerting import NO_FILE
+from ferryman.config.guard_row import Guard
 from ferryman.config.secret import Redacted
 from ferryman.config.snapshot import (
+    Account,
     Affinity,
+    Alerts,
     Caching,
     CallLimit,
+    Content,
     Filter,
     Idempotency,
     Limit,
     Probe,
+    RateLimit,
+    Residence,
     Rule,
+    Secret,
     ServerSettings,
+    Telemetry,
     Timeouts,
 )
 
 
 class Ref(Struct, frozen=True, kw_only=True):
-    """Where a secret is found: ``env`` or ``file`` and a ``value``, or a ``literal``."""
+    """Where a secret is found: ``env``, ``file`` or ``vault`` and a ``value``, or a ``literal``."""
 
     kind: str
-    """``env`` | ``file`` | ``literal``."""
+    """``env`` | ``file`` | ``vault`` | ``literal``."""
     value: str = ""
-    """Name of the variable, or path of the file; empty for a literal."""
+    """Name of the variable, path of the file, name in the vault; empty for a literal."""
     literal: Redacted = Redacted("")
     weight: float = 1.0
     """Of a key among several, like the next: as in ``snapshot.Secret``."""
     calls: int = 0
     discount: Decimal = Decimal(0)
     """Per cent off the prices of calls with it."""
+    rates: tuple[RateLimit, ...] = ()
 
 
 class Prices(Struct, frozen=True, kw_only=True):
@@ -83,6 +94,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     quantization: str = ""
     region: str = ""
     data_policy: str = ""
+    account: Account = Account()
 
 
 class ProviderConfig(Struct, frozen=True, kw_only=True):
@@ -94,6 +106,7 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
     base_url: str | None = None
     region: str | None = None
     data_policy: str | None = None
+    private: bool | None = None
     auth: str | None = None
     headers: tuple[tuple[str, Ref], ...] = ()
     endpoints: tuple[str, ...] | None = None
@@ -108,6 +121,7 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
     """By model; the periods in order."""
     models: dict[str, Facts] = {}
     limit: Limit | None = None
+    rates: tuple[RateLimit, ...] = ()
     probe: Probe | None = None
 
 
@@ -129,6 +143,7 @@ class RouteConfig(Struct, frozen=True, kw_only=True):
     """As in ``snapshot.Route``."""
     rescue: bool = False
     filter: Filter | None = None
+    guard: tuple[str, ...] = ()
 
 
 class Retention(Struct, frozen=True, kw_only=True):
@@ -137,6 +152,48 @@ class Retention(Struct, frozen=True, kw_only=True):
     calls: int = 0
     minutes: int = 7 * 86_400
     hours: int = 400 * 86_400
+    content: int = 30 * 86_400
+    """Of prompts and answers."""
+    audit: int = 0
+    """Of entries of the audit log."""
+
+
+LEVELS: Final = ("error", "warning", "info")
+"""Of calls in the log, the gravest first."""
+
+
+class SinkConfig(Struct, frozen=True, kw_only=True):
+    """Where lines of the log go: ``stdout``, ``file``, ``webhook``, ``s3``, or a plugin's name."""
+
+    kind: str
+    path: str = ""
+    """Of a file; a relative one is below ``logs`` in the data directory."""
+    max_size: int = 100_000_000
+    """Bytes of a file before another one is begun."""
+    files: int = 5
+    """Full ones that are kept."""
+    url: str = ""
+    private: bool | None = None
+    """Whether ``url`` may lead to a private address; None = if it names one."""
+    secret: Secret | None = None
+    bucket: str = ""
+    prefix: str = "ferryman/"
+    region: str = ""
+    access_key: Secret | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    """A plugin's own; values may be references."""
+
+
+class Logs(Struct, frozen=True, kw_only=True):
+    """Which calls get a line in the log, and where lines go."""
+
+    level: str = "info"
+    """One of ``LEVELS``: calls that are less grave get none."""
+    sample: float = 1.0
+    """The share of calls of the last level that get one."""
+    sinks: tuple[SinkConfig, ...] = ()
+    audit: bool = False
+    """Whether entries of the audit log go there, too."""
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -147,11 +204,20 @@ class Config(Struct, frozen=True, kw_only=True):
     currencies: dict[str, Decimal] = {}
     """Code → USD for one."""
     policies: tuple[Rule, ...] = ()
+    residency: tuple[Residence, ...] = ()
     limits: tuple[CallLimit, ...] = ()
+    alerts: Alerts = NO_FILE
     server: ServerSettings = ServerSettings()
     timeouts: Timeouts = Timeouts()
     keep_responses: float = 0.0
     caching: Caching = Caching()
     idempotency: Idempotency = Idempotency()
     ca_files: tuple[str, ...] = ()
+    content: Content = Content()
+    guards: tuple[Guard, ...] = ()
     retention: Retention = Retention()
+    telemetry: Telemetry = Telemetry()
+    otlp_headers: tuple[tuple[str, Ref], ...] = ()
+    logs: Logs = Logs()
+    roles: dict[str, tuple[str, ...]] = {}
+    """Roles for tokens of the admin API → their permissions."""

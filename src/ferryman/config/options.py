@@ -1,11 +1,14 @@
 """Process options: every flag has a ``FERRYMAN_*`` variable; that is how processes pass them on."""
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
+
+from ferryman.config.filters import DATA_POLICIES, policies
 
 DEFAULT_PORT = 8080
 DEFAULT_ADMIN_PORT = 8081
@@ -25,6 +28,9 @@ class Options(Struct, frozen=True, kw_only=True):
     """Path of a Unix socket to listen on as well; empty = none."""
     admin_host: str = "127.0.0.1"
     admin_port: int = DEFAULT_ADMIN_PORT
+    admin_names: str = ""
+    """Names by which the control plane is reached, with commas between, beside those that nobody
+    else can point at it."""
     data_dir: Path = Path("~/.local/share/ferryman").expanduser()
     config: Path | None = None
     control_url: str = ""
@@ -36,7 +42,13 @@ class Options(Struct, frozen=True, kw_only=True):
     tls_cert: str = ""
     tls_key: str = ""
     region: str = ""
-    """Where this data plane runs, for conditions of policies; empty = nobody has said."""
+    """Where this data plane runs, for policies and residency; empty = nobody has said."""
+    data_policy: str = ""
+    """What it promises of the data of calls, words with spaces between; empty = nothing."""
+    plane: str = "gateway"
+    """Name of a data plane, of its journal's directory too: no two that share a ledger have one."""
+    workers: int | None = None
+    """Data planes that ``ferryman up`` runs; None = the configuration's number."""
     drain: float | None = None
     """Seconds open calls may go on after SIGTERM; None = the configuration's."""
     strict: bool = False
@@ -100,16 +112,30 @@ def _parse(name: str, text: str) -> object:
             if not 0 <= port <= 65535:
                 raise ValueError
             return port
+        if name == "workers":
+            workers = int(text)
+            if not 1 <= workers <= 256:
+                raise ValueError
+            return workers
         if name == "drain":
             seconds = float(text)
             if not 0 <= seconds <= 86_400:
                 raise ValueError
             return seconds
     except ValueError:
-        form = "a port from 0 to 65535" if "port" in name else "seconds, 0 or more"
+        forms = {"drain": "seconds, 0 or more", "workers": "a number from 1 to 256"}
+        form = forms.get(name, "a port from 0 to 65535")
         raise OptionsError(f"{variable(name)}={text!r} is not {form}.") from None
     if name in ("strict", "local_model"):
         return text.lower() in ("1", "true", "yes", "on")
+    if name == "plane" and not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", text):
+        raise OptionsError(f"{variable(name)}={text!r} is not a name such as gateway-2.")
+    if name == "data_policy":
+        words = re.split(r"[\s,]+", text.strip())
+        if not set(words) <= set(DATA_POLICIES):
+            form = f"one or more of {', '.join(DATA_POLICIES)}"
+            raise OptionsError(f"{variable(name)}={text!r} is not {form}.")
+        return policies(words)
     if name in ("data_dir", "config"):
         return Path(text).expanduser()
     return text
@@ -122,6 +148,8 @@ class Paths:
         self.root = root
         self.database = root / "ferryman.db"
         self.journal = root / "journal"
+        self.content = root / "content"
+        """What is kept of prompts and answers, on its way to the database."""
         self.snapshot = root / "cache" / "snapshot.msgpack"
         self.keys = root / "cache" / "keys.bin"
         self.first_key = root / "first-key"
@@ -132,6 +160,21 @@ class Paths:
         """Where ``ferryman migrate`` has moved the database; not there if it has not."""
         self.gateway_url = root / "gateway-url"
         """The same of the data plane."""
+        self.audit_head = root / "audit-head"
+        """Where the audit log ended when it was last looked at."""
+        self.master_key = root / "secrets" / "master-key"
+        """The vault's master keys, unless the environment says where they are."""
+        self.vault_seen = root / "secrets" / "vault-seen"
+        """The highest number of the vault's changes that was seen here."""
+        self.sessions = root / "secrets" / "sessions"
+        """Who is signed in at the dashboard: hashes of the cookies, and until when."""
+
+    def cache_of(self, plane: str) -> tuple[Path, Path]:
+        """A data plane's last snapshot and key table: workers write them at different times."""
+        if plane == "gateway":
+            return self.snapshot, self.keys
+        folder = self.snapshot.parent / plane
+        return folder / self.snapshot.name, folder / self.keys.name
 
     def secret(self, name: str) -> str:
         """The secret ``name`` (``pepper``, ``feed-token``, ``admin-token``), made on first use.

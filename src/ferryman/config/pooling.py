@@ -4,13 +4,16 @@ from decimal import Decimal
 from typing import Any, Final
 
 from ferryman.config.kinds import Number, Reader, Secret
+from ferryman.config.limit_grammar import ACCOUNT
 from ferryman.config.measures import count
 from ferryman.config.nodes import Map, Node
 from ferryman.config.pricing_grammar import DISCOUNT
 from ferryman.config.problem import Path
 from ferryman.config.shapes import Either, Key, Table
 
-KEY: Final = Secret(says="a key reference: env:NAME or file:/path", example="env:LAB_KEY")
+KEY: Final = Secret(
+    says="a key reference: vault:NAME, env:NAME or file:/path", example="env:LAB_KEY"
+)
 
 
 class KeyOr(Either, frozen=True, kw_only=True):
@@ -18,7 +21,9 @@ class KeyOr(Either, frozen=True, kw_only=True):
 
     def read(self, node: Node, path: Path, reader: Reader) -> Any:
         """``env: NAME``, with a space, is a slip in a reference and no table."""
-        slip = isinstance(node, Map) and any(key.text in ("env", "file") for key, _ in node.pairs)
+        slip = isinstance(node, Map) and any(
+            key.text in ("env", "file", "vault") for key, _ in node.pairs
+        )
         return self.short.read(node, path, reader) if slip else super().read(node, path, reader)
 
 
@@ -42,6 +47,7 @@ POOLED: Final = Table(
             "room is used instead. See docs/overload.md.",
             default="no limit",
         ),
+        *ACCOUNT,
         Key(
             name="discount",
             kind=DISCOUNT,

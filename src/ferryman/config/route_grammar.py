@@ -63,12 +63,12 @@ STICKING: Final = (
     Key(
         name="sticky",
         kind=Word(
-            says="key, session, user or metadata.NAME",
+            says="key, session, end_user or metadata.NAME",
             example="session",
-            pattern=r"key|session|user|metadata\.[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+            pattern=r"key|session|end_user|metadata\.[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
         ),
         doc="Under strategy weighted: who always gets the same target: each virtual key, "
-        "session (`x-ferryman-session`, or `session_id` in the metadata), user (as the body "
+        "session (`x-ferryman-session`, or `session_id` in the metadata), end user (as the body "
         "names it), or value in the metadata.",
         default="nobody: each call is drawn anew",
     ),

@@ -9,15 +9,22 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
 from ferryman.config.seal import SealError, unseal
-from ferryman.config.snapshot import Provider, Secret, Snapshot
+from ferryman.config.snapshot import Provider, RateLimit, Secret, Snapshot
+from ferryman.wire.addresses import is_private
 
 ENV: Final = "env"
 FILE: Final = "file"
 SEALED: Final = "sealed"
+VAULT: Final = "vault"
+"""A secret of the vault that is not there: others reach the data plane sealed."""
+ALERTS: Final = "alerts"
+"""What secrets of alerts' channels are sealed for."""
+REFERENCES: Final = (ENV, FILE, VAULT)
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """``{VAR}`` in a base URL: filled from the environment."""
@@ -109,7 +116,8 @@ class PoolKey(NamedTuple):
     weight: float = 1.0
     calls: int = 0
     pays: tuple[int, int] = (1, 1)
-    """All three as in ``snapshot.Secret``."""
+    rates: tuple[RateLimit, ...] = ()
+    """All four as in ``snapshot.Secret``."""
 
 
 def pool(
@@ -127,9 +135,9 @@ def pool(
     for place, secret in enumerate(provider.keys, 1):
         text = resolve(secret, provider.name, env, open_key)
         if text is not None and sendable(text) and text not in keys:
-            known = secret.kind in (ENV, FILE)
+            known = secret.kind in REFERENCES
             name = f"{secret.kind}:{secret.value}" if known else f"number {place}"
-            keys[text] = PoolKey(text, name, secret.weight, secret.calls, secret.pays)
+            keys[text] = PoolKey(text, name, secret.weight, secret.calls, secret.pays, secret.rates)
     if keys:
         return list(keys.values())[: 1 if provider.alternatives else None]
     return [] if provider.keyless and provider.enabled else None
@@ -160,6 +168,20 @@ def localise(
             provider = replace(provider, base_url=url, headers=sent)
         providers[name] = provider
     return replace(snapshot, providers=providers)
+
+
+def meant_for(known: str, url: str) -> bool:
+    """Whether the key that the catalogue knows for the base URL ``known`` may be sent to ``url``.
+
+    It is, within the vendor's own domain, and to servers of one's own network; anybody else gets no
+    key but the one that is given for them.
+    """
+    theirs, host = (urlsplit(each).hostname or "" for each in (known, url))
+    if "{" in theirs or is_private(host):
+        return True
+    domain = ".".join(theirs.split(".")[-2:])
+    secure = urlsplit(url).scheme == "https" or urlsplit(known).scheme == "http"
+    return secure and (host == domain or host.endswith(f".{domain}"))
 
 
 def base_url_variable(name: str) -> str:
@@ -202,9 +224,10 @@ def _bare_host(value: str) -> str:
 
 
 def header_secret(value: str) -> Secret | None:
-    """The reference in a header value of the snapshot: ``env:…``, ``file:…`` or ``sealed:…``."""
+    """The reference in a header value of the snapshot: ``env:…``, ``file:…``, ``vault:…`` or
+    ``sealed:…``."""
     kind, colon, rest = value.partition(":")
-    return Secret(kind, rest) if colon and kind in (ENV, FILE, SEALED) else None
+    return Secret(kind, rest) if colon and kind in (*REFERENCES, SEALED) else None
 
 
 def header_seal_name(provider: str, header: str) -> str:

@@ -4,10 +4,31 @@ from typing import Final
 
 from msgspec import Raw, Struct
 
+from ferryman.config.guard_row import Guard
 from ferryman.ir.price import Price
 
 KEYLESS = ("none", "sigv4", "google")
 """Kinds of ``Provider.auth`` that send no key: none, or what the cloud's own library finds."""
+
+
+RATES: Final = ("requests", "input_tokens", "output_tokens", "tokens")
+"""What rates may be of."""
+
+
+class RateLimit(Struct, frozen=True, kw_only=True):
+    """``most`` of a measure ``per`` second, minute, hour or day; ``burst`` of them at once."""
+
+    measure: str
+    most: int
+    per: str
+    burst: int
+
+
+class Account(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a provider takes of one customer: rates, and calls at once (0 = any number)."""
+
+    rates: tuple[RateLimit, ...] = ()
+    calls: int = 0
 
 
 class Secret(Struct, frozen=True, array_like=True):
@@ -25,6 +46,8 @@ class Secret(Struct, frozen=True, array_like=True):
     """Most calls at work with it at once; 0 = any number."""
     pays: tuple[int, int] = (1, 1)
     """Which fraction of a model's price calls with it cost: numerator and denominator."""
+    rates: tuple[RateLimit, ...] = ()
+    """What may be asked with it."""
 
     def __repr__(self) -> str:
         return f"Secret({self.kind})"
@@ -33,7 +56,8 @@ class Secret(Struct, frozen=True, array_like=True):
 class Limit(Struct, frozen=True, kw_only=True):
     """How many calls a provider takes at once, and who waits for a place."""
 
-    calls: int
+    calls: int = 0
+    """0 = any number."""
     length: int = 1000
     """Calls that may wait."""
     wait: float = 30.0
@@ -83,9 +107,16 @@ class Provider(Struct, frozen=True, kw_only=True):
     region_stated: bool = False
     """Whether the user has said so, rather than the catalogue, which knows only its own address."""
     data_policy: str = ""
-    """What becomes of requests there: ``no_training``, ``zero_retention``; empty = nobody has
-    said."""
+    """What is promised of data there, words with spaces between (``config/filters.py``); empty =
+    nothing."""
+    private: bool | None = None
+    """Whether ``base_url`` may lead to a private address; None = if it names one
+    (``wire/addresses.py``)."""
     limit: Limit | None = None
+    rates: tuple[RateLimit, ...] = ()
+    """What may be asked of it, with all keys and models together."""
+    accounts: dict[str, Account] = {}
+    """The same of single models."""
     probe: Probe | None = None
 
 
@@ -133,7 +164,7 @@ class Filter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     regions: tuple[str, ...] = ()
     quantizations: tuple[str, ...] = ()
     data_policy: str = ""
-    """The least that a target must keep to; empty = none."""
+    """All that must be promised of a target, words with spaces between; empty = nothing."""
     input_price: int = -1
     """Most picodollars per token, like the next; -1 = any."""
     output_price: int = -1
@@ -144,6 +175,14 @@ class Filter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     as long as one is known to have it all, those known not to are left out."""
     require_parameters: bool = False
     """True: only targets that lose no part of the request."""
+
+
+class Residence(Struct, frozen=True, kw_only=True):
+    """Where data of certain callers may go, whatever policies and callers say: ``filter`` has
+    ``regions`` and ``data_policy``, for targets and gateways alike."""
+
+    when: "Condition"
+    filter: Filter
 
 
 class Route(Struct, frozen=True, kw_only=True):
@@ -162,8 +201,8 @@ class Route(Struct, frozen=True, kw_only=True):
     last: tuple[Unit, ...] = ()
     """The same where some are routes with an order of their own; empty = ``fallbacks`` say it."""
     sticky: str = ""
-    """Identity of a call that makes the weighted choice: ``key``, ``session``, ``user`` or
-    ``metadata.NAME``; empty = chance does."""
+    """Identity of a call that makes the weighted choice: ``key``, ``session``, ``end_user``
+    or ``metadata.NAME``; empty = chance does."""
     affinity: Affinity | None = None
     identities: tuple[str, ...] = ()
     """Every ``sticky`` of it and of the routes within it."""
@@ -180,6 +219,8 @@ class Route(Struct, frozen=True, kw_only=True):
     ``HEDGE_BY_PACE`` = the 95th percentile of the first one's."""
     rescue: bool = False
     """Whether another target goes on with a stream of text that breaks off."""
+    guard: tuple[str, ...] = ()
+    """Names of guards, also of the routes within it."""
 
     @property
     def special(self) -> bool:
@@ -203,19 +244,8 @@ class Condition(Struct, frozen=True, kw_only=True, omit_defaults=True):
     parts: tuple["Condition", ...] = ()
 
 
-RATES: Final = ("requests", "input_tokens", "output_tokens", "tokens")
-"""What rates may be of."""
 PERIODS: Final = ("minute", "hour", "day", "week", "month")
 """Of budgets."""
-
-
-class RateLimit(Struct, frozen=True, kw_only=True):
-    """``most`` of a measure ``per`` second, minute, hour or day; ``burst`` of them at once."""
-
-    measure: str
-    most: int
-    per: str
-    burst: int
 
 
 class Budget(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -229,6 +259,12 @@ class Budget(Struct, frozen=True, kw_only=True, omit_defaults=True):
     zone: str = "UTC"
     soft: bool = False
     """True: it refuses nothing."""
+    cut: bool = False
+    """True: streams may begin that may need more than is left; they end where it is used up."""
+    carry_over: bool = False
+    """True: what is left of a period of the calendar is added to the next one."""
+    notify: tuple[int, ...] = ()
+    """Per cent of it at which an alert opens; empty = as rules on budgets say."""
     extra: int = 0
     """More than ``most``, until ``extra_until`` (Unix seconds)."""
     extra_until: int = 0
@@ -246,6 +282,98 @@ class CallLimit(Struct, frozen=True, kw_only=True, omit_defaults=True):
     budgets: tuple[Budget, ...] = ()
     status: int = 402
     """Of refusals by budgets."""
+
+
+STORED: Final = ("none", "errors", "all")
+"""Of which calls contents are kept."""
+
+
+class Storing(Struct, frozen=True, kw_only=True):
+    """Whose prompts and answers are kept."""
+
+    what: str = "none"
+    """One of ``STORED``."""
+    sample: float = 1.0
+    """The share of them."""
+
+
+class Content(Struct, frozen=True, kw_only=True):
+    """Prompts and answers that are kept; how long is the control plane's business."""
+
+    storing: Storing = Storing()
+    """Where no policy says otherwise."""
+    largest: int = 256_000
+    """Bytes that are kept of a prompt, and of an answer."""
+
+
+ALERTED: Final = (
+    "budget", "error_rate", "provider_down", "latency", "unpriced", "usage_unknown", "key_leaked",
+    "key_idle", "key_expiring", "spend_anomaly", "disk_low", "journal_damaged",
+)  # fmt: skip
+"""What alerts can be about."""
+SEVERITIES: Final = ("warning", "critical")
+MEASURES: Final = ("p50", "p95", "p99", "ttft")
+
+
+class Mail(Struct, frozen=True, kw_only=True):
+    """E-mail by a server that speaks TLS."""
+
+    to: tuple[str, ...]
+    sender: str
+    host: str
+    port: int
+    implicit: bool = False
+    """True: TLS from the first byte on; else STARTTLS."""
+    user: str = ""
+    password: Secret | None = None
+
+
+class Channel(Struct, frozen=True, kw_only=True):
+    """Who can be told of alerts; the control plane does it."""
+
+    name: str
+    kind: str
+    """``webhook``, ``slack`` or ``email``."""
+    url: str = ""
+    """Of a webhook."""
+    secret: Secret | None = None
+    """Signs what a webhook is told (HMAC-SHA-256); of Slack it is the URL."""
+    mail: Mail | None = None
+    private: bool = False
+    """Whether it may be at a private address."""
+
+
+class AlertRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When to tell whom; ``config/alerting.py`` has what means something to which ``on``."""
+
+    name: str
+    on: str
+    by: str = ""
+    percent: float = 0.0
+    over: float = 0.0
+    """Seconds."""
+    measure: str = ""
+    window: int = 0
+    """Seconds, whole minutes."""
+    calls: int = 0
+    days: int = 0
+    free: int = 0
+    """Bytes."""
+    deviations: float = 0.0
+    usd: int = 0
+    """Picodollars."""
+    severity: str = "warning"
+    to: tuple[str, ...] = ()
+    """Names of channels."""
+    repeat: int = 86_400
+    """Seconds."""
+
+
+class Alerts(Struct, frozen=True, kw_only=True):
+    """Who is told of what."""
+
+    channels: tuple[Channel, ...] = ()
+    rules: tuple[AlertRule, ...] = ()
 
 
 class Rule(Struct, frozen=True, kw_only=True):
@@ -279,6 +407,10 @@ class Rule(Struct, frozen=True, kw_only=True):
     """Seconds that answers are cached; 0 = they are not, -1 = as ``Caching`` has it."""
     budgets: tuple[Budget, ...] = ()
     """What all calls that match may spend together."""
+    content: Storing | None = None
+    """Whether contents are kept; None = as ``Content`` has it."""
+    guard: tuple[str, ...] = ()
+    """Names of guards, beside those that are for all calls."""
 
 
 class Caching(Struct, frozen=True, kw_only=True):
@@ -288,8 +420,9 @@ class Caching(Struct, frozen=True, kw_only=True):
     """Seconds that an answer is kept; 0 = no longer than a policy says."""
     asked: bool = False
     """True: only for callers who ask for it, and where a policy says so."""
-    shared: bool = False
-    """True: one for all virtual keys; else each has its own."""
+    scope: str = "key"
+    """Who has a cache of their own: each virtual ``key``, ``team``, ``organisation``; or ``all``
+    have one."""
     store: str = "memory"
     """``memory``, ``sqlite`` (on the disk, too) or ``valkey`` (at ``ServerSettings.state``)."""
     size: int = 256_000_000
@@ -323,6 +456,8 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     total: float = 600.0
     short_wait: float = 3.0
     """A provider's own ``retry-after`` up to this is waited for before another model is asked."""
+    cancelled: float = 0.0
+    """How long an answer whose caller has left may go on, to tell its usage; 0 = it is cut."""
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True):
@@ -342,9 +477,63 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     max_calls: int = 20_000
     drain_seconds: float = 30.0
     fsync_ms: int = 50
+    on_journal_failure: str = "refuse"
+    """What becomes of calls that can't be recorded: ``refuse`` or ``serve``."""
     state: str = ""
-    """URL of the Valkey or Redis through which data planes share rests; ``{VAR}`` as in base URLs.
-    Empty = each goes by what it sees itself."""
+    """URL of the Valkey or Redis through which data planes share rests and limits; ``{VAR}`` as in
+    base URLs. Empty = each goes by what it sees itself."""
+    state_away: str = "local"
+    """``local``, ``fail_open`` or ``fail_closed``: what becomes of calls with limits without it."""
+    workers: int = 1
+    """Data planes on a machine."""
+
+
+SIGNALS: Final = ("traces", "metrics", "logs")
+"""What OTLP carries."""
+
+
+class Otlp(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the control plane sends telemetry; what is empty or None is for the standard's
+    variables to say (``control/otlp/settings.py``)."""
+
+    endpoint: str = ""
+    private: bool | None = None
+    """As of :class:`Provider`; over gRPC, names are looked up by its library, and not checked."""
+    protocol: str = ""
+    """``http/protobuf`` or ``grpc``."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Values may be references, as those of :class:`Provider`."""
+    compression: str = ""
+    """``gzip`` or ``none``."""
+    timeout: float = 0.0
+    """Seconds, like the next but one."""
+    signals: tuple[str, ...] | None = None
+    metrics_every: float = 0.0
+    temporality: str = ""
+    """``cumulative`` or ``delta``."""
+    sample: float | None = None
+    """The part of the traces that is sent, 0 to 1;"""
+    follow_caller: bool = True
+    """but of callers with a trace, those that they record themselves."""
+    errors: bool = True
+    """Whether failed calls are sent in any case;"""
+    slower: float = 0.0
+    """and calls that took as many seconds (0 = no such time),"""
+    dearer: int = 0
+    """or cost as many picodollars (0 = no such price)."""
+    attributes: tuple[tuple[str, str], ...] = ()
+    """Of the resource, beside ``service.name`` and the like."""
+
+
+class Telemetry(Struct, frozen=True, kw_only=True):
+    """What is told of calls to others."""
+
+    traceparent: bool = True
+    """Whether providers learn of the trace that a call belongs to;"""
+    baggage: bool = False
+    """and of what it carries along."""
+    otlp: Otlp | None = None
+    """None: the configuration doesn't say."""
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -361,11 +550,16 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Further name of a provider → its name; any other meaning of a model name comes first."""
     routes: dict[str, Route] = {}
     rules: tuple[Rule, ...] = ()
+    residency: tuple[Residence, ...] = ()
     limits: tuple[CallLimit, ...] = ()
+    alerts: Alerts = Alerts()
     timeouts: Timeouts = Timeouts()
     keep_responses: float = 0.0
     """Seconds to keep answers for ``previous_response_id``; 0 = they are not kept."""
     caching: Caching = Caching()
     idempotency: Idempotency = Idempotency()
+    content: Content = Content()
+    guards: tuple[Guard, ...] = ()
     server: ServerSettings = ServerSettings()
     ca_files: tuple[str, ...] = ()
+    telemetry: Telemetry = Telemetry()

@@ -6,12 +6,13 @@ Trees in, trees and YAML out. Literal keys are sealed on the way out and opened 
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from ferryman.config import nodes
 from ferryman.config.build import SECRET_HEADER
 from ferryman.config.nodes import Map, Mark, Node, Scalar, Seq
 from ferryman.config.seal import SealError, seal, unseal
-from ferryman.config.secret import ENV, FILE, SEALED, header_seal_name
+from ferryman.config.secret import REFERENCES, SEALED, header_seal_name
 from ferryman.config.version import Change, Overlay
 
 Unit = tuple[str, ...]
@@ -23,6 +24,8 @@ Units = dict[Unit, Pair]
 
 BY_NAME = ("providers", "models")
 """Sections of which every entry is a unit."""
+PLAN = ("models", "policies", "limits")
+"""Sections that say where calls go and what they may take; there are no secrets in them."""
 MAX_TEXT = 4_000_000
 """Characters of a configuration written out, aliases followed."""
 _WIDTH = 100
@@ -165,7 +168,7 @@ def sealed(unit: Unit, node: Node, key: bytes) -> Node:
 
     def close(text: str, name: str) -> str:
         kind, colon, _ = text.partition(":")
-        if colon and kind in (ENV, FILE, SEALED):
+        if colon and kind in (*REFERENCES, SEALED):
             return text
         return f"{SEALED}:{seal(text, key=key, name=name)}"
 
@@ -287,6 +290,28 @@ def flow(node: Node) -> str:
         return f"[{', '.join(map(flow, node.items))}]"
     inner = ", ".join(f"{scalar(key)}: {flow(value)}" for key, value in node.pairs)
     return f"{{ {inner} }}" if inner else "{}"
+
+
+def plan_of(units: Units) -> dict[str, Any]:
+    """Section → its value as it is written, of ``PLAN``."""
+    root = joined(units)
+    return {key.text: plain(node) for key, node in root.pairs if key.text in PLAN}
+
+
+def plain(node: Node) -> Any:
+    """A tree as dicts, lists and plain values."""
+    if isinstance(node, Map):
+        return {key.text: plain(value) for key, value in node.pairs}
+    if isinstance(node, Seq):
+        return [plain(item) for item in node.items]
+    kind = nodes.scalar_type(node)
+    if kind == nodes.NULL:
+        return None
+    if kind == nodes.BOOL:
+        return node.text.lower() == "true"
+    if kind == nodes.NUMBER:
+        return int(node.text) if node.text.isdigit() else float(node.text)
+    return node.text
 
 
 _BARE = re.compile(r"[A-Za-z0-9_./][\w./@+=&%?-]*(:[\w./@+=&%?-]+)*", re.ASCII)

@@ -6,17 +6,20 @@ as everything else at the start, so the admin API's is loaded after that, or at 
 
 import asyncio
 import contextlib
-import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import parse_qs
 
 import msgspec
 
 from ferryman.control import problem
+from ferryman.control.api.access import CALLER, Gate, check_token
+from ferryman.control.auditing import STRANGER, Book, act_of, who
 from ferryman.control.feed import FeedHub
+from ferryman.control.fence import Fence, guarded
 from ferryman.log import log
+from ferryman.store.audit import WHO
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -25,12 +28,33 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY: Final = 65_536
 """Bytes of a request body; the largest that makes sense is a few hundred."""
-MAX_CONFIG: Final = 1_000_000
-"""The same of configurations, as of the file."""
-CONFIG: Final = "/admin/v1/config"
 SPENT: Final = "/internal/spent"
-LOOPBACK_NAMES: Final = frozenset(("localhost", "127.0.0.1", "[::1]"))
+COUNTED: Final = "/internal/counted"
+MAX_COUNTED: Final = 8_000_000
+"""Bytes of a question that names all calls under way."""
+PAGES: Final = frozenset((
+    "", "alerts", "audit", "calls", "costs", "enter", "keys", "leave", "limits", "live", "models",
+    "playground", "reference", "routes", "settings", "static", "teams", "vault",
+))  # fmt: skip
+"""First parts of the paths that are the dashboard's; it knows its callers by a cookie."""
+PAGE_BODIES: Final = {"playground": 12_000_000, "routes": 4_000_000}
+"""Bytes of bodies, of pages that take more: images, and a configuration in a form's encoding."""
 _pack = msgspec.msgpack.Encoder().encode
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """What is asked of the ledger: sums as ``spent.counted`` takes them; of single calls, if there
+    are ``ids``."""
+
+    since: Annotated[int, msgspec.Meta(ge=0)] = 0
+    until: int = 0
+    step: Annotated[int, msgspec.Meta(ge=1)] = 1
+    begun: dict[str, int] = {}
+    without: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+
+
+_counted: Final = msgspec.json.Decoder(Counted).decode
 
 
 class Front:
@@ -41,27 +65,46 @@ class Front:
         hub: FeedHub,
         *,
         feed_token: str,
-        admin_token: str,
-        admin_host: str,
+        gate: Gate,
+        fence: Fence,
         spent: Callable[[int, int, int], object],
+        counted: Callable[["Counted"], object],
         admin: Callable[[], Application],
+        dashboard: Callable[[], Application],
         unready: Callable[[], str],
+        metrics: Callable[[], str],
+        book: Book,
     ) -> None:
-        """``spent`` is as in ``store/ledger.py``, on any thread; ``admin`` makes the admin API on
-        first use; ``unready`` says why not, or nothing."""
-        self._spent = spent
+        """``spent``, ``counted``: as in ``store/budgets.py``, on any thread; ``admin`` and
+        ``dashboard`` make these on first use; ``unready`` says why not, or nothing; ``metrics``
+        is a page for Prometheus."""
+        self._spent, self._counted = spent, counted
         self._hub = hub
         self._feed_token = feed_token.encode()
-        self._admin_token = admin_token.encode()
-        self._hosts = allowed_hosts(admin_host)
-        self._make_admin = admin
-        self._admin: Application | None = None
+        self._gate = gate
+        self._fence = fence
+        self._admin = _Later(admin)
+        self._dashboard = _Later(dashboard)
         self._unready = unready
-        self._lock = asyncio.Lock()
+        self._metrics = metrics
+        self._book = book
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        send = guarded(send)
+
+        async def heard(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                act = act_of(scope["method"], scope["path"], message["status"])
+                if act is not None and (act.outcome == "done" or self._book.room()):
+                    await asyncio.to_thread(self._book.write, act)
+            await send(message)
+
+        WHO.set(who(scope, STRANGER))
+        await self._answer(scope, receive, heard)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._route(scope, receive, send)
         except problem.ProblemError as error:
@@ -79,9 +122,9 @@ class Front:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
-        self._check_host(headers)
+        self._fence.check_host(headers)
         path, method = scope["path"], scope["method"]
-        if path in ("/healthz", "/readyz", "/internal/feed", SPENT) and method not in (
+        if path in ("/healthz", "/readyz", "/metrics", "/internal/feed", SPENT) and method not in (
             "GET",
             "HEAD",
         ):
@@ -91,17 +134,36 @@ class Front:
         elif path == "/readyz":
             reason = self._unready()
             await _json(send, 503 if reason else 200, {"status": reason or "ready"})
+        elif path == "/metrics":
+            if not _is_loopback(scope):
+                with self._fence.minding(scope, "admin token"):
+                    await self._gate.admit(headers, "metrics.read")
+            kind = "text/plain; version=0.0.4; charset=utf-8"
+            await _reply(send, 200, kind, self._metrics().encode())
         elif path == "/internal/feed":
-            _check_token(headers, self._feed_token, "feed token")
+            self._check_feed(scope)
             await self._feed(scope, receive, send)
         elif path == SPENT:
-            _check_token(headers, self._feed_token, "feed token")
+            self._check_feed(scope)
             await self._sums(scope, send)
+        elif path == COUNTED:
+            self._check_feed(scope)
+            if method != "POST":
+                raise problem.ProblemError(405, "method_not_allowed", f"Use POST for {path}.")
+            await self._count(await whole(headers, receive, MAX_COUNTED), send)
+        elif path[1:].partition("/")[0] in PAGES:
+            if path == "/enter" and method == "POST":
+                self._fence.check_place(scope.get("client"), path)
+                send = self._fence.counting(send, scope.get("client"), path)
+            pages = await self._dashboard.ready()
+            limit = PAGE_BODIES.get(path[1:].partition("/")[0], MAX_BODY)
+            await pages(scope, replayed(await whole(headers, receive, limit), receive), send)
         else:
-            _check_token(headers, self._admin_token, "admin token")
-            application = await self.admin()
-            limit = MAX_CONFIG if path.startswith(CONFIG) else MAX_BODY
-            await application(scope, await _whole(headers, receive, limit), send)
+            with self._fence.minding(scope, "admin token"):
+                caller = await self._gate.admit(headers)
+            WHO.set(who(scope, caller.name))
+            application = await self._admin.ready()
+            await application({**scope, CALLER: caller}, receive, send)
 
     async def _sums(self, scope: Scope, send: Send) -> None:
         """What budgets bear, for a data plane that begins to count."""
@@ -116,26 +178,23 @@ class Front:
         found = await asyncio.to_thread(self._spent, since, until, step)
         await _reply(send, 200, "application/msgpack", _pack(found))
 
-    async def admin(self) -> Application:
-        """The admin API, loaded off the loop."""
-        async with self._lock:
-            if self._admin is None:
-                self._admin = await asyncio.to_thread(self._make_admin)
-        return self._admin
+    async def _count(self, body: bytes, send: Send) -> None:
+        """The same for counters that data planes share, and what single calls are charged."""
+        try:
+            asked = _counted(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise problem.ProblemError(400, "invalid_body", str(error)) from None
+        found = await asyncio.to_thread(self._counted, asked)
+        await _reply(send, 200, "application/msgpack", _pack(found))
 
-    def _check_host(self, headers: list[tuple[bytes, bytes]]) -> None:
-        """On loopback, refuse names that a web page could have pointed here (DNS rebinding)."""
-        if self._hosts is None:
-            return
-        given = [value.decode("latin-1").lower() for name, value in headers if name == b"host"]
-        name = given[0] if len(given) == 1 else ""
-        if _without_port(name) not in self._hosts:
-            raise problem.ProblemError(
-                403,
-                "host_not_allowed",
-                "This address is served for localhost, 127.0.0.1 and [::1] only. To reach it by "
-                "another name, start the control plane with --admin-host set to that address.",
-            )
+    async def prepare(self) -> None:
+        """Load the admin API, so that its first caller need not wait; the dashboard stays away
+        until somebody wants to see it."""
+        await self._admin.ready()
+
+    def _check_feed(self, scope: Scope) -> None:
+        with self._fence.minding(scope, "feed token", right_passes=True):
+            check_token(scope["headers"], self._feed_token, "feed token")
 
     async def _feed(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = parse_qs(scope["query_string"].decode("latin-1"))
@@ -146,6 +205,8 @@ class Front:
             cleared = int(query["cleared"][0]) if "cleared" in query else None
             if seq < 0 or wait != wait:
                 raise ValueError
+            if plane := query.get("plane", [""])[0][:64]:
+                self._hub.note(plane, version, seq)
         except ValueError:
             raise problem.ProblemError(
                 400, "invalid_query", "keys and cleared must be whole numbers, wait seconds."
@@ -161,38 +222,35 @@ class Front:
             leaves.cancel()
 
 
-def allowed_hosts(admin_host: str) -> frozenset[str] | None:
-    """``Host`` names to serve when listening on ``admin_host``; None = any (it is not loopback)."""
-    name = admin_host.lower()
+class _Later:
+    """An application that is loaded when it is needed, off the loop."""
+
+    def __init__(self, make: Callable[[], Application]) -> None:
+        self._make = make
+        self._made: Application | None = None
+        self._lock = asyncio.Lock()
+
+    async def ready(self) -> Application:
+        async with self._lock:
+            if self._made is None:
+                self._made = await asyncio.to_thread(self._make)
+        return self._made
+
+
+def _is_loopback(scope: Scope) -> bool:
     try:
-        loopback = ipaddress.ip_address(name).is_loopback
-        name = f"[{name}]" if ":" in name else name
+        return ipaddress.ip_address((scope.get("client") or ("",))[0]).is_loopback
     except ValueError:
-        loopback = name == "localhost" or name.endswith(".localhost")
-    return LOOPBACK_NAMES | {name} if loopback else None
+        return False
 
 
-def _without_port(host: str) -> str:
-    head, colon, port = host.rpartition(":")
-    return head if colon and port.isdigit() and not (head.count(":") and head[-1] != "]") else host
-
-
-def _check_token(headers: list[tuple[bytes, bytes]], token: bytes, name: str) -> None:
-    """Refuse with the same words whether a token is missing or wrong."""
-    given = [value for field, value in headers if field == b"authorization"]
-    scheme, _, sent = (given[0] if len(given) == 1 else b"").partition(b" ")
-    # Compared in full even if the scheme is wrong, in a time that doesn't depend on the token.
-    right = hmac.compare_digest(sent.strip(), token)
-    if not right or scheme.lower() != b"bearer":
-        raise problem.ProblemError(
-            401, "unauthorized", f"Send `Authorization: Bearer` with the {name}."
-        )
-
-
-async def _whole(headers: list[tuple[bytes, bytes]], receive: Receive, limit: int) -> Receive:
-    """A ``receive`` with the whole body in it. Refuses bodies over ``limit`` bytes."""
+async def whole(headers: list[tuple[bytes, bytes]], receive: Receive, limit: int) -> bytes:
+    """The body. Raises :class:`~ferryman.control.problem.ProblemError` over ``limit`` bytes."""
     for name, value in headers:
-        if name == b"content-length" and (not value.isdigit() or int(value) > limit):
+        if name != b"content-length":
+            continue
+        # Python reads no number of thousands of digits, and no limit has more than these.
+        if not value.isdigit() or len(value) > 18 or int(value) > limit:
             raise _too_large(limit)
     body, more = b"", True
     while more:
@@ -201,10 +259,15 @@ async def _whole(headers: list[tuple[bytes, bytes]], receive: Receive, limit: in
         more = message.get("more_body", False)
         if len(body) > limit:
             raise _too_large(limit)
-    whole = iter([{"type": "http.request", "body": body, "more_body": False}])
+    return body
+
+
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """A ``receive`` with the whole body in it."""
+    message = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def again() -> MutableMapping[str, Any]:
-        return next(whole, None) or await receive()
+        return next(message, None) or await receive()
 
     return again
 
@@ -220,7 +283,8 @@ async def _left(receive: Receive) -> None:
 
 async def _problem(send: Send, error: problem.ProblemError) -> None:
     extra = [(b"www-authenticate", b"Bearer")] if error.status == 401 else []
-    body = problem.body(error.status, error.code, error.detail)
+    extra += [(b"retry-after", b"60")] if error.status == 429 else []
+    body = problem.body(error)
     await _reply(send, error.status, problem.MEDIA_TYPE, body, extra)
 
 

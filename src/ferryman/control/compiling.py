@@ -13,12 +13,12 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ferryman.config import nodes
+from ferryman.config import nodes, vaulted
 from ferryman.config.compile import compile_snapshot
 from ferryman.config.file import Loaded, check, read
 from ferryman.config.nodes import Fault, Map, Node
 from ferryman.config.options import Options
-from ferryman.config.problem import Path, Problem
+from ferryman.config.problem import WARNING, Path, Problem
 from ferryman.config.seal import derive, derive_for
 from ferryman.config.secret import activate
 from ferryman.config.snapshot import ModelRow, Snapshot
@@ -35,6 +35,7 @@ from ferryman.config.units import (
     overlay_of,
     pair,
     patched,
+    plan_of,
     split,
     text_of,
     too_large,
@@ -99,9 +100,44 @@ def main() -> None:
         message = f"aliases followed, this is more than {MAX_TEXT // 2:,} characters or "
         problem = Problem(file=loaded.file, message=f"{message}{nodes.MAX_NODES:,} values")
         loaded = replace(loaded, problems=(*loaded.problems, problem))
-    _write(Checked(problems=loaded.problems))
+    usable = not loaded.errors
+    loaded = _vaulted(options, loaded)
+    closed = usable and bool(loaded.errors)
+    workers = loaded.config.server.workers
+    _write(Checked(problems=loaded.problems, workers=workers, closed=closed))
     if not loaded.errors:
         _write(_compiled(options, loaded, order, draft, data, key))
+
+
+def _vaulted(options: Options, loaded: Loaded) -> Loaded:
+    """``loaded`` with the secrets that it refers to; one that does not open is an error."""
+    wanted = set() if loaded.errors else vaulted.names(loaded.config)
+    if not wanted:
+        return loaded
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from ferryman.control.vault.envelope import VaultError
+    from ferryman.control.vault.here import leave_no_core, texts
+    from ferryman.store.db import DatabaseError
+
+    leave_no_core()
+    try:
+        found = texts(options, wanted)
+    except (VaultError, DatabaseError, SQLAlchemyError) as error:
+        said = type(error).__name__ if isinstance(error, SQLAlchemyError) else str(error)
+        problem = Problem(file=loaded.file, message=f"the vault can't be used: {said}")
+        return replace(loaded, problems=(*loaded.problems, problem))
+    missing = tuple(
+        Problem(
+            file=loaded.file,
+            message=f"there is no secret {name} in the vault, so vault:{name} has no value",
+            fix=f"Store it: ferryman vault set {name}",
+            severity=WARNING,
+        )
+        for name in sorted(wanted - found.keys())
+    )
+    config = vaulted.filled(loaded.config, found, derive(options.paths.secret("feed-token")))
+    return replace(loaded, config=config, problems=(*loaded.problems, *missing))
 
 
 def _of_file(order: Order, root: Node | None, faults: Sequence[Fault], key: bytes) -> _Draft:
@@ -177,6 +213,8 @@ def _compiled(
         snapshot=msgspec.msgpack.encode(snapshot),
         drain_seconds=snapshot.server.drain_seconds,
         retention=loaded.config.retention,
+        logs=loaded.config.logs,
+        roles=loaded.config.roles,
         providers=tuple(active),
         example=example(snapshot, active),
         unpriced=unpriced(snapshot, active),
@@ -185,6 +223,7 @@ def _compiled(
         overlay=draft.overlay,
         lost=draft.lost,
         changes=changes(before, draft.units, key),
+        written=msgspec.json.encode(plan_of(draft.units)),
     )
 
 

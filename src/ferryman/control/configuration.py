@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -18,27 +17,21 @@ from ferryman import lifeline
 from ferryman.config.options import Options
 from ferryman.config.problem import Problem
 from ferryman.config.version import FILE, SENT, Overlay, Version
+from ferryman.control import priority
 from ferryman.control.orders import LENGTH, Checked, Compiled, Order
 from ferryman.log import log
 
 POLL: Final = 0.2
-"""Seconds between looks at the file."""
+"""Seconds between looks at the file, and for which it has to rest before it is read;"""
+RESTLESS: Final = 2.0
+"""once it has been changing for so long,"""
+STILL: Final = 0.02
+"""this is enough."""
 PATIENCE: Final = 120.0
 """Seconds after which a compiler that hasn't ended is killed."""
 Stamp = tuple[int, int, int] | None
 """(modification time in ns, inode, size) of the file; None = it isn't there."""
 Answer = TypeVar("Answer", bound=Struct)
-
-
-_starter: Final = ThreadPoolExecutor(1, "compilers")
-
-
-def keep_priority() -> None:
-    """Let compilers have the priority that this process has now, whatever it takes later.
-
-    Somebody waits for them. (On Linux a thread has a niceness of its own, which its children get.)
-    """
-    _starter.submit(int).result()
 
 
 class CompilerError(Exception):
@@ -52,16 +45,18 @@ class Compiler:
     catalogue, the price list and the YAML parser in its memory.
     """
 
-    def __init__(self, order: Order) -> None:
-        env = {k: v for k, v in os.environ.items() if k not in lifeline.VARIABLES}
-        self._process = _starter.submit(
-            subprocess.Popen,
+    @staticmethod
+    def _started() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             [sys.executable, "-P", "-m", "ferryman.control.compiling"],
-            env=env,
+            env={k: v for k, v in os.environ.items() if k not in lifeline.VARIABLES},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             process_group=0,  # Ctrl-C is for the control plane
-        ).result()
+        )
+
+    def __init__(self, order: Order) -> None:
+        self._process = priority.as_at_first(self._started)
         self._timer = threading.Timer(PATIENCE, self._process.kill)
         self._timer.daemon = True
         self._timer.start()
@@ -134,6 +129,7 @@ class Configuration:
         self._path = options.config
         self._lock = threading.Lock()
         self._seen: Stamp = None
+        self._changing_since: float | None = None
         self.compiled: Compiled | None = None
         """What is in force: the last good one."""
         self.number = last.number if last else 0
@@ -270,14 +266,25 @@ class Configuration:
             warnings = tuple(problem for problem in checked.problems if problem.file == SENT)
             return Outcome(number=self.number, applied=applied, compiled=found, warnings=warnings)
 
+    @property
+    def pause(self) -> float:
+        """Seconds until the next look at the file."""
+        since = self._changing_since
+        return STILL if since is not None and time.monotonic() - since > RESTLESS else POLL
+
     def watch_once(self, last: Stamp) -> tuple[Stamp, bool]:
         """Look at the file: (its stamp, whether to load it now).
 
         It has to be different from what was loaded, and the same as at the ``last`` look: an
-        editor that is writing gets the time to finish.
+        editor that is writing gets the time to finish. One that never does gets less of it.
         """
         now = self._stamp()
-        return now, now != self._seen and now == last
+        load = now != self._seen and now == last
+        if load or now == self._seen:
+            self._changing_since = None
+        elif self._changing_since is None:
+            self._changing_since = time.monotonic()
+        return now, load
 
     def _stamp(self) -> Stamp:
         if self._path is None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import threading
+import time
 from typing import Final
 
 import sqlalchemy as sa
+from msgspec import Struct
 
 from ferryman.config.feed import Feed
 from ferryman.store import clears, keys
@@ -13,6 +15,21 @@ LONGEST_WAIT: Final = 60.0
 """Seconds; a data plane that asks for more is answered after this."""
 EMPTY_WAIT: Final = 5.0
 """Seconds that a data plane with nothing waits at least: it would only ask again at once."""
+
+
+MOST_PLANES: Final = 256
+"""Data planes that are remembered."""
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """What a data plane had when it asked last."""
+
+    plane: str
+    version: str
+    """Of its snapshot; empty = it had none."""
+    keys_seq: int
+    at: float
+    """Unix seconds."""
 
 
 class FeedHub:
@@ -32,6 +49,7 @@ class FeedHub:
         self._cleared = clears.order_seq(engine)
         self._changed = asyncio.Event()
         self._closing = False
+        self._seen: dict[str, Seen] = {}
 
     @property
     def version(self) -> str:
@@ -65,6 +83,17 @@ class FeedHub:
                 return
             self._cleared = cleared
         self._loop.call_soon_threadsafe(self._wake)
+
+    def note(self, plane: str, version: str, keys_seq: int) -> None:
+        """A data plane asks; ``plane`` is its name."""
+        self._seen.pop(plane, None)
+        self._seen[plane] = Seen(plane=plane, version=version, keys_seq=keys_seq, at=time.time())
+        if len(self._seen) > MOST_PLANES:
+            del self._seen[next(iter(self._seen))]
+
+    def planes(self) -> tuple[list[Seen], int]:
+        """The data planes that have asked, and the sequence number that they should have."""
+        return sorted(self._seen.values(), key=lambda each: each.plane), self._keys_seq
 
     def close(self) -> None:
         """Answer everybody who waits; let nobody wait from now on."""
@@ -102,11 +131,12 @@ class FeedHub:
             ours = self._keys_seq
             latest = self._cleared
         reached, full, delta = seq, b"", b""
+        facts: keys.Facts = {}
         if seq and seq != ours:
-            reached, delta = await asyncio.to_thread(keys.changed_since, self._engine, seq)
+            reached, delta, facts = await asyncio.to_thread(keys.changed_since, self._engine, seq)
         if not reached or not seq:
             # A new data plane; or its table comes from a database that ours is a backup of.
-            reached, full = await asyncio.to_thread(keys.full_table, self._engine)
+            reached, full, facts = await asyncio.to_thread(keys.full_table, self._engine)
         known = -1
         orders: list[tuple[bytes, ...]] = []
         if cleared is not None and cleared != latest:
@@ -117,5 +147,5 @@ class FeedHub:
             return None
         return Feed(
             snapshot=snapshot, keys_seq=reached, keys_full=full, keys_delta=delta,
-            cleared=known, clears=tuple(orders),
+            facts=facts, cleared=known, clears=tuple(orders),
         )  # fmt: skip

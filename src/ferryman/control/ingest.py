@@ -8,27 +8,37 @@ took in the last of it, and never the newest one, so numbers are not used twice.
 import fcntl
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import sqlalchemy as sa
 from msgspec.structs import asdict
 
+from ferryman.control.when import rfc3339
 from ferryman.ir.usage import EXTRA_COUNTS, PIECES, Extras, Usage, counts
 from ferryman.log import log
 from ferryman.store import intake, journal
+from ferryman.store.audit import Act, Who
 from ferryman.store.intake import MAX_INT, MAX_TEXT, Batch, Position
+from ferryman.store.schema import DAY_US, ESTIMATES
 from ferryman.telemetry.record import (
     CLOSED,
+    FEEDBACK,
     OPENED,
     PRICED,
+    REFUSED,
     Attempt,
     Candidate,
     Charge,
     Closed,
+    Estimate,
+    Feedback,
+    Labels,
     Opened,
     Priced,
+    Refused,
     candidate_row,
 )
 
@@ -40,8 +50,31 @@ YIELD_EVERY: Final = 32
 for a whole time slice, some milliseconds, whenever a round is on."""
 POLITE_SECONDS: Final = 0.2
 """How long a run makes such offers: where all processors are busy, each may cost a time slice."""
+READ_SECONDS: Final = 0.5
+"""After which a run reads no further, and writes what it has: where others want all processors,
+what a run does otherwise takes minutes."""
 _NO_TOKENS: Final = (None,) * 8
 _NO_EXTRAS: Final = (None,) * (2 + len(EXTRA_COUNTS))
+_NO_LABELS: Final = (None,) * 8
+_NO_ESTIMATE: Final = (None,) * 3
+
+
+class Hears(Protocol):
+    """Who hears what budgets bear: (Unix microseconds, charge) of each call."""
+
+    def __call__(self, charged: Sequence[tuple[int, Charge]], *, doubtful: bool) -> None:
+        """``doubtful``: the ledger has taken in more or less than that."""
+
+
+class Exports(Protocol):
+    """Who is handed the calls that the ledger has taken in, now and then one twice."""
+
+    @property
+    def on(self) -> bool:
+        """Whether it wants them now."""
+
+    def take(self, calls: Sequence[Closed]) -> None:
+        """They are committed."""
 
 
 class Ingester:
@@ -50,18 +83,33 @@ class Ingester:
     It holds ``<journal_root>/ingest.lock``: while another process has it, nothing is read here.
     """
 
-    def __init__(self, engine: sa.Engine, journal_root: Path) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        journal_root: Path,
+        charged: "Hears | None" = None,
+        exports: "Sequence[Exports]" = (),
+    ) -> None:
+        """``charged`` hears after each run what budgets bear of the calls in it, ``exports`` are
+        given these themselves."""
+        self._charged = charged
+        self._exports = exports
         self._engine = engine
         self._root = journal_root
         self._lock_fd = -1
         self._warned: set[str] = set()
         self._positions: dict[tuple[str, int], Position] | None = None
         self._settled: dict[str, str] = {}
+        self._doubtful = True
+        """True: what the ledger has is not what was told of it."""
         self.behind = False
         """True when the last run left something unread because of its limit."""
 
-    def run_once(self, max_bytes: int = 4 << 20) -> int:
+    def run_once(self, max_bytes: int = 4 << 20, *, polite: bool = True) -> int:
         """Take in about ``max_bytes`` of journal; returns how many rows were added to ``calls``.
+
+        ``polite``: now and then, others are let through. However little time there is for it, a
+        run gets further.
 
         Raises SQLAlchemy's errors when the database fails; nothing is lost then, and the next run
         starts from the last commit.
@@ -70,7 +118,10 @@ class Ingester:
             return 0
         if self._positions is None:
             self._positions = {(at.plane, at.segment): at for at in intake.positions(self._engine)}
-        batch = Batch(polite_until=time.monotonic() + POLITE_SECONDS)
+        began = time.monotonic()
+        batch = Batch(polite_until=began + POLITE_SECONDS if polite else 0.0)
+        if any(each.on for each in self._exports):
+            batch.ended = []
         self.behind = False
         planes = sorted(path for path in self._root.iterdir() if path.is_dir())
         opened: dict[str, tuple[_PlaneReader, str, Opened]] = {}
@@ -78,7 +129,7 @@ class Ingester:
         for plane in planes:
             reader = _PlaneReader(plane, self._positions, batch, opened)
             try:
-                reader.read(max(1, max_bytes // len(planes)))
+                reader.read(max(1, max_bytes // len(planes)), began + READ_SECONDS)
             except OSError as error:
                 self._warn(f"can't read the journal of plane {plane.name}: {error}")
             finished += reader.finished
@@ -88,6 +139,12 @@ class Ingester:
         batch.opened = [reader.open_row(boot, start) for reader, boot, start in opened.values()]
         rows = self._commit(batch)
         self._delete(finished)
+        for each in self._exports if batch.ended else ():
+            each.take(batch.ended or ())
+        if self._charged is not None:
+            doubtful, self._doubtful = self._doubtful, True
+            self._charged(batch.charged, doubtful=doubtful)
+            self._doubtful = False
         return rows
 
     def drain(self, max_bytes: int = 4 << 20) -> int:
@@ -108,6 +165,7 @@ class Ingester:
         if not (batch.positions or batch.boots):
             return 0
         try:
+            self._doubtful = True
             taken = intake.take_in(self._engine, batch)
         except BaseException:
             self._positions = None  # whether it was committed is not known: ask the database
@@ -117,6 +175,7 @@ class Ingester:
         for name in batch.gone:
             del self._positions[name]
         self._settled.update(batch.boots)
+        self._doubtful = bool(taken.lost) or taken.rows != len(batch.calls)
         if taken.lost:
             log("control", f"{taken.lost} calls of a gateway that died are settled at their hold")
         return taken.rows
@@ -170,8 +229,11 @@ class _PlaneReader:
         self.finished: list[Path] = []
         """Files to delete after the commit."""
 
-    def read(self, limit: int) -> None:
-        """Read about ``limit`` bytes. Raises OSError; what was read before it stays valid."""
+    def read(self, limit: int, until: float) -> None:
+        """Read about ``limit`` bytes, until about then (monotonic) at the longest, but something.
+
+        Raises OSError; what was read before it stays valid.
+        """
         # Listed before anything is read: a segment with a successor gets no more frames.
         found = journal.segments(self._directory)
         numbers = {number for number, _ in found}
@@ -187,7 +249,7 @@ class _PlaneReader:
                     return  # until there is one
                 if (self._plane, number) not in self._positions:
                     self._damage(path, 0, journal.HEADER_BYTES)
-            limit -= self._segment(number, path, boot, last, limit)
+            limit -= self._segment(number, path, boot, last, limit, until)
             if limit <= 0:
                 self.behind = True
                 return
@@ -205,8 +267,11 @@ class _PlaneReader:
         boots = (journal.boot_of(path) for _, path in later)
         return next((boot for boot in boots if boot is not None), None)
 
-    def _segment(self, number: int, path: Path, boot: bytes | None, last: bool, limit: int) -> int:
-        """Read one segment from its checkpoint, ``limit`` bytes or so; returns how many."""
+    def _segment(
+        self, number: int, path: Path, boot: bytes | None, last: bool, limit: int, until: float
+    ) -> int:
+        """Read one segment from its checkpoint, ``limit`` bytes or so; returns how many, or at
+        least as many if the time was up."""
         at = self._positions.get((self._plane, number))
         if boot is None:
             if not last and at is None:
@@ -219,9 +284,9 @@ class _PlaneReader:
         elif at.done:
             return 0
         start = offset = max(at.read_to, journal.HEADER_BYTES)
-        done = False
+        done = late = False
         try:
-            while offset - start < limit:
+            while offset - start < limit and not late:
                 frames, torn = journal.read_segment(path, offset, limit=min(limit, READ_BYTES))
                 self._take(path, offset, frames)
                 offset = frames[-1].end if frames else offset
@@ -235,11 +300,12 @@ class _PlaneReader:
                     if torn and done:
                         self._skip(path, offset)
                     break
+                late = time.monotonic() > until
         finally:
             moved = Position(self._plane, number, self.boot, offset, done)
             if moved != at:
                 self._batch.positions.append(moved)
-        return offset - start
+        return limit if late else offset - start
 
     def _skip(self, path: Path, offset: int) -> None:
         lost = path.stat().st_size - offset
@@ -275,6 +341,12 @@ class _PlaneReader:
                 if kind == CLOSED:
                     call = _closed(payload)
                     batch.calls.append(self._call_row(call))
+                    if len(call.attempts) > 1:
+                        batch.upstream_ids += _given_up(call)
+                    if batch.ended is not None:
+                        batch.ended.append(call)
+                    if call.charge is not None:
+                        batch.charged.append((call.at_us, call.charge))
                     if opened.pop(call.id, None) is None:
                         batch.closed.append(call.id)
                     seconds = call.at_us // 1_000_000
@@ -286,6 +358,10 @@ class _PlaneReader:
                 elif kind == PRICED:
                     price = _priced(payload)
                     self._batch.prices.append(_price_row(price))
+                elif kind == FEEDBACK:
+                    batch.feedback.append(_feedback_row(_feedback(payload)))
+                elif kind == REFUSED:
+                    batch.refused.append(_noted(_refused(payload)))
                 elif kind == journal.BAD:
                     start_at = frames[number - 1].end if number else offset
                     self._damage(path, start_at, end - start_at)
@@ -308,7 +384,9 @@ class _PlaneReader:
             start.provider,
             _text(start.target),
             min(start.hold, MAX_INT),
-            *_charge(start.charge),
+            *_charge(start.id, start.charge),
+            *(_NO_LABELS if start.labels is None else _labels(start.labels)),
+            _parent(start.labels),
         )
 
     def _call_row(self, call: Closed) -> intake.Row:
@@ -338,10 +416,20 @@ class _PlaneReader:
             call.unknown_cost,
             call.cache or None,
             call.saved if call.saved is None else min(call.saved, MAX_INT),
-            *_charge(call.charge),
+            *_charge(call.id, call.charge),
             *(_NO_EXTRAS if usage is None or usage.extras is None else self._extras(usage.extras)),
             call.price or None,
             None if usage is None or usage.extras is None else _pieces(usage.extras),
+            *(_NO_LABELS if call.labels is None else _labels(call.labels)),
+            *(_NO_ESTIMATE if call.estimate is None else _estimate(call.estimate)),
+            _parent(call.labels),
+            call.client or None,
+            call.strategy or None,
+            _json([asdict(each) for each in call.verdicts]) if call.verdicts else None,
+            (_text(call.attempts[-1].upstream_id) or None) if call.attempts else None,
+            None if call.trace is None else call.trace.id,
+            call.at_us // DAY_US,
+            call.content or None,
         )
 
     def _tokens(self, usage: Usage) -> tuple[int, ...]:
@@ -377,6 +465,12 @@ def _text(text: str) -> str:
     return text
 
 
+def _given_up(call: Closed) -> list[intake.Row]:
+    """What providers called all attempts but the last."""
+    found = [_text(each.upstream_id) for each in call.attempts[:-1] if each.upstream_id]
+    return [(name, _text(call.id), call.at_us) for name in found]
+
+
 def _attempts(attempts: tuple[Attempt, ...]) -> str:
     return _encode([_attempt(each) for each in attempts]).decode()
 
@@ -384,15 +478,57 @@ def _attempts(attempts: tuple[Attempt, ...]) -> str:
 def _attempt(each: Attempt) -> dict[str, Any]:
     """As in the ledger: what it used stands there where it is not what the call did."""
     row = asdict(each)
-    for name in ("usage", "cost", "whole"):
+    for name in ("usage", "cost", "whole", "estimate"):
         del row[name]
-    if not each.price:
-        del row["price"]
+    for name, nothing in _UNSAID.items():
+        if row[name] == nothing:
+            del row[name]
+    if each.dial is not None:
+        row["dial"] = asdict(each.dial)
     if each.usage is not None:
         row["tokens"] = {name: count for name, count in counts(each.usage).items() if count}
     if each.cost is not None:
         row["cost_pico"] = min(each.cost, MAX_INT)
+    if each.estimate is not None:
+        about = dict(zip(ESTIMATES, _estimate(each.estimate), strict=True))
+        row |= {name: count for name, count in about.items() if count is not None}
     return row if each.whole else {**row, "unknown_cost": True}
+
+
+_UNSAID: Final = {
+    "price": "", "key": "", "upstream_id": "", "queued_us": 0, "dial": None, "sent_us": -1,
+    "first_token_us": -1, "last_token_us": -1, "retry_after_ms": -1,
+    "region": "", "data_policy": "",
+}  # fmt: skip
+"""Members of an attempt that are left out where there is nothing to say."""
+
+
+def _estimate(about: Estimate) -> tuple[int, int, int | None]:
+    cost = about.cost if about.cost is None else min(about.cost, MAX_INT)
+    return min(about.input, MAX_TOKENS), min(about.output, MAX_TOKENS), cost
+
+
+def _labels(labels: Labels) -> tuple[str | None, ...]:
+    """In the order of ``LABELS``."""
+    return (
+        _text(labels.organisation) or None,
+        _text(labels.team) or None,
+        _text(labels.user) or None,
+        _text(labels.end_user) or None,
+        _text(labels.run) or None,
+        _text(labels.task) or None,
+        _json(labels.tags) if labels.tags else None,
+        _json(labels.metadata) if labels.metadata else None,
+    )
+
+
+def _parent(labels: Labels | None) -> str | None:
+    return None if labels is None else _text(labels.parent) or None
+
+
+def _json(value: object) -> str:
+    """As JSON that every database reads: PostgreSQL takes no NUL."""
+    return _encode(value).decode().replace("\\u0000", "")
 
 
 def _pieces(extras: Extras) -> str | None:
@@ -402,10 +538,14 @@ def _pieces(extras: Extras) -> str | None:
     return _encode(said).decode() if said else None
 
 
-def _charge(charge: Charge | None) -> tuple[str | None, int | None, int | None]:
+def _charge(call: str, charge: Charge | None) -> tuple[str | None, int | None, int | None]:
     if charge is None:
         return None, None, None
-    budgets = _encode(charge.budgets).decode().replace("\\u0000", "")
+    apart = [
+        (key, min(pico, MAX_INT), min(tokens, MAX_TOKENS), call)
+        for key, pico, tokens in charge.apart
+    ]
+    budgets = _json([*charge.budgets, *apart])
     return budgets, min(charge.picodollars, MAX_INT), min(charge.tokens, MAX_TOKENS)
 
 
@@ -418,7 +558,24 @@ def _price_row(price: Priced) -> intake.Row:
     return (price.id, price.provider, _text(price.model), int(time.time()), listed)
 
 
+def _noted(one: Refused) -> tuple[Who, Act]:
+    """Refusals as an entry of the audit log."""
+    said = {"count": one.count, "since": rfc3339(one.at_us / 1e6), "model": one.model}
+    who = Who(actor=one.key or "unknown", address=one.address, client=one.client)
+    return who, Act(action="call", target=one.reason, outcome="refused", after=said)
+
+
+def _feedback_row(said: Feedback) -> intake.Row:
+    """In the order of the table's columns."""
+    return (
+        _text(said.subject), said.run, _text(said.key), _text(said.team), said.at_us, said.score,
+        _json(said.tags), said.comment.replace("\0", "\ufffd"),
+    )  # fmt: skip
+
+
 _encode: Final = msgspec.json.Encoder().encode
+_feedback: Final = msgspec.msgpack.Decoder(Feedback).decode
+_refused: Final = msgspec.msgpack.Decoder(Refused).decode
 _opened: Final = msgspec.msgpack.Decoder(Opened).decode
 _priced: Final = msgspec.msgpack.Decoder(Priced).decode
 _closed: Final[Any] = msgspec.msgpack.Decoder(Closed).decode

@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from ferryman import lifeline
 from ferryman.config.options import Options, OptionsError
 from ferryman.config.version import Version
-from ferryman.control.configuration import Compiler, CompilerError, Configuration, keep_priority
+from ferryman.control import priority
+from ferryman.control.configuration import Compiler, CompilerError, Configuration
 from ferryman.log import log
 
 LOCK_PATIENCE: Final = 15.0
@@ -57,7 +58,7 @@ def main() -> int:
 
 def _run(options: Options) -> int:
     lifeline.hold()
-    keep_priority()
+    priority.keep()
     os.nice(POLITENESS)
     configuration = Configuration(options, _last(options))
     with ThreadPoolExecutor(1) as pool:
@@ -130,7 +131,7 @@ def _first_answer(configuration: Configuration, file: str) -> Compiler | None:
     checked = compiler.checked()
     for problem in checked.problems:
         sys.stderr.write(f"{problem}\n")
-    if checked.errors and configuration.changed:
+    if checked.errors and configuration.changed and not checked.closed:
         compiler.close()
         compiler = configuration.begin(alone=True)
         checked = compiler.checked()
@@ -143,12 +144,11 @@ def _first_answer(configuration: Configuration, file: str) -> Compiler | None:
     count = len(checked.errors)
     if count:
         compiler.close()
-        sys.stderr.write(
-            f"ferryman: {file} has {count} error{'s' if count > 1 else ''}; "
-            f"`ferryman check {file}` shows them again.\n"
-        )
+        said = f"has {count} error{'s' if count > 1 else ''}, which `ferryman check {file}` shows"
+        said = "needs the vault, which can't be used" if checked.closed else said
+        sys.stderr.write(f"ferryman: {file} {said}.\n")
     if not count or lifeline.restarted():
-        lifeline.report("checked")
+        lifeline.report("checked", workers=checked.workers)
     return None if count else compiler
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from ferryman.config.model import Retention
+from ferryman.config.model import Logs, Retention
 from ferryman.config.problem import ERROR, Problem
 from ferryman.config.version import Overlay
 
@@ -39,8 +39,12 @@ class Checked(Struct, frozen=True, kw_only=True):
 
     problems: tuple[Problem, ...] = ()
     """All of them, in the order of the file."""
+    workers: int = 1
+    """Gateways that it wants on this machine."""
     missing: bool = False
     """True: the unit to be patched or removed isn't there."""
+    closed: bool = False
+    """True: an error is that the vault can't be used, which says nothing of the configuration."""
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -62,6 +66,9 @@ class Compiled(Struct, frozen=True, kw_only=True):
     drain_seconds: float
     retention: Retention
     """How long the ledger keeps what."""
+    logs: Logs
+    roles: dict[str, tuple[str, ...]]
+    """Of tokens of the admin API."""
     providers: tuple[str, ...]
     """Names of the providers that are active with this environment."""
     example: str
@@ -78,3 +85,5 @@ class Compiled(Struct, frozen=True, kw_only=True):
     """Entries that the file has changed since they were changed elsewhere: the file's hold."""
     changes: tuple[str, ...]
     """What differs from the text in force before."""
+    written: bytes = b"{}"
+    """JSON of the sections that say where calls go and what they may take (``units.PLAN``)."""

@@ -8,17 +8,29 @@ the ledger. Nothing here changes a record.
 import time
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import FastAPI, Query, Response
+from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
 from ferryman.catalog.amendments import DAY_NAMES
+from ferryman.client.documents import (
+    Cost,
+    CostLine,
+    Items,
+    ModelPrices,
+    PriceChange,
+    Recost,
+    RecostRow,
+    Unpriced,
+)
 from ferryman.config.snapshot import ModelRow, Snapshot
-from ferryman.control.changes import answer
+from ferryman.control.admin import Admin
+from ferryman.control.api.route import Route
 from ferryman.control.problem import ProblemError
 from ferryman.control.query import moment_at
+from ferryman.control.reports import Since, Until, call_of
 from ferryman.control.rows import dollars
 from ferryman.control.when import rfc3339
 from ferryman.ir.price import EVERY_DAY, PER_ONE, WIDER, Price, Rate, Special, Tiers
@@ -27,12 +39,9 @@ from ferryman.ir.usage import from_counts as usage_from
 from ferryman.meter.cost import cost, price_at
 from ferryman.meter.lines import lines
 from ferryman.store import ledger
-
-if TYPE_CHECKING:
-    from ferryman.control.admin import Admin
+from ferryman.store.rollup import LOST
 
 _rows: Final = msgspec.msgpack.Decoder(dict[str, ModelRow])
-_snapshot: Final = msgspec.msgpack.Decoder(Snapshot)
 _BY_TOKEN: Final = tuple(name for name in Rate.__struct_fields__ if name not in PER_ONE)
 MOST_CALLS: Final = 1_000_000
 """Calls that one question looks at."""
@@ -41,45 +50,60 @@ Book = Mapping[tuple[str, str], tuple[Price, ...]]
 """(provider, model) → its price; empty = it has none."""
 
 
-def add(app: FastAPI, admin: "Admin") -> None:
-    """Add the routes."""
-    text = Annotated[str, Query()]
+class PricesQuery(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Of which model."""
 
-    @app.get("/admin/v1/prices", tags=["prices"], summary="What models cost")
-    def prices(model: Annotated[str, Query(description="As callers write it.")]) -> Response:
-        found = _named(_of(admin), model)
-        if not found:
-            detail = f"No model is called {model!r}: give provider/model, or a name from models."
-            raise ProblemError(404, "model_not_found", detail)
-        data = [
-            {"provider": pair[0], "model": pair[1], "prices": [period(each) for each in listed]}
+    model: Annotated[str, Meta(description="As callers write it.", examples=["lab/large"])]
+
+
+class SinceQuery(Struct, kw_only=True, forbid_unknown_fields=True):
+    """From when."""
+
+    since: Since = "30d"
+
+
+class RecostQuery(SinceQuery, kw_only=True, forbid_unknown_fields=True):
+    """Which calls."""
+
+    until: Until = ""
+    model: str = ""
+
+
+def prices(admin: Admin, query: PricesQuery) -> Items[ModelPrices]:
+    """What a model costs, at each target that its name may lead to."""
+    found = _named(admin.snapshot(), query.model)
+    if not found:
+        raise ProblemError(404, "model_not_found", f"No model is called {query.model!r}.")
+    return Items(
+        data=[
+            ModelPrices(provider=pair[0], model=pair[1], prices=list(map(period, listed)))
             for pair, listed in found.items()
         ]
-        return answer({"data": data})
-
-    @app.get("/admin/v1/prices/unpriced", tags=["prices"], summary="Models without a price")
-    def unpriced(since: text = "30d") -> Response:
-        return answer({"data": _unpriced(admin, moment_at("since", since))})
-
-    @app.get("/admin/v1/prices/changes", tags=["prices"], summary="What costs something else now")
-    def changes(since: text = "30d") -> Response:
-        return answer({"data": list(_changes(admin, moment_at("since", since)))})
-
-    @app.get("/admin/v1/prices/recost", tags=["prices"], summary="Calls by today's prices")
-    def recost(since: text = "30d", until: text = "", model: text = "") -> Response:
-        end = moment_at("until", until) if until else None
-        return answer(_recost(admin, moment_at("since", since), end, model or None))
-
-    @app.get("/admin/v1/calls/{request_id}/cost", tags=["prices"], summary="A cost to the line")
-    def explain(request_id: str) -> Response:
-        admin.catch_up()
-        found = ledger.calls(admin.engine, limit=1, request_id=request_id)
-        if not found:
-            raise ProblemError(404, "call_not_found", f"No call has the id {request_id!r}.")
-        return answer(explained(admin, found[0]))
+    )
 
 
-def explained(admin: "Admin", call: ledger.CallRow) -> dict[str, Any]:
+def unpriced(admin: Admin, query: SinceQuery) -> Items[Unpriced]:
+    """Models without a price that the configuration names, or that were called since then."""
+    return Items(data=_unpriced(admin, moment_at("since", query.since)))
+
+
+def price_changes(admin: Admin, query: SinceQuery) -> Items[PriceChange]:
+    """What costs something else now than calls since then were billed at."""
+    return Items(data=list(_changes(admin, moment_at("since", query.since))))
+
+
+def recost(admin: Admin, query: RecostQuery) -> Recost:
+    """What calls would cost by the prices of now. Records keep what they were billed."""
+    end = moment_at("until", query.until) if query.until else None
+    return _recost(admin, moment_at("since", query.since), end, query.model or None)
+
+
+def explain_cost(admin: Admin, request_id: str) -> Cost:
+    """A call's cost to the line."""
+    return explained(admin, call_of(admin, request_id))
+
+
+def explained(admin: Admin, call: ledger.CallRow) -> Cost:
     """The parts of a call's cost, by the price that it was billed by."""
     at = call.at_us // 1_000_000
     billed = [(call.price, call.usage)] if call.price else _attempts(call)
@@ -89,19 +113,20 @@ def explained(admin: "Admin", call: ledger.CallRow) -> dict[str, Any]:
         if usage is not None
         for part in lines(usage, ledger.price_of(admin.engine, price), at)
     ]
-    return {
-        "request_id": call.request_id,
-        "time": rfc3339(at),
-        "model": f"{call.provider}/{call.target}",
-        "price": ", ".join(dict.fromkeys(price for price, _ in billed)) or None,
-        "cost_usd": None if call.cost is None else dollars(call.cost),
-        "lines": [
-            {"what": p.what, "count": p.count, "rate": _rate_text(p.what, p.rate),
-             "usd": dollars(p.pico)}
+    return Cost(
+        request_id=call.request_id,
+        time=rfc3339(at),
+        model=f"{call.provider}/{call.target}",
+        price=", ".join(dict.fromkeys(price for price, _ in billed)) or None,
+        cost_usd=None if call.cost is None else dollars(call.cost),
+        lines=[
+            CostLine(
+                what=p.what, count=p.count, rate=_rate_text(p.what, p.rate), usd=dollars(p.pico)
+            )
             for p in parts
         ],
-        "why": "" if parts else _why(call),
-    }  # fmt: skip
+        why="" if parts else _why(call),
+    )
 
 
 def _attempts(call: ledger.CallRow) -> list[tuple[str, Usage]]:
@@ -186,13 +211,6 @@ def usd(rate: Rate) -> dict[str, str]:
 # -- the book that is in force ---------------------------------------------------------------------
 
 
-def _of(admin: "Admin") -> Snapshot:
-    compiled = admin.configuration.compiled
-    if compiled is None:
-        raise ProblemError(409, "no_configuration", "There is no good configuration yet.")
-    return _snapshot.decode(compiled.snapshot)
-
-
 def _book(snapshot: Snapshot) -> Book:
     return {
         (provider, model): row.prices
@@ -213,9 +231,9 @@ def _named(snapshot: Snapshot, name: str) -> Book:
     return {pair: book.get(pair, ()) for pair in snapshot.bare.get(name, ())}
 
 
-def _unpriced(admin: "Admin", since: int) -> list[dict[str, Any]]:
+def _unpriced(admin: Admin, since: int) -> list[Unpriced]:
     """Targets that the configuration names, and models that were called, without a price."""
-    snapshot = _of(admin)
+    snapshot = admin.snapshot()
     book = _book(snapshot)
     named = {pair for r in snapshot.routes.values() for pair in (*r.targets, *r.fallbacks)}
     admin.catch_up()
@@ -224,17 +242,17 @@ def _unpriced(admin: "Admin", since: int) -> list[dict[str, Any]]:
         pair for pair in called if not book.get(pair)
     }
     return [
-        {"provider": p, "model": m, "calls": called.get((p, m), 0), "configured": (p, m) in named}
+        Unpriced(provider=p, model=m, calls=called.get((p, m), 0), configured=(p, m) in named)
         for p, m in sorted(pairs)
     ]
 
 
-def _changes(admin: "Admin", since: int) -> Iterator[dict[str, Any]]:
+def _changes(admin: Admin, since: int) -> Iterator[PriceChange]:
     """Rates of models that were called since then, where they are not what calls were billed at.
 
     All of them: of longer calls, other service tiers, parts of the day and regions too.
     """
-    book = _book(_of(admin))
+    book = _book(admin.snapshot())
     now = int(time.time())
     admin.catch_up()
     for used in ledger.prices_used(admin.engine, since * 1_000_000):
@@ -242,18 +260,15 @@ def _changes(admin: "Admin", since: int) -> Iterator[dict[str, Any]]:
         now_is = in_force(book.get((used.provider, used.model), ()), now)
         names = dict.fromkeys((*was, *now_is))
         changes = {
-            name: [was.get(name), now_is.get(name)]
+            name: (was.get(name), now_is.get(name))
             for name in names
             if was.get(name) != now_is.get(name)
         }
         if changes:
-            yield {
-                "provider": used.provider,
-                "model": used.model,
-                "price": used.id,
-                "calls": used.calls,
-                "changes": changes,
-            }
+            yield PriceChange(
+                provider=used.provider, model=used.model, price=used.id, calls=used.calls,
+                changes=changes,
+            )  # fmt: skip
 
 
 def in_force(prices: tuple[Price, ...], at_s: int) -> dict[str, str]:
@@ -281,19 +296,22 @@ def _named_rates(when: str, tiers: Tiers) -> dict[str, str]:
     }
 
 
-def _recost(admin: "Admin", since: int, until: int | None, model: str | None) -> dict[str, Any]:
+def _recost(admin: Admin, since: int, until: int | None, model: str | None) -> Recost:
     """What calls cost, and what they would cost by the book in force, at the time they began."""
-    book = _book(_of(admin))
+    book = _book(admin.snapshot())
     admin.catch_up()
     sums: dict[tuple[str, str], list[int]] = {}
     before: tuple[int, str] | None = None
     seen = 0
+    where = {"model": model} if model else {}
     while seen < MOST_CALLS:
         page = ledger.calls(
             admin.engine, limit=_PAGE, before=before, since_us=since * 1_000_000,
-            until_us=None if until is None else until * 1_000_000, model=model, state="closed",
+            until_us=None if until is None else until * 1_000_000, where=where,
         )  # fmt: skip
         for call in page:
+            if call.state == LOST:
+                continue
             pair = (call.provider, call.target)
             again = recosted(call, book)
             if again is None:
@@ -307,16 +325,18 @@ def _recost(admin: "Admin", since: int, until: int | None, model: str | None) ->
         if len(page) < _PAGE:
             break
         before = (page[-1].at_us, page[-1].request_id)
-    return {
-        "since": rfc3339(since),
-        "until": rfc3339(time.time() if until is None else until),
-        "complete": seen < MOST_CALLS,
-        "data": [
-            {"provider": p, "model": m, "calls": n, "unpriced": free, "billed_usd": dollars(was),
-             "recost_usd": dollars(now), "difference_usd": signed(now - was)}
+    return Recost(
+        since=rfc3339(since),
+        until=rfc3339(time.time() if until is None else until),
+        complete=seen < MOST_CALLS,
+        data=[
+            RecostRow(
+                provider=p, model=m, calls=n, unpriced=free, billed_usd=dollars(was),
+                recost_usd=dollars(now), difference_usd=signed(now - was),
+            )
             for (p, m), (n, free, was, now) in sorted(sums.items())
         ],
-    }  # fmt: skip
+    )  # fmt: skip
 
 
 def recosted(call: ledger.CallRow, book: Book) -> int | None:
@@ -343,3 +363,14 @@ def recosted(call: ledger.CallRow, book: Book) -> int | None:
 def signed(pico: int) -> str:
     """Dollars, with a minus where it is less."""
     return f"-{dollars(-pico)}" if pico < 0 else dollars(pico)
+
+
+ROUTES: Final = (
+    Route("GET", "/prices", "prices.read", prices, errors=(404, 409)),
+    Route("GET", "/prices/unpriced", "prices.read", unpriced, errors=(409,)),
+    Route("GET", "/prices/changes", "prices.read", price_changes, errors=(409,)),
+    Route("GET", "/prices/recost", "prices.read", recost, errors=(409,)),
+    Route(
+        "GET", "/calls/{request_id}/cost", "calls.read", explain_cost, errors=(404,), tenants=True
+    ),
+)

@@ -1,37 +1,94 @@
 """Errors of the control plane's HTTP API, as RFC 9457 problem documents."""
 
 from http import HTTPStatus
+from typing import Final
 
 import msgspec
 
+from ferryman.client.documents import ErrorDocument
+
+MEDIA_TYPE: Final = "application/problem+json"
+FIXES: Final = {
+    "alert_not_found": "`ferryman alerts` or GET /api/v1/alerts lists those that are open.",
+    "ambiguous_id": "Give the request id of one of them.",
+    "ambiguous_key": "Give the id of one of them.",
+    "body_too_large": "Send less.",
+    "call_not_found": "`ferryman calls` lists the last ones. A call shows up within a second of "
+    "its end; its id stands in the reply's header x-ferryman-request-id.",
+    "channel_failed": "Mend the channel under alerts in the configuration, or what it leads to.",
+    "channel_not_found": "Give the name of one of them, or add it to the configuration.",
+    "compiler_failed": "Try again; if it stays, the log of the control plane says why.",
+    "content_not_kept": "docs/contents.md says how contents are kept; what was not kept is gone.",
+    "dashboard": "Load the page again.",
+    "database_failed": "Calls go on, and are kept in the journal. The log says more.",
+    "entry_not_found": "GET /api/v1/config shows the entries there are; PUT makes one.",
+    "forbidden": "Ask whoever runs this installation for the permission.",
+    "host_not_allowed": "Use one of these names, or start the control plane with --admin-names set "
+    "to the name it is to be reached by.",
+    "http_error": "Compare the request with /api/v1/openapi.json.",
+    "idempotency_key_reused": "Send the same body again, or another Idempotency-Key.",
+    "internal_error": "Its log says more. Report it, if it stays.",
+    "invalid_amount": "Give a number above 0.",
+    "invalid_body": "Compare the body with /api/v1/openapi.json.",
+    "invalid_configuration": "Mend what `problems` lists; each says how.",
+    "invalid_cursor": "Give the `next` of the page before, with the other parameters unchanged.",
+    "invalid_header": "Mend the header, or leave it out.",
+    "invalid_key_field": "Mend the field and send it again.",
+    "invalid_path": "Compare the path with /api/v1/openapi.json.",
+    "invalid_query": "Compare the parameters with /api/v1/openapi.json.",
+    "invalid_secret": "docs/vault.md says how a secret is named, sealed and sent.",
+    "invalid_span": "Choose one that is offered.",
+    "invalid_view": "Mend it, and save it again.",
+    "invalid_weight": "Give a number for each target.",
+    "key_not_found": "`ferryman keys list` or GET /api/v1/keys shows them all.",
+    "key_service_failed": "Mend the way to the key service, or its permissions.",
+    "ledger_behind": "Ask again in a moment.",
+    "limit_not_found": "Load the page again.",
+    "method_not_allowed": "/api/v1/openapi.json lists the methods.",
+    "model_not_found": "Give provider/model, or a name from `models`; GET /api/v1/models lists "
+    "them.",
+    "no_answer": "Try again.",
+    "no_configuration": "Mend the configuration file: `ferryman check FILE` says what is wrong.",
+    "no_gateway": "Start one with `ferryman up`, or `ferryman gateway` on this machine.",
+    "no_master_key": "`ferryman vault init` makes one.",
+    "not_found": "/api/v1/openapi.json lists what there is.",
+    "refused": "Mend what it names, and try again.",
+    "refused_by_gateway": "Mend what it names, and ask again.",
+    "run_not_found": "GET /api/v1/runs lists them; a run shows up with the end of its first call.",
+    "secret_not_found": "GET /api/v1/vault lists them.",
+    "silence_not_found": "GET /api/v1/alerts lists those that hold.",
+    "token_not_found": "`ferryman tokens list` or GET /api/v1/tokens shows them all.",
+    "too_many_silences": "End some first, or make one that is about more.",
+    "too_many_views": "Forget one that nobody uses.",
+    "unauthorized": "Send `Authorization: Bearer` with the token.",
+    "vault_failed": "Try again; if it stays, the log of the control plane says why.",
+    "too_many_wrong_tokens": "Wait until the minute is over, and send the right one.",
+    "vault_refused": "`ferryman vault verify` says which secrets open; see docs/vault.md.",
+    "version_conflict": "Look at the version in force, and try again.",
+    "version_not_found": "GET /api/v1/config/versions lists those that are kept.",
+}
+"""Code → what to do, where an error does not say it better."""
+
 
 class ProblemError(Exception):
-    """A refusal: HTTP ``status``, stable ``code``, and a sentence that says what to do."""
+    """A refusal: HTTP ``status``, stable ``code`` of :data:`FIXES`, what is wrong, what to do."""
 
-    def __init__(self, status: int, code: str, detail: str, **more: object) -> None:
-        """``more``: further members of the document, JSON values."""
+    def __init__(
+        self, status: int, code: str, detail: str, *, fix: str = "", **more: object
+    ) -> None:
+        """``fix``: instead of the code's; ``more``: further members of the document."""
         super().__init__(detail)
-        self.more = more
         self.status = status
         self.code = code
         self.detail = detail
+        self.fix = fix or FIXES[code]
+        self.more = more
 
 
-class Problem(msgspec.Struct, kw_only=True):
-    """RFC 9457 section 3. ``type`` is ``about:blank``: the ``code`` says which problem it is."""
-
-    type: str = "about:blank"
-    title: str
-    status: int
-    code: str
-    detail: str
-
-
-def body(status: int, code: str, detail: str, **more: object) -> bytes:
-    """The problem as JSON."""
-    title = HTTPStatus(status).phrase
-    found = Problem(title=title, status=status, code=code, detail=detail)
-    return msgspec.json.encode(msgspec.structs.asdict(found) | more)
-
-
-MEDIA_TYPE = "application/problem+json"
+def body(error: ProblemError) -> bytes:
+    """The problem as JSON. ``type`` is ``about:blank``: the ``code`` says which problem it is."""
+    found = ErrorDocument(
+        title=HTTPStatus(error.status).phrase, status=error.status, code=error.code,
+        detail=error.detail, fix=error.fix,
+    )  # fmt: skip
+    return msgspec.json.encode(msgspec.to_builtins(found) | error.more)

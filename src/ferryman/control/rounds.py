@@ -1,16 +1,17 @@
 """The thread that takes the journal into the ledger, again and again, and never dies."""
 
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
+from ferryman.control import priority
 from ferryman.control.ingest import Ingester
+from ferryman.control.priority import Worker
 from ferryman.log import log
 from ferryman.store.db import MovedError
 
+T = TypeVar("T")
 BUSY_PAUSE: Final = 0.2
 """Seconds between looks at the journal while calls come in."""
 IDLE_PAUSE: Final = 1.0
@@ -22,9 +23,24 @@ CATCH_UP: Final = 5.0
 KEYS_PAUSE: Final = 0.5
 """Seconds between looks at what the feed tells, for changes made past this process."""
 
-POLITENESS: Final = 19
-"""Nice steps of the thread, as many as there are: the journal can wait, and who asks the admin API
-less so."""
+STEPS: Final = (19, 10, 0)
+"""Nice steps of the thread, of those there are: the journal can wait, and who asks the admin API
+less so. But not for ever: where others want all processors, the first gets a hundredth of one."""
+BEHIND: Final = 2.0
+"""Seconds that a record may wait before that counts."""
+STARVED: Final = 0.25
+"""Who gets a smaller share of a processor than that is kept from working."""
+
+
+def urgency(now: int, waiting: float, share: float) -> int:
+    """The place in ``STEPS`` of what is done next, after one at ``now`` got this ``share``.
+
+    ``waiting``: for how long the oldest record has been there, seconds. Where there is processor
+    enough, being behind is no reason to take it from others.
+    """
+    if waiting < BEHIND:
+        return 0
+    return min(now + 1, len(STEPS) - 1) if share < STARVED else now
 
 
 class Rounds:
@@ -51,6 +67,10 @@ class Rounds:
         """Rounds are counted: one that began after a reader asked has seen all that was there."""
         self._stopping = False
         self._failing = ""
+        self._whole = time.monotonic()
+        """When the last look at the journal began after which nothing was left."""
+        self._urgency = 0
+        self._workers: dict[int, Worker] = {}
         self._thread = threading.Thread(target=self._run, name="ingestion", daemon=True)
 
     @property
@@ -60,7 +80,7 @@ class Rounds:
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        priority.as_at_first(self._thread.start)
 
     def catch_up(self, patience: float = CATCH_UP) -> bool:
         """Wait until everything journaled before now is in the ledger, or ``patience`` seconds.
@@ -88,8 +108,7 @@ class Rounds:
             self._ingester.close()
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # elsewhere it would be the whole process
-            os.nice(POLITENESS)
+        self._workers = {steps: Worker(f"ingestion-{steps}", steps) for steps in STEPS}
         last_row = time.monotonic()
         retry = BUSY_PAUSE
         while True:
@@ -125,15 +144,31 @@ class Rounds:
                 )
 
     def _round(self) -> int:
+        rows = self._do(self._look)
+        while self._ingester.behind and not self._stopping:
+            rows += self._do(self._take)
+        if not self._stopping:
+            self._do(self._tidy)
+        return rows
+
+    def _do(self, work: Callable[[], T]) -> T:
+        """Have it done as urgently as it is now."""
+        done, share = self._workers[STEPS[self._urgency]].do(work)
+        self._urgency = urgency(self._urgency, time.monotonic() - self._whole, share)
+        return done
+
+    def _look(self) -> int:
         now = time.monotonic()
         if now >= self._keys_due:
             self._keys_due = now + KEYS_PAUSE
             self._look_at_keys()
-        rows = self._ingester.run_once()
-        while self._ingester.behind and not self._stopping:
-            rows += self._ingester.run_once()
-        if not self._stopping:
-            self._tidy()
+        return self._take()
+
+    def _take(self) -> int:
+        began = time.monotonic()
+        rows = self._ingester.run_once(polite=not self._urgency)
+        if not self._ingester.behind:
+            self._whole = began
         return rows
 
     def _note_moved(self, error: MovedError) -> None:

@@ -1,119 +1,47 @@
 """The ledger and the keys as the admin API shows them: names, RFC 3339 times, exact decimals."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from msgspec import Struct
-
+from ferryman.client.documents import Call, Key, Run, Sums, Tokens
 from ferryman.control.when import rfc3339
 from ferryman.ir.price import PICO
 from ferryman.ir.usage import CLASSES, Usage, counts
 from ferryman.store.keys import KeyInfo
-from ferryman.store.ledger import CallRow, UsageRow
+from ferryman.store.ledger import CallRow, Estimated, Units, UsageRow
+from ferryman.store.runs import RunRow
+from ferryman.store.schema import ESTIMATES
+from ferryman.telemetry.phases import tokens_per_second
 
-Tokens = dict[str, int]
-"""Token class → count; the classes are disjoint (``ir.usage.Usage``)."""
 MORE_CLASSES = (
     "audio_cache_read", "image_cache_read", "image_input", "image_output", "citations",
 )  # fmt: skip
 
 
-class Key(Struct, kw_only=True):
-    """A virtual key, without its secret. Times are RFC 3339; None = never."""
-
-    id: str
-    name: str
-    state: str
-    """``active``, ``expired`` or ``revoked``."""
-    hint: str
-    fixed: bool
-    created_at: str
-    expires_at: str | None
-    revoked_at: str | None
-    last_used_at: str | None
-
-
-class Call(Struct, kw_only=True):
-    """One call. None = unknown, or it never happened."""
-
-    request_id: str
-    time: str
-    key: str
-    key_id: str
-    endpoint: str
-    model: str
-    provider: str
-    target: str
-    tokens: Tokens | None
-    cost_usd: str | None
-    unknown_cost: int
-    """Attempts that may have cost more than stands in ``cost_usd``, or whose cost is unknown."""
-    attempts: int
-    tries: list[dict[str, Any]]
-    status: int | None
-    error: str | None
-    stream: bool | None
-    duration_ms: float | None
-    ttft_ms: float | None
-    overhead_ms: float | None
-    plane: str
-    state: str
-    """``closed``, or ``lost`` with its gateway: then ``cost_usd`` is what was held for it."""
-    policy: str | None
-    """Name of the policy that it met."""
-    considered: list[dict[str, Any]]
-    """The targets that came into question, in order; empty where there was no choice."""
-    cache: str | None
-    """What the cache did: ``hit``, ``miss``, ``bypass``, ``coalesced`` or ``replayed``."""
-    saved_usd: str | None
-    """What an answer that was given again had cost first."""
-    service: str | None
-    """The service tier, where it was not the standard one."""
-    region: str | None
-    """Where it was computed, if that has a price."""
-    searches: int
-    """Web searches that the provider made."""
-    audio_seconds: float
-    """Of audio that is charged by time."""
-    price: str | None
-    """Id of the price that it was billed by."""
-
-
-class Sums(Struct, kw_only=True):
-    """What the calls of a group add up to."""
-
-    calls: int
-    errors: int
-    lost: int
-    unknown_usage: int
-    unknown_cost: int
-    tokens: Tokens
-    searches: int
-    audio_seconds: float
-    cost_usd: str
-    repeated: int
-    """Calls that got an answer given before, and so cost nothing."""
-    saved_usd: str
-
-
 def key_row(key: KeyInfo, now: float) -> Key:
     """``key`` as shown at the Unix time ``now``."""
-    state = "active"
-    if key.expires_at is not None and key.expires_at <= now:
-        state = "expired"
-    if key.revoked_at is not None:
-        state = "revoked"
     return Key(
         id=key.id,
         name=key.name,
-        state=state,
+        state=state_of(key.expires_at, key.revoked_at, now),
         hint=key.hint,
         fixed=key.fixed,
         created_at=rfc3339(key.created_at),
         expires_at=_time(key.expires_at),
         revoked_at=_time(key.revoked_at),
         last_used_at=_time(key.last_used_at),
+        organisation=key.organisation,
+        team=key.team,
+        user=key.user,
+        tags=key.tags,
     )
+
+
+def state_of(expires_at: int | None, revoked_at: int | None, now: float) -> str:
+    """``active``, ``expired`` or ``revoked``; times are Unix seconds."""
+    if revoked_at is not None:
+        return "revoked"
+    return "expired" if expires_at is not None and expires_at <= now else "active"
 
 
 def call_row(call: CallRow, names: Mapping[str, str]) -> Call:
@@ -150,13 +78,58 @@ def call_row(call: CallRow, names: Mapping[str, str]) -> Call:
         searches=extras.searches if extras is not None else 0,
         audio_seconds=extras.audio_ms / 1000 if extras is not None else 0,
         price=call.price,
+        organisation=call.organisation,
+        team=call.team,
+        user=call.user,
+        end_user=call.end_user,
+        run=call.run,
+        task=call.task,
+        tags=call.tags,
+        metadata=call.metadata,
+        estimate=None if call.estimate is None else _estimate(call.estimate),
+        parent=call.parent,
+        client=call.client,
+        strategy=call.strategy,
+        verdicts=call.verdicts,
+        upstream_id=call.upstream_id,
+        trace=call.trace,
+        tokens_per_second=tokens_per_second(
+            call.attempts, call.usage.total_output if call.usage is not None else 0
+        ),
+        content=call.content,
     )
+
+
+def run_row(run: RunRow) -> Run:
+    """A run as shown."""
+    return Run(
+        run=run.run, began=rfc3339(run.begun_us / 1e6), ended=rfc3339(run.ended_us / 1e6),
+        calls=run.calls, errors=run.errors, cost_usd=dollars(run.cost),
+        unknown_cost=run.unknown_cost,
+    )  # fmt: skip
+
+
+def _estimate(about: Estimated) -> dict[str, int | str]:
+    return {"input": about.input, "output": about.output, "cost_usd": dollars(about.cost)}
+
+
+_TIMES: Final = (
+    "key", "upstream_id", "queued_us", "dial", "sent_us", "first_token_us", "last_token_us",
+    "retry_after_ms", "region", "data_policy",
+)  # fmt: skip
+"""Members of an attempt that the ledger has where there is something to say."""
 
 
 def _try(attempt: Mapping[str, Any], call: CallRow) -> dict[str, Any]:
     """An attempt with what it used and cost; that of an only one is the call's."""
-    row = dict(attempt)
+    row: dict[str, Any] = {**dict.fromkeys(_TIMES), **attempt}
+    row["connection"] = None if row["sent_us"] is None else "new" if row["dial"] else "kept"
     cost, used, unknown = row.pop("cost_pico", None), row.get("tokens"), "unknown_cost" in row
+    about = [row.pop(name, None) for name in ESTIMATES]
+    if about[0] is not None:
+        row["estimate"] = _estimate(
+            Estimated(input=about[0], output=about[1] or 0, cost=about[2] or 0)
+        )
     if len(call.attempts) == 1:
         cost, unknown = call.cost, call.unknown_cost > 0
         used = None if call.usage is None else {n: c for n, c in tokens(call.usage).items() if c}
@@ -166,20 +139,36 @@ def _try(attempt: Mapping[str, Any], call: CallRow) -> dict[str, Any]:
     return {**row, "tokens": used, "cost_usd": money, "unknown_cost": unknown}
 
 
-def usage_row(
-    row: UsageRow, by: Sequence[str], names: Mapping[str, str]
-) -> dict[str, str | int | Tokens | None]:
-    """The groups of ``by`` (``key`` as name, with its ``key_id`` beside it), then the sums."""
-    groups: dict[str, str | int | Tokens | None] = {}
-    for name in by:
-        value = getattr(row, name)
+def usage_row(row: UsageRow, by: Sequence[str], names: Mapping[str, str]) -> dict[str, Any]:
+    """The groups of ``by`` (``key`` as name, with its ``key_id`` beside it), then the sums.
+
+    Those that are not among the top ones have ``other``: true.
+    """
+    groups: dict[str, Any] = {}
+    for name, value in zip(by, row.groups, strict=True):
+        groups[name] = value
         if name == "key":
-            groups["key"] = names.get(value, value)
+            groups["key"] = names.get(value or "", value)
             groups["key_id"] = value
-        else:
-            groups[name] = value
+    if row.other:
+        groups["other"] = True
     sums = usage_sums(row)
-    return groups | {name: getattr(sums, name) for name in Sums.__struct_fields__}
+    groups |= {name: getattr(sums, name) for name in Sums.__struct_fields__}
+    return groups if row.units is None else groups | unit_costs(row.units)
+
+
+def unit_costs(units: Units) -> dict[str, Any]:
+    """What a call, a run and 1,000 tokens cost, in dollars; None = there were none."""
+
+    def each(cost: int, number: int, times: int = 1) -> str | None:
+        return dollars((2 * cost * times + number) // (2 * number)) if number else None
+
+    return {
+        "runs": units.runs,
+        "usd_per_call": each(units.cost, units.calls),
+        "usd_per_run": each(units.run_cost, units.runs),
+        "usd_per_1000_tokens": each(units.cost, units.tokens, 1000),
+    }
 
 
 def usage_sums(row: UsageRow) -> Sums:
@@ -197,6 +186,11 @@ def usage_sums(row: UsageRow) -> Sums:
         cost_usd=dollars(row.cost),
         repeated=row.repeated,
         saved_usd=dollars(row.saved),
+        estimated_calls=row.estimated.calls,
+        estimated_tokens={"input": row.estimated.input, "output": row.estimated.output},
+        estimated_usd=dollars(row.estimated.cost),
+        scored=row.scored,
+        score=round(row.score / row.scored / 1000, 3) if row.scored else None,
     )
 
 

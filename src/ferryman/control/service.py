@@ -1,43 +1,53 @@
 """The running control plane: server, feed, ingestion and watchers under one roof."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
 from ferryman import lifeline
 from ferryman.config.model import Retention
 from ferryman.config.options import Options
-from ferryman.control.app import Application, Front
-from ferryman.control.configuration import POLL, Configuration
-from ferryman.control.feed import FeedHub
+from ferryman.config.seal import derive, derive_for
+from ferryman.control.alerts.courier import Courier
+from ferryman.control.alerts.watch import Watch
+from ferryman.control.api.access import Gate
+from ferryman.control.app import Application, Counted, Front
+from ferryman.control.auditing import Book, Tail
+from ferryman.control.bodies import BodyIntake
+from ferryman.control.configuration import Configuration
+from ferryman.control.doors import Doors
+from ferryman.control.feed import FeedHub, Seen
+from ferryman.control.fence import Fence
 from ferryman.control.ingest import Ingester
 from ferryman.control.keeping import Keeper
 from ferryman.control.keys import KeyDesk
+from ferryman.control.listener import Ends, Listener
+from ferryman.control.logs import CallLogs
+from ferryman.control.otlp.exporter import Exporter
 from ferryman.control.problem import ProblemError
 from ferryman.control.rounds import Rounds
+from ferryman.control.thresholds import Thresholds
 from ferryman.log import log
-from ferryman.store import ledger, versions
+from ferryman.store import audit, budgets, versions
+from ferryman.store.audit import Act
+from ferryman.store.bodies import PURPOSE
+from ferryman.store.contents import Contents
 from ferryman.store.db import migrate, open_engine
+from ferryman.telemetry.metrics import family
+
+if TYPE_CHECKING:
+    from ferryman.control.admin import Admin
 
 TAIL: Final = 15.0
 """Seconds to take in what is left of the journal at the end; the rest keeps for the next start."""
 PREPARE_AFTER: Final = 2.0
 """Seconds after the start at which the admin API is loaded, if nobody has asked for it before."""
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, with the signals left to us."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class Service:
@@ -47,14 +57,31 @@ class Service:
         self.options = options
         self.configuration = configuration
         paths = options.paths
-        self.engine = open_engine(options.database_url or f"sqlite:///{paths.database}")
-        migrate(self.engine)
+        engine = open_engine(options.database_url or f"sqlite:///{paths.database}")
+        migrate(engine)
+        chain = derive_for(paths.secret("pepper"), audit.PURPOSE)
+        self.engine = audit.keyed(engine, chain)
         configuration.keep = lambda version, after: versions.add(self.engine, version, after=after)
-        self.desk = KeyDesk(self.engine, paths.secret("pepper"), paths.first_key)
+        self._admin_token = paths.secret("admin-token")
+        seed = derive_for(self._admin_token, "idempotent keys")
+        self.desk = KeyDesk(self.engine, paths.secret("pepper"), seed, paths.first_key)
         self._first_is_new = self.desk.ensure_first(options.key)
+        self._gate = Gate(self.engine, self._admin_token, paths.secret("pepper"), self._roles)
         self._reloading = asyncio.Lock()
         self._hub: FeedHub | None = None
         self._rounds: Rounds | None = None
+        self._alerts = Watch(self.engine, options.data_dir, paths.journal)
+        self._thresholds = Thresholds(self.engine, self._alerts.raised)
+        key = derive_for(paths.secret("pepper"), PURPOSE)
+        self._contents = Contents(self.engine, key)
+        self._logs = CallLogs(paths.root / "logs")
+        self._book = Book(self.engine)
+        self._tail = Tail(self.engine, chain, paths.audit_head, self._logs.tell, self._retention)
+        self._courier = Courier(self.engine, derive(paths.secret("feed-token")))
+        self._exporter = Exporter(os.environ, derive(paths.secret("feed-token")))
+        self._doors = Doors(paths.sessions, self._admin_token)
+        self._fence = Fence(options.admin_host, options.admin_names)
+        self._close_pages: Callable[[], None] = lambda: None
         self.moved = False
         """True at the end: the database is elsewhere now."""
 
@@ -65,28 +92,35 @@ class Service:
         self.desk.changed = hub.keys_changed
         compiled = self.configuration.compiled
         if compiled is not None:
+            self._hear(compiled.snapshot)
             hub.publish(compiled.version, compiled.snapshot)
         self.configuration.publish = self._publish
         rounds = self._rounds = Rounds(
-            Ingester(self.engine, self.options.paths.journal),
+            self._ingester(),
             hub.look,
-            Keeper(self.engine, self._retention).step,
+            self._tidy(),
             self._leave,
         )
         rounds.start()
+        self._courier.start()
+        self._alerts.start()
         front = Front(
             hub,
             feed_token=self.options.paths.secret("feed-token"),
-            admin_token=self.options.paths.secret("admin-token"),
-            admin_host=self.options.admin_host,
+            gate=self._gate,
+            fence=self._fence,
             spent=self._spent,
+            counted=self._counted,
             admin=self._admin,
+            dashboard=self._dashboard,
             unready=self._unready,
+            metrics=self._metrics,
+            book=self._book,
         )
-        server = _Server(
+        server = Listener(
             uvicorn.Config(
                 front,
-                http="httptools",
+                http=Ends,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -101,6 +135,7 @@ class Service:
         def stop() -> None:
             server.should_exit = True
             hub.close()
+            self._close_pages()
 
         loop.add_signal_handler(signal.SIGTERM, stop)
         loop.add_signal_handler(signal.SIGINT, stop)
@@ -115,9 +150,21 @@ class Service:
         finally:
             for task in background:
                 task.cancel()
-            await asyncio.to_thread(rounds.stop, TAIL)
-            self.engine.dispose()
+            await asyncio.to_thread(self._stop, rounds)
             log("control", "stopped")
+
+    def _ingester(self) -> Ingester:
+        heard = (self._exporter, self._logs)
+        return Ingester(self.engine, self.options.paths.journal, self._thresholds.take, heard)
+
+    def _stop(self, rounds: Rounds) -> None:
+        """Take in the rest, then end all that works beside."""
+        rounds.stop(TAIL)
+        self._courier.stop()
+        self._exporter.stop()
+        self._logs.close()
+        self._alerts.stop()
+        self.engine.dispose()
 
     def _announce(self, sockets: list[socket.socket]) -> None:
         """Tell the supervisor, the log and the commands where we are."""
@@ -134,6 +181,7 @@ class Service:
             "ready",
             admin_url=url,
             first_key_is_new=self._first_is_new,
+            entry=self._doors.link(),
             **self._facts(),
         )
 
@@ -147,41 +195,110 @@ class Service:
             "model": compiled.example,
         }
 
+    def _tidy(self) -> Callable[[], None]:
+        """What is done after each round of ingestion."""
+        keeper = Keeper(self.engine, self._retention)
+        intake = BodyIntake(self._contents, self.options.paths.content)
+
+        def tidy() -> None:
+            intake.step()
+            keeper.step()
+            self._book.step()
+            self._tail.step()
+
+        return tidy
+
     def _admin(self) -> Application:
-        from ferryman.control.admin import Admin, build
+        from ferryman.control.api.serve import build
+
+        return build(self._shared())
+
+    def _shared(self) -> "Admin":
+        from ferryman.control.admin import Admin
 
         assert self._hub is not None
         assert self._rounds is not None
         hub, rounds = self._hub, self._rounds
-        return build(
-            Admin(
-                self.engine,
-                self.desk,
-                catch_up=rounds.catch_up,
+        return Admin(
+            engine=self.engine,
+            desk=self.desk,
+            configuration=self.configuration,
+            options=self.options,
+            admin_token=self._admin_token,
+            catch_up=rounds.catch_up,
+            version=lambda: hub.version,
+            link=self._link,
+            cleared=hub.look,
+            failing=lambda: rounds.failing,
+            contents=self._contents,
+            sinks=self._logs.state,
+            leaked=self._alerts.leaked,
+            courier=self._courier,
+            gate=self._gate,
+        )
+
+    def _link(self) -> str:
+        audit.record(self.engine, Act(action="link.create"))
+        return self._doors.link()
+
+    def _dashboard(self) -> Application:
+        from concurrent.futures import ThreadPoolExecutor
+
+        from ferryman.control.dashboard.app import PAGE_THREADS, Dashboard
+        from ferryman.control.dashboard.desk import Desk
+        from ferryman.control.dashboard.relay import Relay
+
+        made = Dashboard(
+            Desk(
+                relay=Relay(self.options, self.desk),
+                admin=self._shared(),
+                doors=self._doors,
+                options=self.options,
                 configuration=self.configuration,
-                version=lambda: hub.version,
-                cleared=hub.look,
-                journal=self.options.paths.journal,
-                failing=lambda: rounds.failing,
+                planes=self._planes,
+                pool=ThreadPoolExecutor(PAGE_THREADS, "page"),
             )
         )
+        self._close_pages = made.close
+        return made.app
+
+    def _planes(self) -> tuple[list[Seen], int]:
+        assert self._hub is not None
+        return self._hub.planes()
 
     def _leave(self) -> None:
         """End, to begin again with the database that everything was moved to."""
         self.moved = True
         os.kill(os.getpid(), signal.SIGTERM)
 
+    def _roles(self) -> dict[str, tuple[str, ...]]:
+        compiled = self.configuration.compiled
+        return {} if compiled is None else compiled.roles
+
     def _retention(self) -> Retention | None:
         compiled = self.configuration.compiled
         return None if compiled is None else compiled.retention
 
-    def _spent(self, since_s: int, until_us: int, step_s: int) -> list[ledger.Spent]:
+    def _spent(self, since_s: int, until_us: int, step_s: int) -> list[budgets.Spent]:
         """What budgets bear, once all of the journal is in. Raises :class:`ProblemError`."""
+        self._catch_up()
+        return budgets.spent(self.engine, since_s, until_us, step_s)
+
+    def _counted(self, asked: Counted) -> object:
+        """The same without what others count; or what single calls are charged."""
+        self._catch_up()
+        if asked.ids:
+            return budgets.charged(self.engine, asked.ids)
+        return budgets.counted(
+            self.engine, asked.since, asked.until, asked.step, begun=asked.begun,
+            without=asked.without,
+        )  # fmt: skip
+
+    def _catch_up(self) -> None:
         assert self._rounds is not None
         if not self._rounds.catch_up():
             detail = "The ledger does not have all of the journal yet; ask again."
             raise ProblemError(503, "ledger_behind", detail)
-        return ledger.spent(self.engine, since_s, until_us, step_s)
 
     def _unready(self) -> str:
         if self._hub is None or not self._hub.version:
@@ -189,6 +306,13 @@ class Service:
         if self._rounds is not None and self._rounds.failing:
             return "the ledger takes no records in; they stay in the journal"
         return ""
+
+    def _metrics(self) -> str:
+        """A page for Prometheus."""
+        failing = self._rounds is not None and bool(self._rounds.failing)
+        out = family("ledger_failing", "gauge", "1 while the ledger takes no records in.")
+        out += [f"ferryman_ledger_failing {int(failing)}", *self._exporter.page()]
+        return "\n".join(out) + "\n"
 
     def _hang_up(self) -> None:
         log("control", "reload (SIGHUP)")
@@ -198,7 +322,17 @@ class Service:
     def _publish(self, version: str, snapshot: bytes) -> bool:
         assert self._hub is not None
         lifeline.report("settings", **self._facts())
+        self._hear(snapshot)
         return self._hub.publish(version, snapshot)
+
+    def _hear(self, snapshot: bytes) -> None:
+        """Take over whom to tell of what, and where telemetry goes."""
+        self._alerts.adopt(snapshot)
+        self._thresholds.adopt(snapshot)
+        self._courier.adopt(snapshot)
+        self._exporter.adopt(snapshot)
+        if self.configuration.compiled is not None:
+            self._logs.adopt(self.configuration.compiled.logs)
 
     async def _reload(self) -> None:
         await asyncio.to_thread(self.configuration.reload)
@@ -206,7 +340,7 @@ class Service:
     async def _watch(self) -> None:
         last = None
         while True:
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(self.configuration.pause)
             last, changed = self.configuration.watch_once(last)
             if changed:
                 try:
@@ -216,7 +350,7 @@ class Service:
 
     async def _prepare(self, front: Front) -> None:
         await asyncio.sleep(PREPARE_AFTER)
-        await front.admin()
+        await front.prepare()
 
 
 def _note(task: "asyncio.Future[None]") -> None:

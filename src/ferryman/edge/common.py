@@ -17,8 +17,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from ferryman.cache.key import TAG, Choice
 from ferryman.cache.shelf import AwayError, Busy, Landing, Stored
-from ferryman.edge.sharing import connect, filled, shown
+from ferryman.edge.sharing import connect
 from ferryman.store.sealing import Sealer
+from ferryman.store.valkey import server_of, shown
 
 PATIENCE: Final = 0.5
 """Seconds that a call waits for an answer of the server, at most."""
@@ -212,7 +213,7 @@ class CommonAnswers:
 
     def _connect(self) -> None:
         if self._client is None:
-            client = connect(filled(self.setting, self._env), PATIENCE, CONNECTIONS)
+            client = connect(server_of(self.setting, self._env), PATIENCE, CONNECTIONS)
             scripts = [client.register_script(text) for text in (_CLAIM, _RENEW, _RELEASE)]
             self._client, self._scripts = client, (scripts[0], scripts[1], scripts[2])
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from ferryman.cache.key import Choice
-from ferryman.config.feed import Feed
+from ferryman.config.feed import NO_FACTS, Feed, KeyFacts
 from ferryman.config.options import Options
 from ferryman.config.snapshot import Snapshot
 from ferryman.http1.client import Fault, FaultKind
@@ -26,6 +26,8 @@ WAIT_SECONDS = 25
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 SNAPSHOT = msgspec.msgpack.Decoder(Snapshot)
 _feed = msgspec.msgpack.Decoder(Feed)
+_facts = msgspec.msgpack.Decoder(dict[str, KeyFacts])
+_pack = msgspec.msgpack.Encoder().encode
 
 
 class Collect:
@@ -66,18 +68,22 @@ class FeedClient:
         token: str,
         on_snapshot: Callable[[Snapshot], None],
         on_keys: Callable[[KeyTable], None],
+        on_facts: Callable[[dict[str, KeyFacts]], None],
         on_clear: Callable[[Choice], None],
         log: Callable[[str], None],
     ) -> None:
         self._origin = Origin.of(options.feed_url)
         self._token = token
-        self._paths = options.paths
+        self._plane = options.plane
+        self._snapshot, self._keys = options.paths.cache_of(options.plane)
         self._on_snapshot = on_snapshot
         self._on_keys = on_keys
+        self._on_facts = on_facts
         self._on_clear = on_clear
         self._log = log
         self.version = ""
         self.keys: KeyTable | None = None
+        self.facts: dict[str, KeyFacts] = {}
         self.seq = 0
         self._cleared = -1
         """Number of the latest order to clear the cache that was followed."""
@@ -88,7 +94,7 @@ class FeedClient:
         with contextlib.suppress(OSError, ValueError):
             self._cleared = int(self._orders.read_bytes())
         try:
-            snapshot = SNAPSHOT.decode(self._paths.snapshot.read_bytes())
+            snapshot = SNAPSHOT.decode(self._snapshot.read_bytes())
             self.version = snapshot.version
             self._on_snapshot(snapshot)
         except FileNotFoundError:
@@ -97,15 +103,18 @@ class FeedClient:
             self._log(f"the cached snapshot is not usable, waiting for the control plane: {error}")
             return
         try:
-            table = KeyTable(self._paths.keys.read_bytes())
+            table = KeyTable(self._keys.read_bytes())
             if self._deltas.exists():
                 table.apply(self._deltas.read_bytes())
+            if self._facts_file.exists():
+                self.facts = _facts.decode(self._facts_file.read_bytes())
+            self._on_facts(self.facts)
             # Served until the control plane answers, which is asked for the whole table (seq 0).
             self.keys = table
             self._on_keys(table)
         except FileNotFoundError:
             return
-        except (OSError, KeyTableError) as error:
+        except (OSError, KeyTableError, msgspec.MsgspecError) as error:
             self._log(f"the cached key table is not usable: {error}")
 
     async def run(self) -> None:
@@ -138,7 +147,7 @@ class FeedClient:
         sink = Collect()
         head = (
             f"GET /internal/feed?snapshot={self.version}&keys={self.seq}&cleared={self._cleared}"
-            f"&wait={wait} HTTP/1.1\r\n"
+            f"&wait={wait}&plane={self._plane} HTTP/1.1\r\n"
             f"host: {self._origin.authority}\r\nauthorization: Bearer {self._token}\r\n\r\n"
         )
         limit = wait + 15.0
@@ -158,6 +167,11 @@ class FeedClient:
         Keys come first, so that a bad snapshot keeps no revoked key alive.
         """
         full = bool(feed.keys_full) or self.keys is None
+        said = feed.facts if full else {**self.facts, **feed.facts}
+        told = full or bool(feed.facts)
+        if told:
+            self.facts = {key: facts for key, facts in said.items() if facts != NO_FACTS}
+            self._on_facts(self.facts)
         if full:
             self.keys = KeyTable(feed.keys_full)
             self._on_keys(self.keys)
@@ -170,6 +184,8 @@ class FeedClient:
                 self._on_snapshot(snapshot)
                 self.version = snapshot.version
         finally:
+            if told:  # before the keys: none is cached without whose it is
+                await self._off_loop(self._save, self._facts_file, _pack(self.facts))
             await self._cache_keys(feed, full)
         if feed.cleared >= 0:
             for tags in feed.clears:
@@ -177,11 +193,11 @@ class FeedClient:
             self._cleared = feed.cleared
             await self._off_loop(self._save, self._orders, b"%d" % feed.cleared)
         if feed.snapshot:
-            await self._off_loop(self._save, self._paths.snapshot, feed.snapshot)
+            await self._off_loop(self._save, self._snapshot, feed.snapshot)
 
     async def _cache_keys(self, feed: Feed, full: bool) -> None:
         if full:
-            await self._off_loop(self._save, self._paths.keys, feed.keys_full)
+            await self._off_loop(self._save, self._keys, feed.keys_full)
             await self._off_loop(self._save, self._deltas, b"")
         elif feed.keys_delta:
             await self._off_loop(self._append, self._deltas, feed.keys_delta)
@@ -193,12 +209,16 @@ class FeedClient:
 
     @property
     def _orders(self) -> Path:
-        return self._paths.snapshot.with_name("cleared")
+        return self._snapshot.with_name("cleared")
 
     @property
     def _deltas(self) -> Path:
         """Changes since the cached table: a revoked key stays revoked across a restart."""
-        return self._paths.keys.with_suffix(".delta")
+        return self._keys.with_suffix(".delta")
+
+    @property
+    def _facts_file(self) -> Path:
+        return self._keys.with_suffix(".facts")
 
     def _append(self, path: Path, data: bytes) -> None:
         try:

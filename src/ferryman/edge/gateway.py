@@ -3,16 +3,21 @@
 import asyncio
 import contextlib
 import gc
+import os
 import resource
+import socket
 import ssl
 import time
+from functools import partial
 
 from ferryman import lifeline
 from ferryman.catalog.tokens import Gauge
+from ferryman.config.feed import KeyFacts
 from ferryman.config.options import Options
 from ferryman.config.seal import derive, derive_for
 from ferryman.config.secret import PoolKey, localise, pool
 from ferryman.config.snapshot import Provider, ServerSettings, Snapshot
+from ferryman.edge.counting import Counting, counters_of
 from ferryman.edge.feed import FeedClient
 from ferryman.edge.near import near
 from ferryman.edge.probing import Prober
@@ -20,12 +25,18 @@ from ferryman.edge.replays import Keeping
 from ferryman.edge.restoring import Restorer
 from ferryman.edge.routes import Edge, http_refusal
 from ferryman.edge.sharing import Sharing
+from ferryman.edge.siblings import Siblings
 from ferryman.flow.call import Plane
+from ferryman.flow.classify import classified
+from ferryman.flow.guarding import engine_of
 from ferryman.flow.keeping import Keeper
 from ferryman.flow.limiting import limiter_of
 from ferryman.flow.policies import policies_of
 from ferryman.flow.queueing import adopt_limits
+from ferryman.flow.refusals import EVERY
 from ferryman.flow.replay import Replays
+from ferryman.flow.residency import residency_of
+from ferryman.flow.witness import Contents, wanted
 from ferryman.http1.connect import Connector, environment_proxy
 from ferryman.http1.limits import Limits
 from ferryman.http1.pool import Pools
@@ -33,12 +44,13 @@ from ferryman.http1.server import Server, serve
 from ferryman.log import log as write_log
 from ferryman.meter.keytable import KeyTable
 from ferryman.routing.health import Health
+from ferryman.store.bodies import PURPOSE, BodyWriter
 from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.store.responses import ResponseStore
 from ferryman.upstream.cloud import forget
 from ferryman.upstream.fleet import Fleet
+from ferryman.wire.addresses import admits
 
-PLANE_NAME = "gateway"
 SETTLE_SECONDS = 10.0
 TARGETS_KEPT = 10_000
 NEWS_PATIENCE = 5.0
@@ -52,7 +64,7 @@ FEW_CONNECTIONS = 4096
 
 def log(text: str) -> None:
     """One line in the gateway's log."""
-    write_log("gateway", text)
+    write_log(os.environ.get("FERRYMAN_PLANE") or "gateway", text)
 
 
 def regions(name: str) -> frozenset[str]:
@@ -69,8 +81,9 @@ class Gateway:
         self._env = env
         self._loop = asyncio.get_running_loop()
         self._open_key = derive(options.paths.secret("feed-token"))
-        self._journal = JournalWriter(options.paths.journal / PLANE_NAME)
-        connector = Connector(self._loop, proxy_for=environment_proxy(env))
+        self._journal = JournalWriter(options.paths.journal / options.plane)
+        proxy = environment_proxy(env)
+        connector = Connector(self._loop, proxy_for=proxy, admits=admits)
         self._connector = connector
         self._pools = Pools(connector, self._recorded)
         self._snapshot = Snapshot(version="")
@@ -86,11 +99,14 @@ class Gateway:
         )
         self.plane.regions = regions(options.region)
         self._keeping = Keeping(self.plane, options.paths, env, log)
+        self._bodies: BodyWriter | None = None
         token = options.paths.secret("feed-token")
         self.edge = Edge(self.plane, self._connections, token)
         self._sharing = Sharing(
             self.plane, lambda name: self._live_of(name)[0], options.paths.secret("pepper"), log
         )
+        self._counters = self.plane.counters = counters_of(options, log)
+        self._counting = Counting(options, token, self.plane, self._counters)
         self._restorer = Restorer(options, token, self.plane, log)
         self.server: Server | None = None
         self._sync_seconds = 0.05
@@ -99,8 +115,13 @@ class Gateway:
         """Set once there are a key table and a snapshot."""
         self._reported = False
         self._background: list[asyncio.Future[None]] = []
+        folder = options.paths.root / "workers"
+        if (options.workers or 1) > 1:
+            self.edge.siblings = Siblings(folder, options.plane, token)
         clear = self.plane.replays.cache.clear
-        self._feed = FeedClient(options, token, self.adopt, self._adopt_keys, clear, log)
+        self._feed = FeedClient(
+            options, token, self.adopt, self._adopt_keys, self._adopt_facts, clear, log
+        )
 
     def _connections(self) -> int:
         return len(self.server.connections) if self.server is not None else 0
@@ -125,18 +146,27 @@ class Gateway:
         self._connector.set_ca_files(snapshot.ca_files)
         fleet = self._fleet(snapshot)
         policies = policies_of(snapshot)
+        residency = residency_of(snapshot, self.plane.regions, self._options.data_policy)
         for problem in fleet.problems:
             log(problem)
         self._snapshot = snapshot
         self.plane.fleet = fleet
         self._keep_keys(frozenset(k for each in fleet.runtimes.values() for k in each.keys))
         self.plane.policies = policies
+        self.plane.residency = residency
+        self.plane.guards = engine_of(snapshot, fleet)
+        if self.plane.guards is not None:
+            self.plane.guards.asks = partial(classified, self.plane)
         adopt_limits(self.plane, snapshot)
         self.plane.limits = limiter_of(snapshot, self.plane.limits)
+        counted = self.plane.limits is not None or bool(self.plane.queues)
+        self._counters.wanted = bool(snapshot.server.state) and counted
+        self._counters.away = snapshot.server.state_away
         self._restorer.wanted.set()
         self._sync_seconds = snapshot.server.fsync_ms / 1000
         self.plane.keeper = self._keeper_for(snapshot.keep_responses)
         self._keeping.equip(snapshot)
+        self.plane.contents = self._contents_for(snapshot)
         if self.server is not None:
             self.server.limits = self.limits
         log(f"serving configuration {snapshot.version[:12]}: {_names(fleet)}")
@@ -157,9 +187,21 @@ class Gateway:
         key = derive_for(paths.secret("pepper"), "kept responses")
         return Keeper(ResponseStore(paths.root / "responses", key), seconds)
 
+    def _contents_for(self, snapshot: Snapshot) -> Contents | None:
+        if not wanted(snapshot.content, snapshot.rules):
+            return None
+        if self._bodies is None:
+            paths = self._options.paths
+            key = derive_for(paths.secret("pepper"), PURPOSE)
+            self._bodies = BodyWriter(paths.content / self._options.plane, key, log)
+        return Contents(self._bodies, snapshot.content)
+
     def _adopt_keys(self, keys: KeyTable) -> None:
         self.plane.keys = keys
         self._maybe_ready()
+
+    def _adopt_facts(self, facts: dict[str, KeyFacts]) -> None:
+        self.plane.facts = facts
 
     def _maybe_ready(self) -> None:
         if self.plane.keys is None or not self._snapshot.version:
@@ -207,6 +249,11 @@ class Gateway:
             if options.uds:
                 await serve(self.edge.handle, uds=options.uds, server=server)
         assert server is not None
+        if self.edge.siblings is not None:
+            own = socket.create_server(("127.0.0.1", 0))
+            own.setblocking(False)
+            await serve(self.edge.handle, sock=own, limits=limits, refuse=refuse, server=server)
+            self.edge.siblings.announce(own.getsockname()[1])
         return server
 
     def _warn_of_few_files(self) -> None:
@@ -242,13 +289,20 @@ class Gateway:
             asyncio.ensure_future(self._restorer.run()),
             asyncio.ensure_future(self._sync_journal()),
             asyncio.ensure_future(self._sweep_responses()),
-            asyncio.ensure_future(
-                Prober(self.plane, self._options.paths.root / "probes.json", log).run()
-            ),
-            asyncio.ensure_future(
-                self._sharing.run(lambda: self._snapshot.server.state, self._env)
-            ),
+            asyncio.ensure_future(self._write_refusals()),
+            asyncio.ensure_future(self._prober().run()),
+            asyncio.ensure_future(self._sharing.run(self._state, self._env)),
+            asyncio.ensure_future(self._counting.run(self._state, self._env)),
         ]
+
+    def _prober(self) -> Prober:
+        options = self._options
+        ending = "" if options.plane == "gateway" else f"-{options.plane}"
+        path = options.paths.root / f"probes{ending}.json"
+        return Prober(self.plane, path, log, options.workers or 1)
+
+    def _state(self) -> str:
+        return self._snapshot.server.state
 
     async def run(self) -> None:
         """Listen and serve until told to stop; then let open calls end."""
@@ -283,8 +337,11 @@ class Gateway:
         await asyncio.sleep(0)
         with contextlib.suppress(JournalError):
             self.plane.pay()
+        self.plane.refusals.write(self._journal)
         self._journal.close()
         await self._keeping.close()
+        if self._bodies is not None:
+            await self._loop.run_in_executor(None, self._bodies.close)
 
     def _recorded(self) -> bool:
         """Whether what calls have written down is in the journal: nothing is sent before it is."""
@@ -292,8 +349,13 @@ class Gateway:
             self._journal.flush()
         except JournalError as trouble:
             self.plane.unwritten(trouble)
-            return False
+            return self.plane.serves_on
         return True
+
+    async def _write_refusals(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY)
+            self.plane.refusals.write(self._journal)
 
     async def _sweep_responses(self) -> None:
         while True:

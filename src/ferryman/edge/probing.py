@@ -8,7 +8,6 @@ from typing import Final
 
 import msgspec
 
-from ferryman.config.snapshot import Probe
 from ferryman.flow.call import Plane
 from ferryman.flow.choice import health_of
 from ferryman.flow.probe import most, probe
@@ -32,7 +31,11 @@ class Spent(msgspec.Struct):
 class Prober:
     """Looks now and then for who rests. ``path`` keeps what was spent."""
 
-    def __init__(self, plane: Plane, path: Path, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, plane: Plane, path: Path, log: Callable[[str], None], workers: int = 1
+    ) -> None:
+        """``workers`` do it at the same time, and share what it may cost."""
+        self._workers = workers
         self._plane = plane
         self._path = path
         self._log = log
@@ -63,8 +66,9 @@ class Prober:
             if target.name in self._working or len(self._working) >= AT_ONCE:
                 continue
             if now - self._asked.get(target.name, -DAY) >= wanted.every and _pays(
-                target, wanted, self._spent.picodollars.get(target.provider, 0), self._tell
-            ):
+                target, wanted.picodollars // self._workers,
+                self._spent.picodollars.get(target.provider, 0), self._tell,
+            ):  # fmt: skip
                 self._asked[target.name] = now
                 self._working.add(target.name)
                 Drive(self._probe(target), self._escaped)  # what awaits an upstream is no task
@@ -115,14 +119,14 @@ def _write(path: Path, data: bytes) -> None:
     draft.replace(path)
 
 
-def _pays(target: Target, wanted: Probe, spent: int, tell: Callable[[str], None]) -> bool:
+def _pays(target: Target, allowed: int, spent: int, tell: Callable[[str], None]) -> bool:
     row = target.runtime.rows.get(target.model)
     if row is not None and "embeddings" in row.abilities:
         return False  # it holds no conversations
     if not target.prices:
         tell(f"{target.name} has no price, so it is not probed; give one under prices")
         return False
-    if spent + most(target) > wanted.picodollars:
+    if spent + most(target) > allowed:
         tell(f"{target.provider} is not probed any more today: usd_per_day is used up")
         return False
     return True

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -24,7 +24,7 @@ PATIENCE: Final = 20.0
 
 
 class Spent(Struct, frozen=True, array_like=True):
-    """As in ``store/ledger.py``, which a data plane does not load."""
+    """As in ``store/budgets.py``, which a data plane does not load."""
 
     budgets: tuple[str, ...]
     at: int
@@ -32,7 +32,9 @@ class Spent(Struct, frozen=True, array_like=True):
     tokens: int
 
 
-_decode: Final = msgspec.msgpack.Decoder(list[Spent]).decode
+Charged = tuple[int, int, int, list[tuple[str, int, int]]]
+"""As in ``store/budgets.py``."""
+_decode: Final = msgspec.msgpack.Decoder(list[Spent] | dict[str, Charged]).decode
 
 
 class Restorer:
@@ -75,8 +77,8 @@ class Restorer:
         answers: dict[tuple[int, int, int], list[Spent]] = {}
         now = int(time.time())
         for name, meter in limiter.unknown():
-            since = meter.spending.window.since(now)
-            step = FINE if now - since <= 2 * DAY else COARSE
+            since = meter.since(now)
+            step = step_of(since, now)
             asked = (since - since % step, meter.begun_us, step)
             if asked not in answers:
                 answers[asked] = await self._ask(pool, *asked)
@@ -86,24 +88,42 @@ class Restorer:
         limiter.learned.set()
 
     async def _ask(self, pool: Pool, since: int, until: int, step: int) -> list[Spent]:
-        connection = pool.take() or await pool.connect(2.0)
-        sink = Collect()
-        head = (
-            f"GET /internal/spent?since={since}&until={until}&step={step} HTTP/1.1\r\n"
-            f"host: {self._origin.authority}\r\nauthorization: Bearer {self._token}\r\n\r\n"
-        )
-        limit = asyncio.get_running_loop().time() + 2 * PATIENCE
-        connection.send(sink, head.encode(), b"", PATIENCE, PATIENCE, limit)
-        await sink.future
-        if sink.fault is not None:
-            raise sink.fault
-        if sink.status != 200:
-            raise Fault(FaultKind.PROTOCOL, f"the control plane answered {sink.status}")
-        return _decode(b"".join(sink.parts))
+        path = f"/internal/spent?since={since}&until={until}&step={step}"
+        found: list[Spent] = await ask(pool, self._origin, self._token, "GET", path)
+        return found
+
+
+async def ask(
+    pool: Pool, origin: Origin, token: str, method: str, path: str, body: bytes = b""
+) -> Any:
+    """The control plane's answer: a list of :class:`Spent`, or what calls were charged by id."""
+    connection = pool.take() or await pool.connect(2.0)
+    sink = Collect()
+    head = (
+        f"{method} {path} HTTP/1.1\r\nhost: {origin.authority}\r\n"
+        f"authorization: Bearer {token}\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    limit = asyncio.get_running_loop().time() + 2 * PATIENCE
+    connection.send(sink, head.encode(), body, PATIENCE, PATIENCE, limit)
+    await sink.future
+    if sink.fault is not None:
+        raise sink.fault
+    if sink.status != 200:
+        raise Fault(FaultKind.PROTOCOL, f"the control plane answered {sink.status}")
+    return _decode(b"".join(sink.parts))
+
+
+def step_of(since: int, now: int) -> int:
+    """Seconds that sums since then are asked by."""
+    return FINE if now - since <= 2 * DAY else COARSE
+
+
+def fitting(name: str, keys: tuple[str, ...]) -> list[str]:
+    """Those of ``keys`` that are of this limit."""
+    return [key for key in keys if key == name or key.startswith(f"{name}|")]
 
 
 def _learn(name: str, meter: BudgetMeter, spent: Spent) -> None:
     amount = spent.picodollars if meter.measure == USD else spent.tokens
-    for key in spent.budgets:
-        if key == name or key.startswith(f"{name}|"):
-            meter.spending.add(key, amount, spent.at)
+    for key in fitting(name, spent.budgets):
+        meter.spending.add(key, amount, spent.at)

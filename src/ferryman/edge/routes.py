@@ -8,16 +8,19 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from ferryman.edge import explaining
+from ferryman.edge import explaining, feedback
 from ferryman.edge.endpoints import SUFFIX, endpoints, target_page
 from ferryman.edge.listing import METHODS, STREAMS, Listing, shape_of, shape_of_path
+from ferryman.edge.siblings import OWN, Siblings, merged_limits
 from ferryman.flow.array import ArrayExchange
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import JSON
-from ferryman.flow.headers import facts_of, identify
+from ferryman.flow.headers import agent_of, facts_of, identify
 from ferryman.flow.limiting import limit_page, standing
 from ferryman.flow.queueing import queue_page
+from ferryman.flow.refusals import STATUSES
 from ferryman.flow.spine import serve
+from ferryman.flow.strangers import struck
 from ferryman.http1.drive import Drive
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.limits import Refusal
@@ -63,6 +66,8 @@ class Edge:
         self._calls = {p + path: name for path, name in CALLS.items() for p in PREFIXES} | V2
         self._listing = Listing()
         self._working: set[asyncio.Future[None]] = set()
+        self.siblings: Siblings | None = None
+        """The other workers that share the port, if there are any."""
 
     def handle(self, exchange: Exchange) -> None:
         """The server's handler (:data:`ferryman.http1.exchange.Handler`)."""
@@ -91,7 +96,10 @@ class Edge:
 
     def _refuse(self, exchange: Exchange, error: GatewayError) -> None:
         """Send ``error`` in the shape of the API that was called."""
+        if error.status in STATUSES:
+            self.plane.refusals.note(error, exchange.peer, "", agent_of(exchange), "")
         shape = shape_of(exchange, _path(exchange.target))
+        error = struck(self.plane, exchange.peer, error)
         refuse(exchange, error, self.plane.next_id(), shape)
 
     def _other(self, exchange: Exchange, target: bytes) -> None:
@@ -110,15 +118,18 @@ class Edge:
             _allow(exchange, b"GET")
             if not _is_loopback(exchange.peer):
                 self._identify(exchange)
-            self._spawn(exchange, self._metrics(exchange))
+            self._spawn(exchange, self._metrics(exchange, target))
         elif path == explaining.PATH:
             _allow(exchange, b"POST")
             explaining.allow(exchange, self._token)
             self._spawn(exchange, explaining.answer(self.plane, exchange, self._place))
+        elif path in feedback.PATHS:
+            _allow(exchange, b"POST")
+            feedback.answer(self.plane, exchange)
         elif path == LIMITS:
             _allow(exchange, b"GET")
             explaining.allow(exchange, self._token)
-            exchange.respond(200, JSON, _json(standing(self.plane)))
+            self._spawn(exchange, self._limits(exchange, target))
         elif path == CACHE:
             _allow(exchange, b"GET")
             explaining.allow(exchange, self._token)
@@ -142,8 +153,8 @@ class Edge:
                 f"There is no endpoint {shown}. Calls go to /v1/chat/completions, /v1/responses, "
                 "/v1/messages, /v1beta/models/MODEL:generateContent, /v1/completions, "
                 "/v1/embeddings, /v1/rerank, /v1/moderations, /v1/images/{generations, edits, "
-                "variations} and /v1/audio/{speech, transcriptions, translations}; "
-                "/v1/models lists models.",
+                "variations} and /v1/audio/{speech, transcriptions, translations}; feedback "
+                "to /v1/feedback; /v1/models lists models.",
             )
 
     def _identify(self, exchange: Exchange) -> None:
@@ -164,16 +175,31 @@ class Edge:
             self._escaped(fault)
             self._refuse(exchange, _failed())
 
-    async def _metrics(self, exchange: Exchange) -> None:
+    async def _limits(self, exchange: Exchange, target: bytes) -> None:
+        rows = standing(self.plane)
+        if self.siblings is not None and not target.endswith(b"?" + OWN):
+            rows = merged_limits(rows, await self.siblings.ask(LIMITS.decode()))
+        exchange.respond(200, JSON, _json(rows))
+
+    async def _metrics(self, exchange: Exchange, target: bytes) -> None:
+        if self.siblings is None:
+            page = await self._page()
+        else:
+            page = await self.siblings.metrics(self._page, own=target.endswith(b"?" + OWN))
+        exchange.respond(200, TEXT, page)
+
+    async def _page(self) -> bytes:
         pieces = []
         for piece in self.plane.metrics.render(self._connections()):
             pieces.append(piece)
             await asyncio.sleep(0)
         pieces += [queue_page(self.plane), limit_page(self.plane), self.plane.replays.page()]
+        if self.plane.contents is not None:
+            pieces.append(self.plane.contents.page())
         for piece in target_page(self.plane):
             pieces.append(piece)
             await asyncio.sleep(0)
-        exchange.respond(200, TEXT, b"".join(pieces))
+        return b"".join(pieces)
 
     async def _cache(self, exchange: Exchange) -> None:
         exchange.respond(200, JSON, _json(await self.plane.replays.state()))

@@ -9,15 +9,14 @@ import hashlib
 import os
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from ferryman.config.secret import PLACEHOLDER
 from ferryman.flow.call import Plane
 from ferryman.flow.choice import health_of
 from ferryman.routing.health import Health
 from ferryman.routing.shared import LONGEST_NAME, Notice, Shared
+from ferryman.store.valkey import Server, StateError, server_of, shown
 
 LOOK_SECONDS: Final = 0.2
 RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -31,10 +30,6 @@ _pack = msgspec.msgpack.Encoder().encode
 _notice = msgspec.msgpack.Decoder(Notice).decode
 
 
-class StateError(Exception):
-    """The shared state can't be used; the message says why."""
-
-
 class Sharing:
     """Ties one data plane's rests to those of others."""
 
@@ -46,7 +41,7 @@ class Sharing:
         self._live = live
         self._log = log
         self._shared = Shared(os.urandom(8).hex())
-        mark = hashlib.sha256(b"shared state" + pepper.encode()).hexdigest()[:12]
+        mark = installation(pepper)
         self._prefix = f"ferryman:{mark}:rest:"
         self._channel = f"ferryman:{mark}:rests"
         self.connected = False
@@ -74,7 +69,7 @@ class Sharing:
             await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
 
     async def _with(self, wanted: str, setting: Callable[[], str], env: dict[str, str]) -> None:
-        client = connect(filled(wanted, env), TIMEOUT, 4)
+        client = connect(server_of(wanted, env), TIMEOUT, 4)
         try:
             listener = client.pubsub(ignore_subscribe_messages=True)
             await listener.subscribe(self._channel)
@@ -160,34 +155,28 @@ class Sharing:
         return self._live(name) if slash and provider in self._plane.fleet.runtimes else None
 
 
-def filled(setting: str, env: dict[str, str]) -> str:
-    """The URL with each ``{VAR}`` from ``env``. Raises :class:`StateError` if one is missing."""
-    missing = [name for name in PLACEHOLDER.findall(setting) if not env.get(name)]
-    if missing:
-        raise StateError(f"server.state needs the variable {missing[0]}")
-    return PLACEHOLDER.sub(lambda found: quote(env[found.group(1)], safe=""), setting)
+def installation(pepper: str) -> str:
+    """Tells what different installations have on one server apart."""
+    return hashlib.sha256(b"shared state" + pepper.encode()).hexdigest()[:12]
 
 
-def shown(setting: str) -> str:
-    """Host and port, without what may be secret."""
-    return urlsplit(PLACEHOLDER.sub("x", setting)).netloc.rpartition("@")[2]
-
-
-def connect(url: str, patience: float, most: int) -> Any:
+def connect(server: Server, patience: float, most: int) -> Any:
     """A client that waits ``patience`` seconds for anything, on up to ``most`` connections.
 
     Raises :class:`StateError` without the library.
     """
     try:
         from redis.asyncio import BlockingConnectionPool, Redis
+        from redis.asyncio.connection import Connection, SSLConnection
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
     except ImportError:
         raise StateError("server.state needs: pip install 'ferryman[valkey]'") from None
-    scheme, _, rest = url.partition("://")
-    scheme = "rediss" if scheme in ("valkeys", "rediss") else "redis"
-    pool = BlockingConnectionPool.from_url(
-        f"{scheme}://{rest}", socket_connect_timeout=patience, socket_timeout=patience,
+    pool = BlockingConnectionPool(
+        connection_class=SSLConnection if server.secure else Connection,
+        host=server.host, port=server.port, db=server.database,
+        username=server.user or None, password=server.password or None,
+        socket_connect_timeout=patience, socket_timeout=patience,
         retry=Retry(NoBackoff(), 0), max_connections=most, timeout=patience,
     )  # fmt: skip
     return Redis.from_pool(pool)

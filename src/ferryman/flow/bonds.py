@@ -46,7 +46,7 @@ class Caller:
             return self._call.key.encode()
         if kind == "session":
             return self._own(self._session or self._metadata("session_id"))
-        if kind == "user":
+        if kind == "end_user":
             return self._own(
                 self._member("user")
                 or self._member("safety_identifier")

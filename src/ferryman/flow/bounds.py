@@ -11,7 +11,8 @@ from ferryman.ir.errors import GatewayError
 from ferryman.ir.usage import Extras
 from ferryman.meter.cost import fees
 from ferryman.upstream.fleet import Target
-from ferryman.wire.envelope import Request
+from ferryman.wire.envelope import MOST_CHOICES, Request
+from ferryman.wire.framing import mentions
 
 USUAL_RUNS: Final = 10
 """Searches, or runs of code, of a call that sets no limit to its tools."""
@@ -33,12 +34,12 @@ _MEMORY: Final = {"1g": 1, "4g": 4, "16g": 16, "64g": 64}
 _MARKS: Final[tuple[bytes, ...]] = (b"search", b"Search", b'"code_')
 """One of them is in every body that names a tool with a fee."""
 
-_tools = msgspec.json.Decoder(list[dict[str, Any]])
-_object = msgspec.json.Decoder(dict[str, Any])
-_number = msgspec.json.Decoder(int | None)
-_text = msgspec.json.Decoder(str)
-_documents = msgspec.json.Decoder(list[Raw])
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_tools: Final = msgspec.json.Decoder(list[dict[str, Any]])
+_object: Final = msgspec.json.Decoder(dict[str, Any])
+_number: Final[msgspec.json.Decoder[int | None]] = msgspec.json.Decoder(int | None)
+_text: Final = msgspec.json.Decoder(str)
+_documents: Final = msgspec.json.Decoder(list[Raw])
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def size_of(call: Call, request: Request) -> int:
@@ -58,11 +59,10 @@ def answers(call: Call, request: Request) -> int:
 
 def choices(request: Request) -> int:
     """How many answers are asked for."""
-    body = request.body
-    if body.find(b'"n"') < 0:
-        return 1
+    if request.choices:
+        return request.choices
     try:
-        return min(max(int(bytes(request.fields.get("n", b"1"))), 1), 10_000)
+        return min(max(int(bytes(request.fields.get("n", b"1"))), 1), MOST_CHOICES)
     except ValueError:
         return 1
 
@@ -91,11 +91,7 @@ def _most(call: Call, request: Request) -> Extras | None:
         return Extras(images=answers(call, request))
     if endpoint == "rerank":
         return Extras(searches=_searches(request))
-    body = request.body
-    for mark in _MARKS:
-        if mark in body:
-            return _of_tools(request)
-    return None
+    return _of_tools(request) if mentions(request.body, _MARKS) else None
 
 
 def characters(request: Request) -> int:

@@ -13,16 +13,23 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from ferryman.config.snapshot import Affinity, Filter
+from ferryman.config.feed import KeyFacts
+from ferryman.config.snapshot import Affinity, Filter, Storing
+from ferryman.flow.charges import believed, bond_of, charge_of, end_room, kept, verdicts
+from ferryman.flow.considered import plan_of
+from ferryman.flow.guess import guess, guessed, let_end
+from ferryman.flow.owing import write_down
+from ferryman.flow.refusals import Refusals
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Request as Conversation
+from ferryman.ir.tally import Tally, tally
 from ferryman.ir.usage import Usage, added
-from ferryman.meter.cost import MOST, hold
-from ferryman.meter.cost import cost as cost_of
+from ferryman.meter.cost import MOST, cost_of, hold
 from ferryman.meter.keytable import KeyTable
-from ferryman.meter.limits import Grant, Moment
+from ferryman.meter.limits import Grant, Limit, Moment
+from ferryman.meter.strikes import MOST_STRANGERS, Strikes
 from ferryman.routing.affinity import Bond, Bonds
 from ferryman.routing.health import Health, Rest, RetryBudget
 from ferryman.store.journal import JournalError, JournalWriter
@@ -32,30 +39,38 @@ from ferryman.telemetry.record import (
     OPENED,
     PRICED,
     Attempt,
-    Candidate,
-    Charge,
     Closed,
+    Estimate,
+    Labels,
     Opened,
     Priced,
+    Trace,
 )
 from ferryman.upstream.fleet import Book, Fleet, Target, book_of
 from ferryman.wire.format import ClientSide
 from ferryman.wire.formats import client_of
 
 if TYPE_CHECKING:
+    from ferryman.flow.allowance import Allowance
+    from ferryman.flow.counters import Counters
     from ferryman.flow.keeping import Keeper
     from ferryman.flow.limiting import Limiter
     from ferryman.flow.policies import Policies
     from ferryman.flow.queueing import Place, Queue
     from ferryman.flow.recording import Recording
     from ferryman.flow.replay import Replays
+    from ferryman.flow.residency import Residency
     from ferryman.flow.uploads import Upload
+    from ferryman.flow.witness import Contents, Witness
+    from ferryman.guard.engine import Engine, Session
     from ferryman.upstream.reply import Reply
     from ferryman.wire.envelope import Request
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 NOTHING: Final = Usage()
 """Usage of a call that no upstream worked on: not unknown, but none, and it cost nothing."""
+COMPLAIN_EVERY: Final = 60.0
+"""Seconds between two lines in the log about a journal that can't be written."""
 MAX_CALLS: Final = 20_000
 """Calls at once, as long as no configuration says."""
 _NO_SEEDS: Final[Mapping[str, int]] = {}
@@ -82,12 +97,18 @@ class Plane:
         self.journal = journal
         self.now = now
         self.log = log
+        self.facts: dict[str, KeyFacts] = {}
+        """Whose virtual keys are, by id, of those of which it is known."""
         self.regions: frozenset[str] = frozenset()
         """Where it runs, from the widest to the narrowest: eu, eu-west, eu-west-3."""
         self.policies: Policies = ()
         """The snapshot's, compiled."""
+        self.residency: Residency | None = None
+        self.strikes = Strikes(MOST_STRANGERS)
         self.limits: Limiter | None = None
-        """The snapshot's, with what is counted of them; None where it has none."""
+        """The snapshot's; None where it has none."""
+        self.counters: Counters | None = None
+        """Counts them together with other data planes, where there are any."""
         self.metrics = Metrics()
         self.keeper: Keeper | None = None
         """Keeps answers for callers of the Responses API, if the configuration wants it."""
@@ -95,11 +116,20 @@ class Plane:
         """Answers that were given before."""
         self.caching = False
         """Whether the cache is on, for some calls at least."""
+        self.guards: Engine | None = None
+        self.contents: Contents | None = None
+        """Keeps what calls say, of some at least."""
+        self.refusals = Refusals()
+        """Callers without the right, on their way to the audit log."""
         self.owed: deque[bytes] = deque()
         """``closed`` records that could not be written. They come first when there is room again,
         and until then no call is opened: so there are no more of them than open calls."""
         self.refusing = False
         """True from the first record that could not be written until one can be again."""
+        self.complained = 0.0
+        """When the log was last told of that."""
+        self.dropped = 0
+        """Records that were served without, and are lost: too many were owed."""
         self.key_rests: dict[str, Rest] = {}
         """Of the providers' keys that are in trouble with all models, by ``Runtime.keys``."""
         self.retries = RetryBudget()
@@ -144,13 +174,25 @@ class Plane:
         """A record could be written: say so if that is news."""
         if self.refusing:
             self.refusing = False
-            self.log("the journal can be written again: calls are served")
+            self.log("the journal can be written again: calls are served and recorded")
+
+    @property
+    def serves_on(self) -> bool:
+        """Whether calls are served that can't be recorded now."""
+        return self.fleet.snapshot.server.on_journal_failure == "serve"
 
     def unwritten(self, trouble: JournalError) -> GatewayError:
-        """A record could not be written: what to tell the caller."""
-        if not self.refusing:
-            self.refusing = True
-            self.log(f"{trouble} Calls are refused until then.")
+        """A record could not be written: what to tell the caller, if it is to be refused."""
+        now = self.now()
+        if not self.refusing or now - self.complained > COMPLAIN_EVERY:
+            self.refusing, self.complained = True, now
+            then = "Calls are refused until then."
+            if self.serves_on:
+                then = (
+                    "Calls are served all the same (on_journal_failure: serve): "
+                    f"{len(self.owed)} records wait in memory, {self.dropped} are lost."
+                )
+            self.log(f"alert: {trouble} {then}")
         return GatewayError(
             503,
             ErrorKind.JOURNAL,
@@ -164,6 +206,8 @@ class Call:
     """One call while it runs."""
 
     key = ""
+    agent = ""
+    """The caller's user agent, shortened."""
     model = ""
     stream = False
     summary = False
@@ -176,7 +220,12 @@ class Call:
     explain = False
     """True: the caller wants to know why its call went where it went."""
     order: Sequence[Target] = ()
-    """The targets that came into question, in the order to ask them."""
+    """The targets that came into question, in the order to ask them;"""
+    strategy = ""
+    """how that was found,"""
+    everyone: Sequence[Target] = ()
+    measures: Sequence[float] = ()
+    """and what the strategy went by, of each of these; empty where it goes by nothing."""
     equals: Sequence[Target] = ()
     """Those of them that are no fallbacks."""
     rests: dict[Target, tuple[int, str]] | None = None
@@ -198,7 +247,9 @@ class Call:
     place: "Place | None" = None
     """The place that the call has where they are limited."""
     queued = 0.0
-    """Seconds spent waiting for places."""
+    """Seconds spent waiting for places,"""
+    queued_before = 0.0
+    """and those of them before the attempts that are recorded."""
     opened = False
     settled = False
     started = False
@@ -231,8 +282,8 @@ class Call:
     """The model that it names in place of the caller's."""
     forced: tuple[str, ...] = ()
     """Parameters that it has set, as entries of a receipt."""
-    filter: Filter | None = None
-    """What that policy's targets must pass."""
+    filters: tuple[Filter, ...] = ()
+    """What targets must pass, by residency and by that policy."""
     preferences: Raw | None = None
     """The object ``provider`` of the body, for targets that heed it themselves."""
     connect = 0.0
@@ -263,18 +314,50 @@ class Call:
     """and what it would have cost."""
     recording: "Recording | None" = None
     """What keeps its answer, where it is to be kept."""
+    witness: "Witness | None" = None
+    """What remembers it, where it may be kept,"""
+    storing: Storing | None = None
+    """and whether its policy wants that; None = it doesn't say."""
+    guards: tuple[str, ...] = ()
+    session: "Session | None" = None
+    guarded = False
+    """True: what it asks was changed by its guards, or what it gets will be checked."""
     limited = False
     """True: the caller itself has set a total time;"""
     hasty = False
     """or one of the others."""
     grant: Grant | None = None
     """What it has taken of its limits."""
+    images: Sequence[int] = ()
+    """Characters of the images that are in its request, as base64; once somebody has looked."""
+    limits: Sequence[Mapping[str, object]] = ()
+    """How its limits stood once it had taken of them, where it explains itself."""
+    narrow: "Sequence[tuple[Limit, Sequence[str]]]" = ()
+    """Limits that are taken at each attempt, with the values that they are counted by."""
+    room: Grant | None = None
+    """What the attempt has taken of its provider's account and of such limits,"""
+    room_since = 0
+    """and how many attempts there were before."""
+    apart: Sequence[tuple[str, int, int]] = ()
+    """What budgets by provider bear of its attempts: counters, picodollars, tokens;"""
+    expected: Sequence[tuple[str, int, int]] = ()
+    """and what they would of the first one."""
+    allowance: "Allowance | None" = None
+    """What its stream may use, where it is to be cut at the end of a budget."""
     limit_lines = b""
     """Reply header lines that say what is left of them."""
     bounded = False
     """True: only targets may be asked that can't take more than a budget knows of;"""
     priced = False
     """nor cost more."""
+    labels: Labels | None = None
+    """Whom and what it is for, if it says so."""
+    trace: Trace | None = None
+    """Its caller's trace;"""
+    baggage = b""
+    """and what that carries along."""
+    guess: Estimate | None = None
+    """What the attempt that the caller gets to see has probably used beside what is known."""
     receipt: Receipt | None = None
     """What the translation for the last target asked has lost; None = not translated."""
 
@@ -297,6 +380,11 @@ class Call:
         for reply in self.racers:
             reply.leave()
 
+    def parting(self, reply: "Reply") -> Callable[[], None]:
+        """What to do with ``reply`` when the caller leaves."""
+        seconds = self.plane.fleet.cancelled
+        return functools.partial(let_end, reply, seconds) if seconds else reply.leave
+
     @property
     def client(self) -> ClientSide:
         """What errors look like to the caller; most calls never ask."""
@@ -305,6 +393,10 @@ class Call:
     def us(self, moment: float) -> int:
         """Microseconds from the call's beginning to ``moment``; -1 for "never"."""
         return int((moment - self.began) * 1e6) if moment >= 0 else -1
+
+    def to_first_token(self) -> float:
+        """Seconds until then, of a stream; less than 0 = never."""
+        return self.first_token - self.began if self.stream and self.first_token >= 0 else -1.0
 
     def deadline(self) -> float:
         """When (loop seconds) the call's total time is used up."""
@@ -337,7 +429,7 @@ def open_call(
         most = call.grant.picodollars
     opened = Opened(
         call.id, call.at_us, call.key, call.endpoint, call.model, target.provider, target.model,
-        min(most, MOST), charge_of(call),
+        min(most, MOST), charge_of(call), call.labels,
     )  # fmt: skip
     plane = call.plane
     try:
@@ -345,7 +437,11 @@ def open_call(
             plane.pay()
         plane.journal.append(OPENED, _pack(opened))
     except JournalError as trouble:
-        raise plane.unwritten(trouble) from trouble
+        refusal = plane.unwritten(trouble)
+        if not plane.serves_on:
+            raise refusal from trouble
+        call.opened = True
+        return
     call.opened = True
     if plane.refusing:
         plane.written()
@@ -364,55 +460,53 @@ def settle(
     call.settled = True
     plane, target = call.plane, call.target
     now = plane.now()
-    cost = 0 if usage is NOTHING else None
-    price = ""
-    if usage is not None and usage.extras is not None:
-        usage = _known(usage, target)
-    if cost is None and usage is not None and target is not None and target.prices:
-        cost, price = _billed(call, target, call.slot, usage)
+    usage, counts, whole = believed(call, usage, target, whole)
+    cost, price = (0 if usage is NOTHING else None), ""
+    if cost is None and counts is not None and target is not None and target.prices:
+        cost, price = _billed(call, target, call.slot, counts)
     if call.receipt is not None and call.attempts:
         call.attempts[call.answer] = replace(
             call.attempts[call.answer], dropped=call.receipt.dropped, altered=call.altered
         )
     if call.affinity is not None and error is None and target is not None:
-        plane.bonds.keep(call.shared, _bond(call, target, usage, now + call.affinity.seconds))
-    seconds = now - call.began
+        plane.bonds.keep(call.shared, bond_of(call, target, usage, now + call.affinity.seconds))
+    shown, paid, seconds = usage, cost, now - call.began
     overhead = max(seconds - call.waited, 0.0)
-    if call.measured and target is not None and usage is not None and usage.total_input:
-        error_ratio = target.gauge.observe(call.measured, usage.total_input)
+    if call.measured and target is not None and counts is not None and counts.total_input:
+        error_ratio = target.gauge.observe(call.measured, counts.total_input)
         plane.metrics.estimated(error_ratio)
     if len(call.attempts) > 1:
         usage, cost = _with_others(call, usage, cost, price, whole)
-        price = ""
+        price, counts = "", tally(usage)
     elif cost is None or not whole:
         call.unknown_cost = 1
         cost = cost or None
+    about = guessed(call) if call.unknown_cost else None
+    if call.room is not None:
+        end_room(call, shown, paid, whole, sent=len(call.attempts) > call.room_since)
     if call.grant is not None:
         moment = Moment(int(now * 1e9), call.at_us // 1_000_000)
         counted = whole if len(call.attempts) < 2 else not call.unknown_cost
-        call.grant.close(usage, cost, counted, not call.unknown_cost, moment)
+        call.grant.close(counts, cost, counted, not call.unknown_cost, moment)
     provider, model = (target.provider, target.model) if target is not None else ("", "")
     closed = Closed(
         call.id, call.at_us, int(seconds * 1e6), call.key, call.endpoint, call.model,
         provider, model, call.stream, status, error or "", usage, cost, tuple(call.attempts),
         call.us(call.first_token) if call.stream else -1, int(overhead * 1e6), call.policy,
-        candidates(call) if _doubtful(call) else (), call.unknown_cost,
-        call.cache, call.saved, charge_of(call), price,
+        plan_of(call), call.unknown_cost, call.cache, call.saved, charge_of(call), price,
+        call.labels, about, call.trace, call.agent, call.strategy, verdicts(call),
+        kept(call, error, status),
     )  # fmt: skip
-    refusal = None
-    try:
-        plane.journal.append(CLOSED, _pack(closed))
-    except JournalError as trouble:
-        refusal = plane.unwritten(trouble)
-        status = _owe(call, closed, refusal)
+    refusal, status = write_down(call, closed)
     if target is not None and not target.named:
         if error is None:
             target.named = True
         else:
             model = "other"
     plane.metrics.closed(
-        (call.endpoint, provider, model, status), seconds, overhead, usage, cost,
-        call.unknown_cost > 0, max(len(call.attempts) - (error is None), 0),
+        (call.endpoint, provider, model, status), seconds, overhead, counts, cost,
+        call.unknown_cost > 0, max(len(call.attempts) - (error is None), 0), call.to_first_token(),
+        error or "",
     )  # fmt: skip
     if refusal is not None:
         raise refusal
@@ -429,29 +523,13 @@ def settle_anyhow(call: Call) -> None:
         settle(call, 499 if call.exchange.gone else 500, ErrorKind.INTERNAL, usage)
 
 
-def charge_of(call: Call) -> Charge | None:
-    """What budgets bear of the call now: what it holds, or once it is settled what it has used."""
-    grant = call.grant
-    if grant is None or not grant.budgets:
-        return None
-    return Charge(grant.budgets, grant.picodollars, grant.tokens)
-
-
-def _known(usage: Usage, target: Target | None) -> Usage | None:
-    """None for ``usage`` that says how many images there are, of a model that is paid by others."""
-    extras = usage.extras
-    if extras is None or not extras.images or (target is not None and target.by_image):
-        return usage
-    return None
-
-
-def _billed(call: Call, target: Target, slot: int, usage: Usage) -> tuple[int | None, str]:
+def _billed(call: Call, target: Target, slot: int, usage: Tally) -> tuple[int | None, str]:
     """What an attempt has cost with the provider's key number ``slot``, and the id of the price
     that says so, which the journal has."""
     book = book_of(target, slot)
     if not book.journaled:
         _enter(call.plane, target, book)
-    cost = cost_of(usage, book.prices, call.at_us // 1_000_000)
+    cost = cost_of(usage, book.prices, call.at_us // 1_000_000, book.fixed)
     return cost, "" if cost is None else book.id
 
 
@@ -490,20 +568,24 @@ def _with_others(
 
 
 def told(
-    call: Call, attempt: Attempt, target: Target, slot: int, usage: Usage | None, whole: bool
+    call: Call, attempt: Attempt, target: Target, slot: int, reply: "Reply", whole: bool
 ) -> Attempt:
     """``attempt``, made with the provider's key number ``slot``, with what it used that nobody gets
     to see; not ``whole``: it may have been more.
 
-    Without ``usage``, a ``whole`` one has used nothing.
+    Without a word of usage, a ``whole`` one has used nothing.
     """
+    usage = reply.used
+    about = None if whole else guess(call, target, slot, reply, usage)
     cost = 0 if usage is None and whole else None
     price = ""
-    if usage is not None and usage.extras is not None:
-        usage = _known(usage, target)
-    if usage is not None and target.prices:
-        cost, price = _billed(call, target, slot, usage)
-    return replace(attempt, usage=usage, cost=cost, whole=whole and cost is not None, price=price)
+    usage, counts, whole = believed(call, usage, target, whole)
+    if counts is not None and target.prices:
+        cost, price = _billed(call, target, slot, counts)
+    return replace(
+        attempt, usage=usage, cost=cost, whole=whole and cost is not None, price=price,
+        estimate=about,
+    )  # fmt: skip
 
 
 def in_vain(call: Call) -> tuple[Usage | None, bool]:
@@ -512,62 +594,3 @@ def in_vain(call: Call) -> tuple[Usage | None, bool]:
         return NOTHING, True
     last = call.attempts[-1]
     return (NOTHING if last.usage is None and last.whole else last.usage), last.whole
-
-
-def _bond(call: Call, target: Target, usage: Usage | None, until: float) -> Bond:
-    """That calls which belong to one that was served shall go to the same target."""
-    known = 0 if usage is None else usage.cache_read + usage.cache_write + usage.cache_write_1h
-    cost = cost_of(Usage(cache_read=known), target.prices, call.at_us // 1_000_000)
-    return Bond(target.name, known, cost, until)
-
-
-def _doubtful(call: Call) -> bool:
-    """Whether there was a choice to explain."""
-    return len(call.order) > 1 or len(call.attempts) > 1 or bool(call.left_out)
-
-
-def candidates(call: Call) -> tuple[Candidate, ...]:
-    """Who came into question, in order; then those that were left out before there was one."""
-    targets = list(call.order[:MOST_CANDIDATES])
-    left_out = call.left_out or {}
-    rests = call.rests or {}
-    targets += [target for target in left_out if target not in targets][:MOST_CANDIDATES]
-    found = []
-    for target in targets:
-        rest = rests.get(target)
-        rests_us, because = (0, "") if rest is None else rest
-        fallback = target not in call.equals
-        why, full = left_out.get(target, ""), target in call.full
-        found.append(Candidate(target.name, fallback, rests_us, because, why, full))
-    return tuple(found)
-
-
-MOST_CANDIDATES: Final = 32
-
-
-def count_stranger(call: Call, status: int) -> None:
-    """Count a call without a valid key: strangers get into the metrics, never into the journal."""
-    seconds = call.plane.now() - call.began
-    labels = (call.endpoint, "", "", status)
-    call.plane.metrics.closed(labels, seconds, seconds, NOTHING, 0, False, 0)
-
-
-def crowded(plane: Plane) -> GatewayError:
-    """Nothing of the call has been read yet: to turn it away must cost next to nothing."""
-    plane.refused += 1
-    return GatewayError(
-        503,
-        ErrorKind.OVERLOADED,
-        f"The gateway serves {plane.max_calls} calls already, as many as it may. Retry after 1 s.",
-        headers=((b"retry-after", b"1"),),
-    )
-
-
-def _owe(call: Call, closed: Closed, refusal: GatewayError) -> int:
-    """Keep a record that can't be written now, as it has to read then. Returns its status."""
-    if not call.exchange.gone:
-        status = closed.status if call.started else refusal.status
-        closed = replace(closed, status=status, error=refusal.kind)
-    if call.opened:
-        call.plane.owed.append(_pack(closed))
-    return closed.status

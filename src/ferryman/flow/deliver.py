@@ -5,10 +5,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
+from ferryman.catalog.reply_headers import goes_on
+from ferryman.flow.allowance import ended, so_far, used_up
 from ferryman.flow.bonds import explained
-from ferryman.flow.call import Call, candidates, in_vain, settle
+from ferryman.flow.call import Call, in_vain, settle
+from ferryman.flow.considered import candidates
+from ferryman.flow.guess import suppose
 from ferryman.flow.turns import SHOULD_RETRY, note_end, note_stream
+from ferryman.guard.engine import Session
 from ferryman.http1.client import FaultKind
 from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -28,16 +34,6 @@ _json = msgspec.json.Encoder().encode
 
 JSON: Headers = [(b"content-type", b"application/json")]
 _STREAM_HEADERS = b"cache-control: no-cache\r\nx-accel-buffering: no\r\n"
-_DROPPED: Final = frozenset(
-    b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding "
-    b"upgrade content-length date server set-cookie set-cookie2 alt-svc strict-transport-security "
-    b"cache-control x-accel-buffering access-control-allow-origin proxy-connection "
-    b"x-ferryman-request-id x-ferryman-provider x-ferryman-model x-ferryman-attempts "
-    b"x-ferryman-overhead-ms x-ferryman-cost-usd x-ferryman-error x-ferryman-dropped "
-    b"x-ferryman-altered x-ferryman-explain x-ferryman-queued-ms x-ferryman-unknown-cost "
-    b"x-ferryman-cache".split()
-)
-"""Reply headers that are the hop's or the provider's own business."""
 _RETRY = frozenset((b"retry-after", b"retry-after-ms"))
 SDK_WAITS: Final = 60.0
 """Seconds of ``retry-after`` beyond which the official SDKs come back at once instead."""
@@ -55,12 +51,15 @@ _STATUS = {
     ErrorKind.CONTEXT_TOO_LONG: 400,
     ErrorKind.CONTENT_FILTERED: 400,
     ErrorKind.INVALID_REQUEST: 400,
+    ErrorKind.GUARDRAIL: 400,
 }
 """What the caller gets for an error that came without a status of its own; otherwise 502."""
 
 
 def deliver_whole(call: Call, reply: Reply) -> None:
     """Send a reply that has come whole."""
+    if reply.usage is None:
+        suppose(call, reply)
     cost = settle(call, reply.status, None, reply.usage)
     call.exchange.respond(reply.status, _head(call, reply.headers, cost), reply.body)
 
@@ -84,6 +83,8 @@ async def deliver_stream(
     call.error_event = None if tap.raw else tap.error_event
     waiting, waited = plane.now(), call.waited
     plane.metrics.streams += 1
+    if call.allowance is not None:
+        reply.over_budget = used_up(call, reply)
     reply.commit(exchange)
     await reply.over
     plane.metrics.streams -= 1
@@ -99,6 +100,8 @@ async def deliver_stream(
         await reply.over
         error = _ended(call, reply)
     call.waited = waited + plane.now() - waiting
+    if tap.usage is None or not tap.done:
+        suppose(call, reply)
     if exchange.gone or (reply.fault is not None and reply.fault.kind is FaultKind.CANCELLED):
         settle(call, 499, ErrorKind.CANCELLED, tap.usage, tap.done)
         return
@@ -112,7 +115,8 @@ async def deliver_stream(
             cost = settle(call, reply.status, None, tap.usage)
             last = tap.ending
         else:
-            cost = settle(call, reply.status, error.kind, tap.usage, False)
+            usage = so_far(call, reply) if reply.spent else tap.usage
+            cost = settle(call, reply.status, error.kind, usage, False)
             if tap.raw:
                 exchange.abort()
                 return
@@ -129,10 +133,16 @@ def _ended(call: Call, reply: Reply) -> GatewayError | None:
     """A stream is over: note how, and return why if it broke off and its caller is still there."""
     tap, fault = reply.tap, reply.fault
     assert tap is not None
+    call.attempts[-1] = replace(
+        call.attempts[-1], end_us=call.us(call.plane.now()), last_token_us=call.us(reply.last_token)
+    )
     if tap.broken and call.target is not None:
         call.plane.metrics.left_out(call.target.provider, tap.broken)
     if call.exchange.gone or (fault is not None and fault.kind is FaultKind.CANCELLED):
         return None
+    if reply.spent:
+        note_end(call, reply, None)
+        return ended(call)
     error = None if tap.done else _cut_stream(call, reply)
     note_end(call, reply, error.kind if error is not None else None)
     return error
@@ -142,6 +152,8 @@ def _cut_stream(call: Call, reply: Reply) -> GatewayError:
     assert reply.tap is not None
     provider = call.target.provider if call.target else "?"
     failure = reply.tap.failure
+    if failure is not None and failure.kind is ErrorKind.GUARDRAIL:
+        return GatewayError(400, failure.kind, failure.message)
     if failure is not None and failure.kind not in _OURS:
         text = f"{provider} reported an error inside the stream: {failure.message}"
         return GatewayError(_STATUS.get(failure.kind, 502), failure.kind, text)
@@ -208,6 +220,18 @@ def deliver_failure(call: Call, reply: Reply, kind: ErrorKind) -> None:
     refuse(call, error)
 
 
+def used_in_vain(call: Call, reply: Reply, kind: ErrorKind | None) -> tuple[Usage | None, bool]:
+    """What a call has used whose answer nobody gets, as far as it is known, and whether that is
+    all; ``kind``: how its last attempt failed."""
+    if kind is not None:
+        return in_vain(call)
+    usage, tap = reply.used, reply.tap
+    whole = not reply.streaming or (tap is not None and tap.done)
+    if usage is None or not whole:
+        suppose(call, reply)
+    return usage, whole
+
+
 def _their_words(call: Call, status: int, kind: ErrorKind, body: bytes) -> bytes | None:
     """A provider's error for the caller: as it came where both speak one format, else its words."""
     if call.client is CHAT and call.receipt is None:
@@ -228,7 +252,9 @@ def _blame(kind: ErrorKind, provider: str, reply: Reply) -> GatewayError:
     failure = reply.tap.failure if reply.tap is not None else None
     if failure is not None and failure.kind in _OURS and not why:
         why = failure.message
-    if kind is ErrorKind.UPSTREAM_AUTH and why:
+    if kind is ErrorKind.GUARDRAIL:
+        text = why or (failure.message if failure is not None else "")
+    elif kind is ErrorKind.UPSTREAM_AUTH and why:
         text = f"The gateway has no credentials for {provider}: {why}. Whoever runs it has to look."
     elif kind is ErrorKind.UPSTREAM_AUTH:
         text = f"{provider} refused the gateway's own access to it ({reply.status}); whoever runs "
@@ -274,6 +300,8 @@ def refuse(call: Call, error: GatewayError) -> None:
     if call.policy:
         headers.append((b"x-ferryman-policy", call.policy.encode()))
     block = _block(headers + _error_headers(error.kind))
+    if call.session is not None:
+        block += _guard_line(call.session)
     if call.explain:
         block += _explained(call)
     if call.attempts and call.target is not None:
@@ -296,9 +324,10 @@ def _error_headers(kind: ErrorKind) -> Headers:
 def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
     """Reply headers: the provider's own, less the hop's, plus the gateway's."""
     pairs: list[Any] = upstream
-    if call.limit_lines:  # ours in place of the provider's
-        pairs = [pair for pair in upstream if not pair[0].startswith(b"x-ratelimit-")]
-    relayed = [_relay_line(pair) if (line := _lines.get(pair)) is None else line for pair in pairs]
+    known = _limited_lines if call.limit_lines else _lines
+    relayed = [
+        _relay_line(pair, known) if (line := known.get(pair)) is None else line for pair in pairs
+    ]
     target = call.target
     assert target is not None
     overhead = max(int((call.plane.now() - call.began - call.waited) * 1e6), 0)
@@ -325,9 +354,17 @@ def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
         relayed.append(b"x-ferryman-queued-ms: %d\r\n" % int(call.queued * 1000))
     if call.receipt is not None or call.policy:
         relayed.append(_receipt_lines(call))
+    if call.session is not None:
+        relayed.append(_guard_line(call.session))
     if call.explain:
         relayed.append(_explained(call))
     return b"".join(relayed)
+
+
+def _guard_line(session: Session) -> bytes:
+    """What guards have found so far, unless they only log it."""
+    said = session.header()
+    return b"x-ferryman-guard: %b\r\n" % said.encode() if said else b""
 
 
 def _explained(call: Call) -> bytes:
@@ -346,6 +383,11 @@ def _explained(call: Call) -> bytes:
     told: dict[str, object] = {"considered": considered, "attempts": attempts}
     if call.affinity is not None:
         told["affinity"] = explained(call, call.affinity)
+    if call.limits:
+        told["limits"] = [
+            {name: each[name] for name in ("key", "measure", "per", "most", "left")}
+            for each in call.limits[:8]
+        ]
     said = json.dumps(told)
     if len(said) > LONGEST_EXPLANATION:
         said = '{"shortened": true}'  # names may be as long as callers like
@@ -391,24 +433,28 @@ _OVERHEAD: Final = [_overhead(us) for us in range(1000)]
 _lines: Final[dict[Any, bytes]] = {}
 """Reply header lines that providers repeat, ready to send; empty for those that are dropped. By
 pairs (``Any``, since compiled code would make a new one for each look)."""
+_limited_lines: Final[dict[Any, bytes]] = {}
+"""The same where limits of ours are said in place of the provider's."""
 LINES_KEPT: Final = 2048
 
 
-def _relay_line(pair: tuple[bytes, bytes]) -> bytes:
-    line = b"" if pair[0] in _DROPPED else b"%b: %b\r\n" % pair
+def _relay_line(pair: tuple[bytes, bytes], known: dict[Any, bytes]) -> bytes:
+    dropped = known is _limited_lines and pair[0].startswith(b"x-ratelimit-")
+    line = b"%b: %b\r\n" % pair if goes_on(pair[0]) and not dropped else b""
     if len(pair[0]) + len(pair[1]) <= 128:
-        if len(_lines) >= LINES_KEPT:
-            _lines.clear()
-        _lines[pair] = line
+        if len(known) >= LINES_KEPT:
+            known.clear()
+        known[pair] = line
     return line
 
 
 def usd(picodollars: int) -> str:
     """An exact decimal: ``150_000_000`` → ``0.00015``."""
-    if 0 < picodollars < _DOLLAR:
-        return "0." + str(_DOLLAR + picodollars)[1:].rstrip("0")  # twelve places
-    digits = str(picodollars).zfill(13)
-    return f"{digits[:-12]}.{digits[-12:]}".rstrip("0").rstrip(".")
+    dollars, rest = picodollars // _DOLLAR, picodollars % _DOLLAR
+    if not rest:
+        return str(dollars)
+    places = str(_DOLLAR + rest)[1:].rstrip("0")  # of twelve
+    return f"{dollars}.{places}"
 
 
 _DOLLAR: Final = 10**12

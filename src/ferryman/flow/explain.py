@@ -7,17 +7,20 @@ from typing import Any
 from ferryman.catalog.tokens import estimate
 from ferryman.config.snapshot import Snapshot
 from ferryman.flow.asking import conversation_of
-from ferryman.flow.bonds import bind, explained
-from ferryman.flow.call import Call, candidates
+from ferryman.flow.bonds import explained
+from ferryman.flow.call import Call
 from ferryman.flow.choice import USUAL_OUTPUT, choice_of, expected_price
+from ferryman.flow.considered import candidates
 from ferryman.flow.counting import counted_here
 from ferryman.flow.deliver import usd
 from ferryman.flow.filtering import narrow
 from ferryman.flow.headers import HeaderFacts
+from ferryman.flow.limiting import falls_under
 from ferryman.flow.live import live, shown
 from ferryman.flow.policies import DEADLINES, Facts, steer
-from ferryman.flow.spine import fitted, read_request
-from ferryman.flow.turns import Turns, doubts, is_full
+from ferryman.flow.reading import read_request
+from ferryman.flow.spine import fitted, is_narrower, leads_to, turns_of
+from ferryman.flow.turns import doubts, is_full
 from ferryman.flow.uploads import UPLOADS
 from ferryman.http1.exchange import Headers
 from ferryman.http1.spool import Spool
@@ -88,6 +91,8 @@ async def explain(call: Call, model: str = "", stream: bool = False) -> Said:
 async def _plan(call: Call, said: Said, model: str, stream: bool) -> None:
     plane, exchange = call.plane, call.exchange
     facts = HeaderFacts(exchange.headers, exchange.target, plane.pepper)
+    if plane.residency is not None:
+        call.filters = plane.residency.required(call.key, plane.facts.get(call.key))
     request = await read_request(call, facts, model, stream)
     said["model"], said["stream"] = request.model, request.stream
     call.model, call.strict, call.too_long = request.model, facts.strict, facts.too_long
@@ -95,14 +100,12 @@ async def _plan(call: Call, said: Said, model: str, stream: bool) -> None:
     if plane.policies or facts.steers:
         request = await steer(call, request, facts)
     said["served_by"] = call.use or request.model
-    resolved = plane.fleet.resolve(call.use or request.model)
-    asks = facts.providers or request.provider is not None
-    if asks or resolved.filtered or call.filter is not None:
+    resolved = leads_to(call, request)
+    if is_narrower(call, request, resolved, facts):
         request, resolved = await narrow(call, request, resolved, facts)
-    if resolved.bound:
-        bind(call, resolved, request, facts.session, facts.metadata)
-    turns = Turns(call, resolved, len(request.body), request.max_output)
+    turns = turns_of(call, request, resolved, facts)
     said["strategy"] = resolved.strategy
+    said["limits"] = await falls_under(call, request, turns, facts)
     usual = plane.fleet.snapshot.timeouts
     said["timeouts"] = {name: getattr(call, name) or getattr(usual, name) for name in DEADLINES}
     said["retries"] = {"calls": plane.retries.calls, "extra": plane.retries.extra}

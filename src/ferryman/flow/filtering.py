@@ -38,14 +38,14 @@ async def narrow(
     leaves nobody; 403 where a policy's filter does.
     """
     said, request = _said(call, request, resolved, facts.providers)
-    key = call.policy if call.filter is not None else ""
+    own = call.filters
+    key = "\n".join([each.source for each in own])
     known = resolved.narrowed.get(key) if not said else None
     if known is not None and not _may_need(call, request, resolved):
         call.left_out = known.left_out
         return request, known
     targets = (*resolved.targets, *resolved.fallbacks)
-    own = () if call.filter is None else (call.filter,)
-    filters = [(*theirs, *own) for theirs in resolved.filters or ((),) * len(targets)]
+    filters = [(*own, *theirs) for theirs in resolved.filters or ((),) * len(targets)]
     asked = [_asked(target, said) for target in targets]
     everything = [(*a, *b) for a, b in zip(filters, asked, strict=True)]
     flat = [each for group in everything for each in group]
@@ -164,7 +164,7 @@ def _plain(request: envelope.Request) -> bool:
         return False
     try:
         messages = _messages.decode(fields["messages"])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return False
     return all(memoryview(each.content)[0] == _QUOTE for each in messages)
 
@@ -256,9 +256,9 @@ def _nobody(
         more = f" and {len(out) - _SHOWN} more" if len(out) > _SHOWN else ""
         parts.append(f"{why} leaves out {', '.join(out[:_SHOWN])}{more}")
     sources = {reason.source for reason in reasons if reason is not None and reason.source}
-    configured = sorted(source for source in sources if source.startswith(("policy ", "models.")))
+    configured = sorted(source for source in sources if source.startswith(_CONFIGURED))
     callers = len(sources) > len(configured)
-    ruled = call.filter is not None and call.filter.source in sources
+    ruled = any(each.source in sources for each in call.filters)
     fix = "Ask for less there, or for another model."
     if not callers:
         whose = " or ".join(configured)
@@ -271,6 +271,7 @@ def _nobody(
     return GatewayError(400, ErrorKind.NO_TARGET, text)
 
 
+_CONFIGURED: Final = ("policy ", "models.", "residency ")
 _STATED: Final = (
     "regions", "data_policy", "quantizations", "max_price", "require_abilities", ABILITIES,
 )  # fmt: skip

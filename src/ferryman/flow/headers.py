@@ -1,19 +1,27 @@
 """What a call's headers say: who asks, and what is wanted beside the request."""
 
 import time
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from ferryman.catalog.cache_headers import CACHE_HEADERS
 from ferryman.flow.call import Plane
+from ferryman.flow.tracing import traced
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.meter.keys import digest
 
-_FORWARDED = (b"idempotency-key", b"traceparent", b"tracestate")
-"""Request headers that an upstream gets to see. All others, credentials above all, end here."""
+_TRACING = (b"traceparent", b"tracestate", b"baggage")
+"""What an upstream gets to see of these, ``flow/tracing.py`` says. Beside them it sees an
+Idempotency-Key and the next. All other request headers, credentials above all, end here."""
 BETAS = (b"openai-beta", b"anthropic-beta")
 """Those that mean something to providers of the caller's own format only."""
 _KEYS = (b"x-api-key", b"api-key", b"x-goog-api-key")
+LONGEST_CLIENT: Final = 80
+"""Characters of a user agent that are kept."""
+_LABELS = (
+    b"x-ferryman-metadata", b"x-ferryman-tags", b"x-ferryman-run-id", b"x-ferryman-parent-id",
+)  # fmt: skip
 _NO = (b"", b"0", b"false", b"no", b"off")
 
 
@@ -21,9 +29,9 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "cache", "compressed", "digest", "explain", "forwarded", "metadata", "mistake", "once",
-        "providers", "retried", "session", "steers", "strict", "summary", "tags", "timeout",
-        "too_long", "translated",
+        "baggage", "cache", "client", "compressed", "digest", "explain", "forwarded", "labelled",
+        "metadata", "mistake", "once", "parent", "providers", "retried", "run", "session", "steers",
+        "strict", "summary", "tags", "timeout", "too_long", "trace", "translated",
     )  # fmt: skip
 
     def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
@@ -41,6 +49,11 @@ class HeaderFacts:
         self.steers = False
         """Whether there is one of the four."""
         self.providers = b""
+        self.labelled = False
+        """Whether one says for whom or what the call is."""
+        self.run = self.parent = b""
+        self.client = ""
+        """Its user agent, shortened."""
         self.explain = False
         self.retried = False
         self.session = b""
@@ -65,12 +78,10 @@ class HeaderFacts:
                 self.strict = self._choice(name, value, ("drop", "reject")) == "reject"
             elif name == b"x-ferryman-too-long":
                 self.too_long = self._choice(name, value, ("next", "error", "compress"))
-            elif name == b"x-ferryman-metadata":
-                self.metadata = b"%b,%b" % (self.metadata, value) if self.metadata else value
-                self.steers = True
-            elif name == b"x-ferryman-tags":
-                self.tags += b"," + value
-                self.steers = True
+            elif name in _LABELS:
+                self._label(name, value)
+            elif name == b"user-agent":
+                self.client = _shortened(value)
             elif name == b"x-ferryman-session":
                 self.session = value.strip()
             elif name == b"x-ferryman-timeout":
@@ -78,18 +89,31 @@ class HeaderFacts:
                 self.steers = True
             elif name == b"x-ferryman-providers":
                 self.providers += b"," + value if self.providers else value or b","
-            elif name in _FORWARDED:
+            elif name == b"idempotency-key":
                 self.forwarded += b"%b: %b\r\n" % (name, value)
                 self.translated += b"%b: %b\r\n" % (name, value)
-                if name == b"idempotency-key":
-                    self.once = value.strip()
+                self.once = value.strip()
             elif name in CACHE_HEADERS:
                 self.cache.append((name, value))
             elif name in BETAS:
                 self.forwarded += b"%b: %b\r\n" % (name, value)
         if not token and b"key=" in target:
             token = _key_in_query(target)
+        self.trace, self.baggage = traced([pair for pair in headers if pair[0] in _TRACING])
         self.digest = digest(pepper, token)
+
+    def _label(self, name: bytes, value: bytes) -> None:
+        self.labelled = True
+        if name == b"x-ferryman-run-id":
+            self.run = value.strip()
+        elif name == b"x-ferryman-parent-id":
+            self.parent = value.strip()
+        elif name == b"x-ferryman-tags":
+            self.tags += b"," + value
+            self.steers = True
+        else:
+            self.metadata = b"%b,%b" % (self.metadata, value) if self.metadata else value
+            self.steers = True
 
     def _choice(self, name: bytes, value: bytes, choices: tuple[str, ...]) -> str:
         """One of the choices; anything else is a mistake that the call is refused for."""
@@ -99,6 +123,16 @@ class HeaderFacts:
             self.steers = True
             return ""
         return word
+
+
+def _shortened(agent: bytes) -> str:
+    text = agent[:LONGEST_CLIENT].decode("latin-1").strip()
+    return "".join([letter if letter.isprintable() else "?" for letter in text])
+
+
+def agent_of(exchange: Exchange) -> str:
+    """The caller's user agent, shortened."""
+    return _shortened(exchange.header(b"user-agent") or b"")
 
 
 def _key_in_query(target: bytes) -> bytes:
@@ -138,5 +172,9 @@ def identify(plane: Plane, facts: HeaderFacts) -> str:
             "No valid virtual key. Send one as 'Authorization: Bearer fm-…'; "
             "'ferryman keys create NAME' makes one.",
             headers=((b"www-authenticate", b"Bearer"),),
+            reason="key unknown"
+            if row is None
+            else f"key {'revoked' if row.revoked else 'expired'}",
+            key="" if row is None else row.id,
         )
     return row.id

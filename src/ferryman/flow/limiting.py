@@ -5,32 +5,33 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
+from collections.abc import Coroutine, Sequence
 from itertools import product
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from ferryman.config.snapshot import RATES, Budget, CallLimit, Snapshot
-from ferryman.flow.asking import LARGE
-from ferryman.flow.bonds import Caller
-from ferryman.flow.bounds import IMAGE_TOKENS, IMAGES, answers, beyond, choices, size_of
+from ferryman.catalog.tokens import estimate
+from ferryman.config.feed import KeyFacts
+from ferryman.config.snapshot import Budget, CallLimit, Condition, Snapshot
+from ferryman.flow.allowance import partly
+from ferryman.flow.asking import LARGE, conversation_of
+from ferryman.flow.bounds import IMAGE_TOKENS, IMAGES, answers, beyond, choices
 from ferryman.flow.call import Call, Plane
 from ferryman.flow.choice import USUAL_OUTPUT
-from ferryman.flow.deliver import NO_RETRY, SDK_WAITS, usd
+from ferryman.flow.deliver import usd
 from ferryman.flow.headers import HeaderFacts
-from ferryman.flow.policies import Facts
+from ferryman.flow.limit_words import Plan, over, refused, stands
+from ferryman.flow.pictures import most_input, note_images, pictured
+from ferryman.flow.policies import WHOSE, Facts
 from ferryman.flow.turns import Turns
 from ferryman.flow.window import text_size
-from ferryman.http1.exchange import Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.meter.cost import hold, rate_at
+from ferryman.meter.cost import hold, price_at
 from ferryman.meter.limits import (
-    PARALLEL,
     TOKENS,
     USD,
     Amounts,
     BudgetMeter,
+    Grant,
     Limit,
     Meter,
     Moment,
@@ -42,7 +43,6 @@ from ferryman.meter.limits import (
     key_of,
 )
 from ferryman.meter.spending import Spending
-from ferryman.meter.throttle import NEVER
 from ferryman.meter.window import Window
 from ferryman.routing.conditions import Meets, compiled
 from ferryman.telemetry.metrics import family
@@ -53,11 +53,15 @@ from ferryman.wire.paths import CONVERSATIONS
 SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 NEWS_PATIENCE: Final = 3.0
 """Seconds that a call waits for what was spent to be known, in the first moments of a gateway."""
+PROVIDER: Final = "\0provider"
+"""A dimension whose value is known at the attempt; until then it stands for itself."""
 NONE_GIVEN: Final = "-"
 """The value of calls that have none."""
 SILENT: Final = frozenset(("embeddings", "embed", "embed_content", "batch_embed_contents", "rerank",
                            "moderations"))  # fmt: skip
 """Endpoints whose answers are no tokens."""
+PLANS_KEPT: Final = 4096
+"""Keys, with a policy and a model each, of which is remembered what applies to them."""
 SMALL: Final = 4096
 """Bytes of a body whose tokens are not worth a closer look."""
 
@@ -71,6 +75,8 @@ class Bound(NamedTuple):
     """None: all calls,"""
     policy: str
     """or those of this policy, if it is no limit but a policy's budget."""
+    fixed: bool
+    """Whether all calls fall under it alike that are of one key, policy and model."""
 
 
 class Limiter:
@@ -82,9 +88,17 @@ class Limiter:
         for rule in snapshot.rules:
             if rule.budgets:
                 limit = _limit(CallLimit(name=f"policy-{rule.name}", budgets=rule.budgets))
-                bounds.append(Bound(limit, (), None, rule.name))
-        self.bounds = tuple(bounds)
-        old = {bound.limit.name: bound.limit for bound in before.bounds} if before else {}
+                bounds.append(Bound(limit, (), None, rule.name, True))
+        self.bounds = tuple(each for each in bounds if "provider" not in each.by)
+        self.attempts = tuple(each for each in bounds if "provider" in each.by)
+        """Those that are taken at each attempt (``flow/accounts.py``)."""
+        self._fixed = all(bound.fixed for bound in self.bounds)
+        self._by_model = any("model" in bound.by for bound in self.bounds)
+        self._whose: dict[str, KeyFacts] = {}
+        self._ready: dict[tuple[str, str, str], tuple[list[tuple[Limit, str]], Plan]] = {}
+        """What :meth:`applying` has found, as long as keys are as in ``_whose``."""
+        self._plans: dict[tuple[Limit, ...], Plan] = {}
+        old = {bound.limit.name: bound.limit for bound in before.every} if before else {}
         for bound in bounds:
             bound.limit.inherit(old.get(bound.limit.name))
         self.learned = asyncio.Event()
@@ -98,11 +112,46 @@ class Limiter:
         self.told: set[tuple[str, int]] = before.told if before else set[tuple[str, int]]()
         """Keys of soft budgets that the log has told of, with the period's end."""
 
+    @property
+    def every(self) -> tuple[Bound, ...]:
+        """All of them."""
+        return self.bounds + self.attempts
+
+    def applying(
+        self, call: Call, request: Request, first: str, headers: HeaderFacts
+    ) -> tuple[list[tuple[Limit, str]], Plan]:
+        """The limits that are for this call, with what it is counted under; not the attempts'."""
+        if not self._fixed:
+            return self._find(call, request, first, headers)
+        whose = call.plane.facts
+        if whose is not self._whose:
+            self._ready, self._whose = {}, whose
+        model = _model(call, request, first) if self._by_model else ""
+        fixed = (call.key, call.policy, model)
+        found = self._ready.get(fixed)
+        if found is None:
+            if len(self._ready) >= PLANS_KEPT:
+                self._ready.clear()
+            found = self._ready[fixed] = self._find(call, request, first, headers)
+        return found
+
+    def _find(
+        self, call: Call, request: Request, first: str, headers: HeaderFacts
+    ) -> tuple[list[tuple[Limit, str]], Plan]:
+        pairs = _applying(self.bounds, call, request, first, Facts(call, request, headers))
+        limits = tuple([limit for limit, _ in pairs])
+        plan = self._plans.get(limits)
+        if plan is None:
+            if len(self._plans) >= PLANS_KEPT:
+                self._plans.clear()
+            plan = self._plans[limits] = Plan(limits)
+        return [(limit, key_of(limit.name, *values)) for limit, values in pairs], plan
+
     def unknown(self) -> list[tuple[str, BudgetMeter]]:
         """Budgets of which is not known what was spent before, with their limits' names."""
         return [
             (bound.limit.name, meter)
-            for bound in self.bounds
+            for bound in self.every
             for meter in bound.limit.meters
             if isinstance(meter, BudgetMeter) and not meter.known
         ]
@@ -111,7 +160,7 @@ class Limiter:
         """How every meter stands for every key that it remembers."""
         return [
             (key, meter.state(key, at))
-            for bound in self.bounds
+            for bound in self.every
             for meter in bound.limit.meters
             for key in meter.keys()  # noqa: SIM118 - no mapping
         ]
@@ -125,7 +174,15 @@ def limiter_of(snapshot: Snapshot, before: Limiter | None) -> Limiter | None:
 
 def _bound(given: CallLimit) -> Bound:
     meets = compiled(given.when) if given.when is not None else None
-    return Bound(_limit(given), given.by, meets, "")
+    facts = {*given.by, *(_facts(given.when) if given.when is not None else ())} - {"key", *WHOSE}
+    fixed = facts <= {"model"} and (given.when is None or "model" not in _facts(given.when))
+    return Bound(_limit(given), given.by, meets, "", fixed)
+
+
+def _facts(condition: Condition) -> set[str]:
+    """What a condition asks for."""
+    found = {condition.fact} if condition.fact else set()
+    return found.union(*[_facts(part) for part in condition.parts])
 
 
 def _limit(given: CallLimit) -> Limit:
@@ -144,41 +201,113 @@ def _budget(given: Budget) -> BudgetMeter:
     return BudgetMeter(
         USD if given.unit == "usd" else TOKENS, given.most, Spending(window), soft=given.soft,
         extra=given.extra, extra_until=given.extra_until, begun_us=time.time_ns() // 1000,
+        carries=given.carry_over, cuts=given.cut,
     )  # fmt: skip
 
 
-async def reserve(call: Call, request: Request, turns: Turns, headers: HeaderFacts) -> None:
-    """Take what the call may use at most of all its limits. Raises :class:`GatewayError`.
+async def falls_under(
+    call: Call, request: Request, turns: Turns, headers: HeaderFacts
+) -> list[dict[str, object]]:
+    """The limits that the call falls under, how they stand, what it would take, and whether it
+    would pass; nothing is taken."""
+    limiter = call.plane.limits
+    if limiter is None:
+        return []
+    first = turns.order[0]
+    applying = list(limiter.applying(call, request, first.name, headers)[0])
+    said = Facts(call, request, headers)
+    for limit, values in _applying(limiter.attempts, call, request, first.name, said):
+        values = [first.provider if v == PROVIDER else v for v in values]
+        applying.append((limit, key_of(limit.name, *values)))
+    if not applying:
+        return []
+    asked = await _asked(call, request, turns, Plan([limit for limit, _ in applying]))
+    at = Moment(int(call.plane.now() * 1e9), call.at_us // 1_000_000)
+    found = []
+    for limit, key in applying:
+        for meter in limit.meters:
+            row = stands(key, meter.state(key, at))
+            units = meter.asked(asked)
+            row["takes"] = usd(units) if meter.measure == USD else units
+            row["passes"] = meter.refusal(key, asked, at) is None
+            found.append(row)
+    return found
+
+
+def reserve(
+    call: Call, request: Request, turns: Turns, headers: HeaderFacts
+) -> Coroutine[Any, Any, None] | None:
+    """Take what the call may use at most of all its limits. Returns what is to be awaited; None
+    for most calls, of which it is done. That, or this, raises :class:`GatewayError`.
 
     429 beyond a rate, the limit's own status beyond a budget, 400 where no bound is known for what
     the call may cost, 503 while it is not known what was spent before.
     """
-    limiter = call.plane.limits
+    limiter, counters = call.plane.limits, call.plane.counters
     assert limiter is not None
-    said = Facts(call, request, headers)
-    applying = _applying(limiter, call, request, turns.order[0].name, headers.session, said)
+    if limiter.attempts or (counters is not None and counters.wanted):
+        return _reserve(call, limiter, request, turns, headers)
+    applying, plan = limiter.applying(call, request, turns.order[0].name, headers)
     if not applying:
-        return
-    limits = [limit for limit, _ in applying]
-    asked = await _asked(call, request, turns, limits, said)
+        return None
+    asked = _plainly_asked(call, request, turns, plan)
+    if asked is None:
+        return _reserve(call, limiter, request, turns, headers)
     at = Moment(int(call.plane.now() * 1e9), call.at_us // 1_000_000)
     found = admit(applying, asked, at)
-    if isinstance(found, Refusal) and found.unknown:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(limiter.learned.wait(), NEWS_PATIENCE)
+    if isinstance(found, Refusal):
+        return _reserve(call, limiter, request, turns, headers)
+    _granted(call, limiter, found, applying, plan, at)
+    return None
+
+
+async def _reserve(
+    call: Call, limiter: Limiter, request: Request, turns: Turns, headers: HeaderFacts
+) -> None:
+    """The same for any call: others are asked, a closer look is taken, and there may be waits."""
+    if limiter.attempts:
+        await _narrow(limiter.attempts, call, request, turns, Facts(call, request, headers))
+    applying, plan = limiter.applying(call, request, turns.order[0].name, headers)
+    if not applying and not call.expected:
+        return
+    asked = _plainly_asked(call, request, turns, plan)
+    if asked is None:
+        asked = await _asked(call, request, turns, plan)
+    at = Moment(int(call.plane.now() * 1e9), call.at_us // 1_000_000)
+    counters = call.plane.counters
+    if counters is not None and counters.wanted:
+        found = await counters.admit(call.id, applying, asked, at, noted=bool(call.expected))
+    else:
         found = admit(applying, asked, at)
+    if isinstance(found, Refusal) and found.unknown:
+        news = asyncio.ensure_future(limiter.learned.wait())
+        await asyncio.wait((news,), timeout=NEWS_PATIENCE)
+        news.cancel()
+        at = Moment(int(call.plane.now() * 1e9), at.unix)
+        found = admit(applying, asked, at)
+    if isinstance(found, Refusal) and found.budget and call.stream:
+        found = await partly(call, request, turns, applying, asked, at) or found
     if isinstance(found, Refusal):
         limiter.refused[found.limit, found.measure] += 1
-        raise _refused(found, applying, at)
+        raise refused(found, applying, at)
+    _granted(call, limiter, found, applying, plan, at)
+
+
+def _granted(
+    call: Call, limiter: Limiter, found: Grant, applying: list[tuple[Limit, str]], plan: Plan,
+    at: Moment,
+) -> None:  # fmt: skip
     call.grant = found
-    lines = _lines(applying, at)
-    for limit, key in applying:
-        if limit.soft:
-            lines += _told(call, limiter, limit, key, at)
+    lines = plan.lines(applying, at)
+    if plan.soft:
+        lines += b"".join([over(call, limiter, limit, key, at) for limit, key in applying])
     call.limit_lines = lines
+    if call.explain:
+        states = [(key, each.state(key, at)) for limit, key in applying for each in limit.meters]
+        call.limits = [stands(key, state) for key, state in states]
 
 
-def knock(call: Call, request: Request, headers: HeaderFacts, target: str) -> None:
+async def knock(call: Call, request: Request, headers: HeaderFacts, target: str) -> None:
     """Count a call that gets ``target``'s answer again: one request, and nothing else of limits.
 
     Raises :class:`GatewayError` (429).
@@ -186,81 +315,113 @@ def knock(call: Call, request: Request, headers: HeaderFacts, target: str) -> No
     limiter = call.plane.limits
     if limiter is None:
         return
-    said = Facts(call, request, headers)
-    found = _applying(limiter, call, request, target, headers.session, said)
+    found, _ = limiter.applying(call, request, target, headers)
     applying = [(limit.knocks, key) for limit, key in found if limit.knocks is not None]
     if not applying:
         return
     at = Moment(int(call.plane.now() * 1e9), call.at_us // 1_000_000)
-    grant = admit(applying, Amounts(), at)
+    counters = call.plane.counters
+    if counters is not None and counters.wanted:
+        grant = await counters.admit(call.id, applying, Amounts(), at)
+    else:
+        grant = admit(applying, Amounts(), at)
     if isinstance(grant, Refusal):
         limiter.refused[grant.limit, grant.measure] += 1
-        raise _refused(grant, applying, at)
+        raise refused(grant, applying, at)
     call.grant = grant
-    call.limit_lines = _lines(applying, at)
+    call.limit_lines = Plan([limit for limit, _ in applying]).lines(applying, at)
 
 
 # -- whose they are --------------------------------------------------------------------------------
 
 
+async def _narrow(
+    bounds: Sequence[Bound], call: Call, request: Request, turns: Turns, said: Facts
+) -> None:
+    """Note which limits, ``bounds``, are to be taken at each attempt."""
+    first = turns.order[0]
+    call.narrow = _applying(bounds, call, request, first.name, said)
+    for limit, values in call.narrow:
+        if not limit.budgeted:
+            continue
+        call.bounded, call.priced = True, call.priced or limit.money
+        await note_images(call, request)
+        key = key_of(limit.name, *[first.provider if v == PROVIDER else v for v in values])
+        tokens, picodollars = upper(call, request, first)
+        call.expected = [*call.expected, (key, picodollars, tokens)]
+
+
 def _applying(
-    limiter: Limiter, call: Call, request: Request, first: str, session: bytes, said: Facts
-) -> list[tuple[Limit, str]]:
-    """The limits that are for this call, with the keys that it counts with."""
-    found: list[tuple[Limit, str]] = []
-    for limit, by, meets, policy in limiter.bounds:
+    bounds: Sequence[Bound], call: Call, request: Request, first: str, said: Facts
+) -> list[tuple[Limit, Sequence[str]]]:
+    """The limits among ``bounds`` that are for this call, with the values that it counts with."""
+    found: list[tuple[Limit, Sequence[str]]] = []
+    for limit, by, meets, policy, _ in bounds:
         if policy and policy != call.policy:
             continue
         if meets is not None and not meets(said.ask):
             continue
         if not by:
-            found.append((limit, limit.name))
+            found.append((limit, ()))
             continue
         if len(by) == 1:
-            for value in _values(by[0], call, request, first, session, said):
-                found.append((limit, key_of(limit.name, value)))
+            for value in _values(by[0], call, request, first, said):
+                found.append((limit, (value,)))
             continue
-        values = [_values(name, call, request, first, session, said) for name in by]
-        found += [(limit, key_of(limit.name, *each)) for each in product(*values)]
+        values = [_values(name, call, request, first, said) for name in by]
+        found += [(limit, each) for each in product(*values)]
     return found
 
 
-def _values(
-    name: str, call: Call, request: Request, first: str, session: bytes, said: Facts
-) -> Sequence[str]:
+def _values(name: str, call: Call, request: Request, first: str, said: Facts) -> Sequence[str]:
     """The call's values of a dimension: one, but for tags."""
     if name == "key":
         return (call.key,)
+    if name == "provider":
+        return (PROVIDER,)
     if name == "model":
-        asked = call.use or request.model
-        return (asked if asked in call.plane.fleet.snapshot.routes else first,)
-    if name == "user":
-        raw = Caller(call, request, session, b"").identity("user").partition(b"\0")[2]
-        return (raw.decode("utf-8", "replace") or NONE_GIVEN,)
+        return (_model(call, request, first),)
     value = said.ask(name)
     if isinstance(value, frozenset):
         return sorted(value) or (NONE_GIVEN,)
     return (NONE_GIVEN if value is None else str(value),)
 
 
+def _model(call: Call, request: Request, first: str) -> str:
+    """The name that the call's model is counted by: a route's, or else its first target's."""
+    asked = call.use or request.model
+    return asked if asked in call.plane.fleet.snapshot.routes else first
+
+
 # -- what it takes ---------------------------------------------------------------------------------
 
 
-async def _asked(
-    call: Call, request: Request, turns: Turns, limits: Iterable[Limit], said: Facts
-) -> Amounts:
+async def _asked(call: Call, request: Request, turns: Turns, plan: Plan) -> Amounts:
     """What the call takes: as expected for rates, at most for budgets."""
-    counts = budgeted = money = False
-    for limit in limits:
-        counts, budgeted = counts or limit.counts, budgeted or limit.budgeted
-        money = money or limit.money
-    tokens = output = most = picodollars = 0
-    if counts:
-        tokens = await _input(request, turns.order[0], said)
-        silent = call.endpoint in SILENT
-        output = 0 if silent else (request.max_output or USUAL_OUTPUT) * choices(request)
-    if budgeted:
-        call.bounded, call.priced = True, money
+    tokens = await expected_input(call, request, turns.order[0]) if plan.counts else 0
+    if plan.budgeted:
+        await note_images(call, request)
+    return _amounts(call, request, turns, plan, tokens)
+
+
+def _plainly_asked(call: Call, request: Request, turns: Turns, plan: Plan) -> Amounts | None:
+    """The same for most calls, at once; None where the request needs a closer look."""
+    tokens = 0
+    if plan.counts:
+        tokens = _plain_input(call, request, turns.order[0])
+        if tokens < 0:
+            return None
+    if plan.budgeted and pictured(call, request):
+        return None
+    return _amounts(call, request, turns, plan, tokens)
+
+
+def _amounts(call: Call, request: Request, turns: Turns, plan: Plan, tokens: int) -> Amounts:
+    output = most = picodollars = 0
+    if plan.counts and call.endpoint not in SILENT:
+        output = (request.max_output or USUAL_OUTPUT) * choices(request)
+    if plan.budgeted:
+        call.bounded, call.priced = True, call.priced or plan.money
         most, picodollars = _bounds(call, request, turns)
     return Amounts(tokens, output, most, picodollars)
 
@@ -269,17 +430,13 @@ def _bounds(call: Call, request: Request, turns: Turns) -> tuple[int, int]:
     """The most tokens and picodollars that a call may take. Raises :class:`GatewayError` (400)."""
     # Where several may be asked to the end, all of them may have to be paid for.
     several = call.hedge or call.rescue or call.retry_empty or call.on_content_filter
-    times, size = answers(call, request), size_of(call, request)
     most = picodollars = 0
     found = False
     for target in _everyone(call, turns):
         if unbounded(call, request, target):
             continue
         found = True
-        output = times * _most_output(call, request, target)
-        used, cost = size + output, 0
-        if call.priced:
-            cost = hold(target.dearest, size, output) + beyond(call, request, target)
+        used, cost = upper(call, request, target)
         most = most + used if several else max(most, used)
         picodollars = picodollars + cost if several else max(picodollars, cost)
     if not found:
@@ -288,16 +445,42 @@ def _bounds(call: Call, request: Request, turns: Turns) -> tuple[int, int]:
     return most, picodollars
 
 
-async def _input(request: Request, target: Target, said: Facts) -> int:
+def upper(call: Call, request: Request, target: Target) -> tuple[int, int]:
+    """The most tokens and picodollars that the call may take there."""
+    size = most_input(call, request, target)
+    output = answers(call, request) * _most_output(call, request, target)
+    cost = 0
+    if call.priced:
+        cost = hold(target.dearest, size, output) + beyond(call, request, target)
+    return size + output, cost
+
+
+async def expected_input(call: Call, request: Request, target: Target) -> int:
     """Tokens of input, estimated: from the bytes of a text, with a closer look at the rest."""
+    plain = _plain_input(call, request, target)
+    if plain >= 0:
+        return plain
     size = len(request.body)
-    if size <= SMALL or text_size(request.body):
-        return math.ceil(size / target.gauge.bytes_per_token)
-    if size < LARGE:
-        found = said.ask("tokens")
-    else:
-        found = await asyncio.get_running_loop().run_in_executor(None, said.ask, "tokens")
-    return found if isinstance(found, int) else size
+    with contextlib.suppress(GatewayError):  # its provider will say what is wrong with it
+        if size < LARGE:
+            return estimate(conversation_of(call, request), target.gauge)
+        loop = asyncio.get_running_loop()
+        conversation = await loop.run_in_executor(None, conversation_of, call, request)
+        return await loop.run_in_executor(None, estimate, conversation, target.gauge)
+    return _by_bytes(size, target)
+
+
+def _plain_input(call: Call, request: Request, target: Target) -> int:
+    """Tokens of a text, estimated from its bytes; -1 for what needs a closer look."""
+    size = len(request.body)
+    if size <= SMALL or call.endpoint not in CONVERSATIONS or text_size(request.body):
+        return _by_bytes(size, target)
+    return -1
+
+
+def _by_bytes(size: int, target: Target) -> int:
+    per_token: float = target.gauge.bytes_per_token
+    return math.ceil(size / per_token)
 
 
 def _everyone(call: Call, turns: Turns) -> Sequence[Target]:
@@ -324,7 +507,8 @@ def _most_output(call: Call, request: Request, target: Target) -> int:
 
 def unbounded(call: Call, request: Request, target: Target) -> str:
     """Why there is no bound for what a call costs there, though a budget needs one; "" = it has."""
-    if call.priced and rate_at(target.prices, call.at_us // 1_000_000, 0) is None:
+    steady = target.books[0].fixed is not None
+    if call.priced and not steady and price_at(target.prices, call.at_us // 1_000_000) is None:
         return (
             f"{target.name} has no price, and this call counts in a budget. Whoever runs the "
             f"gateway can give it one: providers.{target.provider}.prices (0 where it is free)."
@@ -343,122 +527,23 @@ def unbounded(call: Call, request: Request, target: Target) -> str:
 # -- what is said of it ----------------------------------------------------------------------------
 
 
-def _told(call: Call, limiter: Limiter, limit: Limit, key: str, at: Moment) -> bytes:
-    """If a soft budget is exceeded: count it, tell the log once in a period, and the caller."""
-    for meter in limit.meters:
-        if not isinstance(meter, BudgetMeter) or not meter.soft or not meter.over(key, at.unix):
-            continue
-        limiter.over[limit.name] += 1
-        news = (key, at.unix + meter.state(key, at).seconds)
-        if news not in limiter.told:
-            if len(limiter.told) > 10_000:
-                limiter.told.clear()
-            limiter.told.add(news)
-            most = _amount(meter.measure, meter.most_at(at.unix))
-            call.plane.log(f"the soft budget {key} of {most} per {meter.per} is exceeded")
-        return b"x-ferryman-over-budget: %b\r\n" % limit.name.encode()
-    return b""
-
-
-def _lines(applying: Sequence[tuple[Limit, str]], at: Moment) -> bytes:
-    """Headers that say what is left: of each measure, of the limit that has the least."""
-    lefts: dict[bytes, int] = {}
-    lines: dict[bytes, bytes] = {}
-    for limit, key in applying:
-        for meter in limit.meters:
-            form = _FORMS.get((meter.measure, isinstance(meter, BudgetMeter)), b"")
-            if not form:
-                continue
-            state = meter.state(key, at)
-            if form in lefts and lefts[form] <= state.left:
-                continue
-            lefts[form] = state.left
-            if not state.budget:
-                lines[form] = form % (state.most, state.left, state.seconds)
-                continue
-            left = usd(state.left) if state.measure == USD else str(state.left)
-            lines[form] = form % (left.encode(), rfc3339(at.unix + state.seconds).encode())
-    return b"".join(lines.values())
-
-
-def _form(measure: str) -> bytes:
-    start = b"x-ratelimit-%b-" + measure.replace("_", "-").encode()
-    names = [start % name for name in (b"limit", b"remaining", b"reset")]
-    return b"%b: %%d\r\n%b: %%d\r\n%b: %%ds\r\n" % tuple(names)
-
-
-_BUDGET_FORM: Final = b"x-ferryman-budget-left-%b: %%b\r\nx-ferryman-budget-resets-%b: %%b\r\n"
-_FORMS: Final[dict[tuple[str, bool], bytes]] = {
-    **{(measure, False): _form(measure) for measure in RATES},
-    (USD, True): _BUDGET_FORM % (b"usd", b"usd"),
-    (TOKENS, True): _BUDGET_FORM % (b"tokens", b"tokens"),
-}
-
-
-def _refused(found: Refusal, applying: Sequence[tuple[Limit, str]], at: Moment) -> GatewayError:
-    wait = found.wait
-    if found.unknown:
-        text = (
-            f"What was spent of the budget {found.limit!r} is not known yet: the control plane has "
-            "not answered since the gateway started. Retry in a moment."
-        )
-        headers = ((b"retry-after", b"1"),)
-        return GatewayError(503, ErrorKind.NOT_READY, text, headers=headers)
-    pairs: Headers = []
-    for line in _lines(applying, at).splitlines():
-        name, _, value = line.partition(b": ")
-        pairs.append((name, value))
-    if wait != NEVER:
-        pairs.append((b"retry-after", b"%d" % wait))
-    if wait == NEVER or wait > SDK_WAITS:
-        pairs.append(NO_RETRY)
-    return GatewayError(
-        found.status,
-        ErrorKind.BUDGET if found.budget else ErrorKind.RATE_LIMITED,
-        _words(found, at),
-        headers=tuple(pairs),
-    )
-
-
-def _words(found: Refusal, at: Moment) -> str:
-    what = found.measure.replace("_", " ")
-    again = f" Retry after {found.wait} s."
-    if found.measure == PARALLEL:
-        text = f"The limit {found.limit!r} allows {found.most} calls at once, and as many are at "
-        return f"{text}work.{again}"
-    if not found.budget:
-        text = f"The limit {found.limit!r} allows {found.most} {what} per {found.per}"
-        if found.wait == NEVER:
-            text += f", and this call may need {found.asked} at once, more than it ever lets pass."
-            return f"{text} Send less, or ask for less output."
-        needs = f" and this call may need {found.asked}" if found.asked > 1 else ""
-        return f"{text}: {found.left} are left{needs}.{again}"
-    most, left = _amount(found.measure, found.most), _amount(found.measure, found.left)
-    asked = _amount(found.measure, found.asked)
-    text = f"The budget {found.limit!r} is {most} per {found.per}: {left} are left, and this call "
-    text += f"may take up to {asked}."
-    if found.wait == NEVER:
-        return f"{text} Send less, or ask for less output (max_tokens)."
-    until = rfc3339(at.unix + found.wait)
-    return f"{text} Ask for less output (max_tokens), or come back at {until}."
-
-
-def _amount(measure: str, value: int) -> str:
-    return f"{usd(value)} USD" if measure == USD else f"{value} tokens"
-
-
-@lru_cache(maxsize=256)
-def rfc3339(unix: int) -> str:
-    """``2026-11-26T12:00:00Z``."""
-    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def limit_page(plane: Plane) -> bytes:
-    """The part of the metrics that is about limits; nothing where there are none."""
-    limiter = plane.limits
+    """The part of the metrics that is about what is counted: the journal, and limits."""
+    out = family("journal_failing", "gauge", "1 while records of calls can't be written.")
+    out.append(f"ferryman_journal_failing {int(plane.refusing)}")
+    out += family("owed_records", "gauge", "Records in memory that are yet to be written.")
+    out.append(f"ferryman_owed_records {len(plane.owed)}")
+    out += family("lost_records_total", "counter", "Records given up: too many were owed.")
+    out.append(f"ferryman_lost_records_total {plane.dropped}")
+    counters, limiter = plane.counters, plane.limits
+    if counters is not None and counters.wanted:
+        out += family("limits_shared", "gauge", "Gateways that count limits together now.")
+        out.append(f"ferryman_limits_shared {int(counters.connected)}")
+        out += family("limits_alone_total", "counter", "Calls decided without the shared counters.")
+        out.append(f"ferryman_limits_alone_total {counters.alone}")
+    out += family("limit_refusals_total", "counter", "Calls refused, by limit and measure.")
     if limiter is None:
-        return b""
-    out = family("limit_refusals_total", "counter", "Calls refused, by limit and measure.")
+        return ("\n".join(out) + "\n").encode()
     for (name, measure), count in sorted(limiter.refused.items()):
         label = f'limit="{name}",measure="{measure}"'
         out.append(f"ferryman_limit_refusals_total{{{label}}} {count}")
@@ -469,19 +554,11 @@ def limit_page(plane: Plane) -> bytes:
 
 
 def standing(plane: Plane) -> list[dict[str, object]]:
-    """How every limit stands for each of its keys; amounts in USD as exact decimals."""
-    if plane.limits is None:
-        return []
+    """How every limit stands for each of its keys, those of accounts at providers among them;
+    amounts in USD as exact decimals."""
     at = Moment(int(plane.now() * 1e9), int(time.time()))
-    return [
-        {
-            "key": key,
-            "measure": state.measure,
-            "most": usd(state.most) if state.measure == USD else state.most,
-            "left": usd(state.left) if state.measure == USD else state.left,
-            "per": state.per or None,
-            "resets_in_s": state.seconds,
-            "kind": "budget" if state.budget else "limit",
-        }
-        for key, state in plane.limits.standing(at)
-    ]
+    found = plane.limits.standing(at) if plane.limits is not None else []
+    for queue in plane.queues.values():
+        if queue.account is not None:
+            found += queue.account.standing(at)
+    return [stands(key, state) for key, state in found]

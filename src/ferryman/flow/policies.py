@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from ferryman.catalog.tokens import Gauge, estimate
+from ferryman.config.feed import NO_FACTS
 from ferryman.config.snapshot import Rule, Snapshot
 from ferryman.flow.asking import LARGE, conversation_of
 from ferryman.flow.call import Call
@@ -82,10 +83,13 @@ def _reads(policies: Policies) -> bool:
 
 def _apply(call: Call, request: envelope.Request, rule: Rule) -> envelope.Request:
     call.policy = rule.name
+    call.storing = rule.content
+    call.guards = rule.guard
     if rule.forbid:
         raise GatewayError(403, ErrorKind.FORBIDDEN, rule.forbid)
     call.use = rule.use
-    call.filter = rule.filter
+    if rule.filter is not None:
+        call.filters = (*call.filters, rule.filter)
     call.strict = call.strict or rule.on_unsupported == "reject"
     call.too_long = call.too_long or rule.too_long
     call.on_content_filter = rule.on_content_filter
@@ -134,6 +138,9 @@ class Facts:
         self._call = call
         self._request = request
         self._tags = tags_of(facts.tags)
+        self._whose = call.plane.facts.get(call.key, NO_FACTS)
+        if self._whose.tags:
+            self._tags |= frozenset(self._whose.tags)
         self._given = metadata_of(facts.metadata)
         self._known: dict[str, object] = {}
 
@@ -158,6 +165,12 @@ class Facts:
             return self._abilities()
         if kind == "tokens":
             return self._tokens()
+        if kind in WHOSE:
+            return getattr(self._whose, kind) or None
+        if kind == "end_user":
+            return self._end_user()
+        if kind == "run":
+            return self._fact(f"header.{RUN}")
         plain: dict[str, object] = {
             "model": self._request.model, "endpoint": call.endpoint, "key": call.key,
             "time": time.time(), "tags": self._tags, "region": call.plane.regions,
@@ -180,6 +193,15 @@ class Facts:
             return None
         return NOT_PLAIN if isinstance(found, dict | list) else found
 
+    def _end_user(self) -> str | None:
+        """Whom the caller serves, as its body says."""
+        for name in ("user", "safety_identifier"):
+            found = self._body(name)
+            if found and isinstance(found, str):
+                return found
+        found = self.ask("metadata.user_id")
+        return None if found is None else str(found)
+
     def _conversation(self) -> Conversation | None:
         if self._call.endpoint not in CONVERSATIONS:
             return None
@@ -200,6 +222,10 @@ class Facts:
         return abilities_of(conversation) if conversation is not None else frozenset()
 
 
+WHOSE: Final = ("organisation", "team", "user")
+"""What virtual keys say of whose they are."""
+RUN: Final = "x-ferryman-run-id"
+"""Calls of one run of an agent share its value."""
 NOT_PLAIN: Final = object()
 """A member that is there, but no plain value: it exists, and equals nothing."""
 _KINDS = {

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from ferryman.config.filters import DATA_POLICIES, QUANTIZATIONS, picodollars
+from ferryman.config.filters import DATA_POLICIES, QUANTIZATIONS, picodollars, policies
 from ferryman.config.snapshot import Filter
 from ferryman.ir.errors import ErrorKind, GatewayError
 
@@ -38,7 +38,7 @@ class _Object(Struct):
     regions: Names = None
     data_collection: str | None = None
     zdr: bool | None = None
-    data_policy: str | None = None
+    data_policy: str | list[str] | None = None
     quantizations: Names = None
     max_price: dict[str, float | str | None] | None = None
     require_parameters: bool | None = None
@@ -99,11 +99,14 @@ def _preferences(
 ) -> Preferences:
     known = {*_Object.__struct_fields__, *_SOFT}
     unknown = [name for name, value in members.items() if name not in known and value]
-    policies = [said.data_policy or "", "zero_retention" if said.zdr else ""]
+    given = said.data_policy or []
+    wanted = [given] if isinstance(given, str) else [*given]
+    if not set(wanted) <= set(DATA_POLICIES):
+        raise ValueError(f"data_policy is of {', '.join(DATA_POLICIES)}")
+    if said.zdr:
+        wanted.append("zero_retention")
     if said.data_collection is not None:
-        policies.append(_choice(said.data_collection, {"allow": "", "deny": "no_training"}))
-    if not set(policies) <= set(DATA_POLICIES):
-        raise ValueError(f"data_policy is one of {', '.join(DATA_POLICIES[1:])}")
+        wanted.append(_choice(said.data_collection, {"allow": "", "deny": "no_training"}))
     prices: dict[str, int] = {}
     for name, value in (said.max_price or {}).items():
         ours = [ours for ours, theirs in _PRICES if name in (ours, theirs)]
@@ -122,7 +125,7 @@ def _preferences(
             ignore=_names(said.ignore, aliases),
             regions=tuple(_few(said.regions)),
             quantizations=quantizations,
-            data_policy=max(policies, key=DATA_POLICIES.index),
+            data_policy=policies(wanted),
             require_abilities=said.require_abilities,
             require_parameters=bool(said.require_parameters),
             **prices,

@@ -1,24 +1,15 @@
-"""A probe: a call of the gateway's own that asks a resting target for one token, to see how it is.
-
-It takes the way of every call, so that it is journaled, accounted (to the key ``probe``) and
-heeded by health like any other attempt.
-"""
+"""A probe: a call of the gateway's own that asks a resting target for one token: how is it?"""
 
 import contextlib
 from typing import Final
 
 import msgspec
 
-from ferryman.flow.call import Call, Plane, in_vain, open_call, settle
-from ferryman.flow.explain import Pretended
-from ferryman.flow.headers import HeaderFacts
-from ferryman.flow.spine import attempt, fitted
-from ferryman.flow.turns import leave
-from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.flow.call import Plane
+from ferryman.flow.own import ask_target
+from ferryman.ir.errors import GatewayError
 from ferryman.meter.cost import hold
 from ferryman.upstream.fleet import Target
-from ferryman.upstream.reply import Reply
-from ferryman.wire import envelope
 
 KEY: Final = "probe"
 """Stands in records for a virtual key; there is none of that name."""
@@ -43,28 +34,12 @@ def most(target: Target) -> int:
 
 async def probe(plane: Plane, target: Target) -> int:
     """Ask ``target``; picodollars that it cost, or may have where that is not known."""
-    body = body_of(target)
-    exchange = Pretended(b"/v1/chat/completions", [], body, plane.now())
-    call = Call(plane, exchange, ENDPOINT)
-    call.key, call.model, call.total = KEY, target.name, SECONDS
-    call.order = call.equals = (target,)
-    well = [slot for slot, key in enumerate(target.runtime.keys) if key not in plane.key_rests]
-    if well:  # what is wrong with a key says nothing of the target
-        call.slot = target.runtime.take_turn(well)
-    request = envelope.decode(ENDPOINT, body)
+    if plane.residency is not None and not plane.residency.admits(KEY, target):
+        return 0
     with contextlib.suppress(GatewayError):  # not written down, or not to be put to it: not asked
-        asking = await fitted(call, request, target)
-        open_call(call, target, len(body), MAX_OUTPUT)
-        call.target = target
-        try:
-            facts = HeaderFacts(exchange.headers, exchange.target, plane.pepper)
-            reply = Reply(plane.now, asking.tap)
-            reply, kind = await attempt(call, target, asking, facts, reply)
-            usage, whole = (reply.usage, True) if kind is None else in_vain(call)
-            cost = settle(call, reply.status or 502, kind, usage, whole)
-            return most(target) if cost is None or call.unknown_cost else cost
-        finally:
-            leave(call)
-            if not call.settled:
-                settle(call, 500, ErrorKind.INTERNAL, None)
+        answer = await ask_target(
+            plane, target, ENDPOINT, body_of(target), key=KEY, model=target.name, seconds=SECONDS,
+            max_output=MAX_OUTPUT,
+        )  # fmt: skip
+        return most(target) if answer.cost is None else answer.cost
     return 0

@@ -6,10 +6,22 @@ from collections import Counter
 from typing import Final, NamedTuple
 
 from ferryman.config.snapshot import Limit, Snapshot
+from ferryman.flow.accounts import (
+    ANYTHING,
+    Accounts,
+    accounts_of,
+    enter,
+    in_turn,
+    leave_room,
+    moment_of,
+    places_of,
+    take_room,
+)
 from ferryman.flow.call import Call, Plane
 from ferryman.flow.choice import USUAL_OUTPUT
 from ferryman.flow.turns import usable_keys
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.meter.limits import Amounts, Grant, Refusal
 from ferryman.routing.queue import Line, Ticket
 from ferryman.telemetry.queues import QueueCounts, render
 from ferryman.upstream.fleet import Runtime, Target
@@ -18,6 +30,7 @@ from ferryman.wire.envelope import Request
 LONGEST_RETRY = 60
 """Most seconds after which a caller is told to come back; the official SDKs heed no more."""
 FULL, LATE, WAITED, SHARE, LEFT, KEYS = "full", "late", "waited", "share", "left", "keys"
+ELSEWHERE: Final = "elsewhere"
 """Why a call gets no place, as metrics call it."""
 ANY: Final = 1 << 30
 """Calls at work: so many as to be no limit."""
@@ -26,12 +39,16 @@ ANY: Final = 1 << 30
 class Queue:
     """A provider's line, what is counted of it, and calls at work with each of its keys."""
 
-    __slots__ = ("at_work", "counts", "line", "name")
+    __slots__ = ("account", "at_work", "counts", "line", "name", "places")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.line = Line(0, 0, 0.0, False)
         self.counts = QueueCounts()
+        self.account: Accounts | None = None
+        """The rates that the provider holds us to, if we know them."""
+        self.places: Accounts | None = None
+        """Its places and those of its keys, where several data planes count them together."""
         self.at_work: Counter[str] = Counter()
         """By key, as ``Runtime.keys`` has it, where one of them is limited."""
 
@@ -46,8 +63,10 @@ class Place(NamedTuple):
 
     queue: Queue
     since: float
-    key: str
+    key: str = ""
     """Empty where keys are not limited."""
+    shared: Grant | None = None
+    """The same place among those of all data planes."""
 
 
 def adopt_limits(plane: Plane, snapshot: Snapshot) -> None:
@@ -58,12 +77,18 @@ def adopt_limits(plane: Plane, snapshot: Snapshot) -> None:
     for name, provider in snapshot.providers.items():
         runtime = plane.fleet.runtimes.get(name)
         pool = runtime.most if runtime is not None and runtime.limited else []
-        limit = provider.limit or (Limit(calls=ANY) if pool else None)
-        if limit is not None:
-            queue = queues[name] = before.get(name) or Queue(name)
-            line = queue.line
+        limit = provider.limit or (Limit() if pool else None)
+        earlier = before.get(name)
+        account = accounts_of(runtime, earlier.account if earlier is not None else None)
+        if limit is not None or account is not None:
+            limit = limit or Limit(wait=0.0)
+            queue = queues[name] = earlier or Queue(name)
+            queue.account = account
+            together = runtime if snapshot.server.state else None
+            queue.places = places_of(together, earlier.places if earlier is not None else None)
+            line, most = queue.line, limit.calls or ANY
             # Where each key is limited, who finds no place at any of them waits.
-            line.most = min(limit.calls, sum(pool)) if pool and all(pool) else limit.calls
+            line.most = min(most, sum(pool)) if pool and all(pool) else most
             line.length, line.wait = limit.length, limit.wait
             line.fair = limit.fair
     plane.queues = queues
@@ -80,13 +105,20 @@ async def line_up(call: Call, target: Target, request: Request) -> GatewayError 
     """
     give_back(call)
     queue = call.plane.queues.get(target.provider)
+    account = queue.account if queue is not None else None
+    if account is not None or call.narrow:
+        length, wait = (queue.line.length, queue.line.wait) if queue is not None else (0, 0.0)
+        wait = min(wait, call.deadline() - call.plane.now())
+        busy = await enter(call, target, request, account, length, wait)
+        if busy is not None or call.exchange.gone:
+            return busy
     if queue is None:
         return None
     line, now = queue.line, call.plane.now()
-    if line.take():
-        call.place = Place(queue, now, "")
-        return _at_key(call, queue, target)
     patience = min(line.wait, call.deadline() - now)
+    if line.take():
+        call.place = Place(queue, now)
+        return await _share(call, queue, target, patience) or _at_key(call, queue, target)
     expected = line.expects(call.key)
     why = (
         LATE if expected > patience else await _wait(call, queue, _size(request, target), patience)
@@ -96,9 +128,42 @@ async def line_up(call: Call, target: Target, request: Request) -> GatewayError 
     call.queued += seconds
     if not why:
         queue.counts.waited(seconds)
-        return _at_key(call, queue, target)
+        patience -= seconds
+        return await _share(call, queue, target, patience) or _at_key(call, queue, target)
     queue.counts.shed[why] += 1
     return None if why == LEFT else _refusal(queue, why, seconds, expected)
+
+
+async def _share(
+    call: Call, queue: Queue, target: Target, patience: float, *, one_key: bool = False
+) -> GatewayError | None:
+    """Take the call's place among those of all data planes, too, where they count together.
+
+    Returns why there is none; its place here is free again then.
+    """
+    counters, places = call.plane.counters, queue.places
+    if places is None or counters is None or not counters.wanted:
+        return None
+    began = call.plane.now()
+
+    async def look() -> Grant | Refusal:
+        found = await take_room(call, target, places, [], ANYTHING, one_key=one_key)
+        if isinstance(found, Grant):
+            assert call.place is not None
+            call.place = call.place._replace(shared=found)
+        return found
+
+    busy: GatewayError | None = None
+    try:
+        found = await in_turn(call, places, "", ANY, patience, look)
+    except GatewayError as error:
+        found, busy = None, error
+    if isinstance(found, Refusal):
+        queue.counts.shed[ELSEWHERE] += 1
+        busy = _refusal(queue, ELSEWHERE, call.plane.now() - began, 0.0)
+    if busy is not None:
+        give_back(call)
+    return busy
 
 
 def _at_key(call: Call, queue: Queue, target: Target) -> GatewayError | None:
@@ -107,7 +172,7 @@ def _at_key(call: Call, queue: Queue, target: Target) -> GatewayError | None:
     Returns why it may use none; its place is free again then.
     """
     runtime, slot = target.runtime, call.slot
-    if not runtime.limited:
+    if not runtime.limited or call.exchange.gone:
         return None
     slots = usable_keys(call.plane, target, call.plane.now(), call.tried & ~(1 << slot))
     if slots and slot not in slots:
@@ -128,27 +193,40 @@ def _take_key(call: Call, key: str) -> None:
     call.place = place._replace(key=key)
 
 
-def place_at(call: Call, target: Target) -> bool:
+async def place_at(call: Call, target: Target, request: Request) -> bool:
     """Take a place at ``target``, and at the key that is chosen, beside the one that the call has.
 
     False where there is none free.
     """
-    queue, runtime = call.plane.queues[target.provider], target.runtime
+    queue, runtime = call.plane.queues.get(target.provider), target.runtime
+    account = queue.account if queue is not None else None
+    if (account is not None or call.narrow) and await enter(
+        call, target, request, account, 0, 0.0, one_key=True
+    ) is not None:
+        return False
+    if queue is None:
+        return True
     if not queue.room(runtime, call.slot) or not queue.line.take():
         return False
-    call.place = Place(queue, call.plane.now(), "")
+    call.place = Place(queue, call.plane.now())
+    if await _share(call, queue, target, 0.0, one_key=True) is not None:
+        return False
     if runtime.limited:
         _take_key(call, runtime.keys[call.slot])
     return True
 
 
 def give_back(call: Call) -> None:
-    """Give back the place that the call has, if any."""
+    """Give back the place that the call has, if any, and what it has not used of the room."""
+    if call.room is not None:
+        leave_room(call)
     place = call.place
     if place is None:
         return
     call.place = None
     queue = place.queue
+    if place.shared is not None:
+        place.shared.settle(Amounts(), moment_of(call))
     if place.key:
         queue.at_work[place.key] -= 1
         if not queue.at_work[place.key]:
@@ -171,7 +249,7 @@ async def _wait(call: Call, queue: Queue, cost: float, patience: float) -> str:
 
     def tell(why: str) -> None:
         if not why:
-            call.place = Place(queue, call.plane.now(), "")
+            call.place = Place(queue, call.plane.now())
         over.set_result(why)
 
     def give_up(why: str) -> None:
@@ -212,6 +290,9 @@ def _refusal(queue: Queue, why: str, seconds: float, expected: float) -> Gateway
         text = f"{busy}, and {line.waiting} waiting, which is all there is room for."
     elif why == KEYS:
         text = f"Every key of {queue.name} that may be used has as many calls at work as it may."
+    elif why == ELSEWHERE:
+        text = f"As many calls as {queue.name} may have, or those of its keys, are at work at all "
+        text += f"gateways together, and none came to an end within {seconds:.1f} seconds."
     elif why == LATE:
         text = f"{busy}, and {line.waiting} waiting: the call would not get its turn in time."
     else:

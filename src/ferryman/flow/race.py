@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ferryman.config.snapshot import HEDGE_BY_PACE
 from ferryman.flow.asking import Asking
 from ferryman.flow.call import Call, told
+from ferryman.flow.charges import end_room
 from ferryman.flow.choice import health_of
 from ferryman.flow.queueing import give_back, place_at
 from ferryman.flow.turns import Turns
@@ -16,6 +17,7 @@ from ferryman.http1.drive import Drive
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.upstream.fleet import Target
 from ferryman.upstream.reply import Reply
+from ferryman.wire.envelope import Request
 from ferryman.wire.openai_chat.errors import SURFACED
 
 Outcome = tuple[Reply, ErrorKind | None]
@@ -30,7 +32,7 @@ class Leg:
         self.target = target
         self.asking = asking
         self.reply = Reply(call.plane.now, asking.tap)
-        self.place = call.place
+        self.place, self.room = call.place, call.room
         call.racers = (*call.racers, self.reply)
         self.result: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         Drive(self._run(attempt), self.result.set_exception)
@@ -61,6 +63,7 @@ async def race(
     asking: Asking,
     attempt: Attempting,
     prepare: Preparing,
+    request: Request,
 ) -> Outcome:
     """Ask ``target`` and, if it is slow, the next one as well. The outcome is that of the attempt
     that counts, whose target, key and receipt are the call's then."""
@@ -72,7 +75,7 @@ async def race(
     legs = [first]
     await asyncio.wait([first.result], timeout=seconds)
     if not first.result.done() and not call.exchange.gone:
-        second = await _second(call, turns, first, attempt, prepare)
+        second = await _second(call, turns, first, attempt, prepare, request)
         if second is not None:
             legs.append(second)
     waiting = {leg.result for leg in legs if not leg.result.done()}
@@ -86,22 +89,25 @@ async def race(
 
 
 async def _second(
-    call: Call, turns: Turns, first: Leg, attempt: Attempting, prepare: Preparing
+    call: Call, turns: Turns, first: Leg, attempt: Attempting, prepare: Preparing, request: Request
 ) -> Leg | None:
     target = turns.rival()
     if target is None:
         return None
-    slot, place = call.slot, call.place
+    slot, place, room = call.slot, call.place, call.room
     try:
         asking = await prepare(target)
     except GatewayError:
         turns.put_back(first.target, first.asking.slot)
         return None
-    call.slot, call.place = slot, None
+    call.slot, call.place, call.room = slot, None, None
     late = first.result.done() or call.exchange.gone
     # Where there is no place free, who waits for one needs it more.
-    if late or (target.provider in call.plane.queues and not place_at(call, target)):
-        call.place = place
+    if not late and (call.plane.queues or call.narrow):
+        late = not await place_at(call, target, request) or first.result.done()
+    if late:
+        give_back(call)
+        call.place, call.room = place, room
         turns.put_back(first.target, first.asking.slot)
         return None
     call.asked = None  # the first one is still at work
@@ -114,23 +120,25 @@ def _settled(call: Call, legs: list[Leg], counts: Leg) -> Outcome:
         if leg is counts:
             continue
         leg.reply.leave()
-        call.place = leg.place
+        place = leg.reply.place
+        call.place, call.room = leg.place, leg.room
+        if call.room is not None:
+            end_room(call, leg.reply.used, None, False, sent=place >= 0)
         give_back(call)
         health_of(leg.target).in_flight -= 1
-        place = leg.reply.place
         if place < 0:
             continue  # it was never sent anything
         if not call.attempts[place].error:  # a good answer, a moment too late
             superseded = replace(call.attempts[place], error=ErrorKind.SUPERSEDED)
             whole = not leg.reply.streaming
             call.attempts[place] = told(
-                call, superseded, leg.target, leg.asking.slot, leg.reply.used, whole
+                call, superseded, leg.target, leg.asking.slot, leg.reply, whole
             )
     call.racers = ()
-    call.place = counts.place
+    call.place, call.room = counts.place, counts.room
     call.asked = health_of(counts.target)
     call.target, call.slot, call.receipt = counts.target, counts.asking.slot, counts.asking.receipt
-    call.exchange.on_gone = counts.reply.leave
+    call.exchange.on_gone = call.parting(counts.reply)
     if counts.reply.place >= 0:
         call.attempts.append(call.attempts.pop(counts.reply.place))
     return counts.result.result()

@@ -15,6 +15,7 @@ from ferryman.cache.key import LARGEST, digest, key_of, normalised
 from ferryman.cache.shelf import AwayError, Busy, Flight, Landing, Outcome, Shelf
 from ferryman.cache.wish import NONE, Wish, heed
 from ferryman.catalog.cache_headers import CACHE_HEADERS
+from ferryman.config.feed import NO_FACTS
 from ferryman.config.snapshot import Caching, Idempotency
 from ferryman.flow.call import NOTHING, Call, settle
 from ferryman.flow.deliver import summary, usd
@@ -138,7 +139,7 @@ async def _once(
             text = "The call with this Idempotency-Key was answered, but the answer was too large "
             text += "to be kept for another time. Use a new key to ask again."
             raise GatewayError(409, ErrorKind.IDEMPOTENCY, text)
-        knock(call, request, facts, found.target)
+        await knock(call, request, facts, found.target)
         recording.label = b"idempotent-replayed: true\r\n"
         _replay(call, found, REPLAYED)
         return True
@@ -177,7 +178,7 @@ async def _cached(
         tries = TRIES if settings.coalesce else 0
         found, how = await _claim(call, shelf, key, b"", tries, wish.max_age)
     if isinstance(found, Answer):
-        knock(call, request, facts, found.target)
+        await knock(call, request, facts, found.target)
         recording.label = b"x-ferryman-cache: %b\r\nage: %d\r\n" % (
             how.encode(), max(time.time() - found.at, 0),
         )  # fmt: skip
@@ -352,8 +353,6 @@ def _key(
     call: Call, request: envelope.Request, resolved: Resolved, wish: Wish, mark: bytes
 ) -> bytes:
     """The key of a cached answer: whose it is, and all that it depends on."""
-    # What the Responses API answers may be gone on from, by its own caller only.
-    shared = call.plane.replays.caching.shared and call.endpoint != "responses"
     # Whoever is elsewhere now, though it has kept its name, is somebody else.
     targets = sorted([
         f"{target.name} {target.runtime.provider.base_url}"
@@ -362,13 +361,28 @@ def _key(
     headers = call.exchange.headers
     betas = [b"%b=%b" % (name, value) for name, value in headers if name in BETAS]
     return key_of(
-        b"" if shared else call.key.encode(),
+        _owner(call),
         request.model.encode(),
         wish.namespace,
         mark,
         "\n".join((*targets, *call.forced, call.too_long, str(call.strict))).encode(),
         b"\n".join(betas),
     )
+
+
+def _owner(call: Call) -> bytes:
+    """Whose the answer is: who has the same owner gets it again."""
+    scope = call.plane.replays.caching.scope
+    # What the Responses API answers may be gone on from, by its own caller only.
+    if scope == "key" or call.endpoint == "responses":
+        return call.key.encode()
+    if scope == "all":
+        return b""
+    whose = call.plane.facts.get(call.key, NO_FACTS)
+    team = whose.team if scope == "team" else ""
+    if not (team or (scope == "organisation" and whose.organisation)):
+        return call.key.encode()
+    return "\n".join((scope, whose.organisation, team)).encode()  # neither has a line's end
 
 
 def _does_more(request: envelope.Request, endpoint: str) -> bool:

@@ -63,7 +63,9 @@ def go_on(
             if turns.wait > 0:
                 give_back(call)
                 await asyncio.sleep(turns.wait)
-            if call.plane.queues and await line_up(call, target, request) is not None:
+            if (call.plane.queues or call.narrow) and await line_up(
+                call, target, request
+            ) is not None:
                 continue
             for afresh in (False, True) if target.runtime.provider.format in CONTINUES else (True,):
                 asking = ask_on(call, request, target, watch, encoder, afresh=afresh)

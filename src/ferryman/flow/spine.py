@@ -14,41 +14,53 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from ferryman.flow.asking import Asking, ask, crowd, read_whole, takes_long
+from ferryman.config.feed import NO_FACTS
+from ferryman.flow.accounts import sooner
+from ferryman.flow.asking import LARGE, Asking, ask, crowd, read_whole, takes_long
+from ferryman.flow.attempts import Times, recorded
 from ferryman.flow.bonds import bind
 from ferryman.flow.bounds import beyond, size_of
 from ferryman.flow.call import (
     NOTHING,
     Call,
     Plane,
-    count_stranger,
-    crowded,
-    in_vain,
     open_call,
     settle,
     settle_anyhow,
     told,
 )  # fmt: skip
 from ferryman.flow.counting import count, counted_here
-from ferryman.flow.deliver import deliver_failure, deliver_stream, deliver_whole, refuse
+from ferryman.flow.deliver import (
+    deliver_failure,
+    deliver_stream,
+    deliver_whole,
+    refuse,
+    used_in_vain,
+)
 from ferryman.flow.filtering import narrow
-from ferryman.flow.headers import HeaderFacts, facts_of, identify
+from ferryman.flow.guarding import guard, stopped
+from ferryman.flow.headers import HeaderFacts, agent_of, facts_of, identify
 from ferryman.flow.judge import Spare, judged
+from ferryman.flow.labels import labels_by_key, labels_of
 from ferryman.flow.limiting import reserve, unbounded
 from ferryman.flow.policies import steer
 from ferryman.flow.queueing import give_back, line_up
 from ferryman.flow.race import race
+from ferryman.flow.reading import is_plain, read_request
+from ferryman.flow.refusals import STATUSES
 from ferryman.flow.replay import replayed
 from ferryman.flow.rescue import go_on
+from ferryman.flow.strangers import struck
+from ferryman.flow.tracing import passed_on
 from ferryman.flow.turns import Turns, adopt, begin, leave, note, note_rest
-from ferryman.flow.uploads import UPLOADS, receive
 from ferryman.flow.window import gives, surely_fits, text_size, too_much
 from ferryman.http1.client import USED_UP, ClientConnection, Fault, FaultKind
+from ferryman.http1.connect import SLOW
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.telemetry.record import Attempt
-from ferryman.upstream.fleet import Runtime, Target
+from ferryman.ir.tally import Tally
+from ferryman.upstream.fleet import Resolved, Runtime, Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire import envelope
 from ferryman.wire.bedrock_converse.errors import kind_of_reply
@@ -76,31 +88,29 @@ async def serve(
     plane.metrics.in_flight += 1
     try:
         if plane.metrics.in_flight > plane.max_calls:
-            raise crowded(plane)
+            raise _crowded(plane)
         facts = facts_of(plane, exchange)
-        call.key = identify(plane, facts)
-        request = await read_request(call, facts, model, stream)
-        call.model = request.model
-        call.stream = request.stream
-        call.summary = facts.summary and request.stream
-        call.strict, call.too_long = facts.strict, facts.too_long
+        _introduce(call, facts)
+        if is_plain(call, facts, model):
+            request = envelope.decode(endpoint, exchange.body)
+        else:
+            request = await read_request(call, facts, model, stream)
+        _heed(call, facts, request)
+        if plane.facts or facts.labelled or request.labelled:
+            _label(call, request, facts)
         if plane.sample():
             call.measured = text_size(request.body)
         if plane.policies or facts.steers:
             request = await steer(call, request, facts)
-        call.retried = facts.retried
-        resolved = plane.fleet.resolve(call.use or request.model)
-        if resolved.extras is not None or call.on_content_filter:
-            adopt(call, resolved.extras, request)
-        if facts.providers or request.provider is not None or resolved.filtered or call.filter:
+        resolved = leads_to(call, request)
+        if is_narrower(call, request, resolved, facts):
             request, resolved = await narrow(call, request, resolved, facts)
-        if plane.caching or facts.once:
-            if await replayed(call, request, resolved, facts):
-                return
-            exchange = call.exchange
-        if resolved.bound:
-            bind(call, resolved, request, facts.session, facts.metadata)
-        turns = Turns(call, resolved, len(request.body), request.max_output)
+        if plane.guards is not None:
+            request = await guard(call, request, facts)
+        if (plane.caching or facts.once) and await replayed(call, request, resolved, facts):
+            return
+        exchange = call.exchange
+        turns = turns_of(call, request, resolved, facts)
         first = turns.order[0]
         if facts.explain:
             call.explain = True
@@ -109,23 +119,26 @@ async def serve(
             await count(call, request, first)
             return
         if plane.limits is not None:
-            await reserve(call, request, turns, facts)
+            waits = reserve(call, request, turns, facts)
+            if waits is not None:
+                await waits
         size = len(request.body) if call.upload is None else size_of(call, request)
         further = 0 if first.fees is None else beyond(call, request, first)
         open_call(call, first, size, request.max_output, further)
         reply, kind, unfit = await _first_good(call, request, turns, facts)
         if unfit is not None:
             raise unfit
-        keeps = _keeps(call, request)
+        if call.session is not None and await stopped(call, call.session, reply, kind):
+            return
         if exchange.gone:
-            _left(call, reply, kind)
+            await _left(call, reply, kind)
         elif kind is not None:
             deliver_failure(call, reply, kind)
         elif reply.streaming:
             rescue = _rescue(call, request, turns, facts) if call.rescue else None
-            await deliver_stream(call, reply, keeps, rescue)
+            await deliver_stream(call, reply, _keeps(call, request), rescue)
         else:
-            if keeps is not None:
+            if (keeps := _keeps(call, request)) is not None:
                 await keeps(reply.body)
             deliver_whole(call, reply)
     except GatewayError as error:
@@ -136,12 +149,84 @@ async def serve(
         _end(call)
 
 
+def _label(call: Call, request: envelope.Request, facts: HeaderFacts) -> None:
+    """Note whom and what the call is for. Raises :class:`GatewayError` (400)."""
+    whose = call.plane.facts.get(call.key)
+    if facts.labelled or request.labelled or (whose is not None and request.members is not None):
+        call.labels = labels_of(request, facts, whose or NO_FACTS)
+    elif whose is not None:
+        call.labels = labels_by_key(whose)
+
+
+def leads_to(call: Call, request: envelope.Request) -> Resolved:
+    """Where the model asked for leads to; the call heeds what its route wants.
+
+    Raises :class:`GatewayError` (404).
+    """
+    resolved = call.plane.fleet.resolve(call.use or request.model)
+    if call.plane.guards is not None and resolved.route is not None:
+        call.guards = (*call.guards, *resolved.route.guard)
+    if resolved.extras is not None or call.on_content_filter:
+        adopt(call, resolved.extras, request)
+    return resolved
+
+
+def is_narrower(
+    call: Call, request: envelope.Request, resolved: Resolved, facts: HeaderFacts
+) -> bool:
+    """Whether not all of those targets may do: then ``narrow`` says which."""
+    asked = bool(facts.providers) or request.provider is not None
+    return asked or resolved.filtered or bool(call.filters)
+
+
+def turns_of(
+    call: Call, request: envelope.Request, resolved: Resolved, facts: HeaderFacts
+) -> Turns:
+    """The order in which the targets are asked."""
+    if resolved.bound:
+        bind(call, resolved, request, facts.session, facts.metadata)
+    return Turns(call, resolved, len(request.body), request.max_output)
+
+
+def _crowded(plane: Plane) -> GatewayError:
+    """Nothing of the call has been read yet: to turn it away must cost next to nothing."""
+    plane.refused += 1
+    return GatewayError(
+        503,
+        ErrorKind.OVERLOADED,
+        f"The gateway serves {plane.max_calls} calls already, as many as it may. Retry after 1 s.",
+        headers=((b"retry-after", b"1"),),
+    )
+
+
+def _introduce(call: Call, facts: HeaderFacts) -> None:
+    """Note who asks, and where their data may go: before anything of it is read or kept.
+
+    Raises :class:`GatewayError` (401, 403).
+    """
+    plane = call.plane
+    call.key, call.agent = identify(plane, facts), facts.client
+    if plane.residency is not None:
+        call.filters = plane.residency.required(call.key, plane.facts.get(call.key))
+
+
+def _heed(call: Call, facts: HeaderFacts, request: envelope.Request) -> None:
+    """Take over what headers and body say of the call itself."""
+    call.model, call.stream = request.model, request.stream
+    call.summary = facts.summary and request.stream
+    call.strict, call.too_long, call.retried = facts.strict, facts.too_long, facts.retried
+    if facts.trace is not None or facts.baggage:
+        call.trace, call.baggage = facts.trace, facts.baggage
+
+
 def _end(call: Call) -> None:
     """Let go of all that a call holds, and close it if nothing has."""
     plane = call.plane
     plane.metrics.in_flight -= 1
     leave(call)
-    if call.place is not None:
+    if call.session is not None and call.session.pending is not None:
+        call.session.pending.cancel()
+    if call.place is not None or call.room is not None:
         give_back(call)
     if not plane.metrics.in_flight:
         plane.idle.set()
@@ -149,26 +234,8 @@ def _end(call: Call) -> None:
         call.recording.over()
     if not call.settled and (call.opened or call.grant is not None):
         settle_anyhow(call)
-
-
-async def read_request(
-    call: Call, facts: HeaderFacts, model: str, stream: bool
-) -> envelope.Request:
-    """What the call asks for, read from its body. Raises :class:`GatewayError`."""
-    exchange, endpoint = call.exchange, call.endpoint
-    if facts.compressed:
-        raise GatewayError(415, ErrorKind.UNSUPPORTED_MEDIA, "Send the body without compression.")
-    if endpoint in UPLOADS:
-        return await receive(call, measured=bool(facts.once))
-    if exchange.incoming is not None:
-        raise GatewayError(415, ErrorKind.UNSUPPORTED_MEDIA, "Send JSON here, not a form.")
-    if model:
-        return envelope.decode_named(exchange.body, model, stream)
-    request = envelope.decode(endpoint, exchange.body)
-    keeper = call.plane.keeper
-    if keeper is not None and endpoint == "responses":
-        return await keeper.resume(call, request)
-    return request
+    if call.witness is not None:
+        call.witness.over(call)
 
 
 def _rescue(
@@ -198,9 +265,13 @@ def _keeps(call: Call, request: envelope.Request) -> Callable[[bytes], Awaitable
 
 def _turn_away(call: Call, error: GatewayError) -> None:
     """Refuse a call that has not been anywhere, and write that down if its caller is known."""
+    if error.status in STATUSES:
+        agent = agent_of(call.exchange)
+        call.plane.refusals.note(error, call.exchange.peer, call.key, agent, call.model)
     try:
         if not call.key:
-            count_stranger(call, error.status)
+            error = struck(call.plane, call.exchange.peer, error)
+            _count_stranger(call, error.status)
         elif not call.settled:
             settle(call, error.status, error.kind, NOTHING)
     except GatewayError as unrecorded:
@@ -211,19 +282,24 @@ def _turn_away(call: Call, error: GatewayError) -> None:
         _stumble(call, trouble)
 
 
+def _count_stranger(call: Call, status: int) -> None:
+    """Count a call without a valid key: strangers get into the metrics, never into the journal."""
+    seconds = call.plane.now() - call.began
+    labels = (call.endpoint, "", "", status)
+    call.plane.metrics.closed(labels, seconds, seconds, Tally(NOTHING), 0, False, 0)
+
+
 def _stumble(call: Call, error: Exception) -> None:
     """Tell the log and the caller of an error of our own, however far the call has got."""
     call.plane.log(f"{call.id}: internal error: {type(error).__name__}: {error}")
     refuse(call, _internal())
 
 
-def _left(call: Call, reply: Reply, kind: ErrorKind | None) -> None:
+async def _left(call: Call, reply: Reply, kind: ErrorKind | None) -> None:
     """Settle a call whose caller has gone before the answer, which may be on its way."""
-    if kind is None:
-        usage, tap = reply.used, reply.tap
-        whole = not reply.streaming or (tap is not None and tap.done)
-    else:
-        usage, whole = in_vain(call)
+    if kind is None and call.plane.fleet.cancelled and reply.streaming:
+        await reply.over
+    usage, whole = used_in_vain(call, reply, kind)
     settle(call, 499, ErrorKind.CANCELLED, usage, whole)
 
 
@@ -235,7 +311,7 @@ async def _first_good(
     Returns the last reply, how it failed (None = it is fit to be delivered), and, when the request
     could be put to no target at all, why not.
     """
-    reply = Reply(call.plane.now, None)
+    reply: Reply | None = None
     kind: ErrorKind | None = ErrorKind.UPSTREAM_CONNECT
     unfit: GatewayError | None = None
     spares: list[Spare] = []
@@ -244,18 +320,19 @@ async def _first_good(
             give_back(call)
             call.waited += turns.wait
             await asyncio.sleep(turns.wait)
-        if call.plane.queues:
+        if call.plane.queues or call.narrow:
             busy = await line_up(call, target, request)
             if call.exchange.gone:
-                return reply, ErrorKind.CANCELLED, None
+                return reply or Reply(call.plane.now, None), ErrorKind.CANCELLED, None
             if busy is not None:
-                unfit = busy
+                unfit = sooner(unfit, busy)
                 call.left_out = {**(call.left_out or {}), target: busy.kind}
                 if call.overdue():
                     break
                 continue
         try:
-            asking = await fitted(call, request, target)
+            found = fit(call, request, target)
+            asking = found if found is not None else await fitted(call, request, target)
         except GatewayError as error:
             unfit = unfit or error  # another target may have the words, or the room, for it
             call.left_out = {**(call.left_out or {}), target: error.kind}
@@ -268,7 +345,7 @@ async def _first_good(
             reply, kind = await race(
                 call, turns, target, asking,
                 lambda whom, what, reply: attempt(call, whom, what, facts, reply),
-                lambda whom: fitted(call, request, whom),
+                lambda whom: fitted(call, request, whom), request,
             )  # fmt: skip
         else:
             reply = Reply(call.plane.now, asking.tap)
@@ -283,6 +360,8 @@ async def _first_good(
             break
     if spares and kind is not None and not call.exchange.gone:
         reply, kind = spares.pop().bring_back(call), None
+    if reply is None:
+        reply = Reply(call.plane.now, None)
     return reply, kind, unfit if call.target is None else None
 
 
@@ -304,14 +383,27 @@ async def _elsewhere(
     return turns.reroute(resolved)
 
 
-async def fitted(call: Call, request: envelope.Request, target: Target) -> Asking:
-    """What ``target`` is to be sent. Raises :class:`GatewayError` (400) where it can't be asked."""
+def fit(call: Call, request: envelope.Request, target: Target) -> Asking | None:
+    """What ``target`` is to be sent; None where it takes a closer look, or long, to know that.
+
+    Raises :class:`GatewayError` (400) where it can't be asked.
+    """
     call.forget_receipt()
-    slot = call.slot
     if call.bounded and (why := unbounded(call, request, target)):
         raise GatewayError(400, ErrorKind.UNPRICED, why, param="model")
     if call.too_long == "error" and not gives(target, request.max_output):
         raise too_much(request.max_output, target)
+    if len(request.body) >= LARGE or not surely_fits(request.body, target):
+        return None
+    return _asked(call, target, ask(call, request, target, None), call.slot)
+
+
+async def fitted(call: Call, request: envelope.Request, target: Target) -> Asking:
+    """The same of any request."""
+    found = fit(call, request, target)
+    if found is not None:
+        return found
+    slot = call.slot
     fits = surely_fits(request.body, target)
     crowded = None if fits else await crowd(call, request, target)
     if takes_long(call, request, target, crowded):  # beside the loop, so that others go on
@@ -319,6 +411,10 @@ async def fitted(call: Call, request: envelope.Request, target: Target) -> Askin
         asking = await loop.run_in_executor(None, ask, call, request, target, crowded)
     else:
         asking = ask(call, request, target, crowded)
+    return _asked(call, target, asking, slot)
+
+
+def _asked(call: Call, target: Target, asking: Asking | None, slot: int) -> Asking:
     if asking is None:
         raise _not_offered(call, target)
     asking.receipt, asking.slot = call.receipt, slot
@@ -341,6 +437,8 @@ async def attempt(
     now = call.plane.now
     runtime = target.runtime
     started = now()
+    sent = started
+    steps: list[float] = []
     begin(call, target, started)
     why = await runtime.signer.ready(time.time()) if runtime.signer is not None else ""
     if why:
@@ -348,11 +446,15 @@ async def attempt(
     else:
         headed = asking.own and not runtime.betas_in_body
         forwarded = facts.forwarded if headed else facts.translated
+        if call.trace is not None or call.baggage:
+            forwarded += passed_on(call, target, started)
         if runtime.signer is not None:
             forwarded += runtime.signature(asking.head, asking.body, time.time())
+            sent = now()
         connection = runtime.pool.take()
         if connection is None:
-            connection = await _connect(call, reply, runtime.pool)
+            connection = await _connect(call, reply, runtime.pool, steps)
+            sent = now()
         elif _send(call, reply, connection, asking, forwarded):
             await reply.ready
             # A kept connection may have been closed by the upstream just now: when it fails before
@@ -361,7 +463,8 @@ async def attempt(
             connection = None
             if fault is not None and fault.fresh and fault.kind is FaultKind.CLOSED:
                 reply.again()
-                connection = await _connect(call, reply, runtime.pool)
+                connection = await _connect(call, reply, runtime.pool, steps)
+                sent = now()
         if connection is not None and _send(call, reply, connection, asking, forwarded):
             await reply.ready
     body = reply.body if call.watched else b""
@@ -377,40 +480,30 @@ async def attempt(
                 return reply, kind
     ended = now()
     call.waited += ended - started
-    first = reply.first_byte
     note(call, target, reply, kind, started, ended)
     if kind is not None and asking.tap is not None and asking.tap.broken:
         call.plane.metrics.left_out(target.provider, asking.tap.broken)
     reply.place = len(call.attempts)
-    call.attempts.append(
-        Attempt(
-            target.provider,
-            target.model,
-            reply.status,
-            kind or "",
-            int((started - call.began) * 1e6),
-            call.us(first),
-            int((ended - call.began) * 1e6),
-            runtime.provider.format if call.receipt is not None else "",
-            call.receipt.dropped if call.receipt is not None else (),
-            call.altered,
-        )
-    )
+    times = Times(started, sent, ended, steps)
+    call.attempts.append(recorded(call, target, asking.slot, reply, kind, times))
     if kind is not None:
         # Asked, and not refused: it may have worked, and charge for it.
         refused = reply.status >= 300 or reply.connection is None
         whole = refused or (reply.judged and reply.used is not None)
-        call.attempts[-1] = told(call, call.attempts[-1], target, asking.slot, reply.used, whole)
+        call.attempts[-1] = told(call, call.attempts[-1], target, asking.slot, reply, whole)
     return reply, kind
 
 
-async def _connect(call: Call, reply: Reply, pool: Pool) -> ClientConnection | None:
+async def _connect(
+    call: Call, reply: Reply, pool: Pool, steps: list[float]
+) -> ClientConnection | None:
     seconds = call.connect or call.plane.fleet.snapshot.timeouts.connect
     left = call.deadline() - call.plane.now()
     try:
-        return await pool.connect(min(seconds, max(left, 0.0)))
+        return await pool.connect(min(seconds, max(left, 0.0)), steps)
     except Fault as fault:
-        late = left < seconds and call.overdue()
+        # Timers may go off a millisecond early: then it is not overdue by the clock yet.
+        late = left < seconds and (call.overdue() or fault.message.startswith(SLOW))
         reply.on_fault(Fault(FaultKind.TIMEOUT, USED_UP) if late else fault)
         return None
 
@@ -425,7 +518,7 @@ def _send(
         reply.leave()
         return False
     reply.connection = connection
-    exchange.on_gone = call.leave if call.racers else reply.leave
+    exchange.on_gone = call.leave if call.racers else call.parting(reply)
     fleet = call.plane.fleet
     first_byte, idle = call.first_byte or fleet.first_byte, call.idle or fleet.idle
     total = call.deadline()

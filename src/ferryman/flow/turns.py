@@ -6,6 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from ferryman.config.snapshot import Route
+from ferryman.flow.attempts import HINTING
 from ferryman.flow.call import Call, Plane, told
 from ferryman.flow.choice import Choice, choice_of, health_of, measure
 from ferryman.flow.window import roomiest
@@ -26,8 +27,6 @@ from ferryman.wire.paths import CONVERSATIONS
 
 WELL: Final = Rest()
 """The rest of keys that need none."""
-HINTING: Final = 8192
-"""Bytes of an error's body that are searched for a time to wait."""
 LONE_SECONDS: Final = 0.5
 """Most that a call waits after a single failure before it asks the same model once more."""
 
@@ -72,7 +71,7 @@ class Turns:
         # _strained: one that rests was asked; a second one is no likelier to answer, if it failed
         # but now.
 
-    def next(self, reply: Reply, kind: ErrorKind | None) -> Target | None:
+    def next(self, reply: Reply | None, kind: ErrorKind | None) -> Target | None:
         """The next target, its key in ``call.slot``; None when there is none, or too many failed.
 
         ``reply`` and ``kind`` are of the attempt before, if there was one.
@@ -91,7 +90,7 @@ class Turns:
             if len(self.order) > 1:
                 self._strained = resting_until(plane, target, now) > now
             return self._go(target, now)
-        if self.asked and kind is not None:
+        if self.asked and kind is not None and reply is not None:
             self.asked = False
             if self._next_key(last, kind, now):
                 return last if plane.retries.spend(now) else None
@@ -208,6 +207,8 @@ def _planned(call: Call, resolved: Resolved, size: int, max_output: int) -> list
     measures: dict[str, list[float]] = {
         name: measure(choice, name, now, size, max_output, call.stream) for name in choice.measures
     }
+    call.strategy = resolved.strategy
+    call.everyone, call.measures = choice.everyone, measures.get(resolved.strategy, ())
     facts = doubts(call, choice, now)
     standing = Standing(plane.rng, facts=facts, measures=measures, seeds=call.seeds)
     first_fallback = len(resolved.targets)
@@ -283,9 +284,12 @@ def is_full(plane: Plane, target: Target) -> bool:
     queue = plane.queues.get(target.provider)
     if queue is None:
         return False
-    if queue.line.full or not target.runtime.limited:
-        return queue.line.full
     now = plane.now()
+    account = queue.account
+    if queue.line.full or (account is not None and account.crowded(target, now)):
+        return True
+    if not target.runtime.limited:
+        return False
     return resting_until(plane, target, now) <= now and not usable_keys(plane, target, now, 0)
 
 
@@ -378,6 +382,7 @@ def note(
     """An attempt has ended: what it says of its target and key, for the calls that come."""
     health = health_of(target)
     plane = call.plane
+    plane.metrics.tried(target.provider, kind or "")
     key = target.runtime.keys[call.slot]
     if call.hedge and (kind is None or kind is ErrorKind.SUPERSEDED):
         tail = health.slow_stream if call.stream else health.slow_whole
@@ -468,9 +473,8 @@ def note_end(call: Call, reply: Reply, kind: ErrorKind | None) -> None:
         health.finished()
         return
     now, last = call.plane.now(), call.attempts[-1]
-    used = reply.tap.usage if reply.tap is not None else None
     cut = replace(last, error=kind, end_us=call.us(now))
-    call.attempts[-1] = told(call, cut, target, call.slot, used, False)
+    call.attempts[-1] = told(call, cut, target, call.slot, reply, False)
     fault = reply.fault
     what = reaction(kind)
     if what.scope == "nothing" or (fault is not None and fault.message == USED_UP):

@@ -10,6 +10,7 @@ from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Request
 from ferryman.upstream.fleet import Target
+from ferryman.wire.framing import mentions
 
 MEASURED = 65_536
 """Bodies up to this size calibrate."""
@@ -27,11 +28,7 @@ def text_size(body: bytes) -> int:
     size = len(body)
     if size > MEASURED:
         return 0
-    # ``in`` looks for a number first, which makes and drops an exception.
-    for mark in _NO_TEXT:
-        if body.find(mark) >= 0:
-            return 0
-    return size
+    return 0 if mentions(body, _NO_TEXT) else size
 
 
 _NO_TEXT: Final[tuple[bytes, ...]] = (b"base64", b'"data"', b'"file', b"_url", b"Url")

@@ -76,6 +76,7 @@ _FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e
 _FRAMING: Final = frozenset(
     (b"transfer-encoding", b"content-encoding", b"connection", b"trailer", b"upgrade")
 )
+_BODIED: Final = frozenset((b"content-length", b"transfer-encoding"))
 _LENGTH: Final = b"content-length"
 _LENGTHS: Final[tuple[bytes, ...]] = (b"Content-Length: ", b"content-length: ")
 """The spellings that nearly all have."""
@@ -429,6 +430,8 @@ class ClientConnection(asyncio.Protocol):
         if status < 200:
             if status < 100 or status == 101:
                 raise Fault(FaultKind.PROTOCOL, f"status {status} was not asked for")
+            if [name for name, _ in self._headers if name in _BODIED]:
+                raise Fault(FaultKind.PROTOCOL, f"status {status} has no body, and says it has")
             self._interim = True
             self._headers = []
             return
@@ -441,8 +444,10 @@ class ClientConnection(asyncio.Protocol):
         self._headers_done = True
         fields = dict(self._headers)
         coding = fields.get(b"transfer-encoding")
-        if coding is not None and coding.strip().lower() != b"chunked":
-            raise Fault(FaultKind.PROTOCOL, "its transfer-encoding is not understood")
+        if coding is not None:  # of several, the parser heeds the last
+            codings = [v.lower() for name, v in self._headers if name == b"transfer-encoding"]
+            if codings != [b"chunked"]:
+                raise Fault(FaultKind.PROTOCOL, "its transfer-encoding is not understood")
         self._ended_by_close = not (
             b"content-length" in fields or coding is not None or status == 204 or status == 304
         )

@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -38,6 +39,8 @@ class Origin(Struct, frozen=True):
     host: str
     port: int
     uds: str = ""
+    reach: int = 0
+    """Where its name may lead to: whatever the connector's ``admits`` makes of it."""
 
     @classmethod
     def of(cls, url: str) -> "Origin":
@@ -173,7 +176,12 @@ class Connector:
         *,
         ca_files: tuple[str, ...] = (),
         proxy_for: Callable[[Origin], str] = lambda origin: "",
+        admits: Callable[[str, int], bool] = lambda address, reach: True,
     ) -> None:
+        """``admits`` says of an address whether an origin with that ``reach`` may lead to it. It is
+        asked of what is connected to: a name can't lead elsewhere in between. Proxies look names up
+        themselves; of them it is asked about origins that are addresses."""
+        self._admits = admits
         self._loop = loop
         self._resolver = Resolver(loop)
         self._proxy_for = proxy_for
@@ -187,11 +195,19 @@ class Connector:
             self._tls = None
 
     async def connect(
-        self, origin: Origin, make: Callable[[], ClientConnection], seconds: float
+        self,
+        origin: Origin,
+        make: Callable[[], ClientConnection],
+        seconds: float,
+        steps: list[float],
     ) -> ClientConnection:
-        """A new connection to ``origin``. Raises :class:`Fault` of kind CONNECT."""
+        """A new connection to ``origin``. Raises :class:`Fault` of kind CONNECT.
+
+        ``steps`` is given the monotonic times when the name was known, when the other end (or the
+        proxy) took the connection, and when TLS was agreed upon, as far as it gets.
+        """
         # Neither wait_for nor timeout: both need a current task, which a driven coroutine is not.
-        task = self._loop.create_task(self._connect(origin, make))
+        task = self._loop.create_task(self._connect(origin, make, steps))
         try:
             await asyncio.wait((task,), timeout=seconds)
         finally:
@@ -224,16 +240,24 @@ class Connector:
             raise
 
     async def _connect(
-        self, origin: Origin, make: Callable[[], ClientConnection]
+        self, origin: Origin, make: Callable[[], ClientConnection], steps: list[float]
     ) -> ClientConnection:
         if origin.uds:
+            steps.append(monotonic())
             _, made = await self._loop.create_unix_connection(make, origin.uds)
+            steps.append(monotonic())
             return made
         proxy = self._proxy_for(origin) if origin.scheme == "https" else ""
         target = Origin.of(proxy) if proxy else origin
         addresses = await self._resolver.resolve(target.host, target.port)
+        if not proxy:
+            addresses = self._admitted(origin, addresses)
+        elif _is_address(origin.host) and not self._admits(origin.host, origin.reach):
+            raise _barred(origin)
+        steps.append(monotonic())
         tls = await self._context() if origin.scheme == "https" else None
         sock = await race(addresses, self._loop)
+        steps.append(monotonic())
         try:
             if proxy:
                 await self._tunnel(sock, origin, proxy)
@@ -246,7 +270,16 @@ class Connector:
         except BaseException:
             sock.close()
             raise
+        if tls is not None:
+            steps.append(monotonic())
         return made
+
+    def _admitted(self, origin: Origin, addresses: list[Address]) -> list[Address]:
+        """Those that the origin may lead to. Raises :class:`Fault` when there is none."""
+        found = [each for each in addresses if self._admits(str(each[1][0]), origin.reach)]
+        if addresses and not found:
+            raise _barred(origin)
+        return found
 
     async def _tunnel(self, sock: socket.socket, origin: Origin, proxy: str) -> None:
         parts = urlsplit(proxy)
@@ -268,6 +301,17 @@ class Connector:
         if not found[1].startswith(b"2"):
             text = f"the proxy refused CONNECT with status {found[1].decode()}"
             raise Fault(FaultKind.CONNECT, text)
+
+
+def _barred(origin: Origin) -> Fault:
+    return Fault(FaultKind.CONNECT, f"{origin.host} leads to an address that it may not lead to")
+
+
+def _is_address(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host)
+        return True
+    return False
 
 
 def _words(error: OSError) -> str:

@@ -350,13 +350,24 @@ class Intake(asyncio.Protocol):
         self._last = None
         if exchange is None:
             return  # answered and forgotten in the meantime
+        behind = self._wrong(None)  # with what follows it
         if last:
             self._spool(exchange, last)
-        if self._problem is None:
-            self._upload = None
-            self.deadline = NEVER
-            assert exchange.incoming is not None
-            exchange.incoming.end()
+        own = self._wrong(behind)
+        if own is not None:
+            self._problem = own
+            return
+        self._upload = None
+        self.deadline = NEVER
+        assert exchange.incoming is not None
+        exchange.incoming.end()
+        if self._deaf:  # answered meanwhile, and that was the last
+            self._problem = None
+
+    def _wrong(self, problem: Refusal | None) -> Refusal | None:
+        """Say what is wrong; what was wrong before."""
+        before, self._problem = self._problem, problem
+        return before
 
     def _await_upload(self) -> None:
         """Set the deadline of an upload that goes on; it may be answered by now."""

@@ -43,14 +43,18 @@ class Pool:
                 return connection
         return None
 
-    async def connect(self, seconds: float) -> ClientConnection:
-        """A new connection. Raises :class:`Fault` of kind CONNECT."""
+    async def connect(self, seconds: float, steps: list[float] | None = None) -> ClientConnection:
+        """A new connection; ``steps`` as for :class:`Connector`. Raises :class:`Fault` of kind
+        CONNECT."""
         if len(self.open) + self._connecting >= self._max:
             raise Fault(FaultKind.CONNECT, f"{self._max} connections are open to this upstream")
         self._connecting += 1
         try:
             made = await self._connector.connect(
-                self.origin, lambda: ClientConnection(self, self._loop), seconds
+                self.origin,
+                lambda: ClientConnection(self, self._loop),
+                seconds,
+                steps if steps is not None else [],
             )
         finally:
             self._connecting -= 1

@@ -17,6 +17,7 @@ class ErrorKind(StrEnum):
     UNSUPPORTED_MEDIA = "unsupported_media_type"
     CONTEXT_TOO_LONG = "context_length_exceeded"
     CONTENT_FILTERED = "content_filtered"
+    GUARDRAIL = "guardrail_blocked"
     UNSUPPORTED = "unsupported_by_model"
     NO_TARGET = "no_target_left"
     IDEMPOTENCY = "idempotency_conflict"
@@ -58,10 +59,15 @@ class GatewayError(Exception):
         *,
         param: str | None = None,
         headers: tuple[tuple[bytes, bytes], ...] = (),
+        reason: str = "",
+        key: str = "",
     ) -> None:
+        """``reason`` and ``key`` (an id) are for the audit log: callers are told less."""
         super().__init__(message)
         self.status = status
         self.kind = kind
         self.message = message
         self.param = param
         self.headers = headers
+        self.reason = reason or str(kind)
+        self.key = key

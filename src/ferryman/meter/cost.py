@@ -2,7 +2,9 @@
 
 from typing import Final
 
+from ferryman.ir.fixed import Fixed
 from ferryman.ir.price import Price, Rate, Tiers
+from ferryman.ir.tally import Tally
 from ferryman.ir.usage import Extras, Usage
 
 MOST: Final = 2**63 - 1
@@ -71,35 +73,36 @@ def cost(usage: Usage | None, prices: Prices, at_s: int) -> int | None:
 
     None when the usage is unknown or the model has no price.
     """
-    if usage is None:
-        return None
+    return None if usage is None else cost_of(Tally(usage), prices, at_s)
+
+
+def cost_of(usage: Tally, prices: Prices, at_s: int, always: Fixed | None = None) -> int | None:
+    """The same of usage that is known; ``always``: the rate, where ``prices`` come to one."""
     extras = usage.extras
     if extras is not None:
         return _cost_with(usage, extras, prices, at_s)
-    # Each field is read once: that costs more than to multiply by it.
-    fresh, read, written = usage.input, usage.cache_read, usage.cache_write
-    written_1h, heard = usage.cache_write_1h, usage.audio_input
-    rate = rate_at(prices, at_s, fresh + read + written + written_1h + heard)
-    if rate is None:
-        return None
-    total = rate.request + fresh * rate.input + usage.output * rate.output
-    if read:
-        total += read * rate.cache_read
-    if written:
-        total += written * rate.cache_write
-    if written_1h:
-        total += written_1h * rate.cache_write_1h
-    if heard:
-        total += heard * rate.audio_input
-    reasoned, spoken = usage.reasoning, usage.audio_output
-    if reasoned:
-        total += reasoned * rate.reasoning
-    if spoken:
-        total += spoken * rate.audio_output
+    if always is None:
+        found = rate_at(prices, at_s, usage.total_input)
+        if found is None:
+            return None
+        always = Fixed(found)
+    total = always.request + usage.input * always.input + usage.output * always.output
+    if usage.cache_read:
+        total += usage.cache_read * always.cache_read
+    if usage.cache_write:
+        total += usage.cache_write * always.cache_write
+    if usage.cache_write_1h:
+        total += usage.cache_write_1h * always.cache_write_1h
+    if usage.audio_input:
+        total += usage.audio_input * always.audio_input
+    if usage.reasoning:
+        total += usage.reasoning * always.reasoning
+    if usage.audio_output:
+        total += usage.audio_output * always.audio_output
     return total if total <= MOST else MOST
 
 
-def _cost_with(usage: Usage, extras: Extras, prices: Prices, at_s: int) -> int | None:
+def _cost_with(usage: Tally, extras: Extras, prices: Prices, at_s: int) -> int | None:
     price = price_at(prices, at_s)
     if price is None:
         return None

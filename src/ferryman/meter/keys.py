@@ -14,9 +14,13 @@ _CHECK: Final = 6  # 62^6 > 2^32
 _LETTERS: Final = frozenset(_ALPHABET)
 
 
-def mint() -> str:
-    """A new secret: ``fm-``, 256 random bits, a CRC-32 over both; 52 characters, base 62."""
-    body = PREFIX + _base62(secrets.randbits(256), _RANDOM)
+def mint(bits: bytes = b"") -> str:
+    """A new secret: ``fm-``, 256 random bits, a CRC-32 over both; 52 characters, base 62.
+
+    ``bits``: these 32 bytes instead of random ones.
+    """
+    number = int.from_bytes(bits) if bits else secrets.randbits(256)
+    body = PREFIX + _base62(number, _RANDOM)
     return body + _checksum(body)
 
 

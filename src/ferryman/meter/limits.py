@@ -5,12 +5,12 @@ may be taken: rates (``throttle.py``), calls at once, budgets (``spending.py``).
 what a call may use at most, :meth:`Grant.settle` puts in its place what it has used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from ferryman.ir.usage import Usage
+from ferryman.ir.tally import Tally
 from ferryman.meter.spending import Spending
-from ferryman.meter.throttle import NEVER, SECOND, Throttle
+from ferryman.meter.throttle import NEVER, SECOND, SWEPT_AT, Throttle
 
 REQUESTS: Final = "requests"
 INPUT: Final = "input_tokens"
@@ -23,7 +23,7 @@ USD: Final = "usd"
 class Amounts:
     """What a call takes. Of rates: as expected, of budgets: the most there can be."""
 
-    __slots__ = ("input", "output", "picodollars", "tokens")
+    __slots__ = ("calls", "input", "output", "picodollars", "tokens")
 
     def __init__(
         self,
@@ -31,6 +31,7 @@ class Amounts:
         output: int = 0,
         tokens: int = 0,
         picodollars: int = 0,
+        calls: int = 1,
     ) -> None:
         self.input = input
         self.output = output
@@ -38,6 +39,8 @@ class Amounts:
         self.tokens = tokens
         """The most that a budget of tokens may have to bear."""
         self.picodollars = picodollars
+        self.calls = calls
+        """0: it was not made after all."""
 
 
 class Moment:
@@ -127,21 +130,25 @@ class Meter:
 class RateMeter(Meter):
     """Units of one measure in a time."""
 
-    def __init__(self, measure: str, most: int, seconds: int, burst: int, per: str) -> None:
+    def __init__(
+        self, measure: str, most: int, seconds: int, burst: int, per: str, patient: bool = False
+    ) -> None:
+        """``patient``: a call that asks for more than there ever is waits until all of it is."""
         super().__init__(measure, per, most, (measure, most, seconds, burst))
         self.throttle = Throttle(most, seconds, burst)
+        self.patient = patient
 
     def refusal(self, key: str, asked: Amounts, at: Moment) -> tuple[int, int] | None:
-        wait = self.throttle.wait(key, self._units(asked), at.ns)
+        wait = self.throttle.wait(key, self.asked(asked), at.ns)
         if not wait:
             return None
         return NEVER if wait == NEVER else -(-wait // SECOND), self.throttle.left(key, at.ns)[0]
 
     def take(self, key: str, asked: Amounts, at: Moment) -> int:
-        return self.throttle.take(key, self._units(asked), at.ns)
+        return self.throttle.take(key, self.asked(asked), at.ns)
 
     def settle(self, key: str, taken: int, asked: Amounts, used: Amounts, at: Moment) -> None:
-        units, actual = self._units(asked), self._units(used)
+        units, actual = self.asked(asked), self._units(used)
         self.throttle.settle(key, taken, units, actual, at.ns)
 
     def state(self, key: str, at: Moment) -> State:
@@ -149,7 +156,8 @@ class RateMeter(Meter):
         return State(self.measure, self.most, left, -(-ns // SECOND), self.per)
 
     def asked(self, asked: Amounts) -> int:
-        return self._units(asked)
+        units = self._units(asked)
+        return min(units, self.throttle.burst) if self.patient else units
 
     def keys(self) -> list[str]:
         return self.throttle.keys()
@@ -157,7 +165,7 @@ class RateMeter(Meter):
     def _units(self, amounts: Amounts) -> int:
         measure = self.measure
         if measure == REQUESTS:
-            return 1
+            return amounts.calls
         if measure == INPUT:
             return amounts.input
         return amounts.output if measure == OUTPUT else amounts.input + amounts.output
@@ -169,9 +177,30 @@ class ParallelMeter(Meter):
     def __init__(self, most: int) -> None:
         super().__init__(PARALLEL, "", most, (PARALLEL,))
         self.at_work: dict[str, int] = {}
+        self.elsewhere: dict[str, tuple[int, int]] = {}
+        """At other data planes, and when that was heard (nanoseconds)."""
+
+    def hear(self, key: str, calls: int, at: Moment) -> None:
+        """So many are at work in all, here and elsewhere: which is believed for a second."""
+        others = calls - self.at_work.get(key, 0)
+        if len(self.elsewhere) > SWEPT_AT:
+            self.elsewhere.clear()
+        if others > 0:
+            self.elsewhere[key] = (others, at.ns)
+        else:
+            self.elsewhere.pop(key, None)
+
+    def _calls(self, key: str, at: Moment) -> int:
+        calls = self.at_work.get(key, 0)
+        heard = self.elsewhere.get(key)
+        if heard is not None:
+            if at.ns - heard[1] <= SECOND:
+                return calls + heard[0]
+            del self.elsewhere[key]
+        return calls
 
     def refusal(self, key: str, asked: Amounts, at: Moment) -> tuple[int, int] | None:
-        return (1, 0) if self.at_work.get(key, 0) >= self.most else None
+        return (1, 0) if self._calls(key, at) >= self.most else None
 
     def take(self, key: str, asked: Amounts, at: Moment) -> int:
         self.at_work[key] = self.at_work.get(key, 0) + 1
@@ -185,14 +214,16 @@ class ParallelMeter(Meter):
             self.at_work.pop(key, None)
 
     def state(self, key: str, at: Moment) -> State:
-        left = max(self.most - self.at_work.get(key, 0), 0)
+        left = max(self.most - self._calls(key, at), 0)
         return State(PARALLEL, self.most, left, 0, "")
 
     def asked(self, asked: Amounts) -> int:
         return 1
 
     def keys(self) -> list[str]:
-        return list(self.at_work)
+        found = set(self.at_work)
+        found.update(self.elsewhere)
+        return sorted(found)
 
 
 class BudgetMeter(Meter):
@@ -200,14 +231,18 @@ class BudgetMeter(Meter):
 
     def __init__(
         self, measure: str, most: int, spending: Spending, *, soft: bool = False,
-        extra: int = 0, extra_until: int = 0, begun_us: int = 0,
+        extra: int = 0, extra_until: int = 0, begun_us: int = 0, carries: bool = False,
+        cuts: bool = False,
     ) -> None:  # fmt: skip
-        """``extra`` is added until ``extra_until`` (Unix seconds)."""
+        """``extra`` is added until ``extra_until`` (Unix seconds); where it ``carries``, also what
+        was left of the period before."""
         window = spending.window
-        super().__init__(
-            measure, window.per, most, (measure, window.per, window.rolling, window.zone, soft)
-        )
+        identity = (measure, window.per, window.rolling, window.zone, soft, carries)
+        super().__init__(measure, window.per, most, identity)
         self.soft = soft
+        self.carries = carries
+        self.cuts = cuts
+        """Whether streams may begin that are ended once it is used up."""
         self._extra = extra
         self._extra_until = extra_until
         self.spending = spending
@@ -215,12 +250,22 @@ class BudgetMeter(Meter):
         self.known = False
         """True once it has been told what was spent before it began (Unix microseconds)."""
 
-    def most_at(self, unix: int) -> int:
-        """What may be spent at that time."""
+    def usual_at(self, unix: int) -> int:
+        """What may be spent of it at that time, without what is carried over."""
         return self.most + (self._extra if unix < self._extra_until else 0)
 
+    def most_at(self, unix: int, key: str) -> int:
+        """What may be spent of it at that time."""
+        most = self.usual_at(unix)
+        return most + self.spending.carried(key, self.most, unix) if self.carries else most
+
+    def since(self, unix: int) -> int:
+        """The earliest moment whose spending matters at that time."""
+        since = self.spending.window.since(unix)
+        return self.spending.window.since(since - 1) if self.carries else since
+
     def refusal(self, key: str, asked: Amounts, at: Moment) -> tuple[int, int] | None:
-        amount, most = self.asked(asked), self.most_at(at.unix)
+        amount, most = self.asked(asked), self.most_at(at.unix, key)
         if self.soft or not amount:
             return None
         if not self.known:
@@ -239,10 +284,14 @@ class BudgetMeter(Meter):
         self.spending.change(key, taken, self.asked(used) - self.asked(asked))
 
     def state(self, key: str, at: Moment) -> State:
-        most = self.most_at(at.unix)
-        left = max(most - self.spending.total(key, at.unix), 0)
-        resets = self.spending.frees(key, 0, at.unix) - at.unix
-        return State(self.measure, most, left, resets, self.per, True)
+        left, end = self.left(key, at.unix)
+        most = self.most_at(at.unix, key)
+        return State(self.measure, most, left, end - at.unix, self.per, True)
+
+    def left(self, key: str, unix: int) -> tuple[int, int]:
+        """What of it is left at that time, and when the first of what is spent counts no more."""
+        left = self.most_at(unix, key) - self.spending.total(key, unix)
+        return left if left > 0 else 0, self.spending.frees(key, 0, unix)
 
     def asked(self, asked: Amounts) -> int:
         return asked.picodollars if self.measure == USD else asked.tokens
@@ -252,7 +301,7 @@ class BudgetMeter(Meter):
 
     def over(self, key: str, unix: int) -> bool:
         """Whether more is spent and held than may be."""
-        return self.spending.total(key, unix) > self.most_at(unix)
+        return self.spending.total(key, unix) > self.most_at(unix, key)
 
 
 class Limit:
@@ -284,7 +333,7 @@ class Limit:
             if isinstance(meter, RateMeter) and isinstance(found, RateMeter):
                 meter.throttle = found.throttle
             elif isinstance(meter, ParallelMeter) and isinstance(found, ParallelMeter):
-                meter.at_work = found.at_work
+                meter.at_work, meter.elsewhere = found.at_work, found.elsewhere
             elif isinstance(meter, BudgetMeter) and isinstance(found, BudgetMeter):
                 meter.spending, meter.known = found.spending, found.known
                 meter.begun_us = found.begun_us
@@ -312,7 +361,7 @@ def _plain(value: str) -> str:
 class Grant:
     """What a call has taken of its limits, until it is settled."""
 
-    __slots__ = ("_settled", "_taken", "asked", "budgets", "picodollars", "tokens")
+    __slots__ = ("_settled", "_taken", "asked", "budgets", "picodollars", "settled", "tokens")
 
     def __init__(
         self, asked: Amounts, taken: list[tuple[Meter, str, int]], budgets: tuple[str, ...]
@@ -326,6 +375,8 @@ class Grant:
         """What budgets bear: the hold, and then what it was settled with;"""
         self.tokens = asked.tokens
         """the same of tokens."""
+        self.settled: Callable[[Amounts], None] | None = None
+        """Told what was used, once."""
 
     def settle(self, used: Amounts, at: Moment) -> None:
         """Count what was used in place of what was taken; only the first time does anything."""
@@ -335,9 +386,12 @@ class Grant:
         self.picodollars, self.tokens = used.picodollars, used.tokens
         for meter, key, number in self._taken:
             meter.settle(key, number, self.asked, used, at)
+        told = self.settled
+        if told is not None:
+            told(used)
 
     def close(
-        self, usage: Usage | None, cost: int | None, counted: bool, priced: bool, at: Moment
+        self, usage: Tally | None, cost: int | None, counted: bool, priced: bool, at: Moment
     ) -> None:
         """Settle with what is known of a call's usage and cost (picodollars).
 
@@ -360,10 +414,14 @@ class Grant:
 
 
 def admit(applying: Sequence[tuple[Limit, str]], asked: Amounts, at: Moment) -> "Grant | Refusal":
-    """Take ``asked`` of every limit (with its key), or of none.
+    """Take ``asked`` of every limit (with its key), or of none."""
+    return refusal_of(applying, asked, at) or take(applying, asked, at)
 
-    Of several that refuse, the one counts that makes the call wait longest.
-    """
+
+def refusal_of(
+    applying: Sequence[tuple[Limit, str]], asked: Amounts, at: Moment
+) -> "Refusal | None":
+    """Why ``asked`` may not pass: of several that refuse, the one that makes it wait longest."""
     worst: Refusal | None = None
     for limit, key in applying:
         for meter in limit.meters:
@@ -372,9 +430,12 @@ def admit(applying: Sequence[tuple[Limit, str]], asked: Amounts, at: Moment) -> 
                 continue
             wait, left = found
             if worst is None or wait == NEVER or (worst.wait != NEVER and wait > worst.wait):
-                worst = _refusal(limit, meter, wait, left, asked, at)
-    if worst is not None:
-        return worst
+                worst = _refusal(limit, meter, key, wait, left, asked, at)
+    return worst
+
+
+def take(applying: Sequence[tuple[Limit, str]], asked: Amounts, at: Moment) -> Grant:
+    """Take ``asked`` of every limit, whether it may be or not."""
     taken: list[tuple[Meter, str, int]] = []
     budgets = []
     for limit, key in applying:
@@ -386,10 +447,10 @@ def admit(applying: Sequence[tuple[Limit, str]], asked: Amounts, at: Moment) -> 
 
 
 def _refusal(
-    limit: Limit, meter: Meter, wait: int, left: int, asked: Amounts, at: Moment
+    limit: Limit, meter: Meter, key: str, wait: int, left: int, asked: Amounts, at: Moment
 ) -> Refusal:
     budget = isinstance(meter, BudgetMeter)
-    most = meter.most_at(at.unix) if isinstance(meter, BudgetMeter) else meter.most
+    most = meter.most_at(at.unix, key) if isinstance(meter, BudgetMeter) else meter.most
     return Refusal(
         limit.name, meter.measure, most, left, meter.per, wait, meter.asked(asked),
         limit.status if budget else 429, budget, not meter.known,

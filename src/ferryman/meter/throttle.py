@@ -5,7 +5,7 @@ an estimate where it is tokens; :meth:`Throttle.settle` puts that right, and giv
 has not flowed off in the meantime, so that what was really used never exceeds burst + rate × time.
 """
 
-from bisect import bisect_right
+from math import gcd
 from typing import Final
 
 SECOND: Final = 10**9
@@ -20,8 +20,8 @@ SWEPT_AT: Final = 1024
 class Level:
     """What was taken with one key and has not flowed off yet.
 
-    ``tat`` is when it will have, in nanoseconds × ``most``. ``lows`` are (number of a taking, level
-    before it), both rising: the lowest level since any taking is the first one after it.
+    ``tat`` is when it will have, in nanoseconds × ``Throttle._scale``. ``lows`` are (number of a
+    taking, level before it), both rising: the lowest level since any taking is the first one after.
     """
 
     __slots__ = ("lows", "tat")
@@ -38,7 +38,11 @@ class Throttle:
         self.most = most
         self.seconds = seconds
         self.burst = burst
-        self._cost = seconds * SECOND
+        # A unit flows off in so many nanoseconds, as a fraction in its lowest terms: times in its
+        # parts are exact, and mostly small enough for a register.
+        self._common = gcd(most, seconds * SECOND)
+        self._scale = most // self._common
+        self._cost = seconds * SECOND // self._common
         self._depth = burst * self._cost
         self._levels: dict[str, Level] = {}
         self._count = 0
@@ -47,12 +51,12 @@ class Throttle:
     def wait(self, key: str, units: int, now: int) -> int:
         """Nanoseconds until ``units`` may be taken: 0 = they may be, or :data:`NEVER`."""
         level = self._levels.get(key)
-        scaled = now * self.most
+        scaled = now * self._scale
         filled = level.tat - scaled if level is not None and level.tat > scaled else 0
         over = filled + units * self._cost - self._depth
         if over <= 0:
             return 0
-        return -(-over // self.most) if units <= self.burst else NEVER
+        return -(-over // self._scale) if units <= self.burst else NEVER
 
     def take(self, key: str, units: int, now: int) -> int:
         """Take ``units``, whether they may be or not; returns the number of this taking."""
@@ -61,7 +65,7 @@ class Throttle:
             if len(self._levels) >= self._sweep_at:
                 self._sweep(now)
             level = self._levels[key] = Level()
-        scaled = now * self.most
+        scaled = now * self._scale
         start = level.tat if level.tat > scaled else scaled
         self._count += 1
         _note_low(level.lows, self._count, start - scaled)
@@ -76,16 +80,20 @@ class Throttle:
             self.take(key, used - taken, now)
             return
         level = self._levels.get(key)
-        scaled = now * self.most
+        scaled = now * self._scale
         if level is None or level.tat <= scaled:
             return
         surplus = (taken - used) * self._cost
         lows = level.lows
-        later = bisect_right(lows, (number, 1 << 127))
+        later = len(lows)
+        while later and lows[later - 1][0] > number:
+            later -= 1
         still = level.tat - scaled
         if later < len(lows):
             still = min(still, lows[later][1])
         level.tat -= min(surplus, still)
+        if later == len(lows):
+            return
         # As if it had never been taken: every level since then was lower by up to as much.
         lowered = [(at, max(low - surplus, 0)) for at, low in lows[later:]]
         del lows[later:]
@@ -95,23 +103,34 @@ class Throttle:
     def left(self, key: str, now: int) -> tuple[int, int]:
         """Units that may be taken now, and nanoseconds until all of the burst may be."""
         level = self._levels.get(key)
-        scaled = now * self.most
+        scaled = now * self._scale
         if level is None or level.tat <= scaled:
             return self.burst, 0
         filled = level.tat - scaled
-        return max((self._depth - filled) // self._cost, 0), -(-filled // self.most)
+        return max((self._depth - filled) // self._cost, 0), -(-filled // self._scale)
+
+    def adopt(self, key: str, units: int, parts: int, now: int) -> None:
+        """Go by a level that is kept elsewhere: of a unit, ``seconds`` × 10^6 parts."""
+        level = self._levels.get(key)
+        if level is None:
+            level = self._levels[key] = Level()
+        # Rounded up to whole parts, which changes no answer: all else is whole.
+        level.tat = now * self._scale + units * self._cost - (-parts * 1000 // self._common)
 
     def keys(self) -> list[str]:
         """Those of which something is remembered."""
         return list(self._levels)
 
     def _sweep(self, now: int) -> None:
-        scaled = now * self.most
+        scaled = now * self._scale
         self._levels = {key: level for key, level in self._levels.items() if level.tat > scaled}
         self._sweep_at = max(2 * len(self._levels), SWEPT_AT)
 
 
 def _note_low(lows: list[tuple[int, int]], number: int, low: int) -> None:
+    if len(lows) == 1 and lows[0][1] >= low:  # as mostly
+        lows[0] = (number, low)
+        return
     while lows and lows[-1][1] >= low:
         lows.pop()
     lows.append((number, low))

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 LENGTHS: Final = {"minute": 60, "hour": 3600, "day": 86_400, "week": 604_800, "month": 2_592_000}
 """Seconds of a period that rolls; a month is 30 days."""
+NONE: Final = timedelta()
 PARTS: Final = 60
 """A rolling period is counted in so many parts: what was spent counts up to one part longer."""
 
@@ -45,7 +46,9 @@ class Window:
             return at - at % 60, at - at % 60 + 60
         here = datetime.fromtimestamp(at, self._zone)
         if self.per == "hour":
-            start = at - here.minute * 60 - here.second
+            # By standard time: where summer shifts clocks by half an hour, hours stay whole.
+            offset = (here.utcoffset() or NONE) - (here.dst() or NONE)
+            start = at - int(at + offset.total_seconds()) % 3600
             return start, start + 3600
         first = here.date()
         if self.per == "week":

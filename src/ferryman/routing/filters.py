@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ferryman.config.filters import CATALOGUED, Written, barred
+from ferryman.config.filters import CATALOGUED, Written, barred, unpromised
 from ferryman.config.snapshot import Filter
 from ferryman.ir.price import Rate
 
@@ -30,7 +30,7 @@ class Reason(NamedTuple):
     source: str = ""
     """Whose filter it is."""
     lacks: tuple[str, ...] = ()
-    """The abilities that are missing, where it is these."""
+    """The abilities, data policies or regions that are missing, where it is these."""
 
 
 def sift(candidates: Sequence[Candidate], needs: frozenset[str]) -> list[Reason | None]:
@@ -58,11 +58,17 @@ def _reason(candidate: Candidate, needs: frozenset[str]) -> Reason | None:
         if not key and _too_dear(candidate.rate, wanted):
             key = "max_price"
         if key:
-            return Reason(key, wanted.source)
+            return Reason(key, wanted.source, _missing(key, candidate.written, wanted))
         lacks = _lacks(candidate, needs) if wanted.require_abilities else ()
         if lacks:
             return Reason("require_abilities", wanted.source, lacks)
     return None
+
+
+def _missing(key: str, target: Written, wanted: Filter) -> tuple[str, ...]:
+    if key == "data_policy":
+        return unpromised(target.data_policy, wanted.data_policy)
+    return wanted.regions if key == "regions" else ()
 
 
 def priced(wanted: Filter) -> bool:

@@ -10,6 +10,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from ferryman.store import audit
+from ferryman.store.audit import Act
 from ferryman.store.db import add_to_meta, reading, writing
 from ferryman.store.schema import meta
 
@@ -30,6 +32,7 @@ def order(engine: sa.Engine, tags: tuple[bytes, ...]) -> int:
         connection.execute(meta.update().where(meta.c.name == name).values(value=seq))
         old = sa.and_(meta.c.name.startswith(_ORDER), meta.c.value < seq - KEPT)
         connection.execute(meta.delete().where(old))
+        audit.append(connection, Act(action="cache.clear", after={"order": name, "number": seq}))
     return seq
 
 

@@ -12,10 +12,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
 from ferryman.log import log
-from ferryman.store import rollup
+from ferryman.store import audit, feedback, rollup
+from ferryman.store.audit import Act, Who
 from ferryman.store.db import add_to_meta, insert, reading, writing
 from ferryman.store.rollup import LOST
-from ferryman.store.schema import calls, journal_positions, meta, open_calls, prices, virtual_keys
+from ferryman.store.schema import (
+    calls,
+    journal_positions,
+    meta,
+    open_calls,
+    prices,
+    upstream_ids,
+    virtual_keys,
+)
 
 OPEN_COLUMNS: Final = tuple(open_calls.c.keys())
 """Order of the values in :attr:`Batch.opened`."""
@@ -28,7 +37,11 @@ _CHUNK = 500  # ids in one IN (…); old SQLite takes 999 at most
 MAX_INT: Final = 2**63 - 1
 MAX_TEXT: Final = 200
 """Characters of a text column; PostgreSQL's index entries end at 2,704 bytes."""
-_TABLES = {"calls": calls, "open_calls": open_calls, "prices": prices}
+_TABLES = {
+    "calls": calls, "open_calls": open_calls, "prices": prices, "upstream_ids": upstream_ids,
+}  # fmt: skip
+
+_JSON: Final = ("budgets", "tags", "metadata")
 
 Row = tuple[Any, ...]
 
@@ -53,6 +66,8 @@ class Batch(Struct, kw_only=True):
     """Closed calls, in the order of the table's columns."""
     prices: list[Row] = field(default_factory=list)
     """Prices that calls are billed by, in the order of the table's columns."""
+    upstream_ids: list[Row] = field(default_factory=list)
+    """The same of attempts that were given up."""
     opened: list[Row] = field(default_factory=list)
     """Calls still open at the end of this batch, in the order of ``OPEN_COLUMNS``."""
     closed: list[str] = field(default_factory=list)
@@ -62,8 +77,16 @@ class Batch(Struct, kw_only=True):
     positions: list[Position] = field(default_factory=list)
     gone: list[tuple[str, int]] = field(default_factory=list)
     """(plane, segment) of positions that have no file any more."""
+    feedback: list[Row] = field(default_factory=list)
+    """In the order of the table's columns."""
+    refused: list[tuple[Who, Act]] = field(default_factory=list)
+    """For the audit log."""
     used: dict[str, int] = field(default_factory=dict)
     """Key id → Unix seconds of its last call here."""
+    charged: list[tuple[int, Any]] = field(default_factory=list)
+    """When calls began (Unix microseconds), and what budgets bear of them."""
+    ended: list[Any] | None = None
+    """The calls themselves, if anybody wants them after the commit."""
     counts: dict[str, int] = field(default_factory=dict)
     """Added to the numbers of the ``meta`` table."""
     polite_until: float = 0.0
@@ -102,6 +125,8 @@ def take_in(engine: sa.Engine, batch: Batch) -> Taken:
             _insert(connection, "open_calls", batch.opened, batch)
         if batch.prices:
             _insert(connection, "prices", batch.prices, batch)
+        if batch.upstream_ids:
+            _insert(connection, "upstream_ids", batch.upstream_ids, batch)
         added, rejected = _insert(connection, "calls", batch.calls, batch)
         for start in range(0, len(batch.closed), _CHUNK):
             ids = batch.closed[start : start + _CHUNK]
@@ -114,11 +139,14 @@ def take_in(engine: sa.Engine, batch: Batch) -> Taken:
         rollup.add(connection, [*added, *lost], batch.give_way)
         _checkpoint(connection, batch)
         _touch_keys(connection, batch.used)
+        feedback.add(connection, batch.feedback)
         duplicates = len(batch.calls) - len(added) - rejected
         tally = {"calls_lost": len(lost), "calls_duplicate": duplicates, "calls_rejected": rejected}
         for name, number in sorted((batch.counts | tally).items()):
             if number:
                 add_to_meta(connection, name, number)
+        for who, act in batch.refused:
+            audit.append(connection, act, who)
     return Taken(len(added) + len(lost), len(lost), duplicates)
 
 
@@ -214,7 +242,7 @@ def _statement(dialect: str, table: str) -> str:
 def _fitted(table: str, row: Row) -> Row:
     """``row`` with numbers cut to 64 bits, and texts to what PostgreSQL stores and indexes."""
     return tuple(
-        _fit(value) if not name.endswith("_json") and name != "budgets" else value
+        _fit(value) if not name.endswith("_json") and name not in _JSON else value
         for name, value in zip(_TABLES[table].c.keys(), row, strict=True)
     )
 

@@ -12,17 +12,29 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
+from msgspec.structs import replace
 
+from ferryman.config.feed import KeyFacts
+from ferryman.store import audit
+from ferryman.store.audit import Act
 from ferryman.store.db import add_to_meta, insert, reading, writing
+from ferryman.store.dimensions import Within, owned
 from ferryman.store.schema import meta, virtual_keys
 
 RECORD: Final = struct.Struct("<32s24sII")
 """Digest, key id (ASCII, NUL-padded), expiry (Unix seconds, 0 = never), flags."""
 REVOKED: Final = 1
 """Flag of a record: the key is not to be let in."""
+FACTS: Final = ("organisation", "team", "user")
+"""Those of :class:`~ferryman.config.feed.KeyFacts` that are one text each."""
+MOST_TAGS: Final = 64
+LONGEST: Final = 100
+"""Characters of a name, a fact and a tag."""
 MAX_EXPIRY: Final = 2**32 - 1
+EVERYBODY: Final[Within] = {}
 _SEQ = "key_seq"
 _CHUNK = 500  # ids in one IN (…); old SQLite takes 999 at most
 _PLACES = [62**place for place in range(12)]
@@ -35,6 +47,10 @@ class KeyFieldError(ValueError):
 
 class NoSuchKeyError(Exception):
     """No virtual key has this id or name."""
+
+
+class KeyReusedError(Exception):
+    """Another key was made under this id."""
 
 
 class AmbiguousKeyError(Exception):
@@ -54,6 +70,10 @@ class KeyInfo(Struct, frozen=True, kw_only=True):
     expires_at: int | None
     revoked_at: int | None
     last_used_at: int | None
+    organisation: str | None
+    team: str | None
+    user: str | None
+    tags: tuple[str, ...]
 
 
 class NewKey(Struct, frozen=True, kw_only=True):
@@ -64,18 +84,36 @@ class NewKey(Struct, frozen=True, kw_only=True):
     hint: str
     expires_at: int | None = None
     fixed: bool = False
+    facts: KeyFacts = KeyFacts()
+    id: str = ""
+    """Empty = one is made up. Given, it makes the key once only."""
 
 
 _SHOWN = [virtual_keys.c[name] for name in KeyInfo.__struct_fields__]
 _RECORDED = [virtual_keys.c[name] for name in ("digest", "id", "expires_at", "revoked_at", "seq")]
+_SAID = [virtual_keys.c[name] for name in (*FACTS, "tags")]
 
 
 def create(engine: sa.Engine, key: NewKey, *, now: int | None = None) -> KeyInfo:
-    """Store a key and return what may be shown of it. Raises :class:`KeyFieldError`.
+    """Store a key and return what may be shown of it; the one there is, if it was stored before.
 
-    Raises SQLAlchemy's IntegrityError if the digest is there already.
+    Raises :class:`KeyFieldError`, :class:`KeyReusedError`, and SQLAlchemy's IntegrityError if the
+    digest is there already.
     """
-    return create_many(engine, [key], now=now)[0]
+    with writing(engine) as connection:
+        return _stored(connection, key) or _insert(connection, [key], _now(now))[0]
+
+
+def _stored(connection: sa.Connection, key: NewKey) -> KeyInfo | None:
+    """The key as it was stored before. Raises :class:`KeyReusedError`."""
+    table = virtual_keys.c
+    query = sa.select(*_SHOWN, table.digest).where(table.id == key.id)
+    row = connection.execute(query).first() if key.id else None
+    if row is None:
+        return None
+    if bytes(row.digest) != key.digest:
+        raise KeyReusedError(f"Something else was asked for with this Idempotency-Key ({key.id}).")
+    return _known({name: getattr(row, name) for name in KeyInfo.__struct_fields__})
 
 
 def create_many(
@@ -104,12 +142,35 @@ def ensure_fixed(engine: sa.Engine, key: NewKey, *, now: int | None = None) -> K
             return _info(found)
     with writing(engine) as connection:
         seq = add_to_meta(connection, _SEQ, 1)
-        connection.execute(virtual_keys.update().where(others).values(revoked_at=stamp, seq=seq))
+        gone = virtual_keys.update().where(others).values(revoked_at=stamp, seq=seq)
+        for each in connection.scalars(gone.returning(table.id)).all():
+            audit.append(connection, Act(action="key.revoke", target=each))
         found = connection.execute(mine).first()
         if found is not None:
             return _info(found)
         row = NewKey(name=key.name, digest=key.digest, hint=key.hint, fixed=True)
         return _insert(connection, [row], stamp)[0]
+
+
+def page(
+    engine: sa.Engine,
+    *,
+    limit: int,
+    after: tuple[int, str] | None = None,
+    name: str = "",
+    within: Within = EVERYBODY,
+) -> list[KeyInfo]:
+    """The next keys behind (created_at, id), oldest first, revoked ones too."""
+    table = virtual_keys.c
+    query = sa.select(*_SHOWN).where(*owned(table, within))
+    query = query.order_by(table.created_at, table.id).limit(limit)
+    if name:
+        query = query.where(table.name == name)
+    if after is not None:
+        same = sa.and_(table.created_at == after[0], table.id > after[1])
+        query = query.where(sa.or_(table.created_at > after[0], same))
+    with reading(engine) as connection:
+        return [_info(row) for row in connection.execute(query)]
 
 
 def list_keys(engine: sa.Engine) -> list[KeyInfo]:
@@ -119,41 +180,106 @@ def list_keys(engine: sa.Engine) -> list[KeyInfo]:
         return [_info(row) for row in connection.execute(sa.select(*_SHOWN).order_by(*order))]
 
 
-def revoke(engine: sa.Engine, id_or_name: str, *, now: int | None = None) -> KeyInfo:
+def revoke(
+    engine: sa.Engine, id_or_name: str, *, now: int | None = None, within: Within = EVERYBODY
+) -> KeyInfo:
     """Shut a key out, for good. One that is revoked already is returned as it is.
 
-    A name counts if exactly one key that is not revoked has it. Raises :class:`NoSuchKeyError`,
-    :class:`AmbiguousKeyError`.
+    A name counts if exactly one key that is not revoked has it; keys that are not ``within`` are
+    as if there were none. Raises :class:`NoSuchKeyError`, :class:`AmbiguousKeyError`.
     """
+    with writing(engine) as connection:
+        key = _meant(connection, id_or_name, "revoke", within)
+        if key.revoked_at is not None:
+            return key
+        return _change(connection, "key.revoke", key, revoked_at=_now(now))
+
+
+def describe(
+    engine: sa.Engine, id_or_name: str, *, within: Within = EVERYBODY, **facts: Any
+) -> KeyInfo:
+    """Say anew whose a key is: what is given of ``KeyFacts``, None or empty = nobody's.
+
+    Raises as :func:`revoke`, and :class:`KeyFieldError`.
+    """
+    row = {name: _fact(name, value) for name, value in facts.items() if name != "tags"}
+    if "tags" in facts:
+        row["tags"] = _tags(facts["tags"] or ())
+    with writing(engine) as connection:
+        key = _meant(connection, id_or_name, "set", within)
+        return _change(connection, "key.describe", key, **row) if row else key
+
+
+def rotate(
+    engine: sa.Engine,
+    id_or_name: str,
+    new: NewKey,
+    overlap: int,
+    *,
+    now: int | None = None,
+    within: Within = EVERYBODY,
+) -> tuple[KeyInfo, KeyInfo]:
+    """Store ``new`` in place of a key, with its name, facts and end; returns both, the old first.
+
+    The old one ends ``overlap`` seconds from now, unless it would before; 0 revokes it. Raises as
+    :func:`revoke` and :func:`create`.
+    """
+    stamp = _now(now)
+    with writing(engine) as connection:
+        made = _stored(connection, new)
+        old = _meant(connection, id_or_name, "rotate", within)
+        if made is not None:
+            return old, made
+        if old.fixed or old.revoked_at is not None:
+            why = "is set by FERRYMAN_KEY" if old.fixed else "is revoked"
+            raise KeyFieldError(f"The key {old.id} {why}, and so can't be rotated.")
+        facts = KeyFacts(old.organisation or "", old.team or "", old.user or "", old.tags)
+        row = replace(new, name=old.name, expires_at=old.expires_at, facts=facts)
+        [made] = _insert(connection, [row], stamp)
+        ends = min(stamp + overlap, old.expires_at or MAX_EXPIRY)
+        changed = {"expires_at": ends} if overlap else {"revoked_at": stamp}
+        return _change(connection, "key.rotate", old, **changed), made
+
+
+def _meant(connection: sa.Connection, id_or_name: str, what: str, within: Within) -> KeyInfo:
+    """The key that is called so: the only one alive, else one that is revoked."""
     table = virtual_keys.c
     wanted = sa.or_(table.id == id_or_name, table.name == id_or_name)
-    with writing(engine) as connection:
-        rows = [_info(row) for row in connection.execute(sa.select(*_SHOWN).where(wanted))]
-        rows = [row for row in rows if row.id == id_or_name] or rows
-        alive = [row for row in rows if row.revoked_at is None]
-        if not rows:
-            raise NoSuchKeyError(
-                f"There is no key with the id or name {id_or_name!r}. "
-                "`ferryman keys list` shows them all."
-            )
-        if not alive:
-            return rows[-1]
-        if len(alive) > 1:
-            raise AmbiguousKeyError(
-                f"{len(alive)} keys are named {id_or_name!r}: revoke by id "
-                f"({', '.join(row.id for row in alive[:10])})."
-            )
-        mine = table.id == alive[0].id
-        seq = add_to_meta(connection, _SEQ, 1)
-        connection.execute(virtual_keys.update().where(mine).values(revoked_at=_now(now), seq=seq))
-        return _info(connection.execute(sa.select(*_SHOWN).where(mine)).one())
+    query = sa.select(*_SHOWN).where(wanted, *owned(table, within))
+    rows = [_info(row) for row in connection.execute(query)]
+    rows = [row for row in rows if row.id == id_or_name] or rows
+    alive = [row for row in rows if row.revoked_at is None]
+    # Of a key that was rotated, the new one is meant once the old one has ended.
+    alive = [row for row in alive if (row.expires_at or MAX_EXPIRY) > time.time()] or alive
+    if not rows:
+        raise NoSuchKeyError(
+            f"There is no key with the id or name {id_or_name!r}. "
+            "`ferryman keys list` shows them all."
+        )
+    if len(alive) > 1:
+        raise AmbiguousKeyError(
+            f"{len(alive)} keys are named {id_or_name!r}: {what} by id "
+            f"({', '.join(row.id for row in alive[:10])})."
+        )
+    return alive[0] if alive else rows[-1]
 
 
-def find(engine: sa.Engine, id_or_name: str) -> list[KeyInfo]:
+def _change(connection: sa.Connection, action: str, key: KeyInfo, **row: Any) -> KeyInfo:
+    mine = virtual_keys.c.id == key.id
+    seq = add_to_meta(connection, _SEQ, 1)
+    connection.execute(virtual_keys.update().where(mine).values(**row, seq=seq))
+    found = _info(connection.execute(sa.select(*_SHOWN).where(mine)).one())
+    was, now = ({name: getattr(each, name) for name in row} for each in (key, found))
+    audit.append(connection, Act(action=action, target=key.id, before=was, after=now))
+    return found
+
+
+def find(engine: sa.Engine, id_or_name: str, within: Within = EVERYBODY) -> list[KeyInfo]:
     """The key with this id, else every key with this name, oldest first."""
     table = virtual_keys.c
     wanted = sa.or_(table.id == id_or_name, table.name == id_or_name)
-    query = sa.select(*_SHOWN).where(wanted).order_by(table.created_at, table.seq)
+    query = sa.select(*_SHOWN).where(wanted, *owned(table, within))
+    query = query.order_by(table.created_at, table.seq)
     with reading(engine) as connection:
         found = [_info(row) for row in connection.execute(query)]
     return [key for key in found if key.id == id_or_name] or found
@@ -177,34 +303,54 @@ def key_seq(engine: sa.Engine) -> int:
         return _seq(connection)
 
 
-def changed_since(engine: sa.Engine, seq: int) -> tuple[int, bytes]:
-    """Records of keys created or revoked after change ``seq``, and the number this leads up to.
+Facts = dict[str, KeyFacts]
+"""By key id."""
 
-    (0, b"") when ``seq`` lies ahead of this database (it was restored from a backup): the data
+
+def changed_since(engine: sa.Engine, seq: int) -> tuple[int, bytes, Facts]:
+    """Records and facts of keys changed after change ``seq``, and the number this leads up to.
+
+    (0, b"", {}) when ``seq`` lies ahead of this database (it was restored from a backup): the data
     plane then has to ask for the full table, which is what number 0 makes it do.
     """
-    query = sa.select(*_RECORDED).where(virtual_keys.c.seq > seq).order_by(virtual_keys.c.seq)
+    table = virtual_keys.c
+    query = sa.select(*_RECORDED, *_SAID).where(table.seq > seq).order_by(table.seq)
     with reading(engine) as connection:
         rows = connection.execute(query).all()
         if rows:
-            return int(rows[-1].seq), b"".join(_records(rows))
-        return (seq, b"") if seq <= _seq(connection) else (0, b"")
+            facts = {row.id: _facts(row) for row in rows}
+            return int(rows[-1].seq), b"".join(_records(rows)), facts
+        return (seq, b"", {}) if seq <= _seq(connection) else (0, b"", {})
 
 
-def full_table(engine: sa.Engine) -> tuple[int, bytes]:
-    """Records of all keys, sorted by digest, and the number of the latest change in them."""
+def full_table(engine: sa.Engine) -> tuple[int, bytes, Facts]:
+    """Records of all keys, sorted by digest, the number of the latest change in them, and facts of
+    the keys that have any."""
     with reading(engine) as connection:
-        # One statement, so that PostgreSQL takes both from one view of the data.
-        rows = connection.execute(sa.select(*_RECORDED)).all()
+        # One statement, so that PostgreSQL takes all from one view of the data.
+        rows = connection.execute(sa.select(*_RECORDED, *_SAID)).all()
     # Sorted here: the database would look up row by row in the order of its index, which is slower.
-    return max((int(row[4]) for row in rows), default=0), b"".join(sorted(_records(rows)))
+    records = b"".join(sorted(_records(rows)))
+    facts = {row.id: _facts(row) for row in rows if row[5:] != _NOTHING_SAID}
+    return max((int(row[4]) for row in rows), default=0), records, facts
+
+
+_NOTHING_SAID = (None,) * len(_SAID)
+
+
+def _facts(row: Any) -> KeyFacts:
+    return KeyFacts(row.organisation or "", row.team or "", row.user or "", _listed(row.tags))
+
+
+def _listed(tags: str | None) -> tuple[str, ...]:
+    return tuple(msgspec.json.decode(tags)) if tags else ()
 
 
 def _records(rows: Iterable[Any]) -> list[bytes]:
     pack = RECORD.pack
     return [
         pack(digest, key_id.encode(), expires or 0, 0 if revoked is None else REVOKED)
-        for digest, key_id, expires, revoked, _ in rows
+        for digest, key_id, expires, revoked, *_ in rows
     ]
 
 
@@ -215,7 +361,7 @@ def _insert(connection: sa.Connection, keys: Iterable[NewKey], now: int) -> list
         _check(key, now)
         rows.append(
             {
-                "id": _new_id(),
+                "id": key.id or id_of(secrets.randbelow(62**12)),
                 "name": key.name,
                 "digest": key.digest,
                 "hint": key.hint,
@@ -225,23 +371,25 @@ def _insert(connection: sa.Connection, keys: Iterable[NewKey], now: int) -> list
                 "revoked_at": None,
                 "last_used_at": None,
                 "seq": seq,
+                **{name: _fact(name, getattr(key.facts, name)) for name in FACTS},
+                "tags": _tags(key.facts.tags),
             }
         )
     if rows:
         connection.execute(insert(connection, virtual_keys), rows)
-    return [
-        KeyInfo(**{name: row[name] for name in KeyInfo.__struct_fields__})  # type: ignore[arg-type]
-        for row in rows
-    ]
+    made = [_known({name: row[name] for name in KeyInfo.__struct_fields__}) for row in rows]
+    for each in made:
+        audit.append(connection, Act(action="key.create", target=each.id, after=each))
+    return made
 
 
-def _new_id() -> str:
-    number = secrets.randbelow(62**12)
+def id_of(number: int) -> str:
+    """The id that stands for a number below 62^12."""
     return "key_" + "".join([_ALPHABET[number // place % 62] for place in _PLACES])
 
 
 def _check(key: NewKey, now: int) -> None:
-    if not key.name.strip() or len(key.name) > 100 or not key.name.isprintable():
+    if not key.name.strip() or len(key.name) > LONGEST or not key.name.isprintable():
         raise KeyFieldError("A key's name must be 1 to 100 printable characters.")
     if len(key.digest) != 32:
         raise KeyFieldError(f"A key's digest must be 32 bytes, not {len(key.digest)}.")
@@ -249,12 +397,42 @@ def _check(key: NewKey, now: int) -> None:
         raise KeyFieldError("A key's expiry must lie in the future, before the year 2106.")
 
 
+def _fact(name: str, value: Any) -> str | None:
+    """A fact as it is kept. Raises :class:`KeyFieldError`."""
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or not _plain(value):
+        raise KeyFieldError(
+            f"A key's {name} must be 1 to {LONGEST} printable characters, without blanks around "
+            "them; empty = none."
+        )
+    return value
+
+
+def _tags(tags: Iterable[Any]) -> str | None:
+    found = sorted(set(tags))
+    if len(found) > MOST_TAGS or not all(_plain(tag) and "," not in tag for tag in found):
+        raise KeyFieldError(
+            f"A key may have {MOST_TAGS} tags, each of 1 to {LONGEST} printable characters without "
+            "commas, and without blanks around them."
+        )
+    return msgspec.json.encode(found).decode() if found else None
+
+
+def _plain(text: str) -> bool:
+    return 0 < len(text) <= LONGEST and text.isprintable() and text == text.strip()
+
+
 def _seq(connection: sa.Connection) -> int:
     return int(connection.scalar(sa.select(meta.c.value).where(meta.c.name == _SEQ)) or 0)
 
 
 def _info(row: Any) -> KeyInfo:
-    return KeyInfo(**row._mapping)
+    return _known(dict(row._mapping))
+
+
+def _known(row: dict[str, Any]) -> KeyInfo:
+    return KeyInfo(**row | {"tags": _listed(row["tags"])})
 
 
 def _now(now: int | None) -> int:

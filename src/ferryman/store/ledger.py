@@ -1,7 +1,9 @@
 """Reads the ledger: sums over calls, and single calls. Costs are integer picodollars throughout."""
 
-import datetime
-from collections.abc import Iterable
+import functools
+import heapq
+import operator
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -10,33 +12,79 @@ from msgspec import Struct
 
 from ferryman.ir.price import Price
 from ferryman.ir.usage import EXTRA_COUNTS, Extras, Usage, added
-from ferryman.store import spans
+from ferryman.store import feedback, spans
 from ferryman.store.db import reading
+from ferryman.store.dimensions import (
+    PERIODS,
+    check,
+    column,
+    conditions,
+    each_tag,
+    offsets_within,
+    shown,
+)
 from ferryman.store.rollup import LOST, MICRO, REPEATED
-from ferryman.store.schema import COUNTS, SUMS, TOKEN_CLASSES
+from ferryman.store.schema import COUNTS, ESTIMATES, SUMS, TOKEN_CLASSES
 from ferryman.store.schema import call_groups as _groups
 from ferryman.store.schema import calls as _calls
-from ferryman.store.schema import charges as _charges
+from ferryman.store.schema import feedback as _said
 from ferryman.store.schema import prices as _prices
 from ferryman.store.schema import rollups as _rollups
 
-DAY_US: Final = 86_400_000_000
-DIMENSIONS: Final = ("key", "model", "provider", "day", "endpoint")
-"""What :func:`usage` can group by."""
-_COLUMNS: Final = {"key": "key_id"}
+ROLLED: Final = frozenset(
+    ("key", "endpoint", "model", "provider", "target", "policy", "service", *PERIODS)
+)
+"""Dimensions that roll-ups have."""
+MORE_TOKENS: Final = ("audio_cache_read", "image_input", "image_output")
+"""Columns that hold tokens beside ``TOKEN_CLASSES``."""
+SEARCHED: Final = (
+    "request_id", "model", "provider", "target", "error", "endpoint", "policy", "run", "task",
+    "end_user", "organisation", "team", "user", "tags", "metadata",
+)  # fmt: skip
+"""Columns that a text is looked for in."""
+_NOTHING: Final[Mapping[str, str]] = {}
+_HOUR_US: Final = 3_600_000_000
+_DAY_US: Final = 24 * _HOUR_US
+_ESTIMATES: Final = 5
+"""Numbers that :func:`_estimates` selects,"""
+_UNITS: Final = 7
+"""that :func:`_units` does, before the number of scores and their sum,"""
+_WIDTH: Final = len(SUMS) + _ESTIMATES + _UNITS + 2
+"""and of all that a row may have."""
+
+
+class Estimated(Struct, frozen=True, kw_only=True):
+    """What calls have probably used beside what is known of them: never within other sums."""
+
+    calls: int = 0
+    """Of how many."""
+    input: int = 0
+    """Tokens."""
+    output: int = 0
+    cost: int = 0
+    """Picodollars."""
+
+
+class Units(Struct, frozen=True, kw_only=True):
+    """What costs per call, run and token are worked out from: calls whose whole cost is known."""
+
+    calls: int
+    cost: int
+    """Picodollars."""
+    tokens: int
+    runs: int
+    """Different values of ``run``, over all calls that have one;"""
+    run_cost: int
+    """and what those calls have cost, as far as that is known."""
 
 
 class UsageRow(Struct, frozen=True, kw_only=True):
-    """Sums over the calls of one group. Dimensions that were not asked for are None."""
+    """Sums over the calls of one group."""
 
-    key: str | None = None
-    """Id of the virtual key."""
-    model: str | None = None
-    """The model name callers asked for."""
-    provider: str | None = None
-    day: str | None = None
-    """``YYYY-MM-DD``, UTC, of the calls' beginning."""
-    endpoint: str | None = None
+    groups: tuple[str | None, ...] = ()
+    """Values of the dimensions that were asked for; None = these calls have none."""
+    other: bool = False
+    """True: all groups that are not among the top ones; ``groups`` has periods only then."""
     calls: int
     errors: int
     """Calls that ended with an error status or broke off."""
@@ -53,6 +101,14 @@ class UsageRow(Struct, frozen=True, kw_only=True):
     """Calls that got an answer given before, and so cost nothing."""
     saved: int
     """Picodollars that those answers had cost first, as far as that is known."""
+    estimated: Estimated
+    """What they have probably used beside all that."""
+    units: Units | None = None
+    """None: not asked for."""
+    scored: int = 0
+    """Scores that were given to these calls,"""
+    score: int = 0
+    """and their sum, thousandths."""
 
 
 class PriceUsed(Struct, frozen=True, kw_only=True):
@@ -103,6 +159,30 @@ class CallRow(Struct, frozen=True, kw_only=True):
     """Picodollars that an answer given again had cost first."""
     price: str | None
     """Id of the price that it was billed by (:func:`price_of`); None = by none, or by several."""
+    organisation: str | None
+    team: str | None
+    user: str | None
+    end_user: str | None
+    run: str | None
+    task: str | None
+    tags: list[str]
+    metadata: dict[str, str]
+    estimate: Estimated | None
+    """What it has probably used beside ``usage`` and ``cost``."""
+    parent: str | None
+    """Request id of the call that caused this one, as its caller says."""
+    client: str | None
+    """The caller's user agent, shortened."""
+    strategy: str | None
+    """How the order of ``plan`` was found."""
+    verdicts: list[dict[str, Any]]
+    """What checks of content said (``telemetry.record.Verdict``)."""
+    upstream_id: str | None
+    """What the provider of the last attempt calls it."""
+    trace: str | None
+    """Id of its caller's trace, 32 hexadecimal digits."""
+    content: str | None
+    """What became of prompt and answer (``Closed.content``)."""
 
 
 def usage(
@@ -111,60 +191,150 @@ def usage(
     by: tuple[str, ...] = (),
     since_us: int | None = None,
     until_us: int | None = None,
-    key: str | None = None,
-    model: str | None = None,
-    provider: str | None = None,
-    endpoint: str | None = None,
+    where: Mapping[str, str] = _NOTHING,
+    zone: str = "UTC",
+    top: int = 0,
+    units: bool = False,
 ) -> list[UsageRow]:
     """Sums over the calls begun in [``since_us``, ``until_us``), grouped and ordered by ``by``.
 
-    Where single calls of that time are not kept any more, it is that of :func:`kept`. Without
-    ``by`` one row, also when there are no calls. Raises ValueError for a dimension that is not one
-    of ``DIMENSIONS``.
+    Where single calls of that time are not kept any more, it is that of :func:`kept`. ``where``:
+    dimension → the value it must have. With ``top`` those many groups (whatever their periods)
+    that cost most, and the others together. Without ``by`` one row, also when there are no calls.
+    A call with several tags counts with each. Raises ValueError for what is no dimension
+    (``store/dimensions.py``) and for an unknown time zone.
     """
-    unknown = [name for name in by if name not in DIMENSIONS]
-    if unknown:
-        raise ValueError(f"Cannot group by {unknown[0]!r}: choose from {', '.join(DIMENSIONS)}.")
-    equal = {"key_id": key, "model": model, "provider": provider, "endpoint": endpoint}
-    sums: dict[tuple[Any, ...], list[int]] = {} if by else {(): [0] * len(SUMS)}
+    for name in (*by, *where):
+        check(name)
+    dialect, offsets = engine.dialect.name, offsets_within(zone, since_us, until_us)
+    sums: dict[tuple[Any, ...], list[int]] = {} if by else {(): [0] * _WIDTH}
     with reading(engine) as connection:
         if engine.dialect.name == "postgresql":
             # Sums of a year's groups in memory instead of sorting its rows on the disk.
             connection.exec_driver_sql("SET LOCAL work_mem = '64MB'")
-        sources = spans.of_usage(spans.floors(connection))
-        for part in spans.cover(*_stretch(since_us, until_us, sources), sources):
-            for row in connection.execute(_query(engine.dialect.name, part, by, equal)):
-                group, numbers = (
-                    tuple(row[: len(by)]),
-                    [int(value or 0) for value in row[len(by) :]],
-                )
-                known = sums.get(group)
-                if known is not None:
-                    numbers = [a + b for a, b in zip(known, numbers, strict=True)]
-                sums[group] = numbers
-    return [_usage_row(by, group, numbers) for group, numbers in sorted(sums.items())]
+        sources = _sources(spans.floors(connection), by, where, zone, offsets)
+        parts = spans.cover(*_stretch(since_us, until_us, sources), sources)
+        for part in parts:
+            query = _query(dialect, part, by, where, offsets)
+            _add(sums, connection.execute(query), len(by), 0)
+        beside = [(len(SUMS), _estimates(dialect))]
+        beside += [(len(SUMS) + _ESTIMATES, _units(dialect))] if units else []
+        if connection.scalar(sa.select(sa.exists(_said.select()))):
+            beside.append((_WIDTH - 2, [sa.func.count(_said.c.score), sa.func.sum(_said.c.score)]))
+        for at, columns in beside if parts else ():
+            whole = spans.Part(spans.CALLS, parts[0].begin, parts[-1].end)
+            query = _query(dialect, whole, by, where, offsets, columns)
+            if at == len(SUMS):
+                query = query.where(_calls.c.estimated_input.is_not(None))
+            if at == _WIDTH - 2:
+                query = query.where(feedback.ABOUT)
+            _add(sums, connection.execute(query), len(by), at)
+    return _ranked(by, sums, zone, top, units)
+
+
+def _add(sums: dict[tuple[Any, ...], list[int]], rows: Iterable[Any], width: int, at: int) -> None:
+    """Add rows of ``width`` groups and then numbers, the first of which stands at ``at``."""
+    for row in rows:
+        known = sums.setdefault(tuple(row[:width]), [0] * _WIDTH)
+        for place, value in enumerate(row[width:], at):
+            known[place] += int(value or 0)
+
+
+def _ranked(
+    by: tuple[str, ...], sums: dict[tuple[Any, ...], list[int]], zone: str, top: int, units: bool
+) -> list[UsageRow]:
+    """The sums as rows, in order; all but the ``top`` groups that cost most added up."""
+    fixed = [place for place, name in enumerate(by) if name not in PERIODS]
+    found = [(groups, False, numbers) for groups, numbers in sums.items()]
+    if top and fixed:
+        costs: dict[tuple[Any, ...], list[int]] = {}
+        for groups, numbers in sums.items():
+            known = costs.setdefault(tuple([groups[place] for place in fixed]), [0, 0])
+            known[0] += _cost(numbers)
+            known[1] += numbers[0]
+        best = set(heapq.nlargest(top, costs, key=lambda each: costs[each]))
+        others: dict[tuple[Any, ...], list[int]] = {}
+        found = []
+        for groups, numbers in sums.items():
+            if tuple([groups[place] for place in fixed]) in best:
+                found.append((groups, False, numbers))
+                continue
+            rest = tuple([None if at in fixed else each for at, each in enumerate(groups)])
+            _add(others, [(*rest, *numbers)], len(by), 0)
+        found += [(groups, True, numbers) for groups, numbers in others.items()]
+    rows = [
+        (tuple([shown(*each, zone) for each in zip(by, groups, strict=True)]), other, numbers)
+        for groups, other, numbers in found
+    ]
+    return [_usage_row(*each, units) for each in sorted(rows, key=_order(by))]
+
+
+def _cost(numbers: list[int]) -> int:
+    micro = SUMS.index("cost_micro")
+    return numbers[micro] * MICRO + numbers[micro + 1]
+
+
+def _order(by: tuple[str, ...]) -> Callable[[Any], Any]:
+    """Sorts by period first, then by the groups as they were asked for, the others last."""
+
+    def order(row: Any) -> Any:
+        groups, other, _ = row
+        times = [value or "" for name, value in zip(by, groups, strict=True) if name in PERIODS]
+        return times, other, [(value is None, value or "") for value in groups]
+
+    return order
 
 
 def total(rows: Iterable[UsageRow]) -> UsageRow:
-    """The sums of all rows together."""
-    sums: dict[str, Any] = dict.fromkeys((*COUNTS, "cost", "saved"), 0)
+    """The sums of all rows together, without what units cost."""
+    sums: dict[str, Any] = dict.fromkeys((*COUNTS, "cost", "saved", "scored", "score"), 0)
+    about = dict.fromkeys(Estimated.__struct_fields__, 0)
     tokens = Usage()
     for row in rows:
         tokens = added(tokens, row.tokens)
         for name in sums:
             sums[name] += getattr(row, name)
-    return UsageRow(**sums, tokens=tokens)
+        for name in about:
+            about[name] += getattr(row.estimated, name)
+    return UsageRow(**sums, tokens=tokens, estimated=Estimated(**about))
 
 
 def kept(
-    engine: sa.Engine, since_us: int | None, until_us: int | None
+    engine: sa.Engine,
+    since_us: int | None,
+    until_us: int | None,
+    by: tuple[str, ...] = (),
+    where: Mapping[str, str] = _NOTHING,
+    zone: str = "UTC",
 ) -> tuple[int | None, int | None]:
     """The stretch that :func:`usage` answers for: its edges are moved outwards to whole minutes,
-    hours or days where nothing finer is kept of that time."""
+    hours or days where nothing finer is kept of that time; where only single calls tell, it begins
+    with the first that is kept."""
+    offsets = offsets_within(zone, since_us, until_us)
     with reading(engine) as connection:
-        sources = spans.of_usage(spans.floors(connection))
+        sources = _sources(spans.floors(connection), by, where, zone, offsets)
     since, until = _stretch(since_us, until_us, sources)
+    if len(sources) == 1:
+        since = max(since, sources[0].floor)
     return since if since_us is not None else None, until if until_us is not None else None
+
+
+def _sources(
+    floors: dict[str, int],
+    by: tuple[str, ...],
+    where: Mapping[str, str],
+    zone: str,
+    offsets: tuple[tuple[int, int], ...],
+) -> list[spans.Source]:
+    """Where such sums can be read from: single calls alone for what no roll-up has."""
+    found = spans.of_usage(floors)
+    if not {*by, *where} <= ROLLED:
+        return found[-1:]
+    step = _DAY_US
+    if any(name in PERIODS for name in by) and (zone != "UTC" or "hour" in by):
+        even = all(end % _HOUR_US == 0 and more % _HOUR_US == 0 for end, more in offsets)
+        step = _HOUR_US if even else _HOUR_US // 60
+    return [source for source in found if source.step <= step]
 
 
 def _stretch(
@@ -175,52 +345,6 @@ def _stretch(
     return spans.widened(since, until, sources) if since < until else (since, until)
 
 
-class Spent(Struct, frozen=True, array_like=True):
-    """What budgets bear of some calls that began within one step of time."""
-
-    budgets: tuple[str, ...]
-    at: int
-    """Unix seconds, where the step begins."""
-    picodollars: int
-    tokens: int
-
-
-def spent(engine: sa.Engine, since_s: int, until_us: int, step_s: int) -> list[Spent]:
-    """What budgets bear of calls begun from ``since_s`` to before ``until_us`` (Unix time)."""
-    sums: dict[tuple[str, int], list[int]] = {}
-    with reading(engine) as connection:
-        sources = spans.of_charges(spans.floors(connection), step_s)
-        for part in spans.cover(since_s * 1_000_000, until_us, sources):
-            for budgets, step, *amounts in connection.execute(
-                _charged(engine.dialect.name, part, step_s)
-            ):
-                known = sums.setdefault((budgets, step), [0, 0, 0])
-                sums[budgets, step] = [a + int(b or 0) for a, b in zip(known, amounts, strict=True)]
-    return [
-        Spent(tuple(msgspec.json.decode(budgets)), at * step_s, micro * MICRO + pico, tokens)
-        for (budgets, at), (micro, pico, tokens) in sorted(sums.items())
-    ]
-
-
-def _charged(dialect: str, part: spans.Part, step_s: int) -> sa.Select[Any]:
-    """Counters, number of the step, and amounts, of one part."""
-    if part.source == spans.CALLS:
-        calls = _calls.c
-        step = _per(calls.at_us, step_s * 1_000_000)
-        amounts = [*_money(dialect, calls.charged_pico), sa.func.sum(calls.charged_tokens)]
-        query = sa.select(calls.budgets, step, *amounts).where(
-            calls.at_us >= part.begin, calls.at_us < part.end, calls.budgets.is_not(None)
-        )
-        return query.group_by(calls.budgets, step)
-    table = _charges[part.source].c
-    step = _per(table.at, step_s)
-    columns = (table.charged_micro, table.charged_rest, table.charged_tokens)
-    query = sa.select(table.budgets, step, *map(sa.func.sum, columns)).where(
-        *_within(table.at, part)
-    )
-    return query.group_by(table.budgets, step)
-
-
 def calls(
     engine: sa.Engine,
     *,
@@ -229,69 +353,91 @@ def calls(
     since_us: int | None = None,
     until_us: int | None = None,
     request_id: str | None = None,
-    key: str | None = None,
-    model: str | None = None,
-    provider: str | None = None,
-    endpoint: str | None = None,
-    status: int | None = None,
-    state: str | None = None,
+    where: Mapping[str, str] = _NOTHING,
+    failed: bool = False,
+    text: str | None = None,
+    among: Collection[str] | None = None,
 ) -> list[CallRow]:
-    """The newest calls first, at most ``limit``, of those that match whatever is not None.
+    """The newest calls first, at most ``limit``, of those that match.
 
-    For the next page, ``before`` is (at_us, request_id) of the last one seen.
+        ``where`` is as in :func:`usage`; ``failed`` wants those whose caller got an error, ``text``
+        those that have it in one of ``SEARCHED``, ``among`` calls of these ids. For the next page,
+    ``before`` is (at_us, request_id) of the last one seen. Raises ValueError as :func:`usage` does.
     """
-    equal = {"request_id": request_id, "key_id": key, "model": model, "provider": provider}
-    conditions = _conditions(
-        since_us, until_us, **equal, endpoint=endpoint, status=status, state=state
-    )
+    chosen = conditions(_calls.c, engine.dialect.name, since_us, until_us, where)
+    if request_id is not None:
+        chosen.append(_calls.c.request_id == request_id)
+    if among is not None:
+        chosen.append(_calls.c.request_id.in_(among))
+    if failed:
+        chosen.append(sa.or_(_calls.c.status >= 400, _calls.c.error != ""))
+    if text is not None:
+        searched = (_calls.c[name].icontains(text, autoescape=True) for name in SEARCHED)
+        chosen.append(sa.or_(*searched))
     if before is not None:
         same = sa.and_(_calls.c.at_us == before[0], _calls.c.request_id < before[1])
-        conditions.append(sa.or_(_calls.c.at_us < before[0], same))
+        chosen.append(sa.or_(_calls.c.at_us < before[0], same))
     order = (_calls.c.at_us.desc(), _calls.c.request_id.desc())
-    query = sa.select(_calls).where(*conditions).order_by(*order).limit(limit)
+    query = sa.select(_calls).where(*chosen).order_by(*order).limit(limit)
     with reading(engine) as connection:
-        return [_call_row(row) for row in connection.execute(query)]
+        return [call_row(row) for row in connection.execute(query)]
 
 
-def _conditions(
-    since_us: int | None, until_us: int | None, **equal: str | int | None
-) -> list[sa.ColumnElement[bool]]:
-    found = [_calls.c[name] == value for name, value in equal.items() if value is not None]
-    if since_us is not None:
-        found.append(_calls.c.at_us >= since_us)
-    if until_us is not None:
-        found.append(_calls.c.at_us < until_us)
-    return found
+def calls_after(
+    engine: sa.Engine,
+    after: tuple[int, str],
+    until_us: int,
+    limit: int,
+    where: Mapping[str, str] = _NOTHING,
+) -> list[CallRow]:
+    """The next calls after (at_us, request_id), oldest first: for exports, page by page."""
+    same = sa.and_(_calls.c.at_us == after[0], _calls.c.request_id > after[1])
+    chosen = conditions(_calls.c, engine.dialect.name, after[0], until_us, where)
+    later = sa.or_(_calls.c.at_us > after[0], same)
+    query = sa.select(_calls).where(*chosen, later)
+    query = query.order_by(_calls.c.at_us, _calls.c.request_id).limit(limit)
+    with reading(engine) as connection:
+        return [call_row(row) for row in connection.execute(query)]
 
 
 def _query(
-    dialect: str, part: spans.Part, by: tuple[str, ...], equal: dict[str, str | None]
+    dialect: str,
+    part: spans.Part,
+    by: tuple[str, ...],
+    where: Mapping[str, str],
+    offsets: tuple[tuple[int, int], ...],
+    numbers: list[sa.ColumnElement[Any]] | None = None,
 ) -> sa.Select[Any]:
-    """The groups, then the sums in the order of ``SUMS``, of one part."""
+    """The groups, then the sums in the order of ``SUMS`` or other ``numbers``, of one part."""
     if part.source == spans.CALLS:
-        conditions = _conditions(part.begin, part.end, **equal)
-        days, columns, sums = _per(_calls.c.at_us, DAY_US), _calls.c, _sums(dialect)
+        columns, tag = _calls.c, None
+        at_us: sa.ColumnElement[Any] = _calls.c.at_us
+        chosen = conditions(columns, dialect, part.begin, part.end, where)
+        numbers = _sums(dialect) if numbers is None else numbers
         query = sa.select()
+        if "tag" in by:
+            tags = each_tag(columns, dialect)
+            query, tag = query.select_from(_calls.outerjoin(tags, sa.true())), tags.c.value
     else:
-        table, columns = _rollups[part.source], _groups.c
-        conditions = [columns[name] == value for name, value in equal.items() if value is not None]
-        plain = not conditions and set(by) <= {"day"}
-        conditions += _within(table.c.at, part)
-        days = _per(table.c.at, DAY_US // 1_000_000)
-        sums = [sa.func.sum(table.c[name]) for name in SUMS]
+        table, columns, tag = _rollups[part.source], _groups.c, None
+        chosen = conditions(columns, dialect, None, None, where) + within(table.c.at, part)
+        at_us = table.c.at * sa.literal_column("1000000", sa.BigInteger)
+        numbers = [sa.func.sum(table.c[name]) for name in SUMS]
         query = sa.select()
-        if not plain:
+        if where or not set(by) <= set(PERIODS):
             query = query.join_from(table, _groups, table.c.group_id == columns.id)
-    groups = [days if name == "day" else columns[_COLUMNS.get(name, name)] for name in by]
-    return query.add_columns(*groups, *sums).where(*conditions).group_by(*groups)
+    groups = [column(name, columns, dialect, offsets, tag, at_us) for name in by]
+    return query.add_columns(*groups, *numbers).where(*chosen).group_by(*groups)
 
 
-def _per(time: sa.ColumnElement[int], step: int) -> sa.ColumnElement[int]:
+def per(time: sa.ColumnElement[int], step: int) -> sa.ColumnElement[int]:
+    """The number of the step, as long as ``step``, that ``time`` is in."""
     # As text in the statement: PostgreSQL does not see that two parameters are equal.
     return time.op("/")(sa.literal_column(str(step)))
 
 
-def _within(at: sa.ColumnElement[int], part: spans.Part) -> list[sa.ColumnElement[bool]]:
+def within(at: sa.ColumnElement[int], part: spans.Part) -> list[sa.ColumnElement[bool]]:
+    """That ``at`` (Unix seconds) is in a part of a stretch of time."""
     return [at >= part.begin // 1_000_000, at < part.end // 1_000_000]
 
 
@@ -309,10 +455,30 @@ def _sums(dialect: str) -> list[sa.ColumnElement[Any]]:
         number(_calls.c.cache.in_(REPEATED)),
     ]
     sums += [sa.func.sum(_calls.c[name]) for name in (*TOKEN_CLASSES, *EXTRA_COUNTS)]
-    return [*sums, *_money(dialect, cost), *_money(dialect, saved)]
+    return [*sums, *money(dialect, cost), *money(dialect, saved)]
 
 
-def _money(dialect: str, amount: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:
+def _estimates(dialect: str) -> list[sa.ColumnElement[Any]]:
+    """Sums for :class:`Estimated`."""
+    heard, said, cost = (_calls.c[name] for name in ESTIMATES)
+    return [sa.func.count(heard), sa.func.sum(heard), sa.func.sum(said), *money(dialect, cost)]
+
+
+def _units(dialect: str) -> list[sa.ColumnElement[Any]]:
+    """Sums for :class:`Units`."""
+    cost, run = _calls.c.cost_pico, _calls.c.run
+    whole = sa.and_(cost.is_not(None), sa.func.coalesce(_calls.c.unknown_cost, 0) == 0)
+    counted = [sa.func.coalesce(_calls.c[name], 0) for name in (*TOKEN_CLASSES, *MORE_TOKENS)]
+    tokens = sa.case((whole, functools.reduce(operator.add, counted)), else_=0)
+    return [
+        sa.func.sum(sa.case((whole, 1), else_=0)), sa.func.sum(tokens),
+        sa.func.count(sa.distinct(run)),
+        *money(dialect, sa.case((whole, cost))),
+        *money(dialect, sa.case((run.is_not(None), cost))),
+    ]  # fmt: skip
+
+
+def money(dialect: str, amount: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:
     """The sum of picodollars in two parts: microdollars, and picodollars beside them."""
     if dialect == "postgresql":
         return [sa.literal(0), sa.func.sum(amount)]
@@ -321,26 +487,36 @@ def _money(dialect: str, amount: sa.ColumnElement[Any]) -> list[sa.ColumnElement
     return [sa.func.sum(amount.op("/")(micro)), sa.func.sum(amount.op("%")(micro))]
 
 
-def _usage_row(by: tuple[str, ...], group: tuple[Any, ...], numbers: list[int]) -> UsageRow:
-    groups = dict(zip(by, group, strict=True))
-    if "day" in groups:
-        day = datetime.date(1970, 1, 1) + datetime.timedelta(days=groups["day"])
-        groups["day"] = day.isoformat()
-    said: dict[str, Any] = dict(zip(SUMS, numbers, strict=True))
+def _usage_row(
+    groups: tuple[str | None, ...], other: bool, numbers: list[int], units: bool
+) -> UsageRow:
+    said: dict[str, Any] = dict(zip(SUMS, numbers, strict=False))
+    about, heard, guessed, micro, rest, *more = numbers[len(SUMS) :]
+    each = None
+    if units:
+        calls, tokens, runs, *amounts = more[:_UNITS]
+        cost, run_cost = (a * MICRO + b for a, b in (amounts[:2], amounts[2:]))
+        each = Units(calls=calls, tokens=tokens, runs=runs, cost=cost, run_cost=run_cost)
     return UsageRow(
-        **groups,
+        groups=groups,
+        other=other,
         **{name: said[name] for name in COUNTS},
         tokens=_usage(
             [said[name] for name in TOKEN_CLASSES], [said[name] for name in EXTRA_COUNTS]
         ),
-        cost=said["cost_micro"] * MICRO + said["cost_rest"],
+        cost=_cost(numbers),
         saved=said["saved_micro"] * MICRO + said["saved_rest"],
+        estimated=Estimated(calls=about, input=heard, output=guessed, cost=micro * MICRO + rest),
+        units=each,
+        scored=more[-2],
+        score=more[-1],
     )
 
 
-def _call_row(row: Any) -> CallRow:
+def call_row(row: Any) -> CallRow:
+    """A row of the table ``calls``."""
     found = dict(row._mapping)
-    for name in ("budgets", "charged_pico", "charged_tokens"):
+    for name in ("budgets", "charged_pico", "charged_tokens", "day"):
         del found[name]
     tokens = [found.pop(name) for name in TOKEN_CLASSES]
     extras = [found.pop(name) or 0 for name in EXTRA_COUNTS]
@@ -352,12 +528,21 @@ def _call_row(row: Any) -> CallRow:
     found["attempts"] = msgspec.json.decode(found.pop("attempts_json"))
     plan = found.pop("plan_json")
     found["plan"] = msgspec.json.decode(plan) if plan else []
+    verdicts = found.pop("verdicts_json")
+    found["verdicts"] = msgspec.json.decode(verdicts) if verdicts else []
     found["unknown_cost"] = found["unknown_cost"] or int(cost is None)
+    found["tags"] = msgspec.json.decode(found["tags"]) if found["tags"] else []
+    found["metadata"] = msgspec.json.decode(found["metadata"]) if found["metadata"] else {}
+    heard, made, about = [found.pop(name) for name in ESTIMATES]
+    estimate = None
+    if heard is not None:
+        estimate = Estimated(calls=1, input=heard, output=made, cost=int(about or 0))
     return CallRow(
         **found,
         usage=None if tokens[0] is None else _usage(tokens, extras, said),
         cost=None if cost is None else int(cost),
         saved=None if saved is None else int(saved),
+        estimate=estimate,
     )
 
 

@@ -14,7 +14,16 @@ import sqlalchemy as sa
 from ferryman.config.model import Retention
 from ferryman.store import spans
 from ferryman.store.db import in_turn, insert, reading, writing
-from ferryman.store.schema import calls, charges, latencies, meta, rollups
+from ferryman.store.schema import (
+    calls,
+    charges,
+    contents,
+    feedback,
+    latencies,
+    meta,
+    rollups,
+    upstream_ids,
+)
 
 ROWS: Final = 1000
 """Rows deleted in one step: some ten milliseconds."""
@@ -24,6 +33,9 @@ _FURTHEST: Final = 4_000_000_000_000_000
 """Months are made for calls up to then, the year 2096: some clocks are far off."""
 _TABLES: Final[tuple[tuple[sa.Table, str], ...]] = (
     (calls, spans.CALLS),
+    (upstream_ids, spans.CALLS),
+    (feedback, spans.CALLS),
+    (contents, spans.CONTENT),
     (rollups["minute"], "minute"),
     (latencies["minute"], "minute"),
     (charges["minute"], "minute"),
@@ -39,7 +51,11 @@ def raise_floors(engine: sa.Engine, kept: Retention, now: float) -> None:
 
     Floors never go down again: what is below them may be gone.
     """
-    spared = {spans.CALLS: kept.calls, "minute": kept.minutes, "hour": kept.hours}
+    content = min(kept.content, kept.calls or kept.content)
+    spared = {
+        spans.CALLS: kept.calls, spans.CONTENT: content,
+        "minute": kept.minutes, "hour": kept.hours,
+    }  # fmt: skip
     with writing(engine) as connection:
         for source, seconds in spared.items():
             if not seconds:
@@ -74,9 +90,10 @@ def sweep(engine: sa.Engine, rows: int = ROWS) -> bool:
 
 
 def _delete(engine: sa.Engine, table: sa.Table, floor: int, rows: int) -> int:
-    time = table.c.at_us if table is calls else table.c.at
+    fine = "at_us" in table.c
+    time = table.c.at_us if fine else table.c.at
     key = list(table.primary_key)
-    old = time < (floor if table is calls else floor // 1_000_000)
+    old = time < (floor if fine else floor // 1_000_000)
     found = sa.select(*key).where(old).order_by(time).limit(rows)
     with reading(engine) as connection:  # most often there is nothing: don't write then
         if connection.execute(found.limit(1)).first() is None:

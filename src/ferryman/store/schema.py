@@ -21,11 +21,12 @@ from sqlalchemy import (
     Text,
     event,
     false,
+    text,
 )
 
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS
 
-HEAD: Final = "0012"
+HEAD: Final = "0022"
 """The newest migration: the schema this version of the program works with."""
 
 PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
@@ -38,12 +39,37 @@ metadata = MetaData()
 
 
 def _charge() -> tuple[Column[Any], ...]:
-    """What budgets bear of a call: their counters (a JSON array), and how much; NULL = none."""
+    """What budgets bear of a call: their counters (a JSON array), and how much; NULL = none.
+
+    Counters that bear single attempts are arrays: counter, picodollars, tokens.
+    """
     return (
         Column("budgets", Text),
         Column("charged_pico", PICO),
         Column("charged_tokens", BigInteger),
     )
+
+
+LABELS: Final = (
+    "organisation", "team", "user", "end_user", "run", "task", "tags", "metadata",
+)  # fmt: skip
+"""Columns of ``telemetry.record.Labels``: the last two are a JSON array and a JSON object."""
+ESTIMATES: Final = ("estimated_input", "estimated_output", "estimated_pico")
+
+
+LOOKED_UP: Final = (("run", "at_us"), ("parent", "at_us"), ("day", "upstream_id"), ("day", "trace"))
+"""What single calls are looked up by. Others' ids come in no order: an index of them alone has each
+new call on a page of its own (at 10 million calls, taking one in costs five times the CPU); one by
+days first keeps them together (twice)."""
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Of an index that has some rows only."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+def _labels() -> tuple[Column[Any], ...]:
+    return tuple(Column(name, Text) for name in LABELS)
 
 
 virtual_keys = Table(
@@ -59,9 +85,31 @@ virtual_keys = Table(
     Column("revoked_at", BigInteger),
     Column("last_used_at", BigInteger),
     Column("seq", BigInteger, nullable=False),
+    Column("organisation", Text),
+    Column("team", Text),
+    Column("user", Text),
+    Column("tags", Text),
     Index("virtual_keys_seq", "seq"),
     Index("virtual_keys_name", "name"),
 )
+
+admin_tokens = Table(
+    "admin_tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("hint", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("organisation", Text),
+    Column("team", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("last_used_at", BigInteger),
+)
+"""Who may ask the admin API for what (``store/tokens.py``)."""
 
 calls = Table(
     "calls",
@@ -96,9 +144,31 @@ calls = Table(
     *(Column(name, BigInteger) for name in EXTRA_COUNTS),
     Column("price", Text),
     Column("pieces_json", Text),
+    *_labels(),
+    Column("estimated_input", BigInteger),
+    Column("estimated_output", BigInteger),
+    Column("estimated_pico", PICO),
+    Column("parent", Text),
+    Column("client", Text),
+    Column("strategy", Text),
+    Column("verdicts_json", Text),
+    Column("upstream_id", Text),
+    Column("trace", Text),
+    Column("day", BigInteger),
+    Column("content", Text),
     Index("calls_at", "at_us"),
     Index("calls_key_at", "key_id", "at_us"),
     Index("calls_model_at", "model", "at_us"),
+    Index(
+        "calls_estimated_at",
+        "at_us",
+        **_where("estimated_input IS NOT NULL"),
+    ),
+    *(
+        Index(f"calls_{one}_{other}", one, other, **_where(f"{known} IS NOT NULL"))
+        for one, other in LOOKED_UP
+        for known in (other if one == "day" else one,)
+    ),
     postgresql_partition_by="RANGE (at_us)",
 )
 """Single calls. PostgreSQL has a table for each month of them (``store/retention.py``), so the key
@@ -106,6 +176,17 @@ must have the time in it: an id belongs to one time for good."""
 _rest = DDL("CREATE TABLE calls_default PARTITION OF calls DEFAULT")  # type: ignore[no-untyped-call]
 event.listen(calls, "after_create", _rest.execute_if(dialect="postgresql"))
 
+upstream_ids = Table(
+    "upstream_ids",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("request_id", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Index("upstream_ids_at", "at_us"),
+)
+"""What providers called attempts that a call gave up; ``calls.upstream_id`` is the last one's."""
+
+DAY_US: Final = 86_400_000_000
 SPANS: Final = {"minute": 60, "hour": 3600, "day": 86_400}
 """Spans of roll-ups in seconds."""
 STEPS: Final = {"minute": 60, "quarter": 900}
@@ -209,6 +290,8 @@ open_calls = Table(
     Column("target", Text, nullable=False),
     Column("hold_pico", PICO, nullable=False),
     *_charge(),
+    *_labels(),
+    Column("parent", Text),
 )
 
 journal_positions = Table(
@@ -234,6 +317,134 @@ config_versions = Table(
     Column("overlay", Text, nullable=False),
 )
 """Versions of the configuration (``config/version.py``). ``store/peek.py`` reads it too."""
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("about", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("facts", Text, nullable=False),
+    Column("opened_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger),
+    Column("told_at", BigInteger),
+    Column("acknowledged_at", BigInteger),
+    Column("acknowledged_by", Text),
+    Column("resolved_at", BigInteger),
+    Index(
+        "alerts_open",
+        "rule",
+        "subject",
+        unique=True,
+        sqlite_where=text("resolved_at IS NULL"),
+        postgresql_where=text("resolved_at IS NULL"),
+    ),
+    Index("alerts_opened", "opened_at"),
+)
+"""What is, or was, to be told (``store/alerts.py``): open at most once for a rule and subject."""
+
+silences = Table(
+    "silences",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+)
+"""Alerts that nobody is told of until then; empty rule, empty subject = any."""
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("next_at", BigInteger),
+    Column("sent_at", BigInteger),
+    Column("channel", Text, nullable=False, server_default=""),
+    Index("notices_next", "next_at"),
+)
+"""What channels are told (``store/notices.py``)."""
+
+contents = Table(
+    "contents",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("contents_at", "at_us"),
+)
+"""What callers sent and got, encrypted (``store/bodies.py``)."""
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("run", Boolean, primary_key=True, autoincrement=False),
+    Column("key_id", Text, primary_key=True),
+    Column("team", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("score", Integer),
+    Column("tags", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Index("feedback_at", "at_us"),
+)
+"""What is said of calls and runs afterwards; the last word of each virtual key. Scores are
+thousandths. ``store/feedback.py`` says which of it counts."""
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("mac", Text, nullable=False),
+)
+"""Who did what (``store/audit.py``)."""
+
+audit_marks = Table(
+    "audit_marks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("mac", Text, nullable=False),
+    Column("seal", Text, nullable=False),
+)
+"""Where its chain begins (``anchor``) and ends (``head``)."""
+
+vault = Table(
+    "vault",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("field", Text, primary_key=True),
+    Column("serial", BigInteger, nullable=False),
+    Column("master", Text, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+)
+"""Secrets, encrypted (``control/vault/``); names that begin with ``@`` are the vault's own."""
 
 meta = Table(
     "meta",

@@ -12,6 +12,8 @@ EVER: Final = 86_400_000_000 << 26
 """Whole days from 1970 on, longer than anybody has a ledger: stands for no limit."""
 CALLS: Final = "calls"
 """The source that is single calls; the others are spans of roll-ups."""
+CONTENT: Final = "content"
+"""The source that is prompts and answers."""
 _MICRO: Final = 1_000_000
 
 
@@ -35,7 +37,7 @@ class Part(NamedTuple):
 
 def floors(connection: sa.Connection) -> dict[str, int]:
     """Source → from when on it is complete; ``day`` always is."""
-    names = {name_of_floor(name): name for name in (CALLS, *SPANS)}
+    names = {name_of_floor(name): name for name in (CALLS, CONTENT, *SPANS)}
     found = connection.execute(sa.select(meta).where(meta.c.name.in_(names)))
     return {names[name]: int(value) * _MICRO for name, value in found}
 

@@ -1,5 +1,6 @@
 """The versions of the configuration: appended one by one, never changed."""
 
+import hashlib
 from typing import Final
 
 import msgspec
@@ -7,6 +8,8 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from ferryman.config.version import Version
+from ferryman.store import audit
+from ferryman.store.audit import Act
 from ferryman.store.db import reading, writing
 from ferryman.store.peek import read
 from ferryman.store.schema import config_versions
@@ -53,10 +56,22 @@ def add(engine: sa.Engine, version: Version, *, after: int | None = None) -> Ver
             connection.execute(config_versions.insert().values(number=number + 1, **row))
             old = _table.number <= number + 1 - KEPT
             connection.execute(config_versions.delete().where(old))
+            audit.append(connection, _act(version, number))
     except sa.exc.IntegrityError:
         with reading(engine) as connection:
             raise VersionConflictError(int(connection.scalar(last) or 0)) from None
     return replace(version, number=number + 1)
+
+
+def _act(version: Version, number: int) -> Act:
+    """Without texts: those of the versions are kept, and have secrets sealed."""
+    said = {name: getattr(version, name) for name in ("by", "note", "changes", "snapshot")}
+    digest = hashlib.sha256(version.text.encode()).hexdigest()
+    now = {"version": number + 1, **said, "sha256": digest}
+    return Act(
+        action="config.change", target=f"version {number + 1}", before={"version": number},
+        after=now,
+    )  # fmt: skip
 
 
 def find(engine: sa.Engine, number: int) -> Version | None:

@@ -6,7 +6,8 @@ Exposition format: https://prometheus.io/docs/instrumenting/exposition_formats/
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ferryman.ir.usage import CLASSES, EXTRA_COUNTS, Usage
+from ferryman.ir.tally import Tally
+from ferryman.ir.usage import CLASSES, EXTRA_COUNTS
 
 # Typed as tuples of any length: compiled, one of a known length is copied at every use.
 BUCKETS: Final[tuple[float, ...]] = (
@@ -28,8 +29,8 @@ SLICE = 100
 class Series:
     """Counts of one label set."""
 
-    __slots__ = ("calls", "cost", "cost_unknown", "failed_attempts", "overhead", "seconds",
-                 "seconds_sum", "tokens", "usage_unknown")  # fmt: skip
+    __slots__ = ("calls", "cost", "cost_unknown", "failed_attempts", "first", "first_sum",
+                 "overhead", "seconds", "seconds_sum", "tokens", "usage_unknown")  # fmt: skip
 
     def __init__(self) -> None:
         self.calls = 0
@@ -41,6 +42,8 @@ class Series:
         self.seconds = [0] * (len(BUCKETS) + 1)
         self.seconds_sum = 0.0
         self.overhead = [0] * (len(OVERHEAD_BUCKETS) + 1)
+        self.first = [0] * (len(BUCKETS) + 1)
+        self.first_sum = 0.0
 
 
 Writer = Callable[[list[str], str, str, Series], None]
@@ -55,6 +58,9 @@ class Metrics:
         self._estimates = [0] * (len(ESTIMATE_BUCKETS) + 1)
         self._estimates_sum = 0.0
         self._left_out: dict[str, int] = {}
+        self._odd: dict[str, int] = {}
+        self._tried: dict[tuple[str, str], int] = {}
+        self._failed: dict[tuple[str, str], int] = {}
         self.in_flight = 0
         self.streams = 0
 
@@ -63,14 +69,17 @@ class Metrics:
         labels: tuple[str, str, str, int],
         seconds: float,
         overhead: float,
-        usage: Usage | None,
+        usage: Tally | None,
         cost: int | None,
         unknown_cost: bool,
         failed_attempts: int,
+        first_token: float = -1.0,
+        error: str = "",
     ) -> None:
         """Count one finished call; ``labels`` = endpoint, provider, target model, status.
 
-        ``unknown_cost``: it may have cost more than ``cost``, as far as that is known.
+        ``unknown_cost``: it may have cost more than ``cost``, as far as that is known;
+        ``first_token``: seconds until then, less than 0 = it was no stream, or there was none.
         """
         series = self._series.get(labels)
         if series is None:
@@ -87,19 +96,19 @@ class Metrics:
             tokens = series.tokens
             tokens[0] += usage.input
             tokens[5] += usage.output
-            # Most calls use few of the classes; a field is read once.
-            if read := usage.cache_read:
-                tokens[1] += read
-            if reasoned := usage.reasoning:
-                tokens[6] += reasoned
-            if written := usage.cache_write:
-                tokens[2] += written
-            if written := usage.cache_write_1h:
-                tokens[3] += written
-            if heard := usage.audio_input:
-                tokens[4] += heard
-            if spoken := usage.audio_output:
-                tokens[7] += spoken
+            # Most calls use few of the classes.
+            if usage.cache_read:
+                tokens[1] += usage.cache_read
+            if usage.reasoning:
+                tokens[6] += usage.reasoning
+            if usage.cache_write:
+                tokens[2] += usage.cache_write
+            if usage.cache_write_1h:
+                tokens[3] += usage.cache_write_1h
+            if usage.audio_input:
+                tokens[4] += usage.audio_input
+            if usage.audio_output:
+                tokens[7] += usage.audio_output
             if (extras := usage.extras) is not None:
                 for place, name in enumerate(EXTRA_COUNTS, len(CLASSES)):
                     tokens[place] += getattr(extras, name)
@@ -107,10 +116,25 @@ class Metrics:
             series.cost_unknown += 1
         if cost is not None:
             series.cost += cost
+        if first_token >= 0:
+            series.first[bucket(BUCKETS, first_token)] += 1
+            series.first_sum += first_token
+        if error:
+            which = (labels[1], error)
+            self._failed[which] = self._failed.get(which, 0) + 1
+
+    def tried(self, provider: str, error: str) -> None:
+        """Count one attempt, and how it failed; empty = it did not."""
+        which = (provider, error)
+        self._tried[which] = self._tried.get(which, 0) + 1
 
     def left_out(self, provider: str, events: int) -> None:
         """Count events of a provider's stream that could not be read."""
         self._left_out[provider] = self._left_out.get(provider, 0) + events
+
+    def odd_usage(self, provider: str) -> None:
+        """Count usage that a provider can't mean."""
+        self._odd[provider] = self._odd.get(provider, 0) + 1
 
     def estimated(self, ratio: float) -> None:
         """Count how an estimate of input tokens (``ratio`` = estimate / count) turned out."""
@@ -144,6 +168,18 @@ class Metrics:
         lines += family("broken_events_total", "counter", text)
         for provider, number in sorted(self._left_out.items()):
             lines.append(f'ferryman_broken_events_total{{provider="{escape(provider)}"}} {number}')
+        text = "Calls of which a provider said to have used what can't be."
+        lines += family("odd_usage_total", "counter", text)
+        for provider, number in sorted(self._odd.items()):
+            lines.append(f'ferryman_odd_usage_total{{provider="{escape(provider)}"}} {number}')
+        for name, text, found in (
+            ("attempts_total", "Attempts at providers, by what went wrong.", self._tried),
+            ("call_errors_total", "Calls that failed, by provider and error.", self._failed),
+        ):
+            lines += family(name, "counter", text)
+            for (provider, error), number in sorted(found.items()):
+                labels = f'provider="{escape(provider)}",error="{error}"'
+                lines.append(f"ferryman_{name}{{{labels}}} {number}")
         named = [
             (f'endpoint="{e}",provider="{escape(p)}",model="{escape(m)}",status="{s}"', series)
             for (e, p, m, s), series in sorted(self._series.items())
@@ -196,6 +232,13 @@ def _call_seconds(lines: list[str], name: str, labels: str, series: Series) -> N
     lines.append(f"{name}_count{{{labels}}} {count}")
 
 
+def _first_token_seconds(lines: list[str], name: str, labels: str, series: Series) -> None:
+    if any(series.first):
+        count = buckets(lines, name, labels, BUCKETS, series.first)
+        lines.append(f"{name}_sum{{{labels}}} {series.first_sum:.6f}")
+        lines.append(f"{name}_count{{{labels}}} {count}")
+
+
 def _overhead_seconds(lines: list[str], name: str, labels: str, series: Series) -> None:
     count = buckets(lines, name, labels, OVERHEAD_BUCKETS, series.overhead)
     lines.append(f"{name}_count{{{labels}}} {count}")
@@ -236,6 +279,12 @@ FAMILIES: tuple[tuple[str, str, str, Writer], ...] = (
         _counter("usage_unknown"),
     ),
     ("call_seconds", "histogram", "Whole duration of calls.", _call_seconds),
+    (
+        "first_token_seconds",
+        "histogram",
+        "Time to the first token of streams.",
+        _first_token_seconds,
+    ),
     ("overhead_seconds", "histogram", "Time spent in the gateway itself.", _overhead_seconds),
 )
 

@@ -25,8 +25,10 @@ from ferryman.config.snapshot import Filter, ModelRow, Provider, Route, Snapshot
 from ferryman.http1.connect import Origin
 from ferryman.http1.pool import Pool, Pools
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.fixed import fixed
 from ferryman.ir.price import PER_ONE, Price, Rate, scaled
 from ferryman.upstream.cloud import Signer, signer_of
+from ferryman.wire.addresses import reach
 from ferryman.wire.format import Aim
 from ferryman.wire.paths import PATHS, STREAM
 
@@ -51,7 +53,9 @@ class Runtime:
     ) -> None:
         self.name = provider.name
         self.provider = provider
-        origin = Origin.of(provider.base_url)
+        origin = msgspec.structs.replace(
+            Origin.of(provider.base_url), reach=reach(provider.base_url, provider.private)
+        )
         self.pool: Pool = pools.get(origin)
         self.rows = _rows.decode(models) if models is not None else {}
         self.ask_usage = "no_stream_options" not in provider.quirks
@@ -74,6 +78,8 @@ class Runtime:
         self._origin = origin
         pooled = keys or [PoolKey("", "")]
         self._keys = [key.text for key in pooled]
+        self.secrets = [key.text for key in keys]
+        """What guards look for."""
         self.keys = [f"{provider.name}#{_fingerprint(key)}" for key in self._keys]
         """What health knows the keys by."""
         self.key_names = [key.name for key in pooled]
@@ -81,6 +87,8 @@ class Runtime:
         self.most = [key.calls for key in pooled]
         """Most calls at work at once with each; 0 = any number."""
         self.limited = any(self.most)
+        self.rates = [key.rates for key in pooled]
+        """What may be asked with each."""
         pays = [key.pays for key in pooled]
         self.pays = pays if set(pays) != {(1, 1)} else []
         """Which fraction of a price calls with each of the keys cost; empty = all of it."""
@@ -177,10 +185,12 @@ def _fingerprint(key: str) -> str:
 class Book:
     """The prices of a target, as one of its provider's keys pays them."""
 
-    __slots__ = ("id", "journaled", "prices")
+    __slots__ = ("fixed", "id", "journaled", "prices")
 
     def __init__(self, provider: str, model: str, prices: tuple[Price, ...]) -> None:
         self.prices = prices
+        self.fixed = fixed(prices)
+        """The same as one rate, if it is always that."""
         self.id = hashlib.sha256(_pack((provider, model, prices))).hexdigest()[:16]
         """Of this price of this model, for good."""
         self.journaled = not prices
@@ -375,11 +385,13 @@ class Fleet:
         ``live`` gives what is kept of a target across snapshots.
         """
         self.snapshot = snapshot
+        self.pools = pools
         timeouts = snapshot.timeouts
         # Asked for at every call: an attribute of ours costs a fraction of a struct's.
         self.first_byte: float = timeouts.first_byte
         self.idle: float = timeouts.idle
         self.total: float = timeouts.total
+        self.cancelled: float = timeouts.cancelled
         self.problems: list[str] = []
         self._near = near
         self._resolved: dict[str, Resolved] = {}
@@ -472,7 +484,9 @@ class Fleet:
         for name in names:
             provider = self.snapshot.providers[name]
             variables = [secret.value for secret in provider.keys if secret.kind == "env"]
-            hints.append(f"{name} (set {variables[0]})" if variables else name)
+            stored = [secret.value for secret in provider.keys if secret.kind == "vault"]
+            hint = f" (`ferryman vault set {stored[0]}`)" if stored else ""
+            hints.append(name + (f" (set {variables[0]})" if variables else hint))
         return GatewayError(
             404,
             ErrorKind.MODEL_NOT_FOUND,

@@ -1,6 +1,7 @@
 """One attempt's reply: collected whole, or peeked at until it may be handed on event by event."""
 
 from collections.abc import Callable
+from typing import Final
 
 from ferryman.http1.client import ClientConnection, Fault, FaultKind
 from ferryman.http1.drive import Gate
@@ -12,6 +13,7 @@ from ferryman.wire.tap import StreamTap
 MAX_WHOLE_BYTES = 256 << 20
 MAX_HELD_BYTES = 16 << 20
 """Most that a stream may bring before it says anything."""
+EVENT_END: Final = b"\n\n"
 END_GRACE_SECONDS = 2.0
 """How long an upstream may take to close its framing after the stream's own end."""
 
@@ -35,10 +37,22 @@ class Reply:
     streaming = False
     first_byte = -1.0
     first_token = -1.0
+    last_token = -1.0
+    """When the last event of a stream came; -1 also where it fell silent."""
     place = -1
     """Where its attempt stands among the call's; -1 = it has none yet."""
+    over_budget: Callable[[], bool] | None = None
+    """Says after each part of a stream whether it has used up what it may."""
+    spent = False
+    """True: it has, and was ended."""
     judged = False
     """True for an answer that came well and is passed over all the same."""
+    came = 0
+    """Bytes of a stream so far,"""
+    events = 0
+    """how many events they are,"""
+    last = b""
+    """and the last of them as they came: so that one that breaks off can be estimated."""
     _size = 0
     _said = False
     """True once something of a whole body has come."""
@@ -105,6 +119,9 @@ class Reply:
             return
         tap = self.tap
         assert tap is not None
+        self.came += len(data)
+        self.events += data.count(EVENT_END)
+        self.last = data
         try:
             out = tap.feed(data)
         except EventTooLargeError as error:
@@ -119,6 +136,11 @@ class Reply:
                     self._pause(exchange)
             if tap.done or tap.failure is not None:
                 self._stream_over()
+            elif self.over_budget is not None and self.over_budget():
+                self.spent = True
+                if self.connection is not None:
+                    self.connection.cancel()
+                self._open_all()
             return
         self._held.append(out)
         self._size += len(out)
@@ -154,6 +176,8 @@ class Reply:
         self._open_all()
 
     def on_fault(self, fault: Fault) -> None:
+        if self.first_token >= 0 > self.last_token and fault.kind is FaultKind.CLOSED:
+            self.last_token = self.now()
         if self.tap is None or not self.tap.done:
             self.fault = fault
         self._open_all()
@@ -198,6 +222,7 @@ class Reply:
 
     def _stream_over(self) -> None:
         """The stream has said its last word; its framing may take a moment more."""
+        self.last_token = self.now()
         if self._exchange is not None:
             self._exchange.on_resume = None
         if self.connection is not None:

@@ -326,8 +326,8 @@ def _trim(raw: bytes | Raw, below: _Below, at: str, unknown: list[str]) -> Raw:
     if start != b"{" or not below.structs:
         return Raw(raw)
     said = _fields.decode(raw)
-    tag = _text.decode(said[below.tag_field]) if below.tag_field else ""
-    known = below.structs.get(tag)
+    tag = said.get(below.tag_field) if below.tag_field else Raw(b'""')
+    known = None if tag is None else below.structs.get(_text.decode(tag))
     if known is None:
         return Raw(raw)  # the decoder says what is wrong with it
     kept: Fields = {}

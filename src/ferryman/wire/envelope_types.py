@@ -13,6 +13,10 @@ class PlainRequest(Struct):
     max_tokens: int | None = None
     max_output_tokens: int | None = None
     provider: Raw = Raw()
+    user: Raw = Raw()
+    safety_identifier: Raw = Raw()
+    metadata: Raw = Raw()
+    n: int | None = None
 
 
 class ChatRequest(PlainRequest, kw_only=True):

@@ -106,3 +106,13 @@ STREAM = "+stream"
 EVENTS = b"text/event-stream; charset=utf-8"
 JSON = b"application/json"
 """The content-type of answers of ours: as a stream, and whole."""
+
+
+def path_of(body: Mapping[str, object], model: str) -> str:
+    """Where callers send a body like this, as far as it shows."""
+    if "contents" in body:
+        return f"/v1beta/models/{model or body.get('model', '')}:generateContent"
+    if "messages" in body:
+        return "/v1/chat/completions"
+    rest = "/v1/responses" if "input" in body else "/v1/chat/completions"
+    return "/v1/rerank" if "query" in body else rest

@@ -12,7 +12,7 @@ class Watch:
     a refusal or a mere end. ``keep``: remember all that was said."""
 
     __slots__ = ("_keep", "_refuses", "_texts", "begin", "decoder", "events", "finish", "lost",
-                 "open", "picky", "plain", "said", "speaks", "words")  # fmt: skip
+                 "open", "picky", "plain", "said", "size", "speaks", "words")  # fmt: skip
 
     def __init__(self, *, picky: bool, keep: bool) -> None:
         self.picky = picky
@@ -36,6 +36,8 @@ class Watch:
         """False once there is more than one choice of thoughts and texts."""
         self.lost = False
         """True when the stream could not be followed."""
+        self.size = 0
+        """Characters of all that was said: words, thoughts, calls."""
         self.words: list[str] = []
         """The texts so far, in pieces."""
 
@@ -82,6 +84,7 @@ class Watch:
         self.speaks = isinstance(block, Text)
 
     def _more(self, event: Delta) -> None:
+        self.size += len(event.text)
         if not self._refuses:
             self.said = True
         if self._keep:

@@ -14,11 +14,12 @@ from ferryman.wire.anthropic_messages.errors import error_event, failed_of
 from ferryman.wire.anthropic_messages.types import TapEvent, WireReply, WireUsage
 from ferryman.wire.anthropic_messages.usage import merged, read_usage, usage_of
 from ferryman.wire.carry import UNREADABLE
-from ferryman.wire.framing import event_data
+from ferryman.wire.framing import event_data, mentions
 from ferryman.wire.tap import Quirks, StreamTap
 
 _reply = msgspec.json.Decoder(WireReply)
 _event = msgspec.json.Decoder(TapEvent)
+_NOTABLE: Final[tuple[bytes, ...]] = (b"message_", b'"error"')
 _NOTHING = (b"", b"null", b"{}")
 _WORDED: Final = ("text", "thinking")
 """Blocks that say nothing by their mere beginning."""
@@ -54,7 +55,7 @@ class MessagesTap(StreamTap):
         return error_event(error, request_id)
 
     def notable(self, data: bytes) -> bool:
-        return b"message_" in data or b'"error"' in data
+        return mentions(data, _NOTABLE)
 
     def read(self, event: bytes) -> bool:
         data = event_data(event)

@@ -5,7 +5,9 @@ streams: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Con
 Member names are the wire's own.
 """
 
-from msgspec import UNSET, Raw, Struct, UnsetType
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 ORIGIN = "bedrock_converse"
 
@@ -199,24 +201,27 @@ class WireDelta(Struct):
     toolResult: list[Raw] | None = None  # noqa: N815
 
 
+BlockNumber = Annotated[int, Meta(ge=0)]
+
+
 class BlockStart(Struct):
     """``contentBlockStart``; not sent for text and thoughts."""
 
-    contentBlockIndex: int  # noqa: N815
+    contentBlockIndex: BlockNumber  # noqa: N815
     start: StartOf
 
 
 class BlockDelta(Struct):
     """``contentBlockDelta``."""
 
-    contentBlockIndex: int  # noqa: N815
+    contentBlockIndex: BlockNumber  # noqa: N815
     delta: WireDelta
 
 
 class BlockStop(Struct):
     """``contentBlockStop``."""
 
-    contentBlockIndex: int  # noqa: N815
+    contentBlockIndex: BlockNumber  # noqa: N815
 
 
 class MessageStop(Struct):

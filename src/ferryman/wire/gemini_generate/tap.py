@@ -5,12 +5,14 @@ mark: the last event is the one that names a ``finishReason``, and the body ends
 models name one in every event, so what looks like the last is held back until another one comes.
 """
 
+from typing import Final
+
 import msgspec
 
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.usage import Usage
 from ferryman.wire.carry import UNREADABLE
-from ferryman.wire.framing import BOM, event_data, readable
+from ferryman.wire.framing import BOM, event_data, mentions, readable
 from ferryman.wire.gemini_generate.errors import error_event, failed
 from ferryman.wire.gemini_generate.types import Response, UsageOnly
 from ferryman.wire.gemini_generate.usage import (
@@ -26,6 +28,9 @@ from ferryman.wire.tap import Quirks, StreamTap
 _read = msgspec.json.Decoder(Response).decode
 _usage = msgspec.json.Decoder(UsageOnly).decode
 _value = msgspec.json.Decoder().decode
+_NOTABLE: Final[tuple[bytes, ...]] = (
+    b'"finishReason"', b'"error"', b'"promptFeedback"', QUERIES,
+)  # fmt: skip
 _NOTHING = (b"", b"null", b"{}", b"[]", b"false", b'""')
 
 
@@ -121,12 +126,7 @@ class GenerateTap(StreamTap):
         return error_event(error, request_id)
 
     def notable(self, data: bytes) -> bool:
-        return (
-            b'"finishReason"' in data
-            or b'"error"' in data
-            or b'"promptFeedback"' in data
-            or QUERIES in data
-        )
+        return mentions(data, _NOTABLE)
 
     def read(self, event: bytes) -> bool:
         """Note what an event says; False when it may be the last one, and is held back."""

@@ -227,6 +227,11 @@ def _by_words(facts: ErrorFacts) -> ErrorKind | None:
 
 
 SURFACED = frozenset(
-    {ErrorKind.INVALID_REQUEST, ErrorKind.CONTEXT_TOO_LONG, ErrorKind.CONTENT_FILTERED}
+    {
+        ErrorKind.INVALID_REQUEST,
+        ErrorKind.CONTEXT_TOO_LONG,
+        ErrorKind.CONTENT_FILTERED,
+        ErrorKind.GUARDRAIL,
+    }
 )
 """Kinds that another target would answer the same way: no failover, no penalty."""

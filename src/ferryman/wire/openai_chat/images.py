@@ -11,10 +11,12 @@ from typing import Any, TypeGuard
 import msgspec
 from msgspec import Struct
 
+from ferryman.ir.errors import ErrorKind
 from ferryman.ir.media import Image, ImagesReply, ImagesRequest
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.usage import Usage
 from ferryman.wire.carry import Reader, bad_request
+from ferryman.wire.format import ReplyError
 from ferryman.wire.paths import EVENTS, JSON
 from ferryman.wire.task import TaskClient
 
@@ -116,7 +118,10 @@ def _events(reply: ImagesReply, asked: ImagesRequest, now: int) -> list[bytes]:
 def _facts(image: Image) -> dict[str, str]:
     """What an image says of itself."""
     facts = {"output_format": image.media_type.rpartition("/")[2]}
-    head = base64.b64decode(image.data[:32].ljust(32, "A"))
+    try:
+        head = base64.b64decode(image.data[:32].ljust(32, "A"))
+    except ValueError:
+        raise ReplyError(ErrorKind.UPSTREAM_PROTOCOL, "an image is not base64") from None
     if head.startswith(_PNG):
         width, height = (int.from_bytes(head[at : at + 4]) for at in (16, 20))
         facts["size"] = f"{width}x{height}"

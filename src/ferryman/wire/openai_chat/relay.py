@@ -11,7 +11,7 @@ from msgspec import Raw
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.events import Failed
 from ferryman.ir.usage import Usage, served
-from ferryman.wire.framing import event_data
+from ferryman.wire.framing import event_data, mentions
 from ferryman.wire.openai_chat.errors import error_event, failed, kind_in_stream
 from ferryman.wire.openai_chat.types import Choice, Chunk, Whole, WireUsage
 from ferryman.wire.openai_chat.usage import odd_types, usage_of
@@ -26,6 +26,8 @@ _members = msgspec.json.Decoder(dict[str, Raw])
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _ANSWERS = ("choices", "data", "results", "output")
 """Members of which every whole answer has one; an error beside one of them is part of an answer."""
+_CHOICES: Final[tuple[bytes, ...]] = (b'"choices"',)
+_NOTABLE: Final[tuple[bytes, ...]] = (DONE, b'"error"')
 _EMPTY: Final = (b"null", b'""', b"[]", b"{}", b"false")
 
 
@@ -53,7 +55,7 @@ def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usag
 def read_answer(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usage | None]:
     """The same of a completion: an object without choices is none."""
     kind, usage = read_whole(body, quirks)
-    if kind is None and b'"choices"' not in body:
+    if kind is None and not mentions(body, _CHOICES):
         kind = ErrorKind.UPSTREAM_PROTOCOL
     return kind, usage
 
@@ -78,7 +80,7 @@ class ChatTap(StreamTap):
         return error_event(error, request_id)
 
     def notable(self, data: bytes) -> bool:
-        if DONE in data or b'"error"' in data:
+        if mentions(data, _NOTABLE):
             return True
         named = data.count(b'"usage"')
         return named > 0 and named != data.count(b'"usage":null')

@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 
 from ferryman.ir.media import SpeechReply, SpeechRequest
 from ferryman.ir.receipt import Receipt
-from ferryman.wire.carry import Reader, bad_request
+from ferryman.wire.carry import UNREADABLE, Reader, bad_request, shape_error
 from ferryman.wire.paths import EVENTS
 from ferryman.wire.task import TaskClient
 
@@ -69,7 +69,10 @@ def _voice(raw: Raw) -> str | None:
         return None
     if start != b'"':
         raise bad_request("'voice' must be a string, or an object with an id.", "voice")
-    return _text(raw)
+    try:
+        return _text(raw)
+    except UNREADABLE as error:
+        raise shape_error(error, "voice") from None
 
 
 def encode_reply(reply: SpeechReply, asked: SpeechRequest, receipt: Receipt) -> tuple[bytes, bytes]:

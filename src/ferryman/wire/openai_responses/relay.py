@@ -4,11 +4,13 @@ https://platform.openai.com/docs/api-reference/responses-streaming: every event 
 stream ends with ``response.completed``, ``response.incomplete`` or ``response.failed``.
 """
 
+from typing import Final
+
 import msgspec
 
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.usage import Usage, served
-from ferryman.wire.framing import event_data
+from ferryman.wire.framing import event_data, mentions
 from ferryman.wire.openai_chat import relay as chat_relay
 from ferryman.wire.openai_chat.errors import failed
 from ferryman.wire.openai_chat.relay import DONE
@@ -27,6 +29,9 @@ _OPENING = frozenset(
 _WORDED = frozenset({"message", "reasoning"})
 """Items that say nothing by their mere beginning."""
 _ENDING = frozenset({"response.completed", "response.incomplete"})
+_NOTABLE: Final[tuple[bytes, ...]] = (
+    b"response.completed", b"response.incomplete", b"response.failed", b'"error"', DONE,
+)  # fmt: skip
 
 
 _event = msgspec.json.Decoder(StreamEvent)
@@ -55,13 +60,7 @@ class ResponsesTap(StreamTap):
         return error_event(error, request_id)
 
     def notable(self, data: bytes) -> bool:
-        return (
-            b"response.completed" in data
-            or b"response.incomplete" in data
-            or b"response.failed" in data
-            or b'"error"' in data
-            or DONE in data
-        )
+        return mentions(data, _NOTABLE)
 
     def read(self, event: bytes) -> bool:
         data = event_data(event)

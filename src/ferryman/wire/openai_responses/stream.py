@@ -303,7 +303,7 @@ class ResponsesDecoder:
         kind = SAID.get(part.type)
         if kind is None or place in self._closed:
             return
-        if self._place != place:
+        if not self._is_open(kind, place):
             self._start(kind(text=""), place)
         if part.logprobs and not self._probed:
             self._probs(part.logprobs)
@@ -360,11 +360,19 @@ class ResponsesDecoder:
     def _at(self, kind: type[Text] | type[Refusal], said: WireEvent) -> None:
         """Make the block of ``said`` the open one."""
         place = (self._number(said.output_index), said.content_index)
-        if self._place == place:
+        if self._is_open(kind, place):
             return
         if place in self._closed:
             raise _LateError
         self._start(kind(text=""), place)
+
+    def _is_open(self, kind: type[Text] | type[Refusal], place: Place) -> bool:
+        """Whether that is the open block; it can't have become one of another kind."""
+        if self._place != place:
+            return False
+        if not isinstance(self._open, kind):
+            raise _LateError
+        return True
 
     def _start(self, block: Block, place: Place) -> None:
         self._begin(Begin())

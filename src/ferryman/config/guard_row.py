@@ -1,0 +1,53 @@
+"""A guard, as the snapshot has it."""
+
+from typing import Final
+
+from msgspec import Struct
+
+GUARDS: Final = "ferryman.guards"
+"""The entry points of plugins that judge: functions from a text to (score, reasons)."""
+
+
+class Guard(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A check of what calls and their answers say (``guard/engine.py``)."""
+
+    name: str
+    kind: str
+    """See ``guard_grammar.KINDS``."""
+    at: tuple[str, ...] = ("request", "reply", "tools")
+    action: str = "redact"
+    """``redact``, ``block``, ``annotate`` or ``log``."""
+    how: str = "mask"
+    """Of what is redacted: ``mask``, ``hash`` or ``tokenise``."""
+    always: bool = True
+    """False: only for calls whose policy or model names it."""
+    on_error: str = "block"
+    """``block`` or ``allow``: what becomes of calls that it can't check."""
+    entities: tuple[str, ...] = ()
+    """Empty = the usual ones."""
+    patterns: tuple[tuple[str, str], ...] = ()
+    most: int = 0
+    """Characters."""
+    need: tuple[str, ...] = ()
+    """Names of metadata."""
+    deny: tuple[str, ...] = ()
+    """Models, with ``*``."""
+    allow: tuple[str, ...] = ()
+    """Hosts; those below them too."""
+    words: tuple[str, ...] = ()
+    schema: str = ""
+    """JSON Schema, as JSON."""
+    threshold: float = 0.6
+    """The score from which on something is taken for found."""
+    model: str = ""
+    """The classifier's: ``provider/model`` or a name from models."""
+    plugin: str = ""
+    """An entry point's name."""
+    url: str = ""
+    """The webhook's."""
+    about: str = ""
+    """What a judge looks for."""
+    timeout: float = 2.0
+    """Seconds that a classifier has."""
+    run: str = "before"
+    """``before`` or ``parallel``: while the call goes on."""

@@ -1,0 +1,154 @@
+"""The section ``guards``, as read → what the data plane has of it."""
+
+import json
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any, Final
+
+from ferryman.config.guard_grammar import ENTITIES, STATIONS
+from ferryman.config.guard_row import GUARDS, Guard
+from ferryman.config.json_schema import unknown
+from ferryman.config.linear import PatternError, regex
+from ferryman.config.problem import WARNING, Path, near, shown
+
+Found = dict[str, Any]
+_NEEDS: Final = {
+    "regex": ("patterns", 'patterns: { project: "(?i)blue heron" }'),
+    "urls": ("allow", "allow: [example.org]"),
+    "words": ("words", "words: [blue heron]"),
+    "length": ("most", "most: 20000"),
+    "schema": ("schema", "schema: { type: object, required: [name] }"),
+    "judge": ("model", "model: lab/llama-3.3-70b"),
+    "moderation": ("model", "model: openai/omni-moderation-latest"),
+    "llama_guard": ("model", "model: lab/llama-guard-3"),
+    "plugin": ("plugin", "plugin: house-rules"),
+    "webhook": ("url", "url: https://checks.example.org/prompt"),
+    "metadata": ("need", "need: [team]"),
+    "models": ("deny", "deny: [lab/old-*]"),
+}
+_ASKING: Final = ("judge", "moderation", "llama_guard", "webhook")
+"""Classifiers elsewhere."""
+_PLAIN: Final = {
+    **dict.fromkeys(_ASKING, "log"),
+    "plugin": "log",
+    "length": "block", "schema": "block", "injection": "log", "metadata": "block",
+    "models": "block",
+}  # fmt: skip
+"""Kinds that can't redact, and what they do where nothing else is said."""
+_AT: Final[dict[str, tuple[str, ...]]] = {
+    **dict.fromkeys(_ASKING, ("request",)),
+    "length": ("request", "reply"),
+    "schema": ("reply",),
+    "injection": ("request", "tools"),
+    "metadata": (), "models": (),
+}  # fmt: skip
+"""What kinds can check that don't look everywhere."""
+_ABOUT: Final = (
+    "an attempt to take over a language model or to make it ignore its rules (prompt injection, "
+    "jailbreak)"
+)
+_OWN: Final = {
+    "entities": ("pii", "secrets"),
+    "threshold": ("injection", "plugin", *_ASKING),
+    "timeout": _ASKING,
+    "run": _ASKING,
+    "about": ("judge",),
+    **{need: tuple(k for k in _NEEDS if _NEEDS[k][0] == need) for need, _ in _NEEDS.values()},
+}
+
+
+def guards_of(found: Found, add: Callable[..., None]) -> tuple[Guard, ...]:
+    """The guards in their order; what one key can't tell goes to ``add``."""
+    return tuple(
+        _guard(name, given, ("guards", name), add)
+        for name, given in found.items()
+        if "kind" in given
+    )
+
+
+def _guard(name: str, given: Found, path: Path, add: Callable[..., None]) -> Guard:
+    kind = given["kind"]
+    need = _NEEDS.get(kind)
+    if need is not None and need[0] not in given:
+        add(path, f"a guard of the kind {kind} needs {need[0]}", f"Example: {need[1]}")
+    for key, kinds in _OWN.items():
+        if key in given and kind not in kinds:
+            message = f"a guard of the kind {kind} has no {key}"
+            add((*path, key), message, f"It is of {' and '.join(kinds)}.")
+    if kind in _PLAIN:
+        if "how" in given:
+            add((*path, "how"), f"a guard of the kind {kind} has no how", "Leave it out.")
+        if given.get("action") == "redact":
+            message = f"a guard of the kind {kind} has nothing to redact"
+            add((*path, "action"), message, "Write action: block.")
+    if "plugin" in given and not entry_points(group=GUARDS, name=given["plugin"]):
+        fix = f"Install a package that has it (entry point {GUARDS})."
+        message = f"no guard is called {shown(given['plugin'])} here"
+        add((*path, "plugin"), message, fix, WARNING)
+    _places(given, path, add)
+    _entities(given, path, add)
+    if "schema" in given and (why := unknown(given["schema"])):
+        add((*path, "schema"), why, "docs/guardrails.md lists what a schema may have.")
+    for label, pattern in given.get("patterns", {}).items():
+        try:
+            regex(pattern)
+        except PatternError as error:
+            fix = "Write it in RE2's syntax, which has no look-around and no back-references."
+            add((*path, "patterns", label), f"this is no regular expression: {error}", fix)
+    rest: Found = {
+        key: tuple(value for _, value in given[key])
+        for key in ("at", "entities", "need", "deny", "allow", "words")
+        if key in given
+    }
+    rest.setdefault("at", ("request",) if kind == "length" else _AT.get(kind) or STATIONS)
+    if "schema" in given:
+        rest["schema"] = json.dumps(given["schema"])
+    if "threshold" in given:
+        rest["threshold"] = float(given["threshold"])
+    if "timeout" in given:
+        rest["timeout"] = float(given["timeout"])
+    if kind in (*_ASKING, "plugin") and given.get("action") != "block":
+        rest["on_error"] = "allow"  # what is only noted stops nothing, unless that is said
+    if kind == "judge":
+        rest["about"] = given.get("about", _ABOUT)
+    plain = ("how", "always", "on_error", "model", "plugin", "url", "run")
+    rest |= {key: given[key] for key in plain if key in given}
+    return Guard(
+        name=name,
+        kind=kind,
+        action=given.get("action", _PLAIN.get(kind, "redact")),
+        most=int(given.get("most", 0)),
+        patterns=tuple(given.get("patterns", {}).items()),
+        **rest,
+    )
+
+
+def _places(given: Found, path: Path, add: Callable[..., None]) -> None:
+    can = _AT.get(given["kind"], STATIONS)
+    for i, station in given.get("at", []):
+        if station not in can:
+            where = (*path, "at", i)
+            message = f"a guard of the kind {given['kind']} can't check {station}"
+            add(where, message, f"It checks {' and '.join(can)}." if can else "Leave at out.")
+
+
+def _entities(given: Found, path: Path, add: Callable[..., None]) -> None:
+    known = ENTITIES.get(given["kind"], ())
+    for i, name in given.get("entities", []) if known else []:
+        if name not in known:
+            add((*path, "entities", i), f"{shown(name)} is not known", f"Use {', '.join(known)}.")
+
+
+def check_names(found: Found, add: Callable[..., None]) -> None:
+    """Policies and models name guards that are there."""
+    known = list(found.get("guards", {}))
+    places: list[tuple[Path, Any]] = [
+        (("policies", i), each) for i, each in found.get("policies", [])
+    ]
+    places += [(("models", name), each) for name, each in found.get("models", {}).items()]
+    for path, entry in places:
+        for i, name in entry.get("guard", []) if isinstance(entry, dict) else []:
+            if name not in known:
+                words = near(name, known) or known
+                fix = f"Guards are: {', '.join(words[:10])}." if words else "Add it to guards."
+                add((*path, "guard", i), f"no guard is called {shown(name)}", fix)

@@ -1,0 +1,76 @@
+"""The references ``vault:NAME`` of a configuration, filled with what the vault holds."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from msgspec.structs import replace
+
+from ferryman.config.model import Config, Ref
+from ferryman.config.seal import seal
+from ferryman.config.secret import ALERTS, SEALED, VAULT, Redacted
+from ferryman.config.snapshot import Alerts, Channel, Secret
+
+
+def names(config: Config) -> set[str]:
+    """The secrets of the vault that ``config`` refers to."""
+    found: set[str] = set()
+
+    def note(ref: Ref) -> Ref:
+        if ref.kind == VAULT:
+            found.add(ref.value)
+        return ref
+
+    def note_secret(secret: Secret) -> Secret:
+        if secret.kind == VAULT:
+            found.add(secret.value)
+        return secret
+
+    _turned(config, note)
+    _alerts(config.alerts, note_secret)
+    return found
+
+
+def filled(config: Config, texts: Mapping[str, str], seal_key: bytes) -> Config:
+    """``config`` with the texts of those that are there, beside their names.
+
+    Those of alerts are sealed right away, as the control plane opens them.
+    """
+
+    def fill(ref: Ref) -> Ref:
+        text = texts.get(ref.value) if ref.kind == VAULT else None
+        return ref if text is None else replace(ref, literal=Redacted(text.strip()))
+
+    def close(secret: Secret) -> Secret:
+        text = texts.get(secret.value) if secret.kind == VAULT else None
+        if text is None:
+            return secret
+        return Secret(SEALED, seal(text.strip(), key=seal_key, name=ALERTS))
+
+    return replace(_turned(config, fill), alerts=_alerts(config.alerts, close))
+
+
+def _alerts(found: Alerts, turn: Callable[[Secret], Secret]) -> Alerts:
+    """``found`` with each secret of its channels turned."""
+    return replace(found, channels=tuple(_channel(each, turn) for each in found.channels))
+
+
+def _channel(channel: Channel, turn: Callable[[Secret], Secret]) -> Channel:
+    mail = channel.mail
+    if mail is not None and mail.password is not None:
+        mail = replace(mail, password=turn(mail.password))
+    secret = None if channel.secret is None else turn(channel.secret)
+    return replace(channel, secret=secret, mail=mail)
+
+
+def _turned(config: Config, turn: Callable[[Ref], Ref]) -> Config:
+    def headers(pairs: Iterable[tuple[str, Ref]]) -> tuple[tuple[str, Ref], ...]:
+        return tuple((name, turn(ref)) for name, ref in pairs)
+
+    providers = {
+        name: replace(
+            provider,
+            keys=tuple(turn(ref) for ref in provider.keys),
+            headers=headers(provider.headers),
+        )
+        for name, provider in config.providers.items()
+    }
+    return replace(config, providers=providers, otlp_headers=headers(config.otlp_headers))

@@ -1,0 +1,164 @@
+"""The page Calls: find calls, and see one whole."""
+
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+from msgspec.structs import asdict
+
+from ferryman.control import contents, query, traces
+from ferryman.control.api.cursor import Pages, key_of
+from ferryman.control.api.models import catalogue
+from ferryman.control.dashboard import elsewhere, models, views, waterfall
+from ferryman.control.dashboard.desk import Asked, Desk, Go, Page
+from ferryman.control.pricing import explained
+from ferryman.control.problem import ProblemError
+from ferryman.control.reports import call_of, checked
+from ferryman.control.rows import call_row
+from ferryman.store import keys, ledger
+from ferryman.store.bodies import Body
+from ferryman.store.search import Found, search
+
+PAGE: Final = 50
+LONGEST: Final = 50_000
+"""Characters that a page shows of a prompt, and of an answer."""
+SECONDS: Final = 0.4
+"""How long calls are looked for, for one page."""
+DIMENSIONS: Final = (
+    "key", "model", "provider", "status", "organisation", "team", "user", "end_user", "task", "tag",
+    "run", "policy", "endpoint",
+)  # fmt: skip
+FILTERS: Final = ("q", "since", "until", *DIMENSIONS)
+SPANS: Final = (
+    ("15m", "15 min"),
+    ("1h", "1 hour"),
+    ("24h", "24 hours"),
+    ("7d", "7 days"),
+    ("30d", "30 days"),
+    ("all", "All time"),
+)
+STATUSES: Final = (
+    ("", "Any"),
+    ("failed", "Failed"),
+    ("200", "200"),
+    ("429", "429"),
+    ("500", "500"),
+    ("lost", "Lost"),
+)
+
+
+def page(desk: Desk, asked: Asked) -> Page:
+    """Calls that fit the filters, newest first."""
+    given = {name: asked.query.get(name, "").strip() for name in FILTERS}
+    given["since"] = given["since"] or ("all" if given["q"].startswith("req_") else "24h")
+    begin = None if given["since"] == "all" else query.moment_of("since", given["since"])
+    end = query.moment_of("until", given["until"])
+    pages = Pages(
+        limit=PAGE, cursor=asked.query.get("cursor", ""), key=key_of(desk.admin.admin_token),
+        question=msgspec.json.encode(given),
+    )  # fmt: skip
+    where = {name: given[name] for name in DIMENSIONS if given[name]}
+    failed = given["status"] == "failed"
+    if failed:
+        del where["status"]
+    if ident := desk.admin.key_id(given["key"]):
+        where["key"] = ident
+    desk.admin.catch_up()
+    found = _exactly(desk, given["q"])
+    if found is None:
+        with checked():
+            found = search(
+                desk.admin.engine, limit=PAGE, seconds=SECONDS, failed=failed, where=where,
+                since_us=None if begin is None else begin * 1_000_000,
+                until_us=None if end is None else end * 1_000_000,
+                before=pages.after(tuple[int, str]), text=given["q"] or None,
+            )  # fmt: skip
+    names = keys.names(desk.admin.engine, (call.key for call in found.rows))
+    view = urlencode({name: value for name, value in given.items() if value})
+    values = {
+        "rows": [(call, call_row(call, names)) for call in found.rows],
+        "given": given, "whole": found.whole, "reached": found.after[0] if found.after else 0,
+        "active": {n: v for n, v in given.items() if v and n not in ("since", "status", "q")},
+        "filtered": any(v for n, v in given.items() if n != "since"),
+        "without": {name: _link(given | {name: ""}) for name in FILTERS},
+        "spans": SPANS, "statuses": STATUSES,
+        "more": _link(given, cursor=pages.behind(found.after)) if found.after else "",
+        "first": _link(given) if "cursor" in asked.query else "",
+        "views": views.listed(_views(desk)), "view": view,
+    }  # fmt: skip
+    return Page(template="calls.html", title="Calls", values=values)
+
+
+def _exactly(desk: Desk, text: str) -> Found | None:
+    """The call of this id, if it is one."""
+    if not text.startswith("req_"):
+        return None
+    rows = ledger.calls(desk.admin.engine, limit=1, request_id=text)
+    return Found(rows=rows, after=None, whole=True) if rows else None
+
+
+def save_view(desk: Desk, asked: Asked) -> Go:
+    """Give what is shown a name, or forget one."""
+    name = asked.form.get("name", "").strip()
+    if asked.form.get("do") == "forget":
+        views.forget(_views(desk), name)
+        return Go("/calls")
+    said = dict(parse_qsl(asked.form.get("query", "")))
+    kept = urlencode({name: value for name, value in said.items() if name in FILTERS})
+    views.save(_views(desk), views.View(name, kept))
+    return Go(f"/calls?{kept}")
+
+
+def _views(desk: Desk) -> Path:
+    return desk.options.data_dir / "views.json"
+
+
+def one(desk: Desk, asked: Asked) -> Page:
+    """One call: what was tried, when, and what it cost."""
+    request_id = asked.params["request_id"]
+    desk.admin.catch_up()
+    try:
+        call = call_of(desk.admin, request_id)
+    except ProblemError as problem:
+        values = {"problem": problem.detail, "fix": problem.fix}
+        return Page(
+            template="error.html", title="No such call", status=problem.status, values=values
+        )
+    family = traces.together(desk.admin, call)
+    names = keys.names(desk.admin.engine, [call.key])
+    row = call_row(call, names)
+    body = desk.admin.contents.load(call.request_id) if call.content else None
+    shown: dict[str, Any] = {
+        "content": None if body is None else said(body, call),
+        "why_not": contents.why_not(call),
+        "feedback": contents.words(desk.admin, [call.request_id]).get(call.request_id, []),
+        "call": call, "row": row, "cost": explained(desk.admin, call),
+        "fall": waterfall.of(call),
+        "family": traces.shown(desk.admin, family) if len(family) > 1 else None,
+        "offers": elsewhere.offers(call, models.snapshot(desk), catalogue(desk.admin)),
+        "tokens": {n: c for n, c in (row.tokens or {}).items() if c},
+    }  # fmt: skip
+    return Page(template="call.html", title=f"Call {call.request_id}", values=shown)
+
+
+def said(body: Body, call: ledger.CallRow) -> dict[str, Any]:
+    """A stored call for the page: as much as a page has room for, JSON laid out."""
+    found = asdict(contents.shown(body, call.endpoint, call.request_id))
+    for name in ("request", "reply"):
+        text = _laid_out(found[name] or "")
+        found[name] = text[:LONGEST]
+        found[f"{name}_more"] = len(text) > LONGEST
+    return found
+
+
+def _laid_out(text: str) -> str:
+    try:
+        return msgspec.json.format(text, indent=2)
+    except (msgspec.MsgspecError, RecursionError):
+        return text
+
+
+def _link(given: dict[str, str], **more: str) -> str:
+    said = {name: value for name, value in (given | more).items() if value}
+    return "/calls" + ("?" + urlencode(said) if said else "")

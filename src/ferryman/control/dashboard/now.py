@@ -1,0 +1,140 @@
+"""The page Now: what is going on, as of this second."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+
+from ferryman.control.dashboard import charts, frame, welcome
+from ferryman.control.dashboard.desk import Asked, Desk, Go, Page
+from ferryman.control.dashboard.live import Regions
+from ferryman.control.dashboard.shape import plural, rate
+from ferryman.control.health import health, quantiles
+from ferryman.control.rows import call_row
+from ferryman.store import glance, keys, ledger
+from ferryman.store.glance import Glance
+
+WINDOW_S: Final = 300
+"""Seconds that the figures are about,"""
+MOST: Final = 5000
+"""or this many of the last calls, if they are fewer: so a look takes no longer than for these."""
+STEP_S: Final = 5
+LISTED: Final = 40
+STATS_EVERY: Final = 4
+"""Turns between looks at the figures."""
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """What the last calls add up to. Spans are microseconds; empty where nothing is known."""
+
+    calls: int
+    seconds: float
+    """What they are spread over."""
+    errors: int
+    duration: tuple[float, ...]
+    """p50, p95, p99, of answers."""
+    first_token: tuple[float, ...]
+    output: int
+    """Tokens."""
+    cost: int
+    """Picodollars, as far as known."""
+    unknown_cost: int
+
+
+def page(desk: Desk, asked: Asked) -> Page | Go:
+    """The page with everything in it; the stream keeps it true."""
+    engine = desk.admin.engine
+    desk.admin.catch_up()
+    if not glance.any_call(engine) and not glance.under_way(engine, 1)[0]:
+        return welcome.page(desk)
+    return Page(template="now.html", title="Now", values={"regions": regions(desk, 0)})
+
+
+def regions(desk: Desk, turn: int) -> Regions:
+    """The parts of the page that change, as of now: the list each time, figures now and then."""
+    desk.admin.catch_up()
+    found = {"live-calls": frame.render("part_live.html", **listed(desk))}
+    if turn % STATS_EVERY:
+        return found
+    now_us = time.time_ns() // 1000
+    since = now_us - WINDOW_S * 1_000_000
+    seen = glance.glances(desk.admin.engine, since, MOST)
+    values = {
+        "figures": figures(seen, now_us),
+        "chart": chart(seen, now_us),
+        "health": health(seen, desk.providers),
+        "window": WINDOW_S // 60,
+        "cut": len(seen) == MOST,
+    }
+    return found | {
+        f"live-{name}": frame.render(f"part_{name}.html", **values)
+        for name in ("figures", "chart", "health")
+    }
+
+
+def listed(desk: Desk) -> dict[str, Any]:
+    """The newest calls: those under way, and those that have ended."""
+    engine = desk.admin.engine
+    number, running = glance.under_way(engine, LISTED)
+    ended = ledger.calls(engine, limit=LISTED)
+    names = keys.names(engine, [*(c.key for c in running), *(c.key for c in ended)])
+    done = {call.request_id for call in ended}
+    rows: list[dict[str, Any]] = [
+        {"at_us": c.at_us, "id": c.request_id, "call": None, "model": c.model,
+         "key": names.get(c.key, c.key), "provider": c.provider, "target": c.target, "raw": None}
+        for c in running
+        if c.request_id not in done
+    ]  # fmt: skip
+    for c in ended:
+        row = call_row(c, names)
+        rows.append(
+            {"at_us": c.at_us, "id": c.request_id, "call": row, "model": c.model, "key": row.key,
+             "provider": c.provider, "target": c.target, "raw": c}
+        )  # fmt: skip
+    rows.sort(key=lambda row: row["at_us"], reverse=True)
+    now_us = time.time_ns() // 1000
+    return {"rows": rows[:LISTED], "under_way": number, "now_us": now_us}
+
+
+def failed(call: Glance) -> bool:
+    """Whether its caller got an error."""
+    return call.status >= 400 or bool(call.error)
+
+
+def figures(seen: Sequence[Glance], now_us: int) -> Figures:
+    """Sums and percentiles of calls, newest first."""
+    well = [call for call in seen if not failed(call)]
+    seconds = float(WINDOW_S)
+    if len(seen) == MOST:
+        seconds = max((now_us - seen[-1].at_us) / 1e6, 1.0)
+    return Figures(
+        calls=len(seen),
+        seconds=seconds,
+        errors=len(seen) - len(well),
+        duration=quantiles([c.duration_us for c in well if c.duration_us is not None]),
+        first_token=quantiles([c.first_token_us for c in well if c.first_token_us is not None]),
+        output=sum(call.output for call in seen),
+        cost=sum(call.cost or 0 for call in seen),
+        unknown_cost=sum(call.cost is None and not failed(call) for call in seen),
+    )
+
+
+def chart(seen: Sequence[Glance], now_us: int) -> charts.Chart:
+    """Calls by when they began, errors on top."""
+    places = WINDOW_S // STEP_S
+    first = now_us // (STEP_S * 1_000_000) - places + 1
+    good: Counter[int] = Counter()
+    bad: Counter[int] = Counter()
+    for call in seen:
+        (bad if failed(call) else good)[call.at_us // (STEP_S * 1_000_000) - first] += 1
+    values = [(good[n] / STEP_S, bad[n] / STEP_S) for n in range(places)]
+    titles = [
+        f"{plural(good[n] + bad[n], 'call')}, {plural(bad[n], 'error')}, "
+        f"{(places - n - 1) * STEP_S} s ago"
+        for n in range(places)
+    ]
+    most = max(sum(value) for value in values)
+    summary = f"Calls a second in the last {WINDOW_S // 60} minutes; at most {rate(most)}."
+    return charts.columns(values, ("ok", "bad"), titles, summary)

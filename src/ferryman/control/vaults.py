@@ -1,0 +1,99 @@
+"""The vault in the admin API: secrets go in, and never come out again."""
+
+import base64
+import re
+from typing import Any, Final
+
+from ferryman.client.documents import Items
+from ferryman.client.vault import Accepted, Intake, Rotate, Rotated, Secret, Stored, Verified
+from ferryman.control.admin import Admin
+from ferryman.control.api.route import Route
+from ferryman.control.vault import orders
+from ferryman.control.vault.orders import Done, Order
+from ferryman.control.when import rfc3339
+from ferryman.log import log
+from ferryman.store import vault
+from ferryman.store.audit import WHO
+
+
+def list_secrets(admin: Admin) -> Items[Secret]:
+    """The secrets, without what they are."""
+    rows = vault.rows(admin.engine).values()
+    return Items(data=[_shown(row) for row in rows if row.name[:1] != "@"])
+
+
+def put_secret(admin: Admin, name: str, body: bytes) -> Stored:
+    """Store a secret, sealed to the vault's key.
+
+    The body is `{"sealed": "…"}`: base64 of what docs/vault.md says how to make.
+    """
+    _ask(admin, orders.PUT, name=name, body=body)
+    log("control", f"the secret {name} was stored in the vault")
+    return Stored(name=name, in_force=_in_force(admin, name))
+
+
+def remove_secret(admin: Admin, name: str) -> Stored:
+    """Remove a secret, for good."""
+    _ask(admin, orders.REMOVE, name=name)
+    log("control", f"the secret {name} was removed from the vault")
+    return Stored(name=name, in_force=_in_force(admin, name))
+
+
+def intake(admin: Admin) -> Intake:
+    """The key to seal secrets to."""
+    return Intake(key=base64.b64encode(_ask(admin, orders.INTAKE).key).decode())
+
+
+def verify(admin: Admin) -> Verified:
+    """Open every secret, and say which don't."""
+    done = _ask(admin, orders.VERIFY)
+    return Verified(good=done.count, wrong=done.wrong)
+
+
+def rotate_vault(admin: Admin, body: Rotate) -> Rotated:
+    """Encrypt every secret under a new data key."""
+    count = _ask(admin, orders.ROTATE, master=body.master).count
+    what = "data keys and the master key" if body.master else "data keys"
+    log("control", f"the vault's {what} were rotated ({count} secrets)")
+    return Rotated(rotated=count)
+
+
+def accept(admin: Admin) -> Accepted:
+    """Take a restored vault as it is."""
+    number = _ask(admin, orders.ACCEPT).count
+    log("control", "the vault was accepted as it stands in the database")
+    return Accepted(number=number, in_force=_in_force(admin, ""))
+
+
+def _ask(admin: Admin, what: str, **more: Any) -> Done:
+    return orders.ask(admin.options, Order(what=what, who=WHO.get(), **more))
+
+
+def _shown(row: vault.Row) -> Secret:
+    return Secret(
+        name=row.name, hint=row.hint, master=row.master, created_at=rfc3339(row.created_at),
+        changed_at=rfc3339(row.changed_at),
+    )  # fmt: skip
+
+
+def _in_force(admin: Admin, name: str) -> bool:
+    """Compile anew if the configuration needs it; False: it has mistakes, the old one holds."""
+    compiled = admin.configuration.compiled
+    word = rf"vault:{re.escape(name)}(?![A-Za-z0-9._-])" if name else "vault:"
+    if compiled is not None and not re.search(word, compiled.text):
+        return True
+    return not admin.configuration.reload()
+
+
+_SECRET: Final = "/vault/secrets/{name}"  # noqa: S105 - a path
+_BAD: Final = (404, 409, 503)
+ROUTES: Final = (
+    Route("GET", "/vault", "vault.read", list_secrets),
+    Route("PUT", _SECRET, "vault.write", put_secret, errors=_BAD, example={"sealed": "c2VhbGVk…"}),
+    Route("DELETE", _SECRET, "vault.write", remove_secret, errors=_BAD),
+    Route("POST", "/vault/intake", "vault.write", intake, errors=_BAD),
+    Route("POST", "/vault/verify", "vault.write", verify, errors=_BAD),
+    Route("POST", "/vault/rotate", "vault.write", rotate_vault, errors=_BAD,
+          example={"master": True}),
+    Route("POST", "/vault/accept", "vault.write", accept, errors=_BAD),
+)  # fmt: skip

@@ -1,0 +1,192 @@
+"""Guards on a call: what is asked is checked before anything else sees it, what is answered before
+the caller does."""
+
+import asyncio
+import time
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from ferryman.config.snapshot import Snapshot
+from ferryman.flow.asking import conversation_of
+from ferryman.flow.call import Call, settle
+from ferryman.flow.deliver import refuse, used_in_vain
+from ferryman.flow.headers import HeaderFacts
+from ferryman.flow.policies import metadata_of, metadatum
+from ferryman.flow.uploads import UPLOADS
+from ferryman.guard.engine import (
+    REPLY,
+    REQUEST,
+    TOOLS,
+    BlockedError,
+    Engine,
+    Session,
+    TextCheck,
+    walked,
+)
+from ferryman.guard.talk import guarded_request, last_turn, text_of
+from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.telemetry.record import Labels
+from ferryman.upstream.fleet import Fleet
+from ferryman.upstream.reply import Reply
+from ferryman.wire import envelope
+from ferryman.wire.paths import CONVERSATIONS
+
+APART: Final = 16_384
+"""Bytes of a body that is checked beside the loop, so that other calls go on."""
+_WAYS: Final = ("parallel", "before")
+"""Those that need not be waited for are asked first."""
+_UNSEEN: Final = (*UPLOADS, "completions")
+"""Endpoints of whose calls or answers no guard sees the text."""
+
+
+def engine_of(snapshot: Snapshot, fleet: Fleet) -> Engine | None:
+    """The snapshot's guards; None where it has none."""
+    if not snapshot.guards:
+        return None
+    own = {key for runtime in fleet.runtimes.values() for key in runtime.secrets}
+    return Engine(snapshot.guards, own)
+
+
+async def guard(call: Call, request: envelope.Request, facts: HeaderFacts) -> envelope.Request:
+    """Check what is asked; the request that may go on.
+
+    Raises :class:`GatewayError` (400) where a guard stops it, or can't check it.
+    """
+    engine = call.plane.guards
+    assert engine is not None
+    names = (*engine.always, *call.guards)
+    if not names:
+        return request
+    session = call.session = Session(engine, names)
+    began = time.perf_counter()
+    try:
+        if len(request.body) < APART:
+            checked = _checked(call, request, facts, session)
+        else:
+            loop = asyncio.get_running_loop()
+            checked = await loop.run_in_executor(None, _checked, call, request, facts, session)
+        session.took(REQUEST, began)
+        if session.remote:
+            await _ask(call, checked, session)
+        return checked
+    except BlockedError as why:
+        raise GatewayError(400, ErrorKind.GUARDRAIL, str(why)) from None
+    finally:
+        if call.labels is not None:
+            call.labels = _labels(call.labels, session)
+
+
+async def _ask(call: Call, request: envelope.Request, session: Session) -> None:
+    """Have classifiers judge what is left of the request, some while the call goes on."""
+    text = _said(call, request)
+    asked = {way: [each for each in session.remote if each.run == way] for way in _WAYS}
+    for way, guards in asked.items():
+        if not guards or not text:
+            continue
+        asking = asyncio.gather(*(session.ask(guard, text, call.id, call.key) for guard in guards))
+        if way == "before":
+            await asking
+            continue
+        call.cache_for, call.rescue = 0.0, False
+        asking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        session.pending = asking
+
+
+def _said(call: Call, request: envelope.Request) -> str:
+    if call.conversation is not None:
+        return last_turn(call.conversation)
+    if call.endpoint in UPLOADS:
+        return ""
+    said: list[str] = []
+
+    def note(text: str) -> str:
+        said.append(text)
+        return text
+
+    walked(msgspec.json.decode(request.body), note, _NO_TEXT)
+    return "\n".join(said)
+
+
+async def stopped(call: Call, session: Session, reply: Reply, kind: ErrorKind | None) -> bool:
+    """Wait for what runs beside the call; True: it has stopped it, and the caller knows.
+
+    Raises :class:`GatewayError` (503) where that can't be written down.
+    """
+    if session.pending is None:
+        return False
+    try:
+        await session.pending
+    except BlockedError as why:
+        if kind is None:
+            reply.leave()
+        usage, whole = used_in_vain(call, reply, kind)
+        settle(call, 400, ErrorKind.GUARDRAIL, usage, whole)
+        refuse(call, GatewayError(400, ErrorKind.GUARDRAIL, str(why)))
+        return True
+    return False
+
+
+def _checked(
+    call: Call, request: envelope.Request, facts: HeaderFacts, session: Session
+) -> envelope.Request:
+    given = metadata_of(facts.metadata)
+    if call.endpoint in _UNSEEN:
+        strict = [each.name for each in session.guards if each.on_error == "block"]
+        if strict:
+            raise BlockedError(
+                f"The guard '{strict[0]}' stops this call: it can't check calls of "
+                f"{call.endpoint}. Whoever runs the gateway can allow them (on_error: allow)."
+            )
+    talk = None
+    if call.endpoint in CONVERSATIONS:
+        talk = conversation_of(call, request)
+        session.avoid = text_of(talk)
+    size = len(session.avoid) if talk is not None else len(request.body)
+    session.check_call(request.model, lambda name: metadatum(given, request, name), size)
+    if call.endpoint in UPLOADS:
+        return request
+    if talk is None:
+        return _walked(call, request, session)
+    call.conversation = guarded_request(talk, session)
+    answers = session.at(REPLY, main=True) or session.at(TOOLS, main=True) or session.restores
+    call.guarded = bool(answers) or call.conversation != talk
+    if call.guarded:
+        call.cache_for, call.rescue = 0.0, False
+    return request
+
+
+def _labels(labels: Labels, session: Session) -> Labels:
+    """What the caller says of the call, as its record may have it."""
+    return replace(
+        labels,
+        end_user=session.label(labels.end_user),
+        task=session.label(labels.task),
+        metadata={name: session.label(value) for name, value in labels.metadata.items()},
+    )
+
+
+def _walked(call: Call, request: envelope.Request, session: Session) -> envelope.Request:
+    """The request of another task, every text in its body checked. Nothing is put back there."""
+    if not session.at(REQUEST):
+        return request
+    try:
+        body = msgspec.json.decode(request.body)
+        changed = walked(
+            body, lambda text: TextCheck(session, REQUEST, answer=False).whole(text), _NO_TEXT
+        )
+    except RecursionError:
+        raise BlockedError("The guards stop this call: its body is nested too deep.") from None
+    if changed == body:
+        return request
+    data = msgspec.json.encode(changed)
+    if call.endpoint in _NAMED:
+        return envelope.decode_named(data, request.model, request.stream)
+    return envelope.decode(call.endpoint, data)
+
+
+_NO_TEXT: Final = ("model", "data")
+"""Members that hold names and media."""
+_NAMED: Final = ("embed_content", "batch_embed_contents", "count_content")
+"""Endpoints whose model stands in the URL."""

@@ -1,0 +1,66 @@
+"""Where a call's data may go: the configuration's ``residency``, which nobody can widen."""
+
+from ferryman.config.feed import NO_FACTS, KeyFacts
+from ferryman.config.filters import barred, unpromised
+from ferryman.config.snapshot import Filter, Snapshot
+from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.routing.conditions import Meets, compiled
+from ferryman.upstream.fleet import Target
+
+
+class Residency:
+    """The rules of a snapshot, ready to be asked by a gateway in ``regions`` (each with those that
+    it is a part of) that promises ``data_policy``."""
+
+    def __init__(
+        self,
+        rules: tuple[tuple[Meets, Filter], ...],
+        regions: frozenset[str],
+        data_policy: str,
+    ) -> None:
+        self._rules = rules
+        self._regions = regions
+        self._data_policy = data_policy
+
+    def required(self, key: str, whose: KeyFacts | None) -> tuple[Filter, ...]:
+        """What all targets of a virtual key's calls must pass.
+
+        Raises :class:`GatewayError` (403) where the gateway itself doesn't.
+        """
+        found = self._of(key, whose)
+        for wanted in found:
+            why = self._unmet(wanted)
+            if why:
+                text = f"This gateway may not serve the call: it {why}, as {wanted.source} wants."
+                fix = "Send it to another gateway, or ask whoever runs this one."
+                raise GatewayError(403, ErrorKind.FORBIDDEN, f"{text} {fix}")
+        return found
+
+    def admits(self, key: str, target: Target, whose: KeyFacts | None = None) -> bool:
+        """Whether calls of the gateway's own, in the name of ``key``, may go to ``target``."""
+        return not any(barred(target.written, wanted) for wanted in self._of(key, whose))
+
+    def _of(self, key: str, whose: KeyFacts | None) -> tuple[Filter, ...]:
+        facts = whose or NO_FACTS
+        said: dict[str, str | None] = {
+            "key": key,
+            "organisation": facts.organisation or None,
+            "team": facts.team or None,
+            "user": facts.user or None,
+        }
+        return tuple([wanted for meets, wanted in self._rules if meets(said.get)])
+
+    def _unmet(self, wanted: Filter) -> str:
+        """What the gateway lacks, in words; empty = nothing."""
+        regions = wanted.regions
+        if regions and not any(name.lower() in self._regions for name in regions):
+            where = max(self._regions, key=len, default="a place that nobody has told")
+            return f"runs in {where} (--region), not in {' or '.join(regions)}"
+        missing = unpromised(self._data_policy, wanted.data_policy)
+        return f"does not promise {', '.join(missing)} (--data-policy)" if missing else ""
+
+
+def residency_of(snapshot: Snapshot, regions: frozenset[str], data_policy: str) -> Residency | None:
+    """None: it requires nothing of any call. Raises as ``routing/conditions.py`` does."""
+    rules = tuple([(compiled(rule.when), rule.filter) for rule in snapshot.residency])
+    return Residency(rules, regions, data_policy) if rules else None

@@ -1,0 +1,67 @@
+"""Whether a text tries to take a model over: rules of words, each with a weight.
+
+The score is that of independent pieces of evidence: 1 - (1 - a)(1 - b)…, of each rule once. All
+patterns are RE2's, so that the time is linear in the text. docs/guardrails.md has the figures that
+are measured on public sets.
+"""
+
+import base64
+import binascii
+import re
+import unicodedata
+from typing import Any, Final
+
+from ferryman.catalog.injection_rules import RULES
+from ferryman.config.linear import regex
+from ferryman.guard.judgement import Judgement
+
+_COMPILED: Final[tuple[tuple[str, float, Any], ...]] = tuple(
+    (name, weight, regex(pattern)) for name, weight, pattern in RULES
+)
+_SPACED: Final = re.compile(r"(?<!\w)(?:\w[ .\-_*]){5,60}\w(?!\w)")
+_LEET: Final = str.maketrans("013457@$", "oieastas")
+_MIXED: Final = re.compile(r"\b(?=\w{0,20}[a-z])(?=\w{0,20}[013457@$])[\w@$]{4,24}\b")
+_BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/]{24,4000}={0,2}(?![A-Za-z0-9+/=])")
+_REASONS: Final = 8
+
+
+def injection(text: str) -> Judgement:
+    """The score of a text, and the rules that it comes of."""
+    found: dict[str, float] = {}
+    for hidden, said in _readings(text):
+        for name, weight, pattern in _COMPILED:
+            if name not in found and pattern.search(said):
+                found[name] = weight
+                if hidden:
+                    found["disguised"] = 0.3
+    rest = 1.0
+    for weight in found.values():
+        rest *= 1.0 - weight
+    strongest = sorted(found, key=lambda name: (-found[name], name))[:_REASONS]
+    return Judgement(round(1.0 - rest, 3), tuple(strongest))
+
+
+def _readings(text: str) -> list[tuple[bool, str]]:
+    """The text as it is read, and what is hidden in it: (whether it was hidden, text)."""
+    plain = _plain(text)
+    out = [(False, plain)]
+    if _SPACED.search(plain):
+        out.append((True, _SPACED.sub(lambda m: re.sub(r"[ .\-_*]", "", m.group()), plain)))
+    if _MIXED.search(plain):
+        out.append((True, _MIXED.sub(lambda m: m.group().translate(_LEET), plain)))
+    for match in _BASE64.finditer(text):
+        try:
+            said = base64.b64decode(match.group(), validate=True).decode("utf-8")
+        except (binascii.Error, UnicodeDecodeError):
+            continue
+        if said.isprintable():
+            out.append((True, _plain(said)))
+    return out
+
+
+def _plain(text: str) -> str:
+    folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    if not folded.isascii():
+        folded = "".join(each for each in folded if unicodedata.category(each) != "Cf")
+        folded = folded.replace("\u2019", "'")
+    return " ".join(folded.casefold().split())

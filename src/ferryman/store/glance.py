@@ -1,0 +1,96 @@
+"""Reads what is going on: the calls under way, and the last ones in the few columns that count."""
+
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+
+from ferryman.store.db import reading
+from ferryman.store.schema import calls as _calls
+from ferryman.store.schema import open_calls as _open
+
+_OUTPUT: Final = ("output", "reasoning", "audio_output")
+
+
+class Open(Struct, frozen=True, kw_only=True):
+    """A call that has begun and not ended."""
+
+    request_id: str
+    at_us: int
+    key: str
+    endpoint: str
+    model: str
+    provider: str
+    """Who was to be asked first."""
+    target: str
+
+
+class Glance(Struct, frozen=True, kw_only=True):
+    """A call that has ended. Spans are microseconds; None = unknown, or it never happened."""
+
+    at_us: int
+    duration_us: int | None
+    first_token_us: int | None
+    status: int
+    error: str
+    provider: str
+    cost: int | None
+    """Picodollars."""
+    output: int
+    """Tokens that the model made."""
+    attempts: list[dict[str, Any]]
+    plan: list[dict[str, Any]]
+    """As in ``ledger.CallRow``."""
+
+
+def under_way(engine: sa.Engine, limit: int) -> tuple[int, list[Open]]:
+    """How many calls are under way, and the newest of them."""
+    columns = [_open.c[name] for name in Open.__struct_fields__ if name != "key"]
+    query = sa.select(_open.c.key_id.label("key"), *columns)
+    query = query.order_by(_open.c.at_us.desc()).limit(limit)
+    with reading(engine) as connection:
+        count = connection.execute(sa.select(sa.func.count()).select_from(_open)).scalar() or 0
+        return count, [Open(**row._mapping) for row in connection.execute(query)]
+
+
+def glances(engine: sa.Engine, since_us: int, limit: int) -> list[Glance]:
+    """The calls begun since then, newest first; the newest ``limit`` of them."""
+    table = _calls.c
+    output = sum((sa.func.coalesce(table[name], 0) for name in _OUTPUT), start=sa.literal(0))
+    query = sa.select(
+        table.at_us, table.duration_us, table.first_token_us, table.status, table.error,
+        table.provider, table.cost_pico, output, table.attempts_json, table.plan_json,
+    )  # fmt: skip
+    query = query.where(table.at_us >= since_us).order_by(table.at_us.desc()).limit(limit)
+    with reading(engine) as connection:
+        return [
+            Glance(
+                at_us=row[0], duration_us=row[1], first_token_us=row[2], status=row[3],
+                error=row[4], provider=row[5], cost=None if row[6] is None else int(row[6]),
+                output=int(row[7]), attempts=msgspec.json.decode(row[8]),
+                plan=msgspec.json.decode(row[9]) if row[9] else [],
+            )
+            for row in connection.execute(query)
+        ]  # fmt: skip
+
+
+def any_call(engine: sa.Engine) -> bool:
+    """Whether there has been a call yet."""
+    with reading(engine) as connection:
+        return connection.execute(sa.select(_calls.c.at_us).limit(1)).first() is not None
+
+
+def held(engine: sa.Engine, limit: int = 5000) -> dict[str, tuple[int, int]]:
+    """Counters of budgets → picodollars and tokens that calls under way hold of them, of the newest
+    ``limit`` calls."""
+    found: dict[str, tuple[int, int]] = {}
+    query = sa.select(_open.c.budgets, _open.c.charged_pico, _open.c.charged_tokens)
+    query = query.where(_open.c.budgets.is_not(None)).order_by(_open.c.at_us.desc()).limit(limit)
+    with reading(engine) as connection:
+        for budgets, pico, tokens in connection.execute(query):
+            for each in msgspec.json.decode(budgets):
+                more = (each, int(pico or 0), int(tokens or 0)) if isinstance(each, str) else each
+                before = found.get(more[0], (0, 0))
+                found[more[0]] = before[0] + more[1], before[1] + more[2]
+    return found

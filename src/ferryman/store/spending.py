@@ -1,0 +1,209 @@
+"""What was spent by day and group: the few sums that a page of costs shows, read quickly.
+
+Sums over days answer for what they have; anything else is read from single calls, newest first, for
+as long as there is time.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from ferryman.store.db import reading
+from ferryman.store.dimensions import check, column, conditions, each_tag
+from ferryman.store.ledger import MORE_TOKENS, ROLLED, money, per
+from ferryman.store.rollup import MICRO, REPEATED
+from ferryman.store.schema import TOKEN_CLASSES, rollups
+from ferryman.store.schema import call_groups as _groups
+from ferryman.store.schema import calls as _calls
+
+DAY: Final = 86_400
+_DAY_US: Final = DAY * 1_000_000
+_HOUR_US: Final = 3_600_000_000
+QUICK: Final = 0.06
+"""Seconds; what takes less is read in twice as long stretches."""
+KEPT_SECONDS: Final = 1800.0
+MOST_KEPT: Final = 100_000
+"""Rows of past stretches that are kept in memory."""
+_COUNTS: Final = ("calls", "errors", "unknown_cost", "repeated")
+_TOKENS: Final = (*TOKEN_CLASSES, *MORE_TOKENS)
+
+
+class Spent(Struct, frozen=True):
+    """Sums over the calls of one day and group. Money is picodollars."""
+
+    day: int
+    """Days since 1970, UTC; of several days the first that they could have."""
+    group: str | None
+    calls: int
+    errors: int
+    unknown_cost: int
+    repeated: int
+    tokens: int
+    cost: int
+    saved: int
+
+
+class _Past:
+    """Sums over stretches of single calls that are over, so that who asks again gets further back.
+
+    Calls that come into the ledger late are seen once they are forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[tuple[Any, ...], tuple[float, int, list[Any]]] = {}
+        self._rows = 0
+
+    def get(self, key: tuple[Any, ...]) -> tuple[int, list[Any]] | None:
+        """Beginning and sums of the stretch, whose end is in ``key``."""
+        with self._lock:
+            until, begin, rows = self._known.get(key, (0.0, 0, []))
+        return (begin, rows) if until > time.monotonic() else None
+
+    def put(self, key: tuple[Any, ...], begin: int, rows: list[Any]) -> None:
+        """Remember a stretch."""
+        with self._lock:
+            if self._rows + len(rows) > MOST_KEPT:
+                self._known, self._rows = {}, 0
+            self._known[key] = (time.monotonic() + KEPT_SECONDS, begin, rows)
+            self._rows += len(rows) + 1
+
+
+_pasts: Final[WeakKeyDictionary[sa.Engine, _Past]] = WeakKeyDictionary()
+
+
+class Spending(Struct, frozen=True):
+    """What was found."""
+
+    rows: list[Spent]
+    since_us: int
+    """From when on it is whole: later than asked for if the time was up."""
+
+
+def spending(
+    engine: sa.Engine, by: str, first: int, last: int, where: Mapping[str, str], seconds: float,
+    days: int = 1,
+) -> Spending:  # fmt: skip
+    """Sums of the days from ``first`` to before ``last`` (since 1970), by ``by`` or nothing ("").
+
+    A row is of ``days`` days, counted from 1970: fewer rows are read faster.
+
+    Where single calls have to be read, it ends after about ``seconds``. Raises ValueError for what
+    is no dimension.
+    """
+    for name in (*([by] if by else []), *where):
+        check(name)
+    if {*([by] if by else []), *where} <= ROLLED:
+        return Spending(_of_days(engine, by, first, last, where, days), first * _DAY_US)
+    ends = time.monotonic() + seconds
+    return _of_calls(engine, by, first * _DAY_US, last * _DAY_US, where, ends, days)
+
+
+def _of_days(
+    engine: sa.Engine, by: str, first: int, last: int, where: Mapping[str, str], days: int
+) -> list[Spent]:
+    table, dialect = rollups["day"], engine.dialect.name
+    at, sums = table.c.at, [sa.func.sum(table.c[name]) for name in _COUNTS]
+    sums.append(sa.func.sum(sum((table.c[name] for name in _TOKENS), start=sa.literal(0))))
+    amounts = ("cost_micro", "cost_rest", "saved_micro", "saved_rest")
+    sums += [sa.func.sum(table.c[name]) for name in amounts]
+    day = per(at, days * DAY)
+    query = sa.select(day).where(at >= first * DAY, at < last * DAY)
+    groups: list[sa.ColumnElement[Any]] = [day]
+    if by or where:
+        query = query.join_from(table, _groups, table.c.group_id == _groups.c.id)
+        query = query.where(*conditions(_groups.c, dialect, None, None, where))
+    name = column(by, _groups.c, dialect, ()) if by else sa.null()
+    groups += [name] if by else []
+    with reading(engine) as connection:
+        rows = connection.execute(query.add_columns(name, *sums).group_by(*groups))
+        return [_spent(row[0] * days, *row[1:]) for row in rows]
+
+
+def _of_calls(
+    engine: sa.Engine, by: str, since: int, until: int, where: Mapping[str, str], ends: float,
+    days: int,
+) -> Spending:  # fmt: skip
+    sums: dict[tuple[int, str | None], list[int]] = {}
+    step = _HOUR_US
+    oldest, newest = _edges(engine)
+    first, end = max(since, oldest), min(until, newest + 1)
+    past, settled = _pasts.setdefault(engine, _Past()), False
+    while end > first:
+        began = time.monotonic()
+        key = (by, tuple(sorted(where.items())), days, end)
+        kept = past.get(key) if settled else None
+        if kept is not None and kept[0] >= first:
+            begin, rows = kept
+        else:
+            begin = max(end - step if settled else (end - 1) // _HOUR_US * _HOUR_US, first)
+            kept, rows = None, _stretch(engine, by, begin, end, where, days)
+            if settled:
+                past.put(key, begin, rows)
+        for day, group, *numbers in rows:
+            known = sums.setdefault((int(day) * days, group), [0] * len(numbers))
+            known[:] = [a + int(b or 0) for a, b in zip(known, numbers, strict=True)]
+        current, end, settled = not settled, begin, True
+        if kept is not None or current:  # each look comes further than the one before
+            continue
+        now = time.monotonic()
+        if now + (now - began) > ends:
+            break
+        step = step * 2 if now - began < QUICK else step
+    found = [_spent(*key, *numbers) for key, numbers in sums.items()]
+    return Spending(found, end if end > first else since)
+
+
+def _stretch(
+    engine: sa.Engine, by: str, begin: int, end: int, where: Mapping[str, str], days: int
+) -> list[Any]:
+    dialect, c = engine.dialect.name, _calls.c
+    day = per(c.at_us, days * _DAY_US)
+    source: sa.FromClause = _calls
+    tag = None
+    if by == "tag":
+        tags = each_tag(c, dialect)
+        source, tag = _calls.outerjoin(tags, sa.true()), tags.c.value
+    name = column(by, c, dialect, (), tag, c.at_us) if by else sa.null()
+
+    def number(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[Any]:
+        return sa.func.sum(sa.case((condition, 1), else_=0))
+
+    sums = [
+        sa.func.count(),
+        number(sa.or_(c.status >= 400, c.error != "")),
+        number(sa.or_(c.cost_pico.is_(None), c.unknown_cost > 0)),
+        number(c.cache.in_(REPEATED)),
+        sa.func.sum(sum((sa.func.coalesce(c[n], 0) for n in _TOKENS), start=sa.literal(0))),
+        *money(dialect, c.cost_pico),
+        *money(dialect, c.saved_pico),
+    ]
+    query = sa.select(day, name, *sums).select_from(source)
+    query = query.where(*conditions(c, dialect, begin, end, where))
+    with reading(engine) as connection:
+        rows = connection.execute(query.group_by(day, *([name] if by else [])))
+        return [tuple(row) for row in rows]
+
+
+def _edges(engine: sa.Engine) -> tuple[int, int]:
+    """When the first and the last call began."""
+    at = _calls.c.at_us
+    with reading(engine) as connection:  # one by one: SQLite takes the index only so
+        first = connection.execute(sa.select(sa.func.min(at))).scalar()
+        last = connection.execute(sa.select(sa.func.max(at))).scalar()
+    return int(first or 0), int(last or 0)
+
+
+def _spent(day: int, group: Any, *numbers: Any) -> Spent:
+    *counted, micro, rest, saved, saved_rest = [int(each or 0) for each in numbers]
+    calls, errors, unknown_cost, repeated, tokens = counted
+    name = None if group is None or group == "" else str(group)
+    cost, given_again = micro * MICRO + rest, saved * MICRO + saved_rest
+    return Spent(
+        int(day), name, calls, errors, unknown_cost, repeated, tokens, cost, given_again
+    )  # fmt: skip

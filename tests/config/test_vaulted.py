@@ -1,0 +1,50 @@
+"""References to the vault: what is there goes on sealed, what is not stays a reference."""
+
+from pathlib import Path
+
+from msgspec import msgpack
+from msgspec.structs import replace
+
+from ferryman.config.compile import compile_snapshot
+from ferryman.config.seal import derive
+from ferryman.config.secret import SEALED, VAULT, activate, localise
+from ferryman.config.vaulted import filled, names
+from tests.config.catalogue import loaded
+
+KEY = derive("the planes' token")
+CONFIG = """\
+providers:
+  lab:
+    base_url: http://127.0.0.1:9/v1
+    keys: [vault:one, { key: vault:two, weight: 3 }]
+    headers: { X-Team: vault:team, X-Plain: text }
+  open: { base_url: "http://127.0.0.1:9/v1", auth: none, headers: { X-Team: vault:gone } }
+alerts: { channels: { ops: { webhook: "https://example.org/", secret: vault:hook } } }
+telemetry: { otlp: { endpoint: "http://127.0.0.1:9", headers: { x-key: vault:otlp } } }
+"""
+TEXTS = {name: f"canary-{name}" for name in ("one", "two", "team", "hook", "otlp")}
+
+
+def test_secrets_of_the_vault_are_sealed_wherever_they_stand(tmp_path: Path) -> None:
+    found = loaded(tmp_path, CONFIG)
+    assert not found.problems
+    assert names(found.config) == {*TEXTS, "gone"}
+    with_texts = replace(found, config=filled(found.config, TEXTS, KEY))
+    snapshot = compile_snapshot(with_texts, seal_key=KEY, env={})
+    assert b"canary" not in msgpack.encode(snapshot), "no header either, whatever its name"
+    assert "canary" not in repr(with_texts.config)
+    lab = snapshot.providers["lab"]
+    assert [(key.kind, key.weight) for key in lab.keys] == [(SEALED, 1.0), (SEALED, 3.0)]
+    assert activate(lab, {}, KEY) == ["canary-one", "canary-two"]
+    sent = dict(localise(snapshot, {}, KEY).providers["lab"].headers)
+    assert (sent["X-Team"], sent["X-Plain"]) == ("canary-team", "text")
+    assert activate(lab, {}, derive("another")) is None
+    assert activate(snapshot.providers["open"], {}, KEY) is None, "never without its header"
+
+
+def test_what_is_not_in_the_vault_stays_a_reference(tmp_path: Path) -> None:
+    found = loaded(tmp_path, CONFIG)
+    snapshot = compile_snapshot(found, seal_key=KEY, env={})
+    lab = snapshot.providers["lab"]
+    assert [(key.kind, key.value) for key in lab.keys] == [(VAULT, "one"), (VAULT, "two")]
+    assert activate(lab, {"one": "x"}, KEY) is None

@@ -1,0 +1,195 @@
+"""Who may come in: links that work once, sessions, and changes from elsewhere."""
+
+import http.client
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+
+from ferryman.control.doors import LINK_SECONDS, MOST_SESSIONS, Doors
+from tests.control.conftest import Control
+from tests.processes import Reply
+
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
+    """A control plane on its own."""
+    running = Control(tmp_path_factory.mktemp("doors") / "data").ready()
+    yield running
+    running.process.end()
+
+
+def ask(control: Control, method: str, path: str, form: object = None, **headers: str) -> Reply:
+    """A request as a browser would send it; ``_`` in names stands for a hyphen."""
+    link = http.client.HTTPConnection(urlsplit(control.url).netloc, timeout=30)
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    body = None if form is None else urlencode(form)  # type: ignore[call-overload]
+    link.request(method, path, body, sent | (FORM if form is not None else {}))
+    reply = link.getresponse()
+    found = {name.lower(): value for name, value in reply.getheaders()}
+    return Reply(reply.status, found, reply.read())
+
+
+def signed_in(control: Control) -> str:
+    """A cookie."""
+    token = control.admin("POST", "/api/v1/links").json()["token"]
+    reply = ask(control, "POST", "/enter", {"token": token}, origin=control.url)
+    assert reply.status == 303
+    set_cookie = reply.headers["set-cookie"]
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(set_cookie.split("; ")), set_cookie
+    return set_cookie.partition(";")[0]
+
+
+def proof(control: Control, cookie: str) -> str:
+    page = ask(control, "GET", "/keys", cookie=cookie).body.decode()
+    found = re.search(r'data-proof="(\w+)"', page)
+    assert found
+    return found[1]
+
+
+def test_without_a_session_every_page_leads_to_the_door(control: Control) -> None:
+    for path in (
+        "/",
+        "/calls",
+        "/calls/x?y=1",
+        "/keys",
+        "/costs",
+        "/models",
+        "/alerts",
+        "/audit",
+        "/playground",
+    ):
+        reply = ask(control, "GET", path)
+        assert reply.status == 303, path
+        assert reply.headers["location"].startswith("/enter?next=/")
+    assert ask(control, "GET", "/live").status == 401
+    assert ask(control, "GET", "/playground/outcome/x").status == 303
+    run = ask(control, "POST", "/playground/run", {}, origin=control.url)
+    assert run.status == 403
+
+
+def test_a_link_works_once(control: Control) -> None:
+    token = control.admin("POST", "/api/v1/links").json()["token"]
+    wrong = ask(control, "POST", "/enter", {"token": token[:-1]}, origin=control.url)
+    assert wrong.status == 401
+    first = ask(control, "POST", "/enter", {"token": token, "next": "/keys"}, origin=control.url)
+    assert (first.status, first.headers["location"]) == (303, "/keys")
+    again = ask(control, "POST", "/enter", {"token": token}, origin=control.url)
+    assert again.status == 401
+    assert b"has been used" in again.body
+    admin = {"token": control.secret("admin-token")}
+    assert ask(control, "POST", "/enter", admin, origin=control.url).status == 303
+
+
+@pytest.mark.parametrize("to", ["//evil.example", "https://evil.example", "/\\evil.example", "x"])
+def test_signing_in_leads_nowhere_else(control: Control, to: str) -> None:
+    form = {"token": control.secret("admin-token"), "next": to}
+    reply = ask(control, "POST", "/enter", form, origin=control.url)
+    assert reply.headers["location"] == "/"
+
+
+def test_changes_need_the_page_they_came_from(control: Control) -> None:
+    cookie = signed_in(control)
+    good = {"name": "shop", "proof": proof(control, cookie)}
+    refused = [
+        ask(control, "POST", "/keys", good, origin=control.url),
+        ask(control, "POST", "/keys", good, cookie=cookie),
+        ask(control, "POST", "/keys", good, cookie=cookie, origin="http://evil.example"),
+        ask(control, "POST", "/keys", good, cookie=cookie, origin="null"),
+        ask(control, "POST", "/keys", good, cookie=cookie, sec_fetch_site="same-site"),
+        ask(control, "POST", "/keys", good | {"proof": "x"}, cookie=cookie, origin=control.url),
+        ask(control, "POST", "/keys", {"name": "shop"}, cookie=cookie, origin=control.url),
+        ask(control, "POST", "/leave", {}, cookie=cookie, origin=control.url),
+    ]
+    assert [reply.status for reply in refused] == [303, *[403] * 7]
+    assert "shop" not in {
+        key["name"] for key in control.admin("GET", "/api/v1/keys").json()["data"]
+    }
+    assert ask(control, "POST", "/keys", good, cookie=cookie, origin=control.url).status == 200
+    leave = {"proof": good["proof"]}
+    assert ask(control, "POST", "/leave", leave, cookie=cookie, origin=control.url).status == 303
+    assert ask(control, "GET", "/keys", cookie=cookie).status == 303
+
+
+def test_pages_may_load_nothing_from_elsewhere_and_run_nothing_inline(control: Control) -> None:
+    cookie = signed_in(control)
+    for path in ("/", "/enter", "/keys", "/reference", "/nothing-here?x=1", "/static/x/base.css"):
+        reply = ask(control, "GET", path, cookie=cookie)
+        if path.startswith("/nothing"):
+            assert reply.status == 401  # not the dashboard's: the admin API's, which wants a token
+            continue
+        policy = reply.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy and "http" not in policy
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        assert reply.headers["x-frame-options"] == "DENY"
+        assert not re.search(rb"<script>|<style| style=| on\w+=", reply.body), path
+    rebound = ask(control, "GET", "/enter", host="evil.example")
+    assert rebound.status == 403
+
+
+def test_sessions_outlive_a_restart_and_are_not_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "secrets" / "sessions"
+    doors = Doors(file, "admin")
+    session = doors.enter(doors.link())
+    assert session
+    assert doors.knows(session) and not doors.knows("") and not doors.knows(session + "x")
+    assert session not in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+    again = Doors(file, "admin")
+    assert again.knows(session)
+    again.leave(session)
+    assert not Doors(file, "admin").knows(session)
+
+
+def test_links_and_sessions_end_in_time_and_in_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doors = Doors(tmp_path / "sessions", "admin")
+    now = 1_000_000.0
+    monkeypatch.setattr("time.time", lambda: now)
+    link = doors.link()
+    now += LINK_SECONDS + 1
+    assert doors.enter(link) is None
+    first = doors.enter("admin")
+    assert first
+    for _ in range(MOST_SESSIONS):
+        last = doors.enter("admin")
+    assert last and doors.knows(last) and not doors.knows(first)
+    now += 8 * 86_400
+    assert not doors.knows(last)
+
+
+def test_the_command_prints_a_link_that_lets_in(control: Control) -> None:
+    command = [sys.executable, "-P", "-m", "ferryman", "dashboard", "--data-dir", str(control.data)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    address, _, token = done.stdout.strip().partition("#")
+    assert address == control.url + "/enter"
+    assert ask(control, "POST", "/enter", {"token": token}, origin=control.url).status == 303
+
+
+def test_behind_tls_the_cookie_is_for_this_host_and_for_tls_alone(control: Control) -> None:
+    origin = control.url.replace("http:", "https:")
+    form = {"token": control.secret("admin-token")}
+    reply = ask(control, "POST", "/enter", form, origin=origin)
+    cookie, *attributes = reply.headers["set-cookie"].split("; ")
+    assert cookie.startswith("__Host-ferryman-") and "Secure" in attributes
+    page = ask(control, "GET", "/keys", cookie=cookie)
+    assert page.status == 200
+
+
+def test_who_watches_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    control = Control(tmp_path / "data").ready()
+    cookie = signed_in(control)
+    link = http.client.HTTPConnection(urlsplit(control.url).netloc, timeout=30)
+    link.request("GET", "/live", headers={"cookie": cookie})
+    reply = link.getresponse()
+    assert reply.readline().startswith(b"retry:")
+    assert control.process.stop() == 0
+    assert reply.read().endswith(b"\n"), "it was ended, not cut off: else this raises"

@@ -1,0 +1,90 @@
+"""Installations of their own: one that knows nobody yet, and one whose control plane dies."""
+
+from pathlib import Path
+
+import psutil
+from playwright.sync_api import Browser, expect
+
+from ferryman.control.vault.masters import make
+from tests.dashboard.conftest import CONFIG
+from tests.dashboard.visit import Visit
+from tests.gateway import Stack
+from tests.memory import holds
+
+
+def test_a_pasted_key_is_enough(browser: Browser, packages: Path, tmp_path: Path) -> None:
+    env = {"MISTRAL_API_KEY": "", "FERRYMAN_OPENAI_BASE_URL": "SIM/v1", "FERRYMAN_KEY": ""}
+    with Stack(tmp_path, "providers: {}\n", **env).served() as ferry:
+        visit = Visit(browser, ferry, (packages / "axe-core" / "axe.min.js").read_text())
+        page = visit.page
+        expect(page.get_by_text("Once there is a provider.")).to_be_visible()
+        first = (ferry.data / "first-key").read_text().strip()
+        expect(page.locator("#main")).to_contain_text(first)
+        page.locator("select[name=provider]").select_option("openai")
+        page.get_by_label("Its key").fill("env:OPENAI_API_KEY")
+        with visit.expecting("400"):
+            page.get_by_role("button", name="Add").click()
+            expect(page.get_by_role("alert")).to_contain_text("Paste the key itself")
+        visit.shoot("first-run")
+        page.get_by_label("Its key").fill("sk-canary-0123456789")
+        page.get_by_role("button", name="Add").click()
+        expect(page.locator(".badge", has_text="openai")).to_be_visible()
+        assert "sk-canary" not in page.content()
+        page.get_by_role("button", name="Send").click()
+        expect(page.locator("[data-after]")).to_contain_text("openai/")
+        expect(page.locator("[data-answer]")).to_contain_text("ferry")
+        assert ferry.last_headers()["authorization"] == "Bearer sk-canary-0123456789"
+        kept = (ferry.data / "ferryman.db").read_bytes() + "\n".join(ferry.up.lines).encode()
+        assert b"sk-canary" not in kept
+        visit.end()
+
+
+def test_with_a_master_key_a_pasted_key_goes_into_the_vault(
+    browser: Browser, packages: Path, tmp_path: Path
+) -> None:
+    env = {"MISTRAL_API_KEY": "", "FERRYMAN_OPENAI_BASE_URL": "SIM/v1"}
+    make(tmp_path / "master-key")
+    env["FERRYMAN_MASTER_KEY_FILE"] = str(tmp_path / "master-key")
+    with Stack(tmp_path, "providers: {}\n", **env).served() as ferry:
+        visit = Visit(browser, ferry, (packages / "axe-core" / "axe.min.js").read_text())
+        page = visit.page
+        page.locator("select[name=provider]").select_option("openai")
+        page.get_by_label("Its key").fill("sk-canary-0123456789")
+        page.get_by_role("button", name="Add").click()
+        expect(page.locator(".badge", has_text="openai")).to_be_visible()
+        page.get_by_role("button", name="Send").click()
+        expect(page.locator("[data-after]")).to_contain_text("openai/")
+        assert ferry.last_headers()["authorization"] == "Bearer sk-canary-0123456789"
+        expect(visit.go("/vault").get_by_role("row", name="openai")).to_contain_text("yes")
+        for process in psutil.Process(ferry.up.popen.pid).children():
+            if "ferryman.control" in process.cmdline():
+                assert holds(process.pid, b"sk-canary-0123456789") == 0
+        visit.end()
+
+
+def test_a_restart_is_waited_for_and_signing_out_is_said(
+    browser: Browser, packages: Path, tmp_path: Path
+) -> None:
+    config = CONFIG.replace("HOOK/", "http://127.0.0.1:1/")
+    ferry = Stack(tmp_path, config, HOOK_SECRET="s3cret").ready()
+    ferry.chat("quick")
+    visit = Visit(browser, ferry, (packages / "axe-core" / "axe.min.js").read_text())
+    page = visit.go("/")
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    with visit.expecting("console"):
+        for child in psutil.Process(ferry.up.popen.pid).children():
+            if "ferryman.control" in child.cmdline():
+                child.kill()
+        expect(page.get_by_text("Waiting for the control plane")).to_be_visible()
+        expect(page.get_by_text("Live", exact=True)).to_be_visible(timeout=40_000)
+    with visit.context.expect_page() as waiting:
+        page.evaluate("open('/keys')")
+    waiting.value.get_by_role("button", name="Sign out").click()
+    with visit.expecting("401"):
+        ferry.chat("quick")
+        expect(page.get_by_text("Signed out: load the page again")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("ferryman dashboard")).to_be_visible()
+    visit.shoot("enter")
+    visit.end()
+    ferry.end()

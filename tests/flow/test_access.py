@@ -1,0 +1,343 @@
+"""Who may what, over the real server: every route, role and tenant; and what others can't reach."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from ferryman.control.api.access import PERMISSIONS, ROLES
+from ferryman.control.api.route import PREFIX, Route
+from ferryman.control.api.serve import ROUTES
+from tests.flow.test_docs import typed
+from tests.gateway import Stack
+from tests.processes import Reply, request, until
+from tests.test_readme import blocks
+
+CONFIG = """\
+providers:
+  lab: { base_url: SIM/v1, auth: none, prices: { sim: { input: 1, output: 2 } } }
+models:
+  fast: { targets: [lab/sim] }
+content: { store: all }
+roles: { support: [api.read, calls.read] }
+"""
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+OWNERS = {
+    "acme-red": ("acme", "red"), "acme-blue": ("acme", "blue"), "globex-red": ("globex", "red"),
+    "loose-red": (None, "red"), "nobody": (None, None),
+}  # fmt: skip
+"""Whose keys there are."""
+BOUND = {
+    "acme": ("acme", None, {"acme-red", "acme-blue"}), "red": (None, "red", {"loose-red"}),
+    "acme/red": ("acme", "red", {"acme-red"}), "globex": ("globex", None, {"globex-red"}),
+}  # fmt: skip
+"""Tenant → its organisation, its team, and whose keys are theirs."""
+
+
+class Owned(Struct):
+    """What belongs to one owner."""
+
+    key: str
+    """Id."""
+    secret: str
+    call: str
+    """Request id."""
+
+
+class World(Struct):
+    """An installation with calls of several tenants that call everything alike."""
+
+    stack: Stack
+    owned: dict[str, Owned]
+    tokens: dict[tuple[str, str], str]
+    """(role, tenant or nothing) → token."""
+
+    def ask(self, token: str, method: str, path: str, body: Any = None, **more: str) -> Reply:
+        url = (self.stack.data / "admin-url").read_text().strip()
+        sent = body if isinstance(body, bytes) or body is None else json.dumps(body)
+        headers = {name.replace("_", "-"): value for name, value in more.items()}
+        return request(url, method, PREFIX + path, token=token, body=sent, headers=headers)
+
+    def make(self, role: str, by: str = "", **more: Any) -> Reply:
+        return self.ask(by or self.admin, "POST", "/tokens", {"name": "t", "role": role, **more})
+
+    @property
+    def admin(self) -> str:
+        return (self.stack.data / "secrets" / "admin-token").read_text().strip()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with Stack(tmp_path_factory.mktemp("access"), CONFIG).served() as stack:
+        it = World(stack, {}, {})
+        for name, (organisation, team) in OWNERS.items():
+            body = {"name": "shop", "organisation": organisation, "team": team, "user": name}
+            made = it.ask(it.admin, "POST", "/keys", body).json()
+            until(lambda key=made["key"]: stack.get("/v1/models", key).status == 200, "the key")
+            trace = f"00-{TRACE}-b7ad6b7169203331-01"
+            headers = {"x-ferryman-run-id": "nightly", "traceparent": trace}
+            said = [{"role": "user", "content": f"words of {name}"}]
+            sent = {"model": "fast", "messages": said, "metadata": {"whose": name}}
+            reply = stack.post(sent, key=made["key"], headers=headers)
+            assert reply.status == 200, reply.body
+            it.owned[name] = Owned(made["id"], made["key"], stack.row(reply)["request_id"])
+        for role in ROLES:
+            for tenant, (organisation, team, _) in {"": (None, None, set()), **BOUND}.items():
+                made = it.make(role, organisation=organisation, team=team)
+                assert made.status == 201, made.body
+                it.tokens[role, tenant] = made.json()["token"]
+        for each in it.owned.values():
+            path = f"/calls/{each.call}/content"
+            until(lambda p=path: it.ask(it.admin, "GET", p).status == 200, "the content")
+        yield it
+
+
+def marks(world: World, owner: str) -> set[bytes]:
+    """What is in an answer only if it tells of this owner."""
+    it = world.owned[owner]
+    return {it.key.encode(), it.call.encode(), f"words of {owner}".encode(), f'"{owner}"'.encode()}
+
+
+# -- the matrix ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tenant", ["", *BOUND])
+@pytest.mark.parametrize("role", ROLES)
+def test_every_route_is_open_to_whom_it_declares_and_to_nobody_else(
+    world: World, role: str, tenant: str
+) -> None:
+    """A parameter that no route has is refused behind the door, before anything is done."""
+    for route in ROUTES:
+        path = route.path.replace("{", "").replace("}", "")
+        reply = world.ask(world.tokens[role, tenant], route.method, f"{path}?no_such=1")
+        opened = route.permission in ROLES[role] and (route.tenants or not tenant)
+        said = (role, tenant, route.method, route.path, reply.body)
+        assert (reply.status, reply.json()["code"] == "forbidden") == (
+            (400, False) if opened else (403, True)
+        ), said
+
+
+def test_roles_are_what_they_are_meant_to_be() -> None:
+    assert ROLES["owner"] == PERMISSIONS
+    assert "dashboard.enter" not in ROLES["admin"], "who is in the dashboard may do everything"
+    for role in ("billing", "viewer", "auditor"):
+        assert all(each.endswith(".read") for each in ROLES[role]), role
+    for role in ("billing", "developer", "viewer", "auditor"):
+        assert not ROLES[role] & {"content.read", "tokens.write", "config.write", "vault.write"}
+
+
+# -- tenants ---------------------------------------------------------------------------------------
+
+READ = ("/usage?by=key,user,run&since=1d", "/usage/forecast?by=key", "/calls", "/runs", "/keys",
+        "/keys?name=shop", "/export/calls", "/export/focus", "/export/content?shape=raw",
+        "/export/content", "/tokens", "/roles", "/me", "/openapi.json", "/runs/nightly",
+        f"/runs/{TRACE}")  # fmt: skip
+ONE = ("/calls/{call}", "/runs/{call}", "/calls/{call}/content", "/calls/{call}/feedback",
+       "/calls/{call}/cost", "/keys/{key}")  # fmt: skip
+"""What is asked for by an id, in place of ``{ident}`` and the like."""
+WRITE = {"POST /keys", "PATCH /keys/{key}", "POST /keys/{key}/rotate", "DELETE /keys/{key}",
+         "POST /keys/{key}/leaked",
+         "POST /tokens", "DELETE /tokens/{token}"}  # fmt: skip
+FILTERED = ("/usage", "/usage/forecast", "/calls", "/runs", "/export/calls", "/export/focus",
+            "/export/content")  # fmt: skip
+
+
+def test_every_route_that_tenants_may_ask_is_asked_here() -> None:
+    def plain(path: str) -> str:
+        for name in ("{call}", "{ident}", "{request_id}", "nightly", TRACE):
+            path = path.replace(name, "{}")
+        return path.partition("?")[0]
+
+    asked = {f"GET {plain(path)}" for path in (*READ, *ONE)} | WRITE
+    assert {f"{each.method} {plain(each.path)}" for each in ROUTES if each.tenants} == asked
+    # Who adds to what calls are chosen by, adds here too.
+    chosen = {each.path for each in ROUTES if "where" in each.hints}
+    assert {each.path for each in ROUTES if each.tenants and "where" in each.hints} == set(FILTERED)
+    assert chosen == set(FILTERED)
+
+
+@pytest.mark.parametrize("tenant", BOUND)
+def test_a_tenant_reads_what_is_its_own_and_nothing_else(world: World, tenant: str) -> None:
+    token, (_, _, own) = world.tokens["owner", tenant], BOUND[tenant]
+    foreign = set(OWNERS) - own
+    strange = set().union(*(marks(world, owner) for owner in foreign))
+    for path in READ:
+        reply = world.ask(token, "GET", path)
+        assert reply.status == 200, (path, reply.body)
+        assert not [mark for mark in strange if mark in reply.body], (path, reply.body)
+    calls = {row["request_id"] for row in world.ask(token, "GET", "/calls").json()["data"]}
+    assert calls == {world.owned[owner].call for owner in own}
+    usage = world.ask(token, "GET", "/usage?since=1d").json()
+    assert usage["total"]["calls"] == len(own)
+    for path in ONE:
+        for owner in OWNERS:
+            it = world.owned[owner]
+            reply = world.ask(token, "GET", path.format(call=it.call, key=it.key))
+            assert reply.status == (200 if owner in own else 404), (path, owner, reply.body)
+            assert not [m for m in strange - {it.call.encode(), it.key.encode()} if m in reply.body]
+    if len(own) == 1:  # a name that others have too is no way to them, nor ambiguous
+        mine = world.owned[next(iter(own))].key
+        assert world.ask(token, "GET", "/keys/shop").json()["id"] == mine
+
+
+@pytest.mark.parametrize("tenant", BOUND)
+def test_no_filter_and_no_cursor_leads_out(world: World, tenant: str) -> None:
+    token, (organisation, team, own) = world.tokens["owner", tenant], BOUND[tenant]
+    for path in FILTERED:
+        for other in ("globex" if organisation == "acme" else "acme", "%", "-", "acme,globex"):
+            if (organisation, other) == (None, "-"):
+                continue
+            assert world.ask(token, "GET", f"{path}?organisation={other}").status == 403
+        if team:
+            assert world.ask(token, "GET", f"{path}?team=blue").status == 403
+        for owner in set(OWNERS) - own:
+            assert world.ask(token, "GET", f"{path}?key={world.owned[owner].key}").status == 404
+        everything = f"{path}?user=nobody"
+        assert b"words of nobody" not in world.ask(token, "GET", everything).body
+    cursor = world.ask(world.admin, "GET", "/calls?limit=1").json()["next"]
+    assert world.ask(world.admin, "GET", f"/calls?limit=1&cursor={cursor}").status == 200
+    assert world.ask(token, "GET", f"/calls?limit=1&cursor={cursor}").status == 400
+
+
+@pytest.mark.parametrize("tenant", BOUND)
+def test_a_tenant_changes_nothing_of_others(world: World, tenant: str) -> None:
+    token, (organisation, _, own) = world.tokens["admin", tenant], BOUND[tenant]
+    keys = world.ask(world.admin, "GET", "/keys").json()["data"]
+    stranger = world.make("viewer", organisation="other").json()
+    for owner in set(OWNERS) - own:
+        path = f"/keys/{world.owned[owner].key}"
+        assert world.ask(token, "PATCH", path, {"tags": ["x"]}).status == 404
+        assert world.ask(token, "POST", f"{path}/rotate", {"overlap": 0}).status == 404
+        assert world.ask(token, "POST", f"{path}/leaked", {"where": "x"}).status == 404
+        assert world.ask(token, "DELETE", path).status == 404
+    assert world.ask(token, "DELETE", f"/tokens/{stranger['id']}").status == 404
+    other = "globex" if organisation == "acme" else "acme"
+    mine = world.owned[next(iter(own))].key
+    assert world.ask(token, "PATCH", f"/keys/{mine}", {"organisation": other}).status == 403
+    assert world.ask(token, "POST", "/keys", {"name": "n", "organisation": other}).status == 403
+    assert world.make("viewer", token, organisation=other).status == 403
+    assert world.make("owner", token).status == 403, "more than its maker may"
+    assert world.ask(world.admin, "GET", "/keys").json()["data"] == keys
+    assert world.ask(stranger["token"], "GET", "/me").status == 200
+
+
+def test_what_a_tenant_makes_is_its_own(world: World) -> None:
+    once = {"idempotency_key": "a text that tenants share"}
+    secrets = set()
+    for tenant, (organisation, team, _) in BOUND.items():
+        token = world.tokens["admin", tenant]
+        made = world.ask(token, "POST", "/keys", {"name": f"of {tenant}"}, **once).json()
+        assert (made["organisation"], made["team"]) == (organisation, team)
+        secrets.add(made["key"])
+        under = world.make("viewer", token).json()
+        assert (under["organisation"], under["team"]) == (organisation, team)
+        assert world.ask(token, "DELETE", f"/keys/{made['id']}").status == 200
+        assert world.ask(token, "DELETE", f"/tokens/{under['id']}").status == 200
+        assert world.ask(under["token"], "GET", "/me").status == 401
+    assert len(secrets) == len(BOUND), "an Idempotency-Key that another tenant used tells its key"
+
+
+# -- tokens ----------------------------------------------------------------------------------------
+
+
+def test_a_token_is_shown_once_and_ends(world: World) -> None:
+    made = world.make("viewer", expires_in=1).json()
+    assert world.ask(made["token"], "GET", "/me").json()["name"] == made["id"]
+    until(lambda: world.ask(made["token"], "GET", "/me").status == 401, "its end")
+    rows = world.ask(world.admin, "GET", "/tokens?limit=1000").json()["data"]
+    [row] = [row for row in rows if row["id"] == made["id"]]
+    assert row["state"] == "expired"
+    assert row["last_used_at"] is not None
+    kept = b"".join(path.read_bytes() for path in files(world.stack.data) if path.is_file())
+    assert made["id"].encode() in kept
+    assert made["token"].encode() not in kept
+    revoked = world.make("viewer").json()
+    for _ in range(2):
+        gone = world.ask(world.admin, "DELETE", f"/tokens/{revoked['id']}").json()
+        assert gone["state"] == "revoked"
+    assert world.ask(revoked["token"], "GET", "/me").status == 401
+
+
+def test_the_page(world: World) -> None:
+    """docs/identity.md: its example is run."""
+    [command] = blocks("sh", "docs/identity.md")
+    made = world.ask(world.admin, "POST", "/keys", {"name": "sold", "team": "sales"}).json()
+    until(lambda: world.stack.get("/v1/models", made["key"]).status == 200, "the key")
+    sent = {"model": "fast", "messages": [{"role": "user", "content": "Hi"}]}
+    world.stack.row(world.stack.post(sent, key=made["key"]))
+    shell = (
+        f'unset FERRYMAN_ADMIN_PORT\nferryman() {{ {sys.executable} -m ferryman "$@"; }}\n{command}'
+    )
+    said = typed(world.stack, ["sh", "-ec", shell], world.stack.data)
+    assert '"calls": 1,' in said, said
+    assert "sales reports" in said
+
+
+def test_a_role_of_the_configuration_holds_as_it_stands(world: World) -> None:
+    token = world.make("support").json()["token"]
+    assert world.ask(token, "GET", "/calls").status == 200
+    assert world.ask(token, "GET", "/keys").status == 403
+    text = world.stack.file.read_text()
+    try:
+        world.stack.write(CONFIG.replace("[api.read, calls.read]", "[keys.read]"))
+        world.ask(world.admin, "POST", "/config/reload")
+        assert world.ask(token, "GET", "/calls").status == 403
+        assert world.ask(token, "GET", "/keys").status == 200
+        world.stack.write(CONFIG.replace("support", "others"))
+        world.ask(world.admin, "POST", "/config/reload")
+        assert world.ask(token, "GET", "/keys").status == 403
+    finally:
+        world.stack.file.write_text(text)
+        world.ask(world.admin, "POST", "/config/reload")
+
+
+def files(folder: Path) -> list[Path]:
+    """Where a database and logs stand; not sockets, and not the journal's preallocated zeros."""
+    return [path for path in folder.rglob("*") if ".db" in path.name or "log" in path.name]
+
+
+def test_what_is_no_token_is_refused_with_the_same_words(world: World) -> None:
+    good = world.tokens["viewer", ""]
+    flipped = good[:-1] + ("a" if good[-1] != "a" else "b")
+    other = "fma-" + world.owned["nobody"].secret.removeprefix("fm-")
+    wrong = (good[:-1], flipped, good.upper(), good + "x", other, world.owned["nobody"].secret,
+             "fma-", "", "x" * 5000)  # fmt: skip
+    said = {world.ask(token, "GET", "/keys").body for token in wrong}
+    assert len(said) == 1
+    assert b"unauthorized" in said.pop()
+    url = (world.stack.data / "admin-url").read_text().strip()
+    for scheme in ("Basic", "bearer bearer", ""):
+        sent = {"authorization": f"{scheme} {good}"}
+        assert request(url, "GET", PREFIX + "/keys", headers=sent).status == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"name": "t"}, 400),
+        ({"name": "t", "role": "root"}, 400),
+        ({"name": "", "role": "viewer"}, 400),
+        ({"name": "t", "role": "viewer", "organisation": "-"}, 400),
+        ({"name": "t", "role": "viewer", "team": "a\nb"}, 400),
+        ({"name": "t", "role": "viewer", "expires_in": "0d"}, 400),
+        ({"name": "t", "role": "viewer", "expires_in": "1d", "expires_at": "2090-01-01"}, 400),
+        ({"name": "t", "role": "viewer", "expires_at": "2200-01-01"}, 400),
+        ({"name": "t", "role": "viewer", "permissions": ["keys.read"]}, 400),
+    ],
+)
+def test_a_token_that_can_not_be_made(world: World, body: dict[str, Any], status: int) -> None:
+    reply = world.ask(world.admin, "POST", "/tokens", body)
+    assert reply.status == status, reply.body
+    assert reply.json()["fix"]
+
+
+def test_a_route_for_tenants_says_how_it_minds_them() -> None:
+    """One that has neither the calls' filter nor the parts of the control plane can't."""
+    for each in ROUTES:
+        if each.tenants and each.path not in ("/openapi.json",):
+            assert "admin" in each.hints, each.path
+    assert not Route("GET", "/x", "keys.read", lambda: None).tenants, "closed unless it says so"

@@ -1,0 +1,59 @@
+"""Images in a request are held at what their model can make of them, not at a token a byte."""
+
+import base64
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from ferryman.catalog.media_bounds import image_bound
+from tests.gateway import Stack
+
+CONFIG = """\
+providers:
+  lab:
+    base_url: SIM/v1
+    auth: none
+    prices:
+      gpt-4o: { input: 10, output: 10 }
+      no-name: { input: 10, output: 10 }
+  claude: { base_url: SIM/v1, format: anthropic_messages, key: sk, prices: PRICES }
+limits:
+  - { name: b, when: { metadata.b: { exists: true } }, by: metadata.b,
+      budget: { usd: 0.1, per: month } }
+""".replace("PRICES", "{ claude-sim: { input: 10, output: 10 } }")
+PICTURE = base64.b64encode(b"\x89PNG" + bytes(150_000)).decode()
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("pictures"), CONFIG).served() as running:
+        yield running
+
+
+def ask(stack: Stack, model: str, images: int) -> int:
+    """200,000 characters a picture: 2 USD at a token a byte."""
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PICTURE}"}}
+    content = [{"type": "text", "text": "What is it?"}, *[image] * images]
+    said = {"model": model, "max_tokens": 10, "messages": [{"role": "user", "content": content}]}
+    key = json.dumps({"b": f"{model}-{images}"})
+    return stack.post(said, headers={"x-ferryman-metadata": key}).status
+
+
+def test_as_many_pictures_pass_as_their_tokens_allow(seen: Stack) -> None:
+    assert [ask(seen, "lab/gpt-4o", count) for count in (1, 2, 4)] == [200, 200, 402]
+    assert [ask(seen, "claude/claude-sim", count) for count in (1, 4)] == [200, 402]
+    assert ask(seen, "lab/no-name", 1) == 402, "of others nobody knows it: a token a byte"
+
+
+@pytest.mark.parametrize(
+    ("model", "most"),
+    [
+        ("gpt-4o-mini-2024-07-18", 48_169), ("openai/gpt-4o", 4_000), ("gpt-5-nano", 25_000),
+        ("anthropic.claude-sonnet-4-5-20250929-v1:0", 5_000), ("us.anthropic.claude-x", 5_000),
+        ("gemini-3-pro-preview", 2_500), ("models/gemini-3-flash", 2_500), ("gemini-2.5-pro", 0),
+        ("my-gpt-4o-look-alike", 0), ("llava", 0), ("turbo1", 0),
+    ],
+)  # fmt: skip
+def test_bounds_by_model(model: str, most: int) -> None:
+    assert image_bound(model) == most

@@ -1,0 +1,97 @@
+"""Calls that are looked for, and sums that are read, for a bounded time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from ferryman.control.ingest import Ingester
+from ferryman.store import ledger, search, sizes, spending
+from ferryman.store.journal import JournalWriter
+from tests.store import samples
+
+DAY = 86_400
+FIRST = samples.START // 1_000_000 // DAY
+
+
+@pytest.fixture
+def filled(engine: sa.Engine, tmp_path: Path) -> Iterator[sa.Engine]:
+    writer = JournalWriter(tmp_path / "journal" / "plane")
+    ingester = Ingester(engine, tmp_path / "journal")
+    crowd = [samples.call(f"req_same_{n}", at_us=samples.START + 5) for n in range(9)]
+    samples.put(writer, [*samples.calls(120), *crowd])
+    ingester.drain()
+    yield engine
+    ingester.close()
+    writer.close()
+
+
+@pytest.mark.parametrize("where", [{}, {"key": "key_AAAAAAAAAAAA"}, {"team": "red"}])
+def test_a_search_without_time_comes_through_step_by_step(
+    filled: sa.Engine, monkeypatch: pytest.MonkeyPatch, where: dict[str, str]
+) -> None:
+    monkeypatch.setattr(search, "FIRST_STEP", 4)
+    monkeypatch.setattr(search, "MOST", 4)
+    for chosen in ({"failed": True}, {"text": "SMART"}, {"since_us": samples.START + 10**10}, {}):
+        asked = {"where": where, **chosen}
+        every = ledger.calls(filled, limit=500, **asked)  # type: ignore[arg-type]
+        assert every
+        for seconds in (0.0, 60.0):
+            seen, after, rounds = [], None, 0
+            while True:
+                found = search.search(filled, limit=7, seconds=seconds, before=after, **asked)  # type: ignore[arg-type]
+                assert len(found.rows) <= 7 and (found.whole or not seconds)
+                seen += found.rows
+                rounds, after = rounds + 1, found.after
+                if after is None:
+                    break
+            assert [row.request_id for row in seen] == [row.request_id for row in every]
+            assert seconds or rounds > 5
+
+
+def test_sums_of_days_and_of_single_calls_say_the_same(filled: sa.Engine) -> None:
+    for by in ("", "model", "key"):
+        for where in ({}, {"provider": "groq"}):
+            found = spending.spending(filled, by, FIRST, FIRST + 4, where, 60)
+            # Of the same calls, read one by one: by a dimension that sums over days don't have.
+            parts = [
+                spending.spending(filled, by, FIRST, FIRST + 4, {**where, "team": team}, 60).rows
+                for team in ("red", "blue", "-", "")
+            ]
+            assert sorted(map(_key, found.rows)) == sorted({_key(r) for p in parts for r in p})
+            assert _sums(found.rows) == _sums([row for part in parts for row in part])
+            [total] = ledger.usage(filled, where=where, since_us=FIRST * DAY * 10**6)
+            said = [total.calls, total.errors, total.unknown_cost, total.repeated]
+            weekly = spending.spending(filled, by, FIRST, FIRST + 4, where, 60, 7).rows
+            assert _sums(weekly) == _sums(found.rows) and {row.day % 7 for row in weekly} == {0}
+            assert _sums(found.rows) == [*said, _sums(found.rows)[4], total.cost, total.saved]
+
+
+def test_sums_without_time_say_how_far_they_came(filled: sa.Engine) -> None:
+    short = spending.spending(filled, "tag", FIRST, FIRST + 4, {}, 0)
+    whole = spending.spending(filled, "tag", FIRST, FIRST + 4, {}, 60)
+    assert short.since_us > whole.since_us == FIRST * DAY * 10**6
+    assert {row.group for row in whole.rows} == {None, "batch", "web", "ünï"}
+    rows = ledger.usage(filled, by=("tag",), since_us=short.since_us)
+    assert sum(row.calls for row in short.rows) == sum(row.calls for row in rows)
+    for _ in range(200):
+        again = spending.spending(filled, "tag", FIRST, FIRST + 4, {}, 0)
+        if again.since_us == whole.since_us:
+            break
+    assert sorted(again.rows, key=_key) == sorted(whole.rows, key=_key), "each time further back"
+    known = sizes.size(filled)
+    assert known.ever == sum(row.calls for row in ledger.usage(filled)) == 129
+    assert known.size > 10_000 and known.first_us and known.last_us
+    assert samples.START <= known.first_us < known.last_us
+    with pytest.raises(ValueError, match="Cannot group by"):
+        spending.spending(filled, "colour", FIRST, FIRST + 1, {}, 1)
+
+
+def _key(row: spending.Spent) -> tuple[int, str]:
+    return row.day, row.group or ""
+
+
+def _sums(rows: list[spending.Spent]) -> list[int]:
+    names = ("calls", "errors", "unknown_cost", "repeated", "tokens", "cost", "saved")
+    return [sum(getattr(row, name) for row in rows) for name in names]
