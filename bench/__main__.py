@@ -18,7 +18,7 @@ from bench import (
     translated,
     whole,
 )
-from bench.gateways import ROOT, Gateway, everything
+from bench.gateways import ROOT, Gateway, Unlimited, everything
 from bench.procs import BenchError, on_signals_exit, one_core, raise_limits, say, scratch
 
 SECTIONS = ("idle", "whole", "stream", "formats", "ingestion")
@@ -90,7 +90,9 @@ def measure(args: argparse.Namespace, work: Path) -> dict[str, object]:
     if "stream" in sections:
         stream = streams.QUICK if args.quick else streams.FULL
         stream = replace(stream, rounds=args.rounds or stream.rounds)
-        results["stream"] = streams.measure(rows, stream, work, "stream")
+        # Of a stream, limits are its beginning only.
+        streamed = [row for row in rows if not isinstance(row, Unlimited)]
+        results["stream"] = streams.measure(streamed, stream, work, "stream")
         if any(row.name == "ferryman" for row in rows):
             between = translated.QUICK if args.quick else translated.FULL
             between = replace(between, rounds=args.rounds or between.rounds)

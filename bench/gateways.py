@@ -141,7 +141,12 @@ class Ferryman:
     """Both planes as ``ferryman up`` runs them, everything on; all of it on the gateway core."""
 
     name = "ferryman"
-    what = "`ferryman up`: key check, journal, usage, price, ledger and metrics on; both planes"
+    what = (
+        "`ferryman up`: key check, limits and a budget, journal, usage, price, ledger and metrics "
+        "on; both planes"
+    )
+    limits = True
+    """Whether calls are held to limits."""
 
     def absent(self) -> str:
         missing = [p for p in ("edge", "control") if not (self.room(p) / "__main__.py").exists()]
@@ -165,7 +170,7 @@ class Ferryman:
     ) -> Iterator[Running]:
         work.mkdir(parents=True, exist_ok=True)
         config = work / "ferryman.yaml"
-        config.write_text(ferryman_yaml(upstream, speaks))
+        config.write_text(ferryman_yaml(upstream, speaks, limits=self.limits))
         with self.up(work, config, work / "data") as running:
             yield running
 
@@ -198,23 +203,44 @@ class Ferryman:
             )
 
 
-def ferryman_yaml(upstream: int, speaks: str = "openai_chat") -> str:
-    """One provider of a format at the upstream, its model priced, so that every call is costed."""
-    return (
+class Unlimited(Ferryman):
+    """The same without limits: what those cost is the difference."""
+
+    name = "ferryman-unlimited"
+    what = "the same without limits and budget"
+    limits = False
+
+
+def ferryman_yaml(upstream: int, speaks: str = "openai_chat", *, limits: bool = True) -> str:
+    """One provider of a format at the upstream, its model priced, so that every call is costed.
+
+    ``limits`` of each key are so high that no call is refused.
+    """
+    provider = (
         "providers:\n"
         "  lab:\n"
         f"    format: {speaks}\n"
         f"    base_url: http://127.0.0.1:{upstream}/v1\n"
         "    keys: [env:BENCH_UPSTREAM_KEY]\n"
         "    prices: { bench-1: { input: 0.15, output: 0.60 } }\n"
+        "    models: { bench-1: { max_output: 4096 } }\n"
     )
+    held = (
+        "limits:\n"
+        "  - name: each-key\n"
+        "    by: key\n"
+        "    requests: 100000000/minute\n"
+        "    tokens: 100000000000/minute\n"
+        "    budget: { usd: 1000000, per: month }\n"
+    )
+    return provider + held if limits else provider
 
 
 def everything() -> list[Gateway]:
     """All rows, the yardsticks first."""
     from bench import peers
 
-    return [Direct(), Nginx(), Ferryman(), *peers.everyone()]
+    return [Direct(), Nginx(), Ferryman(), Unlimited(), *peers.everyone()]
 
 
 def request_body(model: str, *, size: int = 250, stream: bool = False) -> bytes:

@@ -43,10 +43,11 @@ METHOD = """\
   time, is drained by the control plane's ingester into an empty database with all of its syncs: a
   SQLite file, or a PostgreSQL server with its default settings on the same machine. A call is two
   records (opened, closed) and one row, so there are half as many calls as records.
-- **Ferryman** runs as `ferryman up` with everything on: the virtual key is checked, the call is
-  journaled twice, its usage read, priced and entered into the ledger, metrics kept. "CPU" is the
-  data plane's; the control plane's share (taking the journal into the database, on the same core)
-  stands in a column of its own, its catching-up after the load included.
+- **Ferryman** runs as `ferryman up` with everything on: the virtual key is checked, the call held
+  to limits and a budget and journaled twice, its usage read, priced and entered into the ledger,
+  metrics kept; ferryman-unlimited is the same without limits. "CPU" is the data plane's; the
+  control plane's share (taking the journal into the database, on the same core) stands in a column
+  of its own, its catching-up after the load included.
 """
 
 

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import uvloop
 from tests.store import postgres
+from tests.valkey import Server
 
 from soak import (
     backlog,
     books,
+    counting,
     crowd,
     disk,
     keyring,
@@ -29,6 +31,7 @@ from soak import (
     writes,
     year,
 )
+from soak.fuzz import run as fuzzing
 from soak.plant import plant
 
 Facts = dict[str, str]
@@ -71,6 +74,28 @@ def _of_kills(found: kills.Outcome) -> Facts:
         "keys made or revoked just before a kill": str(found.keys),
         "money in the ledger, equal to the sum over calls": f"{tally.cost / 1e12:.6f} USD",
         "counters of budgets, each equal to the sum over its calls": str(found.counters),
+    }
+
+
+def _counting(args: argparse.Namespace) -> Facts:
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder), kept=True)
+        try:
+            with plant(counting.settings(server.url)) as place:
+                found = uvloop.run(
+                    counting.run(place.up(), server, kills=args.counter_kills, seed=args.seed)
+                )
+        finally:
+            server.end()
+    tally = found.tally
+    return {
+        "kills": ", ".join(f"{n} × {who}" for who, n in sorted(found.kills.items())),
+        "calls sent": f"{tally.sent:,}",
+        "answers received whole, each once in the ledger": f"{tally.whole:,}",
+        "calls of killed data planes, settled as lost": f"{tally.lost:,}",
+        "decided without the server": f"{found.alone:,}",
+        "counters of budgets, equal to the sums of the ledger": str(found.budgets),
+        "after the end of the load": f"{found.settled_after:.1f} s",
     }
 
 
@@ -284,8 +309,17 @@ def _year(args: argparse.Namespace) -> Facts:
     return facts
 
 
+def _fuzz(args: argparse.Namespace) -> Facts:
+    found = uvloop.run(fuzzing.run(args.fuzz_minutes, args.seed))
+    facts = {"minutes": f"{args.fuzz_minutes:g}", "cases": f"{found.cases.total():,}"}
+    facts |= {f"of these, {fuzzing.WORDS[name]}": f"{n:,}" for name, n in found.cases.items()}
+    facts |= {f"growth of {name}": f"{grown:+.1f} MB" for name, grown in found.growth.items()}
+    return facts | {"failed": "0"}
+
+
 PROOFS: dict[str, Callable[[argparse.Namespace], Facts]] = {
     "kills": _kills,
+    "counting": _counting,
     "kills-postgres": _kills_postgres,
     "writes": _writes,
     "backlog": _backlog,
@@ -299,6 +333,7 @@ PROOFS: dict[str, Callable[[argparse.Namespace], Facts]] = {
     "overload": _overload,
     "steady": _steady,
     "year": _year,
+    "fuzz": _fuzz,
 }
 
 
@@ -310,10 +345,12 @@ def main() -> int:
     parser.add_argument("--pause", type=float, default=0.04, help="seconds callers rest then")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--backlog", type=int, default=1_000_000, help="records")
+    parser.add_argument("--counter-kills", type=int, default=200, help="with shared counters")
     parser.add_argument("--streams", type=int, default=5000)
     parser.add_argument("--idle", type=int, default=10_000)
     parser.add_argument("--overload", type=float, default=60, help="seconds of each such load")
     parser.add_argument("--year", type=int, default=50_000_000, help="calls of a year of sums")
+    parser.add_argument("--fuzz-minutes", type=float, default=60)
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     args = parser.parse_args()

@@ -73,7 +73,7 @@ async def run(plant: Plant, *, calls: int, rate: float) -> Outcome:
 async def _drained(plant: Plant) -> float:
     """Wait until nothing of the backlog waits; returns when that was (monotonic)."""
     while True:
-        found = (await asyncio.to_thread(plant.admin, "GET", "/admin/v1/journal")).json()
+        found = (await asyncio.to_thread(plant.admin, "GET", "/api/v1/journal")).json()
         old = [row for row in found["planes"] if row["plane"] != "gateway"]
         if not sum(row["waiting_bytes"] for row in old):
             return time.monotonic()

@@ -50,10 +50,10 @@ async def changes(plant: Plant, rounds: int) -> Prompt:
     found = Prompt(created=[], revoked=[])
     for number in range(rounds):
         name = f"prompt {number}"
-        made = await asyncio.to_thread(plant.admin, "POST", "/admin/v1/keys", {"name": name})
+        made = await asyncio.to_thread(plant.admin, "POST", "/api/v1/keys", {"name": name})
         address = Address("127.0.0.1", plant.port, made.json()["key"])
         found.created.append(await _until(address, 200))
-        await asyncio.to_thread(plant.admin, "DELETE", f"/admin/v1/keys/{made.json()['id']}")
+        await asyncio.to_thread(plant.admin, "DELETE", f"/api/v1/keys/{made.json()['id']}")
         found.revoked.append(await _until(address, 401))
     return found
 

@@ -171,7 +171,7 @@ class Killer:
         try:
             made = [await self._make(f"k{number}-{which}") for which in ("stays", "goes")]
             reply = await asyncio.to_thread(
-                self._plant.admin, "DELETE", f"/admin/v1/keys/k{number}-goes"
+                self._plant.admin, "DELETE", f"/api/v1/keys/k{number}-goes"
             )
         except OSError:
             return  # the control plane is still on its way back
@@ -180,7 +180,7 @@ class Killer:
             self._keys[made[1]] = False
 
     async def _make(self, name: str) -> str:
-        reply = await asyncio.to_thread(self._plant.admin, "POST", "/admin/v1/keys", {"name": name})
+        reply = await asyncio.to_thread(self._plant.admin, "POST", "/api/v1/keys", {"name": name})
         if reply.status != 201:
             raise OSError(f"no key was made: {reply.status}")
         return str(reply.json()["key"])

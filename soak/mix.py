@@ -206,7 +206,9 @@ def _problem_of(ask: Ask, answer: Answer, ledger: Ledger) -> str:
     """What is wrong with one answer and its row; empty if nothing."""
     row = ledger.by_id.get(answer.id)
     if not answer.whole:
-        if answer.stream and answer.ended and b'"error"' not in answer.body:
+        # One that left with the last piece in hand has not seen all of it.
+        left = answer.failure == "left"
+        if answer.stream and answer.ended and not left and b'"error"' not in answer.body:
             return f"a stream ended without [DONE] or an error: {answer.body[-200:]!r}"
         return ""
     if not answer.id:

@@ -90,7 +90,7 @@ async def wrong_token(plant: Plant) -> None:
     )
     first = plant.address
     assert (await call(first, CHAT, SIMPLE)).status == 200, "it has all it needs on its disk"
-    reply = await asyncio.to_thread(plant.admin, "DELETE", "/admin/v1/keys/first")
+    reply = await asyncio.to_thread(plant.admin, "DELETE", "/api/v1/keys/first")
     assert reply.status == 200
     assert (await call(first, CHAT, SIMPLE)).status == 200, "how could it know?"
     strange.stop(signal.SIGKILL)
@@ -109,12 +109,12 @@ async def alone(plant: Plant) -> int:
     control = await asyncio.to_thread(_control, plant)
     edge = await asyncio.to_thread(_edge, plant)
     made = [
-        await asyncio.to_thread(plant.admin, "POST", "/admin/v1/keys", {"name": name})
+        await asyncio.to_thread(plant.admin, "POST", "/api/v1/keys", {"name": name})
         for name in ("stays", "goes")
     ]
     stays, goes = (Address("127.0.0.1", plant.port, each.json()["key"]) for each in made)
     await until_status(goes, 200)
-    await asyncio.to_thread(plant.admin, "DELETE", "/admin/v1/keys/goes")
+    await asyncio.to_thread(plant.admin, "DELETE", "/api/v1/keys/goes")
     await until_status(goes, 401)
     delta = plant.data / "cache" / "keys.delta"
     await asyncio.to_thread(wait_until, lambda: _revoked_in(delta.read_bytes()), "it to be on disk")
@@ -245,7 +245,7 @@ async def mad_control(plant: Plant, seed: int) -> int:
     server.close()
     control = await asyncio.to_thread(_control, plant, port)
     first = plant.address
-    reply = await asyncio.to_thread(plant.admin, "DELETE", "/admin/v1/keys/first")
+    reply = await asyncio.to_thread(plant.admin, "DELETE", "/api/v1/keys/first")
     assert reply.status == 200
     await until_status(first, 401)
     edge.stop()

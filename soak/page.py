@@ -15,6 +15,7 @@ BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 TITLES = {
     "kills": "Killed processes",
     "kills-postgres": "Killed processes, PostgreSQL's too",
+    "counting": "Killed processes, with counters in Valkey",
     "writes": "Every write fails once",
     "backlog": "A backlog of a million records",
     "disk": "A full disk",
@@ -27,6 +28,7 @@ TITLES = {
     "overload": "Three times too many calls",
     "steady": "Mixed load for a long time",
     "year": "The pages of a year",
+    "fuzz": "An hour of fuzzing",
 }
 
 

@@ -179,7 +179,7 @@ class Plant:
 
     def ledger(self) -> "Ledger":
         """The ledger's rows, after everything journaled before now is in."""
-        until(lambda: self.admin("GET", "/admin/v1/usage").status == 200, "an answer on usage")
+        until(lambda: self.admin("GET", "/api/v1/usage").status == 200, "an answer on usage")
         return Ledger(self.database)
 
     def segments(self) -> list[Path]:
