@@ -9,6 +9,8 @@ ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_NO_INPUT = 1
+# Compiled modules are kept, or every process that the tests start would compile them anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Stamps say which lock file is installed, so that a second `make` does nothing.
 BASE := $(VENV)/.stamp-base
