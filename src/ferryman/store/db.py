@@ -7,6 +7,7 @@ either way. The price is one fsync for each batch of rows, on the control plane 
 """
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,12 @@ _ADVISORY = 0x46455252  # "FERR": the key of the PostgreSQL advisory lock around
 
 _MOVED = 0x4D4F5645
 """``PRAGMA user_version`` of a SQLite file whose contents are elsewhere now."""
+
+# Python's driver looks for who adapts these whenever it binds one, which takes a multiple of binding
+# it: what it would find is said here.
+sqlite3.register_adapter(type(None), {}.get)  # of None, None
+sqlite3.register_adapter(bool, int)
+sqlite3.register_adapter(bytes, bytes)
 
 # As Alembic makes it; here so that a new database needs no Alembic, whose import takes 0.4 s.
 _versions = sa.Table(

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -158,16 +158,18 @@ def _insert(
     connection: sa.Connection, table: str, rows: list[Row], batch: Batch
 ) -> tuple[list[Row], int]:
     """Insert rows whose ids are new; returns these, and how many don't fit at all."""
-    statement = _statement(connection.dialect.name, table)
+    if not rows:
+        return [], 0
     try:
         with connection.begin_nested():
             if table == "calls" and connection.dialect.name == "postgresql":
                 added = _copy(connection, rows, batch)
             else:
+                statement, said = _said(connection.dialect.name, table, rows)
                 added = 0
-                for start in range(0, len(rows), _ROWS):
+                for start in range(0, len(said), _ROWS):
                     batch.give_way()
-                    part = rows[start : start + _ROWS]
+                    part = said[start : start + _ROWS]
                     added += connection.exec_driver_sql(statement, part).rowcount
             if added != len(rows):
                 raise _KnownError
@@ -179,6 +181,7 @@ def _insert(
     except (DataError, IntegrityError, OverflowError):
         log("control", f"a record does not fit into the table {table}: inserting one by one")
     one_by_one, rejected = [], 0
+    statement = _statement(connection.dialect.name, table, tuple(_TABLES[table].c.keys()))
     for row in rows:
         fitted = _fitted(table, row)
         try:
@@ -228,15 +231,27 @@ def _copy(connection: sa.Connection, rows: list[Row], batch: Batch) -> int:
     return connection.exec_driver_sql(f"INSERT INTO calls ({columns}) {taken}").rowcount
 
 
-@cache
-def _statement(dialect: str, table: str) -> str:
+def _said(dialect: str, table: str, rows: list[Row]) -> tuple[str, list[Row]]:
+    """The INSERT of ``rows``, and what it takes of them: no columns of which they all have nothing.
+
+    That is half of the columns of most calls, and a third of the time.
+    """
+    said = [
+        (name, values)
+        for name, values in zip(_TABLES[table].c.keys(), zip(*rows, strict=True), strict=True)
+        if values[0] is not None or values.count(None) < len(values)
+    ]
+    names, columns = zip(*said, strict=True)
+    return _statement(dialect, table, names), list(zip(*columns, strict=True))
+
+
+@lru_cache(256)
+def _statement(dialect: str, table: str, names: tuple[str, ...]) -> str:
     """The INSERT as text with positional parameters: half the time of going through SQLAlchemy."""
-    if dialect == "postgresql":
-        row = postgresql.insert(_TABLES[table]).on_conflict_do_nothing()
-        psycopg = postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
-        return str(row.compile(dialect=psycopg))
-    plain = sqlite.insert(_TABLES[table]).on_conflict_do_nothing()
-    return str(plain.compile(dialect=sqlite.dialect()))
+    kind = postgresql.dialect() if dialect == "postgresql" else sqlite.dialect()  # type: ignore[no-untyped-call]
+    columns = ", ".join(map(kind.identifier_preparer.quote, names))
+    places = ", ".join(["%s" if dialect == "postgresql" else "?"] * len(names))
+    return f"INSERT INTO {table} ({columns}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608 - names of ours
 
 
 def _fitted(table: str, row: Row) -> Row:
