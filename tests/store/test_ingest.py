@@ -15,7 +15,8 @@ import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from ferryman.control.ingest import MAX_TOKENS, Ingester
+from ferryman.control.entries import MAX_TOKENS
+from ferryman.control.ingest import Ingester
 from ferryman.ir.usage import Usage
 from ferryman.store import budgets, db, intake, keys, ledger
 from ferryman.store.journal import (

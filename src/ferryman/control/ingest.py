@@ -14,36 +14,27 @@ from typing import Any, Final, Protocol
 
 import msgspec
 import sqlalchemy as sa
-from msgspec.structs import asdict
+from msgspec import Struct
 
-from ferryman.control.when import rfc3339
-from ferryman.ir.usage import EXTRA_COUNTS, PIECES, Extras, Usage, counts
+from ferryman.control import entries
 from ferryman.log import log
 from ferryman.store import intake, journal
-from ferryman.store.audit import Act, Who
-from ferryman.store.intake import MAX_INT, MAX_TEXT, Batch, Position
-from ferryman.store.schema import DAY_US, ESTIMATES
+from ferryman.store.intake import Batch, Position
+from ferryman.store.schema import DAY_US
 from ferryman.telemetry.record import (
     CLOSED,
     FEEDBACK,
     OPENED,
     PRICED,
     REFUSED,
-    Attempt,
-    Candidate,
     Charge,
     Closed,
-    Estimate,
     Feedback,
-    Labels,
     Opened,
     Priced,
     Refused,
-    candidate_row,
 )
 
-MAX_TOKENS: Final = 1 << 40
-"""More than any call can have: keeps a mad upstream's number from spoiling every sum."""
 READ_BYTES: Final = 64 << 10
 YIELD_EVERY: Final = 32
 """Records between offers of the processor to others: a data plane that shares it would else wait
@@ -53,10 +44,6 @@ POLITE_SECONDS: Final = 0.2
 READ_SECONDS: Final = 0.5
 """After which a run reads no further, and writes what it has: where others want all processors,
 what a run does otherwise takes minutes."""
-_NO_TOKENS: Final = (None,) * 8
-_NO_EXTRAS: Final = (None,) * (2 + len(EXTRA_COUNTS))
-_NO_LABELS: Final = (None,) * 8
-_NO_ESTIMATE: Final = (None,) * 3
 
 
 class Hears(Protocol):
@@ -124,7 +111,7 @@ class Ingester:
             batch.ended = []
         self.behind = False
         planes = sorted(path for path in self._root.iterdir() if path.is_dir())
-        opened: dict[str, tuple[_PlaneReader, str, Opened]] = {}
+        opened: dict[str, tuple[_PlaneReader, str, bytes]] = {}
         finished: list[Path] = []
         for plane in planes:
             reader = _PlaneReader(plane, self._positions, batch, opened)
@@ -136,7 +123,8 @@ class Ingester:
             self.behind |= reader.behind
             if reader.boot and self._settled.get(plane.name) != reader.boot:
                 batch.boots[plane.name] = reader.boot
-        batch.opened = [reader.open_row(boot, start) for reader, boot, start in opened.values()]
+        for reader, boot, payload in opened.values():
+            reader.leave_open(boot, payload)
         rows = self._commit(batch)
         self._delete(finished)
         for each in self._exports if batch.ended else ():
@@ -216,7 +204,7 @@ class _PlaneReader:
         directory: Path,
         positions: dict[tuple[str, int], Position],
         batch: Batch,
-        opened: "dict[str, tuple[_PlaneReader, str, Opened]]",
+        opened: "dict[str, tuple[_PlaneReader, str, bytes]]",
     ) -> None:
         self._directory = directory
         self._plane = directory.name
@@ -340,9 +328,10 @@ class _PlaneReader:
             try:
                 if kind == CLOSED:
                     call = _closed(payload)
-                    batch.calls.append(self._call_row(call))
+                    slot = call.at_us // DAY_US
+                    batch.calls.append(entries.call_row(self._plane, slot, call, self._count))
                     if len(call.attempts) > 1:
-                        batch.upstream_ids += _given_up(call)
+                        batch.upstream_ids += entries.given_up(call)
                     if batch.ended is not None:
                         batch.ended.append(call)
                     if call.charge is not None:
@@ -353,227 +342,46 @@ class _PlaneReader:
                     if seconds > batch.used.get(call.key, 0):
                         batch.used[call.key] = seconds
                 elif kind == OPENED:
-                    start = _opened(payload)
-                    opened[start.id] = (self, self.boot, start)
+                    opened[_named(payload).id] = (self, self.boot, payload)
                 elif kind == PRICED:
                     price = _priced(payload)
-                    self._batch.prices.append(_price_row(price))
+                    self._batch.prices.append(entries.price_row(price))
                 elif kind == FEEDBACK:
-                    batch.feedback.append(_feedback_row(_feedback(payload)))
+                    batch.feedback.append(entries.feedback_row(_feedback(payload)))
                 elif kind == REFUSED:
-                    batch.refused.append(_noted(_refused(payload)))
+                    batch.refused.append(entries.noted(_refused(payload)))
                 elif kind == journal.BAD:
                     start_at = frames[number - 1].end if number else offset
                     self._damage(path, start_at, end - start_at)
                 else:
                     self._count("journal_unknown")
             except msgspec.DecodeError as error:
-                self._count("journal_undecodable")
-                log("control", f"left out a record in {self._directory}: {error}")
+                self._leave_out(error)
 
-    def open_row(self, boot: str, start: Opened) -> intake.Row:
-        """``start`` as a row; most calls end before one is needed."""
-        return (
-            _text(start.id),
-            self._plane,
-            boot,
-            start.at_us,
-            _text(start.key),
-            start.endpoint,
-            _text(start.model),
-            start.provider,
-            _text(start.target),
-            min(start.hold, MAX_INT),
-            *_charge(start.id, start.charge),
-            *(_NO_LABELS if start.labels is None else _labels(start.labels)),
-            _parent(start.labels),
-        )
+    def leave_open(self, boot: str, payload: bytes) -> None:
+        """Take in that a call has begun; most end before that is worth reading."""
+        try:
+            start = _opened(payload)
+        except msgspec.DecodeError as error:
+            self._leave_out(error)
+        else:
+            self._batch.opened.append(entries.open_row(self._plane, boot, start))
 
-    def _call_row(self, call: Closed) -> intake.Row:
-        usage, cost = call.usage, call.cost
-        return (
-            _text(call.id),
-            call.at_us,
-            call.duration_us,
-            self._plane,
-            _text(call.key),
-            call.endpoint,
-            _text(call.model),
-            call.provider,
-            _text(call.target),
-            call.stream,
-            call.status,
-            call.error,
-            *(_NO_TOKENS if usage is None else self._tokens(usage)),
-            cost if cost is None else min(cost, MAX_INT),
-            len(call.attempts),
-            _attempts(call.attempts),
-            call.first_token_us if call.first_token_us >= 0 else None,
-            call.overhead_us if call.overhead_us >= 0 else None,
-            intake.CLOSED,
-            call.policy or None,
-            _plan(call.plan),
-            call.unknown_cost,
-            call.cache or None,
-            call.saved if call.saved is None else min(call.saved, MAX_INT),
-            *_charge(call.id, call.charge),
-            *(_NO_EXTRAS if usage is None or usage.extras is None else self._extras(usage.extras)),
-            call.price or None,
-            None if usage is None or usage.extras is None else _pieces(usage.extras),
-            *(_NO_LABELS if call.labels is None else _labels(call.labels)),
-            *(_NO_ESTIMATE if call.estimate is None else _estimate(call.estimate)),
-            _parent(call.labels),
-            call.client or None,
-            call.strategy or None,
-            _json([asdict(each) for each in call.verdicts]) if call.verdicts else None,
-            (_text(call.attempts[-1].upstream_id) or None) if call.attempts else None,
-            None if call.trace is None else call.trace.id,
-            call.at_us // DAY_US,
-            call.content or None,
-        )
-
-    def _tokens(self, usage: Usage) -> tuple[int, ...]:
-        """Token counts in the order of ``TOKEN_CLASSES``."""
-        counts = (
-            usage.input,
-            usage.cache_read,
-            usage.cache_write,
-            usage.cache_write_1h,
-            usage.audio_input,
-            usage.output,
-            usage.reasoning,
-            usage.audio_output,
-        )
-        if min(counts) < 0 or max(counts) > MAX_TOKENS:
-            self._count("tokens_clamped")
-            return tuple(max(0, min(count, MAX_TOKENS)) for count in counts)
-        return counts
-
-    def _extras(self, extras: Extras) -> tuple[str | int | None, ...]:
-        counts = (getattr(extras, name) for name in EXTRA_COUNTS)
-        clamped = (max(0, min(count, MAX_TOKENS)) or None for count in counts)
-        return (extras.service or None, extras.region or None, *clamped)
+    def _leave_out(self, error: msgspec.DecodeError) -> None:
+        self._count("journal_undecodable")
+        log("control", f"left out a record in {self._directory}: {error}")
 
     def _count(self, name: str, by: int = 1) -> None:
         self._batch.counts[name] = self._batch.counts.get(name, 0) + by
 
 
-def _text(text: str) -> str:
-    """``text`` as every database takes it: callers choose model names."""
-    if len(text) > MAX_TEXT or "\0" in text:
-        return text.replace("\0", "\ufffd")[:MAX_TEXT]
-    return text
+class _Named(Struct, array_like=True):
+    """A record of which only the id is read."""
+
+    id: str
 
 
-def _given_up(call: Closed) -> list[intake.Row]:
-    """What providers called all attempts but the last."""
-    found = [_text(each.upstream_id) for each in call.attempts[:-1] if each.upstream_id]
-    return [(name, _text(call.id), call.at_us) for name in found]
-
-
-def _attempts(attempts: tuple[Attempt, ...]) -> str:
-    return _encode([_attempt(each) for each in attempts]).decode()
-
-
-def _attempt(each: Attempt) -> dict[str, Any]:
-    """As in the ledger: what it used stands there where it is not what the call did."""
-    row = asdict(each)
-    for name in ("usage", "cost", "whole", "estimate"):
-        del row[name]
-    for name, nothing in _UNSAID.items():
-        if row[name] == nothing:
-            del row[name]
-    if each.dial is not None:
-        row["dial"] = asdict(each.dial)
-    if each.usage is not None:
-        row["tokens"] = {name: count for name, count in counts(each.usage).items() if count}
-    if each.cost is not None:
-        row["cost_pico"] = min(each.cost, MAX_INT)
-    if each.estimate is not None:
-        about = dict(zip(ESTIMATES, _estimate(each.estimate), strict=True))
-        row |= {name: count for name, count in about.items() if count is not None}
-    return row if each.whole else {**row, "unknown_cost": True}
-
-
-_UNSAID: Final = {
-    "price": "", "key": "", "upstream_id": "", "queued_us": 0, "dial": None, "sent_us": -1,
-    "first_token_us": -1, "last_token_us": -1, "retry_after_ms": -1,
-    "region": "", "data_policy": "",
-}  # fmt: skip
-"""Members of an attempt that are left out where there is nothing to say."""
-
-
-def _estimate(about: Estimate) -> tuple[int, int, int | None]:
-    cost = about.cost if about.cost is None else min(about.cost, MAX_INT)
-    return min(about.input, MAX_TOKENS), min(about.output, MAX_TOKENS), cost
-
-
-def _labels(labels: Labels) -> tuple[str | None, ...]:
-    """In the order of ``LABELS``."""
-    return (
-        _text(labels.organisation) or None,
-        _text(labels.team) or None,
-        _text(labels.user) or None,
-        _text(labels.end_user) or None,
-        _text(labels.run) or None,
-        _text(labels.task) or None,
-        _json(labels.tags) if labels.tags else None,
-        _json(labels.metadata) if labels.metadata else None,
-    )
-
-
-def _parent(labels: Labels | None) -> str | None:
-    return None if labels is None else _text(labels.parent) or None
-
-
-def _json(value: object) -> str:
-    """As JSON that every database reads: PostgreSQL takes no NUL."""
-    return _encode(value).decode().replace("\\u0000", "")
-
-
-def _pieces(extras: Extras) -> str | None:
-    """What the ledger has no column for, as far as there is any."""
-    counts = {name: min(count, MAX_TOKENS) for name in PIECES if (count := getattr(extras, name))}
-    said = {"context": extras.context, **counts} if extras.context else counts
-    return _encode(said).decode() if said else None
-
-
-def _charge(call: str, charge: Charge | None) -> tuple[str | None, int | None, int | None]:
-    if charge is None:
-        return None, None, None
-    apart = [
-        (key, min(pico, MAX_INT), min(tokens, MAX_TOKENS), call)
-        for key, pico, tokens in charge.apart
-    ]
-    budgets = _json([*charge.budgets, *apart])
-    return budgets, min(charge.picodollars, MAX_INT), min(charge.tokens, MAX_TOKENS)
-
-
-def _plan(plan: tuple[Candidate, ...]) -> str | None:
-    return _encode([candidate_row(each) for each in plan]).decode() if plan else None
-
-
-def _price_row(price: Priced) -> intake.Row:
-    listed = _encode(price.prices).decode()
-    return (price.id, price.provider, _text(price.model), int(time.time()), listed)
-
-
-def _noted(one: Refused) -> tuple[Who, Act]:
-    """Refusals as an entry of the audit log."""
-    said = {"count": one.count, "since": rfc3339(one.at_us / 1e6), "model": one.model}
-    who = Who(actor=one.key or "unknown", address=one.address, client=one.client)
-    return who, Act(action="call", target=one.reason, outcome="refused", after=said)
-
-
-def _feedback_row(said: Feedback) -> intake.Row:
-    """In the order of the table's columns."""
-    return (
-        _text(said.subject), said.run, _text(said.key), _text(said.team), said.at_us, said.score,
-        _json(said.tags), said.comment.replace("\0", "\ufffd"),
-    )  # fmt: skip
-
-
-_encode: Final = msgspec.json.Encoder().encode
+_named: Final = msgspec.msgpack.Decoder(_Named).decode
 _feedback: Final = msgspec.msgpack.Decoder(Feedback).decode
 _refused: Final = msgspec.msgpack.Decoder(Refused).decode
 _opened: Final = msgspec.msgpack.Decoder(Opened).decode

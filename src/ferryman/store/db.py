@@ -30,9 +30,10 @@ _ADVISORY = 0x46455252  # "FERR": the key of the PostgreSQL advisory lock around
 _MOVED = 0x4D4F5645
 """``PRAGMA user_version`` of a SQLite file whose contents are elsewhere now."""
 
-# Python's driver looks for who adapts these whenever it binds one, which takes a multiple of binding
-# it: what it would find is said here.
-sqlite3.register_adapter(type(None), {}.get)  # of None, None
+# For these, Python's driver looks whether anybody adapts them, which takes several times as long as
+# to bind them: somebody does, and changes nothing.
+_NO: Final[dict[None, None]] = {}
+sqlite3.register_adapter(type(None), _NO.get)
 sqlite3.register_adapter(bool, int)
 sqlite3.register_adapter(bytes, bytes)
 

@@ -4,10 +4,11 @@ So a sum has every call that is in the ledger, once, whatever is killed when. Ro
 Python first: each group costs one statement a span, however many calls it has.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, lru_cache
 from hashlib import blake2b
+from itertools import compress
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -52,9 +53,10 @@ _alike = itemgetter(
                      "service", "state", "status", "error")
     )
 )  # fmt: skip
-_summed = itemgetter(*map(_names.index, (*TOKEN_CLASSES, *EXTRA_COUNTS)))
-_money = itemgetter(*map(_names.index, ("cost_pico", "saved_pico", "unknown_cost", "cache")))
-_times = itemgetter(*map(_names.index, ("duration_us", "first_token_us", "cache")))
+_numbers = itemgetter(
+    *map(_names.index, (*TOKEN_CLASSES, *EXTRA_COUNTS, "cost_pico", "saved_pico", "unknown_cost",
+                        "cache", "duration_us", "first_token_us"))
+)  # fmt: skip
 _charge = itemgetter(*map(_names.index, ("budgets", "charged_pico", "charged_tokens")))
 
 
@@ -83,20 +85,29 @@ class Collected(NamedTuple):
 def collected(rows: Sequence[Row]) -> Collected:
     """What ``rows``, in the order of the columns of ``calls``, add up to."""
     alike: dict[tuple[int, Row], list[Row]] = defaultdict(list)
-    for row in rows:
-        alike[_at(row) // 60_000_000 * 60, _alike(row)].append(row)
+    for row, at_us, common in zip(rows, map(_at, rows), map(_alike, rows), strict=True):
+        alike[at_us // 60_000_000 * 60, common].append(row)
     groups: dict[bytes, Row] = {}
     sums: dict[Key, Sums] = {}
-    times: dict[Key, Sums] = {}
+    spans: dict[Key, list[int]] = defaultdict(list)
     for (at, (*common, state, status, error)), members in alike.items():
         outcome = _outcome(state, status, error)
         group_id = known(groups, (*common, outcome))
-        _add(sums, (at, group_id), _sums(members, outcome))
+        columns = list(zip(*map(_numbers, members), strict=True))
+        _add(sums, (at, group_id), _sums(columns, outcome))
         if outcome == OK:
             # Who asked, and why it went there, makes no difference to how long it took.
             quick = known(groups, ("*", *common[1:5], None, common[6], None, OK))
-            for measure, number in _timed(members):
-                _add(times, (at, quick, measure, number), [1])
+            *_, cached, took, first = columns
+            fresh = [what not in REPEATED for what in cached]
+            for measure, column in ((DURATION, took), (FIRST_TOKEN, first)):
+                told = [each for each in compress(column, fresh) if each is not None]
+                spans[at, quick, measure] += told
+    times = {
+        (*key, number): [some]
+        for key, measured in spans.items()
+        for number, some in Counter(map(bucket, measured)).items()
+    }
     return Collected(groups, sums, times, _charged(rows))
 
 
@@ -140,48 +151,47 @@ def _outcome(state: str, status: int, error: str) -> str:
 def known(groups: dict[bytes, Row], group: Row) -> bytes:
     """The id of ``group`` (columns of ``call_groups``), which is then among ``groups``. 128 bits:
     callers choose model names, and nobody shall find two that are the same."""
-    found = blake2b(msgspec.json.encode(group), digest_size=16).digest()
+    found = _digest(group)
     groups[found] = group
     return found
 
 
-def _sums(rows: list[Row], outcome: str) -> Sums:
-    """In the order of ``schema.SUMS``."""
-    columns = list(zip(*map(_summed, rows), strict=True))
-    costs, saved, unknown, cached = zip(*map(_money, rows), strict=True)
+@lru_cache(8192)
+def _digest(group: Row) -> bytes:
+    return blake2b(msgspec.json.encode(group), digest_size=16).digest()
+
+
+def _sums(columns: list[Row], outcome: str) -> Sums:
+    """In the order of ``schema.SUMS``, of columns in the order of ``_numbers``."""
+    *counted, costs, saved, unknown, cached, _, _ = columns
+    calls = len(costs)
     return [
-        len(rows),
-        0 if outcome in (OK, LOST) else len(rows),
-        len(rows) if outcome == LOST else 0,
+        calls,
+        0 if outcome in (OK, LOST) else calls,
+        calls if outcome == LOST else 0,
         columns[0].count(None),
-        sum(cost is None or bool(more) for cost, more in zip(costs, unknown, strict=True)),
-        sum(what in REPEATED for what in cached),
-        *(sum(filter(None, column)) for column in columns),
+        sum([cost is None or bool(more) for cost, more in zip(costs, unknown, strict=True)]),
+        sum([what in REPEATED for what in cached]),
+        *[sum(filter(None, column)) for column in counted],
         *divmod(sum(filter(None, costs)), MICRO),
         *divmod(sum(filter(None, saved)), MICRO),
     ]
 
 
-def _timed(rows: list[Row]) -> Iterator[tuple[int, int]]:
-    """(measure, bucket) of answers that were not repeated ones."""
-    for duration, first_token, cached in map(_times, rows):
-        if cached not in REPEATED:
-            if duration is not None:
-                yield DURATION, bucket(duration)
-            if first_token is not None:
-                yield FIRST_TOKEN, bucket(first_token)
-
-
 def _charged(rows: Sequence[Row]) -> dict[Key, Sums]:
     """What budgets bear, by minute and counters."""
-    found: dict[Key, Sums] = {}
-    for row in rows:
-        budgets, pico, tokens = _charge(row)
+    borne: dict[tuple[int, str], Sums] = {}
+    for at_us, (budgets, pico, tokens) in zip(map(_at, rows), map(_charge, rows), strict=True):
         if budgets is not None:
-            group_id = blake2b(budgets.encode(), digest_size=16).digest()
-            amounts = [*divmod(pico or 0, MICRO), tokens or 0]
-            _add(found, (_at(row) // 60_000_000 * 60, group_id, budgets), amounts)
-    return found
+            amounts = borne.setdefault((at_us // 60_000_000 * 60, budgets), [0, 0])
+            amounts[0] += pico or 0
+            amounts[1] += tokens or 0
+    return {
+        (at, blake2b(budgets.encode(), digest_size=16).digest(), budgets): [
+            *divmod(pico, MICRO), tokens,
+        ]
+        for (at, budgets), (pico, tokens) in borne.items()
+    }  # fmt: skip
 
 
 def _add(sums: dict[Key, Sums], key: Key, more: Sums) -> None:
