@@ -3,14 +3,15 @@ callers say."""
 
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
 from sqlalchemy import event
 
 from ferryman.config.model import Retention
 from ferryman.control.tree import tree
-from ferryman.store import db, lookup, retention
-from ferryman.store.schema import upstream_ids
+from ferryman.store import db, intake, lookup, retention
+from ferryman.store.schema import calls, upstream_ids
 from ferryman.telemetry.record import Attempt, Closed, Labels, Trace, Verdict
 from tests.store import samples
 from tests.store.test_ledger import Ingest, ingest
@@ -102,11 +103,28 @@ def test_look_ups_go_by_index(engine: sa.Engine, ingest: Ingest) -> None:
         plans = [
             row[3]
             for statement, values in asked
-            if statement.startswith("SELECT")
+            if statement.startswith(("SELECT", "WITH"))
             for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, values)
         ]
-    assert len(plans) > 5
-    assert not [plan for plan in plans if plan.startswith("SCAN")], plans
+    assert sum("calls_day_" in plan for plan in plans) == 6, plans
+    assert not [plan for plan in plans if plan.startswith("SCAN") and plan != "SCAN slots"], plans
+
+
+def test_ids_are_found_in_slots_and_in_days(
+    engine: sa.Engine, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "SLOT_CALLS", 2)
+    good = samples.call("req_1").attempts[0]
+    for name in ("a", "b", "c", "d", "e"):
+        tries = (replace(good, upstream_id=f"up-{name}"),)
+        ingest([samples.call(name, attempts=tries, trace=Trace(TRACE, "00f067aa0ba902b7", 1))])
+    day = calls.c.day
+    with db.writing(engine) as connection:  # as before there were slots, and as if moved from there
+        connection.execute(calls.update().where(calls.c.request_id == "a").values(day=20_000))
+        number = len(connection.execute(sa.select(day).distinct()).all())
+    assert number == (4 if engine.dialect.name == "sqlite" else 2)
+    assert [ids(engine, f"up-{name}") for name in "abcde"] == [[name] for name in "abcde"]
+    assert sorted(ids(engine, TRACE)) == ["a", "b", "c", "d", "e"]
 
 
 def test_ids_of_given_up_attempts_go_with_their_calls(engine: sa.Engine, ingest: Ingest) -> None:

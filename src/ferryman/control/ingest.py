@@ -86,6 +86,8 @@ class Ingester:
         self._lock_fd = -1
         self._warned: set[str] = set()
         self._positions: dict[tuple[str, int], Position] | None = None
+        self._slot: int | None = None
+        self._in_slot = 0
         self._settled: dict[str, str] = {}
         self._doubtful = True
         """True: what the ledger has is not what was told of it."""
@@ -105,8 +107,11 @@ class Ingester:
             return 0
         if self._positions is None:
             self._positions = {(at.plane, at.segment): at for at in intake.positions(self._engine)}
+            self._slot, self._in_slot = intake.slot(self._engine)
+        if self._slot is not None and self._in_slot >= intake.SLOT_CALLS:
+            self._slot, self._in_slot = self._slot + 1, 0
         began = time.monotonic()
-        batch = Batch(polite_until=began + POLITE_SECONDS if polite else 0.0)
+        batch = Batch(polite_until=began + POLITE_SECONDS if polite else 0.0, slot=self._slot)
         if any(each.on for each in self._exports):
             batch.ended = []
         self.behind = False
@@ -163,6 +168,7 @@ class Ingester:
         for name in batch.gone:
             del self._positions[name]
         self._settled.update(batch.boots)
+        self._in_slot += taken.rows
         self._doubtful = bool(taken.lost) or taken.rows != len(batch.calls)
         if taken.lost:
             log("control", f"{taken.lost} calls of a gateway that died are settled at their hold")
@@ -328,7 +334,7 @@ class _PlaneReader:
             try:
                 if kind == CLOSED:
                     call = _closed(payload)
-                    slot = call.at_us // DAY_US
+                    slot = call.at_us // DAY_US if batch.slot is None else batch.slot
                     batch.calls.append(entries.call_row(self._plane, slot, call, self._count))
                     if len(call.attempts) > 1:
                         batch.upstream_ids += entries.given_up(call)

@@ -33,6 +33,11 @@ CLOSED: Final = "closed"
 _ROWS = 64
 """Rows inserted in one go: well under a millisecond, which a data plane on the same processor may
 have to wait for (``control/ingest.py``)."""
+SLOT_CALLS: Final = 8192
+"""Calls after which SQLite's indexes of others' ids begin a new stretch: small enough for its pages
+to stay in memory and to take several calls of a round each, where those of a day take one."""
+_FIRST_SLOT: Final = 1_000_000
+"""Above the days that stand in that column otherwise."""
 _CHUNK = 500  # ids in one IN (…); old SQLite takes 999 at most
 MAX_INT: Final = 2**63 - 1
 MAX_TEXT: Final = 200
@@ -87,6 +92,8 @@ class Batch(Struct, kw_only=True):
     """When calls began (Unix microseconds), and what budgets bear of them."""
     ended: list[Any] | None = None
     """The calls themselves, if anybody wants them after the commit."""
+    slot: int | None = None
+    """``calls.day`` of all calls here; None: the day of each."""
     counts: dict[str, int] = field(default_factory=dict)
     """Added to the numbers of the ``meta`` table."""
     polite_until: float = 0.0
@@ -110,6 +117,21 @@ def positions(engine: sa.Engine) -> list[Position]:
     """All checkpoints."""
     with reading(engine) as connection:
         return [Position(*row) for row in connection.execute(sa.select(journal_positions))]
+
+
+def slot(engine: sa.Engine) -> tuple[int | None, int]:
+    """What :attr:`Batch.slot` is next, and how many calls have it already."""
+    if engine.dialect.name != "sqlite":
+        return None, 0
+    day = calls.c.day
+    with reading(engine) as connection:
+        known = [
+            connection.scalar(sa.select(sa.func.max(day)).where(ident.is_not(None))) or 0
+            for ident in (calls.c.upstream_id, calls.c.trace)
+        ]
+        last = max(_FIRST_SLOT, *known)
+        of_last = sa.select(sa.func.count()).where(day == last, calls.c.upstream_id.is_not(None))
+        return last, connection.scalar(of_last) or 0
 
 
 def counts(engine: sa.Engine) -> dict[str, int]:

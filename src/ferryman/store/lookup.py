@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from ferryman.store.db import reading
 from ferryman.store.dimensions import Within, owned
 from ferryman.store.ledger import CallRow, call_row
-from ferryman.store.schema import DAY_US
 from ferryman.store.schema import calls as _calls
 from ferryman.store.schema import upstream_ids as _upstream_ids
 
@@ -19,8 +18,8 @@ _DEEPEST: Final = 100
 """Generations that are looked for, both ways."""
 _CHUNK: Final = 500
 EVERYBODY: Final[Within] = {}
-_MOST_DAYS: Final = 4000
-"""Days that are looked into: some clocks are far off."""
+_MOST_SLOTS: Final = 100_000
+"""Days and slots (``intake.Batch.slot``) that are looked into: some clocks are far off."""
 _TRACE: Final = re.compile(r"(?:[0-9a-f]{2}-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?")
 """https://www.w3.org/TR/trace-context/#traceparent-header"""
 
@@ -34,30 +33,29 @@ def calls_of(
     mine = sa.and_(sa.true(), *owned(_calls.c, within))
     with reading(engine) as connection:
         found = _rows(connection, by_id(ident) & mine, limit)
-        found = found or _by_day(connection, (_calls.c.upstream_id == ident) & mine, limit)
+        found = found or _by_slot(connection, _calls.c.upstream_id, ident, mine, limit)
         if not found:
             given_up = sa.select(_upstream_ids.c.request_id).where(_upstream_ids.c.id == ident)
             known = list(connection.scalars(given_up))
             named = _calls.c.request_id.in_(known) & mine
             found = _rows(connection, named, limit) if known else []
         if not found and traced:
-            found = _by_day(connection, (_calls.c.trace == traced[1]) & mine, limit)
+            found = _by_slot(connection, _calls.c.trace, traced[1], mine, limit)
     return found
 
 
-def _by_day(connection: sa.Connection, where: sa.ColumnElement[bool], limit: int) -> list[CallRow]:
-    """Calls by an index that has days first: each day is looked into, the newest first."""
-    span = sa.select(sa.func.max(_calls.c.at_us)), sa.select(sa.func.min(_calls.c.at_us))
-    last, first = (connection.scalar(query) for query in span)  # apart: each by the index
-    found: list[CallRow] = []
-    if last is None or first is None:
-        return found
-    day, end = last // DAY_US, max(first // DAY_US, last // DAY_US - _MOST_DAYS)
-    while day >= end and len(found) < limit:
-        days = range(day, max(day - _CHUNK, end - 1), -1)
-        query = sa.select(_calls).where(_calls.c.day.in_(days), where).limit(limit - len(found))
-        found += [call_row(row) for row in connection.execute(query)]
-        day -= _CHUNK
+def _by_slot(
+    connection: sa.Connection, column: sa.ColumnElement[Any], ident: str, mine: Any, limit: int
+) -> list[CallRow]:
+    """Calls by an index that has days or slots first: each is looked into, the newest first."""
+    day, known = _calls.c.day, column.is_not(None)
+    slots = sa.select(sa.func.max(day).label("slot")).where(known).cte("slots", recursive=True)
+    next_one = sa.select(sa.func.max(day)).where(known, day < slots.c.slot).scalar_subquery()
+    slots = slots.union_all(sa.select(next_one).where(slots.c.slot.is_not(None)))
+    query = sa.select(_calls).where(
+        day.in_(sa.select(slots.c.slot).limit(_MOST_SLOTS)), column == ident, mine
+    )
+    found = [call_row(row) for row in connection.execute(query.limit(limit))]
     return sorted(found, key=lambda call: (call.at_us, call.request_id), reverse=True)
 
 
