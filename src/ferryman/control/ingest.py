@@ -36,6 +36,8 @@ from ferryman.telemetry.record import (
 )
 
 READ_BYTES: Final = 64 << 10
+MOST_GROUPS: Final = 20_000
+"""Of groups of calls that are kept in mind, so that they are not written again: 2 MB."""
 YIELD_EVERY: Final = 32
 """Records between offers of the processor to others: a data plane that shares it would else wait
 for a whole time slice, some milliseconds, whenever a round is on."""
@@ -88,6 +90,8 @@ class Ingester:
         self._positions: dict[tuple[str, int], Position] | None = None
         self._slot: int | None = None
         self._in_slot = 0
+        self._groups: set[bytes] = set()
+        """Some of those that are in the database."""
         self._settled: dict[str, str] = {}
         self._doubtful = True
         """True: what the ledger has is not what was told of it."""
@@ -106,12 +110,17 @@ class Ingester:
         if not self._locked():
             return 0
         if self._positions is None:
-            self._positions = {(at.plane, at.segment): at for at in intake.positions(self._engine)}
             self._slot, self._in_slot = intake.slot(self._engine)
+            self._groups.clear()
+            self._positions = {(at.plane, at.segment): at for at in intake.positions(self._engine)}
         if self._slot is not None and self._in_slot >= intake.SLOT_CALLS:
             self._slot, self._in_slot = self._slot + 1, 0
         began = time.monotonic()
-        batch = Batch(polite_until=began + POLITE_SECONDS if polite else 0.0, slot=self._slot)
+        batch = Batch(
+            polite_until=began + POLITE_SECONDS if polite else 0.0,
+            slot=self._slot,
+            groups=self._groups,
+        )
         if any(each.on for each in self._exports):
             batch.ended = []
         self.behind = False
@@ -169,6 +178,9 @@ class Ingester:
             del self._positions[name]
         self._settled.update(batch.boots)
         self._in_slot += taken.rows
+        if len(self._groups) > MOST_GROUPS:
+            self._groups.clear()
+        self._groups.update(taken.groups)
         self._doubtful = bool(taken.lost) or taken.rows != len(batch.calls)
         if taken.lost:
             log("control", f"{taken.lost} calls of a gateway that died are settled at their hold")

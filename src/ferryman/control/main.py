@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import socket
@@ -66,6 +67,7 @@ def _run(options: Options) -> int:
         # Half a second of imports, while the compiler works on another core.
         import uvloop
 
+        gc.set_threshold(50_000, 20, 20)  # what ingestion makes has no cycles, and is soon gone
         from ferryman.control.service import Service
         from ferryman.store.db import DatabaseError, MigrationError, MovedError
 

@@ -14,6 +14,10 @@ from ferryman.store.db import MovedError
 T = TypeVar("T")
 BUSY_PAUSE: Final = 0.2
 """Seconds between looks at the journal while calls come in."""
+CROWD: Final = 250
+"""Calls in one look after which the next comes later: each costs something beside its calls, and
+more calls of one have the same sums, and both of their records, in it."""
+CROWDED_PAUSE: Final = 0.5
 IDLE_PAUSE: Final = 1.0
 IDLE_AFTER: Final = 30.0
 """Seconds without a new row after which looking once a second is enough."""
@@ -135,6 +139,7 @@ class Rounds:
                 if rows:
                     last_row = now
                 pause = BUSY_PAUSE if now - last_row < IDLE_AFTER else IDLE_PAUSE
+                pause = CROWDED_PAUSE if rows >= CROWD else pause
             with self._wake:
                 self._done = begun
                 self._wake.notify_all()

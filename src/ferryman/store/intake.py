@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Container, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -96,6 +96,8 @@ class Batch(Struct, kw_only=True):
     """``calls.day`` of all calls here; None: the day of each."""
     counts: dict[str, int] = field(default_factory=dict)
     """Added to the numbers of the ``meta`` table."""
+    groups: Container[bytes] = ()
+    """Ids that are in ``call_groups`` for sure."""
     polite_until: float = 0.0
     """Monotonic time until which the processor is offered to others now and then."""
 
@@ -111,6 +113,8 @@ class Taken(NamedTuple):
     rows: int
     lost: int
     duplicates: int
+    groups: Collection[bytes]
+    """Ids that are in ``call_groups`` since."""
 
 
 def positions(engine: sa.Engine) -> list[Position]:
@@ -158,7 +162,7 @@ def take_in(engine: sa.Engine, batch: Batch) -> Taken:
             for plane, boot in batch.boots.items()
             for row in _settle(connection, plane, boot, batch)
         ]
-        rollup.add(connection, [*added, *lost], batch.give_way)
+        groups = rollup.add(connection, [*added, *lost], batch.give_way, batch.groups)
         _checkpoint(connection, batch)
         _touch_keys(connection, batch.used)
         feedback.add(connection, batch.feedback)
@@ -169,7 +173,7 @@ def take_in(engine: sa.Engine, batch: Batch) -> Taken:
                 add_to_meta(connection, name, number)
         for who, act in batch.refused:
             audit.append(connection, act, who)
-    return Taken(len(added) + len(lost), len(lost), duplicates)
+    return Taken(len(added) + len(lost), len(lost), duplicates, groups)
 
 
 class _KnownError(Exception):

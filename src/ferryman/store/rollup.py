@@ -5,7 +5,7 @@ Python first: each group costs one statement a span, however many calls it has.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from functools import cache, lru_cache
 from hashlib import blake2b
 from itertools import compress
@@ -60,13 +60,23 @@ _numbers = itemgetter(
 _charge = itemgetter(*map(_names.index, ("budgets", "charged_pico", "charged_tokens")))
 
 
-def add(connection: sa.Connection, rows: Sequence[Row], give_way: Callable[[], None]) -> None:
-    """Add ``rows``, in the order of the columns of ``calls``, to all sums.
+def add(
+    connection: sa.Connection,
+    rows: Sequence[Row],
+    give_way: Callable[[], None],
+    there: Container[bytes] = (),
+) -> Collection[bytes]:
+    """Add ``rows``, in the order of the columns of ``calls``, to all sums; returns new groups.
 
     They must be new in ``calls``, in the same transaction. ``give_way`` is called now and then.
+    Groups that are ``there`` are not written.
     """
-    if rows:
-        put(connection, collected(rows), give_way)
+    if not rows:
+        return ()
+    found = collected(rows)
+    new = {ident: group for ident, group in found.groups.items() if ident not in there}
+    put(connection, found._replace(groups=new), give_way)
+    return new.keys()
 
 
 class Collected(NamedTuple):

@@ -60,7 +60,7 @@ ESTIMATES: Final = ("estimated_input", "estimated_output", "estimated_pico")
 LOOKED_UP: Final = (("run", "at_us"), ("parent", "at_us"), ("day", "upstream_id"), ("day", "trace"))
 """What single calls are looked up by. Others' ids come in no order: an index of them alone has each
 new call on a page of its own (at 10 million calls, taking one in costs five times the CPU); one by
-days first keeps them together (twice)."""
+days first keeps them together (twice); SQLite has shorter stretches (``intake.slot``)."""
 
 
 def _where(condition: str) -> dict[str, Any]:
