@@ -166,6 +166,8 @@ class Paths:
         """The vault's master keys, unless the environment says where they are."""
         self.vault_seen = root / "secrets" / "vault-seen"
         """The highest number of the vault's changes that was seen here."""
+        self.keysets = root / "keysets"
+        """The public keys of issuers that were found last."""
         self.sessions = root / "secrets" / "sessions"
         """Who is signed in at the dashboard: hashes of the cookies, and until when."""
 

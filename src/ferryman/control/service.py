@@ -27,6 +27,7 @@ from ferryman.control.fence import Fence
 from ferryman.control.ingest import Ingester
 from ferryman.control.keeping import Keeper
 from ferryman.control.keys import KeyDesk
+from ferryman.control.keysets import Keyring
 from ferryman.control.listener import Ends, Listener
 from ferryman.control.logs import CallLogs
 from ferryman.control.otlp.exporter import Exporter
@@ -77,6 +78,7 @@ class Service:
         self._logs = CallLogs(paths.root / "logs")
         self._book = Book(self.engine)
         self._tail = Tail(self.engine, chain, paths.audit_head, self._logs.tell, self._retention)
+        self._keysets = Keyring(paths.keysets)
         self._courier = Courier(self.engine, derive(paths.secret("feed-token")))
         self._exporter = Exporter(os.environ, derive(paths.secret("feed-token")))
         self._doors = Doors(paths.sessions, self._admin_token)
@@ -103,6 +105,7 @@ class Service:
         )
         rounds.start()
         self._courier.start()
+        self._keysets.start(hub.publish_keysets)
         self._alerts.start()
         front = Front(
             hub,
@@ -111,6 +114,7 @@ class Service:
             fence=self._fence,
             spent=self._spent,
             counted=self._counted,
+            renewed=self._keysets.renew,
             admin=self._admin,
             dashboard=self._dashboard,
             unready=self._unready,
@@ -161,6 +165,7 @@ class Service:
         """Take in the rest, then end all that works beside."""
         rounds.stop(TAIL)
         self._courier.stop()
+        self._keysets.stop()
         self._exporter.stop()
         self._logs.close()
         self._alerts.stop()
@@ -330,6 +335,7 @@ class Service:
         self._alerts.adopt(snapshot)
         self._thresholds.adopt(snapshot)
         self._courier.adopt(snapshot)
+        self._keysets.adopt(snapshot)
         self._exporter.adopt(snapshot)
         if self.configuration.compiled is not None:
             self._logs.adopt(self.configuration.compiled.logs)

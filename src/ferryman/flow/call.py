@@ -53,6 +53,7 @@ from ferryman.wire.formats import client_of
 if TYPE_CHECKING:
     from ferryman.flow.allowance import Allowance
     from ferryman.flow.counters import Counters
+    from ferryman.flow.issuers import Issuers
     from ferryman.flow.keeping import Keeper
     from ferryman.flow.limiting import Limiter
     from ferryman.flow.policies import Policies
@@ -99,6 +100,10 @@ class Plane:
         self.log = log
         self.facts: dict[str, KeyFacts] = {}
         """Whose virtual keys are, by id, of those of which it is known."""
+        self.issuers: Issuers | None = None
+        """Whose tokens are let in beside virtual keys;"""
+        self.renew: Callable[[str], asyncio.Future[None]] | None = None
+        """and what looks for newer keys of theirs there (``Issuer.keys``)."""
         self.regions: frozenset[str] = frozenset()
         """Where it runs, from the widest to the narrowest: eu, eu-west, eu-west-3."""
         self.policies: Policies = ()
@@ -206,6 +211,10 @@ class Call:
     """One call while it runs."""
 
     key = ""
+    whose: KeyFacts | None = None
+    """Whose the key is, where anybody has said;"""
+    models: tuple[str, ...] = ()
+    """and what it may ask for (``flow/issuers.py``); empty = everything."""
     agent = ""
     """The caller's user agent, shortened."""
     model = ""

@@ -6,13 +6,14 @@ forgotten when keys or configuration change: these are made anew then.
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
 from ferryman.config.feed import KeyFacts
 from ferryman.config.identity_row import Issuer, PublicKey
 from ferryman.meter import jwt
+from ferryman.meter.caller import Caller, Stranger
 from ferryman.meter.jwt import Token, TokenError, UnknownKeyError
 
 PREFIX: Final = "jwt:"
@@ -23,18 +24,6 @@ LONGEST: Final = 100
 MOST_TAGS: Final = 64
 """Characters of a fact, and tags: as virtual keys may have (``store/keys.py``)."""
 _pack: Final = msgspec.msgpack.Encoder().encode
-
-
-class Caller(NamedTuple):
-    """Whoever a token is of."""
-
-    id: str
-    """Stands in records for a virtual key's id: one for each person, and each set of facts."""
-    whose: KeyFacts
-    models: tuple[str, ...]
-    """As in :class:`Issuer`."""
-    until: float
-    """Unix seconds."""
 
 
 class Issuers:
@@ -49,15 +38,17 @@ class Issuers:
         self._known: dict[bytes, Caller] = {}
         self._facts: dict[str, KeyFacts] = {}
 
-    def admit(self, token: bytes, digest: bytes, now: float) -> Caller:
-        """Whose ``token`` is; ``digest`` stands for it. Raises :class:`TokenError`, of which
-        :class:`UnknownKeyError` may be cured by newer keys."""
+    def admit(self, token: bytes, digest: bytes, now: float) -> Caller | Stranger:
+        """Whose ``token`` is at that time (Unix seconds); ``digest`` stands for all of it."""
         known = self._known.get(digest)
         if known is not None:
-            if now < known.until:
-                return known
-            raise TokenError("expired")
-        found = self._found(jwt.read(token), now)
+            return known if now < known.until else Stranger("expired")
+        try:
+            found = self._found(jwt.read(token), now)
+        except TokenError as error:
+            return Stranger(str(error))
+        if isinstance(found, Stranger):
+            return found
         if len(self._known) >= KEPT:
             del self._known[next(iter(self._known))]
         if len(self._facts) >= KEPT:
@@ -70,13 +61,8 @@ class Issuers:
         """The facts of a caller that was let in, by its id."""
         return self._facts.get(key)
 
-    def lacking(self, token: bytes) -> str:
-        """Where the keys are that a token's is to be looked for in; empty = nowhere."""
-        issuer = jwt.read(token).issuer
-        return next((row.keys for row, _ in self._rows if row.issuer == issuer), "")
-
-    def _found(self, token: Token, now: float) -> Caller:
-        why = TokenError("of another issuer")
+    def _found(self, token: Token, now: float) -> Caller | Stranger:
+        found = Stranger("of another issuer")
         for row, keys in self._rows:
             if row.issuer != token.issuer:
                 continue
@@ -84,9 +70,11 @@ class Issuers:
                 jwt.check_claims(token, row.issuer, row.audiences, now)
                 jwt.check_signature(token, keys, row.algorithms)
                 return caller_of(row, token)
+            except UnknownKeyError as unknown:
+                found = Stranger(str(unknown), row.keys)
             except TokenError as error:
-                why = error
-        raise why
+                found = found if found.keys else Stranger(str(error))
+        return found
 
 
 def caller_of(row: Issuer, token: Token) -> Caller:
@@ -105,13 +93,6 @@ def caller_of(row: Issuer, token: Token) -> Caller:
     )
     mark = hashlib.blake2b(_pack((token.issuer, token.subject, whose)), digest_size=10)
     return Caller(f"{PREFIX}{row.name}:{mark.hexdigest()}", whose, row.models, token.expires)
-
-
-def may_use(models: tuple[str, ...], model: str) -> bool:
-    """Whether a caller of ``models`` may ask for ``model``."""
-    return any(
-        model.startswith(name[:-1]) if name.endswith("*") else model == name for name in models
-    )
 
 
 def _same(given: Any, value: str | float | bool) -> bool:
