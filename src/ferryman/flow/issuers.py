@@ -14,7 +14,7 @@ from ferryman.config.feed import KeyFacts
 from ferryman.config.identity_row import Issuer, PublicKey
 from ferryman.meter import jwt
 from ferryman.meter.caller import Caller, Stranger
-from ferryman.meter.jwt import Token, TokenError, UnknownKeyError
+from ferryman.meter.jwt import OtherAudienceError, Token, TokenError, UnknownKeyError
 
 PREFIX: Final = "jwt:"
 """What ids of such callers begin with, where a virtual key's has ``key_``."""
@@ -23,6 +23,7 @@ KEPT: Final = 8192
 LONGEST: Final = 100
 MOST_TAGS: Final = 64
 """Characters of a fact, and tags: as virtual keys may have (``store/keys.py``)."""
+OTHER: Final = "of another issuer"
 _pack: Final = msgspec.msgpack.Encoder().encode
 
 
@@ -62,7 +63,7 @@ class Issuers:
         return self._facts.get(key)
 
     def _found(self, token: Token, now: float) -> Caller | Stranger:
-        found = Stranger("of another issuer")
+        found = Stranger(OTHER)
         for row, keys in self._rows:
             if row.issuer != token.issuer:
                 continue
@@ -72,6 +73,8 @@ class Issuers:
                 return caller_of(row, token)
             except UnknownKeyError as unknown:
                 found = Stranger(str(unknown), row.keys)
+            except OtherAudienceError as error:
+                found = found if found.why != OTHER else Stranger(str(error))
             except TokenError as error:
                 found = found if found.keys else Stranger(str(error))
         return found

@@ -24,6 +24,10 @@ class TokenError(Exception):
     """A token is not let in; the message says why, in words of ours alone."""
 
 
+class OtherAudienceError(TokenError):
+    """It is for somebody else."""
+
+
 class UnknownKeyError(TokenError):
     """It names a key that is not known."""
 
@@ -110,7 +114,7 @@ def check_claims(token: Token, issuer: str, audiences: Iterable[str], now: float
     said = claims.get("aud")
     given = [said] if isinstance(said, str) else said
     if not isinstance(given, list) or not any(name in given for name in audiences):
-        raise TokenError("for another audience")
+        raise OtherAudienceError("for another audience")
     if not _is_time(claims.get("exp")) or not _is_time(claims.get("nbf", 0)):
         raise TokenError("without a time that it ends")
     if now >= token.expires:
