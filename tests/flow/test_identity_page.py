@@ -49,7 +49,9 @@ def provider() -> Iterator[Provider]:
 def vouched(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     [page] = [text for text in blocks("yaml", PAGE) if "audiences" in text]
     config = page.replace("limits:", CONFIG.strip("\n") + "\nlimits:")
-    config = config.replace("https://login.example.org", provider.url).replace("ISSUER", provider.url)
+    config = config.replace("https://login.example.org", provider.url).replace(
+        "ISSUER", provider.url
+    )
     folder = tmp_path_factory.mktemp("identity")
     with Stack(folder, config, FERRYMAN_REGION="eu-west-3").served() as running:
         yield running

@@ -31,11 +31,27 @@ def _texts(says: str, several: str, example: str) -> OneOrList:
     return OneOrList(says=f"{says}, or a list of them", example=example, one=one, several=kind)
 
 
-_NAME: Final = _word("a name (letters, digits, - and _)", "staff", r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+_NAME: Final = _word(
+    "a name (letters, digits, - and _)", "staff", r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}"
+)
 _URL: Final = r"https?://[!-?A-~]{1,2000}"
 _CLAIM: Final = _word("the name of a claim", "department")
 _FACT: Final = _word("a name", "acme", r"\S(.{0,98}\S)?")
 
+CLAIMS: Final = Table(
+    says="a mapping of organisation, team, user, tags to claims",
+    example="{ team: department, user: email }",
+    keys=tuple(
+        Key(
+            name=name,
+            kind=_CLAIM,
+            doc=f"The claim that says it; dots lead into it. It must be a text"
+            f"{', or a list of texts' if name == 'tags' else ''}.",
+            default="sub" if name == "user" else "none",
+        )
+        for name in CLAIMED
+    ),
+)
 ISSUER: Final = Table(
     says="a mapping",
     example="{ name: staff, issuer: https://login.example.org, audiences: ferryman }",
@@ -89,20 +105,7 @@ ISSUER: Final = Table(
         ),
         Key(
             name="claims",
-            kind=Table(
-                says="a mapping of organisation, team, user, tags to claims",
-                example="{ team: department, user: email }",
-                keys=tuple(
-                    Key(
-                        name=name,
-                        kind=_CLAIM,
-                        doc=f"The claim that says it; dots lead into it. It must be a text"
-                        f"{', or a list of texts' if name == 'tags' else ''}.",
-                        default="sub" if name == "user" else "none",
-                    )
-                    for name in CLAIMED
-                ),
-            ),
+            kind=CLAIMS,
             doc="Which claims say whose a call is, as a virtual key would.",
             default="{ user: sub }",
         ),
@@ -218,30 +221,31 @@ SIGN_IN: Final = Table(
     ),
 )
 
-IDENTITY: Final = Key(
-    name="identity",
-    kind=Table(
-        says="a mapping with issuers and sign_in",
-        example="{ issuers: [{ name: staff, issuer: https://login.example.org, audiences: api }] }",
-        keys=(
-            Key(
-                name="issuers",
-                kind=ListOf(
-                    says="a list of issuers",
-                    example="[{ name: staff, issuer: https://login.example.org, audiences: api }]",
-                    item=ISSUER,
-                ),
-                doc="Whose tokens (JWTs) calls may bring in place of a virtual key.",
-                default="nobody's",
+TABLE: Final = Table(
+    says="a mapping with issuers and sign_in",
+    example="{ issuers: [{ name: staff, issuer: https://login.example.org, audiences: api }] }",
+    keys=(
+        Key(
+            name="issuers",
+            kind=ListOf(
+                says="a list of issuers",
+                example="[{ name: staff, issuer: https://login.example.org, audiences: api }]",
+                item=ISSUER,
             ),
-            Key(
-                name="sign_in",
-                kind=SIGN_IN,
-                doc="How people sign in at the dashboard with an account there (OpenID Connect).",
-                default="with a link or the admin token",
-            ),
+            doc="Whose tokens (JWTs) calls may bring in place of a virtual key.",
+            default="nobody's",
+        ),
+        Key(
+            name="sign_in",
+            kind=SIGN_IN,
+            doc="How people sign in at the dashboard with an account there (OpenID Connect).",
+            default="without one",
         ),
     ),
+)
+IDENTITY: Final = Key(
+    name="identity",
+    kind=TABLE,
     doc="Callers and people that others vouch for. See docs/identity.md.",
     default="nobody is",
 )
@@ -303,7 +307,9 @@ def _issuer(found: Found, path: Path, folder: File, add: Add) -> Issuer:
         claims=tuple((name, claims[name]) for name in CLAIMED if name in claims),
         organisation=found.get("organisation", ""),
         team=found.get("team", ""),
-        require=tuple((claim, _allowed(value)) for claim, value in found.get("require", {}).items()),
+        require=tuple(
+            (claim, _allowed(value)) for claim, value in found.get("require", {}).items()
+        ),
         models=_values(found.get("models", [])),
     )
 

@@ -43,7 +43,9 @@ def filled(config: Config, texts: Mapping[str, str], seal_key: bytes) -> Config:
 
     def close(secret: Secret, name: str) -> Secret:
         text = texts.get(secret.value) if secret.kind == VAULT else None
-        return secret if text is None else Secret(SEALED, seal(text.strip(), key=seal_key, name=name))
+        return (
+            secret if text is None else Secret(SEALED, seal(text.strip(), key=seal_key, name=name))
+        )
 
     return replace(
         _turned(config, fill),

@@ -68,15 +68,15 @@ class Vouchers:
         pool = Pool(self._origin, Connector(loop), max_connections=1)
         try:
             path = "/internal/keysets"
-            keysets = await fetch(
-                pool, self._origin, self._token, "POST", path, source.encode()
-            )
+            keysets = await fetch(pool, self._origin, self._token, "POST", path, source.encode())
             if self.found is not None:
                 await self.found(keysets)
             self._failing = False
         except Exception as error:
             if not self._failing:
-                self._log(f"newer keys of issuers can't be asked for ({error}); the known ones hold")
+                self._log(
+                    f"newer keys of issuers can't be asked for ({error}); the known ones hold"
+                )
             self._failing = True
         finally:
             pool.close()

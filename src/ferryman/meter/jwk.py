@@ -127,7 +127,9 @@ def _rsa(n: bytes, e: bytes) -> dict[str, Check]:
     pss = padding.PSS(padding.MGF1(digest), salt_length=digest.digest_size)
 
     def check(way: padding.PKCS1v15 | padding.PSS) -> Check:
-        return lambda signature, signed: _good(lambda: public.verify(signature, signed, way, digest))
+        return lambda signature, signed: _good(
+            lambda: public.verify(signature, signed, way, digest)
+        )
 
     return {"RS256": check(padding.PKCS1v15()), "PS256": check(pss)}
 
