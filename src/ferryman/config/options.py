@@ -168,8 +168,6 @@ class Paths:
         """The highest number of the vault's changes that was seen here."""
         self.keysets = root / "keysets"
         """The public keys of issuers that were found last."""
-        self.sessions = root / "secrets" / "sessions"
-        """Who is signed in at the dashboard: hashes of the cookies, and until when."""
 
     def cache_of(self, plane: str) -> tuple[Path, Path]:
         """A data plane's last snapshot and key table: workers write them at different times."""

@@ -15,7 +15,7 @@ import msgspec
 
 from ferryman.control import problem
 from ferryman.control.api.access import CALLER, Gate, check_token
-from ferryman.control.auditing import STRANGER, Book, act_of, who
+from ferryman.control.auditing import STRANGER, TRIED, Book, act_of, who
 from ferryman.control.feed import FeedHub
 from ferryman.control.fence import Fence, guarded
 from ferryman.log import log
@@ -35,7 +35,7 @@ MAX_COUNTED: Final = 8_000_000
 """Bytes of a question that names all calls under way."""
 PAGES: Final = frozenset((
     "", "alerts", "audit", "calls", "costs", "enter", "keys", "leave", "limits", "live", "models",
-    "playground", "reference", "routes", "settings", "static", "teams", "vault",
+    "playground", "reference", "routes", "settings", "static", "teams", "users", "vault",
 ))  # fmt: skip
 """First parts of the paths that are the dashboard's; it knows its callers by a cookie."""
 PAGE_BODIES: Final = {"playground": 12_000_000, "routes": 4_000_000}
@@ -100,7 +100,8 @@ class Front:
 
         async def heard(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                act = act_of(scope["method"], scope["path"], message["status"])
+                named = scope.get(TRIED, "")
+                act = act_of(scope["method"], scope["path"], message["status"], named)
                 if act is not None and (act.outcome == "done" or self._book.room()):
                     await asyncio.to_thread(self._book.write, act)
             await send(message)
@@ -163,9 +164,6 @@ class Front:
             found = await asyncio.to_thread(self._renewed, source)
             await _reply(send, 200, "application/msgpack", found)
         elif path[1:].partition("/")[0] in PAGES:
-            if path == "/enter" and method == "POST":
-                self._fence.check_place(scope.get("client"), path)
-                send = self._fence.counting(send, scope.get("client"), path)
             pages = await self._dashboard.ready()
             limit = PAGE_BODIES.get(path[1:].partition("/")[0], MAX_BODY)
             await pages(scope, replayed(await whole(headers, receive, limit), receive), send)
@@ -204,7 +202,7 @@ class Front:
         await self._admin.ready()
 
     def _check_feed(self, scope: Scope) -> None:
-        with self._fence.minding(scope, "feed token", right_passes=True):
+        with self._fence.minding(scope, "feed token"):
             check_token(scope["headers"], self._feed_token, "feed token")
 
     async def _feed(self, scope: Scope, receive: Receive, send: Send) -> None:

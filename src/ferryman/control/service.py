@@ -81,7 +81,7 @@ class Service:
         self._keysets = Keyring(paths.keysets)
         self._courier = Courier(self.engine, derive(paths.secret("feed-token")))
         self._exporter = Exporter(os.environ, derive(paths.secret("feed-token")))
-        self._doors = Doors(paths.sessions, self._admin_token)
+        self._doors = Doors(self.engine, self._admin_token, self._gate)
         self._fence = Fence(options.admin_host, options.admin_names)
         self._close_pages: Callable[[], None] = lambda: None
         self.moved = False
