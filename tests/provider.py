@@ -173,9 +173,9 @@ class Provider:
             _answer(to, 503, {"error": "away"})
         elif to.headers["authorization"] != f"Basic {basic}":
             _answer(to, 401, {"error": "invalid_client"})
-        elif asked is None or challenge != asked["code_challenge"]:
-            _answer(to, 400, {"error": "invalid_grant"})
-        elif sent["redirect_uri"] != asked["redirect_uri"]:
+        elif asked is None or (challenge, sent["redirect_uri"]) != (
+            asked["code_challenge"], asked["redirect_uri"],
+        ):  # fmt: skip
             _answer(to, 400, {"error": "invalid_grant"})
         else:
             claims = self.claims(aud=CLIENT, nonce=asked["nonce"], **self.person)

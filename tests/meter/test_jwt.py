@@ -21,7 +21,9 @@ KEYS = {kind: Key(kind.lower(), kind) for kind in ("RSA", "EC", "OKP")}
 OTHER = Key("rsa")
 """Another issuer's, of the same name."""
 SET = json.dumps({"keys": [key.jwk() for key in KEYS.values()]}).encode()
-ROW = Issuer(name="staff", issuer=ISSUER, keys="set", audiences=("calls",), claims=(("user", "sub"),))  # fmt: skip
+ROW = Issuer(
+    name="staff", issuer=ISSUER, keys="set", audiences=("calls",), claims=(("user", "sub"),)
+)
 
 
 def claims(**more: Any) -> dict[str, Any]:

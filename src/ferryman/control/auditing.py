@@ -42,7 +42,8 @@ def act_of(method: str, path: str, status: int, named: str = "") -> Act | None:
 
     ``named``: the user who signs in, or as whom somebody tried to.
     """
-    entrance = {("POST", "/enter"): "session.begin", ("POST", "/leave"): "session.end"}
+    entrance = {("POST", "/enter"): "session.begin", ("POST", "/leave"): "session.end",
+                ("GET", "/signon/callback"): "session.begin"}  # fmt: skip
     action = entrance.get((method, path), "")
     if status in (401, 403):
         refused = {"status": status}
@@ -52,7 +53,8 @@ def act_of(method: str, path: str, status: int, named: str = "") -> Act | None:
             outcome="refused",
             after=refused,
         )
-    return Act(action=action, target=named) if action and status == 303 else None
+    done = 200 if method == "GET" else 303
+    return Act(action=action, target=named) if action and status == done else None
 
 
 class Book:

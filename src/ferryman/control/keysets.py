@@ -20,7 +20,6 @@ from ferryman.config.identity_row import DISCOVERY, Issuer, KeySets, PublicKey
 from ferryman.config.snapshot import Snapshot
 from ferryman.control.links import fetched
 from ferryman.log import log
-from ferryman.meter.jwk import LARGEST, KeySetError, json_object, keys_of
 from ferryman.wire.addresses import is_private, reach
 
 EVERY: Final = 300.0
@@ -29,6 +28,8 @@ AGAIN: Final = 30.0
 """and after one that failed."""
 AT_ONCE: Final = 3
 """Looks out of turn that are made in a row; after them, one in :data:`AGAIN` seconds."""
+LARGEST: Final = 262_144
+"""Bytes of a key set, and of a description."""
 _snapshot: Final = msgspec.msgpack.Decoder(Snapshot)
 _keysets: Final = msgspec.msgpack.Decoder(KeySets)
 _pack: Final = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -158,10 +159,12 @@ class Keyring:
 
     def _fetch(self, row: Issuer) -> tuple[PublicKey, ...]:
         """Raises ``OSError``, ``HTTPException``, ``ValueError``."""
+        from ferryman.meter.jwk import keys_of  # loads what checks signatures
+
         if row.keys.startswith("file:"):
             path = Path(row.keys.removeprefix("file:"))
             if not is_file(path):
-                raise KeySetError("there is no such file")
+                raise ValueError("there is no such file")
             with path.open("rb") as file:
                 return keys_of(file.read(LARGEST + 1))
         url = row.keys
@@ -194,6 +197,8 @@ def described(row: Issuer, ca_files: tuple[str, ...]) -> dict[str, str]:
 
     Raises ``OSError``, ``HTTPException``, ``ValueError``.
     """
+    from ferryman.meter.jwk import json_object
+
     said: dict[str, Any] = json_object(_got(row.keys, row, ca_files))
     if said.get("issuer") != row.issuer:
         raise ValueError("its description is another issuer's")

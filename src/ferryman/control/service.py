@@ -44,6 +44,7 @@ from ferryman.telemetry.metrics import family
 
 if TYPE_CHECKING:
     from ferryman.control.admin import Admin
+    from ferryman.control.signon import SignOn
 
 TAIL: Final = 15.0
 """Seconds to take in what is left of the journal at the end; the rest keeps for the next start."""
@@ -79,6 +80,7 @@ class Service:
         self._book = Book(self.engine)
         self._tail = Tail(self.engine, chain, paths.audit_head, self._logs.tell, self._retention)
         self._keysets = Keyring(paths.keysets)
+        self._sign_on: SignOn | None = None
         self._courier = Courier(self.engine, derive(paths.secret("feed-token")))
         self._exporter = Exporter(os.environ, derive(paths.secret("feed-token")))
         self._doors = Doors(self.engine, self._admin_token, self._gate)
@@ -252,12 +254,19 @@ class Service:
         from ferryman.control.dashboard.app import PAGE_THREADS, Dashboard
         from ferryman.control.dashboard.desk import Desk
         from ferryman.control.dashboard.relay import Relay
+        from ferryman.control.signon import SignOn
 
+        feed_key = derive(self.options.paths.secret("feed-token"))
+        cookies = derive_for(self._admin_token, "cookies of sign-on")
+        sign_on = self._sign_on = SignOn(self.engine, self._keysets, feed_key, cookies)
+        if self.configuration.compiled is not None:
+            sign_on.adopt(self.configuration.compiled.snapshot)
         made = Dashboard(
             Desk(
                 relay=Relay(self.options, self.desk),
                 admin=self._shared(),
                 doors=self._doors,
+                sign_on=sign_on,
                 options=self.options,
                 configuration=self.configuration,
                 planes=self._planes,
@@ -336,6 +345,8 @@ class Service:
         self._thresholds.adopt(snapshot)
         self._courier.adopt(snapshot)
         self._keysets.adopt(snapshot)
+        if self._sign_on is not None:
+            self._sign_on.adopt(snapshot)
         self._exporter.adopt(snapshot)
         if self.configuration.compiled is not None:
             self._logs.adopt(self.configuration.compiled.logs)

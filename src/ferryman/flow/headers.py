@@ -30,8 +30,8 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "baggage", "bearer", "cache", "client", "compressed", "digest", "explain", "forwarded", "labelled",
-        "metadata", "mistake", "once", "parent", "providers", "retried", "run", "session", "steers",
+        "baggage", "bearer", "cache", "client", "compressed", "digest", "explain", "forwarded",
+        "labelled", "metadata", "mistake", "once", "parent", "providers", "retried", "run", "session", "steers",
         "strict", "summary", "tags", "timeout", "too_long", "trace", "translated",
     )  # fmt: skip
 
@@ -168,7 +168,10 @@ def _vouched(plane: Plane, facts: HeaderFacts) -> tuple[str, str]:
 
 
 def identify(plane: Plane, facts: HeaderFacts) -> str:
-    """The id of the caller's virtual key, or of one with a token of an issuer. Raises :class:`GatewayError`: 401, or 503 at start-up."""
+    """The id of the caller's virtual key, or of one with a token of an issuer.
+
+    Raises :class:`GatewayError`: 401, or 503 at start-up.
+    """
     keys = plane.keys
     if keys is None or not plane.fleet.snapshot.version:
         raise GatewayError(
@@ -179,12 +182,10 @@ def identify(plane: Plane, facts: HeaderFacts) -> str:
             headers=((b"retry-after", b"1"),),
         )
     row = keys.get(facts.digest)
-    why = ""
-    if row is None:
-        caller, why = _vouched(plane, facts)
+    if row is None or row.revoked or (row.expires and row.expires <= time.time()):
+        caller, why = _vouched(plane, facts) if row is None else ("", "")
         if caller:
             return caller
-    if row is None or row.revoked or (row.expires and row.expires <= time.time()):
         raise GatewayError(
             401,
             ErrorKind.INVALID_KEY,

@@ -13,8 +13,8 @@ from ferryman.catalog.tokens import Gauge, estimate
 from ferryman.config.feed import NO_FACTS
 from ferryman.config.snapshot import Rule, Snapshot
 from ferryman.flow.asking import LARGE, conversation_of
-from ferryman.flow.call import Call
 from ferryman.flow.bearers import may_use
+from ferryman.flow.call import Call
 from ferryman.flow.headers import HeaderFacts
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.request import Media, MediaKind, OutputKind, ToolResult

@@ -142,7 +142,7 @@ def _is_time(value: object) -> bool:
 
 
 def claim(claims: Mapping[str, Any], name: str) -> Any:
-    """A claim by its name, or by a path with dots into claims that are objects; None = not there."""
+    """A claim by its name, or by a path with dots into claims that are objects; None = none."""
     if name in claims:
         return claims[name]
     found: Any = claims

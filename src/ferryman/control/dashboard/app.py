@@ -30,10 +30,13 @@ from ferryman.control.dashboard.live import Live
 from ferryman.control.dashboard.ways import BY_PLACE, WAYS, Way
 from ferryman.control.doors import SESSION_SECONDS, Inside
 from ferryman.control.problem import ProblemError
+from ferryman.control.signon import AWAY_SECONDS
 from ferryman.log import log
 from ferryman.store.audit import WHO
 
 MOST_FIELDS: Final = 1000
+MOST_AWAY: Final = 4
+"""Questions to a provider of accounts at once."""
 PAGE_THREADS: Final = 4
 """Pages that are made at once, of any number of viewers."""
 WRONG_LINK: Final = "That link has been used, is over an hour old, or isn't of this installation."
@@ -49,6 +52,7 @@ class Dashboard:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self._away = asyncio.Semaphore(MOST_AWAY)
         self.live = Live(desk.pool, lambda turn: now.regions(desk, turn))
         own = {"/live": self._stream, "/playground/run": self._run}
         paths = [
@@ -61,6 +65,8 @@ class Dashboard:
         paths += [
             Route("/enter", self._entrance),
             Route("/enter", self._enter, methods=["POST"]),
+            Route("/signon/start", self._depart),
+            Route("/signon/callback", self._return),
             Route("/leave", self._leave, methods=["POST"]),
             Route("/static/{edition}/{name}", self._static),
         ]
@@ -88,7 +94,7 @@ class Dashboard:
         to = _inside(request.query_params.get("next"))
         if await self._inside(request):
             return RedirectResponse(to, 303, frame.HEADERS)
-        return _entrance(200, to)
+        return self._door(200, to)
 
     async def _enter(self, request: Request) -> Response:
         if not _same_origin(request):
@@ -98,17 +104,63 @@ class Dashboard:
         try:
             inside = await self._entered(request, form, name)
         except ProblemError as error:
-            return _entrance(error.status, to, name, error.detail)
+            return self._door(error.status, to, name, error.detail)
         if inside is None:
-            return _entrance(401, to, name, WRONG_USER if name else WRONG_LINK)
+            return self._door(401, to, name, WRONG_USER if name else WRONG_LINK)
         WHO.set(who(request.scope, inside.actor))
         response = RedirectResponse(to, 303, frame.HEADERS)
-        plain, guarded = _cookies(request)
-        secure = request.headers.get("origin", "").startswith("https:")
-        response.set_cookie(
-            guarded if secure else plain, inside.session, max_age=SESSION_SECONDS, path="/",
-            httponly=True, samesite="strict", secure=secure,
+        _let_in(request, response, inside, request.headers.get("origin", "").startswith("https:"))
+        return response
+
+    def _door(self, status: int, to: str, name: str = "", problem: str = "") -> Response:
+        """The page to sign in at, and what was wrong."""
+        return _html(
+            "enter.html", status, title="Sign in", next=to, name=name, problem=problem,
+            provider=self.desk.sign_on.name,
         )  # fmt: skip
+
+    # -- who comes with an account of a provider
+
+    async def _depart(self, request: Request) -> Response:
+        """To the provider. Only a cookie changes, so that a link may lead here."""
+        to, sign_on = _inside(request.query_params.get("next")), self.desk.sign_on
+        try:
+            async with self._away:
+                where, cookie = await asyncio.to_thread(sign_on.start, to)
+        except ProblemError as error:
+            return self._door(error.status, to, "", error.detail)
+        response = RedirectResponse(where, 303, frame.HEADERS)
+        # Lax: it is a page of the provider's that leads back here.
+        response.set_cookie(
+            _away_cookie(request, sign_on.secure), cookie, max_age=AWAY_SECONDS, path="/",
+            httponly=True, samesite="lax", secure=sign_on.secure,
+        )  # fmt: skip
+        return response
+
+    async def _return(self, request: Request) -> Response:
+        """Back from the provider."""
+        sign_on, doors = self.desk.sign_on, self.desk.doors
+        address = (request.scope.get("client") or ("",))[0]
+        name = _away_cookie(request, sign_on.secure)
+        cookie, query = request.cookies.get(name, ""), dict(request.query_params)
+        try:
+            async with self._away:
+                user, to = await asyncio.to_thread(sign_on.finish, cookie, query)
+            was = await self._inside(request)
+            instead = "" if was is None else was.session
+            inside = await asyncio.to_thread(doors.open_for, user, address, instead)
+            if inside is None:
+                raise ProblemError(403, "no_role", "You are not let in here any more.")
+        except ProblemError as error:
+            response = self._door(error.status, "/", "", error.detail)
+        else:
+            request.scope[TRIED] = user.id
+            WHO.set(who(request.scope, inside.actor))
+            # A page that goes on by itself: a redirect would belong to the provider's page, and
+            # browsers send no strict cookie then.
+            response = _html("signed_in.html", 200, title="Signed in", next=_inside(to))
+            _let_in(request, response, inside, sign_on.secure)
+        response.delete_cookie(name, path="/", secure=sign_on.secure)
         return response
 
     async def _entered(self, request: Request, form: dict[str, str], name: str) -> Inside | None:
@@ -284,9 +336,13 @@ def _shut(way: Way, caller: Caller) -> Page | Go:
     return _sorry(403, told, "Whoever manages users can give you another role.")
 
 
-def _entrance(status: int, to: str, name: str = "", problem: str = "") -> Response:
-    """The page to sign in at, and what was wrong."""
-    return _html("enter.html", status, title="Sign in", next=to, name=name, problem=problem)
+def _let_in(request: Request, response: Response, inside: Inside, secure: bool) -> None:
+    """Give the browser its session."""
+    plain, guarded = _cookies(request)
+    response.set_cookie(
+        guarded if secure else plain, inside.session, max_age=SESSION_SECONDS, path="/",
+        httponly=True, samesite="strict", secure=secure,
+    )  # fmt: skip
 
 
 def _sorry(status: int, problem: str, fix: str) -> Page:
@@ -310,6 +366,11 @@ def _cookies(request: Request) -> tuple[str, str]:
     installations on one host need two names."""
     name = f"ferryman-{request.url.port or 0}"
     return name, f"__Host-{name}"
+
+
+def _away_cookie(request: Request, secure: bool) -> str:
+    """Name of the cookie of somebody who is away at the provider."""
+    return f"{_cookies(request)[secure]}-away"
 
 
 def _same_origin(request: Request) -> bool:

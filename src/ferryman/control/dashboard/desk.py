@@ -13,6 +13,7 @@ from ferryman.control.configuration import Configuration
 from ferryman.control.dashboard.relay import Relay
 from ferryman.control.doors import Doors
 from ferryman.control.feed import Seen
+from ferryman.control.signon import SignOn
 
 
 class Desk(Struct, frozen=True, kw_only=True):
@@ -20,6 +21,7 @@ class Desk(Struct, frozen=True, kw_only=True):
 
     admin: Admin
     doors: Doors
+    sign_on: SignOn
     options: Options
     configuration: Configuration
     relay: Relay
