@@ -58,7 +58,7 @@ class _Source:
 
 
 class Keyring:
-    """Knows the keys of a configuration's issuers. All but ``start`` may be called on any thread."""
+    """Knows the keys of a configuration's issuers. Any thread may call what is not ``start``."""
 
     def __init__(self, file: Path) -> None:
         """``file`` keeps them over a restart."""
@@ -105,8 +105,8 @@ class Keyring:
         return self._keys.get(source, ())
 
     def renew(self, source: str) -> bytes:
-        """All of them (msgpack), those of ``source`` looked for anew, unless that was done too often
-        of late. Waits for the issuer."""
+        """All of them (msgpack), after a new look at those of ``source``, unless there have been
+        too many. Waits for the issuer."""
         found = self._sources.get(source)
         if found is not None:
             with found.busy:

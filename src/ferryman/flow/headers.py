@@ -31,8 +31,9 @@ class HeaderFacts:
 
     __slots__ = (
         "baggage", "bearer", "cache", "client", "compressed", "digest", "explain", "forwarded",
-        "labelled", "metadata", "mistake", "once", "parent", "providers", "retried", "run", "session", "steers",
-        "strict", "summary", "tags", "timeout", "too_long", "trace", "translated",
+        "labelled", "metadata", "mistake", "once", "parent", "providers", "retried", "run",
+        "session", "steers", "strict", "summary", "tags", "timeout", "too_long", "trace",
+        "translated",
     )  # fmt: skip
 
     def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
