@@ -45,24 +45,28 @@ def engine(tmp_path: Path) -> Iterator[sa.Engine]:
     made.dispose()
 
 
-@pytest.fixture
-def desk(
-    provider: Provider, engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> SignOn:
-    monkeypatch.setenv("SIGN_IN_SECRET", SECRET)
+def snapshot(provider: Provider, default: str = "viewer") -> bytes:
     row = Issuer(
         name="staff", issuer=provider.url, keys=provider.url + DISCOVERY, organisation="acme",
         claims=(("team", "unit"), ("user", "sub")), require=(("verified", (True,)),),
     )  # fmt: skip
     sign_in = SignIn(
         issuer="staff", client=CLIENT, secret=Secret("env", "SIGN_IN_SECRET"), url=URL,
-        roles=(("platform", "admin"), ("money", "billing")), default="viewer",
+        roles=(("platform", "admin"), ("money", "billing")), default=default,
     )  # fmt: skip
-    snapshot = msgspec.msgpack.encode(Snapshot(version="1", issuers=(row,), sign_in=sign_in))
+    return msgspec.msgpack.encode(Snapshot(version="1", issuers=(row,), sign_in=sign_in))
+
+
+@pytest.fixture
+def desk(
+    provider: Provider, engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> SignOn:
+    monkeypatch.setenv("SIGN_IN_SECRET", SECRET)
+    settings = snapshot(provider)
     keyring = Keyring(tmp_path / "keysets")
-    keyring.adopt(snapshot)
+    keyring.adopt(settings)
     made = SignOn(engine, keyring, bytes(32), COOKIES)
-    made.adopt(snapshot)
+    made.adopt(settings)
     provider.person = {"sub": "ann", "verified": True, "email": "ann@example.org", "unit": "red",
                        "name": "Ann Ferry", "groups": ["x", "money", "platform"]}  # fmt: skip
     return made
@@ -108,6 +112,14 @@ def test_who_comes_back_is_a_user_with_the_role_of_their_group(
     assert (again.id, again.role, again.team) == (user.id, "billing", "blue")
     provider.person |= {"groups": []}
     assert entered(desk)[0].role == "viewer"
+    desk.adopt(snapshot(provider, default=""))
+    where, cookie = desk.start("/")
+    assert refused(desk, cookie, visited(where)) == 403, "no group of hers has a role"
+    kept = users.find(engine, user.id)
+    assert kept is not None
+    assert (kept.role, kept.active) == ("", True)
+    provider.person |= {"groups": ["platform"]}
+    assert entered(desk)[0].role == "admin"
     users.change(engine, user.id, EVERYBODY, {"active": False}, 1)
     where, cookie = desk.start("/")
     assert refused(desk, cookie, visited(where)) == 403, "disabled here"

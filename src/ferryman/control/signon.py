@@ -157,10 +157,11 @@ class SignOn:
             raise ProblemError(
                 401, "not_signed_in", "That did not sign you in. Try again."
             ) from None
-        if not person.role:
+        user = self._user(person)
+        if user is None:
             detail = f"{settings.issuer.name} knows you, and no role here is for you."
             raise ProblemError(403, "no_role", detail)
-        return self._user(person), pending.to
+        return user, pending.to
 
     def _now(self) -> _Settings:
         if self._settings is None:
@@ -240,9 +241,12 @@ class SignOn:
             self._keyring.renew(row.keys)
             jwt.check_signature(token, jwt.ready(self._keyring.keys(row.keys)), row.algorithms)
 
-    def _user(self, person: Person) -> UserInfo:
-        """Their user, who is made at first, and changed as the provider says. Raises
-        :class:`ProblemError`."""
+    def _user(self, person: Person) -> UserInfo | None:
+        """Their user, who is made at first, and changed as the provider says; None = they may not
+        come in.
+
+        Who has another role or belongs elsewhere, or to nobody any more, is shut out as they were.
+        """
         now = int(time.time())
         fields: dict[str, Any] = {
             "display": person.display, "role": person.role,
@@ -250,12 +254,11 @@ class SignOn:
         }  # fmt: skip
         known = users.find_by_subject(self._engine, person.issuer, person.subject)
         if known is not None:
-            known = users.change(self._engine, known.id, EVERYBODY, fields, now)
-        else:
+            out = any(getattr(known, name) != fields[name] for name in fields if name != "display")
+            known = users.change(self._engine, known.id, EVERYBODY, fields, now, out=out)
+        elif person.role:
             known = self._made(person, fields, now)
-        if known is None or not known.active:
-            raise ProblemError(403, "no_role", "You are not let in here any more.")
-        return known
+        return known if known is not None and known.active and known.role else None
 
     def _made(self, person: Person, fields: dict[str, Any], now: int) -> UserInfo | None:
         """A new user. Somebody else's name stays theirs: no user is taken over by a claim."""

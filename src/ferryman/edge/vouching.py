@@ -50,11 +50,11 @@ class Vouchers:
     def _make(self) -> None:
         plane = self._plane
         if not any(row.audiences for row in self._rows):
-            plane.issuers = plane.renew = None
+            plane.issuers = None
             return
         from ferryman.flow.issuers import Issuers  # loads what checks signatures
 
-        plane.issuers, plane.renew = Issuers(self._rows, self._keys), self._renew
+        plane.issuers = Issuers(self._rows, self._keys, self._renew)
 
     def _renew(self, source: str) -> asyncio.Future[None]:
         """Ends when it has been looked for newer keys there, whatever came of it."""

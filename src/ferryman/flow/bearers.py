@@ -17,13 +17,14 @@ async def acquaint(call: Call, facts: HeaderFacts) -> None:
 
     Issuers change their keys: those of one that is not known are looked for, and waited for.
     """
-    plane = call.plane
-    if plane.issuers is None:
+    issuers = call.plane.issuers
+    if issuers is None:
         return
-    found = plane.issuers.admit(facts.bearer, facts.digest, time.time())
-    if isinstance(found, Stranger) and found.keys and plane.renew is not None:
-        await asyncio.wait((plane.renew(found.keys),), timeout=PATIENCE)
-        found = plane.issuers.admit(facts.bearer, facts.digest, time.time())
+    found = issuers.admit(facts.bearer, facts.digest, time.time())
+    if isinstance(found, Stranger) and found.keys and issuers.renew is not None:
+        await asyncio.wait((issuers.renew(found.keys),), timeout=PATIENCE)
+        issuers = call.plane.issuers or issuers  # these know what was found
+        found = issuers.admit(facts.bearer, facts.digest, time.time())
     if isinstance(found, Caller):
         call.whose, call.models = found.whose, found.models
 

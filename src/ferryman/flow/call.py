@@ -99,11 +99,8 @@ class Plane:
         self.now = now
         self.log = log
         self.facts: dict[str, KeyFacts] = {}
-        """Whose virtual keys are, by id, of those of which it is known."""
         self.issuers: Issuers | None = None
-        """Whose tokens are let in beside virtual keys;"""
-        self.renew: Callable[[str], asyncio.Future[None]] | None = None
-        """and what looks for newer keys of theirs there (``Issuer.keys``)."""
+        """Whose virtual keys are, by id, as far as is known; and whose tokens are let in beside."""
         self.regions: frozenset[str] = frozenset()
         """Where it runs, from the widest to the narrowest: eu, eu-west, eu-west-3."""
         self.policies: Policies = ()
@@ -212,9 +209,8 @@ class Call:
 
     key = ""
     whose: KeyFacts | None = None
-    """Whose the key is, where anybody has said;"""
     models: tuple[str, ...] = ()
-    """and what it may ask for (``flow/issuers.py``); empty = everything."""
+    """What is known of its caller, and what they may ask for; empty = everything."""
     agent = ""
     """The caller's user agent, shortened."""
     model = ""
@@ -332,9 +328,8 @@ class Call:
     guarded = False
     """True: what it asks was changed by its guards, or what it gets will be checked."""
     limited = False
-    """True: the caller itself has set a total time;"""
     hasty = False
-    """or one of the others."""
+    """True: the caller itself has set a total time; or one of the others."""
     grant: Grant | None = None
     """What it has taken of its limits."""
     images: Sequence[int] = ()

@@ -103,11 +103,9 @@ class HeaderFacts:
             token = _key_in_query(target)
         self.trace, self.baggage = traced([pair for pair in headers if pair[0] in _TRACING])
         self.digest = digest(pepper, token)
-        self.bearer = b""
+        self.bearer = token if token[:3] == b"eyJ" and token.count(b".") == 2 else b""
         """What may be a token of an issuer (JWT) in place of a virtual key."""
-        if token[:3] == b"eyJ" and token.count(b".") == 2:
-            self.bearer = token
-            self.steers = True
+        self.steers = self.steers or bool(self.bearer)
 
     def _label(self, name: bytes, value: bytes) -> None:
         self.labelled = True

@@ -4,8 +4,9 @@ A token that has passed is remembered until it ends, so its signature is checked
 forgotten when keys or configuration change: these are made anew then.
 """
 
+import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -31,8 +32,13 @@ class Issuers:
     """Those of a snapshot, with their public keys."""
 
     def __init__(
-        self, issuers: tuple[Issuer, ...], keysets: Mapping[str, tuple[PublicKey, ...]]
+        self,
+        issuers: tuple[Issuer, ...],
+        keysets: Mapping[str, tuple[PublicKey, ...]],
+        renew: Callable[[str], "asyncio.Future[None]"] | None = None,
     ) -> None:
+        self.renew = renew
+        """Looks for newer keys there (``Issuer.keys``)."""
         ready = {name: jwt.ready(keys) for name, keys in keysets.items()}
         nothing: jwt.Keys = {}
         self._rows = [(row, ready.get(row.keys, nothing)) for row in issuers if row.audiences]

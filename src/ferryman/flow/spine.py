@@ -81,10 +81,8 @@ _FAULTS = {
 async def serve(
     plane: Plane, exchange: Exchange, endpoint: str, model: str = "", stream: bool = False
 ) -> None:
-    """Answer one model call. Never raises; whatever goes wrong becomes an error reply.
-
-    ``model`` and ``stream`` are what the URL says, for endpoints that have it there.
-    """
+    """Answer one model call. Never raises; whatever goes wrong becomes an error reply. ``model``
+    and ``stream`` are what the URL says, for endpoints that have it there."""
     call = Call(plane, exchange, endpoint)
     plane.metrics.in_flight += 1
     try:
