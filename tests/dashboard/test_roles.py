@@ -237,7 +237,6 @@ def test_who_is_shut_out_is_out_at_once(control: Control, how: str) -> None:
     path = f"/api/v1/users/{ident}" + ("/password" if how == "PUT" else "")
     assert control.admin(how, path, body).status == 200
     assert ask(control, "GET", "/calls", cookie=cookie).status == 303
-    # Something new is shown only if it changes: the stream is looked at with what it sends next.
     until(lambda: stream.read1() == b"", "the end of the stream")
     assert enter(control, name).status == 401
 
