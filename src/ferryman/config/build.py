@@ -19,6 +19,7 @@ from ferryman.config.filtering import FilterCheck, filter_of, promised
 from ferryman.config.grammar import FORMATS
 from ferryman.config.grouping import MOST_DEEP, MOST_TARGETS, Grouped, grouped
 from ferryman.config.guarding import check_names, guards_of
+from ferryman.config.identity import identity_of
 from ferryman.config.kinds import Reader, url_fault
 from ferryman.config.limiting import (
     budgets_of,
@@ -96,6 +97,8 @@ class Builder:
         shareable(found, self.env, self.reader.keys, self._at_key)
         guards = guards_of(found.get("guards", {}), self._add)
         check_names(found, self._add)
+        roles = roles_of(found.get("roles", {}), self._add)
+        issuers, sign_in = identity_of(found.get("identity", {}), self.folder, roles, self._add)
         return Config(
             providers=providers,
             models=models,
@@ -113,7 +116,9 @@ class Builder:
             content=content_of(found.get("content", {})),
             guards=guards,
             retention=_retention(found.get("ledger", {}), found.get("content", {})),
-            roles=roles_of(found.get("roles", {}), self._add),
+            roles=roles,
+            issuers=issuers,
+            sign_in=sign_in,
             logs=logs_of(found.get("logs", {}), self.folder, self._add),
             telemetry=telemetry_of(found.get("telemetry", {})),
             otlp_headers=headers_of(found.get("telemetry", {}), self._value, self._at_key),

@@ -96,6 +96,8 @@ def compile_snapshot(
         guards=config.guards,
         server=config.server,
         ca_files=config.ca_files,
+        issuers=config.issuers,
+        sign_in=config.sign_in,
         telemetry=_telemetry(config, seal_key),
     )
     version = hashlib.sha256(_encoder.encode(snapshot)).hexdigest()[:32]

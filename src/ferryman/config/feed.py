@@ -1,7 +1,9 @@
 """What the control plane sends a data plane.
 
-``GET /internal/feed?snapshot=VERSION&keys=SEQ&cleared=NUMBER&wait=SECONDS``
+``GET /internal/feed?snapshot=VERSION&keys=SEQ&cleared=NUMBER&issuers=MARK&wait=SECONDS``
 """
+
+import hashlib
 
 from msgspec import Struct
 
@@ -35,3 +37,11 @@ class Feed(Struct, frozen=True, kw_only=True):
     """Number of the latest order to clear the cache; -1 = the data plane knows it."""
     clears: tuple[tuple[bytes, ...], ...] = ()
     """The orders since the one that it knows (``store/clears.py``)."""
+    keysets: bytes = b""
+    """msgpack of all public keys of issuers (``config/identity_row.py``), where the data plane has
+    others: it asks with the :func:`mark` of what it has."""
+
+
+def mark(keysets: bytes) -> str:
+    """What a data plane calls the ``keysets`` that it has; empty = it has none."""
+    return hashlib.sha256(keysets).hexdigest()[:16] if keysets else ""

@@ -87,6 +87,8 @@ def _secretive(path: Path) -> bool:
     """Whether what stands there may be a secret by mistake."""
     if path[:2] == ("alerts", "channels"):
         return path[-1] in ("slack", "secret", "password")
+    if path[-1:] == ("client_secret",):
+        return True
     return path[:1] == ("providers",) or path == ("server", "state")
 
 

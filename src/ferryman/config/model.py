@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from ferryman.config.alerting import NO_FILE
 from ferryman.config.guard_row import Guard
+from ferryman.config.identity_row import Issuer
 from ferryman.config.secret import Redacted
 from ferryman.config.snapshot import (
     Account,
@@ -24,6 +25,7 @@ from ferryman.config.snapshot import (
     Rule,
     Secret,
     ServerSettings,
+    SignIn,
     Telemetry,
     Timeouts,
 )
@@ -221,3 +223,5 @@ class Config(Struct, frozen=True, kw_only=True):
     logs: Logs = Logs()
     roles: dict[str, tuple[str, ...]] = {}
     """Roles for tokens of the admin API → their permissions."""
+    issuers: tuple[Issuer, ...] = ()
+    sign_in: SignIn | None = None

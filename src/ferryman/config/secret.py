@@ -24,6 +24,8 @@ VAULT: Final = "vault"
 """A secret of the vault that is not there: others reach the data plane sealed."""
 ALERTS: Final = "alerts"
 """What secrets of alerts' channels are sealed for."""
+SIGN_IN: Final = "sign-in"
+"""The same of the secret that the dashboard has with a provider of accounts."""
 REFERENCES: Final = (ENV, FILE, VAULT)
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")

@@ -5,6 +5,7 @@ from typing import Final
 from msgspec import Raw, Struct
 
 from ferryman.config.guard_row import Guard
+from ferryman.config.identity_row import Issuer
 from ferryman.ir.price import Price
 
 KEYLESS = ("none", "sigv4", "google")
@@ -376,6 +377,28 @@ class Alerts(Struct, frozen=True, kw_only=True):
     rules: tuple[AlertRule, ...] = ()
 
 
+SCOPES: Final = ("openid", "email", "profile")
+
+
+class SignIn(Struct, frozen=True, kw_only=True):
+    """How people sign in at the dashboard with an account of somebody else's."""
+
+    issuer: str
+    """Name of an :class:`~ferryman.config.identity_row.Issuer`."""
+    client: str
+    secret: Secret | None
+    """None: the provider knows its client by PKCE alone."""
+    url: str
+    """Where the dashboard is, as browsers see it."""
+    scopes: tuple[str, ...] = SCOPES
+    groups: str = "groups"
+    """The claim that names the groups of ``roles``."""
+    roles: tuple[tuple[str, str], ...] = ()
+    """(group, role); the first that one is in counts."""
+    default: str = ""
+    """The role of all others; empty = they don't come in."""
+
+
 class Rule(Struct, frozen=True, kw_only=True):
     """A policy, for calls that meet ``when``; the first match counts."""
 
@@ -562,4 +585,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     guards: tuple[Guard, ...] = ()
     server: ServerSettings = ServerSettings()
     ca_files: tuple[str, ...] = ()
+    issuers: tuple[Issuer, ...] = ()
+    sign_in: SignIn | None = None
     telemetry: Telemetry = Telemetry()

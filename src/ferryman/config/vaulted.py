@@ -1,13 +1,14 @@
 """The references ``vault:NAME`` of a configuration, filled with what the vault holds."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from msgspec.structs import replace
 
 from ferryman.config.model import Config, Ref
 from ferryman.config.seal import seal
-from ferryman.config.secret import ALERTS, SEALED, VAULT, Redacted
-from ferryman.config.snapshot import Alerts, Channel, Secret
+from ferryman.config.secret import ALERTS, SEALED, SIGN_IN, VAULT, Redacted
+from ferryman.config.snapshot import Alerts, Channel, Secret, SignIn
 
 
 def names(config: Config) -> set[str]:
@@ -26,26 +27,37 @@ def names(config: Config) -> set[str]:
 
     _turned(config, note)
     _alerts(config.alerts, note_secret)
+    _sign_in(config.sign_in, note_secret)
     return found
 
 
 def filled(config: Config, texts: Mapping[str, str], seal_key: bytes) -> Config:
     """``config`` with the texts of those that are there, beside their names.
 
-    Those of alerts are sealed right away, as the control plane opens them.
+    Those that the control plane opens, of alerts and of sign-in, are sealed right away.
     """
 
     def fill(ref: Ref) -> Ref:
         text = texts.get(ref.value) if ref.kind == VAULT else None
         return ref if text is None else replace(ref, literal=Redacted(text.strip()))
 
-    def close(secret: Secret) -> Secret:
+    def close(secret: Secret, name: str) -> Secret:
         text = texts.get(secret.value) if secret.kind == VAULT else None
-        if text is None:
-            return secret
-        return Secret(SEALED, seal(text.strip(), key=seal_key, name=ALERTS))
+        return (
+            secret if text is None else Secret(SEALED, seal(text.strip(), key=seal_key, name=name))
+        )
 
-    return replace(_turned(config, fill), alerts=_alerts(config.alerts, close))
+    return replace(
+        _turned(config, fill),
+        alerts=_alerts(config.alerts, partial(close, name=ALERTS)),
+        sign_in=_sign_in(config.sign_in, partial(close, name=SIGN_IN)),
+    )
+
+
+def _sign_in(found: SignIn | None, turn: Callable[[Secret], Secret]) -> SignIn | None:
+    if found is None or found.secret is None:
+        return found
+    return replace(found, secret=turn(found.secret))
 
 
 def _alerts(found: Alerts, turn: Callable[[Secret], Secret]) -> Alerts:

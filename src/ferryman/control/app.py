@@ -15,7 +15,7 @@ import msgspec
 
 from ferryman.control import problem
 from ferryman.control.api.access import CALLER, Gate, check_token
-from ferryman.control.auditing import STRANGER, Book, act_of, who
+from ferryman.control.auditing import STRANGER, TRIED, Book, act_of, who
 from ferryman.control.feed import FeedHub
 from ferryman.control.fence import Fence, guarded
 from ferryman.log import log
@@ -30,11 +30,12 @@ MAX_BODY: Final = 65_536
 """Bytes of a request body; the largest that makes sense is a few hundred."""
 SPENT: Final = "/internal/spent"
 COUNTED: Final = "/internal/counted"
+KEYSETS: Final = "/internal/keysets"
 MAX_COUNTED: Final = 8_000_000
 """Bytes of a question that names all calls under way."""
 PAGES: Final = frozenset((
     "", "alerts", "audit", "calls", "costs", "enter", "keys", "leave", "limits", "live", "models",
-    "playground", "reference", "routes", "settings", "static", "teams", "vault",
+    "playground", "reference", "routes", "settings", "signon", "static", "teams", "users", "vault",
 ))  # fmt: skip
 """First parts of the paths that are the dashboard's; it knows its callers by a cookie."""
 PAGE_BODIES: Final = {"playground": 12_000_000, "routes": 4_000_000}
@@ -69,16 +70,19 @@ class Front:
         fence: Fence,
         spent: Callable[[int, int, int], object],
         counted: Callable[["Counted"], object],
+        renewed: Callable[[str], bytes],
         admin: Callable[[], Application],
         dashboard: Callable[[], Application],
         unready: Callable[[], str],
         metrics: Callable[[], str],
         book: Book,
     ) -> None:
-        """``spent``, ``counted``: as in ``store/budgets.py``, on any thread; ``admin`` and
+        """``spent``, ``counted``: as in ``store/budgets.py``, on any thread; ``renewed``: as in
+        ``control/keysets.py``, the same; ``admin`` and
         ``dashboard`` make these on first use; ``unready`` says why not, or nothing; ``metrics``
         is a page for Prometheus."""
         self._spent, self._counted = spent, counted
+        self._renewed = renewed
         self._hub = hub
         self._feed_token = feed_token.encode()
         self._gate = gate
@@ -96,7 +100,8 @@ class Front:
 
         async def heard(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                act = act_of(scope["method"], scope["path"], message["status"])
+                named = scope.get(TRIED, "")
+                act = act_of(scope["method"], scope["path"], message["status"], named)
                 if act is not None and (act.outcome == "done" or self._book.room()):
                     await asyncio.to_thread(self._book.write, act)
             await send(message)
@@ -151,10 +156,14 @@ class Front:
             if method != "POST":
                 raise problem.ProblemError(405, "method_not_allowed", f"Use POST for {path}.")
             await self._count(await whole(headers, receive, MAX_COUNTED), send)
+        elif path == KEYSETS:
+            self._check_feed(scope)
+            if method != "POST":
+                raise problem.ProblemError(405, "method_not_allowed", f"Use POST for {path}.")
+            source = (await whole(headers, receive, MAX_BODY)).decode("utf-8", "replace")
+            found = await asyncio.to_thread(self._renewed, source)
+            await _reply(send, 200, "application/msgpack", found)
         elif path[1:].partition("/")[0] in PAGES:
-            if path == "/enter" and method == "POST":
-                self._fence.check_place(scope.get("client"), path)
-                send = self._fence.counting(send, scope.get("client"), path)
             pages = await self._dashboard.ready()
             limit = PAGE_BODIES.get(path[1:].partition("/")[0], MAX_BODY)
             await pages(scope, replayed(await whole(headers, receive, limit), receive), send)
@@ -193,11 +202,11 @@ class Front:
         await self._admin.ready()
 
     def _check_feed(self, scope: Scope) -> None:
-        with self._fence.minding(scope, "feed token", right_passes=True):
+        with self._fence.minding(scope, "feed token"):
             check_token(scope["headers"], self._feed_token, "feed token")
 
     async def _feed(self, scope: Scope, receive: Receive, send: Send) -> None:
-        query = parse_qs(scope["query_string"].decode("latin-1"))
+        query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         version = query.get("snapshot", [""])[0]
         try:
             seq = int(query.get("keys", ["0"])[0])
@@ -205,13 +214,14 @@ class Front:
             cleared = int(query["cleared"][0]) if "cleared" in query else None
             if seq < 0 or wait != wait:
                 raise ValueError
+            issuers = query["issuers"][0] if "issuers" in query else None
             if plane := query.get("plane", [""])[0][:64]:
                 self._hub.note(plane, version, seq)
         except ValueError:
             raise problem.ProblemError(
                 400, "invalid_query", "keys and cleared must be whole numbers, wait seconds."
             ) from None
-        answer = asyncio.ensure_future(self._hub.answer(version, seq, wait, cleared))
+        answer = asyncio.ensure_future(self._hub.answer(version, seq, wait, cleared, issuers))
         leaves = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait((answer, leaves), return_when=asyncio.FIRST_COMPLETED)

@@ -8,7 +8,7 @@ from typing import Final
 import sqlalchemy as sa
 from msgspec import Struct
 
-from ferryman.config.feed import Feed
+from ferryman.config.feed import Feed, mark
 from ferryman.store import clears, keys
 
 LONGEST_WAIT: Final = 60.0
@@ -47,6 +47,7 @@ class FeedHub:
         self._snapshot = b""
         self._keys_seq = keys.key_seq(engine)
         self._cleared = clears.order_seq(engine)
+        self._keysets = b""
         self._changed = asyncio.Event()
         self._closing = False
         self._seen: dict[str, Seen] = {}
@@ -64,6 +65,14 @@ class FeedHub:
             self._version, self._snapshot = version, snapshot
         self._loop.call_soon_threadsafe(self._wake)
         return True
+
+    def publish_keysets(self, keysets: bytes) -> None:
+        """Hand out these keys of issuers (``config/feed.py``)."""
+        with self._lock:
+            if keysets == self._keysets:
+                return
+            self._keysets = keysets
+        self._loop.call_soon_threadsafe(self._wake)
 
     def keys_changed(self, seq: int | None = None) -> None:
         """The key table has reached ``seq`` (default: look); a restored one may be lower."""
@@ -104,18 +113,22 @@ class FeedHub:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def answer(self, version: str, seq: int, wait: float, cleared: int | None = None) -> Feed:
+    async def answer(
+        self, version: str, seq: int, wait: float, cleared: int | None = None,
+        issuers: str | None = None,
+    ) -> Feed:  # fmt: skip
         """What is newer than that within ``wait`` seconds, else nothing.
 
         ``cleared``: number of the latest order to clear the cache that was heard of, -1 = of none,
-        and none matters, None = they never do.
+        and none matters, None = they never do. ``issuers``: mark of the keys of issuers that it
+        has, None = it takes none.
         """
         if not version or not seq:
             wait = max(wait, EMPTY_WAIT)
         deadline = self._loop.time() + min(max(wait, 0.0), LONGEST_WAIT)
         while True:
             changed = self._changed
-            found = await self._newer(version, seq, cleared)
+            found = await self._newer(version, seq, cleared, issuers)
             left = deadline - self._loop.time()
             if found or self._closing or left <= 0:
                 return found or Feed(keys_seq=seq)
@@ -125,11 +138,14 @@ class FeedHub:
             except TimeoutError:
                 return Feed(keys_seq=seq)
 
-    async def _newer(self, version: str, seq: int, cleared: int | None) -> Feed | None:
+    async def _newer(
+        self, version: str, seq: int, cleared: int | None, issuers: str | None
+    ) -> Feed | None:
         with self._lock:
             snapshot = self._snapshot if self._version != version else b""
             ours = self._keys_seq
             latest = self._cleared
+            keysets = self._keysets
         reached, full, delta = seq, b"", b""
         facts: keys.Facts = {}
         if seq and seq != ours:
@@ -143,9 +159,11 @@ class FeedHub:
             known, orders = await asyncio.to_thread(clears.orders_since, self._engine, cleared)
             orders = orders if cleared >= 0 else []
             known = known if known != cleared else -1
-        if not (snapshot or full or delta or reached < seq or known >= 0):
+        if issuers is None or issuers == mark(keysets):
+            keysets = b""
+        if not (snapshot or full or delta or reached < seq or known >= 0 or keysets):
             return None
         return Feed(
             snapshot=snapshot, keys_seq=reached, keys_full=full, keys_delta=delta,
-            facts=facts, cleared=known, clears=tuple(orders),
+            facts=facts, cleared=known, clears=tuple(orders), keysets=keysets,
         )  # fmt: skip

@@ -3,7 +3,11 @@
 import http.client
 import socket
 import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
+from urllib.parse import urlsplit
 
 from ferryman.wire.addresses import admits
 
@@ -39,6 +43,26 @@ def reached(host: str, port: int, reach: int, seconds: float = PATIENCE) -> sock
     raise last
 
 
+@contextmanager
+def within(seconds: float, link: socket.socket) -> Iterator[None]:
+    """Cut ``link`` when that time is over: each step may be quick, and all of them slow."""
+    twin = link.dup()  # TLS takes the socket itself over
+
+    def cut() -> None:
+        with suppress(OSError):
+            twin.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        twin.close()
+
+
 class Link(http.client.HTTPConnection):
     """A connection like the standard library's, by :func:`reached`; redirects are not followed."""
 
@@ -65,3 +89,41 @@ class Link(http.client.HTTPConnection):
         except BaseException:
             link.close()
             raise
+
+
+def trusting(ca_files: tuple[str, ...]) -> ssl.SSLContext:
+    """Trusts these authorities beside the system's. Raises ``OSError``."""
+    context = ssl.create_default_context()
+    for file in ca_files:
+        context.load_verify_locations(file)
+    return context
+
+
+def fetched(
+    url: str, reach: int, most: int, *, ca_files: tuple[str, ...] = (), body: bytes | None = None,
+    headers: dict[str, str] | None = None, seconds: float = PATIENCE,
+) -> tuple[int, bytes]:  # fmt: skip
+    """Status and body of what ``url`` answers in ``seconds`` to a GET; or a POST of ``body``.
+
+    ``reach`` as in :func:`reached`; redirects are not followed. Raises ``OSError``,
+    ``HTTPException``, ``ValueError``, the last also for a body of more than ``most`` bytes.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it is no URL of HTTP")
+    tls = trusting(ca_files) if parts.scheme == "https" else None
+    sock = reached(parts.hostname, parts.port or (443 if tls else 80), reach, seconds)
+    link = http.client.HTTPConnection(parts.hostname, parts.port)
+    with within(seconds, sock):
+        try:
+            link.sock = tls.wrap_socket(sock, server_hostname=parts.hostname) if tls else sock
+            path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+            link.request("GET" if body is None else "POST", path, body, headers or {})
+            answer = link.getresponse()
+            data = answer.read(most + 1)
+        finally:
+            link.close()
+            sock.close()
+    if len(data) > most:
+        raise ValueError(f"it answered more than {most} bytes")
+    return answer.status, data

@@ -27,6 +27,7 @@ from ferryman.control.fence import Fence
 from ferryman.control.ingest import Ingester
 from ferryman.control.keeping import Keeper
 from ferryman.control.keys import KeyDesk
+from ferryman.control.keysets import Keyring
 from ferryman.control.listener import Ends, Listener
 from ferryman.control.logs import CallLogs
 from ferryman.control.otlp.exporter import Exporter
@@ -43,6 +44,7 @@ from ferryman.telemetry.metrics import family
 
 if TYPE_CHECKING:
     from ferryman.control.admin import Admin
+    from ferryman.control.signon import SignOn
 
 TAIL: Final = 15.0
 """Seconds to take in what is left of the journal at the end; the rest keeps for the next start."""
@@ -77,9 +79,11 @@ class Service:
         self._logs = CallLogs(paths.root / "logs")
         self._book = Book(self.engine)
         self._tail = Tail(self.engine, chain, paths.audit_head, self._logs.tell, self._retention)
+        self._keysets = Keyring(paths.keysets)
+        self._sign_on: SignOn | None = None
         self._courier = Courier(self.engine, derive(paths.secret("feed-token")))
         self._exporter = Exporter(os.environ, derive(paths.secret("feed-token")))
-        self._doors = Doors(paths.sessions, self._admin_token)
+        self._doors = Doors(self.engine, self._admin_token, self._gate)
         self._fence = Fence(options.admin_host, options.admin_names)
         self._close_pages: Callable[[], None] = lambda: None
         self.moved = False
@@ -103,6 +107,7 @@ class Service:
         )
         rounds.start()
         self._courier.start()
+        self._keysets.start(hub.publish_keysets)
         self._alerts.start()
         front = Front(
             hub,
@@ -111,6 +116,7 @@ class Service:
             fence=self._fence,
             spent=self._spent,
             counted=self._counted,
+            renewed=self._keysets.renew,
             admin=self._admin,
             dashboard=self._dashboard,
             unready=self._unready,
@@ -161,6 +167,7 @@ class Service:
         """Take in the rest, then end all that works beside."""
         rounds.stop(TAIL)
         self._courier.stop()
+        self._keysets.stop()
         self._exporter.stop()
         self._logs.close()
         self._alerts.stop()
@@ -247,12 +254,19 @@ class Service:
         from ferryman.control.dashboard.app import PAGE_THREADS, Dashboard
         from ferryman.control.dashboard.desk import Desk
         from ferryman.control.dashboard.relay import Relay
+        from ferryman.control.signon import SignOn
 
+        feed_key = derive(self.options.paths.secret("feed-token"))
+        cookies = derive_for(self._admin_token, "cookies of sign-on")
+        sign_on = self._sign_on = SignOn(self.engine, self._keysets, feed_key, cookies)
+        if self.configuration.compiled is not None:
+            sign_on.adopt(self.configuration.compiled.snapshot)
         made = Dashboard(
             Desk(
                 relay=Relay(self.options, self.desk),
                 admin=self._shared(),
                 doors=self._doors,
+                sign_on=sign_on,
                 options=self.options,
                 configuration=self.configuration,
                 planes=self._planes,
@@ -330,6 +344,9 @@ class Service:
         self._alerts.adopt(snapshot)
         self._thresholds.adopt(snapshot)
         self._courier.adopt(snapshot)
+        self._keysets.adopt(snapshot)
+        if self._sign_on is not None:
+            self._sign_on.adopt(snapshot)
         self._exporter.adopt(snapshot)
         if self.configuration.compiled is not None:
             self._logs.adopt(self.configuration.compiled.logs)

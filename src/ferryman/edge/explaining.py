@@ -63,5 +63,5 @@ async def answer(plane: Plane, exchange: Exchange, place: Place) -> None:
     headers = [(n.lower().encode(), v.encode("utf-8")) for n, v in asked.headers.items()]
     pretended = Pretended(asked.path.encode(), headers, bytes(asked.request), plane.now())
     call = Call(plane, pretended, endpoint)
-    call.key = asked.key
+    call.key, call.whose = asked.key, plane.facts.get(asked.key)
     exchange.respond(200, JSON, _json(await explain(call, model, stream)))

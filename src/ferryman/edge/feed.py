@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from ferryman.cache.key import Choice
-from ferryman.config.feed import NO_FACTS, Feed, KeyFacts
+from ferryman.config.feed import NO_FACTS, Feed, KeyFacts, mark
 from ferryman.config.options import Options
 from ferryman.config.snapshot import Snapshot
 from ferryman.http1.client import Fault, FaultKind
@@ -70,6 +70,7 @@ class FeedClient:
         on_keys: Callable[[KeyTable], None],
         on_facts: Callable[[dict[str, KeyFacts]], None],
         on_clear: Callable[[Choice], None],
+        on_keysets: Callable[[bytes], None],
         log: Callable[[str], None],
     ) -> None:
         self._origin = Origin.of(options.feed_url)
@@ -80,11 +81,13 @@ class FeedClient:
         self._on_keys = on_keys
         self._on_facts = on_facts
         self._on_clear = on_clear
+        self._on_keysets = on_keysets
         self._log = log
         self.version = ""
         self.keys: KeyTable | None = None
         self.facts: dict[str, KeyFacts] = {}
         self.seq = 0
+        self.keysets = b""
         self._cleared = -1
         """Number of the latest order to clear the cache that was followed."""
         self._failures = 0
@@ -93,6 +96,10 @@ class FeedClient:
         """Start from the last snapshot and key table on disk, if they are there and sound."""
         with contextlib.suppress(OSError, ValueError):
             self._cleared = int(self._orders.read_bytes())
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            keysets = self._keysets_file.read_bytes()
+            self._on_keysets(keysets)
+            self.keysets = keysets
         try:
             snapshot = SNAPSHOT.decode(self._snapshot.read_bytes())
             self.version = snapshot.version
@@ -116,6 +123,13 @@ class FeedClient:
             return
         except (OSError, KeyTableError, msgspec.MsgspecError) as error:
             self._log(f"the cached key table is not usable: {error}")
+
+    async def take_keysets(self, keysets: bytes) -> None:
+        """Check tokens with these keys of issuers from now on, also after a restart."""
+        if keysets != self.keysets:
+            self._on_keysets(keysets)
+            self.keysets = keysets
+            await self._off_loop(self._save, self._keysets_file, keysets)
 
     async def run(self) -> None:
         """Follow the feed for as long as the process lives."""
@@ -147,7 +161,7 @@ class FeedClient:
         sink = Collect()
         head = (
             f"GET /internal/feed?snapshot={self.version}&keys={self.seq}&cleared={self._cleared}"
-            f"&wait={wait}&plane={self._plane} HTTP/1.1\r\n"
+            f"&issuers={mark(self.keysets)}&wait={wait}&plane={self._plane} HTTP/1.1\r\n"
             f"host: {self._origin.authority}\r\nauthorization: Bearer {self._token}\r\n\r\n"
         )
         limit = wait + 15.0
@@ -178,6 +192,8 @@ class FeedClient:
         elif feed.keys_delta and self.keys is not None:
             self.keys.apply(feed.keys_delta)
         self.seq = feed.keys_seq
+        if feed.keysets:
+            await self.take_keysets(feed.keysets)
         try:
             if feed.snapshot:
                 snapshot = SNAPSHOT.decode(feed.snapshot)
@@ -210,6 +226,10 @@ class FeedClient:
     @property
     def _orders(self) -> Path:
         return self._snapshot.with_name("cleared")
+
+    @property
+    def _keysets_file(self) -> Path:
+        return self._snapshot.with_name("issuers")
 
     @property
     def _deltas(self) -> Path:

@@ -26,6 +26,7 @@ from ferryman.edge.restoring import Restorer
 from ferryman.edge.routes import Edge, http_refusal
 from ferryman.edge.sharing import Sharing
 from ferryman.edge.siblings import Siblings
+from ferryman.edge.vouching import Vouchers
 from ferryman.flow.call import Plane
 from ferryman.flow.classify import classified
 from ferryman.flow.guarding import engine_of
@@ -119,9 +120,12 @@ class Gateway:
         if (options.workers or 1) > 1:
             self.edge.siblings = Siblings(folder, options.plane, token)
         clear = self.plane.replays.cache.clear
+        self._vouchers = Vouchers(options, token, self.plane, log)
         self._feed = FeedClient(
-            options, token, self.adopt, self._adopt_keys, self._adopt_facts, clear, log
-        )
+            options, token, self.adopt, self._adopt_keys, self._adopt_facts, clear,
+            self._vouchers.take_keys, log,
+        )  # fmt: skip
+        self._vouchers.found = self._feed.take_keysets
 
     def _connections(self) -> int:
         return len(self.server.connections) if self.server is not None else 0
@@ -163,6 +167,7 @@ class Gateway:
         self._counters.wanted = bool(snapshot.server.state) and counted
         self._counters.away = snapshot.server.state_away
         self._restorer.wanted.set()
+        self._vouchers.adopt(snapshot.issuers)
         self._sync_seconds = snapshot.server.fsync_ms / 1000
         self.plane.keeper = self._keeper_for(snapshot.keep_responses)
         self._keeping.equip(snapshot)

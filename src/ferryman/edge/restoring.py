@@ -97,6 +97,13 @@ async def ask(
     pool: Pool, origin: Origin, token: str, method: str, path: str, body: bytes = b""
 ) -> Any:
     """The control plane's answer: a list of :class:`Spent`, or what calls were charged by id."""
+    return _decode(await fetch(pool, origin, token, method, path, body))
+
+
+async def fetch(
+    pool: Pool, origin: Origin, token: str, method: str, path: str, body: bytes = b""
+) -> bytes:
+    """The control plane's answer. Raises :class:`~ferryman.http1.client.Fault`."""
     connection = pool.take() or await pool.connect(2.0)
     sink = Collect()
     head = (
@@ -110,7 +117,7 @@ async def ask(
         raise sink.fault
     if sink.status != 200:
         raise Fault(FaultKind.PROTOCOL, f"the control plane answered {sink.status}")
-    return _decode(b"".join(sink.parts))
+    return b"".join(sink.parts)
 
 
 def step_of(since: int, now: int) -> int:

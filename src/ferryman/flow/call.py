@@ -53,6 +53,7 @@ from ferryman.wire.formats import client_of
 if TYPE_CHECKING:
     from ferryman.flow.allowance import Allowance
     from ferryman.flow.counters import Counters
+    from ferryman.flow.issuers import Issuers
     from ferryman.flow.keeping import Keeper
     from ferryman.flow.limiting import Limiter
     from ferryman.flow.policies import Policies
@@ -98,7 +99,8 @@ class Plane:
         self.now = now
         self.log = log
         self.facts: dict[str, KeyFacts] = {}
-        """Whose virtual keys are, by id, of those of which it is known."""
+        self.issuers: Issuers | None = None
+        """Whose virtual keys are, by id, as far as is known; and whose tokens are let in beside."""
         self.regions: frozenset[str] = frozenset()
         """Where it runs, from the widest to the narrowest: eu, eu-west, eu-west-3."""
         self.policies: Policies = ()
@@ -206,6 +208,9 @@ class Call:
     """One call while it runs."""
 
     key = ""
+    whose: KeyFacts | None = None
+    models: tuple[str, ...] = ()
+    """What is known of its caller, and what they may ask for; empty = everything."""
     agent = ""
     """The caller's user agent, shortened."""
     model = ""
@@ -323,9 +328,8 @@ class Call:
     guarded = False
     """True: what it asks was changed by its guards, or what it gets will be checked."""
     limited = False
-    """True: the caller itself has set a total time;"""
     hasty = False
-    """or one of the others."""
+    """True: the caller itself has set a total time; or one of the others."""
     grant: Grant | None = None
     """What it has taken of its limits."""
     images: Sequence[int] = ()

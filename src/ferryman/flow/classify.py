@@ -134,7 +134,10 @@ async def _asked(plane: Plane, guard: Guard, key: str, endpoint: str, asks: dict
         asks |= {"max_tokens": MAX_OUTPUT, "temperature": 0}
     target = plane.fleet.resolve(guard.model).targets[0]
     residency = plane.residency
-    if residency is not None and not residency.admits(key, target, plane.facts.get(key)):
+    whose = plane.facts.get(key)
+    if whose is None and plane.issuers is not None:
+        whose = plane.issuers.whose(key)
+    if residency is not None and not residency.admits(key, target, whose):
         raise ClassifierError(f"{target.name} may not have what this call says (residency)")
     answer = await ask_target(
         plane, target, endpoint, _json(asks), key=KEY, model=guard.model, seconds=guard.timeout,

@@ -92,7 +92,7 @@ async def _plan(call: Call, said: Said, model: str, stream: bool) -> None:
     plane, exchange = call.plane, call.exchange
     facts = HeaderFacts(exchange.headers, exchange.target, plane.pepper)
     if plane.residency is not None:
-        call.filters = plane.residency.required(call.key, plane.facts.get(call.key))
+        call.filters = plane.residency.required(call.key, call.whose)
     request = await read_request(call, facts, model, stream)
     said["model"], said["stream"] = request.model, request.stream
     call.model, call.strict, call.too_long = request.model, facts.strict, facts.too_long

@@ -9,6 +9,7 @@ from ferryman.flow.call import Plane
 from ferryman.flow.tracing import traced
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.meter.caller import Caller
 from ferryman.meter.keys import digest
 
 _TRACING = (b"traceparent", b"tracestate", b"baggage")
@@ -29,9 +30,10 @@ class HeaderFacts:
     """What a call's headers say, worked out once for as long as a connection repeats them."""
 
     __slots__ = (
-        "baggage", "cache", "client", "compressed", "digest", "explain", "forwarded", "labelled",
-        "metadata", "mistake", "once", "parent", "providers", "retried", "run", "session", "steers",
-        "strict", "summary", "tags", "timeout", "too_long", "trace", "translated",
+        "baggage", "bearer", "cache", "client", "compressed", "digest", "explain", "forwarded",
+        "labelled", "metadata", "mistake", "once", "parent", "providers", "retried", "run",
+        "session", "steers", "strict", "summary", "tags", "timeout", "too_long", "trace",
+        "translated",
     )  # fmt: skip
 
     def __init__(self, headers: Headers, target: bytes, pepper: bytes) -> None:
@@ -101,6 +103,9 @@ class HeaderFacts:
             token = _key_in_query(target)
         self.trace, self.baggage = traced([pair for pair in headers if pair[0] in _TRACING])
         self.digest = digest(pepper, token)
+        self.bearer = token if token[:3] == b"eyJ" and token.count(b".") == 2 else b""
+        """What may be a token of an issuer (JWT) in place of a virtual key."""
+        self.steers = self.steers or bool(self.bearer)
 
     def _label(self, name: bytes, value: bytes) -> None:
         self.labelled = True
@@ -153,8 +158,19 @@ def facts_of(plane: Plane, exchange: Exchange) -> HeaderFacts:
     return facts
 
 
+def _vouched(plane: Plane, facts: HeaderFacts) -> tuple[str, str]:
+    """The id of a caller whose token an issuer vouches for; else why it is not let in."""
+    if not facts.bearer or plane.issuers is None:
+        return "", "key unknown"
+    found = plane.issuers.admit(facts.bearer, facts.digest, time.time())
+    return (found.id, "") if isinstance(found, Caller) else ("", f"token {found.why}")
+
+
 def identify(plane: Plane, facts: HeaderFacts) -> str:
-    """The id of the caller's virtual key. Raises :class:`GatewayError`: 401, or 503 at start-up."""
+    """The id of the caller's virtual key, or of one with a token of an issuer.
+
+    Raises :class:`GatewayError`: 401, or 503 at start-up.
+    """
     keys = plane.keys
     if keys is None or not plane.fleet.snapshot.version:
         raise GatewayError(
@@ -166,15 +182,16 @@ def identify(plane: Plane, facts: HeaderFacts) -> str:
         )
     row = keys.get(facts.digest)
     if row is None or row.revoked or (row.expires and row.expires <= time.time()):
+        caller, why = _vouched(plane, facts) if row is None else ("", "")
+        if caller:
+            return caller
         raise GatewayError(
             401,
             ErrorKind.INVALID_KEY,
             "No valid virtual key. Send one as 'Authorization: Bearer fm-…'; "
             "'ferryman keys create NAME' makes one.",
             headers=((b"www-authenticate", b"Bearer"),),
-            reason="key unknown"
-            if row is None
-            else f"key {'revoked' if row.revoked else 'expired'}",
+            reason=why or f"key {'revoked' if row is not None and row.revoked else 'expired'}",
             key="" if row is None else row.id,
         )
     return row.id

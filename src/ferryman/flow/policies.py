@@ -13,6 +13,7 @@ from ferryman.catalog.tokens import Gauge, estimate
 from ferryman.config.feed import NO_FACTS
 from ferryman.config.snapshot import Rule, Snapshot
 from ferryman.flow.asking import LARGE, conversation_of
+from ferryman.flow.bearers import may_use
 from ferryman.flow.call import Call
 from ferryman.flow.headers import HeaderFacts
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -46,6 +47,9 @@ async def steer(call: Call, request: envelope.Request, facts: HeaderFacts) -> en
     """
     if facts.mistake:
         raise GatewayError(400, ErrorKind.INVALID_REQUEST, facts.mistake)
+    if call.models and not may_use(call.models, request.model):
+        names = ", ".join(call.models)
+        raise GatewayError(403, ErrorKind.FORBIDDEN, f"This caller may ask for {names} only.")
     said = Facts(call, request, facts)
     rule = None
     policies = call.plane.policies
@@ -138,7 +142,7 @@ class Facts:
         self._call = call
         self._request = request
         self._tags = tags_of(facts.tags)
-        self._whose = call.plane.facts.get(call.key, NO_FACTS)
+        self._whose = call.whose or NO_FACTS
         if self._whose.tags:
             self._tags |= frozenset(self._whose.tags)
         self._given = metadata_of(facts.metadata)

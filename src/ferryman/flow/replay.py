@@ -378,7 +378,7 @@ def _owner(call: Call) -> bytes:
         return call.key.encode()
     if scope == "all":
         return b""
-    whose = call.plane.facts.get(call.key, NO_FACTS)
+    whose = call.whose or NO_FACTS
     team = whose.team if scope == "team" else ""
     if not (team or (scope == "organisation" and whose.organisation)):
         return call.key.encode()

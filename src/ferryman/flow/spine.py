@@ -18,6 +18,7 @@ from ferryman.config.feed import NO_FACTS
 from ferryman.flow.accounts import sooner
 from ferryman.flow.asking import LARGE, Asking, ask, crowd, read_whole, takes_long
 from ferryman.flow.attempts import Times, recorded
+from ferryman.flow.bearers import acquaint
 from ferryman.flow.bonds import bind
 from ferryman.flow.bounds import beyond, size_of
 from ferryman.flow.call import (
@@ -80,23 +81,23 @@ _FAULTS = {
 async def serve(
     plane: Plane, exchange: Exchange, endpoint: str, model: str = "", stream: bool = False
 ) -> None:
-    """Answer one model call. Never raises; whatever goes wrong becomes an error reply.
-
-    ``model`` and ``stream`` are what the URL says, for endpoints that have it there.
-    """
+    """Answer one model call. Never raises; whatever goes wrong becomes an error reply. ``model``
+    and ``stream`` are what the URL says, for endpoints that have it there."""
     call = Call(plane, exchange, endpoint)
     plane.metrics.in_flight += 1
     try:
         if plane.metrics.in_flight > plane.max_calls:
             raise _crowded(plane)
         facts = facts_of(plane, exchange)
+        if facts.bearer:
+            await acquaint(call, facts)
         _introduce(call, facts)
         if is_plain(call, facts, model):
             request = envelope.decode(endpoint, exchange.body)
         else:
             request = await read_request(call, facts, model, stream)
         _heed(call, facts, request)
-        if plane.facts or facts.labelled or request.labelled:
+        if call.whose is not None or facts.labelled or request.labelled:
             _label(call, request, facts)
         if plane.sample():
             call.measured = text_size(request.body)
@@ -151,7 +152,7 @@ async def serve(
 
 def _label(call: Call, request: envelope.Request, facts: HeaderFacts) -> None:
     """Note whom and what the call is for. Raises :class:`GatewayError` (400)."""
-    whose = call.plane.facts.get(call.key)
+    whose = call.whose
     if facts.labelled or request.labelled or (whose is not None and request.members is not None):
         call.labels = labels_of(request, facts, whose or NO_FACTS)
     elif whose is not None:
@@ -206,8 +207,10 @@ def _introduce(call: Call, facts: HeaderFacts) -> None:
     """
     plane = call.plane
     call.key, call.agent = identify(plane, facts), facts.client
+    if plane.facts and call.whose is None:
+        call.whose = plane.facts.get(call.key)
     if plane.residency is not None:
-        call.filters = plane.residency.required(call.key, plane.facts.get(call.key))
+        call.filters = plane.residency.required(call.key, call.whose)
 
 
 def _heed(call: Call, facts: HeaderFacts, request: envelope.Request) -> None:

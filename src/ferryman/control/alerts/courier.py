@@ -10,8 +10,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Final
 from urllib.parse import urlsplit
@@ -23,7 +22,7 @@ from ferryman import __version__
 from ferryman.config.secret import ALERTS, resolve
 from ferryman.config.snapshot import Channel, Mail, Secret, Snapshot
 from ferryman.control.alerts import words
-from ferryman.control.links import PATIENCE, reached
+from ferryman.control.links import PATIENCE, reached, within
 from ferryman.log import log
 from ferryman.store import notices
 from ferryman.wire.addresses import ANY, PUBLIC
@@ -189,26 +188,6 @@ class Courier:
             raise ChannelError(f"it answered {status}")
 
 
-@contextmanager
-def _within(seconds: float, link: socket.socket) -> Iterator[None]:
-    """Cut ``link`` when that time is over: each step may be quick, and all of them slow."""
-    twin = link.dup()  # TLS takes the socket itself over
-
-    def cut() -> None:
-        with suppress(OSError):
-            twin.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-        twin.close()
-
-
 def _posted(
     url: str, body: bytes, headers: dict[str, str], private: bool, tls: Callable[[], ssl.SSLContext]
 ) -> int:
@@ -224,7 +203,7 @@ def _posted(
         parts.hostname, parts.port or (443 if secure else 80), ANY if private else PUBLIC
     )
     link = http.client.HTTPConnection(parts.hostname, parts.port)
-    with _within(WHOLE, socket_):
+    with within(WHOLE, socket_):
         try:
             link.sock = (
                 tls().wrap_socket(socket_, server_hostname=parts.hostname) if secure else socket_
@@ -245,7 +224,7 @@ def _mail(
     """Hand an e-mail to its server. Raises ``OSError``, ``SMTPException``, ``ChannelError``."""
     password = secret(mail.password)
     link = reached(mail.host, mail.port, ANY if private else PUBLIC)
-    with _within(WHOLE, link):
+    with within(WHOLE, link):
         try:
             if mail.implicit:
                 link = context.wrap_socket(link, server_hostname=mail.host)

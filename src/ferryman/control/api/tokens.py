@@ -1,6 +1,7 @@
 """Scoped tokens of the admin API, and the roles that they have."""
 
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 from msgspec import structs
@@ -8,7 +9,7 @@ from msgspec import structs
 from ferryman.client.documents import Items, Page
 from ferryman.client.identity import MadeToken, Me, NewToken, Role, Token
 from ferryman.control.admin import Admin
-from ferryman.control.api.access import ROLES
+from ferryman.control.api.access import ROLES, may_all
 from ferryman.control.api.cursor import Pages
 from ferryman.control.api.keys import expiry, owner_of
 from ferryman.control.api.route import Route
@@ -32,7 +33,7 @@ def create_token(admin: Admin, body: NewToken) -> MadeToken:
 
     It can't be given more than its maker has: neither permissions, nor what belongs to others.
     """
-    role = _role(admin, body.role)
+    role = role_of(admin, body.role)
     now = int(time.time())
     ends = expiry(body.expires_in, body.expires_at) or now + DAYS * 86_400
     _check(body, ends, now)
@@ -86,29 +87,34 @@ def me(admin: Admin) -> Me:
     )  # fmt: skip
 
 
-def _role(admin: Admin, name: str) -> str:
-    """Raises :class:`ProblemError`: there is none, or it may what the caller may not."""
+def role_of(admin: Admin, name: str) -> str:
+    """The role of that name, to be given away.
+
+    Raises :class:`ProblemError`: there is none, or it may what the caller may not.
+    """
     roles = admin.gate.roles()
     if name not in roles:
         fix = f"Give one of {', '.join(roles)}."
         raise ProblemError(400, "invalid_body", f"role: there is none called {name!r}.", fix=fix)
-    beyond = sorted(roles[name] - admin.caller.permissions)
-    if beyond:
-        detail = f"role: {name} may {beyond[0]}, and {admin.caller.name} may not."
-        raise ProblemError(403, "forbidden", detail)
+    may_all(admin.caller, roles[name], name)
     return name
 
 
 def _check(body: NewToken, ends: int, now: int) -> None:
-    for name in ("name", "organisation", "team"):
+    check_texts(body, ("name", "organisation", "team"))
+    if not now < ends <= MAX_EXPIRY:
+        raise ProblemError(400, "invalid_body", "The end must lie ahead, before the year 2106.")
+
+
+def check_texts(body: object, names: Iterable[str]) -> None:
+    """Raise :class:`ProblemError` (400) unless all that is said by these names can be kept."""
+    for name in names:
         said = getattr(body, name)
-        if said is None and name != "name":
+        if said is None:
             continue
         if not said.strip() or len(said) > LONGEST or not said.isprintable() or said == NONE:
             detail = f"{name}: give 1 to {LONGEST} printable characters, other than `{NONE}` alone."
             raise ProblemError(400, "invalid_body", detail)
-    if not now < ends <= MAX_EXPIRY:
-        raise ProblemError(400, "invalid_body", "The end must lie ahead, before the year 2106.")
 
 
 def _shown(token: TokenInfo) -> Token:

@@ -8,10 +8,12 @@ from msgspec import Struct
 
 from ferryman.config.options import Options
 from ferryman.control.admin import Admin
+from ferryman.control.api.access import OWNER, Caller
 from ferryman.control.configuration import Configuration
 from ferryman.control.dashboard.relay import Relay
 from ferryman.control.doors import Doors
 from ferryman.control.feed import Seen
+from ferryman.control.signon import SignOn
 
 
 class Desk(Struct, frozen=True, kw_only=True):
@@ -19,6 +21,7 @@ class Desk(Struct, frozen=True, kw_only=True):
 
     admin: Admin
     doors: Doors
+    sign_on: SignOn
     options: Options
     configuration: Configuration
     relay: Relay
@@ -50,6 +53,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     form: dict[str, str] = {}
     body: bytes = b""
     session: str = ""
+    caller: Caller = OWNER
+    """Whose session it is; also ``desk.admin.caller``."""
 
 
 class Page(Struct, frozen=True, kw_only=True):
