@@ -15,6 +15,8 @@ _EVIL_JSON: Sequence[str] = (
     '{"a":1,"a":2}', "[null]", "[{}]", '"' + "x" * 3000 + '"', "2.5", '"0"', '"stop"', '"text"',
     '"error"', "-9999999999999999999999", DEEP, '{"type":"text"}', '{"text":null}', '["a",1,{}]',
 )  # fmt: skip
+_LETTERS = "é\0\ud800\udc00🙂=-+/\\\n\r\u2028\"' .:,;#%A0"
+"""What stands where a text has something else, or nothing."""
 _BYTES: Sequence[bytes] = (
     b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\0", b"\xef\xbb\xbf", b"\n\n",
     b"\r\n\r\n", b"\r", b"data: ", b"event: error\n", b"data: [DONE]\n\n", b":\n\n", b"{", b"}",
@@ -106,7 +108,7 @@ def twisted(chance: Chance, data: bytes, others: Sequence[bytes] = ()) -> bytes:
         if not places:
             return chance.choice(_EVIL_JSON).encode()
         put, old = chance.choice(places)
-        how = chance.randrange(6)
+        how = chance.randrange(7)
         if how <= 1:
             put(_Verbatim(chance.choice(_EVIL_JSON)))
         elif how == 2:
@@ -119,6 +121,9 @@ def twisted(chance: Chance, data: bytes, others: Sequence[bytes] = ()) -> bytes:
             old |= _members(chance, others)
         elif how == 5 and isinstance(old, list):
             chance.shuffle(old)
+        elif how == 6 and isinstance(old, str):
+            at = chance.randrange(len(old) + 1)
+            put(old[:at] + chance.choice(_LETTERS) + old[at + chance.randrange(2) :])
         else:
             put([old] if chance.random() < 0.5 else {"type": old})
     return _write(value).encode("utf-8", "surrogatepass")

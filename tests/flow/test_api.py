@@ -353,6 +353,7 @@ def test_the_client_is_typed(stack: Stack, client: Client) -> None:
         ("GET", "/calls?model=a&model=b", None, 400, "invalid_query", "once"),
         ("GET", "/calls?model=a%00b", None, 400, "invalid_query", "NUL"),
         ("GET", "/keys/a%00b", None, 400, "invalid_path", "NUL"),
+        ("POST", "/keys//leaked", {"where": "x", "revoke": False}, 404, "not_found", "//leaked"),
         ("GET", "/config/versions/x", None, 400, "invalid_path", "number"),
         ("GET", "/calls/req_none", None, 404, "call_not_found", "req_none"),
         ("GET", "/prices?model=nobody", None, 404, "model_not_found", "nobody"),

@@ -270,6 +270,15 @@ def test_a_broken_event_is_left_out_and_a_second_one_ends_the_stream(
     assert early.failure is not None
 
 
+def test_two_events_that_would_be_one_are_looked_at_each() -> None:
+    torn = b'data: {\r\rdata: "a":1}\n\n'  # blank lines of CRs, which end an event too
+    pieces = [event(ROLE), event(TEXT), torn, event(STOP), DONE]
+    failed = chat(*pieces)
+    assert failed.failure is not None
+    assert failed.relayed == event(ROLE) + event(TEXT)
+    assert hear(ChatTap(hide_usage=False), pieces) == failed
+
+
 def test_an_error_event_without_json_is_an_error() -> None:
     heard = chat(TEXT, b"event: error\ndata: Out of memory\n\n", TEXT)
     assert heard.relayed == event(TEXT)

@@ -55,7 +55,7 @@ def faults(
 
 
 def too_large(target: bytes, headers: Headers, limits: Limits) -> Refusal | None:
-    """Why a head, complete or not yet, is too large; or None."""
+    """Why a head is too large; or None."""
     if len(target) > limits.max_request_line:
         return Refusal(
             414, "uri_too_long", f"The request target is over {limits.max_request_line} bytes."

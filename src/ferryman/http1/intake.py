@@ -18,7 +18,7 @@ import httptools
 
 from ferryman.http1 import head as heads
 from ferryman.http1.exchange import Headers
-from ferryman.http1.limits import MAX_WAITING, SLICE, SMALL_BODY, Refusal
+from ferryman.http1.limits import ENDLESS, MAX_WAITING, SLICE, SMALL_BODY, Refusal
 from ferryman.http1.reply import ServerExchange, Template
 from ferryman.http1.spool import Spool
 
@@ -151,6 +151,8 @@ class Intake(asyncio.Protocol):
                 raise  # a fault of ours: nothing is known about the rest
             except httptools.HttpParserError as error:
                 start = b"" if self._served else self._head
+                if self._problem is None and self._body and self._last is None:
+                    self._weigh()  # what came before it
                 self._problem = self._problem or heads.not_http(error, start)
             break
         if self._last is not None:
@@ -192,13 +194,15 @@ class Intake(asyncio.Protocol):
         elif not self._begun:
             self._unfruitful = 0  # blank lines between requests
         else:
+            # Whether a head is too large is said at its end: before that, how much of it the parser
+            # has told depends on the cut, and so would whether it was too large or malformed first.
             limits = self.server.limits
-            most = limits.max_request_line + limits.max_header_bytes
-            if self._headers_done:
-                most += limits.max_header_bytes  # as many again for trailers
-            self._problem = heads.too_large(self._url, self._headers, limits)
-            if self._unfruitful > most:
-                self._problem = self._problem or heads.headers_too_large(limits)
+            most = limits.max_request_line + 2 * limits.max_header_bytes
+            if self._unfruitful > max(most, ENDLESS):
+                self._problem = heads.too_large(
+                    self._url, self._headers, limits
+                ) or heads.headers_too_large(limits)
+            del self._headers[limits.max_headers + 1 :]  # enough to refuse it
 
     def _keep(self, data: bytes) -> None:
         """Add a piece to the body that is being received."""

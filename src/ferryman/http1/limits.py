@@ -42,6 +42,8 @@ SMALL_BODY = 16_384
 SWEEP_SECONDS = 0.5
 MAX_WAITING = 16
 """Pipelined requests that wait for an answer before no more are read."""
+ENDLESS = 262_144
+"""Bytes of a head, or of trailers, after which their end is no longer waited for."""
 SLICE = 8192
 """Bytes parsed in one go; the requests in them are held as objects, many times their size."""
 

@@ -114,6 +114,8 @@ def _lenient(data: bytes) -> bool:
 
 def all_readable(data: bytes) -> bool:
     """The same of several events that end in LF LF; may be wrong if it says no."""
+    if data.find(b"\r") >= 0:
+        return False  # an event may end otherwise
     if data.count(b"\n\n") == 1:
         return readable(data)
     for event in data[:-2].split(b"\n\n"):  # noqa: SIM110 - compiled, a loop costs less

@@ -74,7 +74,7 @@ def _tell(finish: Finish, context: ReplyContext) -> None:
 class TranslatingTap(StreamTap):
     """Reads a provider's stream and gives the caller's: a tap whose output is another format."""
 
-    __slots__ = ("_client", "_context", "_decoder", "_encoder", "_grammar", "_tool")
+    __slots__ = ("_client", "_context", "_decoder", "_encoder", "_grammar", "_ours", "_tool")
 
     def __init__(
         self,
@@ -92,11 +92,14 @@ class TranslatingTap(StreamTap):
         tool = context.receipt.output_tool
         self._tool = OutputFromTool(tool) if tool else None
         self._grammar = Grammar() if check_grammar else None
+        self._ours = False
+        """True once it has failed by other than the decoder's word."""
 
     @property
     def broken(self) -> int:
-        """Events that could not be read."""
-        return self._decoder.broken
+        """Events that could not be read; 0 where not the provider's stream failed, but what came
+        of it here: the decoder has then read on, as far as the last piece went."""
+        return 0 if self._ours else self._decoder.broken
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes as they come, return what the caller gets now. Never raises."""
@@ -119,10 +122,10 @@ class TranslatingTap(StreamTap):
                 self.failure = event
                 break
             if isinstance(event, Finish) and event.reason is FinishReason.ERROR:
-                self.failure = Failed(kind=ErrorKind.UPSTREAM_ERROR, message=gave_up(event))
+                self._fail(Failed(kind=ErrorKind.UPSTREAM_ERROR, message=gave_up(event)))
                 break
             if self._grammar is not None and (wrong := _wrong(self._grammar, event)):
-                self.failure = wrong
+                self._fail(wrong)
                 break
             if isinstance(event, Count | Begin):
                 self.usage = event.usage
@@ -142,7 +145,7 @@ class TranslatingTap(StreamTap):
             try:
                 data = self._encoder.encode(event)
             except ReplyError as error:
-                self.failure = Failed(kind=error.kind, message=error.message)
+                self._fail(Failed(kind=error.kind, message=error.message))
                 break
             if isinstance(event, End):
                 self.done = True
@@ -150,6 +153,10 @@ class TranslatingTap(StreamTap):
                 break
             out.append(data)
         return b"".join(out)
+
+    def _fail(self, failed: Failed) -> None:
+        self._ours = True
+        self.failure = failed
 
     def error_event(self, error: GatewayError, request_id: str) -> bytes:
         # The encoder knows what has been sent, and may number its events.

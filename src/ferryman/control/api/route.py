@@ -75,10 +75,12 @@ def _hints(handler: Callable[..., Any]) -> dict[str, Any]:
 
 
 def arguments(route: Route, admin: Admin, request: Request, body: bytes) -> dict[str, Any]:
-    """What the route's handler is called with. Raises :class:`ProblemError` (400)."""
+    """What the route's handler is called with. Raises :class:`ProblemError` (400, 404)."""
     hints = route.hints
     found: dict[str, Any] = {"admin": admin} if "admin" in hints else {}
     for name, kind in route.places.items():
+        if request.path_params[name] == "":  # nothing is named so
+            raise ProblemError(404, "not_found", f"There is no {request.url.path} here.")
         found[name] = _convert(request.path_params[name], kind, "invalid_path", name)
     given = _once(request.query_params.multi_items())
     if "pages" in hints:

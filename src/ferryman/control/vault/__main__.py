@@ -5,7 +5,6 @@ done here, so that no secret and no master key comes into its own memory.
 """
 
 import base64
-import binascii
 import sys
 
 import msgspec
@@ -64,7 +63,7 @@ def _value(vault: Vault, order: Order) -> str:
     try:
         body = msgspec.json.decode(order.body, type=Value)
         return vault.received(base64.b64decode(body.sealed, validate=True), order.name)
-    except (msgspec.MsgspecError, binascii.Error):  # whose words may quote what was sent
+    except (msgspec.MsgspecError, ValueError):  # whose words may quote what was sent
         raise BadSecretError(
             'send {"sealed": "…"}: base64 of the secret, sealed to the key that '
             "POST /api/v1/vault/intake has (docs/vault.md)"

@@ -1,7 +1,6 @@
 """How key services are spoken to: JSON over HTTP, and no redirects."""
 
 import base64
-import binascii
 import http.client
 import json
 import ssl
@@ -65,5 +64,5 @@ def bytes_of(said: Mapping[str, Any], name: str) -> bytes:
     text = text_of(said, name).replace("-", "+").replace("_", "/").rstrip("=")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except binascii.Error:
+    except ValueError:
         raise KeyServiceError(f"the key service's {name} is not base64") from None

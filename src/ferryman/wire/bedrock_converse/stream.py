@@ -6,7 +6,6 @@ messages (:mod:`ferryman.wire.eventstream`). Blocks of text and thoughts have no
 """
 
 import base64
-import binascii
 from typing import Any
 
 import msgspec
@@ -147,7 +146,7 @@ class StreamDecoder:
                 self._on_message_stop(_message_stop.decode(frame.payload), events)
             elif name == "metadata":
                 self._on_metadata(_metadata.decode(frame.payload), events)
-        except (*UNREADABLE, binascii.Error) as error:
+        except (*UNREADABLE, ValueError) as error:
             self.broken += 1
             if self.broken > 1:
                 self._fail(

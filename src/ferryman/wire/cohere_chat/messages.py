@@ -6,7 +6,6 @@ as the plan of a message that calls tools, else as thoughts.
 """
 
 import base64
-import binascii
 from collections.abc import Sequence
 from typing import Any
 
@@ -243,7 +242,7 @@ def _document(media: Media, at: str) -> Wire:
     if not text and source.data and source.media_type.lower().startswith(_TEXTS):
         try:
             text = base64.b64decode(source.data, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             raise unsupported(f"'{at}' is not text in UTF-8.", at) from None
     if not text:
         what = source.media_type or "a file"

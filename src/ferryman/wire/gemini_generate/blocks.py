@@ -1,7 +1,6 @@
 """Blocks of the common language as parts, and what parts carry: signatures, media, arguments."""
 
 import base64
-import binascii
 import contextlib
 import re
 from collections.abc import Mapping
@@ -60,7 +59,7 @@ def _opened(said: str) -> tuple[Signature | None, list[str]]:
     if said.startswith(_WRAPPED):
         try:
             plain = base64.b64decode(said.translate(_URL_SAFE), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             return Signature(said, NAME), []
         found = unwrap(plain, NAME)
         if found is None:

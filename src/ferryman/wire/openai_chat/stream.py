@@ -65,11 +65,14 @@ class ChatStreamDecoder:
         out: list[Event] = []
         if self._over:
             return out
-        if event_data(self._splitter.tail + b"\n\n").rstrip() == DONE:
-            self._done(out)
-        else:
+        if event_data(self._splitter.tail + b"\n\n").rstrip() != DONE:
             message = "it ended without its end mark"
             self._fail(Failed(kind=ErrorKind.UPSTREAM_TRUNCATED, message=message), out)
+            return out
+        try:
+            self._done(out)
+        except ReplyError as error:
+            self._fail(Failed(kind=error.kind, message=error.message), out)
         return out
 
     def _fail(self, event: Failed, out: list[Event]) -> None:
