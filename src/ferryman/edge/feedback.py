@@ -15,6 +15,7 @@ from ferryman.config.feed import NO_FACTS
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import JSON
 from ferryman.flow.headers import facts_of, identify
+from ferryman.flow.key_bounds import let_in
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.store.journal import JournalError
@@ -45,8 +46,10 @@ _pack: Final = msgspec.msgpack.Encoder().encode
 
 
 def answer(plane: Plane, exchange: Exchange) -> None:
-    """Write feedback down. Raises :class:`GatewayError`: 400, 401, or 503 if that can't be done."""
+    """Write feedback down. Raises :class:`GatewayError`: 400, 401, 403; 503 if it can't be done."""
     key = identify(plane, facts_of(plane, exchange))
+    if plane.bound:
+        let_in(plane, key, exchange.peer)
     said = _read(exchange.body)
     feedback = Feedback(
         said.request_id or said.run_id or "",

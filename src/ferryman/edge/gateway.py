@@ -98,6 +98,7 @@ class Gateway:
             replays=Replays(),
         )
         self.plane.regions = regions(options.region)
+        self.plane.data_policy = options.data_policy
         self._keeping = Keeping(self.plane, options.paths, env, log)
         self._bodies: BodyWriter | None = None
         token = options.paths.secret("feed-token")
@@ -202,6 +203,7 @@ class Gateway:
 
     def _adopt_facts(self, facts: dict[str, KeyFacts]) -> None:
         self.plane.facts = facts
+        self.plane.bound = any(each.bounds is not None for each in facts.values())
 
     def _maybe_ready(self) -> None:
         if self.plane.keys is None or not self._snapshot.version:

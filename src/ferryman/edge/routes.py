@@ -16,6 +16,7 @@ from ferryman.flow.array import ArrayExchange
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import JSON
 from ferryman.flow.headers import agent_of, facts_of, identify
+from ferryman.flow.key_bounds import Confines, let_in
 from ferryman.flow.limiting import limit_page, standing
 from ferryman.flow.queueing import queue_page
 from ferryman.flow.refusals import STATUSES
@@ -136,9 +137,9 @@ class Edge:
             self._spawn(exchange, self._cache(exchange))
         elif path in _MODELS:
             _allow(exchange, b"GET")
-            self._identify(exchange)
+            confines = self._identify(exchange)
             query = target.partition(b"#")[0].partition(b"?")[2]
-            body = self._listing.page(self.plane.fleet, shape_of(exchange, path), query)
+            body = self._listing.page(self.plane.fleet, shape_of(exchange, path), query, confines)
             exchange.respond(200, JSON, body)
         elif path.startswith(_ONE_MODEL):
             self._model(exchange, path)
@@ -157,8 +158,10 @@ class Edge:
                 "to /v1/feedback; /v1/models lists models.",
             )
 
-    def _identify(self, exchange: Exchange) -> None:
-        identify(self.plane, facts_of(self.plane, exchange))
+    def _identify(self, exchange: Exchange) -> Confines | None:
+        """What the caller's key is bound to. Raises :class:`GatewayError` (401, 403)."""
+        key = identify(self.plane, facts_of(self.plane, exchange))
+        return let_in(self.plane, key, exchange.peer) if self.plane.bound else None
 
     def _spawn(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
         """Answer in a task of its own, so that calls go on."""
@@ -219,12 +222,13 @@ class Edge:
         name = _model_of(path)
         if exchange.method != b"POST":
             _allow(exchange, b"GET")
-            self._identify(exchange)
+            confines = self._identify(exchange)
             if name.endswith(SUFFIX):
-                exchange.respond(200, JSON, endpoints(self.plane, name.removesuffix(SUFFIX)))
-                return
-            shape = shape_of(exchange, path)
-            exchange.respond(200, JSON, self._listing.one(self.plane.fleet, name, shape))
+                body = endpoints(self.plane, name.removesuffix(SUFFIX), confines)
+            else:
+                shape = shape_of(exchange, path)
+                body = self._listing.one(self.plane.fleet, name, shape, confines)
+            exchange.respond(200, JSON, body)
             return
         endpoint, name, stream = _method(name)
         if stream and b"alt=sse" not in exchange.target.partition(b"?")[2].split(b"&"):

@@ -99,8 +99,11 @@ class Plane:
         self.log = log
         self.facts: dict[str, KeyFacts] = {}
         """Whose virtual keys are, by id, of those of which it is known."""
+        self.bound = False
+        """Whether any of them is bound to something."""
         self.regions: frozenset[str] = frozenset()
         """Where it runs, from the widest to the narrowest: eu, eu-west, eu-west-3."""
+        self.data_policy = ""
         self.policies: Policies = ()
         """The snapshot's, compiled."""
         self.residency: Residency | None = None

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from ferryman.config.guard_row import Guard
 from ferryman.flow.call import Plane
+from ferryman.flow.key_bounds import confines_of
 from ferryman.flow.own import ask_target
 from ferryman.guard.engine import ClassifierError
 from ferryman.guard.judgement import MOST_REASONS, NOTHING, REASON, Judgement
@@ -136,6 +137,9 @@ async def _asked(plane: Plane, guard: Guard, key: str, endpoint: str, asks: dict
     residency = plane.residency
     if residency is not None and not residency.admits(key, target, plane.facts.get(key)):
         raise ClassifierError(f"{target.name} may not have what this call says (residency)")
+    confines = confines_of(plane, key) if plane.bound else None
+    if confines is not None and not confines.admits(target):
+        raise ClassifierError(f"{target.name} may not have what this call says (its key's bounds)")
     answer = await ask_target(
         plane, target, endpoint, _json(asks), key=KEY, model=guard.model, seconds=guard.timeout,
         max_output=MAX_OUTPUT,

@@ -29,7 +29,7 @@ class Residency:
         """
         found = self._of(key, whose)
         for wanted in found:
-            why = self._unmet(wanted)
+            why = unmet(self._regions, self._data_policy, wanted)
             if why:
                 text = f"This gateway may not serve the call: it {why}, as {wanted.source} wants."
                 fix = "Send it to another gateway, or ask whoever runs this one."
@@ -50,14 +50,16 @@ class Residency:
         }
         return tuple([wanted for meets, wanted in self._rules if meets(said.get)])
 
-    def _unmet(self, wanted: Filter) -> str:
-        """What the gateway lacks, in words; empty = nothing."""
-        regions = wanted.regions
-        if regions and not any(name.lower() in self._regions for name in regions):
-            where = max(self._regions, key=len, default="a place that nobody has told")
-            return f"runs in {where} (--region), not in {' or '.join(regions)}"
-        missing = unpromised(self._data_policy, wanted.data_policy)
-        return f"does not promise {', '.join(missing)} (--data-policy)" if missing else ""
+
+def unmet(here: frozenset[str], data_policy: str, wanted: Filter) -> str:
+    """What a gateway in the regions ``here`` that promises ``data_policy`` lacks, in words; empty =
+    nothing."""
+    regions = wanted.regions
+    if regions and not any(name.lower() in here for name in regions):
+        where = max(here, key=len, default="a place that nobody has told")
+        return f"runs in {where} (--region), not in {' or '.join(regions)}"
+    missing = unpromised(data_policy, wanted.data_policy)
+    return f"does not promise {', '.join(missing)} (--data-policy)" if missing else ""
 
 
 def residency_of(snapshot: Snapshot, regions: frozenset[str], data_policy: str) -> Residency | None:

@@ -41,6 +41,7 @@ from ferryman.flow.filtering import narrow
 from ferryman.flow.guarding import guard, stopped
 from ferryman.flow.headers import HeaderFacts, agent_of, facts_of, identify
 from ferryman.flow.judge import Spare, judged
+from ferryman.flow.key_bounds import check_model, confine
 from ferryman.flow.labels import labels_by_key, labels_of
 from ferryman.flow.limiting import reserve, unbounded
 from ferryman.flow.policies import steer
@@ -161,9 +162,11 @@ def _label(call: Call, request: envelope.Request, facts: HeaderFacts) -> None:
 def leads_to(call: Call, request: envelope.Request) -> Resolved:
     """Where the model asked for leads to; the call heeds what its route wants.
 
-    Raises :class:`GatewayError` (404).
+    Raises :class:`GatewayError` (404; 403 where it is beyond the key's bounds).
     """
     resolved = call.plane.fleet.resolve(call.use or request.model)
+    if call.plane.bound:
+        check_model(call, call.use or request.model, resolved)
     if call.plane.guards is not None and resolved.route is not None:
         call.guards = (*call.guards, *resolved.route.guard)
     if resolved.extras is not None or call.on_content_filter:
@@ -208,6 +211,8 @@ def _introduce(call: Call, facts: HeaderFacts) -> None:
     call.key, call.agent = identify(plane, facts), facts.client
     if plane.residency is not None:
         call.filters = plane.residency.required(call.key, plane.facts.get(call.key))
+    if plane.bound:
+        confine(call, call.exchange.peer)
 
 
 def _heed(call: Call, facts: HeaderFacts, request: envelope.Request) -> None:
@@ -375,6 +380,8 @@ async def _elsewhere(
         return False
     try:
         resolved = call.plane.fleet.resolve(call.on_content_filter)
+        if call.plane.bound:
+            check_model(call, call.on_content_filter, resolved)
         # What the caller and policies want of targets holds for these, too.
         _, resolved = await narrow(call, call.original or request, resolved, facts)
     except GatewayError:

@@ -63,6 +63,7 @@ VIEWS: Final[tuple[tuple[str, str, View], ...]] = (
     ("GET", "/reference", reference.page),
     ("GET", "/playground", playground.page),
     ("GET", "/playground/outcome/{request_id}", playground.outcome),
+    ("POST", "/keys/bounds", keys.bind),
     ("POST", "/keys/revoke", keys.revoke),
     ("GET", "/vault", secrets.page),
     ("POST", "/vault", secrets.store),
