@@ -8,7 +8,7 @@ took in the last of it, and never the newest one, so numbers are not used twice.
 import fcntl
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -26,6 +26,7 @@ from ferryman.store.schema import DAY_US, ESTIMATES
 from ferryman.telemetry.record import (
     CLOSED,
     FEEDBACK,
+    LEAKED,
     OPENED,
     PRICED,
     REFUSED,
@@ -36,6 +37,7 @@ from ferryman.telemetry.record import (
     Estimate,
     Feedback,
     Labels,
+    Leaked,
     Opened,
     Priced,
     Refused,
@@ -89,9 +91,12 @@ class Ingester:
         journal_root: Path,
         charged: "Hears | None" = None,
         exports: "Sequence[Exports]" = (),
+        leaked: Callable[[Leaked], None] = lambda _: None,
     ) -> None:
         """``charged`` hears after each run what budgets bear of the calls in it, ``exports`` are
-        given these themselves."""
+        given these themselves; ``leaked`` hears of reported keys before they are taken in, and
+        after a crash or an error of its own again."""
+        self._leaked = leaked
         self._charged = charged
         self._exports = exports
         self._engine = engine
@@ -137,6 +142,8 @@ class Ingester:
             if reader.boot and self._settled.get(plane.name) != reader.boot:
                 batch.boots[plane.name] = reader.boot
         batch.opened = [reader.open_row(boot, start) for reader, boot, start in opened.values()]
+        for report in batch.leaked:
+            self._leaked(report)
         rows = self._commit(batch)
         self._delete(finished)
         for each in self._exports if batch.ended else ():
@@ -360,6 +367,8 @@ class _PlaneReader:
                     self._batch.prices.append(_price_row(price))
                 elif kind == FEEDBACK:
                     batch.feedback.append(_feedback_row(_feedback(payload)))
+                elif kind == LEAKED:
+                    batch.leaked.append(_leaked(payload))
                 elif kind == REFUSED:
                     batch.refused.append(_noted(_refused(payload)))
                 elif kind == journal.BAD:
@@ -574,6 +583,7 @@ def _feedback_row(said: Feedback) -> intake.Row:
 
 
 _encode: Final = msgspec.json.Encoder().encode
+_leaked: Final = msgspec.msgpack.Decoder(Leaked).decode
 _feedback: Final = msgspec.msgpack.Decoder(Feedback).decode
 _refused: Final = msgspec.msgpack.Decoder(Refused).decode
 _opened: Final = msgspec.msgpack.Decoder(Opened).decode

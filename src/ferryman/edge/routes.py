@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from ferryman.edge import explaining, feedback
+from ferryman.edge import explaining, feedback, leaks
 from ferryman.edge.endpoints import SUFFIX, endpoints, target_page
 from ferryman.edge.listing import METHODS, STREAMS, Listing, shape_of, shape_of_path
 from ferryman.edge.siblings import OWN, Siblings, merged_limits
@@ -26,6 +26,7 @@ from ferryman.http1.drive import Drive
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.limits import Refusal
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.meter.strikes import Strikes
 from ferryman.wire.formats import client_of
 
 _json = msgspec.json.Encoder().encode
@@ -66,6 +67,7 @@ class Edge:
         self._connections = connections
         self._calls = {p + path: name for path, name in CALLS.items() for p in PREFIXES} | V2
         self._listing = Listing()
+        self._reports = Strikes(leaks.MOST)
         self._working: set[asyncio.Future[None]] = set()
         self.siblings: Siblings | None = None
         """The other workers that share the port, if there are any."""
@@ -127,6 +129,9 @@ class Edge:
         elif path in feedback.PATHS:
             _allow(exchange, b"POST")
             feedback.answer(self.plane, exchange)
+        elif path in leaks.PATHS:
+            _allow(exchange, b"POST")
+            leaks.answer(self.plane, exchange, self._reports)
         elif path == LIMITS:
             _allow(exchange, b"GET")
             explaining.allow(exchange, self._token)
@@ -155,7 +160,7 @@ class Edge:
                 "/v1/messages, /v1beta/models/MODEL:generateContent, /v1/completions, "
                 "/v1/embeddings, /v1/rerank, /v1/moderations, /v1/images/{generations, edits, "
                 "variations} and /v1/audio/{speech, transcriptions, translations}; feedback "
-                "to /v1/feedback; /v1/models lists models.",
+                "to /v1/feedback; leaked keys to /v1/keys/leaked; /v1/models lists models.",
             )
 
     def _identify(self, exchange: Exchange) -> Confines | None:
