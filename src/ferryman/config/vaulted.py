@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from msgspec.structs import replace
 
+from ferryman.config.guard_row import Guard
 from ferryman.config.model import Config, Ref
 from ferryman.config.seal import seal
-from ferryman.config.secret import ALERTS, SEALED, VAULT, Redacted
+from ferryman.config.secret import ALERTS, SEALED, VAULT, Redacted, guard_seal_name, header_secret
 from ferryman.config.snapshot import Alerts, Channel, Secret
 
 
@@ -26,13 +27,16 @@ def names(config: Config) -> set[str]:
 
     _turned(config, note)
     _alerts(config.alerts, note_secret)
+    for secret in map(header_secret, (guard.secret for guard in config.guards)):
+        if secret is not None:
+            note_secret(secret)
     return found
 
 
 def filled(config: Config, texts: Mapping[str, str], seal_key: bytes) -> Config:
     """``config`` with the texts of those that are there, beside their names.
 
-    Those of alerts are sealed right away, as the control plane opens them.
+    Those of alerts and guards are sealed right away.
     """
 
     def fill(ref: Ref) -> Ref:
@@ -45,7 +49,19 @@ def filled(config: Config, texts: Mapping[str, str], seal_key: bytes) -> Config:
             return secret
         return Secret(SEALED, seal(text.strip(), key=seal_key, name=ALERTS))
 
-    return replace(_turned(config, fill), alerts=_alerts(config.alerts, close))
+    def shut(guard: Guard) -> Guard:
+        secret = header_secret(guard.secret)
+        text = texts.get(secret.value) if secret is not None and secret.kind == VAULT else None
+        if text is None:
+            return guard
+        sealed = seal(text.strip(), key=seal_key, name=guard_seal_name(guard.name))
+        return replace(guard, secret=f"{SEALED}:{sealed}")
+
+    return replace(
+        _turned(config, fill),
+        alerts=_alerts(config.alerts, close),
+        guards=tuple(map(shut, config.guards)),
+    )
 
 
 def _alerts(found: Alerts, turn: Callable[[Secret], Secret]) -> Alerts:

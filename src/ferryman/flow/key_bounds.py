@@ -4,8 +4,10 @@ import re
 from fnmatch import translate
 from functools import lru_cache
 
+from msgspec.structs import replace
+
 from ferryman.config.feed import KeyBounds
-from ferryman.config.filters import barred
+from ferryman.config.filters import Written, barred
 from ferryman.config.key_bounds import address_of, endpoints_of, in_words, network_of
 from ferryman.config.snapshot import Filter
 from ferryman.flow.call import Call, Plane
@@ -34,7 +36,9 @@ class Confines:
         )  # fmt: skip
         held = wanted.only or wanted.regions or wanted.data_policy
         self.filters = (wanted,) if held else ()
-        """What targets of its calls must pass."""
+        """What targets of its calls must pass;"""
+        self._place = replace(wanted, only=())
+        """and what others that hear of them must, which are no providers."""
 
     def lets_in(self, peer: str) -> bool:
         """Whether calls may come from there."""
@@ -57,6 +61,10 @@ class Confines:
     def admits(self, target: Target) -> bool:
         """Whether what calls say may go to ``target``."""
         return not any(barred(target.written, wanted) for wanted in self.filters)
+
+    def admits_at(self, place: Written) -> bool:
+        """Whether what calls say may go to a service that is no provider."""
+        return not barred(place, self._place)
 
     def shows(self, name: str, resolved: Resolved) -> bool:
         """Whether a list of models has ``name``, which leads to ``resolved``."""

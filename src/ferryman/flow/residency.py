@@ -1,11 +1,10 @@
 """Where a call's data may go: the configuration's ``residency``, which nobody can widen."""
 
 from ferryman.config.feed import NO_FACTS, KeyFacts
-from ferryman.config.filters import barred, unpromised
+from ferryman.config.filters import Written, barred, unpromised
 from ferryman.config.snapshot import Filter, Snapshot
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.routing.conditions import Meets, compiled
-from ferryman.upstream.fleet import Target
 
 
 class Residency:
@@ -36,9 +35,9 @@ class Residency:
                 raise GatewayError(403, ErrorKind.FORBIDDEN, f"{text} {fix}")
         return found
 
-    def admits(self, key: str, target: Target, whose: KeyFacts | None = None) -> bool:
-        """Whether calls of the gateway's own, in the name of ``key``, may go to ``target``."""
-        return not any(barred(target.written, wanted) for wanted in self._of(key, whose))
+    def admits(self, key: str, place: Written, whose: KeyFacts | None = None) -> bool:
+        """Whether calls of the gateway's own, in the name of ``key``, may go there."""
+        return not any(barred(place, wanted) for wanted in self._of(key, whose))
 
     def _of(self, key: str, whose: KeyFacts | None) -> tuple[Filter, ...]:
         facts = whose or NO_FACTS
