@@ -38,7 +38,7 @@ from ferryman.flow.deliver import (
     used_in_vain,
 )
 from ferryman.flow.filtering import narrow
-from ferryman.flow.guarding import guard, stopped
+from ferryman.flow.guarding import guard, judged_at_end, stopped
 from ferryman.flow.headers import HeaderFacts, agent_of, facts_of, identify
 from ferryman.flow.judge import Spare, judged
 from ferryman.flow.key_bounds import check_model, confine
@@ -137,7 +137,10 @@ async def serve(
             deliver_failure(call, reply, kind)
         elif reply.streaming:
             rescue = _rescue(call, request, turns, facts) if call.rescue else None
-            await deliver_stream(call, reply, _keeps(call, request), rescue)
+            keeps = _keeps(call, request)
+            if call.session is not None and call.session.listeners:
+                keeps = judged_at_end(call, call.session, keeps)
+            await deliver_stream(call, reply, keeps, rescue)
         else:
             if (keeps := _keeps(call, request)) is not None:
                 await keeps(reply.body)
