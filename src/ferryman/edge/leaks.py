@@ -2,7 +2,7 @@
 
 Whoever has the whole key may say so: who has found it in public can do no worse with it than to
 have it shut out. The body is what GitHub's secret scanning sends its partners
-(https://docs.github.com/code-security/secret-scanning/secret-scanning-partnership-program), or one
+(https://docs.github.com/code-security/secret-scanning/secret-scanning-partner-program), or one
 of its objects. It goes into the journal; the control plane revokes the key, and tells.
 """
 
