@@ -137,10 +137,7 @@ async def serve(
             deliver_failure(call, reply, kind)
         elif reply.streaming:
             rescue = _rescue(call, request, turns, facts) if call.rescue else None
-            keeps = _keeps(call, request)
-            if call.session is not None and call.session.listeners:
-                keeps = judged_at_end(call, call.session, keeps)
-            await deliver_stream(call, reply, keeps, rescue)
+            await deliver_stream(call, reply, _at_end(call, request), rescue)
         else:
             if (keeps := _keeps(call, request)) is not None:
                 await keeps(reply.body)
@@ -256,6 +253,14 @@ def _rescue(
         turns,
         lambda target, asking, reply: attempt(call, target, asking, facts, reply),
     )
+
+
+def _at_end(call: Call, request: envelope.Request) -> Callable[[bytes], Awaitable[None]] | None:
+    """What is done with a stream at its end, before its last event; None = nothing."""
+    keeps, session = _keeps(call, request), call.session
+    if session is None or not session.listeners:
+        return keeps
+    return judged_at_end(call, session, keeps)
 
 
 def _keeps(call: Call, request: envelope.Request) -> Callable[[bytes], Awaitable[None]] | None:
