@@ -1,8 +1,10 @@
 """Master keys that stay in a key service: wrapped there, bound to their place, refused well."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import botocore.session
 import pytest
@@ -147,6 +149,35 @@ def test_tokens_go_nowhere_without_tls() -> None:
                         ("gcpkms:ferryman", "gcpkms:projects/")):  # fmt: skip
         with pytest.raises(VaultError, match=words):
             masters.service(spec)
+
+
+@pytest.mark.parametrize("given", ["", "false", "true"])
+def test_a_name_leads_to_no_private_address_unless_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    server = TransitServer()
+    system = socket.getaddrinfo
+
+    def answer(host: str, *rest: Any, **how: Any) -> list[Any]:
+        return system("127.0.0.1" if host == "vault.example.com" else host, *rest, **how)
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    monkeypatch.setenv("VAULT_TOKEN", TOKEN)
+    monkeypatch.setenv("FERRYMAN_KMS_PRIVATE", given)
+    url = server.url.replace("127.0.0.1", "vault.example.com")
+    key = masters.service(f"transit:{url}/v1/transit/keys/ferryman")
+    if given == "true":
+        assert key.unwrap(key.wrap(b"k" * 32, b"place"), b"place") == b"k" * 32
+    else:
+        words = r"leads to the private address 127\.0\.0\.1; FERRYMAN_KMS_PRIVATE=true allows that"
+        with pytest.raises(KeyServiceError, match=words):
+            key.wrap(b"k" * 32, b"place")
+    metadata = masters.service("transit:http://169.254.169.254/v1/transit/keys/k")
+    if given != "true":
+        with pytest.raises(KeyServiceError, match="is not asked"):
+            metadata.wrap(b"k" * 32, b"place")
+    server.server.shutdown()
+    server.server.server_close()
 
 
 def test_amazons_own_client_understands_the_service_of_these_tests(

@@ -147,6 +147,30 @@ def test_a_key_is_shown_once_works_and_is_revoked(visit: Visit, ferry: Stack) ->
         expect(page.get_by_role("alert")).to_contain_text("100")
 
 
+def test_a_key_is_bound_and_bound_anew(visit: Visit, ferry: Stack) -> None:
+    page = visit.go("/keys")
+    page.get_by_text("What its calls are held to").click()
+    page.get_by_label("Name").fill("bound")
+    form = page.locator("form[action='/keys']")
+    form.get_by_label("Models").fill("quick, spare/*")
+    form.get_by_label("Callers' networks").fill("127.0.0.0/8")
+    page.get_by_role("button", name="Make a key").click()
+    secret = page.locator("#secret").inner_text()
+    until(lambda: ferry.post({"model": "slow", "messages": []}, key=secret).status == 403, "bound")
+    row = page.locator("tr").filter(has=page.get_by_role("link", name="bound", exact=True))
+    expect(row.locator("summary").first).to_contain_text("Models quick, spare/*;")
+    row.locator("summary").first.click()
+    visit.shoot("keys-bound")
+    row.get_by_label("Models").fill("")
+    row.get_by_role("button", name="Save the bounds of bound").click()
+    expect(row.locator("summary").first).not_to_contain_text("Models")
+    row.locator("summary").first.click()
+    row.get_by_label("Endpoints").fill("chats")
+    with visit.expecting("400"):
+        row.get_by_role("button", name="Save the bounds of bound").click()
+        expect(page.get_by_role("alert")).to_contain_text("there is none called 'chats'")
+
+
 def test_the_reference_says_what_a_route_takes(visit: Visit) -> None:
     page = visit.go("/keys")
     page.get_by_role("link", name="API reference").click()

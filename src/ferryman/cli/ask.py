@@ -17,7 +17,8 @@ from ferryman.cli.show import (
     table,
 )
 from ferryman.client import ApiError, Client
-from ferryman.client.documents import Call, KeyChange, MadeKey, NewKey, Rotation
+from ferryman.client.bounds import Bounds
+from ferryman.client.documents import Call, Key, KeyChange, MadeKey, NewKey, Rotation
 
 Row = dict[str, Any]
 INPUT: Final = (
@@ -29,7 +30,7 @@ OUTPUT: Final = ("output", "reasoning", "audio_output", "image_output")
 """The disjoint classes that make up all input and all output tokens (``ir.usage.Usage``)."""
 
 
-def whose(
+def facts(
     organisation: str | None, team: str | None, user: str | None, tags: list[str] | None
 ) -> Row:
     """What was given of a key's facts, as the admin API has them."""
@@ -37,6 +38,28 @@ def whose(
     if tags is not None:
         found["tags"] = [tag for tag in tags if tag]
     return {name: value for name, value in found.items() if value is not None}
+
+
+def bounds(
+    models: list[str] | None,
+    providers: list[str] | None,
+    endpoints: list[str] | None,
+    regions: list[str] | None,
+    data_policy: list[str] | None,
+    networks: list[str] | None,
+) -> Row:
+    """What was given of a key's bounds, the same way."""
+    given = {
+        "models": models, "providers": providers, "endpoints": endpoints, "regions": regions,
+        "data_policy": data_policy, "networks": networks,
+    }  # fmt: skip
+    found = {name: entries(texts) for name, texts in given.items() if texts is not None}
+    return {"bounds": Bounds(**found)} if found else {}
+
+
+def entries(texts: list[str]) -> list[str]:
+    """Those of a list that may be given one by one, or with commas between."""
+    return [entry for text in texts for each in text.split(",") if (entry := each.strip())]
 
 
 def create_key(
@@ -89,12 +112,15 @@ def list_keys(client: Client, *, as_json: bool) -> None:
         for title in ("Organisation", "Team", "User")
         if any(getattr(key, title.lower()) for key in keys)
     ]
+    bound = any(key.bounds for key in keys)
     columns = [
         Column("Name", style="bold"),
         Column("Id", drop=2),
         Column("State"),
         *(Column(title, drop=4) for title in whose_columns),
+        *([Column("Bounds", drop=6)] if bound else []),
         Column("Created", drop=3),
+        Column("Last used", drop=5),
         Column("Expires", drop=1),
     ]
     rows = [
@@ -103,7 +129,9 @@ def list_keys(client: Client, *, as_json: bool) -> None:
             key.id,
             key.state,
             *(getattr(key, title.lower()) or "" for title in whose_columns),
+            *([bounds_text(key)] if bound else []),
             local_time(key.created_at),
+            local_time(key.last_used_at) or "never",
             local_time(key.expires_at) or "never",
         ]
         for key in keys
@@ -111,10 +139,16 @@ def list_keys(client: Client, *, as_json: bool) -> None:
     table(columns, rows, out)
 
 
+def bounds_text(key: Key) -> str:
+    """What a key is bound to, on one line; empty = nothing."""
+    said = key.bounds.said() if key.bounds else {}
+    return "; ".join(f"{name} {', '.join(given)}" for name, given in said.items())
+
+
 def set_key(client: Client, key: str, facts: Row, *, as_json: bool) -> None:
     """``ferryman keys set``."""
     if not facts:
-        raise ApiError("Say what to set: --organisation, --team, --user or --tag.")
+        raise ApiError("Say what to set: --organisation, --team, --user, --tag or a bound.")
     now = client.change_key(key, KeyChange(**facts))
     if as_json:
         print_json(now)
@@ -123,6 +157,8 @@ def set_key(client: Client, key: str, facts: Row, *, as_json: bool) -> None:
     said = [f"{name} {value}" for name, value in facts.items() if value]
     if now.tags:
         said.append(f"tags {', '.join(now.tags)}")
+    if now.bounds:
+        said.append(f"bound to {bounds_text(now)}")
     text = f"{now.name} ({now.id}): {'; '.join(said) or 'nobody is named'}."
     console().print(Text(printable(text)))
 

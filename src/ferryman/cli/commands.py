@@ -214,6 +214,12 @@ def keys_create(
     team: flags.Team = None,
     user: flags.User = None,
     tag: flags.Tag = None,
+    models: flags.Models = None,
+    providers: flags.Providers = None,
+    endpoints: flags.Endpoints = None,
+    regions: flags.Regions = None,
+    require: flags.Require = None,
+    networks: flags.Networks = None,
     as_json: flags.AsJson = False,
     data_dir: flags.AskDataDir = None,
     control_url: flags.AskUrl = None,
@@ -223,12 +229,15 @@ def keys_create(
     """Make a key and show it, once. It works within a second.
 
     Examples: `ferryman keys create web-shop` · `ferryman keys create anna --expires 30d` ·
-    `ferryman keys create bot --team research --tag batch`
+    `ferryman keys create bot --team research --tag batch` ·
+    `ferryman keys create ci --models 'lab/*' --endpoints chat,embeddings --from 10.0.0.0/8`
     """
     from ferryman.cli import ask
 
-    whose = ask.whose(organisation, team, user, tag)
-    ask.create_key(flags.reach(locals()), name, expires, whose, as_json=as_json)
+    facts = ask.facts(organisation, team, user, tag) | ask.bounds(
+        models, providers, endpoints, regions, require, networks
+    )
+    ask.create_key(flags.reach(locals()), name, expires, facts, as_json=as_json)
 
 
 @keys_app.command("set")
@@ -238,23 +247,32 @@ def keys_set(
     team: flags.Team = None,
     user: flags.User = None,
     tag: flags.Tag = None,
+    models: flags.Models = None,
+    providers: flags.Providers = None,
+    endpoints: flags.Endpoints = None,
+    regions: flags.Regions = None,
+    require: flags.Require = None,
+    networks: flags.Networks = None,
     as_json: flags.AsJson = False,
     data_dir: flags.AskDataDir = None,
     control_url: flags.AskUrl = None,
     admin_host: flags.AskHost = None,
     admin_port: flags.AskPort = None,
 ) -> None:
-    """Say anew whose a key is, for limits and policies; within a second, calls count so.
+    """Say anew whose a key is, and what its calls are held to; it holds within a second.
 
-    What is not given stays; an empty text takes it away. Tags are given all at once.
+    What is not given stays; an empty text takes it away. Tags, and entries of a bound, are given
+    all at once, with commas between or one by one.
 
     Examples: `ferryman keys set anna --team research --user anna@example.org` ·
-    `ferryman keys set anna --team ''`
+    `ferryman keys set anna --team ''` · `ferryman keys set anna --regions eu --require hipaa`
     """
     from ferryman.cli import ask
 
-    whose = ask.whose(organisation, team, user, tag)
-    ask.set_key(flags.reach(locals()), key, whose, as_json=as_json)
+    facts = ask.facts(organisation, team, user, tag) | ask.bounds(
+        models, providers, endpoints, regions, require, networks
+    )
+    ask.set_key(flags.reach(locals()), key, facts, as_json=as_json)
 
 
 @keys_app.command("rotate")

@@ -200,6 +200,24 @@ Organisation = Annotated[
 Team = Annotated[str | None, typer.Option("--team", help="Whose it is: the team.")]
 User = Annotated[str | None, typer.Option("--user", help="Whose it is: the person or application.")]
 Tag = Annotated[list[str] | None, typer.Option("--tag", help="A further word; as often as wanted.")]
+Models = Annotated[
+    list[str] | None, typer.Option("--models", help="Bound to these models: fast, 'lab/*'.")
+]
+Providers = Annotated[list[str] | None, typer.Option("--providers", help="Bound to these.")]
+Endpoints = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--endpoints", help="Bound to chat, embeddings, rerank, images, audio, moderations."
+    ),
+]
+Regions = Annotated[list[str] | None, typer.Option("--regions", help="Bound to these regions: eu.")]
+Require = Annotated[
+    list[str] | None,
+    typer.Option("--require", help="What must be promised: no_training, zero_retention, hipaa."),
+]
+Networks = Annotated[
+    list[str] | None, typer.Option("--from", help="Where callers may be: 10.0.0.0/8, 2001:db8::7.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: every field, exact amounts.")]
 
 Where = Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from ferryman.client.bounds import Bounds
 from ferryman.config.problem import Problem
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class Key(Struct, kw_only=True):
     team: str | None
     user: str | None
     tags: tuple[str, ...]
+    bounds: Annotated[Bounds | None, Meta(description="What its calls are held to.")]
 
 
 class MadeKey(Key, kw_only=True):
@@ -69,6 +71,7 @@ class NewKey(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=Tru
     team: str | None = None
     user: Annotated[str | None, Meta(description="The person or application that has it.")] = None
     tags: list[str] | None = None
+    bounds: Bounds | None = None
     expires_in: Annotated[
         int | str | None, Meta(description="Seconds, or a duration such as 30d.")
     ] = None
@@ -84,6 +87,7 @@ class KeyChange(Struct, kw_only=True, forbid_unknown_fields=True):
     team: str | UnsetType | None = UNSET
     user: str | UnsetType | None = UNSET
     tags: list[str] | UnsetType | None = UNSET
+    bounds: Bounds | UnsetType | None = UNSET
 
 
 class Rotation(Struct, kw_only=True, forbid_unknown_fields=True):

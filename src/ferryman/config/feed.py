@@ -8,6 +8,21 @@ import hashlib
 from msgspec import Struct
 
 
+class KeyBounds(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What calls of a virtual key are held to (``config/key_bounds.py``); empty = anything goes."""
+
+    models: tuple[str, ...] = ()
+    """Names that may be asked for; ``*`` stands for any characters."""
+    providers: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
+    """Endpoints, or groups of them."""
+    regions: tuple[str, ...] = ()
+    data_policy: str = ""
+    """All that must be promised, words with spaces between."""
+    networks: tuple[str, ...] = ()
+    """Where callers may be, in CIDR notation."""
+
+
 class KeyFacts(Struct, frozen=True, array_like=True):
     """Whose a virtual key is; empty where nobody has said. Callers can't say otherwise."""
 
@@ -15,6 +30,7 @@ class KeyFacts(Struct, frozen=True, array_like=True):
     team: str = ""
     user: str = ""
     tags: tuple[str, ...] = ()
+    bounds: KeyBounds | None = None
 
 
 NO_FACTS = KeyFacts()

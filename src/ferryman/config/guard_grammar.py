@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from ferryman.config.conditions import Flag, plain_number
+from ferryman.config.filter_grammar import DATA_POLICY, REGION
 from ferryman.config.kinds import Kind, Number, Reader, Schema, Url, Word
 from ferryman.config.measures import count, duration
 from ferryman.config.nodes import BOOL, NULL, NUMBER, Map, Node, Seq, scalar_type
@@ -83,8 +84,8 @@ TABLE: Final = Table(
             ),
             doc="What it checks: what callers say, what models answer, and what goes to tools and "
             "comes back from them. Of length: request or reply; of injection: request or "
-            "tools; of classifiers: request.",
-            default="all that its kind can check; length: request",
+            "tools; of classifiers: request or reply.",
+            default="all that its kind can check; length and classifiers: request",
         ),
         Key(
             name="action",
@@ -187,6 +188,28 @@ TABLE: Final = Table(
             name="url",
             kind=Url(says="a URL", example="https://checks.example.org/prompt"),
             doc="Of webhook: where it is asked.",
+        ),
+        Key(
+            name="secret",
+            kind=Word(
+                says="vault:NAME or env:NAME",
+                example="env:CHECKS_SECRET",
+                pattern=r"env:[A-Za-z_][A-Za-z0-9_]*|vault:[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+            ),
+            doc="Of webhook: what signs its requests, so that it knows whom they are from.",
+            default="they are not signed",
+        ),
+        Key(
+            name="region",
+            kind=REGION,
+            doc="Of webhook: where it is; residency and keys' bounds go by it.",
+            default="unknown",
+        ),
+        Key(
+            name="data_policy",
+            kind=DATA_POLICY,
+            doc="Of webhook: what is promised of what it gets.",
+            default="nothing",
         ),
         Key(
             name="timeout",

@@ -45,6 +45,12 @@ class Guard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An entry point's name."""
     url: str = ""
     """The webhook's."""
+    secret: str = ""
+    """What signs its requests: ``env:…``, ``vault:…`` or ``sealed:…``; empty = nothing does."""
+    region: str = ""
+    """Where it is, as far as that is stated,"""
+    data_policy: str = ""
+    """and what is promised of what it gets, words with spaces between."""
     about: str = ""
     """What a judge looks for."""
     timeout: float = 2.0

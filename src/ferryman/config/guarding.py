@@ -5,6 +5,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Final
 
+from ferryman.config.filtering import promised
 from ferryman.config.guard_grammar import ENTITIES, STATIONS
 from ferryman.config.guard_row import GUARDS, Guard
 from ferryman.config.json_schema import unknown
@@ -36,7 +37,7 @@ _PLAIN: Final = {
 }  # fmt: skip
 """Kinds that can't redact, and what they do where nothing else is said."""
 _AT: Final[dict[str, tuple[str, ...]]] = {
-    **dict.fromkeys(_ASKING, ("request",)),
+    **dict.fromkeys(_ASKING, ("request", "reply")),
     "length": ("request", "reply"),
     "schema": ("reply",),
     "injection": ("request", "tools"),
@@ -53,6 +54,7 @@ _OWN: Final = {
     "timeout": _ASKING,
     "run": _ASKING,
     "about": ("judge",),
+    **dict.fromkeys(("secret", "region", "data_policy"), ("webhook",)),
     **{need: tuple(k for k in _NEEDS if _NEEDS[k][0] == need) for need, _ in _NEEDS.values()},
 }
 
@@ -100,7 +102,10 @@ def _guard(name: str, given: Found, path: Path, add: Callable[..., None]) -> Gua
         for key in ("at", "entities", "need", "deny", "allow", "words")
         if key in given
     }
-    rest.setdefault("at", ("request",) if kind == "length" else _AT.get(kind) or STATIONS)
+    first = kind in ("length", *_ASKING)
+    rest.setdefault("at", ("request",) if first else _AT.get(kind) or STATIONS)
+    if "data_policy" in given:
+        rest["data_policy"] = promised(given["data_policy"])
     if "schema" in given:
         rest["schema"] = json.dumps(given["schema"])
     if "threshold" in given:
@@ -111,7 +116,7 @@ def _guard(name: str, given: Found, path: Path, add: Callable[..., None]) -> Gua
         rest["on_error"] = "allow"  # what is only noted stops nothing, unless that is said
     if kind == "judge":
         rest["about"] = given.get("about", _ABOUT)
-    plain = ("how", "always", "on_error", "model", "plugin", "url", "run")
+    plain = ("how", "always", "on_error", "model", "plugin", "url", "run", "secret", "region")
     rest |= {key: given[key] for key in plain if key in given}
     return Guard(
         name=name,

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
+from ferryman.config.guard_row import Guard
 from ferryman.config.seal import SealError, unseal
 from ferryman.config.snapshot import Provider, RateLimit, Secret, Snapshot
 from ferryman.wire.addresses import is_private
@@ -235,6 +236,18 @@ def header_secret(value: str) -> Secret | None:
 def header_seal_name(provider: str, header: str) -> str:
     """What a sealed header value is sealed for."""
     return f"{provider}\n{header.lower()}"
+
+
+def guard_seal_name(guard: str) -> str:
+    """What the secret of a guard's webhook is sealed for."""
+    return f"guard\n{guard}"
+
+
+def guard_secret(guard: Guard, env: Mapping[str, str], open_key: bytes | None) -> bytes | None:
+    """What signs the requests to a guard's webhook; None: it is not there, or not wanted."""
+    secret = header_secret(guard.secret)
+    found = resolve(secret, guard_seal_name(guard.name), env, open_key) if secret else None
+    return None if found is None else found.encode()
 
 
 def headers(

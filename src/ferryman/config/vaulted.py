@@ -5,9 +5,18 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from ferryman.config.guard_row import Guard
 from ferryman.config.model import Config, Ref
 from ferryman.config.seal import seal
-from ferryman.config.secret import ALERTS, SEALED, SIGN_IN, VAULT, Redacted
+from ferryman.config.secret import (
+    ALERTS,
+    SEALED,
+    SIGN_IN,
+    VAULT,
+    Redacted,
+    guard_seal_name,
+    header_secret,
+)
 from ferryman.config.snapshot import Alerts, Channel, Secret, SignIn
 
 
@@ -28,13 +37,17 @@ def names(config: Config) -> set[str]:
     _turned(config, note)
     _alerts(config.alerts, note_secret)
     _sign_in(config.sign_in, note_secret)
+    for secret in map(header_secret, (guard.secret for guard in config.guards)):
+        if secret is not None:
+            note_secret(secret)
     return found
 
 
 def filled(config: Config, texts: Mapping[str, str], seal_key: bytes) -> Config:
     """``config`` with the texts of those that are there, beside their names.
 
-    Those that the control plane opens, of alerts and of sign-in, are sealed right away.
+    Those that the control plane opens, of alerts and of sign-in, and those of guards are sealed right
+    away.
     """
 
     def fill(ref: Ref) -> Ref:
@@ -47,10 +60,19 @@ def filled(config: Config, texts: Mapping[str, str], seal_key: bytes) -> Config:
             secret if text is None else Secret(SEALED, seal(text.strip(), key=seal_key, name=name))
         )
 
+    def shut(guard: Guard) -> Guard:
+        secret = header_secret(guard.secret)
+        text = texts.get(secret.value) if secret is not None and secret.kind == VAULT else None
+        if text is None:
+            return guard
+        sealed = seal(text.strip(), key=seal_key, name=guard_seal_name(guard.name))
+        return replace(guard, secret=f"{SEALED}:{sealed}")
+
     return replace(
         _turned(config, fill),
         alerts=_alerts(config.alerts, partial(close, name=ALERTS)),
         sign_in=_sign_in(config.sign_in, partial(close, name=SIGN_IN)),
+        guards=tuple(map(shut, config.guards)),
     )
 
 

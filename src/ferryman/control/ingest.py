@@ -8,7 +8,7 @@ took in the last of it, and never the newest one, so numbers are not used twice.
 import fcntl
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -24,12 +24,14 @@ from ferryman.store.schema import DAY_US
 from ferryman.telemetry.record import (
     CLOSED,
     FEEDBACK,
+    LEAKED,
     OPENED,
     PRICED,
     REFUSED,
     Charge,
     Closed,
     Feedback,
+    Leaked,
     Opened,
     Priced,
     Refused,
@@ -78,9 +80,12 @@ class Ingester:
         journal_root: Path,
         charged: "Hears | None" = None,
         exports: "Sequence[Exports]" = (),
+        leaked: Callable[[Leaked], None] = lambda _: None,
     ) -> None:
         """``charged`` hears after each run what budgets bear of the calls in it, ``exports`` are
-        given these themselves."""
+        given these themselves; ``leaked`` hears of reported keys before they are taken in, and
+        after a crash or an error of its own again."""
+        self._leaked = leaked
         self._charged = charged
         self._exports = exports
         self._engine = engine
@@ -139,6 +144,8 @@ class Ingester:
                 batch.boots[plane.name] = reader.boot
         for reader, boot, payload in opened.values():
             reader.leave_open(boot, payload)
+        for report in batch.leaked:
+            self._leaked(report)
         rows = self._commit(batch)
         self._delete(finished)
         for each in self._exports if batch.ended else ():
@@ -366,6 +373,8 @@ class _PlaneReader:
                     self._batch.prices.append(entries.price_row(price))
                 elif kind == FEEDBACK:
                     batch.feedback.append(entries.feedback_row(_feedback(payload)))
+                elif kind == LEAKED:
+                    batch.leaked.append(_leaked(payload))
                 elif kind == REFUSED:
                     batch.refused.append(entries.noted(_refused(payload)))
                 elif kind == journal.BAD:
@@ -400,6 +409,7 @@ class _Named(Struct, array_like=True):
 
 
 _named: Final = msgspec.msgpack.Decoder(_Named).decode
+_leaked: Final = msgspec.msgpack.Decoder(Leaked).decode
 _feedback: Final = msgspec.msgpack.Decoder(Feedback).decode
 _refused: Final = msgspec.msgpack.Decoder(Refused).decode
 _opened: Final = msgspec.msgpack.Decoder(Opened).decode

@@ -3,7 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from msgspec import structs
+
+from ferryman.client.bounds import Bounds
 from ferryman.client.documents import Call, Key, Run, Sums, Tokens
+from ferryman.config.feed import KeyBounds
 from ferryman.control.when import rfc3339
 from ferryman.ir.price import PICO
 from ferryman.ir.usage import CLASSES, Usage, counts
@@ -34,7 +38,13 @@ def key_row(key: KeyInfo, now: float) -> Key:
         team=key.team,
         user=key.user,
         tags=key.tags,
+        bounds=None if key.bounds is None else _bounds(key.bounds),
     )
+
+
+def _bounds(bounds: KeyBounds) -> Bounds:
+    said = structs.asdict(bounds) | {"data_policy": bounds.data_policy.split()}
+    return Bounds(**{name: list(entries) for name, entries in said.items() if entries})
 
 
 def state_of(expires_at: int | None, revoked_at: int | None, now: float) -> str:

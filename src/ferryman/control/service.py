@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,7 @@ from ferryman.control.ingest import Ingester
 from ferryman.control.keeping import Keeper
 from ferryman.control.keys import KeyDesk
 from ferryman.control.keysets import Keyring
+from ferryman.control.leaks import shut_out
 from ferryman.control.listener import Ends, Listener
 from ferryman.control.logs import CallLogs
 from ferryman.control.otlp.exporter import Exporter
@@ -161,7 +163,10 @@ class Service:
 
     def _ingester(self) -> Ingester:
         heard = (self._exporter, self._logs)
-        return Ingester(self.engine, self.options.paths.journal, self._thresholds.take, heard)
+        leaked = partial(shut_out, self.engine, self.desk, self._alerts.leaked)
+        return Ingester(
+            self.engine, self.options.paths.journal, self._thresholds.take, heard, leaked
+        )
 
     def _stop(self, rounds: Rounds) -> None:
         """Take in the rest, then end all that works beside."""

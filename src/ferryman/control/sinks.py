@@ -23,11 +23,10 @@ from ferryman.config.files import located
 from ferryman.config.model import SinkConfig
 from ferryman.config.secret import ENV, FILE, Redacted, resolve
 from ferryman.config.snapshot import Secret
-from ferryman.control.alerts.courier import SIGNATURE
-from ferryman.control.alerts.words import signature
 from ferryman.control.links import Link
 from ferryman.wire.addresses import reach
 from ferryman.wire.sigv4 import Credentials, sign
+from ferryman.wire.webhooks import SIGNATURE, signature
 
 
 class Sink(Protocol):

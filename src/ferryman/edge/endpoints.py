@@ -10,8 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
+from ferryman.edge.listing import shown_of
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import usd
+from ferryman.flow.key_bounds import Confines
 from ferryman.flow.live import STATES, Live, live, shown
 from ferryman.ir.price import Rate
 from ferryman.meter.cost import rate_at
@@ -26,11 +28,18 @@ SUFFIX: Final = "/endpoints"
 _STATUS: Final = {"well": 0, "coming back": -1, "on trial": -2, "rests": -3}
 
 
-def endpoints(plane: Plane, name: str) -> bytes:
-    """The targets behind ``name``. Raises :class:`~ferryman.ir.errors.GatewayError` (404)."""
-    resolved = plane.fleet.resolve(name)
-    rows = [_endpoint(plane, target, "target") for target in resolved.targets]
-    rows += [_endpoint(plane, target, "fallback") for target in resolved.fallbacks]
+def endpoints(plane: Plane, name: str, confines: Confines | None) -> bytes:
+    """The targets behind ``name`` that the caller's key may use.
+
+    Raises :class:`~ferryman.ir.errors.GatewayError` (404)."""
+    resolved = shown_of(plane.fleet, name, confines)
+    places = ((resolved.targets, "target"), (resolved.fallbacks, "fallback"))
+    rows = [
+        _endpoint(plane, target, role)
+        for targets, role in places
+        for target in targets
+        if confines is None or confines.admits(target)
+    ]
     data = {"id": name, "name": name, "strategy": resolved.strategy, "endpoints": rows}
     return _json({"data": data})
 

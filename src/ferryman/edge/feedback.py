@@ -15,6 +15,7 @@ from ferryman.config.feed import NO_FACTS
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import JSON
 from ferryman.flow.headers import facts_of, identify
+from ferryman.flow.key_bounds import let_in
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.meter.strikes import Strikes
@@ -50,9 +51,11 @@ _pack: Final = msgspec.msgpack.Encoder().encode
 def answer(plane: Plane, exchange: Exchange, sent: Strikes) -> None:
     """Write feedback down; ``sent`` counts that of each key.
 
-    Raises :class:`GatewayError`: 400, 401, 429, or 503 if it can't be written.
+    Raises :class:`GatewayError`: 400, 401, 403, 429, or 503 if it can't be written.
     """
     key = identify(plane, facts_of(plane, exchange))
+    if plane.bound:
+        let_in(plane, key, exchange.peer)
     now = plane.now()
     if sent.out(key, now):
         raise _too_much(sent.rest(now))

@@ -15,7 +15,7 @@ from ferryman.catalog.tokens import Gauge
 from ferryman.config.feed import KeyFacts
 from ferryman.config.options import Options
 from ferryman.config.seal import derive, derive_for
-from ferryman.config.secret import PoolKey, localise, pool
+from ferryman.config.secret import PoolKey, guard_secret, localise, pool
 from ferryman.config.snapshot import Provider, ServerSettings, Snapshot
 from ferryman.edge.counting import Counting, counters_of
 from ferryman.edge.feed import FeedClient
@@ -99,6 +99,7 @@ class Gateway:
             replays=Replays(),
         )
         self.plane.regions = regions(options.region)
+        self.plane.data_policy = options.data_policy
         self._keeping = Keeping(self.plane, options.paths, env, log)
         self._bodies: BodyWriter | None = None
         token = options.paths.secret("feed-token")
@@ -160,7 +161,12 @@ class Gateway:
         self.plane.residency = residency
         self.plane.guards = engine_of(snapshot, fleet)
         if self.plane.guards is not None:
-            self.plane.guards.asks = partial(classified, self.plane)
+            guards = snapshot.guards
+            secrets = {each.name: guard_secret(each, self._env, self._open_key) for each in guards}
+            for each in guards:
+                if each.secret and secrets[each.name] is None:
+                    log(f"the secret of the guard {each.name} is not there: it is not asked")
+            self.plane.guards.asks = partial(classified, self.plane, secrets)
         adopt_limits(self.plane, snapshot)
         self.plane.limits = limiter_of(snapshot, self.plane.limits)
         counted = self.plane.limits is not None or bool(self.plane.queues)
@@ -207,6 +213,7 @@ class Gateway:
 
     def _adopt_facts(self, facts: dict[str, KeyFacts]) -> None:
         self.plane.facts = facts
+        self.plane.bound = any(each.bounds is not None for each in facts.values())
 
     def _maybe_ready(self) -> None:
         if self.plane.keys is None or not self._snapshot.version:

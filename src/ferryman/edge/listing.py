@@ -5,7 +5,7 @@ https://platform.claude.com/docs/en/api/models-list; Gemini: https://ai.google.d
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -13,9 +13,10 @@ import msgspec
 from msgspec import Raw
 
 from ferryman.config.snapshot import ModelRow
+from ferryman.flow.key_bounds import Confines
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.upstream.fleet import Fleet
+from ferryman.upstream.fleet import Fleet, Resolved
 from ferryman.wire.envelope import MAX_MODEL_NAME
 
 _json = msgspec.json.Encoder().encode
@@ -30,6 +31,8 @@ _EMBEDS: Final = {"embedContent": "embed_content", "batchEmbedContents": "batch_
 METHODS: Final[dict[str, str]] = _GENERATES | _EMBEDS
 """What can be asked of a model in Gemini's URLs → endpoint."""
 _ASKED = tuple(f":{method}".encode() for method in METHODS)
+BOUNDS_KEPT: Final = 64
+"""Ways to be bound for which it is remembered what keys may call."""
 _MOST = 1000
 """Models on a page at most, of Anthropic's and of Gemini's."""
 
@@ -39,9 +42,13 @@ class Listing:
 
     def __init__(self) -> None:
         self._made: dict[str, tuple[Fleet, dict[str, Raw]]] = {}
+        self._shown: dict[Confines, tuple[Fleet, frozenset[str]]] = {}
 
-    def page(self, fleet: Fleet, shape: str, query: bytes) -> bytes:
-        """The models that can be called, in the shape of ``shape`` (see :func:`shape_of`).
+    def page(
+        self, fleet: Fleet, shape: str, query: bytes, confines: Confines | None = None
+    ) -> bytes:
+        """The models that can be called, in the shape of ``shape`` (see :func:`shape_of`), of those
+        that a key with ``confines`` may call.
 
         All of them, or where callers of that shape know pages, the one that the URL's ``query``
         asks for. Raises :class:`GatewayError` (400).
@@ -51,14 +58,39 @@ class Listing:
             rows = {row[0]: Raw(_json(_SHAPES[shape](*row))) for row in _rows(fleet)}
             made = self._made[shape] = (fleet, rows)
         asked = dict(parse_qsl(query.decode("utf-8", "replace")))
-        return _json(_PAGES[shape](made[1], asked))
+        rows = made[1]
+        if confines is not None:
+            shown = self._shown_to(fleet, confines, rows)
+            rows = {name: row for name, row in rows.items() if name in shown}
+        return _json(_PAGES[shape](rows, asked))
 
-    def one(self, fleet: Fleet, name: str, shape: str) -> bytes:
-        """One model. Raises :class:`GatewayError` (404)."""
+    def _shown_to(self, fleet: Fleet, confines: Confines, names: Iterable[str]) -> frozenset[str]:
+        """Worked out once for all keys that are bound alike."""
+        known = self._shown.get(confines)
+        if known is None or known[0] is not fleet:
+            if len(self._shown) >= BOUNDS_KEPT:
+                self._shown.clear()
+            shown = frozenset(n for n in names if confines.shows(n, fleet.resolve(n)))
+            known = self._shown[confines] = (fleet, shown)
+        return known[1]
+
+    def one(self, fleet: Fleet, name: str, shape: str, confines: Confines | None = None) -> bytes:
+        """One model. Raises :class:`GatewayError` (404), also where the key may not call it."""
         if len(name) > MAX_MODEL_NAME:
             message = f"A model's name has at most {MAX_MODEL_NAME} characters."
             raise GatewayError(404, ErrorKind.MODEL_NOT_FOUND, message, param="model")
+        shown_of(fleet, name, confines)
         return _json(_SHAPES[shape](*_route(fleet, name)))
+
+
+def shown_of(fleet: Fleet, name: str, confines: Confines | None) -> Resolved:
+    """What ``name`` leads to. Raises :class:`GatewayError` (404), also where a key with
+    ``confines`` may not call it."""
+    resolved = fleet.resolve(name)
+    if confines is not None and not confines.shows(name, resolved):
+        message = f"This key may use no model {name[:100]!r}; it may use: {confines.may}."
+        raise GatewayError(404, ErrorKind.MODEL_NOT_FOUND, message, param="model")
+    return resolved
 
 
 def shape_of(exchange: Exchange, path: bytes) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from ferryman.edge import explaining, feedback
+from ferryman.edge import explaining, feedback, leaks
 from ferryman.edge.endpoints import SUFFIX, endpoints, target_page
 from ferryman.edge.listing import METHODS, STREAMS, Listing, shape_of, shape_of_path
 from ferryman.edge.siblings import OWN, Siblings, merged_limits
@@ -16,6 +16,7 @@ from ferryman.flow.array import ArrayExchange
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import JSON
 from ferryman.flow.headers import agent_of, facts_of, identify
+from ferryman.flow.key_bounds import Confines, let_in
 from ferryman.flow.limiting import limit_page, standing
 from ferryman.flow.queueing import queue_page
 from ferryman.flow.refusals import STATUSES
@@ -67,6 +68,7 @@ class Edge:
         self._calls = {p + path: name for path, name in CALLS.items() for p in PREFIXES} | V2
         self._listing = Listing()
         self._feedback = Strikes(feedback.MOST_A_MINUTE)
+        self._reports = Strikes(leaks.MOST)
         self._working: set[asyncio.Future[None]] = set()
         self.siblings: Siblings | None = None
         """The other workers that share the port, if there are any."""
@@ -128,6 +130,9 @@ class Edge:
         elif path in feedback.PATHS:
             _allow(exchange, b"POST")
             feedback.answer(self.plane, exchange, self._feedback)
+        elif path in leaks.PATHS:
+            _allow(exchange, b"POST")
+            leaks.answer(self.plane, exchange, self._reports)
         elif path == LIMITS:
             _allow(exchange, b"GET")
             explaining.allow(exchange, self._token)
@@ -138,9 +143,9 @@ class Edge:
             self._spawn(exchange, self._cache(exchange))
         elif path in _MODELS:
             _allow(exchange, b"GET")
-            self._identify(exchange)
+            confines = self._identify(exchange)
             query = target.partition(b"#")[0].partition(b"?")[2]
-            body = self._listing.page(self.plane.fleet, shape_of(exchange, path), query)
+            body = self._listing.page(self.plane.fleet, shape_of(exchange, path), query, confines)
             exchange.respond(200, JSON, body)
         elif path.startswith(_ONE_MODEL):
             self._model(exchange, path)
@@ -156,11 +161,13 @@ class Edge:
                 "/v1/messages, /v1beta/models/MODEL:generateContent, /v1/completions, "
                 "/v1/embeddings, /v1/rerank, /v1/moderations, /v1/images/{generations, edits, "
                 "variations} and /v1/audio/{speech, transcriptions, translations}; feedback "
-                "to /v1/feedback; /v1/models lists models.",
+                "to /v1/feedback; leaked keys to /v1/keys/leaked; /v1/models lists models.",
             )
 
-    def _identify(self, exchange: Exchange) -> None:
-        identify(self.plane, facts_of(self.plane, exchange))
+    def _identify(self, exchange: Exchange) -> Confines | None:
+        """What the caller's key is bound to. Raises :class:`GatewayError` (401, 403)."""
+        key = identify(self.plane, facts_of(self.plane, exchange))
+        return let_in(self.plane, key, exchange.peer) if self.plane.bound else None
 
     def _spawn(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
         """Answer in a task of its own, so that calls go on."""
@@ -221,12 +228,13 @@ class Edge:
         name = _model_of(path)
         if exchange.method != b"POST":
             _allow(exchange, b"GET")
-            self._identify(exchange)
+            confines = self._identify(exchange)
             if name.endswith(SUFFIX):
-                exchange.respond(200, JSON, endpoints(self.plane, name.removesuffix(SUFFIX)))
-                return
-            shape = shape_of(exchange, path)
-            exchange.respond(200, JSON, self._listing.one(self.plane.fleet, name, shape))
+                body = endpoints(self.plane, name.removesuffix(SUFFIX), confines)
+            else:
+                shape = shape_of(exchange, path)
+                body = self._listing.one(self.plane.fleet, name, shape, confines)
+            exchange.respond(200, JSON, body)
             return
         endpoint, name, stream = _method(name)
         if stream and b"alt=sse" not in exchange.target.partition(b"?")[2].split(b"&"):

@@ -101,8 +101,11 @@ class Plane:
         self.facts: dict[str, KeyFacts] = {}
         self.issuers: Issuers | None = None
         """Whose virtual keys are, by id, as far as is known; and whose tokens are let in beside."""
+        self.bound = False
+        """Whether any of them is bound to something."""
         self.regions: frozenset[str] = frozenset()
         """Where it runs, from the widest to the narrowest: eu, eu-west, eu-west-3."""
+        self.data_policy = ""
         self.policies: Policies = ()
         """The snapshot's, compiled."""
         self.residency: Residency | None = None

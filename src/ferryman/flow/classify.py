@@ -6,14 +6,18 @@ for guards, policies and limits: it is what those who run the gateway want to kn
 
 import asyncio
 import re
+import time
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec.structs import replace
 
+from ferryman.config.filters import Written
 from ferryman.config.guard_row import Guard
 from ferryman.flow.call import Plane
+from ferryman.flow.key_bounds import confines_of
 from ferryman.flow.own import ask_target
 from ferryman.guard.engine import ClassifierError
 from ferryman.guard.judgement import MOST_REASONS, NOTHING, REASON, Judgement
@@ -23,6 +27,7 @@ from ferryman.http1.drive import Drive
 from ferryman.ir.errors import GatewayError
 from ferryman.upstream.reply import Reply
 from ferryman.wire.addresses import reach
+from ferryman.wire.webhooks import SIGNATURE, signature
 
 KEY: Final = "guard"
 """Stands in records for a virtual key; there is none of that name."""
@@ -38,29 +43,40 @@ _JUDGE: Final = (
 _json = msgspec.json.Encoder().encode
 
 
-async def classified(plane: Plane, guard: Guard, text: str, request_id: str, key: str) -> Judgement:
-    """What a classifier thinks of ``text``, which came with the virtual key ``key``.
+async def classified(
+    plane: Plane,
+    secrets: Mapping[str, bytes | None],
+    guard: Guard,
+    station: str,
+    text: str,
+    request_id: str,
+    key: str,
+) -> Judgement:
+    """What a classifier thinks of ``text``, which a call with the virtual key ``key`` says there.
 
-    Raises :class:`ClassifierError`.
+    ``secrets``: what signs requests to webhooks, by guards. Raises :class:`ClassifierError`.
     """
-    said: asyncio.Future[Judgement] = asyncio.get_running_loop().create_future()
+    told: asyncio.Future[Judgement] = asyncio.get_running_loop().create_future()
 
     async def ask() -> None:
         if guard.kind == "webhook":
-            judged = await _webhook(plane, guard, text[:MOST], request_id)
+            _may_hear(plane, guard, key)
+            said = {"guard": guard.name, "request_id": request_id, "at": station}
+            body = _json({**said, "text": text[:MOST]})
+            judged = await _webhook(plane, guard, body, _signed(guard, secrets, body))
         else:
             judged = await _model(plane, guard, text[:MOST], key)
-        if not said.done():
-            said.set_result(judged)
+        if not told.done():
+            told.set_result(judged)
 
     def failed(error: BaseException) -> None:
-        if not said.done():
-            said.set_exception(error)
+        if not told.done():
+            told.set_exception(error)
 
     Drive(ask(), failed)  # what awaits an upstream is no task; its own deadline ends it
     try:
         async with asyncio.timeout(guard.timeout):
-            return await said
+            return await told
     except TimeoutError:
         raise ClassifierError(f"it took longer than {guard.timeout:g} s") from None
     except (GatewayError, Fault) as error:
@@ -137,8 +153,11 @@ async def _asked(plane: Plane, guard: Guard, key: str, endpoint: str, asks: dict
     whose = plane.facts.get(key)
     if whose is None and plane.issuers is not None:
         whose = plane.issuers.whose(key)
-    if residency is not None and not residency.admits(key, target, whose):
+    if residency is not None and not residency.admits(key, target.written, whose):
         raise ClassifierError(f"{target.name} may not have what this call says (residency)")
+    confines = confines_of(plane, key) if plane.bound else None
+    if confines is not None and not confines.admits(target):
+        raise ClassifierError(f"{target.name} may not have what this call says (its key's bounds)")
     answer = await ask_target(
         plane, target, endpoint, _json(asks), key=KEY, model=guard.model, seconds=guard.timeout,
         max_output=MAX_OUTPUT,
@@ -148,10 +167,29 @@ async def _asked(plane: Plane, guard: Guard, key: str, endpoint: str, asks: dict
     return msgspec.json.decode(answer.reply.body)
 
 
-async def _webhook(plane: Plane, guard: Guard, text: str, request_id: str) -> Judgement:
-    body = _json({"guard": guard.name, "request_id": request_id, "text": text})
+def _may_hear(plane: Plane, guard: Guard, key: str) -> None:
+    """Raise :class:`ClassifierError` where a call's data may not go to a guard's webhook."""
+    place = Written("", region=guard.region, data_policy=guard.data_policy)
+    residency, confines = plane.residency, confines_of(plane, key) if plane.bound else None
+    if residency is not None and not residency.admits(key, place, plane.facts.get(key)):
+        raise ClassifierError("it may not have what this call says (residency)")
+    if confines is not None and not confines.admits_at(place):
+        raise ClassifierError("it may not have what this call says (its key's bounds)")
+
+
+def _signed(guard: Guard, secrets: Mapping[str, bytes | None], body: bytes) -> str:
+    """The header that signs ``body``, if anything does. Raises :class:`ClassifierError`."""
+    if not guard.secret:
+        return ""
+    secret = secrets.get(guard.name)
+    if secret is None:
+        raise ClassifierError("the secret that signs what it is asked is not there")
+    return f"{SIGNATURE}: {signature(secret, body, int(time.time()))}\r\n"
+
+
+async def _webhook(plane: Plane, guard: Guard, body: bytes, signed: str) -> Judgement:
     for kept in (True, False):
-        reply = await _posted(plane, guard, body, kept=kept)
+        reply = await _posted(plane, guard, body, signed, kept=kept)
         fault = reply.fault
         if fault is None:
             break
@@ -162,7 +200,7 @@ async def _webhook(plane: Plane, guard: Guard, text: str, request_id: str) -> Ju
     return scored(msgspec.json.decode(reply.body, type=dict[str, Any]))
 
 
-async def _posted(plane: Plane, guard: Guard, body: bytes, *, kept: bool) -> Reply:
+async def _posted(plane: Plane, guard: Guard, body: bytes, signed: str, *, kept: bool) -> Reply:
     parts = urlsplit(guard.url)
     origin = replace(Origin.of(guard.url), reach=reach(guard.url, None))
     pool = plane.fleet.pools.get(origin)
@@ -171,7 +209,7 @@ async def _posted(plane: Plane, guard: Guard, body: bytes, *, kept: bool) -> Rep
         connection = await pool.connect(guard.timeout)
     head = (
         f"POST {parts.path or '/'} HTTP/1.1\r\nhost: {origin.authority}\r\n"
-        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        f"{signed}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     )
     reply = Reply(plane.now, None)
     reply.connection = connection

@@ -15,6 +15,7 @@ from ferryman.flow.counting import counted_here
 from ferryman.flow.deliver import usd
 from ferryman.flow.filtering import narrow
 from ferryman.flow.headers import HeaderFacts
+from ferryman.flow.key_bounds import confine
 from ferryman.flow.limiting import falls_under
 from ferryman.flow.live import live, shown
 from ferryman.flow.policies import DEADLINES, Facts, steer
@@ -93,6 +94,8 @@ async def _plan(call: Call, said: Said, model: str, stream: bool) -> None:
     facts = HeaderFacts(exchange.headers, exchange.target, plane.pepper)
     if plane.residency is not None:
         call.filters = plane.residency.required(call.key, call.whose)
+    if plane.bound:
+        confine(call)
     request = await read_request(call, facts, model, stream)
     said["model"], said["stream"] = request.model, request.stream
     call.model, call.strict, call.too_long = request.model, facts.strict, facts.too_long

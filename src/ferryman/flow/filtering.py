@@ -271,7 +271,7 @@ def _nobody(
     return GatewayError(400, ErrorKind.NO_TARGET, text)
 
 
-_CONFIGURED: Final = ("policy ", "models.", "residency ")
+_CONFIGURED: Final = ("policy ", "models.", "residency ", "the bounds of the key")
 _STATED: Final = (
     "regions", "data_policy", "quantizations", "max_price", "require_abilities", ABILITIES,
 )  # fmt: skip

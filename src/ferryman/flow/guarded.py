@@ -3,7 +3,7 @@
 import time
 
 from ferryman.guard.engine import REPLY, BlockedError, Session
-from ferryman.guard.talk import EventGuard, guarded_reply
+from ferryman.guard.talk import EventGuard, answer_text, guarded_reply
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import Event, Reply
 from ferryman.wire.format import ProviderSide, ReplyError, StreamDecoder
@@ -17,6 +17,7 @@ class _Decoder:
         self.broken = 0
         self._guard = EventGuard(session)
         self._session = session
+        session.hear("", anew=True)
 
     def feed(self, data: bytes) -> list[Event]:
         return self._take(self._inner.feed(data))
@@ -39,7 +40,9 @@ def guarded_side(side: ProviderSide, session: Session) -> ProviderSide:
         reply = side.decode_reply(body)
         began = time.perf_counter()
         try:
-            return guarded_reply(reply, session)
+            checked = guarded_reply(reply, session)
+            session.hear(answer_text(checked), anew=True)
+            return checked
         except BlockedError as why:
             raise ReplyError(ErrorKind.GUARDRAIL, str(why)) from None
         finally:

@@ -3,11 +3,13 @@ the caller does."""
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
+from ferryman.config.guard_row import Guard
 from ferryman.config.snapshot import Snapshot
 from ferryman.flow.asking import conversation_of
 from ferryman.flow.call import Call, settle
@@ -25,7 +27,7 @@ from ferryman.guard.engine import (
     TextCheck,
     walked,
 )
-from ferryman.guard.talk import guarded_request, last_turn, text_of
+from ferryman.guard.talk import definitions_of, guarded_request, last_turn, text_of
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.telemetry.record import Labels
 from ferryman.upstream.fleet import Fleet
@@ -110,14 +112,16 @@ def _said(call: Call, request: envelope.Request) -> str:
 
 
 async def stopped(call: Call, session: Session, reply: Reply, kind: ErrorKind | None) -> bool:
-    """Wait for what runs beside the call; True: it has stopped it, and the caller knows.
+    """Wait for what runs beside the call, and for classifiers of its answer; True: they have
+    stopped it, and the caller knows.
 
     Raises :class:`GatewayError` (503) where that can't be written down.
     """
-    if session.pending is None:
-        return False
     try:
-        await session.pending
+        if session.pending is not None:
+            await session.pending
+        if kind is None and session.listeners:
+            await _listen(call, session, reply)
     except BlockedError as why:
         if kind is None:
             reply.leave()
@@ -126,6 +130,43 @@ async def stopped(call: Call, session: Session, reply: Reply, kind: ErrorKind | 
         refuse(call, GatewayError(400, ErrorKind.GUARDRAIL, str(why)))
         return True
     return False
+
+
+async def _listen(call: Call, session: Session, reply: Reply) -> None:
+    """Have classifiers judge the answer; a stream that none of them could stop goes on, and is
+    judged at its end. Raises :class:`BlockedError`."""
+    if reply.streaming:
+        if not any(_stops(guard) for guard in session.listeners):
+            return
+        began = call.plane.now()
+        await reply.over
+        call.waited += call.plane.now() - began
+    if not call.exchange.gone:
+        await _judge(call, session)
+
+
+def _stops(guard: Guard) -> bool:
+    return guard.action == "block" or guard.on_error == "block"
+
+
+async def _judge(call: Call, session: Session) -> None:
+    text = session.heard().strip()
+    if text:
+        asks = (session.ask(each, text, call.id, call.key, REPLY) for each in session.listeners)
+        await asyncio.gather(*asks)
+
+
+def judged_at_end(
+    call: Call, session: Session, keeps: Callable[[bytes], Awaitable[None]] | None
+) -> Callable[[bytes], Awaitable[None]]:
+    """``keeps``, and before it classifiers judge what a stream has said that none of them stops."""
+
+    async def end(last: bytes) -> None:
+        await _judge(call, session)
+        if keeps is not None:
+            await keeps(last)
+
+    return end
 
 
 def _checked(
@@ -142,8 +183,9 @@ def _checked(
     talk = None
     if call.endpoint in CONVERSATIONS:
         talk = conversation_of(call, request)
-        session.avoid = text_of(talk)
-    size = len(session.avoid) if talk is not None else len(request.body)
+        said = text_of(talk)
+        session.avoid = f"{said}\n{definitions_of(talk)}"
+    size = len(said) if talk is not None else len(request.body)
     session.check_call(request.model, lambda name: metadatum(given, request, name), size)
     if call.endpoint in UPLOADS:
         return request
@@ -151,6 +193,9 @@ def _checked(
         return _walked(call, request, session)
     call.conversation = guarded_request(talk, session)
     answers = session.at(REPLY, main=True) or session.at(TOOLS, main=True) or session.restores
+    answers = answers or session.listeners
+    if session.listeners:
+        call.hedge = 0.0  # what is judged is what one target says
     call.guarded = bool(answers) or call.conversation != talk
     if call.guarded:
         call.cache_for, call.rescue = 0.0, False

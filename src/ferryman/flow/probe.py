@@ -34,7 +34,7 @@ def most(target: Target) -> int:
 
 async def probe(plane: Plane, target: Target) -> int:
     """Ask ``target``; picodollars that it cost, or may have where that is not known."""
-    if plane.residency is not None and not plane.residency.admits(KEY, target):
+    if plane.residency is not None and not plane.residency.admits(KEY, target.written):
         return 0
     with contextlib.suppress(GatewayError):  # not written down, or not to be put to it: not asked
         answer = await ask_target(

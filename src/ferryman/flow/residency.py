@@ -1,11 +1,10 @@
 """Where a call's data may go: the configuration's ``residency``, which nobody can widen."""
 
 from ferryman.config.feed import NO_FACTS, KeyFacts
-from ferryman.config.filters import barred, unpromised
+from ferryman.config.filters import Written, barred, unpromised
 from ferryman.config.snapshot import Filter, Snapshot
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.routing.conditions import Meets, compiled
-from ferryman.upstream.fleet import Target
 
 
 class Residency:
@@ -29,16 +28,16 @@ class Residency:
         """
         found = self._of(key, whose)
         for wanted in found:
-            why = self._unmet(wanted)
+            why = unmet(self._regions, self._data_policy, wanted)
             if why:
                 text = f"This gateway may not serve the call: it {why}, as {wanted.source} wants."
                 fix = "Send it to another gateway, or ask whoever runs this one."
                 raise GatewayError(403, ErrorKind.FORBIDDEN, f"{text} {fix}")
         return found
 
-    def admits(self, key: str, target: Target, whose: KeyFacts | None = None) -> bool:
-        """Whether calls of the gateway's own, in the name of ``key``, may go to ``target``."""
-        return not any(barred(target.written, wanted) for wanted in self._of(key, whose))
+    def admits(self, key: str, place: Written, whose: KeyFacts | None = None) -> bool:
+        """Whether calls of the gateway's own, in the name of ``key``, may go there."""
+        return not any(barred(place, wanted) for wanted in self._of(key, whose))
 
     def _of(self, key: str, whose: KeyFacts | None) -> tuple[Filter, ...]:
         facts = whose or NO_FACTS
@@ -50,14 +49,16 @@ class Residency:
         }
         return tuple([wanted for meets, wanted in self._rules if meets(said.get)])
 
-    def _unmet(self, wanted: Filter) -> str:
-        """What the gateway lacks, in words; empty = nothing."""
-        regions = wanted.regions
-        if regions and not any(name.lower() in self._regions for name in regions):
-            where = max(self._regions, key=len, default="a place that nobody has told")
-            return f"runs in {where} (--region), not in {' or '.join(regions)}"
-        missing = unpromised(self._data_policy, wanted.data_policy)
-        return f"does not promise {', '.join(missing)} (--data-policy)" if missing else ""
+
+def unmet(here: frozenset[str], data_policy: str, wanted: Filter) -> str:
+    """What a gateway in the regions ``here`` that promises ``data_policy`` lacks, in words; empty =
+    nothing."""
+    regions = wanted.regions
+    if regions and not any(name.lower() in here for name in regions):
+        where = max(here, key=len, default="a place that nobody has told")
+        return f"runs in {where} (--region), not in {' or '.join(regions)}"
+    missing = unpromised(data_policy, wanted.data_policy)
+    return f"does not promise {', '.join(missing)} (--data-policy)" if missing else ""
 
 
 def residency_of(snapshot: Snapshot, regions: frozenset[str], data_policy: str) -> Residency | None:

@@ -39,9 +39,10 @@ from ferryman.flow.deliver import (
     used_in_vain,
 )
 from ferryman.flow.filtering import narrow
-from ferryman.flow.guarding import guard, stopped
+from ferryman.flow.guarding import guard, judged_at_end, stopped
 from ferryman.flow.headers import HeaderFacts, agent_of, facts_of, identify
 from ferryman.flow.judge import Spare, judged
+from ferryman.flow.key_bounds import check_model, confine
 from ferryman.flow.labels import labels_by_key, labels_of
 from ferryman.flow.limiting import reserve, unbounded
 from ferryman.flow.policies import steer
@@ -137,7 +138,7 @@ async def serve(
             deliver_failure(call, reply, kind)
         elif reply.streaming:
             rescue = _rescue(call, request, turns, facts) if call.rescue else None
-            await deliver_stream(call, reply, _keeps(call, request), rescue)
+            await deliver_stream(call, reply, _at_end(call, request), rescue)
         else:
             if (keeps := _keeps(call, request)) is not None:
                 await keeps(reply.body)
@@ -162,9 +163,11 @@ def _label(call: Call, request: envelope.Request, facts: HeaderFacts) -> None:
 def leads_to(call: Call, request: envelope.Request) -> Resolved:
     """Where the model asked for leads to; the call heeds what its route wants.
 
-    Raises :class:`GatewayError` (404).
+    Raises :class:`GatewayError` (404; 403 where it is beyond the key's bounds).
     """
     resolved = call.plane.fleet.resolve(call.use or request.model)
+    if call.plane.bound:
+        check_model(call, call.use or request.model, resolved)
     if call.plane.guards is not None and resolved.route is not None:
         call.guards = (*call.guards, *resolved.route.guard)
     if resolved.extras is not None or call.on_content_filter:
@@ -211,6 +214,8 @@ def _introduce(call: Call, facts: HeaderFacts) -> None:
         call.whose = plane.facts.get(call.key)
     if plane.residency is not None:
         call.filters = plane.residency.required(call.key, call.whose)
+    if plane.bound:
+        confine(call, call.exchange.peer)
 
 
 def _heed(call: Call, facts: HeaderFacts, request: envelope.Request) -> None:
@@ -251,6 +256,14 @@ def _rescue(
         turns,
         lambda target, asking, reply: attempt(call, target, asking, facts, reply),
     )
+
+
+def _at_end(call: Call, request: envelope.Request) -> Callable[[bytes], Awaitable[None]] | None:
+    """What is done with a stream at its end, before its last event; None = nothing."""
+    keeps, session = _keeps(call, request), call.session
+    if session is None or not session.listeners:
+        return keeps
+    return judged_at_end(call, session, keeps)
 
 
 def _keeps(call: Call, request: envelope.Request) -> Callable[[bytes], Awaitable[None]] | None:
@@ -378,6 +391,8 @@ async def _elsewhere(
         return False
     try:
         resolved = call.plane.fleet.resolve(call.on_content_filter)
+        if call.plane.bound:
+            check_model(call, call.on_content_filter, resolved)
         # What the caller and policies want of targets holds for these, too.
         _, resolved = await narrow(call, call.original or request, resolved, facts)
     except GatewayError:

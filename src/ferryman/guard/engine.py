@@ -31,8 +31,8 @@ WINDOW: Final = 256
 _SAID: Final = {"redact": "redacted", "block": "blocked", "annotate": "annotated", "log": "logged"}
 
 
-Asks = Callable[[Guard, str, str, str], Awaitable[Judgement]]
-"""(guard, text, request id, virtual key's id) → what a classifier thinks of it. Raises
+Asks = Callable[[Guard, str, str, str, str], Awaitable[Judgement]]
+"""(guard, station, text, request id, virtual key's id) → what a classifier thinks of it. Raises
 :class:`ClassifierError`."""
 REMOTE: Final = ("judge", "moderation", "llama_guard", "webhook")
 """Kinds that ask elsewhere."""
@@ -129,7 +129,12 @@ class Session:
         self._found: dict[tuple[str, str, str], int] = {}
         self._judged: dict[tuple[str, str], Judgement] = {}
         self._length = 0
-        self.remote = [guard for guard in self.guards if guard.kind in REMOTE]
+        remote = [guard for guard in self.guards if guard.kind in REMOTE]
+        self.remote = [guard for guard in remote if REQUEST in guard.at]
+        """Classifiers that are asked about the request,"""
+        self.listeners = [guard for guard in remote if REPLY in guard.at]
+        """and those that are about the answer."""
+        self._heard: list[str] = []
         self.pending: asyncio.Future[list[None]] | None = None
         """Guards that are asked while the call goes on."""
         self._took: dict[tuple[str, str], int] = {}
@@ -168,24 +173,44 @@ class Session:
             why = f"{_JUDGED.get(guard.kind, 'is not allowed')} ({', '.join(judged.reasons)})"
             self._found_it(guard, station, why)
 
-    async def ask(self, guard: Guard, text: str, request_id: str, key: str) -> None:
-        """Have a classifier elsewhere judge what is asked. Raises :class:`BlockedError`."""
+    def hear(self, text: str, *, anew: bool = False) -> None:
+        """More of what is answered, for classifiers; ``anew``: by another target."""
+        if anew:
+            self._heard.clear()
+        if self.listeners:
+            self._heard.append(text)
+
+    def heard(self) -> str:
+        """What was answered since the last look, as the model has said it: what stands for
+        something is put in its place again."""
+        text = "".join(self._heard)
+        self._heard.clear()
+        for mark, value in self._values.items():
+            text = text.replace(value, mark)
+        return text
+
+    async def ask(
+        self, guard: Guard, text: str, request_id: str, key: str, station: str = REQUEST
+    ) -> None:
+        """Have a classifier elsewhere judge what is asked, or answered.
+
+        Raises :class:`BlockedError`."""
         assert self._engine.asks is not None
         began = time.perf_counter()
         try:
-            judged = await self._engine.asks(guard, text, request_id, key)
+            judged = await self._engine.asks(guard, station, text, request_id, key)
         except ClassifierError:
-            place = (guard.name, REQUEST)
+            place = (guard.name, station)
             self._judged[place] = Judgement(0.0, ("unanswered",))
             self._found.setdefault((*place, "allowed"), 0)
             if guard.on_error == "block":
                 self._found[*place, "blocked"] = 1
                 why = "can't be checked now. Retry later"
-                raise BlockedError(blocked(guard, REQUEST, why)) from None
+                raise BlockedError(blocked(guard, station, why)) from None
         else:
-            self._told(guard, REQUEST, judged)
+            self._told(guard, station, judged)
         finally:
-            self._took[guard.name, REQUEST] = int((time.perf_counter() - began) * 1e6)
+            self._took[guard.name, station] = int((time.perf_counter() - began) * 1e6)
 
     def _longer(self, guard: Guard, size: int) -> None:
         self._found.setdefault((guard.name, REPLY, "allowed"), 0)

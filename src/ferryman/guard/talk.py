@@ -1,9 +1,10 @@
 """Guards on the common language: a request, a whole reply, and a stream of events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import msgspec
+from msgspec import Raw
 from msgspec.structs import replace
 
 from ferryman.guard.engine import (
@@ -21,13 +22,16 @@ from ferryman.ir.events import Cite, Close, Delta, Event, Failed, Open, Probs, R
 from ferryman.ir.request import (
     Block,
     Citation,
+    HostedTool,
     Media,
     Opaque,
+    OutputFormat,
     Refusal,
     Request,
     Role,
     Text,
     Thinking,
+    Tool,
     ToolCall,
     ToolResult,
 )
@@ -52,7 +56,37 @@ def guarded_request(request: Request, session: Session) -> Request:
         messages=tuple(messages),
         user=clean(request.user),
         metadata=tuple((name, clean(value)) for name, value in request.metadata),
+        tools=tuple(_tool(each, session) for each in request.tools),
+        output=_output(request.output, session),
     )
+
+
+def _tool(tool: Tool | HostedTool, session: Session) -> Tool | HostedTool:
+    """A definition as it may go on. Its name stays, as what the model calls it by; tools that the
+    provider runs have none of the application's words."""
+    if isinstance(tool, HostedTool):
+        return tool
+    # Others may have written what it says: a tool's server, as well as the application.
+    said = TextCheck(session, REQUEST, answer=False, main=True).whole(tool.description)
+    return _with(
+        tool, description=said, parameters=_schema(tool.parameters, session),
+        grammar=_schema(tool.grammar, session),
+    )  # fmt: skip
+
+
+def _output(output: OutputFormat | None, session: Session) -> OutputFormat | None:
+    if output is None:
+        return None
+    said = _plain(session, REQUEST, output.description)
+    return _with(output, description=said, schema=_schema(output.schema, session))
+
+
+def _schema(raw: Raw | None, session: Session) -> Raw | None:
+    if raw is None:
+        return None
+    given = bytes(raw)
+    checked = _raw(given, lambda text: _plain(session, REQUEST, text))
+    return raw if checked == given else Raw(checked)
 
 
 def _asked(block: Block, session: Session, station: str, role: Role) -> Block:
@@ -126,6 +160,27 @@ def text_of(request: Request) -> str:
                 elif isinstance(each, Media):
                     said += (each.source.text, each.context)
     return "\n".join(said)
+
+
+def definitions_of(request: Request) -> str:
+    """What the definitions of tools and of the answer's form say, also for what stands in them."""
+    said = [bytes(raw).decode("utf-8", "replace") for raw in _schemas(request)]
+    described = [each.description for each in request.tools if isinstance(each, Tool)]
+    return "\n".join((*described, *said))
+
+
+def _schemas(request: Request) -> Iterator[Raw]:
+    for tool in request.tools:
+        if isinstance(tool, Tool):
+            yield from (raw for raw in (tool.parameters, tool.grammar) if raw is not None)
+    if request.output is not None and request.output.schema is not None:
+        yield request.output.schema
+
+
+def answer_text(reply: Reply) -> str:
+    """What a whole answer says to its reader."""
+    blocks = (block for choice in reply.choices for block in choice.blocks)
+    return "\n".join(block.text for block in blocks if isinstance(block, Text | Refusal))
 
 
 def last_turn(request: Request) -> str:
@@ -219,6 +274,8 @@ class EventGuard:
         self._checks: dict[int, JsonCheck | TextCheck] = {}
         """By choice, of the open block."""
         self.over = False
+        self._heard: set[int] = set()
+        """Choices whose open block says something to the reader."""
 
     def take(self, events: list[Event]) -> list[Event]:
         """What may go on after ``events``."""
@@ -240,7 +297,7 @@ class EventGuard:
             return []  # they say the text, token by token, before it was checked
         if isinstance(event, Delta):
             text = self._checks[event.choice].feed(event.text)
-            return [replace(event, text=text)] if text else []
+            return [self._hear(replace(event, text=text))] if text else []
         if isinstance(event, Cite):
             return [replace(event, citation=_cited(event.citation, self._session))]
         if isinstance(event, Seal | Close):
@@ -254,17 +311,26 @@ class EventGuard:
         block = event.block
         check = self._checks[event.choice] = check_of(block, self._session)
         name = _main(block)
+        self._heard.discard(event.choice)
+        if isinstance(block, Text | Refusal):
+            self._heard.add(event.choice)
+            self._session.hear("\n")
         if not name:
             return [replace(event, block=_answered(block, self._session))]
         text = check.feed(getattr(block, name))
         opened = replace(event, block=_with(block, **{name: ""}))
         said = Delta(index=event.index, text=text, choice=event.choice)
-        return [opened, said] if text else [opened]
+        return [opened, self._hear(said)] if text else [opened]
 
     def _rest(self, choice: int, index: int) -> list[Event]:
         check = self._checks.get(choice)
         text = check.close() if check is not None else ""
-        return [Delta(index=index, text=text, choice=choice)] if text else []
+        return [self._hear(Delta(index=index, text=text, choice=choice))] if text else []
+
+    def _hear(self, event: Delta) -> Delta:
+        if event.choice in self._heard:
+            self._session.hear(event.text)
+        return event
 
 
 def _main(block: Block) -> str:

@@ -86,6 +86,8 @@ class Batch(Struct, kw_only=True):
     """In the order of the table's columns."""
     refused: list[tuple[Who, Act]] = field(default_factory=list)
     """For the audit log."""
+    leaked: list[Any] = field(default_factory=list)
+    """Reports of leaked keys, for who revokes them."""
     used: dict[str, int] = field(default_factory=dict)
     """Key id → Unix seconds of its last call here."""
     charged: list[tuple[int, Any]] = field(default_factory=list)

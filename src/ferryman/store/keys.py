@@ -9,7 +9,7 @@ import secrets
 import string
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ferryman.config.feed import KeyFacts
+from ferryman.config.feed import KeyBounds, KeyFacts
+from ferryman.config.key_bounds import KeyBoundsError, checked
 from ferryman.store import audit
 from ferryman.store.audit import Act
 from ferryman.store.db import add_to_meta, insert, reading, writing
@@ -74,6 +75,8 @@ class KeyInfo(Struct, frozen=True, kw_only=True):
     team: str | None
     user: str | None
     tags: tuple[str, ...]
+    bounds: KeyBounds | None
+    """None = anything goes."""
 
 
 class NewKey(Struct, frozen=True, kw_only=True):
@@ -91,7 +94,7 @@ class NewKey(Struct, frozen=True, kw_only=True):
 
 _SHOWN = [virtual_keys.c[name] for name in KeyInfo.__struct_fields__]
 _RECORDED = [virtual_keys.c[name] for name in ("digest", "id", "expires_at", "revoked_at", "seq")]
-_SAID = [virtual_keys.c[name] for name in (*FACTS, "tags")]
+_SAID = [virtual_keys.c[name] for name in (*FACTS, "tags", "bounds")]
 
 
 def create(engine: sa.Engine, key: NewKey, *, now: int | None = None) -> KeyInfo:
@@ -202,13 +205,16 @@ def describe(
 ) -> KeyInfo:
     """Say anew whose a key is: what is given of ``KeyFacts``, None or empty = nobody's.
 
-    Raises as :func:`revoke`, and :class:`KeyFieldError`.
+    Of ``bounds``, a mapping, those are set that are given, and the others stay; None = there are
+    none any more. Raises as :func:`revoke`, and :class:`KeyFieldError`.
     """
-    row = {name: _fact(name, value) for name, value in facts.items() if name != "tags"}
+    row: dict[str, Any] = {name: _fact(name, facts[name]) for name in FACTS if name in facts}
     if "tags" in facts:
         row["tags"] = _tags(facts["tags"] or ())
     with writing(engine) as connection:
         key = _meant(connection, id_or_name, "set", within)
+        if "bounds" in facts:
+            row["bounds"] = _kept(bounds_of(facts["bounds"], key.bounds))
         return _change(connection, "key.describe", key, **row) if row else key
 
 
@@ -235,7 +241,8 @@ def rotate(
         if old.fixed or old.revoked_at is not None:
             why = "is set by FERRYMAN_KEY" if old.fixed else "is revoked"
             raise KeyFieldError(f"The key {old.id} {why}, and so can't be rotated.")
-        facts = KeyFacts(old.organisation or "", old.team or "", old.user or "", old.tags)
+        whose = old.organisation or "", old.team or "", old.user or ""
+        facts = KeyFacts(*whose, old.tags, old.bounds)
         row = replace(new, name=old.name, expires_at=old.expires_at, facts=facts)
         [made] = _insert(connection, [row], stamp)
         ends = min(stamp + overlap, old.expires_at or MAX_EXPIRY)
@@ -341,11 +348,32 @@ _NOTHING_SAID = (None,) * len(_SAID)
 
 
 def _facts(row: Any) -> KeyFacts:
-    return KeyFacts(row.organisation or "", row.team or "", row.user or "", _listed(row.tags))
+    whose = row.organisation or "", row.team or "", row.user or ""
+    return KeyFacts(*whose, _listed(row.tags), _bounds(row.bounds))
 
 
 def _listed(tags: str | None) -> tuple[str, ...]:
     return tuple(msgspec.json.decode(tags)) if tags else ()
+
+
+def bounds_of(said: Mapping[str, Any] | None, old: KeyBounds | None = None) -> KeyBounds | None:
+    """``old`` with those bounds in place of its own that are ``said``, lists by their names; None =
+    none are left. Raises :class:`KeyFieldError`."""
+    if said is None:
+        return None
+    try:
+        found = replace(old or KeyBounds(), **checked(dict(said)))
+    except KeyBoundsError as error:
+        raise KeyFieldError(str(error)) from None
+    return None if found == KeyBounds() else found
+
+
+def _bounds(text: str | None) -> KeyBounds | None:
+    return msgspec.json.decode(text, type=KeyBounds) if text else None
+
+
+def _kept(bounds: KeyBounds | None) -> str | None:
+    return None if bounds is None else msgspec.json.encode(bounds).decode()
 
 
 def _records(rows: Iterable[Any]) -> list[bytes]:
@@ -375,6 +403,7 @@ def _insert(connection: sa.Connection, keys: Iterable[NewKey], now: int) -> list
                 "seq": seq,
                 **{name: _fact(name, getattr(key.facts, name)) for name in FACTS},
                 "tags": _tags(key.facts.tags),
+                "bounds": _kept(key.facts.bounds),
             }
         )
     if rows:
@@ -434,7 +463,7 @@ def _info(row: Any) -> KeyInfo:
 
 
 def _known(row: dict[str, Any]) -> KeyInfo:
-    return KeyInfo(**row | {"tags": _listed(row["tags"])})
+    return KeyInfo(**row | {"tags": _listed(row["tags"]), "bounds": _bounds(row["bounds"])})
 
 
 def _now(now: int | None) -> int:

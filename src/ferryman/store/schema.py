@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS
 
-HEAD: Final = "0023"
+HEAD: Final = "0025"
 """The newest migration: the schema this version of the program works with."""
 
 PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
@@ -89,6 +89,7 @@ virtual_keys = Table(
     Column("team", Text),
     Column("user", Text),
     Column("tags", Text),
+    Column("bounds", Text),
     Index("virtual_keys_seq", "seq"),
     Index("virtual_keys_name", "name"),
 )

@@ -38,6 +38,24 @@ class Refused(Struct, frozen=True, array_like=True):
     model: str = ""
 
 
+LEAKED: Final = 6
+"""Journal frame kind of a :class:`Leaked`."""
+
+
+class Leaked(Struct, frozen=True, array_like=True):
+    """Somebody who has a whole virtual key says that it was found where it must not be."""
+
+    at_us: int
+    """Unix microseconds."""
+    key: str
+    """Id."""
+    where: str
+    """For people."""
+    address: str
+    """Of whoever says so, like the next."""
+    client: str
+
+
 class Labels(Struct, frozen=True, array_like=True, kw_only=True):
     """What reports sort a call by, as far as its caller says; no word of a prompt."""
 

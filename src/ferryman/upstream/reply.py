@@ -12,7 +12,7 @@ from ferryman.wire.tap import StreamTap
 
 MAX_WHOLE_BYTES = 256 << 20
 MAX_HELD_BYTES = 16 << 20
-"""Most that a stream may bring before it says anything."""
+"""Most that a stream may bring before it says anything, or while it is judged."""
 EVENT_END: Final = b"\n\n"
 END_GRACE_SECONDS = 2.0
 """How long an upstream may take to close its framing after the stream's own end."""
@@ -144,11 +144,12 @@ class Reply:
             return
         self._held.append(out)
         self._size += len(out)
-        if self._size > MAX_HELD_BYTES and not tap.content:
-            self._cut(f"over {MAX_HELD_BYTES} bytes before it said anything")
+        if self._size > MAX_HELD_BYTES and (not tap.content or self.first_token >= 0):
+            when = "that have to be judged first" if tap.content else "before it said anything"
+            self._cut(f"over {MAX_HELD_BYTES} bytes {when}")
             return
         if tap.content or tap.done or tap.failure is not None:
-            if tap.content:
+            if tap.content and self.first_token < 0:
                 self.first_token = self.now()
                 if self.connection is not None:
                     self.connection.content_came()

@@ -26,6 +26,7 @@ from ferryman.control.links import PATIENCE, reached, within
 from ferryman.log import log
 from ferryman.store import notices
 from ferryman.wire.addresses import ANY, PUBLIC
+from ferryman.wire.webhooks import SIGNATURE, signature
 
 PAUSE: Final = 1.0
 """Seconds between looks for what is to be told."""
@@ -38,7 +39,6 @@ LONGEST: Final = 3600
 GIVE_UP: Final = 3 * 86_400
 """Seconds after which it is given up."""
 AT_ONCE: Final = 20
-SIGNATURE: Final = "x-ferryman-signature"
 _snapshot: Final = msgspec.msgpack.Decoder(Snapshot)
 
 
@@ -179,7 +179,7 @@ class Courier:
         if channel.kind == "slack":
             url, sent = secret, words.slack(body)
         else:
-            headers[SIGNATURE] = words.signature(secret.encode(), sent, int(time.time()))
+            headers[SIGNATURE] = signature(secret.encode(), sent, int(time.time()))
         try:
             status = _posted(url, sent, headers, channel.private, self._tls)
         except ValueError:

@@ -1,7 +1,5 @@
 """What a channel is sent of a message: signed JSON, a line for Slack, an e-mail. Pure."""
 
-import hashlib
-import hmac
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -16,12 +14,6 @@ EVENTS: Final = {
     "alert.opened": "", "alert.repeated": "still: ", "alert.resolved": "resolved: ",
     "alert.test": "test: ",
 }  # fmt: skip
-
-
-def signature(secret: bytes, body: bytes, now: int) -> str:
-    """``t=UNIX,v1=HEX``: HMAC-SHA-256 under ``secret`` of the time, a dot and the body."""
-    signed = hmac.new(secret, b"%d.%b" % (now, body), hashlib.sha256)
-    return f"t={now},v1={signed.hexdigest()}"
 
 
 def headline(said: dict[str, Any]) -> str:

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, structs
 
+from ferryman.client.bounds import Bounds
 from ferryman.client.documents import Key, KeyChange, Leak, Link, MadeKey, NewKey, Page, Rotation
-from ferryman.config.feed import KeyFacts
+from ferryman.config.feed import KeyBounds, KeyFacts
 from ferryman.control.admin import Admin
 from ferryman.control.api.access import Caller
 from ferryman.control.api.cursor import Pages
@@ -45,7 +46,7 @@ def create_key(admin: Admin, body: NewKey, headers: Once) -> MadeKey:
     mine = admin.caller
     facts = KeyFacts(
         owner_of(mine, "organisation", body.organisation), owner_of(mine, "team", body.team),
-        body.user or "", tuple(body.tags or ()),
+        body.user or "", tuple(body.tags or ()), _bounds(body.bounds),
     )  # fmt: skip
     key, secret = admin.desk.create(
         body.name, expiry(body.expires_in, body.expires_at), facts, once=_once(headers), said=body,
@@ -75,11 +76,13 @@ def one_key(admin: Admin, key: str) -> Key:
 
 
 def change_key(admin: Admin, key: str, body: KeyChange) -> Key:
-    """Say anew whose a key is, by id or name; within a second, calls count so."""
+    """Say anew whose a key is and what it is bound to, by id or name; it holds within a second."""
     given = {name: value for name, value in structs.asdict(body).items() if value is not UNSET}
     for name in ("organisation", "team"):
         if name in given:
             given[name] = owner_of(admin.caller, name, given[name] or "")
+    if isinstance(body.bounds, Bounds):
+        given["bounds"] = body.bounds.said()
     found = admin.desk.describe(key, within=admin.caller.within, **given)
     return key_row(found, time.time())
 
@@ -132,6 +135,13 @@ def owner_of(caller: Caller, name: str, given: str | None) -> str:
     if given is not None and given != own:
         raise ProblemError(403, "forbidden", f"{name}: {caller.name} belongs to another one.")
     return own
+
+
+def _bounds(given: Bounds | None) -> KeyBounds | None:
+    try:
+        return keys.bounds_of(given.said()) if given else None
+    except keys.KeyFieldError as error:
+        raise ProblemError(400, "invalid_key_field", str(error)) from None
 
 
 def _made(key: KeyInfo, secret: str) -> MadeKey:

@@ -76,6 +76,7 @@ WAYS: Final = (
     Way("POST", "/limits/raise", "config.write", limits.increase),
     Way("GET", "/keys", "keys.read", keys.page, tenants=True),
     Way("POST", "/keys", "keys.write", keys.create, tenants=True),
+    Way("POST", "/keys/bounds", "keys.write", keys.bind, tenants=True),
     Way("POST", "/keys/revoke", "keys.write", keys.revoke, tenants=True),
     Way("GET", "/vault", "vault.read", secrets.page),
     Way("POST", "/vault", "vault.write", secrets.store),

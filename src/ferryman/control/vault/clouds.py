@@ -153,7 +153,7 @@ class AzureKey:
             asked = {"api-version": "2018-02-01", "resource": resource(self._url)}
             asked |= {"client_id": client} if client else {}
             url = f"{host.rstrip('/')}/metadata/identity/oauth2/token?{urlencode(asked)}"
-            status, said = ask("GET", url, {"metadata": "true"})
+            status, said = ask("GET", url, {"metadata": "true"}, identity=True)
         if status != 200:
             raise KeyServiceError(f"azurekey: no credentials ({said.get('error', status)})")
         return text_of(said, "access_token")
