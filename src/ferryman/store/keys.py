@@ -17,8 +17,9 @@ import sqlalchemy as sa
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ferryman.config.delegation import Scope
 from ferryman.config.feed import KeyFacts
-from ferryman.store import audit
+from ferryman.store import audit, delegated, tenants
 from ferryman.store.audit import Act
 from ferryman.store.db import add_to_meta, insert, reading, writing
 from ferryman.store.dimensions import Within, owned
@@ -101,7 +102,11 @@ def create(engine: sa.Engine, key: NewKey, *, now: int | None = None) -> KeyInfo
     digest is there already.
     """
     with writing(engine) as connection:
-        return _stored(connection, key) or _insert(connection, [key], _now(now))[0]
+        found = _stored(connection, key)
+        if found is None:
+            _check_whose(connection, key.facts.organisation, key.facts.team)
+            [found] = _insert(connection, [key], _now(now))
+        return found
 
 
 def _stored(connection: sa.Connection, key: NewKey) -> KeyInfo | None:
@@ -206,7 +211,12 @@ def describe(
     if "tags" in facts:
         row["tags"] = _tags(facts["tags"] or ())
     with writing(engine) as connection:
+        tenants.lock(connection)
         key = _meant(connection, id_or_name, "set", within)
+        whose = {name: row.get(name, getattr(key, name)) for name in FACTS}
+        if any(whose[name] != getattr(key, name) for name in FACTS):
+            _check_whose(connection, whose["organisation"], whose["team"])
+            delegated.moved(connection, scope_of(key, **whose))
         return _change(connection, "key.describe", key, **row) if row else key
 
 
@@ -226,6 +236,7 @@ def rotate(
     """
     stamp = _now(now)
     with writing(engine) as connection:
+        tenants.lock(connection)
         made = _stored(connection, new)
         old = _meant(connection, id_or_name, "rotate", within)
         if made is not None:
@@ -236,9 +247,24 @@ def rotate(
         facts = KeyFacts(old.organisation or "", old.team or "", old.user or "", old.tags)
         row = replace(new, name=old.name, expires_at=old.expires_at, facts=facts)
         [made] = _insert(connection, [row], stamp)
+        delegated.copied(connection, scope_of(old), made.id)
         ends = min(stamp + overlap, old.expires_at or MAX_EXPIRY)
         changed = {"expires_at": ends} if overlap else {"revoked_at": stamp}
         return _change(connection, "key.rotate", old, **changed), made
+
+
+def scope_of(key: KeyInfo, **whose: str | None) -> Scope:
+    """Whose a key is, or would be with these facts."""
+    said = {name: whose.get(name, getattr(key, name)) or "" for name in FACTS}
+    return Scope(**said, key=key.id)
+
+
+def _check_whose(connection: sa.Connection, organisation: str | None, team: str | None) -> None:
+    """Raises :class:`KeyFieldError`."""
+    try:
+        tenants.check(connection, organisation, team)
+    except tenants.UnknownTenantError as error:
+        raise KeyFieldError(str(error)) from None
 
 
 def _meant(connection: sa.Connection, id_or_name: str, what: str, within: Within) -> KeyInfo:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS
 
-HEAD: Final = "0022"
+HEAD: Final = "0024"
 """The newest migration: the schema this version of the program works with."""
 
 PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
@@ -110,6 +110,40 @@ admin_tokens = Table(
     Column("last_used_at", BigInteger),
 )
 """Who may ask the admin API for what (``store/tokens.py``)."""
+
+
+def _record() -> tuple[Column[Any], ...]:
+    """What is kept of an organisation and of a team beside its name."""
+    return (
+        Column("title", Text, nullable=False),
+        Column("created_at", BigInteger, nullable=False),
+        Column("created_by", Text, nullable=False),
+        Column("archived_at", BigInteger),
+    )
+
+
+organisations = Table(
+    "organisations", metadata, Column("name", Text, primary_key=True), *_record()
+)
+teams = Table(
+    "teams",
+    metadata,
+    Column("organisation", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    *_record(),
+)
+"""Those that keys and tokens may name (``store/tenants.py``)."""
+
+delegated_limits = Table(
+    "delegated_limits",
+    metadata,
+    *(Column(name, Text, primary_key=True) for name in ("organisation", "team", "user", "key_id")),
+    Column("limits", Text, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("changed_by", Text, nullable=False),
+)
+"""What an organisation, team, user or key may take (``store/delegated.py``); empty = any. Of keys
+the id alone says which: whose they are may change."""
 
 calls = Table(
     "calls",
