@@ -21,6 +21,7 @@ from ferryman.control.app import Application, Counted, Front
 from ferryman.control.auditing import Book, Tail
 from ferryman.control.bodies import BodyIntake
 from ferryman.control.configuration import Configuration
+from ferryman.control.delegating import Adder
 from ferryman.control.doors import Doors
 from ferryman.control.feed import FeedHub, Seen
 from ferryman.control.fence import Fence
@@ -61,10 +62,12 @@ class Service:
         migrate(engine)
         chain = derive_for(paths.secret("pepper"), audit.PURPOSE)
         self.engine = audit.keyed(engine, chain)
+        configuration.added = Adder(self.engine).add
         configuration.keep = lambda version, after: versions.add(self.engine, version, after=after)
         self._admin_token = paths.secret("admin-token")
         seed = derive_for(self._admin_token, "idempotent keys")
         self.desk = KeyDesk(self.engine, paths.secret("pepper"), seed, paths.first_key)
+        self.desk.limits_changed = configuration.renew
         self._first_is_new = self.desk.ensure_first(options.key)
         self._gate = Gate(self.engine, self._admin_token, paths.secret("pepper"), self._roles)
         self._reloading = asyncio.Lock()

@@ -105,7 +105,10 @@ def put(
             said = "; ".join(f"{each.scope.name}: {words[0]}" for each, words in more[:5])
             raise ChildrenError(f"{len(more)} below it have more than that. {said}.")
         old = _at(connection, scope)
-        if old is None and (connection.scalar(sa.select(sa.func.count(_table.key_id))) or 0) >= MOST:
+        if (
+            old is None
+            and (connection.scalar(sa.select(sa.func.count(_table.key_id))) or 0) >= MOST
+        ):
             raise FullError(f"There are {MOST} such limits already.")
         now = int(time.time())
         done = [
@@ -126,9 +129,7 @@ def remove(engine: sa.Engine, scope: Scope, within: Within) -> None:
         if old is None:
             raise NoSuchScopeError("Nothing is set there.")
         connection.execute(delegated_limits.delete().where(*_is(scope)))
-        audit.append(
-            connection, Act(action="limits.remove", target=scope.name, before=old.limits)
-        )
+        audit.append(connection, Act(action="limits.remove", target=scope.name, before=old.limits))
 
 
 def moved(connection: sa.Connection, key: Scope) -> None:
@@ -184,9 +185,7 @@ def _at(connection: sa.Connection, scope: Scope) -> Delegated | None:
 def _is(scope: Scope) -> list[sa.ColumnElement[bool]]:
     named = ("", "", "") if scope.key else (scope.organisation, scope.team, scope.user)
     columns = (_table.organisation, _table.team, _table.user, _table.key_id)
-    return [
-        column == value for column, value in zip(columns, (*named, scope.key), strict=True)
-    ]
+    return [column == value for column, value in zip(columns, (*named, scope.key), strict=True)]
 
 
 def _rows(connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[Delegated]:

@@ -311,6 +311,13 @@ def find(engine: sa.Engine, id_or_name: str, within: Within = EVERYBODY) -> list
     return [key for key in found if key.id == id_or_name] or found
 
 
+def ids(engine: sa.Engine, within: Within) -> set[str]:
+    """The ids of all keys that are theirs."""
+    query = sa.select(virtual_keys.c.id).where(*owned(virtual_keys.c, within))
+    with reading(engine) as connection:
+        return set(connection.scalars(query))
+
+
 def names(engine: sa.Engine, ids: Iterable[str]) -> dict[str, str]:
     """Id → name of the keys among ``ids`` that exist."""
     wanted = sorted(set(ids))

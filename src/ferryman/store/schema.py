@@ -122,9 +122,7 @@ def _record() -> tuple[Column[Any], ...]:
     )
 
 
-organisations = Table(
-    "organisations", metadata, Column("name", Text, primary_key=True), *_record()
-)
+organisations = Table("organisations", metadata, Column("name", Text, primary_key=True), *_record())
 teams = Table(
     "teams",
     metadata,
