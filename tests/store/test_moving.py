@@ -15,12 +15,26 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 from soak.plant import Plant, plant
 
+from ferryman.config.delegation import Scope
+from ferryman.config.snapshot import CallLimit
 from ferryman.config.version import Version
 from ferryman.control.ingest import Ingester
 from ferryman.control.keys import KeyDesk
 from ferryman.control.vault.desk import Vault
 from ferryman.control.vault.masters import Masters
-from ferryman.store import alerts, audit, db, intake, keys, ledger, moving, tokens, versions
+from ferryman.store import (
+    alerts,
+    audit,
+    db,
+    delegated,
+    intake,
+    keys,
+    ledger,
+    moving,
+    tenants,
+    tokens,
+    versions,
+)
 from ferryman.store.bodies import Sealed
 from ferryman.store.contents import Contents
 from ferryman.store.journal import JournalWriter
@@ -43,6 +57,10 @@ def source(tmp_path: Path) -> Iterator[sa.Engine]:
         created_at=1, created_by="admin", expires_at=2,
     )  # fmt: skip
     tokens.create(engine, token, b"d" * 32)
+    team = tenants.Tenant(organisation="acme", title="ä", created_at=1, created_by="admin")
+    for each in (team, replace(team, team="red")):
+        tenants.create(engine, each)
+    delegated.put(engine, Scope("acme"), CallLimit(name="", parallel=5), "anna", within={})
     versions.add(engine, Version(number=0, at=1, by="anna", note="ä", changes=("x",), snapshot="s",
                                  text="{}", overlay={}))  # fmt: skip
     kept = Contents(engine, bytes(32))
