@@ -27,8 +27,9 @@ def make(engine: sa.Engine, organisation: str, team: str = "") -> Tenant:
     return tenants.create(engine, row)
 
 
-def key(engine: sa.Engine, *facts: str) -> str:
-    row = NewKey(name="k", digest=next(_numbers).to_bytes(32), hint="", facts=KeyFacts(*facts))
+def key(engine: sa.Engine, organisation: str = "", team: str = "", user: str = "") -> str:
+    facts = KeyFacts(organisation, team, user)
+    row = NewKey(name="k", digest=next(_numbers).to_bytes(32), hint="", facts=facts)
     return keys.create(engine, row).id
 
 

@@ -36,6 +36,7 @@ from ferryman.control.dashboard import (
     secrets,
     settings,
     teams,
+    tenants,
     welcome,
 )
 from ferryman.control.dashboard.desk import Asked, Desk, File, Flow, Go, Page, View
@@ -89,6 +90,9 @@ VIEWS: Final[tuple[tuple[str, str, View], ...]] = (
     ("POST", "/settings/alone", settings.alone),
     ("GET", "/teams", teams.page),
     ("POST", "/teams/assign", teams.assign),
+    ("POST", "/teams/records", tenants.create),
+    ("POST", "/teams/archive", tenants.archive),
+    ("POST", "/teams/limits", tenants.limit),
     ("GET", "/limits", limits.page),
     ("GET", "/audit", audit.page),
     ("POST", "/limits/raise", limits.increase),
