@@ -18,7 +18,7 @@ from ferryman.control.orders import Compiled
 from ferryman.control.problem import ProblemError
 from ferryman.ir.price import PICO
 from ferryman.log import log
-from ferryman.store import delegated
+from ferryman.store import delegated, tenants
 
 MOST_USD: Final = 1_000_000
 _snapshot: Final = msgspec.msgpack.Decoder(Snapshot)
@@ -30,15 +30,29 @@ class Adder:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._known: tuple[CallLimit, ...] = ()
+        self._number = -1
 
     def add(self, found: Compiled) -> Compiled:
         """What was compiled, with all that is set. Where the database fails now, what was set when
         it was asked last: a change of the configuration does not wait for it."""
         try:
-            self._known = tuple(each.limits for each in delegated.every(self._engine))
+            self._known = self._set()
         except SQLAlchemyError as error:
             log("control", f"limits of tenants stay as they were: {type(error).__name__}")
         return merged(found, self._known)
+
+    def news(self) -> bool:
+        """Whether something else is set now than was added last: by another control plane,
+        or because a key is another's now. Cheap, for polling."""
+        number = tenants.number(self._engine)
+        if number == self._number:
+            return False
+        found = self._set()
+        self._number = number
+        return found != self._known
+
+    def _set(self) -> tuple[CallLimit, ...]:
+        return tuple(each.limits for each in delegated.every(self._engine))
 
 
 def merged(found: Compiled, limits: tuple[CallLimit, ...]) -> Compiled:

@@ -62,7 +62,8 @@ class Service:
         migrate(engine)
         chain = derive_for(paths.secret("pepper"), audit.PURPOSE)
         self.engine = audit.keyed(engine, chain)
-        configuration.added = Adder(self.engine).add
+        self._adder = Adder(self.engine)
+        configuration.added = self._adder.add
         configuration.keep = lambda version, after: versions.add(self.engine, version, after=after)
         self._admin_token = paths.secret("admin-token")
         seed = derive_for(self._admin_token, "idempotent keys")
@@ -100,7 +101,7 @@ class Service:
         self.configuration.publish = self._publish
         rounds = self._rounds = Rounds(
             self._ingester(),
-            hub.look,
+            self._look,
             self._tidy(),
             self._leave,
         )
@@ -155,6 +156,13 @@ class Service:
                 task.cancel()
             await asyncio.to_thread(self._stop, rounds)
             log("control", "stopped")
+
+    def _look(self) -> None:
+        """Whether somebody else has changed keys, or what tenants may take."""
+        assert self._hub is not None
+        self._hub.look()
+        if self._adder.news():
+            self.configuration.renew()
 
     def _ingester(self) -> Ingester:
         heard = (self._exporter, self._logs)

@@ -15,10 +15,11 @@ from ferryman.store import audit
 from ferryman.store.audit import Act
 from ferryman.store.db import add_to_meta, reading, writing
 from ferryman.store.dimensions import NONE, Within
-from ferryman.store.schema import admin_tokens, organisations, teams, virtual_keys
+from ferryman.store.schema import admin_tokens, meta, organisations, teams, virtual_keys
 
 LONGEST: Final = 100
 """Characters of a name and of a title."""
+_NUMBER: Final = "tenants"
 
 
 class Tenant(Struct, frozen=True, kw_only=True):
@@ -52,7 +53,14 @@ class InUseError(Exception):
 def lock(connection: sa.Connection) -> None:
     """Of transactions about tenants and what they may take, only one is at work at a time: first
     this, then the number of a change of keys, then the audit log."""
-    add_to_meta(connection, "tenants", 1)
+    add_to_meta(connection, _NUMBER, 1)
+
+
+def number(engine: sa.Engine) -> int:
+    """Changes with every transaction that :func:`lock` let in; cheap, for polling."""
+    with reading(engine) as connection:
+        query = sa.select(meta.c.value).where(meta.c.name == _NUMBER)
+        return int(connection.scalar(query) or 0)
 
 
 def check(connection: sa.Connection, organisation: str | None, team: str | None) -> None:
