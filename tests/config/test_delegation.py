@@ -1,13 +1,14 @@
 """Limits that are handed down: what is more than a parent's, and how it is brought down."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ferryman.config.delegation import SECONDS, Scope, beyond, lowered
 from ferryman.config.snapshot import PERIODS, RATES, Budget, CallLimit, RateLimit
 from ferryman.ir.price import PICO
+from ferryman.routing.conditions import compiled
 
 
 def rate(text: str, burst: int = 0, measure: str = "requests") -> CallLimit:
@@ -70,6 +71,7 @@ LIMITS = st.builds(
 """Any limits."""
 
 
+@settings(max_examples=50)
 @given(LIMITS, LIMITS)
 def test_what_was_brought_down_is_within_and_nothing_became_more(
     child: CallLimit, parent: CallLimit
@@ -87,6 +89,7 @@ def test_what_was_brought_down_is_within_and_nothing_became_more(
     assert lowered(found, parent) == found
 
 
+@settings(max_examples=50)
 @given(LIMITS, LIMITS, LIMITS)
 def test_bringing_all_below_down_keeps_them_within_each_other(
     parent: CallLimit, child: CallLimit, below: CallLimit
@@ -95,6 +98,7 @@ def test_bringing_all_below_down_keeps_them_within_each_other(
     assert not beyond(lowered(below, parent), lowered(child, parent))
 
 
+@settings(max_examples=50)
 @given(LIMITS, LIMITS)
 def test_within_means_that_no_stretch_of_time_lets_more_through(
     child: CallLimit, parent: CallLimit
@@ -108,6 +112,20 @@ def test_within_means_that_no_stretch_of_time_lets_more_through(
                 if mine.measure == bound.measure:
                     let = mine.burst + seconds * mine.most / SECONDS[mine.per]
                     assert let <= bound.burst + seconds * bound.most / SECONDS[bound.per] + 1e-6
+
+
+_facts = st.sampled_from(("", "red", "ann"))
+_scopes = st.builds(Scope, _facts, _facts, _facts, st.sampled_from(("", "key_1")))
+
+
+@given(_scopes, _scopes.filter(lambda each: bool(each.key)))
+def test_a_scope_is_about_the_calls_of_all_that_is_below_it(scope: Scope, key: Scope) -> None:
+    """As the data plane asks: of a call, by what its key says."""
+    if scope.key or not scope.kind:
+        return
+    said = {name: getattr(key, name) or None for name in ("organisation", "team", "user", "key")}
+    assert compiled(scope.when)(said.get) is scope.above(key)
+    assert compiled(key.when)(said.get)
 
 
 def test_whose_is_above_whom() -> None:
