@@ -337,3 +337,36 @@ def test_the_playground_sends_images_and_tools(visit: Visit, ferry: Stack) -> No
     assert told == {
         "role": "tool", "tool_call_id": asked["tool_calls"][0]["id"], "content": "12 degrees",
     }  # fmt: skip
+
+
+def test_organisations_and_teams_are_made_and_get_limits(visit: Visit, ferry: Stack) -> None:
+    page = visit.go("/teams")
+    for name, organisation in (("north", ""), ("crew", "north")):
+        page.get_by_label("New name").fill(name)
+        if organisation:
+            page.get_by_label("Team of").select_option(organisation)
+        page.get_by_role("button", name="Make", exact=True).click()
+        expect(page.get_by_role("rowheader", name=name)).to_be_visible()
+    forms = page.get_by_role("form", name="Set what they may take")
+
+    def put(team: str, usd: str) -> None:
+        forms.get_by_label("Organisation").fill("north")
+        forms.get_by_label("Team").fill(team)
+        forms.get_by_label("USD at most").fill(usd)
+        forms.get_by_role("button", name="Set").click()
+
+    put("", "20")
+    expect(page.get_by_role("row").filter(has_text="organisation")).to_contain_text("20 USD per m")
+    with visit.expecting("409"):
+        put("crew", "30")
+        expect(page.get_by_role("alert")).to_contain_text("30 USD per month is more than 20 USD")
+    page.goto(visit.url + "/teams")
+    put("crew", "10")
+    row = page.get_by_role("row").filter(has_text="crew")
+    expect(row).to_contain_text("team of north")
+    expect(row).to_contain_text("10 USD per month")
+    visit.shoot("records")
+    row.get_by_role("button", name="Archive crew").click()
+    expect(page.get_by_role("row").filter(has_text="crew")).to_contain_text("archived")
+    rows = ferry.admin("GET", "/api/v1/limits/delegated").json()["data"]
+    assert {each["name"] for each in rows} == {"organisation:north", "team:north/crew"}

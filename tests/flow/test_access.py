@@ -153,7 +153,8 @@ def test_roles_are_what_they_are_meant_to_be() -> None:
 READ = ("/usage?by=key,user,run&since=1d", "/usage/forecast?by=key", "/calls", "/runs", "/keys",
         "/keys?name=shop", "/export/calls", "/export/focus", "/export/content?shape=raw",
         "/export/content", "/tokens", "/users", "/roles", "/me", "/openapi.json", "/runs/nightly",
-        f"/runs/{TRACE}")  # fmt: skip
+        f"/runs/{TRACE}", "/limits", "/limits/delegated", "/latencies?by=model", "/alerts",
+        "/alerts/history", "/models", "/prices?model=fast", "/organisations")  # fmt: skip
 ONE = ("/calls/{call}", "/runs/{call}", "/calls/{call}/content", "/calls/{call}/feedback",
        "/calls/{call}/cost", "/keys/{key}", "/users/{user}")  # fmt: skip
 """What is asked for by an id, in place of ``{ident}`` and the like."""
@@ -161,6 +162,11 @@ WRITE = {"POST /keys", "PATCH /keys/{key}", "POST /keys/{key}/rotate", "DELETE /
          "POST /keys/{key}/leaked",
          "POST /tokens", "DELETE /tokens/{token}", "POST /users", "PATCH /users/{user}",
          "PUT /users/{user}/password", "DELETE /users/{user}"}  # fmt: skip
+_TEAMS = "/organisations/{organisation}/teams"
+ELSEWHERE = {"GET /organisations/{organisation}", f"GET {_TEAMS}", f"POST {_TEAMS}",
+             *(f"{method} {_TEAMS}/{{team}}" for method in ("GET", "PATCH", "DELETE")),
+             "PUT /limits/delegated", "DELETE /limits/delegated"}  # fmt: skip
+"""In test_tenants.py."""
 FILTERED = ("/usage", "/usage/forecast", "/calls", "/runs", "/export/calls", "/export/focus",
             "/export/content")  # fmt: skip
 
@@ -171,7 +177,7 @@ def test_every_route_that_tenants_may_ask_is_asked_here() -> None:
             path = path.replace(name, "{}")
         return path.partition("?")[0]
 
-    asked = {f"GET {plain(path)}" for path in (*READ, *ONE)} | WRITE
+    asked = {f"GET {plain(path)}" for path in (*READ, *ONE)} | WRITE | ELSEWHERE
     assert {f"{each.method} {plain(each.path)}" for each in ROUTES if each.tenants} == asked
     # Who adds to what calls are chosen by, adds here too.
     chosen = {each.path for each in ROUTES if "where" in each.hints}
@@ -192,6 +198,8 @@ def test_a_tenant_reads_what_is_its_own_and_nothing_else(world: World, tenant: s
     assert calls == {world.owned[owner].call for owner in own}
     usage = world.ask(token, "GET", "/usage?since=1d").json()
     assert usage["total"]["calls"] == len(own)
+    times = world.ask(token, "GET", "/latencies?by=model").json()["data"]
+    assert [(row["model"], row["calls"]) for row in times] == [("fast", len(own))]
     for path in ONE:
         for owner in OWNERS:
             it = world.owned[owner]

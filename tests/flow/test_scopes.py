@@ -72,8 +72,14 @@ def test_what_a_key_says_holds_at_once_when_it_is_changed_and_after_a_restart(
     until(lambda: call(scoped, secret).status == 403, "it holds")
     scoped.admin("PATCH", path, {"user": "boss"})
     until(lambda: call(scoped, secret).status == 200, "it holds")
+    put = f"/api/v1/limits/delegated?key={key}"
+    assert scoped.admin("PUT", put, {"requests": "2/day"}).status == 200
     scoped.restart()
     assert call(scoped, secret).status == 200
+    asks = {"request": asked("plain"), "key": key}
+    rows = scoped.admin("POST", "/api/v1/explain", asks).json()["limits"]
+    assert f"key:{key}" in {row["key"] for row in rows}, "what was set holds, too"
+    assert scoped.admin("DELETE", put).json()["data"] == []
     assert scoped.admin("PATCH", path, {"user": None}).json()["user"] is None
     until(lambda: call(scoped, secret).status == 403, "it holds")
     assert scoped.admin("PATCH", path, {"team": "", "tags": []}).json()["tags"] == []

@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 from soak.plant import Plant, plant
 
+from ferryman.config.delegation import Scope
+from ferryman.config.snapshot import CallLimit
 from ferryman.config.version import Version
 from ferryman.control.ingest import Ingester
 from ferryman.control.keys import KeyDesk
@@ -24,11 +26,13 @@ from ferryman.store import (
     alerts,
     audit,
     db,
+    delegated,
     intake,
     keys,
     ledger,
     moving,
     sessions,
+    tenants,
     tokens,
     users,
     versions,
@@ -58,6 +62,10 @@ def source(tmp_path: Path) -> Iterator[sa.Engine]:
     tokens.create(engine, token, b"d" * 32)
     users.create(engine, ANNA, "hash")
     sessions.begin(engine, session("mark"))
+    team = tenants.Tenant(organisation="acme", title="ä", created_at=1, created_by="admin")
+    for each in (team, replace(team, team="red")):
+        tenants.create(engine, each)
+    delegated.put(engine, Scope("acme"), CallLimit(name="", parallel=5), "anna", within={})
     versions.add(engine, Version(number=0, at=1, by="anna", note="ä", changes=("x",), snapshot="s",
                                  text="{}", overlay={}))  # fmt: skip
     kept = Contents(engine, bytes(32))

@@ -13,8 +13,10 @@ from ferryman.cli.audit import audit_app
 from ferryman.cli.caching import cache_app
 from ferryman.cli.configure import config_app, models_app, providers_app
 from ferryman.cli.guards import guard_app
+from ferryman.cli.limits import limits_app
 from ferryman.cli.main import become
 from ferryman.cli.pricing import prices_app
+from ferryman.cli.tenants import organisations_app, teams_app
 from ferryman.cli.tokens import tokens_app
 from ferryman.cli.users import users_app
 from ferryman.cli.vaulting import vault_app
@@ -455,24 +457,6 @@ def explain(
 
 
 @app.command(rich_help_panel=_LOOK)
-def limits(
-    gateway_url: flags.GatewayUrl = None,
-    as_json: flags.AsJson = False,
-    data_dir: flags.AskDataDir = None,
-    control_url: flags.AskUrl = None,
-    admin_host: flags.AskHost = None,
-    admin_port: flags.AskPort = None,
-) -> None:
-    """Show how limits and budgets stand: what is left for each key, team, model, and until when.
-
-    Examples: `ferryman limits` · `ferryman limits --json`
-    """
-    from ferryman.cli import limits as standing
-
-    standing.run(flags.asked(locals()), gateway_url or "", as_json=as_json)
-
-
-@app.command(rich_help_panel=_LOOK)
 def journal(
     as_json: flags.AsJson = False,
     data_dir: flags.AskDataDir = None,
@@ -492,8 +476,8 @@ def journal(
 for report in (reports.usage, reports.export, reports.reconcile):
     app.command(rich_help_panel=_LOOK)(report)
 for group in (
-    keys_app, tokens_app, users_app, audit_app, vault_app, alerts_app, prices_app, cache_app,
-    guard_app, config_app, models_app, providers_app,
+    keys_app, tokens_app, users_app, organisations_app, teams_app, limits_app, audit_app,
+    vault_app, alerts_app, prices_app, cache_app, guard_app, config_app, models_app, providers_app,
 ):  # fmt: skip
     app.add_typer(group, rich_help_panel=_LOOK)
 

@@ -1,19 +1,198 @@
-"""``ferryman limits``: how limits and budgets stand."""
+"""``ferryman limits``: how limits and budgets stand, and what is set for tenants."""
 
-from ferryman.cli.api import ask_gateway, control_plane
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Final
+
+import typer
+
+from ferryman.cli import flags
 from ferryman.cli.output import print_json
-from ferryman.cli.show import Column, console, count, duration, money, table
 from ferryman.client.documents import Limit
-from ferryman.config.options import Options
+from ferryman.client.tenants import BudgetSet, DelegatedLimit, LimitSet, Rate
+
+limits_app: Final = typer.Typer(
+    name="limits",
+    invoke_without_command=True,
+    rich_markup_mode="markdown",
+    help="How limits and budgets stand, and what organisations, teams, users and keys may take.",
+)
+_Organisation = Annotated[str, typer.Option("--organisation", help="Of this organisation.")]
+_Team = Annotated[str, typer.Option("--team", help="Of this team of it.")]
+_User = Annotated[str, typer.Option("--user", help="Of this user.")]
+_Key = Annotated[str, typer.Option("--key", help="Of this virtual key (id or name) instead.")]
+_RATE: Final = "A rate, such as 600/minute."
 
 
-def run(options: Options, url: str, *, as_json: bool) -> None:
-    """Print the state of every limit. ``url``: of a gateway to ask itself. Raises ``ApiError``."""
-    rows: list[Limit]
-    if url:
-        rows = ask_gateway(options, url, "GET", "/internal/limits", list[Limit], None)
+@limits_app.callback()
+def limits(
+    context: typer.Context,
+    gateway_url: flags.GatewayUrl = None,
+    as_json: flags.AsJson = False,
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """Show how limits and budgets stand: what is left for each key, team, model, and until when.
+
+    Examples: `ferryman limits` · `ferryman limits --json` ·
+    `ferryman limits set --organisation acme --budget 100/month`
+    """
+    given = locals()
+    if context.invoked_subcommand is not None:
+        flags.asked(given)
+        return
+    from ferryman.cli.api import ask_gateway
+
+    if gateway_url:
+        options = flags.asked(given)
+        rows = ask_gateway(options, gateway_url, "GET", "/internal/limits", list[Limit], None)
     else:
-        rows = control_plane(options).limits()
+        rows = flags.reach(given).limits()
+    _show(rows, as_json=as_json)
+
+
+@limits_app.command("set")
+def set_limits(
+    organisation: _Organisation = "",
+    team: _Team = "",
+    user: _User = "",
+    key: _Key = "",
+    requests: Annotated[str | None, typer.Option("--requests", help=_RATE)] = None,
+    tokens: Annotated[str | None, typer.Option("--tokens", help=_RATE)] = None,
+    input_tokens: Annotated[str | None, typer.Option("--input-tokens", help=_RATE)] = None,
+    output_tokens: Annotated[str | None, typer.Option("--output-tokens", help=_RATE)] = None,
+    parallel: Annotated[
+        int | None, typer.Option("--parallel", min=1, help="Calls at work at once.")
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option("--budget", help="USD in a period, such as 100/month; as often as wanted."),
+    ] = None,
+    token_budget: Annotated[
+        list[str] | None,
+        typer.Option("--token-budget", help="Tokens in a period, such as 1000000/day."),
+    ] = None,
+    lower: Annotated[
+        bool, typer.Option("--lower", help="Bring down what is set for more below it.")
+    ] = False,
+    as_json: flags.AsJson = False,
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """Set what an organisation, team, user or key may take, in place of what was set for it.
+
+    Never more than what is set above it. Examples:
+    `ferryman limits set --organisation acme --budget 100/month --requests 600/minute` ·
+    `ferryman limits set --organisation acme --team red --budget 20/month`
+    """
+    from ferryman.cli.show import printable
+
+    body = LimitSet(
+        requests=requests, tokens=tokens, input_tokens=input_tokens, output_tokens=output_tokens,
+        parallel=parallel, budget=(*_budgets("usd", budget), *_budgets("tokens", token_budget)),
+    )  # fmt: skip
+    done = flags.reach(locals()).set_limits(
+        body, **_whose(locals()), lower="true" if lower else None
+    )
+    if as_json:
+        print_json(done)
+        return
+    typer.echo(f"{printable(done.name)}: {_told(done.limits)}.")
+    for each in done.lowered:
+        typer.echo(f"Brought down to that: {printable(each)}.")
+
+
+@limits_app.command("list")
+def list_limits(
+    as_json: flags.AsJson = False,
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """List what is set for organisations, teams, users and keys."""
+    rows = flags.reach(locals()).delegated_limits()
+    if as_json:
+        print_json(rows)
+    else:
+        _list(rows)
+
+
+@limits_app.command("remove")
+def remove_limits(
+    organisation: _Organisation = "",
+    team: _Team = "",
+    user: _User = "",
+    key: _Key = "",
+    as_json: flags.AsJson = False,
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """Set nothing there any more. Example: `ferryman limits remove --organisation acme`"""
+    rows = flags.reach(locals()).remove_limits(**_whose(locals()))
+    if as_json:
+        print_json(rows)
+    else:
+        typer.echo("Removed. What is set above it still holds.")
+
+
+def _whose(given: dict[str, Any]) -> dict[str, str]:
+    return {name: given[name] for name in ("organisation", "team", "user", "key")}
+
+
+def _budgets(unit: str, given: list[str] | None) -> Iterator[BudgetSet]:
+    for text in given or ():
+        amount, slash, per = text.partition("/")
+        if not slash or per not in ("minute", "hour", "day", "week", "month"):
+            raise typer.BadParameter(f"{text!r}: write an amount and a period, such as 100/month.")
+        try:
+            number = Decimal(amount)
+        except InvalidOperation:
+            raise typer.BadParameter(f"{text!r}: {amount!r} is no number.") from None
+        if unit == "usd":
+            yield BudgetSet(usd=number, per=per)  # type: ignore[arg-type]
+        else:
+            yield BudgetSet(tokens=int(number), per=per)  # type: ignore[arg-type]
+
+
+def _told(limits: LimitSet) -> str:
+    said = []
+    for name in ("requests", "input_tokens", "output_tokens", "tokens"):
+        rate: str | Rate | None = getattr(limits, name)
+        if rate is not None:
+            text = rate if isinstance(rate, str) else f"{rate.most}/{rate.per}"
+            said.append(f"{name.replace('_', ' ')} {text}")
+    if limits.parallel:
+        said.append(f"{limits.parallel} at once")
+    for each in limits.budget:
+        amount = f"{each.tokens} tokens" if each.usd is None else f"{each.usd} USD"
+        said.append(f"{amount} per {each.per}{' (soft)' if each.soft else ''}")
+    return ", ".join(said)
+
+
+def _list(rows: list[DelegatedLimit]) -> None:
+    from ferryman.cli.show import Column, console, local_time, table
+
+    if not rows:
+        typer.echo("Nothing is set. Set something: ferryman limits set --organisation NAME …")
+        return
+    columns = [Column("Limit", style="bold"), Column("At most"), Column("Set", drop=1),
+               Column("By", drop=2)]  # fmt: skip
+    body = [
+        [row.name, _told(row.limits), local_time(row.changed_at), row.changed_by] for row in rows
+    ]
+    table(columns, body, console())
+
+
+def _show(rows: list[Limit], *, as_json: bool) -> None:
+    from ferryman.cli.show import Column, console, table
+
     if as_json:
         print_json(rows)
         return
@@ -33,6 +212,8 @@ def run(options: Options, url: str, *, as_json: bool) -> None:
 
 
 def _cells(row: Limit) -> list[str]:
+    from ferryman.cli.show import count, duration, money
+
     left, most = (
         money(str(each)) if row.measure == "usd" else count(int(each))
         for each in (row.left, row.most)

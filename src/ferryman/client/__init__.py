@@ -68,6 +68,15 @@ from ferryman.client.identity import (
     User,
     UserChange,
 )
+from ferryman.client.tenants import (
+    DelegatedLimit,
+    DelegatedOutcome,
+    LimitSet,
+    NewTenant,
+    Organisation,
+    Team,
+    TenantChange,
+)
 from ferryman.client.vault import Accepted, Intake, Rotate, Rotated, Secret, Stored, Verified
 
 PREFIX: Final = "/api/v1"
@@ -166,6 +175,34 @@ class Client:
     def me(self) -> Me:
         """Who asks, and what they may."""
         return self._get(Me, "/me")
+
+    # -- organisations and teams
+
+    def organisations(self) -> Iterator[Organisation]:
+        """All of them, by name."""
+        return self._every(lambda at: self._get(Page[Organisation], "/organisations", at))
+
+    def create_organisation(self, new: NewTenant) -> Organisation:
+        """Make one."""
+        return self._call(Organisation, "POST", "/organisations", body=new)
+
+    def change_organisation(self, name: str, change: TenantChange) -> Organisation:
+        """Call it otherwise, archive it, or bring it back."""
+        return self._call(Organisation, "PATCH", _path("organisations", name), body=change)
+
+    def teams(self, organisation: str) -> Iterator[Team]:
+        """Those of an organisation, by name."""
+        path = _path("organisations", organisation, "teams")
+        return self._every(lambda at: self._get(Page[Team], path, at))
+
+    def create_team(self, organisation: str, new: NewTenant) -> Team:
+        """Make one."""
+        return self._call(Team, "POST", _path("organisations", organisation, "teams"), body=new)
+
+    def change_team(self, organisation: str, name: str, change: TenantChange) -> Team:
+        """Call it otherwise, archive it, or bring it back."""
+        path = _path("organisations", organisation, "teams", name)
+        return self._call(Team, "PATCH", path, body=change)
 
     def report_leak(self, key: str, leak: Leak) -> Key:
         """Say where it was found; it is revoked, if that says so."""
@@ -300,6 +337,19 @@ class Client:
     def limits(self) -> list[Limit]:
         """How limits and budgets stand."""
         return self._get(Items[Limit], "/limits").data
+
+    def delegated_limits(self) -> list[DelegatedLimit]:
+        """Those that were set for organisations, teams, users and keys."""
+        return self._get(Items[DelegatedLimit], "/limits/delegated").data
+
+    def set_limits(self, limits: LimitSet, **query: object) -> DelegatedOutcome:
+        """Set what one of them may take."""
+        return self._call(DelegatedOutcome, "PUT", "/limits/delegated", query, body=limits)
+
+    def remove_limits(self, **query: object) -> list[DelegatedLimit]:
+        """Set nothing there any more; what is left."""
+        found = self._call(Items[DelegatedLimit], "DELETE", "/limits/delegated", query)
+        return found.data
 
     def explain(self, call: Explain) -> dict[str, Any]:
         """What would become of a call."""

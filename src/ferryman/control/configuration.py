@@ -138,6 +138,10 @@ class Configuration:
         self._overlay: Overlay = last.overlay if last else {}
         self.publish: Callable[[str, bytes], bool] = lambda _version, _snapshot: True
         """Hands (version, snapshot) to the data planes; False when it is no different."""
+        self.added: Callable[[Compiled], Compiled] = lambda found: found
+        """Adds what holds beside the configuration: limits that were set for tenants."""
+        self._bare: Compiled | None = None
+        self._enforcing = threading.Lock()
         self.keep: Callable[[Version, int | None], Version] = lambda version, _after: version
         """Writes a version into the database, if the latest there is the given number."""
 
@@ -185,8 +189,17 @@ class Configuration:
         )
 
     def _enforce(self, found: Compiled) -> bool:
-        self.compiled, self._text, self._overlay = found, found.text, found.overlay
-        return self.publish(found.version, found.snapshot)
+        with self._enforcing:
+            self._bare, self._text, self._overlay = found, found.text, found.overlay
+            self.compiled = whole = self.added(found)
+            return self.publish(whole.version, whole.snapshot)
+
+    def renew(self) -> None:
+        """Put into force what is added now; waits for no compiler."""
+        with self._enforcing:
+            if self._bare is not None:
+                self.compiled = whole = self.added(self._bare)
+                self.publish(whole.version, whole.snapshot)
 
     def reload(self) -> list[str]:
         """Compile the file and publish it; a bad file leaves all as it was.

@@ -16,6 +16,7 @@ from ferryman.control.problem import ProblemError
 from ferryman.log import log
 from ferryman.meter import keys as secrets
 from ferryman.store import keys as store
+from ferryman.store.delegated import BeyondParentError
 from ferryman.store.dimensions import Within
 from ferryman.store.keys import KeyInfo, NewKey
 
@@ -34,6 +35,8 @@ def _told() -> Iterator[None]:
         raise ProblemError(404, "key_not_found", str(error)) from None
     except store.AmbiguousKeyError as error:
         raise ProblemError(409, "ambiguous_key", str(error)) from None
+    except BeyondParentError as error:
+        raise ProblemError(409, "beyond_parent", str(error)) from None
     except store.KeyReusedError as error:
         raise ProblemError(422, "idempotency_key_reused", str(error)) from None
 
@@ -49,6 +52,8 @@ class KeyDesk:
         self._seed = seed
         self._first_file = first_file
         self.changed: Callable[[], None] = lambda: None
+        self.limits_changed: Callable[[], None] = lambda: None
+        """Is called, before ``changed``, when what is set for a key holds for another one, too."""
 
     def create(
         self, name: str, expires_at: int | None = None, facts: KeyFacts = NO_FACTS, *,
@@ -79,6 +84,7 @@ class KeyDesk:
         row, secret = self._new(once, [id_or_name, said], within)
         with _told():
             old, key = store.rotate(self._engine, id_or_name, row, overlap, within=within)
+        self.limits_changed()
         self.changed()
         self._forget_first(old)
         log("control", f"key {old.id} replaced by {key.id}")

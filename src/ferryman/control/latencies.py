@@ -32,7 +32,10 @@ class LatencyQuery(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 def latencies(admin: Admin, query: LatencyQuery) -> Latencies:
-    """How long good answers took."""
+    """How long good answers took.
+
+    Of an organisation or a team, as long as single calls are kept.
+    """
     groups = tuple(dict.fromkeys(name.strip() for name in query.by.split(",") if name.strip()))
     begin = moment_at("since", query.since)
     end = moment_at("until", query.until) if query.until else int(time.time()) + 1
@@ -45,11 +48,16 @@ def latencies(admin: Admin, query: LatencyQuery) -> Latencies:
     admin.catch_up()
     try:
         rows = latency.latencies(
-            admin.engine, by=groups, since_us=edges[0], until_us=edges[1], equal=equal
+            admin.engine,
+            by=groups,
+            since_us=edges[0],
+            until_us=edges[1],
+            equal=equal,
+            within=admin.caller.within,
         )
     except ValueError as error:
         raise ProblemError(400, "invalid_query", f"by={query.by!r}: {error}") from None
-    first, last = ledger.kept(admin.engine, *edges)
+    first, last = ledger.kept(admin.engine, *edges, where=admin.caller.within)
     return Latencies(
         since=rfc3339((first or 0) / 1e6),
         until=rfc3339((last or 0) / 1e6),
@@ -67,4 +75,4 @@ def _quantiles(found: tuple[float, ...]) -> dict[str, float] | None:
     return {name: round(us / 1000, 1) for name, us in zip(_NAMES, found, strict=False)} or None
 
 
-ROUTES: Final = (Route("GET", "/latencies", "usage.read", latencies),)
+ROUTES: Final = (Route("GET", "/latencies", "usage.read", latencies, tenants=True),)

@@ -366,7 +366,7 @@ def signed(pico: int) -> str:
 
 
 ROUTES: Final = (
-    Route("GET", "/prices", "prices.read", prices, errors=(404, 409)),
+    Route("GET", "/prices", "prices.read", prices, errors=(404, 409), tenants=True),
     Route("GET", "/prices/unpriced", "prices.read", unpriced, errors=(409,)),
     Route("GET", "/prices/changes", "prices.read", price_changes, errors=(409,)),
     Route("GET", "/prices/recost", "prices.read", recost, errors=(409,)),

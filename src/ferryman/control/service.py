@@ -22,6 +22,7 @@ from ferryman.control.app import Application, Counted, Front
 from ferryman.control.auditing import Book, Tail
 from ferryman.control.bodies import BodyIntake
 from ferryman.control.configuration import Configuration
+from ferryman.control.delegating import Adder
 from ferryman.control.doors import Doors
 from ferryman.control.feed import FeedHub, Seen
 from ferryman.control.fence import Fence
@@ -65,10 +66,13 @@ class Service:
         migrate(engine)
         chain = derive_for(paths.secret("pepper"), audit.PURPOSE)
         self.engine = audit.keyed(engine, chain)
+        self._adder = Adder(self.engine)
+        configuration.added = self._adder.add
         configuration.keep = lambda version, after: versions.add(self.engine, version, after=after)
         self._admin_token = paths.secret("admin-token")
         seed = derive_for(self._admin_token, "idempotent keys")
         self.desk = KeyDesk(self.engine, paths.secret("pepper"), seed, paths.first_key)
+        self.desk.limits_changed = configuration.renew
         self._first_is_new = self.desk.ensure_first(options.key)
         self._gate = Gate(self.engine, self._admin_token, paths.secret("pepper"), self._roles)
         self._reloading = asyncio.Lock()
@@ -103,7 +107,7 @@ class Service:
         self.configuration.publish = self._publish
         rounds = self._rounds = Rounds(
             self._ingester(),
-            hub.look,
+            self._look,
             self._tidy(),
             self._leave,
         )
@@ -160,6 +164,13 @@ class Service:
                 task.cancel()
             await asyncio.to_thread(self._stop, rounds)
             log("control", "stopped")
+
+    def _look(self) -> None:
+        """Whether somebody else has changed keys, or what tenants may take."""
+        assert self._hub is not None
+        self._hub.look()
+        if self._adder.news():
+            self.configuration.renew()
 
     def _ingester(self) -> Ingester:
         heard = (self._exporter, self._logs)

@@ -40,6 +40,16 @@ class Watched(NamedTuple):
     spending: Spending
 
 
+class Borne(NamedTuple):
+    """What a counter bears of calls."""
+
+    key: str
+    picodollars: int
+    tokens: int
+    at: int
+    """Unix seconds."""
+
+
 class Thresholds:
     """Compares what is spent with the budgets of the configuration in force."""
 
@@ -75,8 +85,9 @@ class Thresholds:
         known = {} if self._stale or doubtful else self._watched
         new = [pair for pair in wanted if pair not in known]
         crossed: list[Finding] = []
+        borne = _by_limit(charged)
         for each in known.values():
-            crossed += self._crossed(each, rules, _count(each, charged), now)
+            crossed += self._crossed(each, rules, _count(each, borne.get(each.limit, ())), now)
         watched = {pair: known[pair] for pair in wanted if pair in known}
         for pair, each in self._learned(new, now).items():
             watched[pair] = each
@@ -95,7 +106,7 @@ class Thresholds:
     ) -> dict[tuple[str, Budget], Watched]:
         """Budgets that have not been watched, with what the ledger has of them."""
         found: dict[tuple[str, Budget], Watched] = {}
-        sums: dict[tuple[int, int], list[budgets.Spent]] = {}
+        sums: dict[tuple[int, int], dict[str, list[Borne]]] = {}
         for name, budget in new:
             window = Window(budget.per, budget.zone, rolling=budget.rolling)
             each = Watched(name, budget, Spending(window))
@@ -105,12 +116,13 @@ class Thresholds:
             asked = (since - since % step, step)
             if asked not in sums:
                 until = (now + AHEAD) * 1_000_000
-                sums[asked] = budgets.spent(self._engine, asked[0], until, step)
-            for spent in sums[asked]:
-                amount = spent.picodollars if budget.unit == "usd" else spent.tokens
-                for key in spent.budgets:
-                    if _is_of(key, name):
-                        each.spending.add(key, amount, spent.at)
+                rows = budgets.spent(self._engine, asked[0], until, step)
+                sums[asked] = _together(
+                    Borne(key, row.picodollars, row.tokens, row.at)
+                    for row in rows
+                    for key in row.budgets
+                )
+            _count(each, sums[asked].get(name, ()))
             found[name, budget] = each
         return found
 
@@ -135,23 +147,34 @@ class Thresholds:
         return found
 
 
-def _count(each: Watched, charged: Sequence[Charged]) -> set[str]:
-    """Count what belongs to a budget; returns the keys that it was."""
+def _by_limit(charged: Sequence[Charged]) -> dict[str, list[Borne]]:
+    """What each limit bears of these calls."""
+    return _together(
+        Borne(key, pico, tokens, at_us // 1_000_000)
+        for at_us, charge in charged
+        for key, pico, tokens in (
+            *((key, charge.picodollars, charge.tokens) for key in charge.budgets),
+            *charge.apart,
+        )
+    )
+
+
+def _together(rows: Iterable[Borne]) -> dict[str, list[Borne]]:
+    """By the limit's name: there may be thousands of limits."""
+    found: dict[str, list[Borne]] = {}
+    for row in rows:
+        found.setdefault(row.key.partition("|")[0], []).append(row)
+    return found
+
+
+def _count(each: Watched, borne: Iterable[Borne]) -> set[str]:
+    """Count what a budget bears; returns the keys that it was."""
     touched = set()
     usd = each.budget.unit == "usd"
-    for at_us, charge in charged:
-        whole = charge.picodollars if usd else charge.tokens
-        bears = [(key, whole) for key in charge.budgets]
-        bears += [(key, pico if usd else tokens) for key, pico, tokens in charge.apart]
-        for key, amount in bears:
-            if _is_of(key, each.limit):
-                each.spending.add(key, amount, at_us // 1_000_000)
-                touched.add(key)
+    for row in borne:
+        each.spending.add(row.key, row.picodollars if usd else row.tokens, row.at)
+        touched.add(row.key)
     return touched
-
-
-def _is_of(key: str, limit: str) -> bool:
-    return key == limit or key.startswith(f"{limit}|")
 
 
 def _finding(

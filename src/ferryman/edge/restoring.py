@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +15,7 @@ from ferryman.flow.limiting import Limiter
 from ferryman.http1.client import Fault, FaultKind
 from ferryman.http1.connect import Connector, Origin
 from ferryman.http1.pool import Pool
-from ferryman.meter.limits import USD, BudgetMeter
+from ferryman.meter.limits import USD
 
 FINE, COARSE = 60, 900
 """Seconds that sums are asked by: no day begins within a quarter of an hour, in any zone."""
@@ -74,16 +74,17 @@ class Restorer:
             pool.close()
 
     async def _tell(self, pool: Pool, limiter: Limiter) -> None:
-        answers: dict[tuple[int, int, int], list[Spent]] = {}
+        answers: dict[tuple[int, int, int], dict[str, list[tuple[str, Spent]]]] = {}
         now = int(time.time())
         for name, meter in limiter.unknown():
             since = meter.since(now)
             step = step_of(since, now)
             asked = (since - since % step, meter.begun_us, step)
             if asked not in answers:
-                answers[asked] = await self._ask(pool, *asked)
-            for spent in answers[asked]:
-                _learn(name, meter, spent)
+                answers[asked] = by_limit(await self._ask(pool, *asked))
+            for key, spent in answers[asked].get(name, ()):
+                amount = spent.picodollars if meter.measure == USD else spent.tokens
+                meter.spending.add(key, amount, spent.at)
             meter.known = True
         limiter.learned.set()
 
@@ -125,12 +126,15 @@ def step_of(since: int, now: int) -> int:
     return FINE if now - since <= 2 * DAY else COARSE
 
 
-def fitting(name: str, keys: tuple[str, ...]) -> list[str]:
-    """Those of ``keys`` that are of this limit."""
-    return [key for key in keys if key == name or key.startswith(f"{name}|")]
+def limit_of(key: str) -> str:
+    """The name of the limit that a key (``meter.limits.key_of``) is of."""
+    return key.partition("|")[0]
 
 
-def _learn(name: str, meter: BudgetMeter, spent: Spent) -> None:
-    amount = spent.picodollars if meter.measure == USD else spent.tokens
-    for key in fitting(name, spent.budgets):
-        meter.spending.add(key, amount, spent.at)
+def by_limit(found: Iterable[Spent]) -> dict[str, list[tuple[str, Spent]]]:
+    """What each limit has borne, with its keys: there may be thousands of both."""
+    out: dict[str, list[tuple[str, Spent]]] = {}
+    for spent in found:
+        for key in spent.budgets:
+            out.setdefault(limit_of(key), []).append((key, spent))
+    return out

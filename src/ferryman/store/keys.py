@@ -17,9 +17,10 @@ import sqlalchemy as sa
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ferryman.config.delegation import Scope
 from ferryman.config.feed import KeyBounds, KeyFacts
 from ferryman.config.key_bounds import KeyBoundsError, checked
-from ferryman.store import audit
+from ferryman.store import audit, delegated, tenants
 from ferryman.store.audit import Act
 from ferryman.store.db import add_to_meta, insert, reading, writing
 from ferryman.store.dimensions import Within, owned
@@ -104,7 +105,11 @@ def create(engine: sa.Engine, key: NewKey, *, now: int | None = None) -> KeyInfo
     digest is there already.
     """
     with writing(engine) as connection:
-        return _stored(connection, key) or _insert(connection, [key], _now(now))[0]
+        found = _stored(connection, key)
+        if found is None:
+            _check_whose(connection, key.facts.organisation, key.facts.team)
+            [found] = _insert(connection, [key], _now(now))
+        return found
 
 
 def _stored(connection: sa.Connection, key: NewKey) -> KeyInfo | None:
@@ -212,9 +217,14 @@ def describe(
     if "tags" in facts:
         row["tags"] = _tags(facts["tags"] or ())
     with writing(engine) as connection:
+        tenants.lock(connection)
         key = _meant(connection, id_or_name, "set", within)
         if "bounds" in facts:
             row["bounds"] = _kept(bounds_of(facts["bounds"], key.bounds))
+        whose = {name: row.get(name, getattr(key, name)) for name in FACTS}
+        if any(whose[name] != getattr(key, name) for name in FACTS):
+            _check_whose(connection, whose["organisation"], whose["team"])
+            delegated.moved(connection, scope_of(key, **whose))
         return _change(connection, "key.describe", key, **row) if row else key
 
 
@@ -234,6 +244,7 @@ def rotate(
     """
     stamp = _now(now)
     with writing(engine) as connection:
+        tenants.lock(connection)
         made = _stored(connection, new)
         old = _meant(connection, id_or_name, "rotate", within)
         if made is not None:
@@ -245,9 +256,24 @@ def rotate(
         facts = KeyFacts(*whose, old.tags, old.bounds)
         row = replace(new, name=old.name, expires_at=old.expires_at, facts=facts)
         [made] = _insert(connection, [row], stamp)
+        delegated.copied(connection, scope_of(old), made.id)
         ends = min(stamp + overlap, old.expires_at or MAX_EXPIRY)
         changed = {"expires_at": ends} if overlap else {"revoked_at": stamp}
         return _change(connection, "key.rotate", old, **changed), made
+
+
+def scope_of(key: KeyInfo, **whose: str | None) -> Scope:
+    """Whose a key is, or would be with these facts."""
+    said = {name: whose.get(name, getattr(key, name)) or "" for name in FACTS}
+    return Scope(**said, key=key.id)
+
+
+def _check_whose(connection: sa.Connection, organisation: str | None, team: str | None) -> None:
+    """Raises :class:`KeyFieldError`."""
+    try:
+        tenants.check(connection, organisation, team)
+    except tenants.UnknownTenantError as error:
+        raise KeyFieldError(str(error)) from None
 
 
 def _meant(connection: sa.Connection, id_or_name: str, what: str, within: Within) -> KeyInfo:
@@ -292,6 +318,13 @@ def find(engine: sa.Engine, id_or_name: str, within: Within = EVERYBODY) -> list
     with reading(engine) as connection:
         found = [_info(row) for row in connection.execute(query)]
     return [key for key in found if key.id == id_or_name] or found
+
+
+def ids(engine: sa.Engine, within: Within) -> set[str]:
+    """The ids of all keys that are theirs."""
+    query = sa.select(virtual_keys.c.id).where(*owned(virtual_keys.c, within))
+    with reading(engine) as connection:
+        return set(connection.scalars(query))
 
 
 def names(engine: sa.Engine, ids: Iterable[str]) -> dict[str, str]:

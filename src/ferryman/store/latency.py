@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from ferryman.store import spans
 from ferryman.store.db import reading
+from ferryman.store.dimensions import Within, owned
 from ferryman.store.rollup import DURATION, FIRST_TOKEN, REPEATED, bounds, bucket
 from ferryman.store.schema import call_groups as _groups
 from ferryman.store.schema import calls as _calls
@@ -16,6 +17,7 @@ from ferryman.store.schema import latencies as _latencies
 DIMENSIONS: Final = ("endpoint", "model", "provider", "target", "stream")
 """What :func:`latencies` can group by and choose."""
 QUANTILES: Final = (0.5, 0.95, 0.99)
+_ANYBODY: Final[Within] = {}
 Histogram = dict[int, int]
 """Bucket (``rollup.bucket``) → calls."""
 
@@ -40,8 +42,10 @@ def latencies(
     since_us: int,
     until_us: int,
     equal: dict[str, str] | None = None,
+    within: Within = _ANYBODY,
 ) -> list[Latency]:
-    """Of calls begun in the stretch that ``ledger.kept`` says, in the order of their groups.
+    """Of calls begun in the stretch that ``ledger.kept`` says, in the order of their groups; of a
+    tenant's, as far as single calls tell.
 
     Raises ValueError for a dimension that is not one of ``DIMENSIONS``.
     """
@@ -51,10 +55,10 @@ def latencies(
         raise ValueError(f"No {unknown[0]!r} here: choose from {', '.join(DIMENSIONS)}.")
     found: dict[tuple[Any, ...], tuple[Histogram, Histogram]] = {}
     with reading(engine) as connection:
-        sources = spans.of_usage(spans.floors(connection))
+        sources = spans.of_usage(spans.floors(connection))[-1 if within else 0 :]
         for part in spans.cover(*spans.widened(since_us, until_us, sources), sources):
             raw = part.source == spans.CALLS
-            query = (_of_calls if raw else _of_rollup)(part, by, equal)
+            query = _of_calls(part, by, equal, within) if raw else _of_rollup(part, by, equal)
             for *group, measure, number, calls in connection.execute(query):
                 both = found.setdefault(tuple(group), ({}, {}))[measure]
                 number = bucket(number) if raw else number
@@ -85,18 +89,18 @@ def _of_rollup(part: spans.Part, by: tuple[str, ...], equal: dict[str, str]) -> 
 
 
 def _of_calls(
-    part: spans.Part, by: tuple[str, ...], equal: dict[str, str]
+    part: spans.Part, by: tuple[str, ...], equal: dict[str, str], within: Within
 ) -> sa.CompoundSelect[Any]:
     """The same of single calls, with the microseconds instead of the bucket."""
     table = _calls.c
     well = (table.state != "lost", table.status < 400, table.error == "")
     fresh = sa.or_(table.cache.is_(None), table.cache.not_in(sorted(REPEATED)))
-    within = (table.at_us >= part.begin, table.at_us < part.end)
+    meant = (table.at_us >= part.begin, table.at_us < part.end, *owned(table, within))
     one: sa.ColumnElement[int] = sa.literal_column("1")
     return sa.union_all(
         *(
             sa.select(*(table[name] for name in by), sa.literal_column(str(measure)), time, one)
-            .where(*well, fresh, *within, time.is_not(None))
+            .where(*well, fresh, *meant, time.is_not(None))
             .where(*(table[name] == value for name, value in equal.items()))
             for measure, time in (
                 (DURATION, table.duration_us),

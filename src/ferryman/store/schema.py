@@ -152,6 +152,38 @@ sessions = Table(
 )
 """Of the dashboard, by the SHA-256 of what the browser has; without a user, the owner's."""
 
+
+def _record() -> tuple[Column[Any], ...]:
+    """What is kept of an organisation and of a team beside its name."""
+    return (
+        Column("title", Text, nullable=False),
+        Column("created_at", BigInteger, nullable=False),
+        Column("created_by", Text, nullable=False),
+        Column("archived_at", BigInteger),
+    )
+
+
+organisations = Table("organisations", metadata, Column("name", Text, primary_key=True), *_record())
+teams = Table(
+    "teams",
+    metadata,
+    Column("organisation", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    *_record(),
+)
+"""Those that keys and tokens may name (``store/tenants.py``)."""
+
+delegated_limits = Table(
+    "delegated_limits",
+    metadata,
+    *(Column(name, Text, primary_key=True) for name in ("organisation", "team", "user", "key_id")),
+    Column("limits", Text, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("changed_by", Text, nullable=False),
+)
+"""What an organisation, team, user or key may take (``store/delegated.py``); empty = any. Of keys
+the id alone says which: whose they are may change."""
+
 calls = Table(
     "calls",
     metadata,

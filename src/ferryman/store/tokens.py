@@ -6,7 +6,7 @@ from typing import Final
 import sqlalchemy as sa
 from msgspec import Struct
 
-from ferryman.store import audit
+from ferryman.store import audit, tenants
 from ferryman.store.audit import Act
 from ferryman.store.db import reading, writing
 from ferryman.store.dimensions import Within, owned
@@ -38,9 +38,13 @@ def new_id() -> str:
 
 
 def create(engine: sa.Engine, token: TokenInfo, digest: bytes) -> None:
-    """Keep a token. ``digest``: the 32-byte keyed hash of it."""
+    """Keep a token. ``digest``: the 32-byte keyed hash of it.
+
+    Raises ``tenants.UnknownTenantError``.
+    """
     row = {name: getattr(token, name) for name in TokenInfo.__struct_fields__}
     with writing(engine) as connection:
+        tenants.check(connection, token.organisation, token.team)
         connection.execute(admin_tokens.insert().values(**row, digest=digest))
         audit.append(connection, Act(action="token.create", target=token.id, after=token))
 

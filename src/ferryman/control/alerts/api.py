@@ -1,7 +1,7 @@
 """Alerts in the admin API: what is open, what was, silences, and whether channels work."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Engine
@@ -15,6 +15,7 @@ from ferryman.control.alerts.courier import ChannelError, Courier
 from ferryman.control.alerts.reconcile import tested
 from ferryman.control.api.cursor import Pages
 from ferryman.control.api.route import Route
+from ferryman.control.api.whose import Theirs
 from ferryman.control.problem import ProblemError
 from ferryman.control.when import WhenError, moment, rfc3339
 from ferryman.store import alerts
@@ -22,10 +23,19 @@ from ferryman.store.alerts import Alert, Silence
 
 LONGEST: Final = 366 * 86_400
 """Seconds that a silence may last."""
+BATCH: Final = 500
+"""Alerts that are read at once."""
 
 
 def list_alerts(admin: Admin) -> Alerts:
-    """What is wrong now, silences, and the channels that are told."""
+    """What is wrong now, silences, and the channels that are told.
+
+    Whoever belongs to an organisation or a team meets what is about its keys and budgets alone.
+    """
+    if admin.caller.within:
+        theirs = Theirs(admin)
+        found = [each for each in alerts.open_alerts(admin.engine) if theirs.alert(each)]
+        return Alerts(data=[alert_row(each, ()) for each in found], silences=[], channels=[])
     held = alerts.silences(admin.engine, int(time.time()))
     return Alerts(
         data=[alert_row(alert, held) for alert in alerts.open_alerts(admin.engine)],
@@ -36,7 +46,7 @@ def list_alerts(admin: Admin) -> Alerts:
 
 def alert_history(admin: Admin, pages: Pages) -> Page[documents.Alert]:
     """What was wrong, newest first."""
-    rows, more = history(admin.engine, pages)
+    rows, more = history(admin.engine, pages, Theirs(admin).alert)
     return Page(data=[alert_row(row, ()) for row in rows], next=more)
 
 
@@ -67,10 +77,20 @@ def acknowledge_alert(admin: Admin, alert: str) -> documents.Alert:
     return alert_row(acknowledged(admin.engine, alert, "api"), ())
 
 
-def history(engine: Engine, pages: Pages) -> tuple[list[Alert], str | None]:
-    """A page of the history, and the cursor of the next one. Raises :class:`ProblemError`."""
-    found = alerts.history(engine, pages.more, pages.after(tuple[int, str]))
-    return pages.cut(found, lambda alert: (alert.opened_at, alert.id))
+def history(
+    engine: Engine, pages: Pages, meant: Callable[[Alert], bool] = lambda _: True
+) -> tuple[list[Alert], str | None]:
+    """A page of the history, of those that are ``meant``, and the cursor of the next one. Raises
+    :class:`ProblemError`."""
+    found: list[Alert] = []
+    before = pages.after(tuple[int, str])
+    while len(found) < pages.more:
+        some = alerts.history(engine, BATCH, before)
+        found += filter(meant, some)
+        if len(some) < BATCH:
+            break
+        before = (some[-1].opened_at, some[-1].id)
+    return pages.cut(found[: pages.more], lambda alert: (alert.opened_at, alert.id))
 
 
 def silenced(
@@ -188,8 +208,8 @@ def _time(seconds: int | None) -> str | None:
 _SILENCES: Final = "/alerts/silences"
 _EXAMPLE: Final[dict[str, Any]] = {"rule": "latency", "until": "4h", "note": "moving house"}
 ROUTES: Final = (
-    Route("GET", "/alerts", "alerts.read", list_alerts),
-    Route("GET", "/alerts/history", "alerts.read", alert_history),
+    Route("GET", "/alerts", "alerts.read", list_alerts, tenants=True),
+    Route("GET", "/alerts/history", "alerts.read", alert_history, tenants=True),
     Route("POST", _SILENCES, "alerts.write", make_silence, status=201, errors=(404, 409),
           example=_EXAMPLE),
     Route("DELETE", _SILENCES + "/{silence}", "alerts.write", end_silence, errors=(404,)),

@@ -28,13 +28,14 @@ PERMISSIONS: Final = frozenset(role_grammar.PERMISSIONS)
 _READS: Final = frozenset(each for each in PERMISSIONS if each.endswith(".read"))
 _VIEWS: Final = frozenset((
     "alerts.read", "api.read", "cache.read", "calls.read", "feedback.read", "limits.read",
-    "metrics.read", "models.read", "prices.read", "usage.read",
+    "metrics.read", "models.read", "prices.read", "tenants.read", "usage.read",
 ))  # fmt: skip
 ROLES: Final[dict[str, frozenset[str]]] = {
     "owner": PERMISSIONS,
     "admin": PERMISSIONS - {ENTER},
     "billing": frozenset((
-        "api.read", "keys.read", "limits.read", "models.read", "prices.read", "usage.read",
+        "api.read", "keys.read", "limits.read", "models.read", "prices.read", "tenants.read",
+        "usage.read",
     )),
     "developer": _VIEWS | {"config.read", "keys.read", "keys.write", "requests.explain"},
     "viewer": _VIEWS,

@@ -1,11 +1,11 @@
-"""What the running gateway knows, in the admin API: limits, the cache, what becomes of a call."""
+"""What the running gateway knows, in the admin API: the cache, what becomes of a call."""
 
 from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct, structs
 
 from ferryman.cache.key import choice
-from ferryman.client.documents import CacheState, Cleared, Explain, Items, Limit
+from ferryman.client.documents import CacheState, Cleared, Explain
 from ferryman.control.admin import Admin
 from ferryman.control.api.gateway import ask
 from ferryman.control.api.route import Route
@@ -24,11 +24,6 @@ class ClearQuery(Struct, kw_only=True, forbid_unknown_fields=True):
     key: Annotated[str, Meta(description="Of this virtual key (id or name).")] = ""
     model: Annotated[str, Meta(max_length=1000, description="As callers ask for it.")] = ""
     namespace: Annotated[str, Meta(max_length=1000, description="Of callers.")] = ""
-
-
-def limits(admin: Admin) -> Items[Limit]:
-    """How limits and budgets stand, for each key, team, model that is counted, by the gateway."""
-    return Items(data=ask(admin.options, "GET", "/internal/limits", list[Limit]))
 
 
 def explain(admin: Admin, body: Explain) -> dict[str, Any]:
@@ -59,7 +54,6 @@ def clear_cache(admin: Admin, query: ClearQuery) -> Cleared:
 
 _AWAY: Final = (502, 503)
 ROUTES: Final = (
-    Route("GET", "/limits", "limits.read", limits, errors=_AWAY),
     Route("POST", "/explain", "requests.explain", explain, errors=(404, *_AWAY), most=MAX_REQUEST,
           example=_EXAMPLE),
     Route("GET", "/cache", "cache.read", cache, errors=_AWAY),

@@ -133,6 +133,6 @@ def _models(found: Snapshot, active: tuple[str, ...], at: int) -> Iterator[Model
 
 
 ROUTES: Final = (
-    Route("GET", "/models", "models.read", models, errors=(409,)),
+    Route("GET", "/models", "models.read", models, errors=(409,), tenants=True),
     Route("GET", "/providers", "models.read", providers, errors=(409,)),
 )

@@ -21,6 +21,7 @@ from ferryman.meter.keys import hint
 from ferryman.store import tokens
 from ferryman.store.dimensions import NONE
 from ferryman.store.keys import LONGEST, MAX_EXPIRY
+from ferryman.store.tenants import UnknownTenantError
 from ferryman.store.tokens import TokenInfo
 
 DAYS: Final = 90
@@ -44,7 +45,10 @@ def create_token(admin: Admin, body: NewToken) -> MadeToken:
         team=owner_of(admin.caller, "team", body.team or None) or None,
         created_by=admin.caller.name, expires_at=ends,
     )  # fmt: skip
-    tokens.create(admin.engine, made, digest)
+    try:
+        tokens.create(admin.engine, made, digest)
+    except UnknownTenantError as error:
+        raise ProblemError(400, "invalid_body", str(error)) from None
     log("control", f"token {made.id} ({role}) created by {admin.caller.name}")
     return MadeToken(**structs.asdict(_shown(made)), token=secret)
 

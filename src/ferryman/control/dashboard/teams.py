@@ -8,7 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from ferryman.config.delegation import Scope
+from ferryman.config.snapshot import PERIODS
+from ferryman.control.dashboard import tenants
 from ferryman.control.dashboard.desk import Asked, Desk, Go, Page
 from ferryman.control.dashboard.limits import Standing, month_began, standings
 from ferryman.control.dashboard.routes import written
@@ -18,6 +22,7 @@ from ferryman.store.keys import FACTS, KeyInfo
 
 MOST: Final = 100
 """Of the same kind below one node; those that cost most come first."""
+NOBODY: Final = Scope()
 OPEN: Final = 12
 """Keys up to which the whole tree is open."""
 
@@ -54,9 +59,14 @@ def page(desk: Desk, asked: Asked) -> Page:
     rows = ledger.usage(desk.admin.engine, by=("key",), since_us=since)
     root = tree(shown, {row.groups[0] or "": row for row in rows})
     states, problem = standings(desk)
-    _adorn(root, _by_fact(states, written(desk)))
+    set_for: dict[str, list[Standing]] = {}
+    for state in states:
+        if state.budget:
+            set_for.setdefault(state.limit, []).append(state)
+    _adorn(root, _by_fact(states, written(desk)), set_for)
     values = {
         "root": root, "said": asked.query.get("q", ""), "ended": ended, "all": len(every),
+        "records": tenants.records(desk.admin), "periods": PERIODS,
         "open": root.count <= OPEN or bool(wanted), "problem": problem, "since_us": since,
     }  # fmt: skip
     return Page(template="teams.html", title="Teams", values=values)
@@ -113,12 +123,20 @@ def _by_fact(
     return rows
 
 
-def _adorn(node: Node, rows: Mapping[tuple[str, str], list[Standing]]) -> None:
+def _adorn(
+    node: Node,
+    rows: Mapping[tuple[str, str], list[Standing]],
+    set_for: Mapping[str, list[Standing]],
+    at: Scope = NOBODY,
+) -> None:
+    """Budgets to whom they are counted for: by the configuration, and what is set for them
+    (``set_for``: by the limit's name)."""
     for each in node.below:
         name = each.key.id if each.key is not None else each.name
+        place = replace(at, **{each.kind: name})
         if name:
-            each.budgets = rows.get((each.kind, name), [])
-        _adorn(each, rows)
+            each.budgets = [*rows.get((each.kind, name), ()), *set_for.get(place.name, ())]
+        _adorn(each, rows, set_for, place)
 
 
 def _works(key: KeyInfo, now: float) -> bool:

@@ -24,6 +24,7 @@ from ferryman.control.dashboard import (
     secrets,
     settings,
     teams,
+    tenants,
     welcome,
 )
 from ferryman.control.dashboard.desk import View
@@ -72,6 +73,9 @@ WAYS: Final = (
     Way("GET", "/routes/explain", "requests.explain", routes.explain),
     Way("GET", "/teams", "keys.read", teams.page),
     Way("POST", "/teams/assign", "keys.write", teams.assign),
+    Way("POST", "/teams/records", "tenants.write", tenants.create),
+    Way("POST", "/teams/archive", "tenants.write", tenants.archive),
+    Way("POST", "/teams/limits", "limits.write", tenants.limit),
     Way("GET", "/limits", "limits.read", limits.page),
     Way("POST", "/limits/raise", "config.write", limits.increase),
     Way("GET", "/keys", "keys.read", keys.page, tenants=True),
