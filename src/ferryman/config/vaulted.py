@@ -46,8 +46,8 @@ def names(config: Config) -> set[str]:
 def filled(config: Config, texts: Mapping[str, str], seal_key: bytes) -> Config:
     """``config`` with the texts of those that are there, beside their names.
 
-    Those that the control plane opens, of alerts and of sign-in, and those of guards are sealed right
-    away.
+    Those that the control plane opens, of alerts and of sign-in, and those of guards are sealed
+    right away.
     """
 
     def fill(ref: Ref) -> Ref:

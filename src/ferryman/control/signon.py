@@ -36,6 +36,7 @@ from ferryman.meter.jwk import encoded, json_object
 from ferryman.meter.jwt import Token, TokenError, UnknownKeyError
 from ferryman.store import users
 from ferryman.store.keys import EVERYBODY
+from ferryman.store.tenants import UnknownTenantError
 from ferryman.store.users import TakenError, UserInfo
 
 CALLBACK: Final = "/signon/callback"
@@ -157,7 +158,11 @@ class SignOn:
             raise ProblemError(
                 401, "not_signed_in", "That did not sign you in. Try again."
             ) from None
-        user = self._user(person)
+        try:
+            user = self._user(person)
+        except UnknownTenantError as error:
+            detail = f"{settings.issuer.name} says that you belong elsewhere. {error}"
+            raise ProblemError(403, "no_role", detail) from None
         if user is None:
             detail = f"{settings.issuer.name} knows you, and no role here is for you."
             raise ProblemError(403, "no_role", detail)

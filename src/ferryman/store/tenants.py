@@ -15,7 +15,14 @@ from ferryman.store import audit
 from ferryman.store.audit import Act
 from ferryman.store.db import add_to_meta, reading, writing
 from ferryman.store.dimensions import NONE, Within
-from ferryman.store.schema import admin_tokens, meta, organisations, teams, virtual_keys
+from ferryman.store.schema import (
+    admin_tokens,
+    meta,
+    organisations,
+    teams,
+    users,
+    virtual_keys,
+)
 
 LONGEST: Final = 100
 """Characters of a name and of a title."""
@@ -171,9 +178,12 @@ def _unused(connection: sa.Connection, organisation: str, team: str) -> None:
         works = sa.or_(table.c.expires_at.is_(None), table.c.expires_at > now)
         query = sa.select(sa.func.count()).where(*whose, table.c.revoked_at.is_(None), works)
         counts.append(connection.scalar(query) or 0)
+    whose = [users.c.organisation == organisation, *([users.c.team == team] if team else [])]
+    counts.append(connection.scalar(sa.select(sa.func.count()).where(*whose, users.c.active)) or 0)
     if any(counts):
         raise InUseError(
-            f"{counts[0]} keys and {counts[1]} tokens of the {_words(organisation, team)} work."
+            f"{counts[0]} keys and {counts[1]} tokens of the {_words(organisation, team)} work, and "
+            f"{counts[2]} users are active."
         )
 
 

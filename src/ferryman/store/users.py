@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.exc import IntegrityError
 
-from ferryman.store import audit
+from ferryman.store import audit, tenants
 from ferryman.store.audit import Act
 from ferryman.store.db import reading, writing
 from ferryman.store.dimensions import Within, owned
@@ -75,11 +75,12 @@ def folded(name: str) -> str:
 def create(engine: sa.Engine, user: UserInfo, password: str | None = None) -> None:
     """Keep a user. ``password``: encoded (argon2id); None = no way in by one.
 
-    Raises :class:`TakenError`.
+    Raises :class:`TakenError`, ``tenants.UnknownTenantError``.
     """
     row = {name: getattr(user, name) for name in _FIELDS}
     row |= {"folded": folded(user.name), "password": password}
     with _free(), writing(engine) as connection:
+        tenants.check(connection, user.organisation, user.team)
         _check_free(connection, user.id, row)
         connection.execute(users.insert().values(**row))
         audit.append(connection, Act(action="user.create", target=user.id, after=user))
@@ -142,12 +143,18 @@ def change(
     """Change ``fields`` of a user; None where there is none. What is not new changes nothing.
 
     ``out``, and ``active`` that becomes False, shut them out as :func:`shut_out` does. Raises
-    :class:`TakenError`.
+    :class:`TakenError`, ``tenants.UnknownTenantError``.
     """
+    moved = not fields.keys().isdisjoint(("organisation", "team"))
     with _free(), writing(engine) as connection:
+        if moved:  # what locks tenants comes first
+            tenants.lock(connection)
         was = _locked(connection, user_id, within)
         if was is None:
             return None
+        whose = {name: fields.get(name, getattr(was, name)) for name in ("organisation", "team")}
+        if any(whose[name] != getattr(was, name) for name in whose):
+            tenants.check(connection, whose["organisation"], whose["team"])
         row = {name: value for name, value in fields.items() if getattr(was, name) != value}
         if not row:
             return was

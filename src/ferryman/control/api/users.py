@@ -20,6 +20,7 @@ from ferryman.control.problem import ProblemError
 from ferryman.control.when import rfc3339
 from ferryman.log import log
 from ferryman.store import users
+from ferryman.store.tenants import UnknownTenantError
 from ferryman.store.users import PERSON, SERVICE, TakenError, UserInfo
 
 _TIMES: Final = ("created_at", "changed_at", "last_in_at")
@@ -45,6 +46,8 @@ def create_user(admin: Admin, body: NewUser) -> User:
         users.create(admin.engine, made, kept)
     except TakenError as error:
         raise ProblemError(409, "user_exists", str(error)) from None
+    except UnknownTenantError as error:
+        raise ProblemError(400, "invalid_body", str(error)) from None
     log("control", f"user {made.id} ({made.role}) created by {admin.caller.name}")
     return _shown(made)
 
@@ -93,6 +96,8 @@ def change_user(admin: Admin, user: str, body: UserChange) -> User:
         )
     except TakenError as error:
         raise ProblemError(409, "user_exists", str(error)) from None
+    except UnknownTenantError as error:
+        raise ProblemError(400, "invalid_body", str(error)) from None
     if changed:
         log("control", f"user {was.id}: {', '.join(sorted(changed))} set by {admin.caller.name}")
     return _shown(found or _meant(admin, user))
