@@ -8,7 +8,7 @@ took in the last of it, and never the newest one, so numbers are not used twice.
 import fcntl
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -208,6 +208,15 @@ class Ingester:
             log("control", message)
 
 
+def batch_of(plane: str, calls: Iterable[Closed], prices: Iterable[Priced] = ()) -> Batch:
+    """What ingestion would write of ``calls`` that ended on ``plane``, without a journal."""
+    batch = Batch(prices=[_price_row(each) for each in prices])
+    reader = _PlaneReader(Path(plane), {}, batch, {})
+    for each in calls:
+        reader.end(each)
+    return batch
+
+
 class _PlaneReader:
     """Adds what is new in one plane's journal to a batch."""
 
@@ -340,18 +349,9 @@ class _PlaneReader:
             try:
                 if kind == CLOSED:
                     call = _closed(payload)
-                    batch.calls.append(self._call_row(call))
-                    if len(call.attempts) > 1:
-                        batch.upstream_ids += _given_up(call)
-                    if batch.ended is not None:
-                        batch.ended.append(call)
-                    if call.charge is not None:
-                        batch.charged.append((call.at_us, call.charge))
+                    self.end(call)
                     if opened.pop(call.id, None) is None:
                         batch.closed.append(call.id)
-                    seconds = call.at_us // 1_000_000
-                    if seconds > batch.used.get(call.key, 0):
-                        batch.used[call.key] = seconds
                 elif kind == OPENED:
                     start = _opened(payload)
                     opened[start.id] = (self, self.boot, start)
@@ -370,6 +370,20 @@ class _PlaneReader:
             except msgspec.DecodeError as error:
                 self._count("journal_undecodable")
                 log("control", f"left out a record in {self._directory}: {error}")
+
+    def end(self, call: Closed) -> None:
+        """Add a call that has ended."""
+        batch = self._batch
+        batch.calls.append(self._call_row(call))
+        if len(call.attempts) > 1:
+            batch.upstream_ids += _given_up(call)
+        if batch.ended is not None:
+            batch.ended.append(call)
+        if call.charge is not None:
+            batch.charged.append((call.at_us, call.charge))
+        seconds = call.at_us // 1_000_000
+        if seconds > batch.used.get(call.key, 0):
+            batch.used[call.key] = seconds
 
     def open_row(self, boot: str, start: Opened) -> intake.Row:
         """``start`` as a row; most calls end before one is needed."""
