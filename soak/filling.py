@@ -1,8 +1,8 @@
 """Fills an empty ledger with months of calls, quickly: rows and sums as ingestion makes them, past
 the journal, by ``COPY`` on PostgreSQL."""
 
+import datetime
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -18,6 +18,10 @@ from soak.town import DAY, Town
 PLANE = "gateway"
 MINUTES, HOURS = 7 * DAY, 400 * DAY
 """For how long sums over them are kept, unless a configuration says otherwise."""
+RUSH = 240
+"""Seconds in which the last calls came."""
+EPOCH = datetime.date(1970, 1, 1)
+SUMS = ("calls", "cost", "tokens", "errors")
 SCORED = 200
 """One in so many calls of the last month is given a score."""
 Told = Callable[[int], None]
@@ -28,8 +32,8 @@ class Filled(Struct):
 
     calls: int
     seconds: float
-    sums: dict[str, Counter[str]]
-    """``all``, ``team/…``, ``model/…`` and ``day/…`` → calls, cost (picodollars), tokens, errors."""
+    sums: dict[str, dict[str, int]]
+    """Nothing, ``team/…``, ``model/…`` and ``day/…`` → calls, picodollars, tokens, errors."""
     ids: dict[str, str]
     """One call by all that it can be found by: what it is → the id."""
 
@@ -50,7 +54,7 @@ def fill(url: str, town: Town, count: int, told: Told = lambda _: None) -> Fille
             last = town.end // DAY
             months = retention.months_of(range(town.first, last + 62))
             retention.make_months(connection, sorted(months))
-    sums: dict[str, Counter[str]] = {}
+    sums: dict[str, dict[str, int]] = {}
     ids: dict[str, str] = {}
     used: dict[str, int] = {}
     groups: set[bytes] = set()
@@ -80,6 +84,18 @@ def fill(url: str, town: Town, count: int, told: Told = lambda _: None) -> Fille
     _finish(engine, town, used)
     engine.dispose()
     return Filled(calls=done, seconds=time.monotonic() - began, sums=sums, ids=ids)
+
+
+def rush(url: str, town: Town, found: Filled, count: int) -> None:
+    """Let ``count`` calls come in now, of the last minutes, by the way that ingestion takes."""
+    engine = db.open_engine(url)
+    now = time.time_ns() // 1000
+    made = town.rush(count, now - RUSH * 1_000_000, now)
+    for start in range(0, count, 500):
+        intake.take_in(engine, ingest.batch_of(PLANE, made[start : start + 500]))
+    _add_up(found.sums, made)
+    found.calls += count
+    engine.dispose()
 
 
 def _keys(engine: sa.Engine, town: Town) -> None:
@@ -115,7 +131,7 @@ def _put(connection: sa.Connection, table: sa.Table, rows: Sequence[tuple[Any, .
         return
     raw: Any = connection.connection.dbapi_connection
     if connection.dialect.name == "postgresql":
-        columns = ", ".join(f'"{name}"' for name in table.c.keys())
+        columns = ", ".join(f'"{column.name}"' for column in table.c)
         with (
             raw.cursor() as cursor,
             cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy,
@@ -124,7 +140,7 @@ def _put(connection: sa.Connection, table: sa.Table, rows: Sequence[tuple[Any, .
                 copy.write_row(row)
         return
     places = ", ".join("?" * len(table.c))
-    raw.executemany(f"INSERT INTO {table.name} VALUES ({places})", rows)  # noqa: S608
+    raw.executemany(f"INSERT INTO {table.name} VALUES ({places})", rows)
 
 
 def _scores(made: Iterable[Closed]) -> list[tuple[Any, ...]]:
@@ -137,14 +153,15 @@ def _scores(made: Iterable[Closed]) -> list[tuple[Any, ...]]:
     ]  # fmt: skip
 
 
-def _add_up(sums: dict[str, Counter[str]], made: Iterable[Closed]) -> None:
+def _add_up(sums: dict[str, dict[str, int]], made: Iterable[Closed]) -> None:
     for call in made:
         tokens = 0
         if call.usage is not None:
             tokens = sum(getattr(call.usage, name) for name in TOKEN_CLASSES)
         day, team = call.at_us // 1_000_000 // DAY, call.labels.team if call.labels else ""
-        for name in ("all", f"team/{team}", f"model/{call.model}", f"day/{day}"):
-            known = sums.setdefault(name, Counter())
+        date = EPOCH + datetime.timedelta(days=day)
+        for name in ("", f"team/{team}", f"model/{call.model}", f"day/{date}"):
+            known = sums.setdefault(name, dict.fromkeys(SUMS, 0))
             known["calls"] += 1
             known["cost"] += call.cost or 0
             known["tokens"] += tokens

@@ -1,11 +1,12 @@
 """Calls as an installation has them over months: seeded, and the same for the same seed.
 
 Some two hundred keys of teams, a few of which call most; days that grow and weeks with ends;
-models with prices; refusals, timeouts, fallbacks, callers that leave, answers given again; runs with
-parents, tags, metadata, end users, traces and the providers' own ids.
+models with prices; refusals, timeouts, fallbacks, callers that leave, answers given again; runs
+with parents, tags, metadata, end users, traces and the providers' own ids.
 """
 
 import bisect
+import datetime
 import itertools
 import random
 from collections.abc import Iterator
@@ -132,6 +133,12 @@ class Town:
             left, rest = left - count, rest - weight
             yield self._day(day, count)
 
+    def rush(self, count: int, since_us: int, until_us: int) -> list[Closed]:
+        """``count`` more calls, later than all others."""
+        draw = self._draw
+        times = sorted(draw.randrange(since_us, until_us) for _ in range(count))
+        return self._calls_at(times)
+
     def _day(self, day: int, count: int) -> list[Closed]:
         draw = self._draw
         until = min(self.end - day * DAY, DAY) * 1_000_000
@@ -141,11 +148,14 @@ class Town:
             at = int((hour + draw.random()) * 3_600_000_000)
             if at < until or until < DAY_US // 24:
                 times.append(at % until)
-        times.sort()
+        return self._calls_at([day * DAY_US + at for at in sorted(times)])
+
+    def _calls_at(self, times: list[int]) -> list[Closed]:
+        draw, count = self._draw, len(times)
         callers = draw.choices(self.callers, cum_weights=self._shares, k=count)
         fates = draw.choices([name for name, _ in FATES], cum_weights=self._fates, k=count)
         each = zip(times, callers, fates, strict=True)
-        return [self._call(day * DAY_US + at, caller, fate) for at, caller, fate in each]
+        return [self._call(at, caller, fate) for at, caller, fate in each]
 
     def _call(self, at_us: int, caller: Caller, fate: str) -> Closed:
         draw = self._draw
@@ -279,7 +289,5 @@ def _cost(usage: Usage, rate: Rate) -> int:
 
 def _month_began(now: int) -> int:
     """Unix seconds of the month's first midnight, UTC."""
-    import datetime
-
     day = datetime.datetime.fromtimestamp(now, datetime.UTC)
     return int(day.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp())
