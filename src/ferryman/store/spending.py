@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import sqlalchemy as sa
 from msgspec import Struct
 
-from ferryman.store.db import reading
+from ferryman.store.db import reading, summing
 from ferryman.store.dimensions import check, column, conditions, each_tag
 from ferryman.store.ledger import MORE_TOKENS, ROLLED, money, per
 from ferryman.store.rollup import MICRO, REPEATED
@@ -120,7 +120,7 @@ def _of_days(
         query = query.where(*conditions(_groups.c, dialect, None, None, where))
     name = column(by, _groups.c, dialect, ()) if by else sa.null()
     groups += [name] if by else []
-    with reading(engine) as connection:
+    with summing(engine) as connection:
         rows = connection.execute(query.add_columns(name, *sums).group_by(*groups))
         return [_spent(row[0] * days, *row[1:]) for row in rows]
 

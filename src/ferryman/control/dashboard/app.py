@@ -100,7 +100,7 @@ class Dashboard:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.live = Live(desk.pool, lambda turn: now.regions(desk, turn))
+        self.live = Live(desk.pool, now.looks(desk))
         paths = [Route(path, self._page(view), methods=[method]) for method, path, view in VIEWS]
         paths += [
             Route("/live", self._stream),
