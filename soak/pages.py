@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 
 from bench.procs import cpu_seconds, tree
 from msgspec import Struct
+from msgspec.structs import replace
 from rich.console import Console
 
 from ferryman.control.api.route import PREFIX
@@ -33,6 +34,8 @@ from soak.town import DAY, Town
 from soak.viewers import LAG, Viewer, lags
 
 ROUNDS = 5
+RUSH = 5000
+"""Calls that came in the last minutes: as many as the page Now looks at."""
 LIVE = 60
 """Calls that the live list is watched for."""
 PAGE, CALL = 500.0, 50.0
@@ -49,6 +52,10 @@ APART = {
 }  # fmt: skip
 """Downloads of all calls, as long as these are, and what needs stored contents: not timed."""
 Told = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    """Tells nobody."""
 
 
 class Question(Struct, frozen=True):
@@ -80,43 +87,64 @@ class Found(Struct, frozen=True):
     """Milliseconds that the live list was behind."""
     compared: int
     """Sums that were compared with what was written."""
-    filled: float
+    filled: float = 0
     """Seconds that it took to write the calls,"""
-    ready: float
+    ready: float = 0
     """and to start on them."""
-    size: int
+    size: int = 0
     """Bytes of the database."""
 
 
 def prove(
-    url: str, pids: Sequence[int], calls: int, days: int, seed: int, told: Told, *,
-    rounds: int = ROUNDS,
-) -> Found:  # fmt: skip
+    url: str, pids: Sequence[int], calls: int, days: int, seed: int, told: Told = _silent
+) -> Found:
     """Fill the empty database at ``url``, and start an installation on it that is asked for all.
 
     ``pids``: the first process of the database.
     Raises AssertionError for a sum that is not what was written, or a page that fails.
     """
+    with installed(url, calls, days, seed, told) as (place, found):
+        began = time.monotonic()
+        place.up()
+        ready = time.monotonic() - began
+        shown = ask(place, found, address(place), pids, told)
+    engine = db.open_engine(url)
+    held = size(engine).size
+    engine.dispose()
+    return replace(shown, filled=found.seconds, ready=ready, size=held)
+
+
+@contextmanager
+def installed(
+    url: str, calls: int, days: int, seed: int, told: Told = _silent
+) -> Iterator[tuple[Plant, Filled]]:
+    """An installation, not started, on months of calls; the last of them came just now."""
     end = int(time.time())
-    last = min(5000, calls // 10)
+    last = min(RUSH, calls // 10)
     town = Town(seed, calls - last, end // DAY - days + 1, end)
     found = fill(url, town, calls - last, lambda done: told(f"{done:,} calls written"))
     rush(url, town, found, last)
     with plant(LIMITS, url) as place:
-        began = time.monotonic()
-        place.up()
-        ready = time.monotonic() - began
-        timed = run(place, found, pids, told, rounds=rounds)
-        told("sums")
-        compared = sums(place, found, int(time.time()))
-        told("live list")
-        key = place.admin("POST", f"{PREFIX}/keys", {"name": "soak"}).json()["key"]
-        address = Address("127.0.0.1", place.port, key)
-        late = asyncio.run(lags(Viewer(place), address, calls=LIVE, rate=20))
-    engine = db.open_engine(url)
-    held = size(engine).size
-    engine.dispose()
-    return Found(timed, late, compared, found.seconds, ready, held)
+        yield place, found
+
+
+def address(place: Plant) -> Address:
+    """Of its data plane, with a new key."""
+    key = place.admin("POST", f"{PREFIX}/keys", {"name": "soak"}).json()["key"]
+    return Address("127.0.0.1", place.port, key)
+
+
+def ask(
+    place: Plant, found: Filled, caller: Address, pids: Sequence[int], told: Told = _silent, *,
+    rounds: int = ROUNDS,
+) -> Found:  # fmt: skip
+    """All questions, then all sums, then calls for the live list."""
+    timed = run(place, found, pids, told, rounds=rounds)
+    told("sums")
+    compared = sums(place, found, int(time.time()))
+    told("live list")
+    late = asyncio.run(lags(Viewer(place), caller, calls=LIVE, rate=20))
+    return Found(timed, late, compared)
 
 
 def facts(found: Found) -> dict[str, str]:
@@ -144,7 +172,7 @@ def bar() -> Iterator[Told]:
     """A line on the terminal that says what is going on."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda _: None
+        yield _silent
         return
     with console.status("") as status:
         yield status.update
@@ -247,7 +275,7 @@ def left_out(questions: Sequence[Question], prefix: str = "") -> list[str]:
 
 
 def run(
-    place: Plant, found: Filled, pids: Sequence[int], told: Told = lambda _: None, *,
+    place: Plant, found: Filled, pids: Sequence[int], told: Told = _silent, *,
     rounds: int = ROUNDS,
 ) -> list[Timed]:  # fmt: skip
     """Ask all of it of the running ``place``, each ``rounds`` times after each other.
