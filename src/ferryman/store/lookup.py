@@ -55,14 +55,13 @@ def _by_day(connection: sa.Connection, where: sa.ColumnElement[bool], limit: int
     if last is None or first is None:
         return found
     day, end = last // DAY_US, max(first // DAY_US, last // DAY_US - _MOST_DAYS)
-    at_us = _calls.c.at_us
     while day >= end and len(found) < limit:
         oldest = max(day - _DAYS + 1, end)
         query = sa.select(_calls).where(_calls.c.day.in_(range(day, oldest - 1, -1)), where)
         # A table of calls in PostgreSQL has a month: the others need not be looked into. As text:
         # with parameters it would go by the time, and read the whole month.
-        since, until = (sa.literal_column(str(n * DAY_US)) for n in (oldest, day + 1))
-        query = query.where(at_us >= since, at_us < until)
+        within = f"at_us >= {oldest * DAY_US} AND at_us < {(day + 1) * DAY_US}"
+        query = query.where(sa.text(within))
         found += [call_row(row) for row in connection.execute(query.limit(limit - len(found)))]
         day = oldest - 1
     return sorted(found, key=lambda call: (call.at_us, call.request_id), reverse=True)
