@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from soak import pages, viewers
 
 
+@pytest.mark.timeout(400)
 def test_every_page_answers_and_every_sum_is_exact(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     with pages.installed(url, 20_000, 30, seed=7) as (place, filled):
