@@ -27,7 +27,9 @@ from soak import (
     outages,
     overload,
     page,
+    pages,
     steady,
+    viewers,
     writes,
     year,
 )
@@ -309,6 +311,47 @@ def _year(args: argparse.Namespace) -> Facts:
     return facts
 
 
+def _pages(args: argparse.Namespace) -> Facts:
+    facts = {"calls": f"{args.calls:,} over {args.days} days"}
+    for name in args.databases.split(","):
+        with _database_of(name) as (url, pids), pages.bar() as told:
+            found = pages.prove(url, pids, args.calls, args.days, args.seed, told)
+        facts |= {f"{name}: {what}": value for what, value in pages.facts(found).items()}
+    return facts
+
+
+@contextlib.contextmanager
+def _database_of(name: str) -> Iterator[tuple[str, list[int]]]:
+    """URL of a database of its own, and the first of its processes."""
+    place = Path(tempfile.mkdtemp(prefix="ferryman-soak-"))
+    try:
+        if name == "SQLite":
+            yield f"sqlite:///{place / 'ledger.db'}", []
+            return
+        with postgres.server(place) as url:
+            yield url, [int((place / "data" / "postmaster.pid").read_text().split()[0])]
+    finally:
+        shutil.rmtree(place)
+
+
+def _viewers(args: argparse.Namespace) -> Facts:
+    with plant() as place, pages.bar() as told:
+        place.up()
+        found = viewers.cost(
+            place, place.address, place.work, viewers=args.viewers, connections=64,
+            rounds=args.rounds, seconds=args.round_seconds, told=told,
+        )  # fmt: skip
+    without, watched = found.without, found.watched
+    return {
+        "callers that ask as soon as they are answered": str(found.connections),
+        "calls a second, without and with viewers": "{:,.0f} and {:,.0f}".format(*found.rates),
+        "p99 without viewers, by round": ", ".join(f"{each:.1f} ms" for each in without),
+        f"p99 with {found.viewers} viewers, by round": ", ".join(f"{e:.1f} ms" for e in watched),
+        "events that they were sent": f"{found.events:,}",
+        "p99 with viewers to without, median of rounds": f"{found.ratio:.2f}×",
+    }
+
+
 def _fuzz(args: argparse.Namespace) -> Facts:
     found = uvloop.run(fuzzing.run(args.fuzz_minutes, args.seed))
     facts = {"minutes": f"{args.fuzz_minutes:g}", "cases": f"{found.cases.total():,}"}
@@ -333,6 +376,8 @@ PROOFS: dict[str, Callable[[argparse.Namespace], Facts]] = {
     "overload": _overload,
     "steady": _steady,
     "year": _year,
+    "pages": _pages,
+    "viewers": _viewers,
     "fuzz": _fuzz,
 }
 
@@ -350,6 +395,12 @@ def main() -> int:
     parser.add_argument("--idle", type=int, default=10_000)
     parser.add_argument("--overload", type=float, default=60, help="seconds of each such load")
     parser.add_argument("--year", type=int, default=50_000_000, help="calls of a year of sums")
+    parser.add_argument("--calls", type=int, default=10_000_000, help="in the ledger of the pages")
+    parser.add_argument("--days", type=int, default=365, help="that they are spread over")
+    parser.add_argument("--databases", default="SQLite,PostgreSQL", help="of the pages")
+    parser.add_argument("--viewers", type=int, default=20, help="of the page Now")
+    parser.add_argument("--rounds", type=int, default=9, help="of the load beside viewers")
+    parser.add_argument("--round-seconds", type=float, default=20)
     parser.add_argument("--fuzz-minutes", type=float, default=60)
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=int(time.time()))

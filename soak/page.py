@@ -28,6 +28,8 @@ TITLES = {
     "overload": "Three times too many calls",
     "steady": "Mixed load for a long time",
     "year": "The pages of a year",
+    "pages": "Pages of a large ledger",
+    "viewers": "Viewers",
     "fuzz": "An hour of fuzzing",
 }
 

@@ -118,11 +118,12 @@ def test_ids_are_found_in_slots_and_in_days(
     for name in ("a", "b", "c", "d", "e"):
         tries = (replace(good, upstream_id=f"up-{name}"),)
         ingest([samples.call(name, attempts=tries, trace=Trace(TRACE, "00f067aa0ba902b7", 1))])
-    day = calls.c.day
-    with db.writing(engine) as connection:  # as before there were slots, and as if moved from there
-        connection.execute(calls.update().where(calls.c.request_id == "a").values(day=20_000))
+    day, on_sqlite = calls.c.day, engine.dialect.name == "sqlite"
+    with db.writing(engine) as connection:
+        if on_sqlite:  # as before there were slots
+            connection.execute(calls.update().where(calls.c.request_id == "a").values(day=20_000))
         number = len(connection.execute(sa.select(day).distinct()).all())
-    assert number == (4 if engine.dialect.name == "sqlite" else 2)
+    assert number == (4 if on_sqlite else 1)
     assert [ids(engine, f"up-{name}") for name in "abcde"] == [[name] for name in "abcde"]
     assert sorted(ids(engine, TRACE)) == ["a", "b", "c", "d", "e"]
 

@@ -8,7 +8,7 @@ took in the last of it, and never the newest one, so numbers are not used twice.
 import fcntl
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -221,6 +221,15 @@ class Ingester:
             log("control", message)
 
 
+def batch_of(plane: str, calls: Iterable[Closed], prices: Iterable[Priced] = ()) -> Batch:
+    """What ingestion would write of ``calls`` that ended on ``plane``, without a journal."""
+    batch = Batch(prices=[entries.price_row(each) for each in prices])
+    reader = _PlaneReader(Path(plane), {}, batch, {})
+    for each in calls:
+        reader.end(each)
+    return batch
+
+
 class _PlaneReader:
     """Adds what is new in one plane's journal to a batch."""
 
@@ -353,19 +362,9 @@ class _PlaneReader:
             try:
                 if kind == CLOSED:
                     call = _closed(payload)
-                    slot = call.at_us // DAY_US if batch.slot is None else batch.slot
-                    batch.calls.append(entries.call_row(self._plane, slot, call, self._count))
-                    if len(call.attempts) > 1:
-                        batch.upstream_ids += entries.given_up(call)
-                    if batch.ended is not None:
-                        batch.ended.append(call)
-                    if call.charge is not None:
-                        batch.charged.append((call.at_us, call.charge))
+                    self.end(call)
                     if opened.pop(call.id, None) is None:
                         batch.closed.append(call.id)
-                    seconds = call.at_us // 1_000_000
-                    if seconds > batch.used.get(call.key, 0):
-                        batch.used[call.key] = seconds
                 elif kind == OPENED:
                     opened[_named(payload).id] = (self, self.boot, payload)
                 elif kind == PRICED:
@@ -393,6 +392,21 @@ class _PlaneReader:
             self._leave_out(error)
         else:
             self._batch.opened.append(entries.open_row(self._plane, boot, start))
+
+    def end(self, call: Closed) -> None:
+        """Add a call that has ended."""
+        batch = self._batch
+        slot = call.at_us // DAY_US if batch.slot is None else batch.slot
+        batch.calls.append(entries.call_row(self._plane, slot, call, self._count))
+        if len(call.attempts) > 1:
+            batch.upstream_ids += entries.given_up(call)
+        if batch.ended is not None:
+            batch.ended.append(call)
+        if call.charge is not None:
+            batch.charged.append((call.at_us, call.charge))
+        seconds = call.at_us // 1_000_000
+        if seconds > batch.used.get(call.key, 0):
+            batch.used[call.key] = seconds
 
     def _leave_out(self, error: msgspec.DecodeError) -> None:
         self._count("journal_undecodable")

@@ -144,6 +144,18 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 @contextmanager
+def summing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """:func:`reading` of sums over many groups: PostgreSQL makes them in memory, where it would
+    else sort the rows on the disk, and plans for the very stretch of time that is asked for."""
+    with reading(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(
+                "SET LOCAL work_mem = '64MB'; SET LOCAL plan_cache_mode = force_custom_plan"
+            )
+        yield connection
+
+
+@contextmanager
 def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A transaction that writes: commits at the end, rolls back on an exception."""
     with engine.execution_options(**{_WRITE: True}).begin() as connection:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from ferryman.store import spans
-from ferryman.store.db import reading
+from ferryman.store.db import summing
 from ferryman.store.dimensions import Within, owned
 from ferryman.store.rollup import DURATION, FIRST_TOKEN, REPEATED, bounds, bucket
 from ferryman.store.schema import call_groups as _groups
@@ -54,7 +54,7 @@ def latencies(
     if unknown:
         raise ValueError(f"No {unknown[0]!r} here: choose from {', '.join(DIMENSIONS)}.")
     found: dict[tuple[Any, ...], tuple[Histogram, Histogram]] = {}
-    with reading(engine) as connection:
+    with summing(engine) as connection:
         sources = spans.of_usage(spans.floors(connection))[-1 if within else 0 :]
         for part in spans.cover(*spans.widened(since_us, until_us, sources), sources):
             raw = part.source == spans.CALLS

@@ -13,7 +13,7 @@ from msgspec import Struct
 from ferryman.ir.price import Price
 from ferryman.ir.usage import EXTRA_COUNTS, Extras, Usage, added
 from ferryman.store import feedback, spans
-from ferryman.store.db import reading
+from ferryman.store.db import reading, summing
 from ferryman.store.dimensions import (
     PERIODS,
     check,
@@ -208,10 +208,7 @@ def usage(
         check(name)
     dialect, offsets = engine.dialect.name, offsets_within(zone, since_us, until_us)
     sums: dict[tuple[Any, ...], list[int]] = {} if by else {(): [0] * _WIDTH}
-    with reading(engine) as connection:
-        if engine.dialect.name == "postgresql":
-            # Sums of a year's groups in memory instead of sorting its rows on the disk.
-            connection.exec_driver_sql("SET LOCAL work_mem = '64MB'")
+    with summing(engine) as connection:
         sources = _sources(spans.floors(connection), by, where, zone, offsets)
         parts = spans.cover(*_stretch(since_us, until_us, sources), sources)
         for part in parts:

@@ -17,9 +17,13 @@ MOST: Final = 1000
 _DEEPEST: Final = 100
 """Generations that are looked for, both ways."""
 _CHUNK: Final = 500
+_DAYS: Final = 31
+"""Days that are looked into at once."""
 EVERYBODY: Final[Within] = {}
+_MOST_DAYS: Final = 4000
+"""Of all: some clocks are far off."""
 _MOST_SLOTS: Final = 100_000
-"""Days and slots (``intake.Batch.slot``) that are looked into: some clocks are far off."""
+"""Days and slots (``intake.Batch.slot``) that are looked into, likewise."""
 _TRACE: Final = re.compile(r"(?:[0-9a-f]{2}-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?")
 """https://www.w3.org/TR/trace-context/#traceparent-header"""
 
@@ -33,15 +37,24 @@ def calls_of(
     mine = sa.and_(sa.true(), *owned(_calls.c, within))
     with reading(engine) as connection:
         found = _rows(connection, by_id(ident) & mine, limit)
-        found = found or _by_slot(connection, _calls.c.upstream_id, ident, mine, limit)
+        found = found or _by_index(connection, _calls.c.upstream_id, ident, mine, limit)
         if not found:
             given_up = sa.select(_upstream_ids.c.request_id).where(_upstream_ids.c.id == ident)
             known = list(connection.scalars(given_up))
             named = _calls.c.request_id.in_(known) & mine
             found = _rows(connection, named, limit) if known else []
         if not found and traced:
-            found = _by_slot(connection, _calls.c.trace, traced[1], mine, limit)
+            found = _by_index(connection, _calls.c.trace, traced[1], mine, limit)
     return found
+
+
+def _by_index(
+    connection: sa.Connection, column: sa.ColumnElement[Any], ident: str, mine: Any, limit: int
+) -> list[CallRow]:
+    """Calls by an index that has days first (PostgreSQL), or slots (SQLite)."""
+    if connection.dialect.name == "postgresql":
+        return _by_day(connection, (column == ident) & mine, limit)
+    return _by_slot(connection, column, ident, mine, limit)
 
 
 def _by_slot(
@@ -56,6 +69,26 @@ def _by_slot(
         day.in_(sa.select(slots.c.slot).limit(_MOST_SLOTS)), column == ident, mine
     )
     found = [call_row(row) for row in connection.execute(query.limit(limit))]
+    return sorted(found, key=lambda call: (call.at_us, call.request_id), reverse=True)
+
+
+def _by_day(connection: sa.Connection, where: sa.ColumnElement[bool], limit: int) -> list[CallRow]:
+    """Calls by an index that has days first: each day is looked into, the newest first."""
+    span = sa.select(sa.func.max(_calls.c.at_us)), sa.select(sa.func.min(_calls.c.at_us))
+    last, first = (connection.scalar(query) for query in span)  # apart: each by the index
+    found: list[CallRow] = []
+    if last is None or first is None:
+        return found
+    day, end = last // DAY_US, max(first // DAY_US, last // DAY_US - _MOST_DAYS)
+    while day >= end and len(found) < limit:
+        oldest = max(day - _DAYS + 1, end)
+        query = sa.select(_calls).where(_calls.c.day.in_(range(day, oldest - 1, -1)), where)
+        # A table of calls in PostgreSQL has a month: the others need not be looked into. As text:
+        # with parameters it would go by the time, and read the whole month.
+        within = f"at_us >= {oldest * DAY_US} AND at_us < {(day + 1) * DAY_US}"
+        query = query.where(sa.text(within))
+        found += [call_row(row) for row in connection.execute(query.limit(limit - len(found)))]
+        day = oldest - 1
     return sorted(found, key=lambda call: (call.at_us, call.request_id), reverse=True)
 
 

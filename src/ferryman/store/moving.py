@@ -21,7 +21,7 @@ from ferryman.store.db import (
     where_is,
     writing,
 )
-from ferryman.store.schema import calls, metadata
+from ferryman.store.schema import DAY_US, calls, metadata
 
 _BATCH: Final = 2000
 Sums = dict[str, int]
@@ -32,6 +32,9 @@ Progress = Callable[[str, int, int], None]
 
 class MoveError(DatabaseError):
     """It can't be moved, or was not; the message says why, and nothing has changed."""
+
+
+_DAY: Final = calls.c.at_us.op("/")(sa.literal_column(str(DAY_US))).label("day")
 
 
 def move(source: sa.Engine, target: sa.Engine, progress: Progress) -> int:
@@ -77,8 +80,12 @@ def _check_empty(new: sa.Connection, target: sa.Engine) -> None:
 
 def _days(old: sa.Connection) -> list[int]:
     """Days since 1970 that have calls."""
-    day = calls.c.at_us.op("/")(sa.literal_column("86400000000"))
-    return list(old.scalars(sa.select(day).distinct()))
+    return list(old.scalars(sa.select(_DAY).distinct()))
+
+
+def _columns(table: sa.Table) -> list[sa.ColumnElement[Any]]:
+    """What is copied of a table: in PostgreSQL ``calls.day`` is one, in SQLite most often a slot."""
+    return [_DAY if each is calls.c.day else each for each in table.c]
 
 
 def _copy(old: sa.Connection, new: sa.Connection, table: sa.Table, progress: Progress) -> int:
@@ -89,7 +96,7 @@ def _copy(old: sa.Connection, new: sa.Connection, table: sa.Table, progress: Pro
     sums: Sums = dict.fromkeys(table.c.keys(), 0)
     rows = 0
     driver: Any = new.connection.driver_connection
-    found = old.execute(sa.select(table), execution_options={"yield_per": _BATCH})
+    found = old.execute(sa.select(*_columns(table)), execution_options={"yield_per": _BATCH})
     with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as to:
         for part in found.partitions():
             for row in part:

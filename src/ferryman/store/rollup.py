@@ -129,12 +129,20 @@ def put(
 ) -> None:
     """Write ``found``; what is there already grows by it."""
     write = _Writer(connection, give_way)
-    write(call_groups, sorted((key, *group) for key, group in found.groups.items()))
+    for table, rows in tables(found, spans):
+        write(table, rows)
+
+
+def tables(
+    found: Collected, spans: Iterable[str] = tuple(SPANS)
+) -> Iterator[tuple[sa.Table, list[Row]]]:
+    """What ``found`` adds to each table: rows in the order of its columns, each key once."""
+    yield call_groups, sorted((key, *group) for key, group in found.groups.items())
     for span in spans:
-        write(rollups[span], _rows(found.sums, SPANS[span]))
-        write(latencies[span], _rows(found.times, SPANS[span]))
+        yield rollups[span], _rows(found.sums, SPANS[span])
+        yield latencies[span], _rows(found.times, SPANS[span])
     for step, seconds in STEPS.items():
-        write(charges[step], _rows(found.charged, seconds))
+        yield charges[step], _rows(found.charged, seconds)
 
 
 def bucket(microseconds: int) -> int:

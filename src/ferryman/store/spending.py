@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import sqlalchemy as sa
 from msgspec import Struct
 
-from ferryman.store.db import reading
+from ferryman.store.db import reading, summing
 from ferryman.store.dimensions import check, column, conditions, each_tag
 from ferryman.store.ledger import MORE_TOKENS, ROLLED, money, per
 from ferryman.store.rollup import MICRO, REPEATED
@@ -112,6 +112,8 @@ def _of_days(
     sums.append(sa.func.sum(sum((table.c[name] for name in _TOKENS), start=sa.literal(0))))
     amounts = ("cost_micro", "cost_rest", "saved_micro", "saved_rest")
     sums += [sa.func.sum(table.c[name]) for name in amounts]
+    # They stay within 64 bits (schema.AMOUNTS); PostgreSQL would send decimals, slow to read.
+    whole = [sa.cast(each, sa.BigInteger) for each in sums]
     day = per(at, days * DAY)
     query = sa.select(day).where(at >= first * DAY, at < last * DAY)
     groups: list[sa.ColumnElement[Any]] = [day]
@@ -120,8 +122,8 @@ def _of_days(
         query = query.where(*conditions(_groups.c, dialect, None, None, where))
     name = column(by, _groups.c, dialect, ()) if by else sa.null()
     groups += [name] if by else []
-    with reading(engine) as connection:
-        rows = connection.execute(query.add_columns(name, *sums).group_by(*groups))
+    with summing(engine) as connection:
+        rows = connection.execute(query.add_columns(name, *whole).group_by(*groups))
         return [_spent(row[0] * days, *row[1:]) for row in rows]
 
 

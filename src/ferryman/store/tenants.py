@@ -182,8 +182,8 @@ def _unused(connection: sa.Connection, organisation: str, team: str) -> None:
     counts.append(connection.scalar(sa.select(sa.func.count()).where(*whose, users.c.active)) or 0)
     if any(counts):
         raise InUseError(
-            f"{counts[0]} keys and {counts[1]} tokens of the {_words(organisation, team)} work, and "
-            f"{counts[2]} users are active."
+            f"{counts[0]} keys and {counts[1]} tokens of the {_words(organisation, team)} work, "
+            f"and {counts[2]} users are active."
         )
 
 

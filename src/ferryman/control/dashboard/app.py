@@ -53,7 +53,7 @@ class Dashboard:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self._away = asyncio.Semaphore(MOST_AWAY)
-        self.live = Live(desk.pool, lambda turn: now.regions(desk, turn))
+        self.live = Live(desk.pool, now.looks(desk))
         own = {"/live": self._stream, "/playground/run": self._run}
         paths = [
             Route(

@@ -45,6 +45,7 @@ MOST: Final = 5
 """Groups with a colour of their own; the last one stands for the rest."""
 ROWS: Final = 200
 BUDGETS: Final = 4
+_EPOCH: Final = datetime.date(1970, 1, 1).toordinal()
 
 
 def page(desk: Desk, asked: Asked) -> Page:
@@ -95,23 +96,38 @@ def page(desk: Desk, asked: Asked) -> Page:
 def table(desk: Desk, asked: Asked) -> File:
     """The sums by day and group as CSV, exact decimals."""
     by, since, only = _asked(asked)
-    begin = (int(time.time()) // DAY - int(since[:-1]) + 1) * DAY * 1_000_000
     desk.admin.catch_up()
-    chosen = _chosen(desk, only)
+    engine, chosen = desk.admin.engine, _chosen(desk, only)
     with checked():
-        rows = ledger.usage(desk.admin.engine, by=("day", by), since_us=begin, where=chosen)
-    names = _names(desk.admin.engine, by, [row.groups[1] for row in rows], chosen)
+        rows = _daily(engine, by, int(time.time()) // DAY - int(since[:-1]) + 1, chosen)
+    names = _names(engine, by, [row.group for row in rows], chosen)
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(("day", by, "calls", "errors", "tokens", "cost_usd", "unknown_cost"))
     for row in rows:
-        day, group = row.groups
-        name = exporting.cell(names.get(group, group))
-        tokens = sum(counts_of(row.tokens))
+        name, cost = exporting.cell(names.get(row.group, row.group)), dollars(row.cost)
         writer.writerow(
-            (day, name, row.calls, row.errors, tokens, dollars(row.cost), row.unknown_cost)
+            (_day(row.day), name, row.calls, row.errors, row.tokens, cost, row.unknown_cost)
         )
     return File(f"costs-by-{by}.csv", "text/csv; charset=utf-8", out.getvalue().encode())
+
+
+def _daily(engine: Engine, by: str, first: int, chosen: Mapping[str, str]) -> list[Spent]:
+    """Sums by day and group since ``first``, in order; of single calls however long it takes."""
+    if _looks(by, chosen):
+        begin = first * DAY * 1_000_000
+        found = ledger.usage(engine, by=("day", by), since_us=begin, where=chosen)
+        return [
+            Spent(
+                datetime.date.fromisoformat(row.groups[0] or "").toordinal() - _EPOCH,
+                row.groups[1], row.calls, row.errors, row.unknown_cost, row.repeated,
+                sum(counts_of(row.tokens)), row.cost, row.saved,
+            )
+            for row in found
+        ]  # fmt: skip
+    today = int(time.time()) // DAY
+    rows = spending(engine, by, first, today + 1, chosen, SECONDS).rows
+    return sorted(rows, key=lambda row: (row.day, row.group is None, row.group or ""))
 
 
 def focus(desk: Desk, asked: Asked) -> Flow:

@@ -1,37 +1,47 @@
 """Pages that stay true: one look at the ledger a tick, however many watch.
 
+What takes longer is looked at apart, and less often: nobody waits for it to see what else is new.
+
 A look makes *regions*: id of an element → its HTML. Each viewer is sent the regions that differ
 from what it was sent before, as server-sent events. Without viewers nothing is looked at.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from ferryman.log import log
 
-TICK: Final = 0.5
-"""Seconds between looks; more if a look takes over a tenth of it of a processor's time."""
 QUIET: Final = 15.0
 """Seconds after which a viewer gets a sign of life."""
+SHARE: Final = 0.1
+"""Of a processor's time that each kind of look takes at most: else it is taken less often."""
 Regions = dict[str, str]
+
+
+class Look(Struct, frozen=True):
+    """Makes some of the regions, every so many seconds."""
+
+    make: Callable[[], Regions]
+    tick: float
 
 
 class Live:
     """Looks while there are viewers. All methods are for the loop's thread."""
 
-    def __init__(self, pool: Executor, look: Callable[[int], Regions]) -> None:
-        """``look`` is given the number of the turn, and runs in ``pool``."""
+    def __init__(self, pool: Executor, looks: Sequence[Look]) -> None:
+        """``looks`` run in ``pool``, each for itself."""
         self._pool = pool
-        self._look = look
+        self._looks = looks
         self._regions: Regions = {}
         self._news = asyncio.Event()
         self._viewers = 0
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
 
     def close(self) -> None:
@@ -42,8 +52,9 @@ class Live:
     async def events(self) -> AsyncIterator[bytes]:
         """What a viewer is sent, from now on; nothing (empty) after a look that found no news."""
         self._viewers += 1
-        if self._task is None or self._task.done():
-            self._task = asyncio.ensure_future(self._run())
+        if all(task.done() for task in self._tasks):
+            self._regions = {}
+            self._tasks = [asyncio.ensure_future(self._run(look)) for look in self._looks]
         seen: Regions = {}
         yield b"retry: 1000\n\n"
         try:
@@ -64,21 +75,20 @@ class Live:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def _run(self) -> None:
-        loop, turn = asyncio.get_running_loop(), 0
-        self._regions = {}
+    async def _run(self, look: Look) -> None:
+        loop = asyncio.get_running_loop()
         while self._viewers and not self._closed:
-            begun, work = loop.time(), TICK / 10
+            begun, work = loop.time(), look.tick * SHARE
             try:
-                found, work = await loop.run_in_executor(self._pool, self._timed, turn)
+                found, work = await loop.run_in_executor(self._pool, _timed, look)
                 self._regions |= found
             except Exception as error:  # the database may be away: the page says that it waits
                 log("control", f"the live page could not be read: {type(error).__name__}: {error}")
-            turn += 1
             self._wake()
-            await asyncio.sleep(max(TICK - (loop.time() - begun), 9 * work))
+            await asyncio.sleep(max(look.tick - (loop.time() - begun), work / SHARE - work))
 
-    def _timed(self, turn: int) -> tuple[Regions, float]:
-        """A look, and the seconds of a processor that it took."""
-        before = time.thread_time()
-        return self._look(turn), time.thread_time() - before
+
+def _timed(look: Look) -> tuple[Regions, float]:
+    """What it makes, and the seconds of a processor that it took."""
+    before = time.thread_time()
+    return look.make(), time.thread_time() - before

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ferryman.control.dashboard import charts, frame, welcome
 from ferryman.control.dashboard.desk import Asked, Desk, Go, Page
-from ferryman.control.dashboard.live import Regions
+from ferryman.control.dashboard.live import Look, Regions
 from ferryman.control.dashboard.shape import plural, rate
 from ferryman.control.health import health, quantiles
 from ferryman.control.rows import call_row
@@ -24,8 +24,10 @@ STEP_S: Final = 5
 LISTED: Final = 40
 BEGIN: Final = "config.write"
 """What it takes to be welcomed: who may add a provider may do all that the welcome leads to."""
-STATS_EVERY: Final = 4
-"""Turns between looks at the figures."""
+LIST_S: Final = 0.5
+"""Seconds between looks at the list,"""
+FIGURES_S: Final = 2.0
+"""and at the figures."""
 
 
 class Figures(Struct, frozen=True, kw_only=True):
@@ -52,15 +54,23 @@ def page(desk: Desk, asked: Asked) -> Page | Go:
     newcomer = BEGIN in asked.caller.permissions  # it shows a key
     if newcomer and not glance.any_call(engine) and not glance.under_way(engine, 1)[0]:
         return welcome.page(desk)
-    return Page(template="now.html", title="Now", values={"regions": regions(desk, 0)})
+    regions = newest(desk) | standing(desk)
+    return Page(template="now.html", title="Now", values={"regions": regions})
 
 
-def regions(desk: Desk, turn: int) -> Regions:
-    """The parts of the page that change, as of now: the list each time, figures now and then."""
+def looks(desk: Desk) -> tuple[Look, ...]:
+    """What keeps the page true."""
+    return Look(lambda: newest(desk), LIST_S), Look(lambda: standing(desk), FIGURES_S)
+
+
+def newest(desk: Desk) -> Regions:
+    """The list of calls, as of now."""
     desk.admin.catch_up()
-    found = {"live-calls": frame.render("part_live.html", **listed(desk))}
-    if turn % STATS_EVERY:
-        return found
+    return {"live-calls": frame.render("part_live.html", **listed(desk))}
+
+
+def standing(desk: Desk) -> Regions:
+    """The figures of the last minutes, as far as the ledger has them."""
     now_us = time.time_ns() // 1000
     since = now_us - WINDOW_S * 1_000_000
     seen = glance.glances(desk.admin.engine, since, MOST)
@@ -71,7 +81,7 @@ def regions(desk: Desk, turn: int) -> Regions:
         "window": WINDOW_S // 60,
         "cut": len(seen) == MOST,
     }
-    return found | {
+    return {
         f"live-{name}": frame.render(f"part_{name}.html", **values)
         for name in ("figures", "chart", "health")
     }
