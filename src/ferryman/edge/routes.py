@@ -67,6 +67,7 @@ class Edge:
         self._connections = connections
         self._calls = {p + path: name for path, name in CALLS.items() for p in PREFIXES} | V2
         self._listing = Listing()
+        self._feedback = Strikes(feedback.MOST_A_MINUTE)
         self._reports = Strikes(leaks.MOST)
         self._working: set[asyncio.Future[None]] = set()
         self.siblings: Siblings | None = None
@@ -128,7 +129,7 @@ class Edge:
             self._spawn(exchange, explaining.answer(self.plane, exchange, self._place))
         elif path in feedback.PATHS:
             _allow(exchange, b"POST")
-            feedback.answer(self.plane, exchange)
+            feedback.answer(self.plane, exchange, self._feedback)
         elif path in leaks.PATHS:
             _allow(exchange, b"POST")
             leaks.answer(self.plane, exchange, self._reports)
