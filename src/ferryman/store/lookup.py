@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from ferryman.store.db import reading
 from ferryman.store.dimensions import Within, owned
 from ferryman.store.ledger import CallRow, call_row
+from ferryman.store.schema import DAY_US
 from ferryman.store.schema import calls as _calls
 from ferryman.store.schema import upstream_ids as _upstream_ids
 

@@ -84,7 +84,7 @@ def _days(old: sa.Connection) -> list[int]:
 
 
 def _columns(table: sa.Table) -> list[sa.ColumnElement[Any]]:
-    """What is copied of a table: in PostgreSQL ``calls.day`` is one, in SQLite most often a slot."""
+    """What is copied: in PostgreSQL ``calls.day`` is one, in SQLite most often a slot."""
     return [_DAY if each is calls.c.day else each for each in table.c]
 
 
