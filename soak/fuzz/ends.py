@@ -155,7 +155,7 @@ class Listener:
             return
         incoming = exchange.incoming
         if incoming is None:
-            form = (exchange.header(b"content-type") or b"").startswith(b"multipart")
+            form = (exchange.header(b"content-type") or b"").lower().startswith(b"multipart")
             body = b"" if form else exchange.body
             exchange.respond(200, [(b"x-seen", b"%d" % len(self.seen))], body)
             return

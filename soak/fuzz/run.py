@@ -192,6 +192,7 @@ async def of_planes(found: Outcome, seed: int, seconds: float) -> None:
             await asyncio.to_thread(ground.alive)
             await ground.others(place.port)
 
+        commands = orders(ground)
         await play(outside(ground), found, seed, seconds=seconds / 4, between=between)
         before = live.sizes(ground)
         await play(
@@ -203,7 +204,7 @@ async def of_planes(found: Outcome, seed: int, seconds: float) -> None:
             found.growth[plane] = (size - before[plane][0]) / (1 << 20)
             assert size - before[plane][0] < GROWTH, f"{plane} grew by {found.growth[plane]:.0f} MB"
             assert files - before[plane][1] < FILES, f"{plane} keeps files open"
-        await play(orders(ground), found, seed, seconds=seconds / 4)
+        await play(commands, found, seed, seconds=seconds / 4)
         await asyncio.to_thread(ground.alive)
         await upstream.close()
 
