@@ -23,7 +23,9 @@ from tests.processes import Reply, until
 PASSWORD = "correct horse battery"
 TENANTS = {"": None, "acme": "acme"}
 """Whose users there are: nobody's, and an organisation's."""
-FREE = {"/enter", "/leave", "/static/{edition}/{name}"}
+FREE = {
+    "/enter", "/leave", "/signon/start", "/signon/callback", "/static/{edition}/{name}",
+}  # fmt: skip
 """All that is open without a session: the door, and what pages are made with."""
 
 
