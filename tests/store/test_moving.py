@@ -20,7 +20,19 @@ from ferryman.control.ingest import Ingester
 from ferryman.control.keys import KeyDesk
 from ferryman.control.vault.desk import Vault
 from ferryman.control.vault.masters import Masters
-from ferryman.store import alerts, audit, db, intake, keys, ledger, moving, tokens, versions
+from ferryman.store import (
+    alerts,
+    audit,
+    db,
+    intake,
+    keys,
+    ledger,
+    moving,
+    sessions,
+    tokens,
+    users,
+    versions,
+)
 from ferryman.store.bodies import Sealed
 from ferryman.store.contents import Contents
 from ferryman.store.journal import JournalWriter
@@ -29,6 +41,7 @@ from ferryman.telemetry.record import FEEDBACK, OPENED, PRICED, Charge, Feedback
 from tests.processes import Process, request, until
 from tests.store import samples
 from tests.store.test_ledger import summed
+from tests.store.test_users import ANNA, session
 from tests.store.test_vault import key
 
 
@@ -43,6 +56,8 @@ def source(tmp_path: Path) -> Iterator[sa.Engine]:
         created_at=1, created_by="admin", expires_at=2,
     )  # fmt: skip
     tokens.create(engine, token, b"d" * 32)
+    users.create(engine, ANNA, "hash")
+    sessions.begin(engine, session("mark"))
     versions.add(engine, Version(number=0, at=1, by="anna", note="ä", changes=("x",), snapshot="s",
                                  text="{}", overlay={}))  # fmt: skip
     kept = Contents(engine, bytes(32))

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS
 
-HEAD: Final = "0022"
+HEAD: Final = "0023"
 """The newest migration: the schema this version of the program works with."""
 
 PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
@@ -110,6 +110,46 @@ admin_tokens = Table(
     Column("last_used_at", BigInteger),
 )
 """Who may ask the admin API for what (``store/tokens.py``)."""
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("folded", Text, nullable=False, unique=True),
+    Column("display", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("organisation", Text),
+    Column("team", Text),
+    Column("password", Text),
+    Column("external_id", Text),
+    Column("issuer", Text),
+    Column("subject", Text),
+    Column("active", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("last_in_at", BigInteger),
+    Index("users_external", "organisation", "external_id", unique=True),
+    Index("users_subject", "issuer", "subject", unique=True),
+)
+"""Who signs in (``store/users.py``). ``folded`` is what names are compared by; ``password`` is an
+encoded argon2id hash; ``external_id`` is a directory's (SCIM), ``issuer`` and ``subject`` those of
+an identity provider (OpenID Connect)."""
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("mark", Text, primary_key=True),
+    Column("user_id", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("address", Text, nullable=False),
+    Index("sessions_user", "user_id"),
+)
+"""Of the dashboard, by the SHA-256 of what the browser has; without a user, the owner's."""
 
 calls = Table(
     "calls",
