@@ -17,6 +17,7 @@ from ferryman.config.contents import content_of, logs_of, storing_of
 from ferryman.config.files import is_file, located
 from ferryman.config.filtering import FilterCheck, filter_of, promised
 from ferryman.config.grammar import FORMATS
+from ferryman.config.group_grammar import groups_of
 from ferryman.config.grouping import MOST_DEEP, MOST_TARGETS, Grouped, grouped
 from ferryman.config.guarding import check_names, guards_of
 from ferryman.config.kinds import Reader, url_fault
@@ -96,6 +97,7 @@ class Builder:
         shareable(found, self.env, self.reader.keys, self._at_key)
         guards = guards_of(found.get("guards", {}), self._add)
         check_names(found, self._add)
+        roles = roles_of(found.get("roles", {}), self._add)
         return Config(
             providers=providers,
             models=models,
@@ -113,7 +115,8 @@ class Builder:
             content=content_of(found.get("content", {})),
             guards=guards,
             retention=_retention(found.get("ledger", {}), found.get("content", {})),
-            roles=roles_of(found.get("roles", {}), self._add),
+            roles=roles,
+            groups=groups_of(found.get("identity", {}).get("groups", {}), roles, self._add),
             logs=logs_of(found.get("logs", {}), self.folder, self._add),
             telemetry=telemetry_of(found.get("telemetry", {})),
             otlp_headers=headers_of(found.get("telemetry", {}), self._value, self._at_key),

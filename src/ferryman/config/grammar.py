@@ -13,6 +13,7 @@ from ferryman.config.cache_grammar import CACHE, CACHED, IDEMPOTENCY, RESPONSES
 from ferryman.config.conditions import WHEN, Flag
 from ferryman.config.content_grammar import CONTENT, KEPT, LOGS
 from ferryman.config.filter_grammar import DATA_POLICY, FACTS, FILTER, NOT_HERE, REGION
+from ferryman.config.group_grammar import IDENTITY
 from ferryman.config.guard_grammar import GUARD, GUARDED
 from ferryman.config.kinds import Number, Secret, Url, Word
 from ferryman.config.ledger_grammar import LEDGER
@@ -450,8 +451,8 @@ TLS: Final = Table(
 
 FILE: Final = Table(
     says="a mapping with the sections providers, models, currencies, policies, residency, limits, "
-    "alerts, server, timeouts, responses, cache, idempotency, content, guards, roles, logs, "
-    "ledger, telemetry, tls",
+    "alerts, server, timeouts, responses, cache, idempotency, content, guards, roles, identity, "
+    "logs, ledger, telemetry, tls",
     example="providers: {}",
     keys=(
         Key(
@@ -549,6 +550,7 @@ FILE: Final = Table(
         ),
         GUARD,
         ROLES,
+        IDENTITY,
         Key(
             name="logs",
             kind=LOGS,

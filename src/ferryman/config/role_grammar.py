@@ -28,6 +28,7 @@ PERMISSIONS: Final = (
     "models.read",
     "prices.read",
     "requests.explain",
+    "scim.write",
     "tokens.read",
     "tokens.write",
     "usage.read",
@@ -37,7 +38,7 @@ PERMISSIONS: Final = (
 """All that a route of the admin API may ask for."""
 ENTER: Final = "dashboard.enter"
 """Opens the dashboard, where everything can be done: so it is the owner's alone."""
-BUILT_IN: Final = ("owner", "admin", "billing", "developer", "viewer", "auditor")
+BUILT_IN: Final = ("owner", "admin", "billing", "developer", "viewer", "auditor", "provisioner")
 ROLES: Final = Key(
     name="roles",
     kind=MapOf(

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS
 
-HEAD: Final = "0023"
+HEAD: Final = "0026"
 """The newest migration: the schema this version of the program works with."""
 
 PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
@@ -108,8 +108,9 @@ admin_tokens = Table(
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
     Column("last_used_at", BigInteger),
+    Column("user_id", Text),
 )
-"""Who may ask the admin API for what (``store/tokens.py``)."""
+"""Who may ask the admin API for what (``store/tokens.py``); a user's end with the user."""
 
 users = Table(
     "users",
@@ -150,6 +151,38 @@ sessions = Table(
     Index("sessions_user", "user_id"),
 )
 """Of the dashboard, by the SHA-256 of what the browser has; without a user, the owner's."""
+
+scim_users = Table(
+    "scim_users",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("attributes", Text, nullable=False),
+)
+"""What a directory keeps here of those users that it has made (``store/scim.py``): JSON."""
+
+scim_groups = Table(
+    "scim_groups",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("organisation", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("folded", Text, nullable=False),
+    Column("attributes", Text, nullable=False),
+    Column("external_id", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Index("scim_groups_name", "organisation", "folded", unique=True),
+)
+"""A directory's groups; without an organisation, it is empty: so names are unique there too."""
+
+scim_members = Table(
+    "scim_members",
+    metadata,
+    Column("group_id", Text, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Index("scim_members_user", "user_id"),
+)
+"""Who is in which group."""
 
 calls = Table(
     "calls",

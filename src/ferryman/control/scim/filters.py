@@ -264,7 +264,9 @@ def _holds(found: Any, operator: str, value: Any, exact: bool) -> bool:
     if isinstance(found, str) and isinstance(value, str):
         if _INSTANT.fullmatch(found) and _INSTANT.fullmatch(value):
             return _ordered(*_instants(found, value), operator)
-        return _texts(*(each if exact else each.casefold() for each in (found, value)), operator)
+        if not exact:
+            found, value = found.casefold(), value.casefold()
+        return _texts(found, value, operator)
     if isinstance(found, int | float) and isinstance(value, int | float):
         return _ordered(found, value, operator)
     return False

@@ -1,4 +1,4 @@
-"""What the resources have (RFC 7643): the documents that clients ask for, and what is read off them.
+"""What the resources have (RFC 7643): documents that clients ask for, and what is read off them.
 
 ``active``, names, addresses and groups mean something here; all else is kept for the directory.
 """
@@ -18,33 +18,38 @@ READ_ONLY: Final = frozenset(("id", "meta", "groups", "schemas"))
 
 
 def _attribute(
-    name: str, says: str, kind: str = "string", *, many: bool = False, sub: list[Json] | None = None,
-    **more: Any,
-) -> Json:  # fmt: skip
+    name: str, says: str, kind: str = "string", *, many: bool = False, sub: list[Json] | None = None
+) -> Json:
     plain = {"caseExact": False, "uniqueness": "none"} if kind == "string" else {}
     base = {
         "name": name, "type": kind, "multiValued": many, "description": says, "required": False,
         "mutability": "readWrite", "returned": "default",
     }  # fmt: skip
-    return base | plain | ({"subAttributes": sub} if sub is not None else {}) | more
+    return base | plain | ({"subAttributes": sub} if sub is not None else {})
+
+
+def _refers(name: str, says: str, to: str) -> Json:
+    return _attribute(name, says, "reference") | {"referenceTypes": [to]}
 
 
 def _list(name: str, says: str, of: str = "string") -> Json:
     """A list of values that have a type, of which one may be the primary one."""
+    value = _attribute("value", "The value.", of)
     parts = [
-        _attribute("value", "The value.", of, **({"referenceTypes": ["external"]} if of == "reference" else {})),
+        _refers("value", "The value.", "external") if of == "reference" else value,
         _attribute("display", "A name of it."),
         _attribute("type", "What it is for, such as work."),
         _attribute("primary", "Whether it is the first choice.", "boolean"),
-    ]  # fmt: skip
+    ]
     return _attribute(name, says, "complex", many=True, sub=parts)
 
 
 _FIXED: Final = {"mutability": "readOnly"}
+_LASTING: Final = {"mutability": "immutable"}
 _NAMES: Final = {
-    "formatted": "The whole name.", "familyName": "The family name.", "givenName": "The given name.",
-    "middleName": "The middle name.", "honorificPrefix": "A title before the name.",
-    "honorificSuffix": "What follows the name.",
+    "formatted": "The whole name.", "familyName": "The family name.",
+    "givenName": "The given name.", "middleName": "The middle name.",
+    "honorificPrefix": "A title before the name.", "honorificSuffix": "What follows the name.",
 }  # fmt: skip
 _TEXTS: Final = {
     "displayName": "The name to show.", "nickName": "What they are called.",
@@ -61,14 +66,14 @@ _ADDRESS: Final = {
     "region": "The region.", "postalCode": "The postal code.", "country": "The country.",
     "type": "What it is for.",
 }  # fmt: skip
-_EXTERNAL: Final = _attribute("externalId", "The directory's id.", caseExact=True)
+_EXTERNAL: Final = _attribute("externalId", "The directory's id.") | {"caseExact": True}
 _USER: Final = [
-    _attribute("userName", "What they sign in with, and what virtual keys of theirs have as user.",
-               required=True, uniqueness="server"),
+    _attribute("userName", "What they sign in with, and what virtual keys of theirs have as user.")
+    | {"required": True, "uniqueness": "server"},
     _attribute("name", "The parts of the name.", "complex",
                sub=[_attribute(name, says) for name, says in _NAMES.items()]),
     *(_attribute(name, says) for name, says in _TEXTS.items()),
-    _attribute("profileUrl", "A page about them.", "reference", referenceTypes=["external"]),
+    _refers("profileUrl", "A page about them.", "external"),
     _attribute("active", "False ends their sessions, tokens and virtual keys.", "boolean"),
     *(_list(name, says, "binary" if name == "x509Certificates" else "string")
       for name, says in _LISTS.items()),
@@ -77,17 +82,17 @@ _USER: Final = [
         *(_attribute(name, says) for name, says in _ADDRESS.items()),
         _attribute("primary", "Whether it is the first choice.", "boolean"),
     ]),
-    _attribute("groups", "The groups that they are in.", "complex", many=True, **_FIXED, sub=[
-        _attribute("value", "The group's id.", **_FIXED),
-        _attribute("$ref", "Where it is.", "reference", referenceTypes=["Group"], **_FIXED),
-        _attribute("display", "The group's name.", **_FIXED),
-        _attribute("type", "Always direct.", **_FIXED),
-    ]),
+    _attribute("groups", "The groups that they are in.", "complex", many=True, sub=[
+        _attribute("value", "The group's id.") | _FIXED,
+        _refers("$ref", "Where it is.", "Group") | _FIXED,
+        _attribute("display", "The group's name.") | _FIXED,
+        _attribute("type", "Always direct.") | _FIXED,
+    ]) | _FIXED,
 ]  # fmt: skip
 _MANAGER: Final = [
     _attribute("value", "The id of the manager."),
-    _attribute("$ref", "Where they are.", "reference", referenceTypes=["User"]),
-    _attribute("displayName", "The name of the manager.", **_FIXED),
+    _refers("$ref", "Where they are.", "User"),
+    _attribute("displayName", "The name of the manager.") | _FIXED,
 ]
 _ENTERPRISE: Final = [
     *(_attribute(name, "Kept, and without effect.") for name in
@@ -95,14 +100,13 @@ _ENTERPRISE: Final = [
     _attribute("manager", "Kept, and without effect.", "complex", sub=_MANAGER),
 ]  # fmt: skip
 _GROUP: Final = [
-    _attribute("displayName", "The name, by which identity.groups gives a role and a team.",
-               required=True),
+    _attribute("displayName", "The name, by which identity.groups gives a role and a team.")
+    | {"required": True},
     _attribute("members", "The users in it.", "complex", many=True, sub=[
-        _attribute("value", "The user's id.", mutability="immutable"),
-        _attribute("$ref", "Where they are.", "reference", referenceTypes=["User"],
-                   mutability="immutable"),
-        _attribute("display", "The user's name.", **_FIXED),
-        _attribute("type", "Always User.", mutability="immutable"),
+        _attribute("value", "The user's id.") | _LASTING,
+        _refers("$ref", "Where they are.", "User") | _LASTING,
+        _attribute("display", "The user's name.") | _FIXED,
+        _attribute("type", "Always User.") | _LASTING,
     ]),
 ]  # fmt: skip
 _OF: Final = {
@@ -134,18 +138,22 @@ def tidied(schema: str, resource: Json) -> Json:
     they came as texts, and nothing that is null, read-only or secret."""
     found: Json = {}
     for name, value in resource.items():
-        if name.lower() == ENTERPRISE.lower() and isinstance(value, dict):
-            below = {(known(ENTERPRISE, key) or {}).get("name", key): _value(known(ENTERPRISE, key), one)
-                     for key, one in value.items()}  # fmt: skip
-            value = {key: one for key, one in below.items() if one is not None} or None  # noqa: PLW2901
-            name = ENTERPRISE  # noqa: PLW2901
-        else:
-            about = known(schema, name)
-            name = about["name"] if about else name  # noqa: PLW2901
-            value = _value(about, value)  # noqa: PLW2901
-        if value is not None and name.lower() not in READ_ONLY | {"password"}:
-            found[name] = value
+        extends = name.lower() == ENTERPRISE.lower() and isinstance(value, dict)
+        key, kept = (ENTERPRISE, _parts(value)) if extends else _named(schema, name, value)
+        if kept not in (None, {}) and key.lower() not in READ_ONLY | {"password"}:
+            found[key] = kept
     return found
+
+
+def _parts(extension: Json) -> Json:
+    pairs = [_named(ENTERPRISE, name, value) for name, value in extension.items()]
+    return {name: value for name, value in pairs if value is not None}
+
+
+def _named(schema: str, name: str, value: Any) -> tuple[str, Any]:
+    """An attribute in its known form; None = it says nothing."""
+    about = known(schema, name)
+    return (about["name"] if about else name), _value(about, value)
 
 
 def _value(about: Json | None, value: Any) -> Any:
@@ -200,7 +208,8 @@ def types(location: str) -> list[Json]:
             "schemas": [RESOURCE_TYPE], "id": name, "name": name, "endpoint": f"/{name}s",
             "description": _OF[urn][1], "schema": urn,
             "schemaExtensions": [{"schema": ENTERPRISE, "required": False}] if urn == USER else [],
-            "meta": {"resourceType": "ResourceType", "location": f"{location}/ResourceTypes/{name}"},
+            "meta": {"resourceType": "ResourceType",
+                     "location": f"{location}/ResourceTypes/{name}"},
         }
         for urn, name in RESOURCES.items()
     ]  # fmt: skip
@@ -224,5 +233,3 @@ def config(location: str) -> Json:
         "meta": {"resourceType": "ServiceProviderConfig",
                  "location": f"{location}/ServiceProviderConfig"},
     }  # fmt: skip
-
-
