@@ -9,8 +9,12 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import pytest
+import sqlalchemy as sa
 
-from ferryman.control.doors import LINK_SECONDS, MOST_SESSIONS, Doors
+from ferryman.control.api.access import OWNER, Gate
+from ferryman.control.doors import LINK_SECONDS, SESSION_SECONDS, Doors
+from ferryman.store import db
+from ferryman.store.sessions import IDLE_SECONDS
 from tests.control.conftest import Control
 from tests.processes import Reply
 
@@ -134,36 +138,55 @@ def test_pages_may_load_nothing_from_elsewhere_and_run_nothing_inline(control: C
     assert rebound.status == 403
 
 
-def test_sessions_outlive_a_restart_and_are_not_in_the_file(tmp_path: Path) -> None:
-    file = tmp_path / "secrets" / "sessions"
-    doors = Doors(file, "admin")
-    session = doors.enter(doors.link())
-    assert session
-    assert doors.knows(session) and not doors.knows("") and not doors.knows(session + "x")
-    assert session not in file.read_text()
-    assert file.stat().st_mode & 0o077 == 0
-    again = Doors(file, "admin")
-    assert again.knows(session)
-    again.leave(session)
-    assert not Doors(file, "admin").knows(session)
+def doors_of(engine: sa.Engine) -> Doors:
+    return Doors(engine, "admin", Gate(engine, "admin", "pepper"))
 
 
-def test_links_and_sessions_end_in_time_and_in_number(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[sa.Engine]:
+    made = db.open_engine(f"sqlite:///{tmp_path / 'ferryman.db'}")
+    db.migrate(made)
+    yield made
+    made.dispose()
+
+
+def test_sessions_outlive_a_restart_and_are_not_in_the_file(
+    engine: sa.Engine, tmp_path: Path
 ) -> None:
-    doors = Doors(tmp_path / "sessions", "admin")
+    doors = doors_of(engine)
+    inside = doors.enter(doors.link(), "::1")
+    assert inside is not None
+    session = inside.session
+    assert inside.caller == OWNER
+    assert doors.inside(session) == inside
+    assert doors.inside("") is None and doors.inside(session + "x") is None
+    kept = b"".join(path.read_bytes() for path in tmp_path.glob("ferryman.db*"))
+    assert b"::1" in kept and session.encode() not in kept
+    again = doors_of(engine)
+    assert again.inside(session) == inside
+    second = again.enter("admin", "::1", instead=session)
+    assert second is not None
+    assert doors.inside(session) is None, "who signs in again has a new session, and that alone"
+    again.leave(second.session)
+    assert doors.inside(second.session) is None
+
+
+def test_links_and_sessions_end_in_time(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    doors = doors_of(engine)
     now = 1_000_000.0
     monkeypatch.setattr("time.time", lambda: now)
     link = doors.link()
     now += LINK_SECONDS + 1
-    assert doors.enter(link) is None
-    first = doors.enter("admin")
-    assert first
-    for _ in range(MOST_SESSIONS):
-        last = doors.enter("admin")
-    assert last and doors.knows(last) and not doors.knows(first)
-    now += 8 * 86_400
-    assert not doors.knows(last)
+    assert doors.enter(link, "") is None
+    idle, used = doors.enter("admin", ""), doors.enter("admin", "")
+    assert idle and used
+    end = now + SESSION_SECONDS
+    while now + IDLE_SECONDS - 1 < end:
+        now += IDLE_SECONDS - 1
+        assert doors.inside(used.session), "used now and then, it lasts for a week"
+        assert not doors.inside(idle.session) or now < end - SESSION_SECONDS + IDLE_SECONDS
+    now = end
+    assert not doors.inside(used.session)
 
 
 def test_the_command_prints_a_link_that_lets_in(control: Control) -> None:

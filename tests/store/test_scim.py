@@ -91,9 +91,12 @@ def test_who_leaves_takes_sessions_tokens_and_keys_along(book: sa.Engine, how: s
     elif how == "removed":
         assert scim.remove_user(book, "acme", ident, 9)
     elif how == "by hand":
-        users.change(book, ident, {}, {"active": False}, 9, also=leaving.also)
+        was = users.find(book, ident)
+        assert was is not None
+        gone = leaving.changed(was, {})
+        users.change(book, ident, {}, {"active": False}, 9, also=gone)
     else:
-        users.remove(book, ident, {}, 9, lambda c, user: leaving.forget(c, user, 9))
+        users.remove(book, ident, {}, 9, leaving.removed(9, {}))
     assert alive(book) == {*others, "other"}
     assert keys.key_seq(book) == seq + 1
     assert len(keys.changed_since(book, seq)[1]) == 2 * keys.RECORD.size, "data planes hear of it"

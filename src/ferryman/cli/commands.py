@@ -16,6 +16,7 @@ from ferryman.cli.guards import guard_app
 from ferryman.cli.main import become
 from ferryman.cli.pricing import prices_app
 from ferryman.cli.tokens import tokens_app
+from ferryman.cli.users import users_app
 from ferryman.cli.vaulting import vault_app
 from ferryman.config.options import OptionsError
 
@@ -473,9 +474,8 @@ def journal(
 for report in (reports.usage, reports.export, reports.reconcile):
     app.command(rich_help_panel=_LOOK)(report)
 for group in (
-    keys_app, tokens_app, audit_app, vault_app, alerts_app, prices_app, cache_app, guard_app,
-    config_app, models_app,
-    providers_app,
+    keys_app, tokens_app, users_app, audit_app, vault_app, alerts_app, prices_app, cache_app,
+    guard_app, config_app, models_app, providers_app,
 ):  # fmt: skip
     app.add_typer(group, rich_help_panel=_LOOK)
 

@@ -57,7 +57,17 @@ from ferryman.client.documents import (
     WholeCall,
     WholeVersion,
 )
-from ferryman.client.identity import MadeToken, Me, NewToken, Role, Token
+from ferryman.client.identity import (
+    MadeToken,
+    Me,
+    NewToken,
+    NewUser,
+    Password,
+    Role,
+    Token,
+    User,
+    UserChange,
+)
 from ferryman.client.vault import Accepted, Intake, Rotate, Rotated, Secret, Stored, Verified
 
 PREFIX: Final = "/api/v1"
@@ -131,6 +141,27 @@ class Client:
     def roles(self) -> list[Role]:
         """What tokens can be given."""
         return self._get(Items[Role], "/roles").data
+
+    def users(self) -> Iterator[User]:
+        """All users of the dashboard, oldest first."""
+        return self._every(lambda at: self._get(Page[User], "/users", at))
+
+    def create_user(self, new: NewUser) -> User:
+        """Make a user."""
+        return self._call(User, "POST", "/users", body=new)
+
+    def change_user(self, user: str, change: UserChange) -> User:
+        """Change a user, by id or name."""
+        return self._call(User, "PATCH", _path("users", user), body=change)
+
+    def set_password(self, user: str, password: str | None) -> User:
+        """Give a user another password, or none."""
+        body = Password(password=password)
+        return self._call(User, "PUT", _path("users", user) + "/password", body=body)
+
+    def remove_user(self, user: str) -> User:
+        """Remove a user for good."""
+        return self._call(User, "DELETE", _path("users", user))
 
     def me(self) -> Me:
         """Who asks, and what they may."""

@@ -1,8 +1,8 @@
 """What the admin API takes and gives about who may what."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ferryman.client.documents import Time
 
@@ -18,10 +18,13 @@ class Token(Struct, kw_only=True):
     organisation: str | None
     team: str | None
     created_at: Time
-    created_by: Annotated[str, Meta(description="`admin`, or the id of the token that made it.")]
+    created_by: Annotated[str, Meta(description="`admin`, or the id of a token or user.")]
     expires_at: Time | None
     revoked_at: Time | None
     last_used_at: Annotated[Time | None, Meta(description="To the minute.")]
+    user_id: Annotated[
+        str | None, Meta(description="Whose it is, where it is a user's: it ends with them.")
+    ] = None
 
 
 class MadeToken(Token, kw_only=True):
@@ -40,6 +43,13 @@ class NewToken(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=T
         str | None, Meta(description="It meets only what is this organisation's.")
     ] = None
     team: Annotated[str | None, Meta(description="And of it, only what is this team's.")] = None
+    user: Annotated[
+        str | None,
+        Meta(
+            description="Name or id of the user whose it is, such as a service account's: it ends "
+            "with them."
+        ),
+    ] = None
     expires_in: Annotated[
         int | str | None, Meta(description="Seconds, or a duration such as 30d.")
     ] = None
@@ -64,3 +74,59 @@ class Me(Struct, kw_only=True):
     organisation: str | None
     team: str | None
     permissions: tuple[str, ...]
+
+
+class User(Struct, kw_only=True):
+    """Who signs in at the dashboard."""
+
+    id: str
+    name: Annotated[str, Meta(description="To sign in with.")]
+    display: Annotated[str, Meta(description="What people call them; may be empty.")]
+    kind: Annotated[str, Meta(description="`person`, or `service`, which never signs in.")]
+    role: str
+    organisation: str | None
+    team: str | None
+    external_id: Annotated[str | None, Meta(description="Who that is in a directory.")]
+    issuer: Annotated[str | None, Meta(description="The identity provider that knows them.")]
+    subject: Annotated[str | None, Meta(description="Who that is to it.")]
+    active: Annotated[bool, Meta(description="False: nobody comes in by this user.")]
+    created_at: Time
+    created_by: Annotated[str, Meta(description="`admin`, or the id of a token or user.")]
+    changed_at: Time
+    last_in_at: Time | None
+
+
+class NewUser(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A user to be made."""
+
+    name: Annotated[
+        str,
+        Meta(description="To sign in with, such as an e-mail address. Case makes no difference."),
+    ]
+    role: Annotated[str, Meta(description="GET /api/v1/roles lists them.")]
+    display: Annotated[str | None, Meta(description="What people call them.")] = None
+    kind: Literal["person", "service"] = "person"
+    organisation: Annotated[
+        str | None, Meta(description="They meet only what is this organisation's.")
+    ] = None
+    team: Annotated[str | None, Meta(description="And of it, only what is this team's.")] = None
+    password: Annotated[
+        str | None, Meta(description="12 to 256 characters. Kept as an argon2id hash only.")
+    ] = None
+
+
+class UserChange(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What is to be another. What is left out stays."""
+
+    name: str | UnsetType = UNSET
+    display: str | UnsetType | None = UNSET
+    role: str | UnsetType = UNSET
+    organisation: Annotated[str | UnsetType | None, Meta(description="Null = nobody's.")] = UNSET
+    team: Annotated[str | UnsetType | None, Meta(description="Null = nobody's.")] = UNSET
+    active: Annotated[bool | UnsetType, Meta(description="False shuts them out.")] = UNSET
+
+
+class Password(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Another password."""
+
+    password: Annotated[str | None, Meta(description="12 to 256 characters; null = none.")]

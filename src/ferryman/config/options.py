@@ -166,8 +166,6 @@ class Paths:
         """The vault's master keys, unless the environment says where they are."""
         self.vault_seen = root / "secrets" / "vault-seen"
         """The highest number of the vault's changes that was seen here."""
-        self.sessions = root / "secrets" / "sessions"
-        """Who is signed in at the dashboard: hashes of the cookies, and until when."""
 
     def cache_of(self, plane: str) -> tuple[Path, Path]:
         """A data plane's last snapshot and key table: workers write them at different times."""

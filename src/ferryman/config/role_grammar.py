@@ -32,12 +32,14 @@ PERMISSIONS: Final = (
     "tokens.read",
     "tokens.write",
     "usage.read",
+    "users.read",
+    "users.write",
     "vault.read",
     "vault.write",
 )
 """All that a route of the admin API may ask for."""
 ENTER: Final = "dashboard.enter"
-"""Opens the dashboard, where everything can be done: so it is the owner's alone."""
+"""Opens the dashboard as an owner, and signs others out: so it is the owner's alone."""
 BUILT_IN: Final = ("owner", "admin", "billing", "developer", "viewer", "auditor", "provisioner")
 ROLES: Final = Key(
     name="roles",

@@ -15,7 +15,7 @@ import msgspec
 
 from ferryman.control import problem
 from ferryman.control.api.access import CALLER, Gate, check_token
-from ferryman.control.auditing import STRANGER, Book, act_of, who
+from ferryman.control.auditing import STRANGER, TRIED, Book, act_of, who
 from ferryman.control.feed import FeedHub
 from ferryman.control.fence import Fence, guarded
 from ferryman.control.scim import error as scim
@@ -35,7 +35,7 @@ MAX_COUNTED: Final = 8_000_000
 """Bytes of a question that names all calls under way."""
 PAGES: Final = frozenset((
     "", "alerts", "audit", "calls", "costs", "enter", "keys", "leave", "limits", "live", "models",
-    "playground", "reference", "routes", "settings", "static", "teams", "vault",
+    "playground", "reference", "routes", "settings", "static", "teams", "users", "vault",
 ))  # fmt: skip
 """First parts of the paths that are the dashboard's; it knows its callers by a cookie."""
 PAGE_BODIES: Final = {"playground": 12_000_000, "routes": 4_000_000}
@@ -97,7 +97,8 @@ class Front:
 
         async def heard(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                act = act_of(scope["method"], scope["path"], message["status"])
+                named = scope.get(TRIED, "")
+                act = act_of(scope["method"], scope["path"], message["status"], named)
                 if act is not None and (act.outcome == "done" or self._book.room()):
                     await asyncio.to_thread(self._book.write, act)
             await send(message)
@@ -154,9 +155,6 @@ class Front:
                 raise problem.ProblemError(405, "method_not_allowed", f"Use POST for {path}.")
             await self._count(await whole(headers, receive, MAX_COUNTED), send)
         elif path[1:].partition("/")[0] in PAGES:
-            if path == "/enter" and method == "POST":
-                self._fence.check_place(scope.get("client"), path)
-                send = self._fence.counting(send, scope.get("client"), path)
             pages = await self._dashboard.ready()
             limit = PAGE_BODIES.get(path[1:].partition("/")[0], MAX_BODY)
             await pages(scope, replayed(await whole(headers, receive, limit), receive), send)
@@ -195,7 +193,7 @@ class Front:
         await self._admin.ready()
 
     def _check_feed(self, scope: Scope) -> None:
-        with self._fence.minding(scope, "feed token", right_passes=True):
+        with self._fence.minding(scope, "feed token"):
             check_token(scope["headers"], self._feed_token, "feed token")
 
     async def _feed(self, scope: Scope, receive: Receive, send: Send) -> None:

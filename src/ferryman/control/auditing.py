@@ -22,6 +22,8 @@ MOST_REFUSALS: Final = 60
 """That are written down within a minute, of strangers and of others each; more are counted."""
 STRANGER: Final = "unknown"
 """Who has shown no token or session."""
+TRIED: Final = "ferryman.tried"
+"""Where a request's scope has the id of the user who signs in, or as whom somebody tries to."""
 KEEP_EVERY: Final = 600.0
 """Seconds between two looks at what is old enough to go."""
 _DAY: Final = 86_400
@@ -35,16 +37,22 @@ def who(scope: Any, actor: str) -> Who:
     return Who(actor=actor, address=address[0], client=client.decode("latin-1"))
 
 
-def act_of(method: str, path: str, status: int) -> Act | None:
-    """What a reply of the admin listener is to the log: a refusal, a sign-in; None = nothing."""
+def act_of(method: str, path: str, status: int, named: str = "") -> Act | None:
+    """What a reply of the admin listener is to the log: a refusal, a sign-in; None = nothing.
+
+    ``named``: the user who signs in, or as whom somebody tried to.
+    """
     entrance = {("POST", "/enter"): "session.begin", ("POST", "/leave"): "session.end"}
     action = entrance.get((method, path), "")
     if status in (401, 403):
         refused = {"status": status}
         return Act(
-            action=action or "access", target=f"{method} {path}", outcome="refused", after=refused
+            action=action or "access",
+            target=named or f"{method} {path}",
+            outcome="refused",
+            after=refused,
         )
-    return Act(action=action) if action and status == 303 else None
+    return Act(action=action, target=named) if action and status == 303 else None
 
 
 class Book:

@@ -16,7 +16,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 LOOPBACK_NAMES: Final = frozenset(("localhost", "127.0.0.1", "[::1]"))
 MOST_WRONG: Final = 100
-"""Wrong tokens a minute from one place; then it is not listened to for the rest of it."""
+"""Wrong tokens a minute from one place that are told so; all others are told to wait."""
 HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -63,7 +63,7 @@ class Fence:
             )
 
     def check_place(self, client: tuple[str, int] | None, name: str) -> None:
-        """Refuse a place that has sent too many wrong tokens of that name, whatever it sends now.
+        """Refuse a place that has sent too many wrong tokens of that name.
 
         Raises :class:`ProblemError` (429).
         """
@@ -78,38 +78,22 @@ class Fence:
             )
 
     @contextlib.contextmanager
-    def minding(self, scope: Scope, name: str, *, right_passes: bool = False) -> Iterator[None]:
+    def minding(self, scope: Scope, name: str) -> Iterator[None]:
         """Where a token of that name is checked: those that are wrong (401) are noted.
 
-        ``right_passes``: a right one is listened to whatever came before it, so that no neighbour
-        can keep it out. Raises :class:`ProblemError` (429) as ``check_place`` does.
+        A right one is listened to whatever came before it, so that no neighbour can keep it out.
+        Raises :class:`ProblemError` (429) as ``check_place`` does.
         """
-        client = scope.get("client")
-        if not right_passes:
-            self.check_place(client, name)
         try:
             yield
         except problem.ProblemError as error:
             if error.status == 401 and any(
                 each == b"authorization" for each, _ in scope["headers"]
             ):
+                client = scope.get("client")
                 self.check_place(client, name)
-                self.wrong(client, name)
+                self._strikes[name].note(_place(client), time.monotonic())
             raise
-
-    def wrong(self, client: tuple[str, int] | None, name: str) -> None:
-        """A wrong token came from there."""
-        self._strikes[name].note(_place(client), time.monotonic())
-
-    def counting(self, send: Send, client: tuple[str, int] | None, name: str) -> Send:
-        """``send``, which notes a wrong token for each reply of status 401."""
-
-        async def sending(message: MutableMapping[str, Any]) -> None:
-            if message.get("status") == 401:
-                self.wrong(client, name)
-            await send(message)
-
-        return sending
 
 
 def guarded(send: Send) -> Send:

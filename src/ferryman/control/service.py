@@ -79,7 +79,7 @@ class Service:
         self._tail = Tail(self.engine, chain, paths.audit_head, self._logs.tell, self._retention)
         self._courier = Courier(self.engine, derive(paths.secret("feed-token")))
         self._exporter = Exporter(os.environ, derive(paths.secret("feed-token")))
-        self._doors = Doors(paths.sessions, self._admin_token)
+        self._doors = Doors(self.engine, self._admin_token, self._gate)
         self._fence = Fence(options.admin_host, options.admin_names)
         self._close_pages: Callable[[], None] = lambda: None
         self.moved = False

@@ -175,11 +175,13 @@ def page(
         return [_info(row) for row in connection.execute(query)]
 
 
-def list_keys(engine: sa.Engine) -> list[KeyInfo]:
+def list_keys(engine: sa.Engine, within: Within = EVERYBODY) -> list[KeyInfo]:
     """All keys, revoked ones too, oldest first."""
+    mine = owned(virtual_keys.c, within)
     order = (virtual_keys.c.created_at, virtual_keys.c.seq)  # several may be of one second
+    query = sa.select(*_SHOWN).where(*mine).order_by(*order)
     with reading(engine) as connection:
-        return [_info(row) for row in connection.execute(sa.select(*_SHOWN).order_by(*order))]
+        return [_info(row) for row in connection.execute(query)]
 
 
 def revoke(

@@ -21,6 +21,7 @@ from ferryman.config.model import Grant
 from ferryman.store import audit, leaving
 from ferryman.store.audit import Act
 from ferryman.store.db import reading, writing
+from ferryman.store.keys import EVERYBODY
 from ferryman.store.names import folded
 from ferryman.store.schema import scim_groups, scim_members, scim_users, users
 from ferryman.store.users import PERSON, TakenError, UserInfo, shut_out
@@ -174,7 +175,7 @@ def remove_user(engine: sa.Engine, organisation: str | None, user_id: str, now: 
             return False
         acts = [Act(action="user.remove", target=user_id, before=found.user)]
         acts += shut_out(connection, user_id, now)
-        acts += leaving.forget(connection, found.user, now)
+        acts += leaving.removed(now, EVERYBODY)(connection, found.user)
         connection.execute(users.delete().where(users.c.id == user_id))
         _tell(connection, acts)
         return True

@@ -21,6 +21,7 @@ from ferryman.control.problem import ProblemError
 from ferryman.meter import keys as secrets
 from ferryman.store import tokens
 from ferryman.store.dimensions import NONE, Within
+from ferryman.store.users import UserInfo
 
 PERMISSIONS: Final = frozenset(role_grammar.PERMISSIONS)
 """All that a route may ask for."""
@@ -66,7 +67,7 @@ class Caller(Struct, frozen=True, kw_only=True):
 
 
 OWNER: Final = Caller(name="admin", permissions=PERMISSIONS, role="owner")
-"""Who holds the admin token, or sits at the dashboard."""
+"""Who holds the admin token, or came into the dashboard by it or by a link."""
 
 
 def within(organisation: str | None, team: str | None) -> Within:
@@ -137,6 +138,13 @@ class Gate:
             organisation=found.organisation, team=found.team,
         )  # fmt: skip
 
+    def caller_of(self, user: UserInfo) -> Caller:
+        """A user of the dashboard, with what their role may as of now."""
+        return Caller(
+            name=user.id, permissions=self.roles().get(user.role, frozenset()), role=user.role,
+            organisation=user.organisation, team=user.team,
+        )  # fmt: skip
+
     def _digest(self, token: str) -> bytes:
         return secrets.digest(self._pepper, token.encode())
 
@@ -145,6 +153,25 @@ def may(caller: Caller, permission: str) -> None:
     """Raise :class:`ProblemError` (403) unless the caller has the permission."""
     if permission not in caller.permissions:
         raise ProblemError(403, "forbidden", f"{caller.name} lacks the permission {permission}.")
+
+
+def may_all(caller: Caller, permissions: frozenset[str], role: str) -> None:
+    """Raise :class:`ProblemError` (403) where ``role`` may what the caller may not."""
+    beyond = sorted(permissions - caller.permissions)
+    if beyond:
+        detail = f"role: {role} may {beyond[0]}, and {caller.name} may not."
+        raise ProblemError(403, "forbidden", detail)
+
+
+def theirs(caller: Caller, where: Mapping[str, str]) -> dict[str, str]:
+    """What calls must be like to be asked for and the caller's. Raises :class:`ProblemError` (403)
+    where another's are asked for."""
+    found = dict(where)
+    for name, value in caller.within.items():
+        if found.setdefault(name, value) != value:
+            detail = f"{name}={found[name]!r}: {caller.name} belongs to another one."
+            raise ProblemError(403, "forbidden", detail)
+    return found
 
 
 def bearer(headers: Headers) -> bytes:

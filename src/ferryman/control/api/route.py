@@ -18,7 +18,7 @@ from starlette.requests import Request
 
 from ferryman.config.problem import either, near
 from ferryman.control.admin import Admin
-from ferryman.control.api.access import PERMISSIONS
+from ferryman.control.api.access import PERMISSIONS, theirs
 from ferryman.control.api.cursor import DEFAULT, MOST, Pages, key_of
 from ferryman.control.problem import ProblemError
 from ferryman.store.dimensions import DIMENSIONS, PERIODS, check
@@ -189,11 +189,7 @@ def _where(admin: Admin, given: Mapping[str, str], own: Iterable[str]) -> dict[s
         except ValueError:
             _refuse_unknown(name, (*own, *CHOICES), "invalid_query")
         found[name] = (admin.key_id(value) or "") if name == "key" else value
-    for name, value in admin.caller.within.items():
-        if found.setdefault(name, value) != value:
-            detail = f"{name}={found[name]!r}: {admin.caller.name} belongs to another one."
-            raise ProblemError(403, "forbidden", detail)
-    return found
+    return theirs(admin.caller, found)
 
 
 def describe(route: Route) -> tuple[str, str]:

@@ -29,7 +29,7 @@ from ferryman.control import (
 )
 from ferryman.control.admin import Admin
 from ferryman.control.alerts import api as alerts
-from ferryman.control.api import audit, keys, live, models, openapi, tokens
+from ferryman.control.api import audit, keys, live, models, openapi, tokens, users
 from ferryman.control.api.access import CALLER, Caller, may
 from ferryman.control.api.route import PREFIX, Route, arguments
 from ferryman.control.app import whole
@@ -41,6 +41,7 @@ ROUTES: Final = (
     *keys.ROUTES, *reports.ROUTES, *traces.ROUTES, *contents.ROUTES, *exporting.ROUTES,
     *pricing.ROUTES, *latencies.ROUTES, *journals.ROUTES, *alerts.ROUTES, *models.ROUTES,
     *live.ROUTES, *changes.ROUTES, *vaults.ROUTES, *audit.ROUTES, *tokens.ROUTES,
+    *users.ROUTES,
     Route("GET", "/openapi.json", "api.read", openapi.document, tenants=True),
 )  # fmt: skip
 NDJSON: Final = "application/x-ndjson"

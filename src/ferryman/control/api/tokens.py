@@ -1,6 +1,7 @@
 """Scoped tokens of the admin API, and the roles that they have."""
 
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 from msgspec import structs
@@ -8,7 +9,7 @@ from msgspec import structs
 from ferryman.client.documents import Items, Page
 from ferryman.client.identity import MadeToken, Me, NewToken, Role, Token
 from ferryman.control.admin import Admin
-from ferryman.control.api.access import ROLES
+from ferryman.control.api.access import ROLES, may_all
 from ferryman.control.api.cursor import Pages
 from ferryman.control.api.keys import expiry, owner_of
 from ferryman.control.api.route import Route
@@ -30,20 +31,28 @@ _TIMES: Final = ("created_at", "expires_at", "revoked_at", "last_used_at")
 def create_token(admin: Admin, body: NewToken) -> MadeToken:
     """Make a token. It is in this answer, and nowhere else.
 
-    It can't be given more than its maker has: neither permissions, nor what belongs to others.
+    It can't be given more than its maker has: neither permissions, nor what belongs to others. One
+    that is made for a user belongs where the user does, where nothing else is said.
     """
-    role = _role(admin, body.role)
+    role = role_of(admin, body.role)
     now = int(time.time())
     ends = expiry(body.expires_in, body.expires_at) or now + DAYS * 86_400
     _check(body, ends, now)
+    user = admin.user(body.user) if body.user else None
+    organisation, team = (
+        owner_of(admin.caller, name, getattr(body, name) or None) or getattr(user, name, None)
+        for name in ("organisation", "team")
+    )
     secret, digest = admin.gate.mint()
     made = TokenInfo(
         id=tokens.new_id(), name=body.name, hint=hint(secret), role=role, created_at=now,
-        organisation=owner_of(admin.caller, "organisation", body.organisation or None) or None,
-        team=owner_of(admin.caller, "team", body.team or None) or None,
-        created_by=admin.caller.name, expires_at=ends,
+        created_by=admin.caller.name, expires_at=ends, user_id=None if user is None else user.id,
+        organisation=organisation, team=team,
     )  # fmt: skip
-    tokens.create(admin.engine, made, digest)
+    try:
+        tokens.create(admin.engine, made, digest)
+    except tokens.GoneError as error:
+        raise ProblemError(409, "user_disabled", str(error)) from None
     log("control", f"token {made.id} ({role}) created by {admin.caller.name}")
     return MadeToken(**structs.asdict(_shown(made)), token=secret)
 
@@ -86,29 +95,34 @@ def me(admin: Admin) -> Me:
     )  # fmt: skip
 
 
-def _role(admin: Admin, name: str) -> str:
-    """Raises :class:`ProblemError`: there is none, or it may what the caller may not."""
+def role_of(admin: Admin, name: str) -> str:
+    """The role of that name, to be given away.
+
+    Raises :class:`ProblemError`: there is none, or it may what the caller may not.
+    """
     roles = admin.gate.roles()
     if name not in roles:
         fix = f"Give one of {', '.join(roles)}."
         raise ProblemError(400, "invalid_body", f"role: there is none called {name!r}.", fix=fix)
-    beyond = sorted(roles[name] - admin.caller.permissions)
-    if beyond:
-        detail = f"role: {name} may {beyond[0]}, and {admin.caller.name} may not."
-        raise ProblemError(403, "forbidden", detail)
+    may_all(admin.caller, roles[name], name)
     return name
 
 
 def _check(body: NewToken, ends: int, now: int) -> None:
-    for name in ("name", "organisation", "team"):
+    check_texts(body, ("name", "organisation", "team"))
+    if not now < ends <= MAX_EXPIRY:
+        raise ProblemError(400, "invalid_body", "The end must lie ahead, before the year 2106.")
+
+
+def check_texts(body: object, names: Iterable[str]) -> None:
+    """Raise :class:`ProblemError` (400) unless all that is said by these names can be kept."""
+    for name in names:
         said = getattr(body, name)
-        if said is None and name != "name":
+        if said is None:
             continue
         if not said.strip() or len(said) > LONGEST or not said.isprintable() or said == NONE:
             detail = f"{name}: give 1 to {LONGEST} printable characters, other than `{NONE}` alone."
             raise ProblemError(400, "invalid_body", detail)
-    if not now < ends <= MAX_EXPIRY:
-        raise ProblemError(400, "invalid_body", "The end must lie ahead, before the year 2106.")
 
 
 def _shown(token: TokenInfo) -> Token:
@@ -122,8 +136,8 @@ _EXAMPLE: Final[dict[str, Any]] = {
     "name": "sales reports", "role": "viewer", "team": "sales", "expires_in": "30d",
 }  # fmt: skip
 ROUTES: Final = (
-    Route("POST", "/tokens", "tokens.write", create_token, status=201, example=_EXAMPLE,
-          tenants=True),
+    Route("POST", "/tokens", "tokens.write", create_token, status=201,
+          errors=(404, 409), example=_EXAMPLE, tenants=True),
     Route("GET", "/tokens", "tokens.read", list_tokens, tenants=True),
     Route("DELETE", "/tokens/{token}", "tokens.write", revoke_token, errors=(404,), tenants=True),
     Route("GET", "/roles", "api.read", list_roles, tenants=True),

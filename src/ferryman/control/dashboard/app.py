@@ -7,10 +7,13 @@ Loaded at its first request. Pages are plain functions from a request to a templ
 import asyncio
 import contextvars
 import hmac
+import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from msgspec.structs import replace
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,28 +22,13 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ferryman.control import problem
-from ferryman.control.auditing import who
-from ferryman.control.dashboard import (
-    alerts,
-    audit,
-    calls,
-    costs,
-    frame,
-    keys,
-    limits,
-    models,
-    now,
-    playground,
-    reference,
-    routes,
-    secrets,
-    settings,
-    teams,
-    welcome,
-)
+from ferryman.control.api.access import Caller
+from ferryman.control.auditing import TRIED, who
+from ferryman.control.dashboard import frame, now
 from ferryman.control.dashboard.desk import Asked, Desk, File, Flow, Go, Page, View
 from ferryman.control.dashboard.live import Live
-from ferryman.control.doors import SESSION_SECONDS, name_of
+from ferryman.control.dashboard.ways import BY_PLACE, WAYS, Way
+from ferryman.control.doors import SESSION_SECONDS, Inside
 from ferryman.control.problem import ProblemError
 from ferryman.log import log
 from ferryman.store.audit import WHO
@@ -48,51 +36,12 @@ from ferryman.store.audit import WHO
 MOST_FIELDS: Final = 1000
 PAGE_THREADS: Final = 4
 """Pages that are made at once, of any number of viewers."""
-VIEWS: Final[tuple[tuple[str, str, View], ...]] = (
-    ("GET", "/", now.page),
-    ("GET", "/calls", calls.page),
-    ("POST", "/calls/views", calls.save_view),
-    ("GET", "/calls/{request_id}", calls.one),
-    ("GET", "/costs", costs.page),
-    ("GET", "/costs/table.csv", costs.table),
-    ("GET", "/costs/focus.csv", costs.focus),
-    ("GET", "/models", models.page),
-    ("GET", "/keys", keys.page),
-    ("POST", "/", welcome.add_provider),
-    ("POST", "/keys", keys.create),
-    ("GET", "/reference", reference.page),
-    ("GET", "/playground", playground.page),
-    ("GET", "/playground/outcome/{request_id}", playground.outcome),
-    ("POST", "/keys/revoke", keys.revoke),
-    ("GET", "/vault", secrets.page),
-    ("POST", "/vault", secrets.store),
-    ("POST", "/vault/intake", secrets.intake),
-    ("POST", "/vault/remove", secrets.remove),
-    ("POST", "/vault/rotate", secrets.rotate),
-    ("POST", "/vault/verify", secrets.verify),
-    ("GET", "/alerts", alerts.page),
-    ("POST", "/alerts/acknowledge", alerts.acknowledge),
-    ("POST", "/alerts/silence", alerts.silence),
-    ("POST", "/alerts/unsilence", alerts.unsilence),
-    ("POST", "/alerts/test", alerts.test),
-    ("GET", "/routes", routes.page),
-    ("GET", "/routes/edit", routes.edit),
-    ("POST", "/routes/edit", routes.save),
-    ("POST", "/routes/check", routes.check),
-    ("POST", "/routes/weights", routes.weights),
-    ("GET", "/routes/versions", routes.history),
-    ("GET", "/routes/versions/{number}", routes.version),
-    ("POST", "/routes/rollback", routes.rollback),
-    ("GET", "/routes/explain", routes.explain),
-    ("GET", "/settings", settings.page),
-    ("POST", "/settings/link", settings.link),
-    ("POST", "/settings/alone", settings.alone),
-    ("GET", "/teams", teams.page),
-    ("POST", "/teams/assign", teams.assign),
-    ("GET", "/limits", limits.page),
-    ("GET", "/audit", audit.page),
-    ("POST", "/limits/raise", limits.increase),
-)
+WRONG_LINK: Final = "That link has been used, is over an hour old, or isn't of this installation."
+WRONG_USER: Final = "The name or the password is not right."
+WAIT: Final = "Calls go on, and are kept in the journal. The log says more."
+LOOK_EVERY: Final = 0.5
+"""Seconds between two looks whether a stream's session is still open."""
+AWAY: Final = "The ledger's database does not answer."
 
 
 class Dashboard:
@@ -101,13 +50,18 @@ class Dashboard:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.live = Live(desk.pool, lambda turn: now.regions(desk, turn))
-        paths = [Route(path, self._page(view), methods=[method]) for method, path, view in VIEWS]
+        own = {"/live": self._stream, "/playground/run": self._run}
+        paths = [
+            Route(
+                way.path, own[way.path] if way.view is None else self._page(way, way.view),
+                methods=[way.method],
+            )
+            for way in WAYS
+        ]  # fmt: skip
         paths += [
-            Route("/live", self._stream),
             Route("/enter", self._entrance),
             Route("/enter", self._enter, methods=["POST"]),
             Route("/leave", self._leave, methods=["POST"]),
-            Route("/playground/run", self._run, methods=["POST"]),
             Route("/static/{edition}/{name}", self._static),
         ]
         handlers: dict[object, object] = {
@@ -122,69 +76,88 @@ class Dashboard:
 
     # -- who may
 
-    def _session(self, request: Request) -> str:
-        """The session, or nothing if it is not one."""
+    async def _inside(self, request: Request) -> Inside | None:
+        """The session, if there is one. Raises SQLAlchemyError."""
+        return await asyncio.to_thread(self._find, request)
+
+    def _find(self, request: Request) -> Inside | None:
         given = (request.cookies.get(name, "") for name in _cookies(request))
-        return next((each for each in given if self.desk.doors.knows(each)), "")
+        return next(filter(None, map(self.desk.doors.inside, given)), None)
 
     async def _entrance(self, request: Request) -> Response:
-        if self._session(request):
-            to = _inside(request.query_params.get("next"))
+        to = _inside(request.query_params.get("next"))
+        if await self._inside(request):
             return RedirectResponse(to, 303, frame.HEADERS)
-        return _html(
-            "enter.html",
-            200,
-            title="Sign in",
-            next=_inside(request.query_params.get("next")),
-            wrong=False,
-        )
+        return _entrance(200, to)
 
     async def _enter(self, request: Request) -> Response:
         if not _same_origin(request):
             return self._foreign()
         form = await _form(request)
-        session = self.desk.doors.enter(form.get("token", "").strip())
-        to = _inside(form.get("next"))
-        if session is None:
-            return _html("enter.html", 401, title="Sign in", next=to, wrong=True)
-        WHO.set(who(request.scope, f"session {name_of(session)}"))
+        to, name = _inside(form.get("next")), form.get("name", "").strip()
+        try:
+            inside = await self._entered(request, form, name)
+        except ProblemError as error:
+            return _entrance(error.status, to, name, error.detail)
+        if inside is None:
+            return _entrance(401, to, name, WRONG_USER if name else WRONG_LINK)
+        WHO.set(who(request.scope, inside.actor))
         response = RedirectResponse(to, 303, frame.HEADERS)
         plain, guarded = _cookies(request)
         secure = request.headers.get("origin", "").startswith("https:")
         response.set_cookie(
-            guarded if secure else plain, session, max_age=SESSION_SECONDS, path="/",
+            guarded if secure else plain, inside.session, max_age=SESSION_SECONDS, path="/",
             httponly=True, samesite="strict", secure=secure,
         )  # fmt: skip
         return response
 
+    async def _entered(self, request: Request, form: dict[str, str], name: str) -> Inside | None:
+        """A new session, in place of the one that the browser had. Raises :class:`ProblemError`."""
+        was = await self._inside(request)
+        instead = "" if was is None else was.session
+        address = (request.scope.get("client") or ("",))[0]
+        doors = self.desk.doors
+        if not name:
+            token = form.get("token", "").strip()
+            return await asyncio.to_thread(doors.enter, token, address, instead)
+        user, inside = await doors.sign_in(name, form.get("password", ""), address, instead)
+        request.scope[TRIED] = "" if user is None else user.id
+        return inside
+
     async def _leave(self, request: Request) -> Response:
-        session = self._session(request)
-        if not _same_origin(request) or not self._proven(session, await _form(request), request):
+        inside = await self._inside(request)
+        if not _same_origin(request) or not self._proven(inside, await _form(request), request):
             return self._foreign()
-        WHO.set(who(request.scope, f"session {name_of(session)}"))
-        self.desk.doors.leave(session)
+        assert inside is not None
+        WHO.set(who(request.scope, inside.actor))
+        await asyncio.to_thread(self.desk.doors.leave, inside.session)
         response = RedirectResponse("/enter", 303, frame.HEADERS)
         plain, guarded = _cookies(request)
         response.delete_cookie(plain, path="/")
         response.delete_cookie(guarded, path="/", secure=True)
         return response
 
-    def _proven(self, session: str, form: dict[str, str], request: Request) -> bool:
+    def _proven(self, inside: Inside | None, form: dict[str, str], request: Request) -> bool:
+        if inside is None:
+            return False
         given = form.get("proof") or request.headers.get("x-ferryman-proof", "")
-        right = self.desk.doors.proof(session)
-        return bool(session) and hmac.compare_digest(given.encode(), right.encode())
+        right = self.desk.doors.proof(inside.session)
+        return hmac.compare_digest(given.encode(), right.encode())
 
     def _foreign(self) -> Response:
         told = "That came from another page, or from one that was open for too long."
         fix = "Load the page again, and try once more."
-        return _html("error.html", 403, title="Not done", problem=told, fix=fix, session="")
+        return _html("error.html", 403, title="Not done", problem=told, fix=fix)
 
     # -- pages
 
-    def _page(self, view: View) -> Callable[[Request], object]:
+    def _page(self, way: Way, view: View) -> Callable[[Request], object]:
         async def endpoint(request: Request) -> Response:
-            session = self._session(request)
-            if not session:
+            try:
+                inside = await self._inside(request)
+            except SQLAlchemyError:
+                return _html("error.html", 503, title="That did not work", problem=AWAY, fix=WAIT)
+            if inside is None:
                 back = quote(
                     request.url.path + (f"?{request.url.query}" if request.url.query else "")
                 )
@@ -193,28 +166,29 @@ class Dashboard:
             if request.method == "POST":
                 body = await request.body()
                 form = await _form(request)
-                if not _same_origin(request) or not self._proven(session, form, request):
+                if not _same_origin(request) or not self._proven(inside, form, request):
                     return self._foreign()
             asked = Asked(
                 path=request.url.path, params=dict(request.path_params),
-                query=dict(request.query_params), form=form, body=body, session=session,
+                query=dict(request.query_params), form=form, body=body, session=inside.session,
+                caller=inside.caller,
             )  # fmt: skip
-            WHO.set(who(request.scope, f"session {name_of(session)}"))
+            WHO.set(who(request.scope, inside.actor))
             run = contextvars.copy_context().run
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self.desk.pool, run, self._answer, view, asked)
+            return await loop.run_in_executor(self.desk.pool, run, self._answer, way, view, asked)
 
         return endpoint
 
-    def _answer(self, view: View, asked: Asked) -> Response:
+    def _answer(self, way: Way, view: View, asked: Asked) -> Response:
+        desk = replace(self.desk, admin=replace(self.desk.admin, caller=asked.caller))
         try:
-            made = view(self.desk, asked)
+            made = view(desk, asked) if way.open_to(asked.caller) else _shut(way, asked.caller)
         except ProblemError as error:
             made = _sorry(error.status, error.detail, error.fix)
         except SQLAlchemyError as error:
             log("control", f"a page could not be read: {type(error).__name__}")
-            fix = "Calls go on, and are kept in the journal. The log says more."
-            made = _sorry(503, "The ledger's database does not answer.", fix)
+            made = _sorry(503, AWAY, WAIT)
         if isinstance(made, Go):
             return RedirectResponse(made.to, 303, frame.HEADERS)
         if isinstance(made, Flow):
@@ -224,28 +198,42 @@ class Dashboard:
             sent = {"content-disposition": f'attachment; filename="{made.name}"'}
             sent = sent if made.name else {}
             return Response(made.data, 200, frame.HEADERS | sent, made.kind)
-        proof = self.desk.doors.proof(asked.session)
-        shared = {"title": made.title, "path": asked.path, "session": asked.session, "proof": proof}
-        return _html(made.template, made.status, **shared, **made.values)
+        values = self._shared(asked.session, asked.caller) | {"path": asked.path} | made.values
+        return _html(made.template, made.status, title=made.title, **values)
+
+    def _shared(self, session: str, caller: Caller) -> dict[str, object]:
+        """What templates of pages within a session need."""
+        return {
+            "session": session, "proof": self.desk.doors.proof(session),
+            "nav": _nav(caller), "can": partial(_can, caller),
+        }  # fmt: skip
 
     async def _stream(self, request: Request) -> Response:
-        session = self._session(request)
-        if not session:
-            return Response("Sign in first.\n", 401, frame.HEADERS, "text/plain")
+        inside = await self._inside(request)
+        if inside is None or not BY_PLACE["GET", "/live"].open_to(inside.caller):
+            status = 401 if inside is None else 403
+            return Response("Sign in first.\n", status, frame.HEADERS, "text/plain")
 
         async def events() -> AsyncIterator[bytes]:
+            looked = time.monotonic()
             async for event in self.live.events():
-                if not self.desk.doors.knows(session):
-                    return
+                if time.monotonic() - looked >= LOOK_EVERY:
+                    looked = time.monotonic()
+                    now = await self._inside(request)
+                    if now is None or now.caller != inside.caller:
+                        return
                 yield event
 
         return StreamingResponse(events(), 200, frame.HEADERS, "text/event-stream")
 
     async def _run(self, request: Request) -> Response:
         """A call of the playground, streamed as it comes."""
-        session = self._session(request)
-        if not _same_origin(request) or not self._proven(session, {}, request):
+        inside = await self._inside(request)
+        if not _same_origin(request) or not self._proven(inside, {}, request):
             return _problem(403, "Load the page again: you are signed out, or it is too old.")
+        assert inside is not None
+        if not BY_PLACE["POST", "/playground/run"].open_to(inside.caller):
+            return _problem(403, "Your role may not call models here.")
         try:
             body = await request.body()
             status, headers, pieces = await self.desk.relay.call("/v1/chat/completions", body)
@@ -258,20 +246,47 @@ class Dashboard:
         return frame.static(request.path_params["name"])
 
     async def _on_http_error(self, request: Request, error: HTTPException) -> Response:
-        session = self._session(request)
-        proof = self.desk.doors.proof(session) if session else ""
+        inside = await self._inside(request)
+        shared = {} if inside is None else self._shared(inside.session, inside.caller)
         told = f"There is no page {request.url.path}."
         if error.status_code != 404:
             told = f"{request.method} is not for {request.url.path}."
         return _html(
             "error.html", error.status_code, title="Not found", problem=told,
-            fix="The menu has all pages.", session=session, proof=proof, path="",
+            fix="The menu has all pages.", **shared,
         )  # fmt: skip
 
     async def _on_fault(self, request: Request, error: Exception) -> Response:
         """Our own mistake: ``control/app.py`` writes into the log what it was."""
         fix = "The control plane's log says why. Calls are not affected."
         return _html("error.html", 500, title="That failed", problem="This page failed.", fix=fix)
+
+
+def _can(caller: Caller, path: str, method: str = "POST") -> bool:
+    """Whether the caller may ask for this; a path that no page has is a mistake (KeyError)."""
+    return BY_PLACE[method, path].open_to(caller)
+
+
+def _nav(caller: Caller) -> list[tuple[str, str, str]]:
+    """The menu, of what the caller may see."""
+    return [entry for entry in frame.NAV if _can(caller, entry[0], "GET")]
+
+
+def _shut(way: Way, caller: Caller) -> Page | Go:
+    """What stands where the caller may not go: in place of the first page, their first one."""
+    nav = _nav(caller)
+    if (way.method, way.path) == ("GET", "/") and nav:
+        return Go(nav[0][0])
+    if way.permission in caller.permissions:
+        told = "This is about the whole installation, and you belong to an organisation or a team."
+    else:
+        told = f"That takes the permission {way.permission}, which your role ({caller.role}) lacks."
+    return _sorry(403, told, "Whoever manages users can give you another role.")
+
+
+def _entrance(status: int, to: str, name: str = "", problem: str = "") -> Response:
+    """The page to sign in at, and what was wrong."""
+    return _html("enter.html", status, title="Sign in", next=to, name=name, problem=problem)
 
 
 def _sorry(status: int, problem: str, fix: str) -> Page:
@@ -285,7 +300,7 @@ def _problem(status: int, detail: str) -> Response:
 
 
 def _html(template: str, status: int, **values: object) -> Response:
-    shared = {"path": "", "session": "", "proof": ""}
+    shared = {"path": "", "session": "", "proof": "", "nav": ()}
     text = frame.render(template, **(shared | values))
     return Response(text, status, frame.HEADERS, "text/html; charset=utf-8")
 

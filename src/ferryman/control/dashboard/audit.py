@@ -1,10 +1,12 @@
 """The page Audit: who did what, newest first."""
 
+from collections import defaultdict
+
 from msgspec.structs import asdict
 
 from ferryman.control.auditing import line_of
 from ferryman.control.dashboard.desk import Asked, Desk, Page
-from ferryman.store import audit
+from ferryman.store import audit, users
 
 PAGE = 50
 FIELDS = ("action", "actor", "target", "outcome")
@@ -19,5 +21,6 @@ def page(desk: Desk, asked: Asked) -> Page:
     more = found[-1].seq if len(found) == PAGE else None
     given = {name: text for name, text in said.items() if text}
     shown = [asdict(line_of(each)) | {"was": each.before, "now": each.after} for each in found]
-    values = {"rows": shown, "said": said, "given": given, "more": more}
+    values = {"rows": shown, "said": said, "given": given, "more": more,
+              "names": defaultdict(str, users.names(desk.admin.engine))}  # fmt: skip
     return Page(template="audit.html", title="Audit", values=values)

@@ -7,7 +7,9 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 from msgspec.structs import asdict
 
+from ferryman.client.documents import Feedback
 from ferryman.control import contents, query, traces
+from ferryman.control.api.access import theirs
 from ferryman.control.api.cursor import Pages, key_of
 from ferryman.control.api.models import catalogue
 from ferryman.control.dashboard import elsewhere, models, views, waterfall
@@ -23,6 +25,7 @@ from ferryman.store.search import Found, search
 PAGE: Final = 50
 LONGEST: Final = 50_000
 """Characters that a page shows of a prompt, and of an answer."""
+NO_CONTENT: Final = "Prompts and answers are for those with the permission content.read."
 SECONDS: Final = 0.4
 """How long calls are looked for, for one page."""
 DIMENSIONS: Final = (
@@ -64,6 +67,7 @@ def page(desk: Desk, asked: Asked) -> Page:
         del where["status"]
     if ident := desk.admin.key_id(given["key"]):
         where["key"] = ident
+    where = theirs(desk.admin.caller, where)
     desk.admin.catch_up()
     found = _exactly(desk, given["q"])
     if found is None:
@@ -85,7 +89,7 @@ def page(desk: Desk, asked: Asked) -> Page:
         "spans": SPANS, "statuses": STATUSES,
         "more": _link(given, cursor=pages.behind(found.after)) if found.after else "",
         "first": _link(given) if "cursor" in asked.query else "",
-        "views": views.listed(_views(desk)), "view": view,
+        "views": [] if desk.admin.caller.within else views.listed(_views(desk)), "view": view,
     }  # fmt: skip
     return Page(template="calls.html", title="Calls", values=values)
 
@@ -94,7 +98,7 @@ def _exactly(desk: Desk, text: str) -> Found | None:
     """The call of this id, if it is one."""
     if not text.startswith("req_"):
         return None
-    rows = ledger.calls(desk.admin.engine, limit=1, request_id=text)
+    rows = ledger.calls(desk.admin.engine, limit=1, request_id=text, where=desk.admin.caller.within)
     return Found(rows=rows, after=None, whole=True) if rows else None
 
 
@@ -128,18 +132,31 @@ def one(desk: Desk, asked: Asked) -> Page:
     family = traces.together(desk.admin, call)
     names = keys.names(desk.admin.engine, [call.key])
     row = call_row(call, names)
-    body = desk.admin.contents.load(call.request_id) if call.content else None
+    may = desk.admin.caller.permissions
+    shown_content = call.content and "content.read" in may
+    body = desk.admin.contents.load(call.request_id) if shown_content else None
     shown: dict[str, Any] = {
         "content": None if body is None else said(body, call),
-        "why_not": contents.why_not(call),
-        "feedback": contents.words(desk.admin, [call.request_id]).get(call.request_id, []),
+        "why_not": NO_CONTENT if call.content and not shown_content else contents.why_not(call),
+        "feedback": _words(desk, call) if "feedback.read" in may else [],
         "call": call, "row": row, "cost": explained(desk.admin, call),
         "fall": waterfall.of(call),
         "family": traces.shown(desk.admin, family) if len(family) > 1 else None,
-        "offers": elsewhere.offers(call, models.snapshot(desk), catalogue(desk.admin)),
+        "offers": _offers(desk, call),
         "tokens": {n: c for n, c in (row.tokens or {}).items() if c},
     }  # fmt: skip
     return Page(template="call.html", title=f"Call {call.request_id}", values=shown)
+
+
+def _words(desk: Desk, call: ledger.CallRow) -> list[Feedback]:
+    return contents.words(desk.admin, [call.request_id]).get(call.request_id, [])
+
+
+def _offers(desk: Desk, call: ledger.CallRow) -> list[elsewhere.Offer]:
+    """For those who may see all prices."""
+    if "prices.read" not in desk.admin.caller.permissions or desk.admin.caller.within:
+        return []
+    return elsewhere.offers(call, models.snapshot(desk), catalogue(desk.admin))
 
 
 def said(body: Body, call: ledger.CallRow) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from urllib.parse import urlencode
 from sqlalchemy import Engine
 
 from ferryman.control import exporting
+from ferryman.control.api.access import theirs
 from ferryman.control.dashboard import calls, charts
 from ferryman.control.dashboard.desk import Asked, Desk, File, Flow, Page
-from ferryman.control.dashboard.limits import standings
+from ferryman.control.dashboard.limits import Standing, standings
 from ferryman.control.dashboard.shape import plural, usd
 from ferryman.control.forecast import DAYS, Forecast, forecast
 from ferryman.control.problem import ProblemError
@@ -57,10 +58,10 @@ def page(desk: Desk, asked: Asked) -> Page:
     step = WEEK if days > MOST_COLUMNS else 1
     with checked():
         found = spending(engine, by, first, today + 1, chosen, SECONDS, step)
-    whole = found.since_us <= first * DAY * 1_000_000 or not _looks(by, only)
+    whole = found.since_us <= first * DAY * 1_000_000 or not _looks(by, chosen)
     rows, total = folded(found.rows), summed(found.rows)
     before = 0
-    if not _looks("", only):
+    if not _looks("", chosen):
         earlier = spending(engine, "", first - days, first, chosen, SECONDS).rows
         before = sum(row.cost for row in earlier)
     rows.sort(key=lambda row: (row.cost, row.calls), reverse=True)
@@ -73,7 +74,7 @@ def page(desk: Desk, asked: Asked) -> Page:
          "calls": _calls(since, only | {by: row.group or NONE})}
         for row in rows[:ROWS]
     ]  # fmt: skip
-    budgets = sorted((b for b in standings(desk)[0] if b.budget), key=lambda b: -b.share)
+    budgets = sorted((b for b in _standings(desk) if b.budget), key=lambda b: -b.share)
     values = {
         "rows": shown, "hidden": max(len(rows) - ROWS, 0), "total": total, "before": before,
         "by": by, "since": since, "days": days, "only": only, "whole": whole,
@@ -83,7 +84,7 @@ def page(desk: Desk, asked: Asked) -> Page:
         "dimensions": [(n, t) for n, t in BY if n not in only], "spans": SPANS,
         "chart": chart(found.rows, top, first, days, step, only), "step": step,
         "legend": [names.get(name, name) or "none" for name in top], "rest": len(rows) > MOST,
-        "month": None if _looks("", only) else month(engine, chosen),
+        "month": None if _looks("", chosen) else month(engine, chosen),
         "again": _link(by=by, since=since, **only),
         "csv": "/costs/table.csv?" + urlencode({"by": by, "since": since} | only),
         "focus": "/costs/focus.csv?" + urlencode({"since": since} | only),
@@ -209,7 +210,13 @@ def _asked(asked: Asked) -> tuple[str, str, dict[str, str]]:
 
 def _chosen(desk: Desk, only: dict[str, str]) -> dict[str, str]:
     ident = desk.admin.key_id(only.get("key"))
-    return only | {"key": ident} if ident else only
+    return theirs(desk.admin.caller, only | {"key": ident} if ident else only)
+
+
+def _standings(desk: Desk) -> list[Standing]:
+    """For those who may see all limits."""
+    caller = desk.admin.caller
+    return standings(desk)[0] if "limits.read" in caller.permissions and not caller.within else []
 
 
 def _next(by: str, only: dict[str, str]) -> str:

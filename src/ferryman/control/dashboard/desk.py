@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from ferryman.config.options import Options
 from ferryman.control.admin import Admin
+from ferryman.control.api.access import OWNER, Caller
 from ferryman.control.configuration import Configuration
 from ferryman.control.dashboard.relay import Relay
 from ferryman.control.doors import Doors
@@ -50,6 +51,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     form: dict[str, str] = {}
     body: bytes = b""
     session: str = ""
+    caller: Caller = OWNER
+    """Whose session it is; also ``desk.admin.caller``."""
 
 
 class Page(Struct, frozen=True, kw_only=True):

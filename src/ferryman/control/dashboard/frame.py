@@ -42,6 +42,7 @@ NAV: Final = (
     ("/teams", "Teams", "e"),
     ("/limits", "Limits", "l"),
     ("/keys", "Keys", "k"),
+    ("/users", "Users", "w"),
     ("/vault", "Vault", "v"),
     ("/alerts", "Alerts", "a"),
     ("/audit", "Audit", "u"),
@@ -80,7 +81,7 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.filters.update(FILTERS)
-    made.globals.update(nav=NAV, version=__version__, edition=edition())
+    made.globals.update(version=__version__, edition=edition())
     return made
 
 

@@ -2,6 +2,8 @@
 
 import time
 
+from ferryman.config.feed import KeyFacts
+from ferryman.control.api.keys import owner_of
 from ferryman.control.dashboard.desk import Asked, Desk, Go, Page
 from ferryman.control.problem import ProblemError
 from ferryman.control.rows import key_row
@@ -27,7 +29,9 @@ def create(desk: Desk, asked: Asked) -> Page:
     name, wanted = asked.form.get("name", "").strip(), asked.form.get("expires", "")
     try:
         ends = moment(wanted, time.time(), ahead=True) if wanted else None
-        _, secret = desk.admin.desk.create(name, ends)
+        mine = asked.caller
+        facts = KeyFacts(owner_of(mine, "organisation", None), owner_of(mine, "team", None))
+        _, secret = desk.admin.desk.create(name, ends, facts, within=mine.within)
     except (ProblemError, WhenError) as error:
         return _listed(desk, secret="", name=name, problem=str(error))
     return _listed(desk, secret=secret, name=name, problem="")
@@ -35,13 +39,13 @@ def create(desk: Desk, asked: Asked) -> Page:
 
 def revoke(desk: Desk, asked: Asked) -> Go:
     """Shut a key out for good."""
-    desk.admin.desk.revoke(asked.form.get("key", ""))
+    desk.admin.desk.revoke(asked.form.get("key", ""), asked.caller.within)
     return Go("/keys")
 
 
 def _listed(desk: Desk, *, secret: str, name: str, problem: str) -> Page:
     now = time.time()
-    rows = [key_row(key, now) for key in reversed(desk.admin.desk.list())]
+    rows = [key_row(key, now) for key in reversed(desk.admin.desk.list(desk.admin.caller.within))]
     values = {
         "working": [row for row in rows if row.state == "active"],
         "ended": [row for row in rows if row.state != "active"],

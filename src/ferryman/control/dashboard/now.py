@@ -22,6 +22,8 @@ MOST: Final = 5000
 """or this many of the last calls, if they are fewer: so a look takes no longer than for these."""
 STEP_S: Final = 5
 LISTED: Final = 40
+BEGIN: Final = "config.write"
+"""What it takes to be welcomed: who may add a provider may do all that the welcome leads to."""
 STATS_EVERY: Final = 4
 """Turns between looks at the figures."""
 
@@ -47,7 +49,8 @@ def page(desk: Desk, asked: Asked) -> Page | Go:
     """The page with everything in it; the stream keeps it true."""
     engine = desk.admin.engine
     desk.admin.catch_up()
-    if not glance.any_call(engine) and not glance.under_way(engine, 1)[0]:
+    newcomer = BEGIN in asked.caller.permissions  # it shows a key
+    if newcomer and not glance.any_call(engine) and not glance.under_way(engine, 1)[0]:
         return welcome.page(desk)
     return Page(template="now.html", title="Now", values={"regions": regions(desk, 0)})
 
