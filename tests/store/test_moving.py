@@ -60,7 +60,7 @@ def source(tmp_path: Path) -> Iterator[sa.Engine]:
     users.create(engine, ANNA, "hash")
     sessions.begin(engine, session("mark"))
     test_scim.add(engine, "ben")
-    scim.add_group(engine, None, replace(test_scim.RED, members=(("usr_ben", ""),)), {})
+    scim.add_group(engine, None, replace(test_scim.RED, members=(("usr_ben", ""),)), scim.Grants())
     versions.add(engine, Version(number=0, at=1, by="anna", note="ä", changes=("x",), snapshot="s",
                                  text="{}", overlay={}))  # fmt: skip
     kept = Contents(engine, bytes(32))

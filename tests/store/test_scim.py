@@ -15,15 +15,17 @@ from ferryman.config.feed import KeyFacts
 from ferryman.config.model import Grant
 from ferryman.store import audit, keys, leaving, scim, sessions, tokens, users
 from ferryman.store.keys import KeyFieldError, NewKey
-from ferryman.store.scim import Entry, Group, NobodyError
+from ferryman.store.scim import Entry, Grants, Group, NobodyError
 from ferryman.store.sessions import Session
 from ferryman.store.tokens import GoneError, TokenInfo
 from ferryman.store.users import SERVICE, TakenError, UserInfo
 
-GRANTS = {
+GRANTED = {
     "admins": Grant(role="admin"), "red": Grant(role="developer", team="red"),
     "blue": Grant(role="viewer", team="blue"),
 }  # fmt: skip
+ROLES = {"admin": frozenset("abc"), "developer": frozenset("ab"), "viewer": frozenset("a")}
+GRANTS = Grants(of=GRANTED, roles=ROLES)
 ANNA = UserInfo(id="usr_a", name="Anna@Example.com", role="", organisation="acme", created_at=1,
                 created_by="tok_1", changed_at=1)  # fmt: skip
 RED = Group(id="grp_r", organisation="acme", name="Red", external_id=None, attributes="{}",
@@ -247,12 +249,30 @@ def test_the_first_group_of_the_configuration_counts(book: sa.Engine) -> None:
     assert found is not None
     assert found.members == ()
     # Another configuration; and none, with which roles are given by hand.
-    assert scim.grant_all(book, {"admins": Grant(role="viewer")}, 9) == 1
+    less = Grants(of={"admins": Grant(role="viewer")}, roles=ROLES)
+    assert scim.grant_all(book, less, 9) == 1
     assert has(book, ben) == ("viewer", None)
-    assert scim.grant_all(book, {"admins": Grant(role="viewer")}, 9) == 0
-    assert scim.grant_all(book, {}, 9) == 0
+    assert scim.grant_all(book, less, 9) == 0
+    assert scim.grant_all(book, Grants(), 9) == 0
     assert has(book, ben) == ("viewer", None)
     assert audit.verify(book, bytes(32))[1] == []
+
+
+def test_tokens_of_who_may_less_than_before_end(book: sa.Engine) -> None:
+    """They would go on as if nothing were."""
+    anna = add(book, "anna")
+    viewers = replace(RED, id="grp_v", name="viewers", members=((anna, ""),))
+    admins = replace(RED, id="grp_a", name="admins", members=((anna, ""),))
+    of = {"admins": Grant(role="admin"), "viewers": Grant(role="viewer")}
+    grants = Grants(of=of, roles=ROLES)
+    scim.add_group(book, "acme", viewers, grants)
+    one = token(book, "tok_1", anna)
+    scim.add_group(book, "acme", admins, grants)
+    two, mine = token(book, "tok_2", anna), key(book, "anna")
+    assert alive(book) == {one, two, mine}, "who may more keeps what they have"
+    scim.remove_group(book, "acme", "grp_a", grants, 9)
+    assert has(book, anna) == ("viewer", None)
+    assert alive(book) == {mine}
 
 
 def test_all_at_once_end_well(book: sa.Engine) -> None:

@@ -27,9 +27,16 @@ from ferryman.store.schema import scim_groups, scim_members, scim_users, users
 from ferryman.store.users import PERSON, TakenError, UserInfo, shut_out
 
 _CHUNK: Final = 500  # ids in one IN (…)
-Grants = Mapping[str, Grant]
-"""Name of a group, folded → what it gives; the first that somebody is in counts."""
 _USER: Final = [users.c[name] for name in UserInfo.__struct_fields__]
+
+
+class Grants(Struct, frozen=True, kw_only=True):
+    """What groups give. Nothing = roles are given by hand."""
+
+    of: Mapping[str, Grant] = {}
+    """Name of a group, folded → what it gives; the first that somebody is in counts."""
+    roles: Mapping[str, frozenset[str]] = {}
+    """Role → its permissions."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -315,13 +322,19 @@ def grant_all(engine: sa.Engine, grants: Grants, now: int) -> int:
 
 
 def _granted(connection: sa.Connection, ids: Sequence[str], grants: Grants, now: int) -> list[Act]:
-    """Give users, who are locked, the role and team of the first group that has one for them."""
+    """Give users, who are locked, the role and team of the first group that has one for them.
+
+    Who may less by it, or moves, is signed out, and tokens end that would go on as before.
+    """
     acts = []
     for user_id, was, given in _changes(connection, ids, grants):
         row = {"role": given.role, "team": given.team}
         mine = users.c.id == user_id
         connection.execute(users.update().where(mine).values(**row, changed_at=now))
         acts.append(Act(action="user.change", target=user_id, before=was, after=row))
+        old, new = (grants.roles.get(role, frozenset()) for role in (was["role"], given.role))
+        if old - new or was["team"] != given.team:
+            acts += shut_out(connection, user_id, now)
     return acts
 
 
@@ -329,10 +342,10 @@ def _changes(
     connection: sa.Connection, ids: Sequence[str], grants: Grants
 ) -> Iterator[tuple[str, dict[str, Any], Grant]]:
     """User, the role and team that they have, and what they are to have instead."""
-    if not grants:
+    if not grants.of:
         return
-    order = {name: place for place, name in enumerate(grants)}
-    given = list(grants.values())
+    order = {name: place for place, name in enumerate(grants.of)}
+    given = list(grants.of.values())
     for some in _chunks(ids):
         places: dict[str, int] = {}
         both = scim_members.join(scim_groups, scim_groups.c.id == scim_members.c.group_id)

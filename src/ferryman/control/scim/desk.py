@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from ferryman.control.admin import Admin
+from ferryman.control.granting import grants_of
 from ferryman.control.scim.error import ScimError, wrong
 from ferryman.control.scim.filters import Both, Compare, Filter, matches, parse
 from ferryman.control.scim.paths import Json, holder, key_in, path_of
@@ -53,15 +54,7 @@ class Desk(Struct, frozen=True, kw_only=True):
     def grants(self) -> Grants:
         """What groups give, by the configuration in force."""
         compiled = self.admin.configuration.compiled
-        return {} if compiled is None else grants_of(compiled.groups)
-
-
-def grants_of(groups: Mapping[str, Any]) -> Grants:
-    """The configuration's groups, by names as they are compared."""
-    found: dict[str, Any] = {}
-    for name, given in groups.items():
-        found.setdefault(folded(name), given)
-    return found
+        return grants_of({} if compiled is None else compiled.groups, self.admin.gate.roles())
 
 
 def query_of(given: Mapping[str, str]) -> Query:

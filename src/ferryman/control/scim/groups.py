@@ -23,11 +23,15 @@ _OWN: Final = ("displayName", "externalId", "members")
 
 def list_groups(desk: Desk, _ident: str, _body: Any) -> tuple[int, Json]:
     """Groups, oldest first."""
-    query = desk.query
-    only = common.equal_to(query.filter, COLUMNS)
-    seen = query.filter is not None or _wants_members(desk)
+    return 200, common.chosen(desk.query, found(desk))
+
+
+def found(desk: Desk) -> list[Json]:
+    """All among which there are those that the filter means, oldest first."""
+    only = common.equal_to(desk.query.filter, COLUMNS)
+    seen = desk.query.filter is not None or _wants_members(desk)
     rows = scim.list_groups(desk.admin.engine, desk.organisation, only, members=seen)
-    return 200, common.chosen(query, [resource(desk, each) for each in rows])
+    return [resource(desk, each) for each in rows]
 
 
 def get_group(desk: Desk, ident: str, _body: Any) -> tuple[int, Json]:
@@ -129,10 +133,7 @@ def _kept(group: Group) -> Json:
 
 def resource(desk: Desk, group: Group) -> Json:
     """A group as SCIM has it."""
-    members = [
-        {"value": ident, "$ref": f"{desk.base}/Users/{ident}", "display": name, "type": "User"}
-        for ident, name in group.members
-    ]
+    members = [{"value": ident, "$ref": f"{desk.base}/Users/{ident}"} for ident, _ in group.members]
     found = {
         "schemas": [GROUP], "id": group.id, **_kept(group),
         "meta": common.about(desk, "Group", group.id, group.created_at, group.changed_at),

@@ -105,8 +105,6 @@ _GROUP: Final = [
     _attribute("members", "The users in it.", "complex", many=True, sub=[
         _attribute("value", "The user's id.") | _LASTING,
         _refers("$ref", "Where they are.", "User") | _LASTING,
-        _attribute("display", "The user's name.") | _FIXED,
-        _attribute("type", "Always User.") | _LASTING,
     ]),
 ]  # fmt: skip
 _OF: Final = {

@@ -18,7 +18,7 @@ from ferryman.control.scim import desk as common
 from ferryman.control.scim import groups, schemas, users
 from ferryman.control.scim.desk import Desk, Handler
 from ferryman.control.scim.error import MEDIA_TYPE, PREFIX, ScimError, body, wrong
-from ferryman.control.scim.paths import Json
+from ferryman.control.scim.paths import Json, listed
 from ferryman.store.scim import NobodyError
 from ferryman.store.users import TakenError
 
@@ -31,6 +31,19 @@ _encode: Final = msgspec.json.Encoder().encode
 
 def _config(desk: Desk, _ident: str, _body: Any) -> tuple[int, Json]:
     return 200, schemas.config(desk.base)
+
+
+def _search(*finds: Callable[[Desk], list[Json]]) -> dict[tuple[str, bool], Handler]:
+    """A list, asked for by POST: the query stands in the body (RFC 7644, section 3.4.3)."""
+
+    def search(desk: Desk, _ident: str, said: Any) -> tuple[int, Json]:
+        if not isinstance(said, dict):
+            raise wrong("invalidSyntax", "Give an object.")
+        texts = {name: ",".join(map(str, listed(value))) for name, value in said.items()}
+        asked = replace(desk, query=common.query_of(texts))
+        return 200, common.chosen(asked.query, [each for find in finds for each in find(asked)])
+
+    return {("POST", False): search}
 
 
 def _documents(make: Callable[[str], list[Json]]) -> dict[tuple[str, bool], Handler]:
@@ -53,6 +66,9 @@ HANDLERS: Final[dict[str, dict[tuple[str, bool], Handler]]] = {
     "/ServiceProviderConfig": {("GET", False): _config},
     "/ResourceTypes": _documents(schemas.types),
     "/Schemas": _documents(schemas.documents),
+    "/.search": _search(users.found, groups.found),
+    "/Users/.search": _search(users.found),
+    "/Groups/.search": _search(groups.found),
     "/Users": users.HANDLERS,
     "/Groups": groups.HANDLERS,
 }
@@ -104,9 +120,8 @@ def _answer(admin: Admin, handler: Handler, request: Request, sent: bytes) -> Re
         raise ScimError(409, str(error), "uniqueness") from None
     except NobodyError as error:
         raise wrong("invalidValue", str(error)) from None
-    headers = _NO_STORE
-    if made is not None and status == 201:
-        headers = headers | {"location": made["meta"]["location"]} if "meta" in made else headers
+    place = (made or {}).get("meta", {}).get("location") if status == 201 else None
+    headers = _NO_STORE | ({"location": place} if place else {})
     return Response(b"" if made is None else _encode(made), status, headers, MEDIA_TYPE)
 
 

@@ -26,12 +26,17 @@ def list_users(desk: Desk, _ident: str, _body: Any) -> tuple[int, Json]:
     """Users, oldest first."""
     query, engine = desk.query, desk.admin.engine
     if query.filter is None:
-        found = scim.list_users(engine, desk.organisation, {}, start=query.start, limit=query.count)
+        rows = scim.list_users(engine, desk.organisation, {}, start=query.start, limit=query.count)
         total = scim.user_count(engine, desk.organisation)
-        return 200, common.page(query, [resource(desk, each) for each in found], total)
-    only = common.equal_to(query.filter, COLUMNS)
-    rows = scim.list_users(engine, desk.organisation, only)
-    return 200, common.chosen(query, (resource(desk, each) for each in rows))
+        return 200, common.page(query, [resource(desk, each) for each in rows], total)
+    return 200, common.chosen(query, found(desk))
+
+
+def found(desk: Desk) -> list[Json]:
+    """All among whom there are those that the filter means, oldest first."""
+    only = common.equal_to(desk.query.filter, COLUMNS)
+    rows = scim.list_users(desk.admin.engine, desk.organisation, only)
+    return [resource(desk, each) for each in rows]
 
 
 def get_user(desk: Desk, ident: str, _body: Any) -> tuple[int, Json]:
