@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from ferryman.control.api.access import OWNER, Gate
-from ferryman.control.doors import LINK_SECONDS, SESSION_SECONDS, Doors
+from ferryman.control.doors import LINK_SECONDS, SEEN_EVERY, SESSION_SECONDS, Doors
 from ferryman.store import db
 from ferryman.store.sessions import IDLE_SECONDS
 from tests.control.conftest import Control
@@ -180,11 +180,15 @@ def test_links_and_sessions_end_in_time(engine: sa.Engine, monkeypatch: pytest.M
     assert doors.enter(link, "") is None
     idle, used = doors.enter("admin", ""), doors.enter("admin", "")
     assert idle and used
-    end = now + SESSION_SECONDS
-    while now + IDLE_SECONDS - 1 < end:
-        now += IDLE_SECONDS - 1
+    end, step = now + SESSION_SECONDS, IDLE_SECONDS - SEEN_EVERY
+    now += step
+    assert doors.inside(used.session)
+    now += SEEN_EVERY
+    assert not doors.inside(idle.session)
+    while now + step < end:
         assert doors.inside(used.session), "used now and then, it lasts for a week"
-        assert not doors.inside(idle.session) or now < end - SESSION_SECONDS + IDLE_SECONDS
+        now += step
+    assert doors.inside(used.session)
     now = end
     assert not doors.inside(used.session)
 

@@ -12,6 +12,8 @@ from msgspec import Struct
 from ferryman.control.api.access import PERMISSIONS, ROLES
 from ferryman.control.api.route import PREFIX, Route
 from ferryman.control.api.serve import ROUTES
+from ferryman.store import db
+from ferryman.store.schema import admin_tokens
 from tests.flow.test_docs import typed
 from tests.gateway import Stack
 from tests.processes import Reply, request, until
@@ -46,6 +48,8 @@ class Owned(Struct):
     secret: str
     call: str
     """Request id."""
+    user: str
+    """Id."""
 
 
 class World(Struct):
@@ -84,7 +88,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             sent = {"model": "fast", "messages": said, "metadata": {"whose": name}}
             reply = stack.post(sent, key=made["key"], headers=headers)
             assert reply.status == 200, reply.body
-            it.owned[name] = Owned(made["id"], made["key"], stack.row(reply)["request_id"])
+            who = {"name": f"u.{name}", "role": "viewer", "organisation": organisation}
+            user = it.ask(it.admin, "POST", "/users", who | {"team": team}).json()["id"]
+            it.owned[name] = Owned(made["id"], made["key"], stack.row(reply)["request_id"], user)
         for role in ROLES:
             for tenant, (organisation, team, _) in {"": (None, None, set()), **BOUND}.items():
                 made = it.make(role, organisation=organisation, team=team)
@@ -99,7 +105,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def marks(world: World, owner: str) -> set[bytes]:
     """What is in an answer only if it tells of this owner."""
     it = world.owned[owner]
-    return {it.key.encode(), it.call.encode(), f"words of {owner}".encode(), f'"{owner}"'.encode()}
+    return {
+        it.key.encode(),
+        it.call.encode(),
+        it.user.encode(),
+        f"words of {owner}".encode(),
+        f'"{owner}"'.encode(),
+    }
 
 
 # -- the matrix ------------------------------------------------------------------------------------
@@ -128,21 +140,28 @@ def test_roles_are_what_they_are_meant_to_be() -> None:
     for role in ("billing", "viewer", "auditor"):
         assert all(each.endswith(".read") for each in ROLES[role]), role
     for role in ("billing", "developer", "viewer", "auditor"):
-        assert not ROLES[role] & {"content.read", "tokens.write", "config.write", "vault.write"}
+        assert not ROLES[role] & {
+            "content.read",
+            "tokens.write",
+            "config.write",
+            "vault.write",
+            "users.write",
+        }
 
 
 # -- tenants ---------------------------------------------------------------------------------------
 
 READ = ("/usage?by=key,user,run&since=1d", "/usage/forecast?by=key", "/calls", "/runs", "/keys",
         "/keys?name=shop", "/export/calls", "/export/focus", "/export/content?shape=raw",
-        "/export/content", "/tokens", "/roles", "/me", "/openapi.json", "/runs/nightly",
+        "/export/content", "/tokens", "/users", "/roles", "/me", "/openapi.json", "/runs/nightly",
         f"/runs/{TRACE}")  # fmt: skip
 ONE = ("/calls/{call}", "/runs/{call}", "/calls/{call}/content", "/calls/{call}/feedback",
-       "/calls/{call}/cost", "/keys/{key}")  # fmt: skip
+       "/calls/{call}/cost", "/keys/{key}", "/users/{user}")  # fmt: skip
 """What is asked for by an id, in place of ``{ident}`` and the like."""
 WRITE = {"POST /keys", "PATCH /keys/{key}", "POST /keys/{key}/rotate", "DELETE /keys/{key}",
          "POST /keys/{key}/leaked",
-         "POST /tokens", "DELETE /tokens/{token}"}  # fmt: skip
+         "POST /tokens", "DELETE /tokens/{token}", "POST /users", "PATCH /users/{user}",
+         "PUT /users/{user}/password", "DELETE /users/{user}"}  # fmt: skip
 FILTERED = ("/usage", "/usage/forecast", "/calls", "/runs", "/export/calls", "/export/focus",
             "/export/content")  # fmt: skip
 
@@ -177,9 +196,10 @@ def test_a_tenant_reads_what_is_its_own_and_nothing_else(world: World, tenant: s
     for path in ONE:
         for owner in OWNERS:
             it = world.owned[owner]
-            reply = world.ask(token, "GET", path.format(call=it.call, key=it.key))
+            reply = world.ask(token, "GET", path.format(call=it.call, key=it.key, user=it.user))
             assert reply.status == (200 if owner in own else 404), (path, owner, reply.body)
-            assert not [m for m in strange - {it.call.encode(), it.key.encode()} if m in reply.body]
+            asked = {each.encode() for each in (it.call, it.key, it.user)}
+            assert not [mark for mark in strange - asked if mark in reply.body]
     if len(own) == 1:  # a name that others have too is no way to them, nor ambiguous
         mine = world.owned[next(iter(own))].key
         assert world.ask(token, "GET", "/keys/shop").json()["id"] == mine
@@ -215,6 +235,11 @@ def test_a_tenant_changes_nothing_of_others(world: World, tenant: str) -> None:
         assert world.ask(token, "POST", f"{path}/rotate", {"overlap": 0}).status == 404
         assert world.ask(token, "POST", f"{path}/leaked", {"where": "x"}).status == 404
         assert world.ask(token, "DELETE", path).status == 404
+        path = f"/users/{world.owned[owner].user}"
+        assert world.ask(token, "PATCH", path, {"role": "admin"}).status == 404
+        assert world.ask(token, "PATCH", f"/users/u.{owner}", {"active": False}).status == 404
+        assert world.ask(token, "PUT", path + "/password", {"password": None}).status == 404
+        assert world.ask(token, "DELETE", path).status == 404
     assert world.ask(token, "DELETE", f"/tokens/{stranger['id']}").status == 404
     other = "globex" if organisation == "acme" else "acme"
     mine = world.owned[next(iter(own))].key
@@ -222,6 +247,10 @@ def test_a_tenant_changes_nothing_of_others(world: World, tenant: str) -> None:
     assert world.ask(token, "POST", "/keys", {"name": "n", "organisation": other}).status == 403
     assert world.make("viewer", token, organisation=other).status == 403
     assert world.make("owner", token).status == 403, "more than its maker may"
+    user = f"/users/{world.owned[next(iter(own))].user}"
+    assert world.ask(token, "PATCH", user, {"organisation": other}).status == 403
+    named = {"name": f"new.{tenant}", "role": "viewer"}
+    assert world.ask(token, "POST", "/users", named | {"organisation": other}).status == 403
     assert world.ask(world.admin, "GET", "/keys").json()["data"] == keys
     assert world.ask(stranger["token"], "GET", "/me").status == 200
 
@@ -240,6 +269,77 @@ def test_what_a_tenant_makes_is_its_own(world: World) -> None:
         assert world.ask(token, "DELETE", f"/tokens/{under['id']}").status == 200
         assert world.ask(under["token"], "GET", "/me").status == 401
     assert len(secrets) == len(BOUND), "an Idempotency-Key that another tenant used tells its key"
+
+
+# -- users -----------------------------------------------------------------------------------------
+
+
+def test_nobody_makes_or_changes_a_user_that_may_more_than_they_do(world: World) -> None:
+    admin = world.tokens["admin", ""]
+    new = {"name": "boss", "role": "owner"}
+    assert world.ask(admin, "POST", "/users", new).status == 403
+    assert world.ask(world.admin, "POST", "/users", new).status == 201
+    for method, path, body in (
+        ("PATCH", "", {"role": "viewer"}), ("PATCH", "", {"active": False}),
+        ("PUT", "/password", {"password": "correct horse battery"}), ("DELETE", "", None),
+    ):  # fmt: skip
+        reply = world.ask(admin, method, f"/users/boss{path}", body)
+        assert reply.status == 403, (method, path, reply.body)
+    assert world.ask(admin, "PATCH", "/users/u.nobody", {"role": "owner"}).status == 403
+    found = world.ask(admin, "GET", "/users/boss").json()
+    assert (found["role"], found["active"]) == ("owner", True)
+    assert world.ask(world.admin, "DELETE", "/users/boss").status == 200
+    assert world.ask(admin, "GET", "/users/boss").status == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"name": "u.nobody", "role": "viewer"}, 409),
+        ({"name": "U.NOBODY", "role": "viewer"}, 409),
+        ({"name": "", "role": "viewer"}, 400),
+        ({"name": "a b", "role": "viewer"}, 400),
+        ({"name": "usr_1", "role": "viewer"}, 400),
+        ({"name": "x" * 201, "role": "viewer"}, 400),
+        ({"name": "n", "role": "root"}, 400),
+        ({"name": "n", "role": "viewer", "organisation": "-"}, 400),
+        ({"name": "n", "role": "viewer", "kind": "robot"}, 400),
+        ({"name": "n", "role": "viewer", "password": "short"}, 400),
+        ({"name": "n", "role": "viewer", "password": "aaaaaaaaaaaaaaaa"}, 400),
+        ({"name": "nadja", "role": "viewer", "password": "Nadja-has-a-password"}, 400),
+        ({"name": "n", "role": "viewer", "kind": "service", "password": "correct horse"}, 400),
+    ],
+)
+def test_a_user_that_can_not_be_made(world: World, body: dict[str, Any], status: int) -> None:
+    reply = world.ask(world.admin, "POST", "/users", body)
+    assert reply.status == status, reply.body
+    assert reply.json()["fix"]
+
+
+def test_who_may_less_than_before_loses_what_they_made(world: World) -> None:
+    """A token of theirs could else do what they may no more."""
+    name = "climber"
+    made = world.ask(world.admin, "POST", "/users", {"name": name, "role": "viewer"}).json()
+    assert made["created_by"] == "admin"
+    for body, out in (
+        ({"role": "developer"}, False), ({"display": "C."}, False), ({"role": "viewer"}, True),
+        ({"team": "red"}, True), ({"team": None}, True), ({"active": False}, True),
+    ):  # fmt: skip
+        token = world.make("viewer").json()
+        _belongs(world, token["id"], made["id"])
+        assert world.ask(world.admin, "PATCH", f"/users/{name}", body).status == 200
+        status = world.ask(token["token"], "GET", "/me").status
+        assert status == (401 if out else 200), body
+    world.ask(world.admin, "DELETE", f"/users/{name}")
+
+
+def _belongs(world: World, token: str, user: str) -> None:
+    """As if that user had made the token at the dashboard."""
+    engine = db.open_engine(f"sqlite:///{world.stack.data / 'ferryman.db'}")
+    with db.writing(engine) as connection:
+        mine = admin_tokens.c.id == token
+        connection.execute(admin_tokens.update().where(mine).values(created_by=user))
+    engine.dispose()
 
 
 # -- tokens ----------------------------------------------------------------------------------------
@@ -265,7 +365,7 @@ def test_a_token_is_shown_once_and_ends(world: World) -> None:
 
 def test_the_page(world: World) -> None:
     """docs/identity.md: its example is run."""
-    [command] = blocks("sh", "docs/identity.md")
+    command = "\n".join(blocks("sh", "docs/identity.md"))
     made = world.ask(world.admin, "POST", "/keys", {"name": "sold", "team": "sales"}).json()
     until(lambda: world.stack.get("/v1/models", made["key"]).status == 200, "the key")
     sent = {"model": "fast", "messages": [{"role": "user", "content": "Hi"}]}
@@ -276,6 +376,7 @@ def test_the_page(world: World) -> None:
     said = typed(world.stack, ["sh", "-ec", shell], world.stack.data)
     assert '"calls": 1,' in said, said
     assert "sales reports" in said
+    assert "Shut out anna@example.com" in said
 
 
 def test_a_role_of_the_configuration_holds_as_it_stands(world: World) -> None:

@@ -6,6 +6,7 @@ user may, as of the moment of each request.
 """
 
 import asyncio
+import contextlib
 import hmac
 import secrets
 import time
@@ -14,6 +15,7 @@ from typing import Final
 
 from msgspec import Struct
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from ferryman.control.api.access import OWNER, Caller, Gate
 from ferryman.control.pauses import Pauses
@@ -126,7 +128,8 @@ class Doors:
             return None
         kept, user = found
         if kept.seen_at + SEEN_EVERY <= now:
-            sessions.seen(self._engine, kept.mark, now)
+            with contextlib.suppress(SQLAlchemyError):  # it need not be, to let somebody look
+                sessions.seen(self._engine, kept.mark, now)
         caller = OWNER if user is None else self._gate.caller_of(user)
         return Inside(session=session, caller=caller, user=user)
 

@@ -222,7 +222,8 @@ class Dashboard:
                     now = await self._inside(request)
                     if now is None or now.caller != inside.caller:
                         return
-                yield event
+                if event:
+                    yield event
 
         return StreamingResponse(events(), 200, frame.HEADERS, "text/event-stream")
 

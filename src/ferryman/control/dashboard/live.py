@@ -40,7 +40,7 @@ class Live:
         self._wake()
 
     async def events(self) -> AsyncIterator[bytes]:
-        """What a viewer is sent, from now on."""
+        """What a viewer is sent, from now on; nothing (empty) after a look that found no news."""
         self._viewers += 1
         if self._task is None or self._task.done():
             self._task = asyncio.ensure_future(self._run())
@@ -50,9 +50,8 @@ class Live:
             while not self._closed:
                 news = self._news
                 fresh = {n: html for n, html in self._regions.items() if seen.get(n) != html}
-                if fresh:
-                    seen |= fresh
-                    yield b"data: " + msgspec.json.encode(fresh) + b"\n\n"
+                seen |= fresh
+                yield b"data: " + msgspec.json.encode(fresh) + b"\n\n" if fresh else b""
                 try:
                     async with asyncio.timeout(QUIET):
                         await news.wait()
