@@ -9,43 +9,45 @@ from ferryman.config.role_grammar import BUILT_IN
 from ferryman.config.shapes import Key, MapOf, Table
 
 _TEXT: Final = r"[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]{0,98}[^\s\x00-\x1f\x7f])?"
+GROUP: Final = Table(
+    says="a mapping with role and team",
+    example="{ role: developer, team: engineering }",
+    keys=(
+        Key(
+            name="role",
+            kind=Word(says="a role", example="developer", pattern=r"[a-z][a-z0-9_-]{0,39}"),
+            doc="What those in the group may: a role that is built in, but for owner, or one under "
+            "roles.",
+            default="none: they may nothing",
+        ),
+        Key(
+            name="team",
+            kind=Word(says="the name of a team", example="engineering", pattern=_TEXT),
+            doc="The team that they belong to: they meet what is its own.",
+            default="none",
+        ),
+    ),
+)
 GROUPS: Final = Key(
     name="groups",
     kind=MapOf(
         says="a mapping of names of groups to roles and teams",
         example="{ Engineering: { role: developer, team: engineering } }",
         key=Word(says="the name of a group", example="Engineering", pattern=_TEXT),
-        item=Table(
-            says="a mapping with role and team",
-            example="{ role: developer, team: engineering }",
-            keys=(
-                Key(
-                    name="role",
-                    kind=Word(says="a role", example="developer", pattern=r"[a-z][a-z0-9_-]{0,39}"),
-                    doc="What those in the group may: a role that is built in, but for owner, or "
-                    "one under roles.",
-                    default="none: they may nothing",
-                ),
-                Key(
-                    name="team",
-                    kind=Word(says="the name of a team", example="engineering", pattern=_TEXT),
-                    doc="The team that they belong to: they meet what is its own.",
-                    default="none",
-                ),
-            ),
-        ),
+        item=GROUP,
     ),
     doc="What groups that a directory makes here give to those in them; who is in several gets "
     "what the first of these gives. See docs/scim.md.",
     default="groups give nothing, and roles are given by hand",
 )
+TABLE: Final = Table(
+    says="a mapping with groups",
+    example="{ groups: { Engineering: { role: developer } } }",
+    keys=(GROUPS,),
+)
 IDENTITY: Final = Key(
     name="identity",
-    kind=Table(
-        says="a mapping with groups",
-        example="{ groups: { Engineering: { role: developer } } }",
-        keys=(GROUPS,),
-    ),
+    kind=TABLE,
     doc="Who users are, and what they may. See docs/identity.md.",
 )
 
