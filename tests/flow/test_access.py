@@ -136,6 +136,7 @@ def test_every_route_is_open_to_whom_it_declares_and_to_nobody_else(
 def test_roles_are_what_they_are_meant_to_be() -> None:
     assert ROLES["owner"] == PERMISSIONS
     assert "dashboard.enter" not in ROLES["admin"], "who is in the dashboard may do everything"
+    assert ROLES["provisioner"] == {"api.read", "scim.write"}
     for role in ("billing", "viewer", "auditor"):
         assert all(each.endswith(".read") for each in ROLES[role]), role
     for role in ("billing", "developer", "viewer", "auditor"):

@@ -31,6 +31,7 @@ from ferryman.store import (
     keys,
     ledger,
     moving,
+    scim,
     sessions,
     tenants,
     tokens,
@@ -43,7 +44,7 @@ from ferryman.store.journal import JournalWriter
 from ferryman.store.schema import HEAD, metadata
 from ferryman.telemetry.record import FEEDBACK, OPENED, PRICED, Charge, Feedback, Priced
 from tests.processes import Process, request, until
-from tests.store import samples
+from tests.store import samples, test_scim
 from tests.store.test_ledger import summed
 from tests.store.test_users import ANNA, session
 from tests.store.test_vault import key
@@ -66,6 +67,8 @@ def source(tmp_path: Path) -> Iterator[sa.Engine]:
     for each in (team, replace(team, team="red")):
         tenants.create(engine, each)
     delegated.put(engine, Scope("acme"), CallLimit(name="", parallel=5), "anna", within={})
+    test_scim.add(engine, "ben")
+    scim.add_group(engine, None, replace(test_scim.RED, members=(("usr_ben", ""),)), scim.Grants())
     versions.add(engine, Version(number=0, at=1, by="anna", note="ä", changes=("x",), snapshot="s",
                                  text="{}", overlay={}))  # fmt: skip
     kept = Contents(engine, bytes(32))

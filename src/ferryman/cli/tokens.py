@@ -27,6 +27,10 @@ def create(
     team: Annotated[
         str | None, typer.Option("--team", help="And of it, only what is this team's.")
     ] = None,
+    user: Annotated[
+        str | None,
+        typer.Option("--user", help="Whose it is, such as a service account's: it ends with them."),
+    ] = None,
     expires: Annotated[
         str | None,
         typer.Option("--expires", help="30d, or a date (default: after 90 days).", metavar="WHEN"),
@@ -40,7 +44,7 @@ def create(
     """Make a token and print it: the only time it is shown.
 
     Examples: `ferryman tokens create reports --role viewer` ·
-    `ferryman tokens create anna --role admin --organisation acme --expires 30d`
+    `ferryman tokens create nightly --role viewer --user build-bot --expires 30d`
     """
     from ferryman.cli.show import console, printable
     from ferryman.client.identity import NewToken
@@ -50,7 +54,7 @@ def create(
     counted = bool(expires) and (expires or "").strip()[-1:].isalpha()
     made = client.create_token(
         NewToken(
-            name=name, role=role, organisation=organisation, team=team,
+            name=name, role=role, organisation=organisation, team=team, user=user,
             expires_in=expires if counted else None, expires_at=None if counted else expires,
         )
     )  # fmt: skip

@@ -156,9 +156,9 @@ def disable(
     admin_host: flags.AskHost = None,
     admin_port: flags.AskPort = None,
 ) -> None:
-    """Shut a user out at once, and revoke the tokens that they made, for good.
+    """Shut a user out at once, with tokens that they made, and virtual keys whose user they are.
 
-    `ferryman users set NAME --enable` lets them in again.
+    `ferryman users set NAME --enable` lets them in again; what has ended stays so.
     """
     from ferryman.client.identity import UserChange
 
@@ -175,7 +175,7 @@ def remove(
     admin_host: flags.AskHost = None,
     admin_port: flags.AskPort = None,
 ) -> None:
-    """Remove a user, and revoke the tokens that they made, for good."""
+    """Remove a user, with tokens that they made, and virtual keys whose user they are."""
     _tell(flags.reach(locals()).remove_user(user), "Removed", as_json)
 
 

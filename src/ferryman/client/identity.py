@@ -22,6 +22,9 @@ class Token(Struct, kw_only=True):
     expires_at: Time | None
     revoked_at: Time | None
     last_used_at: Annotated[Time | None, Meta(description="To the minute.")]
+    user_id: Annotated[
+        str | None, Meta(description="Whose it is, where it is a user's: it ends with them.")
+    ] = None
 
 
 class MadeToken(Token, kw_only=True):
@@ -40,6 +43,13 @@ class NewToken(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=T
         str | None, Meta(description="It meets only what is this organisation's.")
     ] = None
     team: Annotated[str | None, Meta(description="And of it, only what is this team's.")] = None
+    user: Annotated[
+        str | None,
+        Meta(
+            description="Name or id of the user whose it is, such as a service account's: it ends "
+            "with them."
+        ),
+    ] = None
     expires_in: Annotated[
         int | str | None, Meta(description="Seconds, or a duration such as 30d.")
     ] = None

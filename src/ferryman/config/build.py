@@ -17,6 +17,7 @@ from ferryman.config.contents import content_of, logs_of, storing_of
 from ferryman.config.files import is_file, located
 from ferryman.config.filtering import FilterCheck, filter_of, promised
 from ferryman.config.grammar import FORMATS
+from ferryman.config.group_grammar import groups_of
 from ferryman.config.grouping import MOST_DEEP, MOST_TARGETS, Grouped, grouped
 from ferryman.config.guarding import check_names, guards_of
 from ferryman.config.identity import identity_of
@@ -119,6 +120,7 @@ class Builder:
             roles=roles,
             issuers=issuers,
             sign_in=sign_in,
+            groups=groups_of(found.get("identity", {}).get("groups", {}), roles, self._add),
             logs=logs_of(found.get("logs", {}), self.folder, self._add),
             telemetry=telemetry_of(found.get("telemetry", {})),
             otlp_headers=headers_of(found.get("telemetry", {}), self._value, self._at_key),

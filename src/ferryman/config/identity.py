@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from ferryman.config.conditions import Flag, Plain, plain_number
 from ferryman.config.files import is_file, located, referred
+from ferryman.config.group_grammar import GROUPS
 from ferryman.config.identity_row import ALGORITHMS, CLAIMED, DISCOVERY, Issuer
 from ferryman.config.kinds import Word
 from ferryman.config.problem import Path, shown
@@ -222,7 +223,7 @@ SIGN_IN: Final = Table(
 )
 
 TABLE: Final = Table(
-    says="a mapping with issuers and sign_in",
+    says="a mapping with issuers, sign_in and groups",
     example="{ issuers: [{ name: staff, issuer: https://login.example.org, audiences: api }] }",
     keys=(
         Key(
@@ -241,6 +242,7 @@ TABLE: Final = Table(
             doc="How people sign in at the dashboard with an account there (OpenID Connect).",
             default="without one",
         ),
+        GROUPS,
     ),
 )
 IDENTITY: Final = Key(

@@ -198,6 +198,14 @@ class Logs(Struct, frozen=True, kw_only=True):
     """Whether entries of the audit log go there, too."""
 
 
+class Grant(Struct, frozen=True, kw_only=True):
+    """What a group of a directory gives to those in it."""
+
+    role: str = ""
+    """Empty = they may nothing."""
+    team: str | None = None
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """A whole file."""
 
@@ -225,3 +233,5 @@ class Config(Struct, frozen=True, kw_only=True):
     """Roles for tokens of the admin API → their permissions."""
     issuers: tuple[Issuer, ...] = ()
     sign_in: SignIn | None = None
+    groups: dict[str, Grant] = {}
+    """Groups of a directory → what they give; the first that somebody is in counts."""

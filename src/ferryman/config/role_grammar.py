@@ -31,6 +31,7 @@ PERMISSIONS: Final = (
     "requests.explain",
     "tenants.read",
     "tenants.write",
+    "scim.write",
     "tokens.read",
     "tokens.write",
     "usage.read",
@@ -42,7 +43,7 @@ PERMISSIONS: Final = (
 """All that a route of the admin API may ask for."""
 ENTER: Final = "dashboard.enter"
 """Opens the dashboard as an owner, and signs others out: so it is the owner's alone."""
-BUILT_IN: Final = ("owner", "admin", "billing", "developer", "viewer", "auditor")
+BUILT_IN: Final = ("owner", "admin", "billing", "developer", "viewer", "auditor", "provisioner")
 ROLES: Final = Key(
     name="roles",
     kind=MapOf(

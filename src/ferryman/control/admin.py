@@ -16,8 +16,9 @@ from ferryman.control.api.access import OWNER, Caller, Gate
 from ferryman.control.configuration import Configuration
 from ferryman.control.keys import KeyDesk
 from ferryman.control.problem import ProblemError
-from ferryman.store import keys
+from ferryman.store import keys, users
 from ferryman.store.contents import Contents
+from ferryman.store.users import UserInfo
 
 _snapshot: Final = msgspec.msgpack.Decoder(Snapshot)
 
@@ -64,6 +65,19 @@ class Admin(Struct, frozen=True, kw_only=True):
             detail = f"{len(found)} keys are named {id_or_name!r}: {', '.join(found[:10])}."
             raise ProblemError(409, "ambiguous_key", detail)
         raise ProblemError(404, "key_not_found", f"No key has the id or name {id_or_name!r}.")
+
+    def user(self, id_or_name: str) -> UserInfo:
+        """The user whom a caller calls so, of those whom they may reach.
+
+        Raises :class:`ProblemError` (404).
+        """
+        within = self.caller.within
+        found = users.find(self.engine, id_or_name, within)
+        found = found or users.find_by_name(self.engine, id_or_name, within)
+        if found is None:
+            detail = f"There is no user with the id or name {id_or_name!r}."
+            raise ProblemError(404, "user_not_found", detail)
+        return found
 
     def snapshot(self) -> Snapshot:
         """What the data planes go by. Raises :class:`ProblemError` where there is none."""

@@ -18,6 +18,7 @@ from ferryman.control.api.access import CALLER, Gate, check_token
 from ferryman.control.auditing import STRANGER, TRIED, Book, act_of, who
 from ferryman.control.feed import FeedHub
 from ferryman.control.fence import Fence, guarded
+from ferryman.control.scim import error as scim
 from ferryman.log import log
 from ferryman.store.audit import WHO
 
@@ -113,7 +114,7 @@ class Front:
         try:
             await self._route(scope, receive, send)
         except problem.ProblemError as error:
-            await _problem(send, error)
+            await _problem(send, error, scope["path"])
         except Exception as error:
             # What is told to the caller says nothing of our insides; the log does.
             where = error.__traceback__
@@ -123,7 +124,8 @@ class Front:
             log("control", f"request failed: {type(error).__name__}: {error}{at}")
             with contextlib.suppress(Exception):  # the reply may have begun, or its reader be gone
                 detail = "The control plane failed to handle this. Its log says more."
-                await _problem(send, problem.ProblemError(500, "internal_error", detail))
+                failed = problem.ProblemError(500, "internal_error", detail)
+                await _problem(send, failed, scope["path"])
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -291,11 +293,14 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-async def _problem(send: Send, error: problem.ProblemError) -> None:
+async def _problem(send: Send, error: problem.ProblemError, path: str) -> None:
     extra = [(b"www-authenticate", b"Bearer")] if error.status == 401 else []
     extra += [(b"retry-after", b"60")] if error.status == 429 else []
-    body = problem.body(error)
-    await _reply(send, error.status, problem.MEDIA_TYPE, body, extra)
+    if path.startswith(scim.PREFIX):
+        body, kind = scim.body(error.status, error.detail), scim.MEDIA_TYPE
+    else:
+        body, kind = problem.body(error), problem.MEDIA_TYPE
+    await _reply(send, error.status, kind, body, extra)
 
 
 async def _json(send: Send, status: int, value: object) -> None:

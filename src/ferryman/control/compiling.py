@@ -215,6 +215,7 @@ def _compiled(
         retention=loaded.config.retention,
         logs=loaded.config.logs,
         roles=loaded.config.roles,
+        groups=loaded.config.groups,
         providers=tuple(active),
         example=example(snapshot, active),
         unpriced=unpriced(snapshot, active),

@@ -22,6 +22,7 @@ from ferryman.control.pauses import Pauses
 from ferryman.control.problem import ProblemError
 from ferryman.meter.strikes import place_of
 from ferryman.store import sessions, users
+from ferryman.store.names import folded
 from ferryman.store.sessions import Session
 from ferryman.store.users import PERSON, UserInfo
 
@@ -100,7 +101,7 @@ class Doors:
         Takes as long whoever it is, and raises :class:`ProblemError` (429) alike for names that
         nobody has: while a pause lasts, no password is looked at.
         """
-        known, place = users.folded(name)[: users.LONGEST], place_of(address)
+        known, place = folded(name)[: users.LONGEST], place_of(address)
         self._wait(self._users, known)
         self._wait(self._places, place)
         now = time.monotonic()

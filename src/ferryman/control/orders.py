@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from ferryman.config.model import Logs, Retention
+from ferryman.config.model import Grant, Logs, Retention
 from ferryman.config.problem import ERROR, Problem
 from ferryman.config.version import Overlay
 
@@ -69,6 +69,8 @@ class Compiled(Struct, frozen=True, kw_only=True):
     logs: Logs
     roles: dict[str, tuple[str, ...]]
     """Of tokens of the admin API."""
+    groups: dict[str, Grant]
+    """What groups of a directory give."""
     providers: tuple[str, ...]
     """Names of the providers that are active with this environment."""
     example: str

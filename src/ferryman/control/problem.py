@@ -76,6 +76,7 @@ FIXES: Final = {
     "too_many_views": "Forget one that nobody uses.",
     "too_many_attempts": "Wait for so long. A link of `ferryman dashboard` works meanwhile.",
     "unauthorized": "Send `Authorization: Bearer` with the token.",
+    "user_disabled": "Let the user in again first, or name another one.",
     "user_exists": "Choose another name; GET /api/v1/users lists those that are taken.",
     "user_not_found": "`ferryman users list` or GET /api/v1/users shows them all.",
     "vault_failed": "Try again; if it stays, the log of the control plane says why.",

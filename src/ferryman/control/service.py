@@ -26,6 +26,7 @@ from ferryman.control.delegating import Adder
 from ferryman.control.doors import Doors
 from ferryman.control.feed import FeedHub, Seen
 from ferryman.control.fence import Fence
+from ferryman.control.granting import Granter, grants_of
 from ferryman.control.ingest import Ingester
 from ferryman.control.keeping import Keeper
 from ferryman.control.keys import KeyDesk
@@ -43,6 +44,7 @@ from ferryman.store.audit import Act
 from ferryman.store.bodies import PURPOSE
 from ferryman.store.contents import Contents
 from ferryman.store.db import migrate, open_engine
+from ferryman.store.scim import Grants
 from ferryman.telemetry.metrics import family
 
 if TYPE_CHECKING:
@@ -221,11 +223,13 @@ class Service:
     def _tidy(self) -> Callable[[], None]:
         """What is done after each round of ingestion."""
         keeper = Keeper(self.engine, self._retention)
+        granter = Granter(self.engine, self._grants)
         intake = BodyIntake(self._contents, self.options.paths.content)
 
         def tidy() -> None:
             intake.step()
             keeper.step()
+            granter.step()
             self._book.step()
             self._tail.step()
 
@@ -304,6 +308,10 @@ class Service:
     def _roles(self) -> dict[str, tuple[str, ...]]:
         compiled = self.configuration.compiled
         return {} if compiled is None else compiled.roles
+
+    def _grants(self) -> Grants:
+        compiled = self.configuration.compiled
+        return grants_of({} if compiled is None else compiled.groups, self._gate.roles())
 
     def _retention(self) -> Retention | None:
         compiled = self.configuration.compiled

@@ -24,7 +24,8 @@ from ferryman.store import audit, delegated, tenants
 from ferryman.store.audit import Act
 from ferryman.store.db import add_to_meta, insert, reading, writing
 from ferryman.store.dimensions import Within, owned
-from ferryman.store.schema import meta, virtual_keys
+from ferryman.store.names import folded
+from ferryman.store.schema import meta, users, virtual_keys
 
 RECORD: Final = struct.Struct("<32s24sII")
 """Digest, key id (ASCII, NUL-padded), expiry (Unix seconds, 0 = never), flags."""
@@ -37,7 +38,8 @@ LONGEST: Final = 100
 """Characters of a name, a fact and a tag."""
 MAX_EXPIRY: Final = 2**32 - 1
 EVERYBODY: Final[Within] = {}
-_SEQ = "key_seq"
+SEQ: Final = "key_seq"
+"""The number in ``meta`` that each change of keys takes."""
 _CHUNK = 500  # ids in one IN (…); old SQLite takes 999 at most
 _PLACES = [62**place for place in range(12)]
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -149,7 +151,7 @@ def ensure_fixed(engine: sa.Engine, key: NewKey, *, now: int | None = None) -> K
         if found is not None and connection.scalar(sa.select(table.id).where(others)) is None:
             return _info(found)
     with writing(engine) as connection:
-        seq = add_to_meta(connection, _SEQ, 1)
+        seq = add_to_meta(connection, SEQ, 1)
         gone = virtual_keys.update().where(others).values(revoked_at=stamp, seq=seq)
         for each in connection.scalars(gone.returning(table.id)).all():
             audit.append(connection, Act(action="key.revoke", target=each))
@@ -225,6 +227,9 @@ def describe(
         if any(whose[name] != getattr(key, name) for name in FACTS):
             _check_whose(connection, whose["organisation"], whose["team"])
             delegated.moved(connection, scope_of(key, **whose))
+        if "user" in row or "organisation" in row:
+            said = {"organisation": key.organisation, "user": key.user} | row
+            _check_user(connection, said["user"] or "", said["organisation"] or "")
         return _change(connection, "key.describe", key, **row) if row else key
 
 
@@ -301,7 +306,7 @@ def _meant(connection: sa.Connection, id_or_name: str, what: str, within: Within
 
 def _change(connection: sa.Connection, action: str, key: KeyInfo, **row: Any) -> KeyInfo:
     mine = virtual_keys.c.id == key.id
-    seq = add_to_meta(connection, _SEQ, 1)
+    seq = add_to_meta(connection, SEQ, 1)
     connection.execute(virtual_keys.update().where(mine).values(**row, seq=seq))
     found = _info(connection.execute(sa.select(*_SHOWN).where(mine)).one())
     was, now = ({name: getattr(each, name) for name in row} for each in (key, found))
@@ -418,10 +423,13 @@ def _records(rows: Iterable[Any]) -> list[bytes]:
 
 
 def _insert(connection: sa.Connection, keys: Iterable[NewKey], now: int) -> list[KeyInfo]:
-    seq = add_to_meta(connection, _SEQ, 1)
+    keys = list(keys)
+    said = {(_check(key, now), key.facts.organisation) for key in keys}
+    for user, organisation in sorted(said):
+        _check_user(connection, user, organisation)
+    seq = add_to_meta(connection, SEQ, 1)
     rows = []
     for key in keys:
-        _check(key, now)
         rows.append(
             {
                 "id": key.id or id_of(secrets.randbelow(62**12)),
@@ -452,13 +460,26 @@ def id_of(number: int) -> str:
     return "key_" + "".join([_ALPHABET[number // place % 62] for place in _PLACES])
 
 
-def _check(key: NewKey, now: int) -> None:
+def _check(key: NewKey, now: int) -> str:
+    """The user whom it names. Raises :class:`KeyFieldError`."""
     if not key.name.strip() or len(key.name) > LONGEST or not key.name.isprintable():
         raise KeyFieldError("A key's name must be 1 to 100 printable characters.")
     if len(key.digest) != 32:
         raise KeyFieldError(f"A key's digest must be 32 bytes, not {len(key.digest)}.")
     if key.expires_at is not None and not now < key.expires_at <= MAX_EXPIRY:
         raise KeyFieldError("A key's expiry must lie in the future, before the year 2106.")
+    return _fact("user", key.facts.user) or ""
+
+
+def _check_user(connection: sa.Connection, user: str, organisation: str) -> None:
+    """Nobody who has left gets another key. They can't leave before the transaction ends, so that
+    they take along what it makes. Raises :class:`KeyFieldError`."""
+    if not user:
+        return
+    query = sa.select(users.c.active, users.c.organisation).where(users.c.folded == folded(user))
+    row = connection.execute(query.with_for_update(read=True)).first()
+    if row is not None and not row.active and row.organisation in (None, organisation):
+        raise KeyFieldError(f"The user {user} is disabled, and so can't have keys.")
 
 
 def _fact(name: str, value: Any) -> str | None:
@@ -488,7 +509,7 @@ def _plain(text: str) -> bool:
 
 
 def _seq(connection: sa.Connection) -> int:
-    return int(connection.scalar(sa.select(meta.c.value).where(meta.c.name == _SEQ)) or 0)
+    return int(connection.scalar(sa.select(meta.c.value).where(meta.c.name == SEQ)) or 0)
 
 
 def _info(row: Any) -> KeyInfo:

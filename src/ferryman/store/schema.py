@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS
 
-HEAD: Final = "0025"
+HEAD: Final = "0026"
 """The newest migration: the schema this version of the program works with."""
 
 PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
@@ -109,8 +109,9 @@ admin_tokens = Table(
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
     Column("last_used_at", BigInteger),
+    Column("user_id", Text),
 )
-"""Who may ask the admin API for what (``store/tokens.py``)."""
+"""Who may ask the admin API for what (``store/tokens.py``); a user's end with the user."""
 
 users = Table(
     "users",
@@ -183,6 +184,38 @@ delegated_limits = Table(
 )
 """What an organisation, team, user or key may take (``store/delegated.py``); empty = any. Of keys
 the id alone says which: whose they are may change."""
+
+scim_users = Table(
+    "scim_users",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("attributes", Text, nullable=False),
+)
+"""What a directory keeps here of those users that it has made (``store/scim.py``): JSON."""
+
+scim_groups = Table(
+    "scim_groups",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("organisation", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("folded", Text, nullable=False),
+    Column("attributes", Text, nullable=False),
+    Column("external_id", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Index("scim_groups_name", "organisation", "folded", unique=True),
+)
+"""A directory's groups; without an organisation, it is empty: so names are unique there too."""
+
+scim_members = Table(
+    "scim_members",
+    metadata,
+    Column("group_id", Text, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Index("scim_members_user", "user_id"),
+)
+"""Who is in which group."""
 
 calls = Table(
     "calls",

@@ -4,7 +4,6 @@ Rows are locked in this order: users, sessions, tokens, what an :data:`Also` tak
 """
 
 import secrets
-import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -18,6 +17,7 @@ from ferryman.store.audit import Act
 from ferryman.store.db import reading, writing
 from ferryman.store.dimensions import Within, owned
 from ferryman.store.keys import EVERYBODY
+from ferryman.store.names import folded
 from ferryman.store.schema import admin_tokens, sessions, users
 
 PERSON: Final = "person"
@@ -65,11 +65,6 @@ _SHOWN: Final = [users.c[name] for name in _FIELDS]
 def new_id() -> str:
     """An id for a user."""
     return "usr_" + secrets.token_hex(8)
-
-
-def folded(name: str) -> str:
-    """What names are compared by: the same for spellings that look alike."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name.strip()).casefold())
 
 
 def create(engine: sa.Engine, user: UserInfo, password: str | None = None) -> None:
@@ -205,7 +200,8 @@ def remove(
 
 
 def shut_out(connection: sa.Connection, user_id: str, now: int) -> list[Act]:
-    """End a user's sessions, and revoke the tokens that they made, that these made, and so on.
+    """End a user's sessions, and revoke the tokens that are theirs or that they made, that these
+    made, and so on.
 
     Returns what is to be written into the audit log when all else is done. Their virtual keys
     stay: that is for whoever knows which are theirs.
@@ -214,10 +210,9 @@ def shut_out(connection: sa.Connection, user_id: str, now: int) -> list[Act]:
     table, acts, makers = admin_tokens.c, [], [user_id]
     seen = set(makers)
     while makers:
-        made = connection.scalars(
-            sa.select(table.id).where(table.created_by.in_(makers)).order_by(table.id)
-        ).all()
-        alive = sa.and_(table.created_by.in_(makers), table.revoked_at.is_(None))
+        theirs = sa.or_(table.created_by.in_(makers), table.user_id.in_(makers))
+        made = connection.scalars(sa.select(table.id).where(theirs).order_by(table.id)).all()
+        alive = sa.and_(theirs, table.revoked_at.is_(None))
         gone = admin_tokens.update().where(alive).values(revoked_at=now).returning(table.id)
         acts += [Act(action="token.revoke", target=each) for each in connection.scalars(gone).all()]
         makers = [each for each in made if each not in seen]

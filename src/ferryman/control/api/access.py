@@ -40,6 +40,7 @@ ROLES: Final[dict[str, frozenset[str]]] = {
     "developer": _VIEWS | {"config.read", "keys.read", "keys.write", "requests.explain"},
     "viewer": _VIEWS,
     "auditor": _READS - {"content.read"},
+    "provisioner": frozenset(("api.read", "scim.write")),
 }  # fmt: skip
 """Role → its permissions. Prompts are for owners and admins, unless a role of your own says so."""
 TOKEN: Final = "fma-"  # noqa: S105

@@ -44,6 +44,8 @@ from ferryman.control.api.access import CALLER, Caller, may
 from ferryman.control.api.route import PREFIX, Route, arguments
 from ferryman.control.app import whole
 from ferryman.control.problem import ProblemError
+from ferryman.control.scim import error as scim_error
+from ferryman.control.scim import serve as scim
 
 ROUTES: Final = (
     *keys.ROUTES, *reports.ROUTES, *traces.ROUTES, *contents.ROUTES, *exporting.ROUTES,
@@ -67,7 +69,7 @@ def build(admin: Admin) -> Starlette:
         _Route(PREFIX + _template(route), _endpoint(route, admin), methods=[route.method])
         for route in sorted(ROUTES, key=lambda route: -route.path.count("/"))
     ]
-    return Starlette(routes=routes, exception_handlers=handlers)
+    return Starlette(routes=[*routes, *scim.routes(admin)], exception_handlers=handlers)
 
 
 def _template(route: Route) -> str:
@@ -116,7 +118,10 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         405: ProblemError(405, "method_not_allowed", f"{request.method} is not for {path}."),
     }
     unknown = ProblemError(error.status_code, "http_error", str(error.detail))
-    return await _on_problem(request, told.get(error.status_code, unknown))
+    found = told.get(error.status_code, unknown)
+    if path.startswith(scim_error.PREFIX):
+        return scim.refusal(found.status, found.detail)
+    return await _on_problem(request, found)
 
 
 async def _on_fault(request: Request, _error: Exception) -> Response:

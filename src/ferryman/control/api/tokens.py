@@ -32,23 +32,30 @@ _TIMES: Final = ("created_at", "expires_at", "revoked_at", "last_used_at")
 def create_token(admin: Admin, body: NewToken) -> MadeToken:
     """Make a token. It is in this answer, and nowhere else.
 
-    It can't be given more than its maker has: neither permissions, nor what belongs to others.
+    It can't be given more than its maker has: neither permissions, nor what belongs to others. One
+    that is made for a user belongs where the user does, where nothing else is said.
     """
     role = role_of(admin, body.role)
     now = int(time.time())
     ends = expiry(body.expires_in, body.expires_at) or now + DAYS * 86_400
     _check(body, ends, now)
+    user = admin.user(body.user) if body.user else None
+    organisation, team = (
+        owner_of(admin.caller, name, getattr(body, name) or None) or getattr(user, name, None)
+        for name in ("organisation", "team")
+    )
     secret, digest = admin.gate.mint()
     made = TokenInfo(
         id=tokens.new_id(), name=body.name, hint=hint(secret), role=role, created_at=now,
-        organisation=owner_of(admin.caller, "organisation", body.organisation or None) or None,
-        team=owner_of(admin.caller, "team", body.team or None) or None,
-        created_by=admin.caller.name, expires_at=ends,
+        created_by=admin.caller.name, expires_at=ends, user_id=None if user is None else user.id,
+        organisation=organisation, team=team,
     )  # fmt: skip
     try:
         tokens.create(admin.engine, made, digest)
     except UnknownTenantError as error:
         raise ProblemError(400, "invalid_body", str(error)) from None
+    except tokens.GoneError as error:
+        raise ProblemError(409, "user_disabled", str(error)) from None
     log("control", f"token {made.id} ({role}) created by {admin.caller.name}")
     return MadeToken(**structs.asdict(_shown(made)), token=secret)
 
@@ -132,8 +139,8 @@ _EXAMPLE: Final[dict[str, Any]] = {
     "name": "sales reports", "role": "viewer", "team": "sales", "expires_in": "30d",
 }  # fmt: skip
 ROUTES: Final = (
-    Route("POST", "/tokens", "tokens.write", create_token, status=201, example=_EXAMPLE,
-          tenants=True),
+    Route("POST", "/tokens", "tokens.write", create_token, status=201,
+          errors=(404, 409), example=_EXAMPLE, tenants=True),
     Route("GET", "/tokens", "tokens.read", list_tokens, tenants=True),
     Route("DELETE", "/tokens/{token}", "tokens.write", revoke_token, errors=(404,), tenants=True),
     Route("GET", "/roles", "api.read", list_roles, tenants=True),

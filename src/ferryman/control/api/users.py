@@ -19,7 +19,7 @@ from ferryman.control.api.tokens import check_texts, role_of
 from ferryman.control.problem import ProblemError
 from ferryman.control.when import rfc3339
 from ferryman.log import log
-from ferryman.store import users
+from ferryman.store import leaving, users
 from ferryman.store.tenants import UnknownTenantError
 from ferryman.store.users import PERSON, SERVICE, TakenError, UserInfo
 
@@ -64,14 +64,15 @@ def list_users(admin: Admin, pages: Pages) -> Page[User]:
 
 def one_user(admin: Admin, user: str) -> User:
     """One user, by id or name."""
-    return _shown(_meant(admin, user))
+    return _shown(admin.user(user))
 
 
 def change_user(admin: Admin, user: str, body: UserChange) -> User:
     """Change a user, by id or name. Sessions that are open follow at once.
 
     Whoever is disabled, moved to another organisation or team, or given a role that may less is
-    signed out; the tokens that they made are revoked, and stay so.
+    signed out; the tokens that they made are revoked, and stay so. With whoever is disabled, the
+    virtual keys end that have them as `user`.
     """
     was = _beneath(admin, user)
     given = {name: value for name, value in structs.asdict(body).items() if value is not UNSET}
@@ -92,15 +93,17 @@ def change_user(admin: Admin, user: str, body: UserChange) -> User:
     out = bool(less or changed & {*_OWNERS})
     try:
         found = users.change(
-            admin.engine, was.id, admin.caller.within, given, int(time.time()), out=out
-        )
+            admin.engine, was.id, admin.caller.within, given, int(time.time()), out=out,
+            also=leaving.changed(was, admin.caller.within),
+        )  # fmt: skip
     except TakenError as error:
         raise ProblemError(409, "user_exists", str(error)) from None
     except UnknownTenantError as error:
         raise ProblemError(400, "invalid_body", str(error)) from None
     if changed:
+        admin.desk.changed()
         log("control", f"user {was.id}: {', '.join(sorted(changed))} set by {admin.caller.name}")
-    return _shown(found or _meant(admin, user))
+    return _shown(found or admin.user(user))
 
 
 def set_password(admin: Admin, user: str, body: Password) -> User:
@@ -116,30 +119,22 @@ def set_password(admin: Admin, user: str, body: Password) -> User:
         admin.engine, was.id, admin.caller.within, kept, int(time.time())
     )  # fmt: skip
     log("control", f"user {was.id}: password set by {admin.caller.name}")
-    return _shown(found or _meant(admin, user))
+    return _shown(found or admin.user(user))
 
 
 def remove_user(admin: Admin, user: str) -> User:
-    """Remove a user for good, by id or name; their sessions end, and the tokens that they made."""
-    was = _beneath(admin, user)
-    users.remove(admin.engine, was.id, admin.caller.within, int(time.time()))
+    """Remove a user for good, by id or name; their sessions, tokens and virtual keys end."""
+    was, now, within = _beneath(admin, user), int(time.time()), admin.caller.within
+    users.remove(admin.engine, was.id, within, now, leaving.removed(now, within))
+    admin.desk.changed()
     log("control", f"user {was.id} removed by {admin.caller.name}")
     return _shown(was)
-
-
-def _meant(admin: Admin, user: str) -> UserInfo:
-    """By id or name. Raises :class:`ProblemError` (404)."""
-    within = admin.caller.within
-    found = users.find(admin.engine, user, within) or users.find_by_name(admin.engine, user, within)
-    if found is None:
-        raise ProblemError(404, "user_not_found", f"There is no user with the id or name {user!r}.")
-    return found
 
 
 def _beneath(admin: Admin, user: str) -> UserInfo:
     """One whom the caller may change: they would else act as somebody who may more, or lock them
     out. Raises :class:`ProblemError` (403, 404)."""
-    found = _meant(admin, user)
+    found = admin.user(user)
     may_all(admin.caller, admin.gate.roles().get(found.role, frozenset()), found.role)
     return found
 
