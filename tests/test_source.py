@@ -39,6 +39,7 @@ CONNECTS = {
     "src/ferryman/control/api/gateway.py": "the gateway of the same installation",
     "src/ferryman/control/vault/wire.py": "key services that the configuration names",
     "src/ferryman/control/alerts/courier.py": "on a connection of links.py",
+    "src/ferryman/control/links.py": "on a connection of its own, which it has looked at",
     "src/ferryman/control/dashboard/relay.py": "the gateway of the same installation",
     "src/ferryman/edge/siblings.py": "other gateways on this machine",
     "src/ferryman/store/valkey.py": "the server of counters that the configuration names",
