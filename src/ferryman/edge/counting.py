@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from ferryman.config.options import Options
-from ferryman.edge.restoring import ask, by_limit, limit_of, step_of
+from ferryman.edge.restoring import ask, fitting, step_of
 from ferryman.edge.sharing import installation
 from ferryman.flow.call import Plane
 from ferryman.flow.counters import NOTHING, Counters
@@ -228,13 +228,14 @@ class Counting:
             asked = (since - since % step, step)
             if asked not in answers:
                 await self._mine(link, "building")
-                found = await self._spent(link, pool, generation, *asked, first=first)
-                answers[asked] = by_limit(found)
+                answers[asked] = await self._spent(link, pool, generation, *asked, first=first)
             sums: dict[tuple[str, int, int], int] = {}
-            for each, spent in answers[asked].get(name, ()):
+            for spent in answers[asked]:
                 amount = spent.picodollars if meter.measure == USD else spent.tokens
-                place = (account(meter, each), *meter.spending.window.bucket(spent.at))
-                sums[place] = sums.get(place, 0) + amount
+                start, end = meter.spending.window.bucket(spent.at)
+                for each in fitting(name, spent.budgets):
+                    place = (account(meter, each), start, end)
+                    sums[place] = sums.get(place, 0) + amount
             rows = [[*place, str(amount)] for place, amount in sums.items() if amount > 0]
             learnt = (budget(name, meter), rows, remembered(meter))
             await link.run(key, "learn", generation, *learnt)
@@ -325,7 +326,7 @@ class Counting:
             [account(meter, key), *meter.spending.window.bucket(at), str(amount), remembered(meter)]
             for name, meter in _budgets(limiter)
             for key, picodollars, tokens in apart
-            if limit_of(key) == name and (amount := picodollars if meter.measure == USD else tokens)
+            if fitting(name, (key,)) and (amount := picodollars if meter.measure == USD else tokens)
         ]
 
     def _heard(self, chores: "asyncio.Future[None]") -> None:

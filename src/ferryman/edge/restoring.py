@@ -126,9 +126,9 @@ def step_of(since: int, now: int) -> int:
     return FINE if now - since <= 2 * DAY else COARSE
 
 
-def limit_of(key: str) -> str:
-    """The name of the limit that a key (``meter.limits.key_of``) is of."""
-    return key.partition("|")[0]
+def fitting(name: str, keys: tuple[str, ...]) -> list[str]:
+    """Those of ``keys`` that are of this limit."""
+    return [key for key in keys if key == name or key.startswith(f"{name}|")]
 
 
 def by_limit(found: Iterable[Spent]) -> dict[str, list[tuple[str, Spent]]]:
@@ -136,5 +136,5 @@ def by_limit(found: Iterable[Spent]) -> dict[str, list[tuple[str, Spent]]]:
     out: dict[str, list[tuple[str, Spent]]] = {}
     for spent in found:
         for key in spent.budgets:
-            out.setdefault(limit_of(key), []).append((key, spent))
+            out.setdefault(key.partition("|")[0], []).append((key, spent))
     return out
