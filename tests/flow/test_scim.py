@@ -406,7 +406,7 @@ def test_groups_give_what_the_configuration_says(world: World) -> None:
     assert world.may("ben.g@acme") == ("viewer", None)
     found = world.scim("GET", f"/Users/{anna}").json()["groups"]
     assert [(each["value"], each["display"]) for each in found] == [
-        (everybody, "EVERYBODY"), (engineering, "engineering"),
+        (engineering, "engineering"), (everybody, "EVERYBODY"),
     ]  # fmt: skip
     gone = change({"op": "remove", "path": f'members[value eq "{anna}"]'})
     assert world.scim("PATCH", f"/Groups/{engineering}", gone).status == 200

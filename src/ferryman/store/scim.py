@@ -412,7 +412,7 @@ def _with_groups(connection: sa.Connection, entries: list[Entry]) -> list[Entry]
     found: dict[str, list[tuple[str, str]]] = {}
     both = scim_members.join(scim_groups, scim_groups.c.id == scim_members.c.group_id)
     query = sa.select(scim_members.c.user_id, scim_groups.c.id, scim_groups.c.name)
-    query = query.select_from(both).order_by(scim_groups.c.created_at, scim_groups.c.id)
+    query = query.select_from(both).order_by(scim_groups.c.folded, scim_groups.c.id)
     for some in _chunks([each.user.id for each in entries]):
         for user_id, *group in connection.execute(query.where(scim_members.c.user_id.in_(some))):
             found.setdefault(user_id, []).append((group[0], group[1]))
