@@ -15,7 +15,7 @@ from ferryman.control.otlp.names import LATEST, V1_36, names
 from ferryman.control.otlp.settings import Sampling, Settings, SettingsError, settings_of
 from ferryman.control.otlp.sums import MAX_SERIES, Sums
 from ferryman.ir.usage import Usage
-from ferryman.telemetry.record import Attempt, Closed, Labels, Trace
+from ferryman.telemetry.record import Attempt, Closed, Dial, Labels, Trace
 from tests.control.receiver import Receiver, said
 from tests.processes import until
 
@@ -175,6 +175,25 @@ def test_times_that_cannot_be_make_sound_spans() -> None:
         assert span.end_time_unix_nano >= span.start_time_unix_nano
         assert len(span.name) <= 1000
         assert len(span.SerializeToString()) < 5000
+
+
+def test_an_attempt_says_how_far_it_had_got_when() -> None:
+    tried = Attempt(
+        "lab", "m", 200, "", 100_000, 400_000, 900_000, queued_us=50_000, sent_us=250_000,
+        dial=Dial(100_500, 150_000), first_token_us=500_000, last_token_us=890_000,
+        key="env:LAB_KEY", upstream_id="theirs-1", retry_after_ms=1500,
+    )  # fmt: skip
+    message, _, _ = traces([call(attempts=(tried,))], settings({BASE: "http://c"}))
+    _, span = message.resource_spans[0].scope_spans[0].spans
+    found = {name: value for name, value in said(span).items() if "ferryman" in name}
+    assert found == {
+        "ferryman.provider": "lab", "ferryman.model": "m", "ferryman.queued_seconds": 0.05,
+        "ferryman.time_to_resolved": 0.0005, "ferryman.time_to_connected": 0.05,
+        "ferryman.time_to_sent": 0.15, "ferryman.time_to_first_byte": 0.3,
+        "ferryman.time_to_first_token": 0.4, "ferryman.time_to_last_token": 0.79,
+        "ferryman.provider_key": "env:LAB_KEY", "ferryman.upstream_id": "theirs-1",
+        "ferryman.retry_after_seconds": 1.5,
+    }  # fmt: skip
 
 
 def _packed(telemetry: Telemetry) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ferryman.edge.feedback import MOST_A_MINUTE
 from tests.flow.test_costs_page import ferryman
 from tests.gateway import Stack, asked, events
 from tests.processes import Reply, request, until
@@ -208,3 +209,17 @@ def test_feedback_needs_a_key_and_a_post(keeping: Stack) -> None:
     assert keeping.get("/v1/feedback").status == 405
     page = request(keeping.url, path="/metrics").body
     assert b'ferryman_contents_total{outcome="kept"}' in page
+
+
+def test_of_feedback_a_key_sends_so_much_a_minute_and_others_go_on(keeping: Stack) -> None:
+    made = keeping.admin("POST", "/api/v1/keys", {"name": "eager"}).json()
+    until(lambda: keeping.get("/v1/models", made["key"]).status == 200, "the key works")
+    said = {"run_id": "judged-by-a-loop", "score": 1}
+    # More than two minutes' worth: wherever a minute ends, one of them is full.
+    answers = (
+        keeping.post(said, "/v1/feedback", key=made["key"]) for _ in range(2 * MOST_A_MINUTE + 1)
+    )
+    refused = next(each for each in answers if each.status != 202)
+    assert (refused.status, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert 1 <= int(refused.header("retry-after") or 0) <= 60
+    assert keeping.post(said, "/v1/feedback").status == 202

@@ -17,10 +17,13 @@ from ferryman.flow.deliver import JSON
 from ferryman.flow.headers import facts_of, identify
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.meter.strikes import Strikes
 from ferryman.store.journal import JournalError
 from ferryman.telemetry.record import FEEDBACK, Feedback
 
 PATHS: Final = (b"/v1/feedback", b"/feedback")
+MOST_A_MINUTE: Final = 600
+"""With one key: people judge slower, and each is a row in the ledger."""
 MOST_TAGS: Final = 16
 LONGEST_COMMENT: Final = 2000
 _Name = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -44,9 +47,15 @@ _json: Final = msgspec.json.Encoder().encode
 _pack: Final = msgspec.msgpack.Encoder().encode
 
 
-def answer(plane: Plane, exchange: Exchange) -> None:
-    """Write feedback down. Raises :class:`GatewayError`: 400, 401, or 503 if that can't be done."""
+def answer(plane: Plane, exchange: Exchange, sent: Strikes) -> None:
+    """Write feedback down; ``sent`` counts that of each key.
+
+    Raises :class:`GatewayError`: 400, 401, 429, or 503 if it can't be written.
+    """
     key = identify(plane, facts_of(plane, exchange))
+    now = plane.now()
+    if sent.out(key, now):
+        raise _too_much(sent.rest(now))
     said = _read(exchange.body)
     feedback = Feedback(
         said.request_id or said.run_id or "",
@@ -62,6 +71,7 @@ def answer(plane: Plane, exchange: Exchange) -> None:
         plane.journal.append(FEEDBACK, _pack(feedback))
     except JournalError as trouble:
         raise plane.unwritten(trouble) from trouble
+    sent.note(key, now)
     about = "request_id" if said.request_id is not None else "run_id"
     exchange.respond(202, JSON, _json({"status": "accepted", about: feedback.subject}))
 
@@ -86,6 +96,12 @@ def _read(body: bytes) -> Said:
     if said.score is None and said.thumb is None and not said.tags and not said.comment:
         raise _bad("Say something: score (-1 to 1), thumb (up or down), tags or comment.", "score")
     return said
+
+
+def _too_much(seconds: int) -> GatewayError:
+    text = f"This key has sent {MOST_A_MINUTE} pieces of feedback within a minute, the most it may."
+    wait = ((b"retry-after", b"%d" % seconds),)
+    return GatewayError(429, ErrorKind.RATE_LIMITED, text, headers=wait)
 
 
 def _bad(text: str, param: str | None = None) -> GatewayError:

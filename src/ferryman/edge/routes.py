@@ -25,6 +25,7 @@ from ferryman.http1.drive import Drive
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.limits import Refusal
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.meter.strikes import Strikes
 from ferryman.wire.formats import client_of
 
 _json = msgspec.json.Encoder().encode
@@ -65,6 +66,7 @@ class Edge:
         self._connections = connections
         self._calls = {p + path: name for path, name in CALLS.items() for p in PREFIXES} | V2
         self._listing = Listing()
+        self._feedback = Strikes(feedback.MOST_A_MINUTE)
         self._working: set[asyncio.Future[None]] = set()
         self.siblings: Siblings | None = None
         """The other workers that share the port, if there are any."""
@@ -125,7 +127,7 @@ class Edge:
             self._spawn(exchange, explaining.answer(self.plane, exchange, self._place))
         elif path in feedback.PATHS:
             _allow(exchange, b"POST")
-            feedback.answer(self.plane, exchange)
+            feedback.answer(self.plane, exchange, self._feedback)
         elif path == LIMITS:
             _allow(exchange, b"GET")
             explaining.allow(exchange, self._token)

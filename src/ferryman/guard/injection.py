@@ -1,18 +1,21 @@
-"""Whether a text tries to take a model over: rules of words, each with a weight.
+"""Whether a text tries to take a model over: rules of words, each with a weight, and a small model.
 
-The score is that of independent pieces of evidence: 1 - (1 - a)(1 - b)…, of each rule once. All
-patterns are RE2's, so that the time is linear in the text. docs/guardrails.md has the figures that
-are measured on public sets.
+The rules are independent pieces of evidence, 1 - (1 - a)(1 - b)…, of each once, and what they come
+to is one of the things that the model goes by. All patterns are RE2's, so that the time is linear
+in the text. docs/guardrails.md has the figures that are measured on public sets.
 """
 
 import base64
 import binascii
+import math
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Any, Final
 
 from ferryman.catalog.injection_rules import RULES
 from ferryman.config.linear import regex
+from ferryman.guard.injection_model import likeness
 from ferryman.guard.judgement import Judgement
 
 _COMPILED: Final[tuple[tuple[str, float, Any], ...]] = tuple(
@@ -26,7 +29,15 @@ _REASONS: Final = 8
 
 
 def injection(text: str) -> Judgement:
-    """The score of a text, and the rules that it comes of."""
+    """The score of a text, and the rules that it comes of, or ``model`` where none has found it."""
+    found = rules_of(text)
+    score = round(likeness(folded(text), strength(found)), 3)
+    strongest = sorted(found, key=lambda name: (-found[name], name))[:_REASONS]
+    return Judgement(score, tuple(strongest) or (("model",) if score >= 0.5 else ()))
+
+
+def rules_of(text: str) -> dict[str, float]:
+    """The rules that fit, with their weights."""
     found: dict[str, float] = {}
     for hidden, said in _readings(text):
         for name, weight, pattern in _COMPILED:
@@ -34,16 +45,17 @@ def injection(text: str) -> Judgement:
                 found[name] = weight
                 if hidden:
                     found["disguised"] = 0.3
-    rest = 1.0
-    for weight in found.values():
-        rest *= 1.0 - weight
-    strongest = sorted(found, key=lambda name: (-found[name], name))[:_REASONS]
-    return Judgement(round(1.0 - rest, 3), tuple(strongest))
+    return found
+
+
+def strength(found: Mapping[str, float]) -> float:
+    """What rules that fit come to, from 0 to 1."""
+    return 1.0 - math.prod(1.0 - weight for weight in found.values())
 
 
 def _readings(text: str) -> list[tuple[bool, str]]:
     """The text as it is read, and what is hidden in it: (whether it was hidden, text)."""
-    plain = _plain(text)
+    plain = folded(text)
     out = [(False, plain)]
     if _SPACED.search(plain):
         out.append((True, _SPACED.sub(lambda m: re.sub(r"[ .\-_*]", "", m.group()), plain)))
@@ -55,13 +67,14 @@ def _readings(text: str) -> list[tuple[bool, str]]:
         except (binascii.Error, UnicodeDecodeError):
             continue
         if said.isprintable():
-            out.append((True, _plain(said)))
+            out.append((True, folded(said)))
     return out
 
 
-def _plain(text: str) -> str:
-    folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
-    if not folded.isascii():
-        folded = "".join(each for each in folded if unicodedata.category(each) != "Cf")
-        folded = folded.replace("\u2019", "'")
-    return " ".join(folded.casefold().split())
+def folded(text: str) -> str:
+    """A text in the form that rules and model are made for."""
+    flat = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    if not flat.isascii():
+        flat = "".join(each for each in flat if unicodedata.category(each) != "Cf")
+        flat = flat.replace("\u2019", "'")
+    return " ".join(flat.casefold().split())

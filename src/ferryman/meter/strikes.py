@@ -1,4 +1,5 @@
-"""Wrong keys and tokens, counted by where they come from. Pure."""
+"""What may be sent so many times a minute, counted by who sends it: wrong keys and tokens by where
+they come from, feedback by its key. Pure."""
 
 import ipaddress
 from typing import Final
@@ -13,7 +14,9 @@ _OTHERS: Final = ""
 
 
 class Strikes:
-    """Knows who has sent too many. ``most`` of them in a minute are answered like a single one."""
+    """Knows who has sent too many. ``most`` of them in a minute are answered like a single one.
+
+    An ``address`` may be any name: of those that are none, each counts by itself."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -21,7 +24,7 @@ class Strikes:
         self._counts: dict[str, int] = {}
 
     def note(self, address: str, now: float) -> None:
-        """A wrong one came from there. ``now`` is in seconds, of any clock that goes on."""
+        """One more came from there. ``now`` is in seconds, of any clock that goes on."""
         place = self._place(address, now)
         self._counts[place] = self._counts.get(place, 0) + 1
 

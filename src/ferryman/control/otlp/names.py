@@ -61,6 +61,17 @@ class Names(NamedTuple):
     region: str = "ferryman.region"
     data_policy: str = "ferryman.data_policy"
     first_byte: str = "ferryman.time_to_first_byte"
+    """Seconds since the attempt began, like the next six."""
+    resolved: str = "ferryman.time_to_resolved"
+    connected: str = "ferryman.time_to_connected"
+    secured: str = "ferryman.time_to_secured"
+    sent: str = "ferryman.time_to_sent"
+    first_token: str = "ferryman.time_to_first_token"  # noqa: S105
+    last_token: str = "ferryman.time_to_last_token"  # noqa: S105
+    queued: str = "ferryman.queued_seconds"
+    upstream_key: str = "ferryman.provider_key"
+    upstream_id: str = "ferryman.upstream_id"
+    retry_after: str = "ferryman.retry_after_seconds"
     because: str = "ferryman.because"
     rests: str = "ferryman.rests_seconds"
     before: str = "ferryman.failed_target"

@@ -164,21 +164,41 @@ def _of_attempt(call: Closed, attempt: Attempt, trace: bytes, start: int, names:
         end_time_unix_nano=max(_after(start, ended), began),
         status=_status(attempt.error),
     )
-    took = attempt.first_byte_us - attempt.start_us
     said: dict[str, Value] = {
         names.tried: attempt.provider,
         names.model: attempt.model,
         names.status: attempt.status or None,
         names.error: attempt.error,
-        names.first_byte: took / 1e6 if attempt.first_byte_us >= 0 else None,
+        names.upstream_key: attempt.key,
+        names.upstream_id: attempt.upstream_id,
+        names.retry_after: attempt.retry_after_ms / 1e3 if attempt.retry_after_ms >= 0 else None,
         names.format: attempt.format,
         names.dropped: attempt.dropped,
         names.altered: attempt.altered,
         names.region: attempt.region,
         names.data_policy: tuple(attempt.data_policy.split()),
     }
-    put(span.attributes, said)
+    put(span.attributes, said | _times(attempt, names))
     return span
+
+
+def _times(attempt: Attempt, names: Names) -> dict[str, Value]:
+    """How far the attempt had got when, in seconds since it began; None = it never did."""
+    dial = attempt.dial
+    reached = {
+        names.resolved: -1 if dial is None else dial.resolved_us,
+        names.connected: -1 if dial is None else dial.connected_us,
+        names.secured: -1 if dial is None else dial.secured_us,
+        names.sent: attempt.sent_us,
+        names.first_byte: attempt.first_byte_us,
+        names.first_token: attempt.first_token_us,
+        names.last_token: attempt.last_token_us,
+    }
+    said: dict[str, Value] = {
+        name: max(at - attempt.start_us, 0) / 1e6 if at >= 0 else None
+        for name, at in reached.items()
+    }
+    return said | {names.queued: attempt.queued_us / 1e6 or None}
 
 
 def _events(call: Closed, names: Names) -> Iterator[tuple[int, str, dict[str, Value]]]:
