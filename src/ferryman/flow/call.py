@@ -107,18 +107,15 @@ class Plane:
         """Where it runs, from the widest to the narrowest: eu, eu-west, eu-west-3."""
         self.data_policy = ""
         self.policies: Policies = ()
-        """The snapshot's, compiled."""
         self.residency: Residency | None = None
         self.strikes = Strikes(MOST_STRANGERS)
         self.limits: Limiter | None = None
-        """The snapshot's; None where it has none."""
         self.counters: Counters | None = None
         """Counts them together with other data planes, where there are any."""
         self.metrics = Metrics()
         self.keeper: Keeper | None = None
         """Keeps answers for callers of the Responses API, if the configuration wants it."""
         self.replays = replays
-        """Answers that were given before."""
         self.caching = False
         """Whether the cache is on, for some calls at least."""
         self.guards: Engine | None = None
