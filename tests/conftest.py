@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,6 +20,35 @@ settings.register_profile(
     derandomize=bool(os.environ.get("CI")),
 )
 settings.load_profile("here")
+
+
+SLOW = frozenset((
+    "tests/cli/test_commands.py", "tests/cli/test_up.py", "tests/config/test_schema.py",
+    "tests/control/test_admin.py", "tests/control/test_changes.py",
+    "tests/control/test_configuration.py", "tests/control/test_feed.py",
+    "tests/control/test_ledger.py", "tests/flow/test_cache_faults.py",
+    "tests/flow/test_cache_shared.py", "tests/flow/test_fault_callers.py",
+    "tests/flow/test_fault_rescue.py", "tests/flow/test_fault_wall.py",
+    "tests/flow/test_overload.py", "tests/flow/test_timeouts.py", "tests/simulator/test_api.py",
+    "tests/store/test_db.py",
+))  # fmt: skip
+"""Files whose tests take longest, most of them since each starts a whole installation."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """CI runs a slice of what takes long, and another one compiled: ``FERRYMAN_SLICE`` is
+    ``K/N`` for the K-th N-th of the tests in ``SLOW``, or ``all:K/N`` for that of all tests."""
+    said = os.environ.get("FERRYMAN_SLICE", "")
+    which, parts = (int(each) for each in said.removeprefix("all:").split("/")) if said else (0, 1)
+    dropped = [
+        item
+        for item in items
+        if (said.startswith("all:") or item.nodeid.partition("::")[0] in SLOW)
+        and crc32(item.nodeid.encode()) % parts != which
+    ]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in set(dropped)]
 
 
 @pytest.fixture(scope="session")

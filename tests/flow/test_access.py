@@ -373,7 +373,9 @@ def test_a_token_is_shown_once_and_ends(world: World) -> None:
 
 def test_the_page(world: World) -> None:
     """docs/identity.md: its example is run."""
-    command = "\n".join(blocks("sh", "docs/identity.md"))
+    # test_identity_page.py has what needs a token of somebody else
+    own = [each for each in blocks("sh", "docs/identity.md") if "token.jwt" not in each]
+    command = "\n".join(own)
     made = world.ask(world.admin, "POST", "/keys", {"name": "sold", "team": "sales"}).json()
     until(lambda: world.stack.get("/v1/models", made["key"]).status == 200, "the key")
     sent = {"model": "fast", "messages": [{"role": "user", "content": "Hi"}]}

@@ -173,6 +173,8 @@ def test_every_route_answers_with_what_it_describes(stack: Stack, document: dict
         ("GET", "/config/versions/{number}"): ("/config/versions/1", None),
         ("POST", "/config/rollback"): ("/config/rollback?check=true", {"version": 1}),
         ("PUT", "/config"): ("/config?check=true", b"{}"),
+        ("PUT", "/limits/delegated"): ("/limits/delegated?organisation=acme", {"parallel": 9}),
+        ("DELETE", "/limits/delegated"): ("/limits/delegated?organisation=acme", None),
         ("DELETE", "/config"): ("/config?check=true", None),
         ("PUT", "/vault/secrets/{name}"): ("/vault/secrets/spare", sealed),
         ("POST", "/vault/rotate"): ("/vault/rotate", {"master": True}),

@@ -249,6 +249,7 @@ def _plan(plan: tuple[Candidate, ...]) -> str | None:
 
 
 def price_row(price: Priced) -> intake.Row:
+    """In the order of the table's columns."""
     listed = _encode(price.prices).decode()
     return (price.id, price.provider, _text(price.model), int(time.time()), listed)
 
