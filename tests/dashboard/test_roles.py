@@ -117,8 +117,8 @@ def test_who_may_only_look_can_change_nothing() -> None:
     tenant = Caller(name="t", permissions=ROLES["owner"], organisation="acme")
     assert {way.path for way in WAYS if way.open_to(tenant)} == {
         "/calls", "/calls/{request_id}", "/costs", "/costs/table.csv", "/costs/focus.csv", "/keys",
-        "/keys/bounds", "/keys/revoke", "/users", "/users/change", "/users/password", "/users/tokens",
-        "/users/revoke", "/reference",
+        "/keys/bounds", "/keys/revoke", "/users", "/users/change", "/users/password",
+        "/users/tokens", "/users/revoke", "/reference",
     }  # fmt: skip
 
 
