@@ -354,7 +354,7 @@ def _belongs(world: World, token: str, user: str) -> None:
 
 
 def test_a_token_is_shown_once_and_ends(world: World) -> None:
-    made = world.make("viewer", expires_in=1).json()
+    made = world.make("viewer", expires_in=3).json()
     assert world.ask(made["token"], "GET", "/me").json()["name"] == made["id"]
     until(lambda: world.ask(made["token"], "GET", "/me").status == 401, "its end")
     rows = world.ask(world.admin, "GET", "/tokens?limit=1000").json()["data"]

@@ -122,6 +122,7 @@ def checked(document: dict[str, Any], route: Route, reply: Reply) -> None:
 
 def test_every_route_answers_with_what_it_describes(stack: Stack, document: dict[str, Any]) -> None:
     ident = asked(stack, "GET", "/calls?limit=1&status=200").json()["data"][0]["request_id"]
+    one = "/organisations/{organisation}"
     body = {"request": {"model": "fast", "messages": [{"role": "user", "content": "Hi"}]}}
     alerts = until(lambda: asked(stack, "GET", "/alerts").json()["data"], "an alert")
     alert = alerts[0]["id"]
@@ -179,6 +180,15 @@ def test_every_route_answers_with_what_it_describes(stack: Stack, document: dict
         ("PUT", "/vault/secrets/{name}"): ("/vault/secrets/spare", sealed),
         ("POST", "/vault/rotate"): ("/vault/rotate", {"master": True}),
         ("DELETE", "/vault/secrets/{name}"): ("/vault/secrets/spare", None),
+        ("POST", "/organisations"): ("/organisations", {"name": "acme", "title": "Acme"}),
+        ("GET", one): ("/organisations/acme", None),
+        ("PATCH", one): ("/organisations/acme", {"title": "Acme Corporation"}),
+        ("POST", f"{one}/teams"): ("/organisations/acme/teams", {"name": "red"}),
+        ("GET", f"{one}/teams"): ("/organisations/acme/teams", None),
+        ("GET", f"{one}/teams/{{team}}"): ("/organisations/acme/teams/red", None),
+        ("PATCH", f"{one}/teams/{{team}}"): ("/organisations/acme/teams/red", {"title": "Red"}),
+        ("DELETE", f"{one}/teams/{{team}}"): ("/organisations/acme/teams/red", None),
+        ("DELETE", one): ("/organisations/acme", None),
     }
     order = list(requests)
     for route in sorted(
