@@ -150,9 +150,9 @@ def test_every_page_is_open_to_whom_it_declares_and_to_nobody_else(
             reply = ask(control, way.method, path, form, cookie=guest.cookie, origin=control.url,
                         **more)  # fmt: skip
             if path == "/" and way.method == "GET":
-                assert reply.status == 303, said
-                first = next(to for to, *_ in frame.NAV if to in may)
-                assert reply.headers["location"] == first, said
+                first = next((to for to, *_ in frame.NAV if to in may), None)
+                assert reply.status == (403 if first is None else 303), said
+                assert reply.headers.get("location") == first, said
                 continue
             assert reply.status == 403, said
             assert b"permission" in reply.body or b"whole installation" in reply.body or (
@@ -248,7 +248,16 @@ def test_signing_in_and_out_and_what_was_refused_is_in_the_audit_log(control: Co
     ident = made(control, "watched", "viewer")
     enter(control, "watched", "a wrong password")
     cookie = cookie_of(enter(control, "watched"))
-    assert ask(control, "GET", "/vault", cookie=cookie).status == 403
+
+    def rows() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = control.admin("GET", "/api/v1/audit?limit=50").json()["data"]
+        return [row for row in reversed(found) if ident in (row["actor"], row["target"])]
+
+    def refused() -> bool:
+        assert ask(control, "GET", "/vault", cookie=cookie).status == 403
+        return any(row["target"] == "GET /vault" for row in rows())
+
+    until(refused, "of refusals so many a minute are written, and other tests had theirs")
     page = ask(control, "GET", "/calls", cookie=cookie).body.decode()
     said = re.search(r'data-proof="(\w+)"', page)
     assert said
@@ -260,26 +269,18 @@ def test_signing_in_and_out_and_what_was_refused_is_in_the_audit_log(control: Co
     assert (
         ask(control, "POST", "/users/change", form, cookie=owner, origin=control.url).status == 200
     )
-
-    def rows() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = control.admin("GET", "/api/v1/audit?limit=50").json()["data"]
-        return [row for row in reversed(found) if ident in (row["actor"], row["target"])]
-
-    until(lambda: len(rows()) == 6, "what was refused is written too, a little later")
-    found = [
+    found = {
         (row["actor"].partition(" ")[0], row["action"], row["target"], row["outcome"])
         for row in rows()
-    ]
-    assert sorted(found) == sorted(
-        [
-            ("admin", "user.create", ident, "done"),
-            ("unknown", "session.begin", ident, "refused"),
-            (ident, "session.begin", ident, "done"),
-            (ident, "access", "GET /vault", "refused"),
-            (ident, "session.end", "", "done"),
-            ("session", "user.change", ident, "done"),
-        ]
-    )
+    }
+    assert found == {
+        ("admin", "user.create", ident, "done"),
+        ("unknown", "session.begin", ident, "refused"),
+        (ident, "session.begin", ident, "done"),
+        (ident, "access", "GET /vault", "refused"),
+        (ident, "session.end", "", "done"),
+        ("session", "user.change", ident, "done"),
+    }
     assert PASSWORD not in str(rows())
     kept = Path(control.data / "ferryman.db").read_bytes()
     assert PASSWORD.encode() not in kept

@@ -120,9 +120,25 @@ def checked(document: dict[str, Any], route: Route, reply: Reply) -> None:
         jsonschema.Draft202012Validator(schema).validate(reply.json())
 
 
+ONE = "/organisations/{organisation}"
+TENANTS: dict[tuple[str, str], tuple[str, Any]] = {
+    ("PUT", "/limits/delegated"): ("/limits/delegated?organisation=acme", {"parallel": 9}),
+    ("DELETE", "/limits/delegated"): ("/limits/delegated?organisation=acme", None),
+    ("POST", "/organisations"): ("/organisations", {"name": "acme", "title": "Acme"}),
+    ("GET", ONE): ("/organisations/acme", None),
+    ("PATCH", ONE): ("/organisations/acme", {"title": "Acme Corporation"}),
+    ("POST", f"{ONE}/teams"): ("/organisations/acme/teams", {"name": "red"}),
+    ("GET", f"{ONE}/teams"): ("/organisations/acme/teams", None),
+    ("GET", f"{ONE}/teams/{{team}}"): ("/organisations/acme/teams/red", None),
+    ("PATCH", f"{ONE}/teams/{{team}}"): ("/organisations/acme/teams/red", {"title": "Red"}),
+    ("DELETE", f"{ONE}/teams/{{team}}"): ("/organisations/acme/teams/red", None),
+    ("DELETE", ONE): ("/organisations/acme", None),
+}
+"""In this order: from the first record on, names are held to them."""
+
+
 def test_every_route_answers_with_what_it_describes(stack: Stack, document: dict[str, Any]) -> None:
     ident = asked(stack, "GET", "/calls?limit=1&status=200").json()["data"][0]["request_id"]
-    one = "/organisations/{organisation}"
     body = {"request": {"model": "fast", "messages": [{"role": "user", "content": "Hi"}]}}
     alerts = until(lambda: asked(stack, "GET", "/alerts").json()["data"], "an alert")
     alert = alerts[0]["id"]
@@ -174,21 +190,11 @@ def test_every_route_answers_with_what_it_describes(stack: Stack, document: dict
         ("GET", "/config/versions/{number}"): ("/config/versions/1", None),
         ("POST", "/config/rollback"): ("/config/rollback?check=true", {"version": 1}),
         ("PUT", "/config"): ("/config?check=true", b"{}"),
-        ("PUT", "/limits/delegated"): ("/limits/delegated?organisation=acme", {"parallel": 9}),
-        ("DELETE", "/limits/delegated"): ("/limits/delegated?organisation=acme", None),
         ("DELETE", "/config"): ("/config?check=true", None),
         ("PUT", "/vault/secrets/{name}"): ("/vault/secrets/spare", sealed),
         ("POST", "/vault/rotate"): ("/vault/rotate", {"master": True}),
         ("DELETE", "/vault/secrets/{name}"): ("/vault/secrets/spare", None),
-        ("POST", "/organisations"): ("/organisations", {"name": "acme", "title": "Acme"}),
-        ("GET", one): ("/organisations/acme", None),
-        ("PATCH", one): ("/organisations/acme", {"title": "Acme Corporation"}),
-        ("POST", f"{one}/teams"): ("/organisations/acme/teams", {"name": "red"}),
-        ("GET", f"{one}/teams"): ("/organisations/acme/teams", None),
-        ("GET", f"{one}/teams/{{team}}"): ("/organisations/acme/teams/red", None),
-        ("PATCH", f"{one}/teams/{{team}}"): ("/organisations/acme/teams/red", {"title": "Red"}),
-        ("DELETE", f"{one}/teams/{{team}}"): ("/organisations/acme/teams/red", None),
-        ("DELETE", one): ("/organisations/acme", None),
+        **TENANTS,
     }
     order = list(requests)
     for route in sorted(

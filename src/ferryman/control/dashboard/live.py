@@ -41,7 +41,7 @@ class Live:
         self._regions: Regions = {}
         self._news = asyncio.Event()
         self._viewers = 0
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[Look, asyncio.Task[None]] = {}
         self._closed = False
 
     def close(self) -> None:
@@ -52,9 +52,12 @@ class Live:
     async def events(self) -> AsyncIterator[bytes]:
         """What a viewer is sent, from now on; nothing (empty) after a look that found no news."""
         self._viewers += 1
-        if all(task.done() for task in self._tasks):
+        if all(task.done() for task in self._tasks.values()):
             self._regions = {}
-            self._tasks = [asyncio.ensure_future(self._run(look)) for look in self._looks]
+        for look in self._looks:  # each ends by itself once nobody watches, some sooner
+            task = self._tasks.get(look)
+            if task is None or task.done():
+                self._tasks[look] = asyncio.ensure_future(self._run(look))
         seen: Regions = {}
         yield b"retry: 1000\n\n"
         try:
