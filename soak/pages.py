@@ -23,7 +23,7 @@ from rich.console import Console
 
 from ferryman.control.api.route import PREFIX
 from ferryman.control.api.serve import ROUTES
-from ferryman.control.dashboard.app import VIEWS
+from ferryman.control.dashboard.ways import WAYS
 from ferryman.control.when import rfc3339
 from ferryman.store import db
 from ferryman.store.sizes import size
@@ -48,9 +48,12 @@ limits:
 """Budgets that the calls of ``soak/town.py`` are borne by."""
 APART = {
     "/export/calls", "/export/focus", "/export/content", "/costs/focus.csv",
-    "/calls/{request_id}/content", "/prices/recost",
+    "/calls/{request_id}/content", "/prices/recost", "/users/{user}",
+    "/organisations/{organisation}", "/organisations/{organisation}/teams",
+    "/organisations/{organisation}/teams/{team}",
 }  # fmt: skip
-"""Downloads of all calls, as long as these are, and what needs stored contents: not timed."""
+"""Downloads of all calls, as long as these are, and what needs stored contents, users or tenants,
+which there are not: not timed."""
 Told = Callable[[str], None]
 
 
@@ -198,6 +201,7 @@ def dashboard(found: Filled) -> list[Question]:
     for span, by in itertools.product(("1d", "30d", "90d", "365d"), ("model", "key", "team")):
         asked[f"costs, {span}, by {by}"] = f"/costs?since={span}&by={by}"
     asked |= {
+        "users": "/users",
         "costs, 365d, of one key by model": "/costs?since=365d&by=model&key=key_000000000003",
         "costs, 365d, of one team by model": "/costs?since=365d&by=model&team=legal",
         "costs, 30d, by tag": "/costs?since=30d&by=tag",
@@ -242,7 +246,9 @@ def api(found: Filled) -> list[Question]:
         "prices": f"/prices?model={PROVIDER}/{PRICED[0]}", "config": "/config",
         "difference": "/config/diff?old=1", "versions": "/config/versions",
         "version": "/config/versions/1", "vault": "/vault", "audit": "/audit",
-        "end of audit": "/audit/head", "tokens": "/tokens", "roles": "/roles", "me": "/me",
+        "end of audit": "/audit/head", "tokens": "/tokens", "users": "/users",
+        "organisations": "/organisations", "limits that were set": "/limits/delegated",
+        "roles": "/roles", "me": "/me",
         "description": "/openapi.json",
     }  # fmt: skip
     long = {
@@ -262,7 +268,7 @@ def api(found: Filled) -> list[Question]:
 
 def left_out(questions: Sequence[Question], prefix: str = "") -> list[str]:
     """Pages, or below a ``prefix`` reads of the admin API, that none of ``questions`` asks for."""
-    known = [path for method, path, _ in VIEWS if method == "GET"]
+    known = [way.path for way in WAYS if way.method == "GET" and way.view is not None]
     if prefix:
         known = [route.path for route in ROUTES if route.method == "GET"]
     paths = [question.path.partition("?")[0] for question in questions]
