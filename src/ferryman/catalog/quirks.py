@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.tool_ids import fit
 
 Fields = dict[str, Raw]
@@ -24,7 +25,6 @@ _objects = msgspec.json.Decoder(list[dict[str, Raw]])
 _encode = msgspec.json.Encoder().encode
 _NINE = re.compile("[A-Za-z0-9]{9}")
 _SYSTEM = Raw(b'"system"')
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _only_completion_tokens = re.compile(r"(?:o[1-9]|gpt-[5-9])(?!\d)")
 
 
@@ -155,7 +155,7 @@ def _change_messages(fields: Fields, mark: bytes, change: Callable[[Fields], boo
         changed = [change(message) for message in messages]
         if any(changed):
             fields["messages"] = Raw(_encode(messages))
-    except _UNREADABLE:
+    except UNREADABLE:
         return  # the provider will say what it thinks of it
 
 

@@ -9,6 +9,7 @@ from ferryman.ir.events import Delta, Open, Reply
 from ferryman.ir.fold import FailedReplyError, fold
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Text
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.store.bodies import Body
 from ferryman.wire.format import Aim, ReplyContext, ReplyError
 from ferryman.wire.formats import client_of, provider_of
@@ -17,7 +18,6 @@ from ferryman.wire.paths import CONVERSATIONS
 CHAT: Final = "chat.completions"
 _MESSAGE: Final = ("role", "content", "refusal", "tool_calls")
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def example(body: Body, endpoint: str, model: str, request_id: str) -> dict[str, Any] | None:
@@ -34,7 +34,7 @@ def example(body: Body, endpoint: str, model: str, request_id: str) -> dict[str,
         context = ReplyContext(request=request, receipt=Receipt(), request_id=request_id)
         said = _decode(client_of(CHAT).encode_reply(_reply(body, name), context))
         told = said["choices"][0]["message"]
-    except (GatewayError, ReplyError, FailedReplyError, KeyError, IndexError, *_UNREADABLE):
+    except (GatewayError, ReplyError, FailedReplyError, KeyError, IndexError, *UNREADABLE):
         return None
     answer = {key: told[key] for key in _MESSAGE if told.get(key) is not None}
     found: dict[str, Any] = {"messages": [*asked["messages"], answer]}
@@ -58,7 +58,7 @@ def text_of(body: Body, endpoint: str) -> str:
         return "".join(texts)
     try:
         reply = provider_of(name).decode_reply(body.reply)
-    except (ReplyError, *_UNREADABLE):
+    except (ReplyError, *UNREADABLE):
         return ""
     blocks = reply.choices[0].blocks if reply.choices else ()
     return "".join([block.text for block in blocks if isinstance(block, Text)])

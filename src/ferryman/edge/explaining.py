@@ -15,6 +15,7 @@ from ferryman.flow.deliver import JSON
 from ferryman.flow.explain import Pretended, explain
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.unreadable import UNREADABLE
 
 PATH = b"/internal/explain"
 Place = Callable[[bytes], tuple[str, str, bool]]
@@ -53,7 +54,7 @@ async def answer(plane: Plane, exchange: Exchange, place: Place) -> None:
     """Answer an allowed request. Raises :class:`GatewayError` (400, 404)."""
     try:
         asked = _asked.decode(exchange.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         text = f"Send JSON with 'request', and 'path', 'headers' and 'key' if you like: {error}."
         raise GatewayError(400, ErrorKind.INVALID_REQUEST, text) from None
     if not plane.ready:

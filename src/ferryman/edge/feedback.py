@@ -18,6 +18,7 @@ from ferryman.flow.headers import facts_of, identify
 from ferryman.flow.key_bounds import let_in
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.meter.strikes import Strikes
 from ferryman.store.journal import JournalError
 from ferryman.telemetry.record import FEEDBACK, Feedback
@@ -89,7 +90,7 @@ def _score(said: Said) -> int | None:
 def _read(body: bytes) -> Said:
     try:
         said = _said.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         text = f'{error}. Example: {{"request_id": "req_…", "score": 1, "tags": ["helpful"]}}'
         raise _bad(text) from None
     if (said.request_id is None) == (said.run_id is None):

@@ -17,6 +17,7 @@ from ferryman.flow.deliver import JSON
 from ferryman.flow.headers import agent_of
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.meter.keys import digest
 from ferryman.meter.strikes import Strikes
 from ferryman.store.journal import JournalError
@@ -83,6 +84,6 @@ def _write(plane: Plane, exchange: Exchange, key: str, found: Found) -> None:
 def _read(body: bytes) -> list[Found]:
     try:
         return _several.decode(body) if body.lstrip()[:1] == b"[" else [_one.decode(body)]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         text = f'{error}. Example: [{{"token": "fm-…", "url": "https://example.org/where"}}]'
         raise GatewayError(400, ErrorKind.INVALID_REQUEST, text) from None

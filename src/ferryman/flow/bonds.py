@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 from ferryman.config.snapshot import Affinity
 from ferryman.flow.call import Call
 from ferryman.flow.policies import metadata_of, metadatum
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost
 from ferryman.upstream.fleet import Resolved
@@ -20,7 +21,6 @@ _SYSTEM: Final = ("system", "instructions", "systemInstruction", "system_instruc
 _MESSAGES: Final = ("messages", "contents", "input", "prompt")
 _texts: Final = msgspec.json.Decoder(str)
 _list: Final = msgspec.json.Decoder(list[Raw])
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class _Message(Struct):
@@ -70,7 +70,7 @@ class Caller:
         raw = self._request.fields.get(name)
         try:
             return _texts.decode(raw).encode() if raw is not None else b""
-        except _UNREADABLE:
+        except UNREADABLE:
             return b""
 
 
@@ -122,7 +122,7 @@ def _first(messages: Raw) -> bytes:
             taken.append(bytes(message))
             if _message.decode(message).role == "user":
                 break
-    except _UNREADABLE:
+    except UNREADABLE:
         return bytes(messages)
     return b"".join(taken)
 

@@ -8,6 +8,7 @@ from msgspec import Raw
 
 from ferryman.flow.call import Call
 from ferryman.ir.errors import GatewayError
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Extras
 from ferryman.meter.cost import fees
 from ferryman.upstream.fleet import Target
@@ -39,7 +40,6 @@ _object: Final = msgspec.json.Decoder(dict[str, Any])
 _number: Final[msgspec.json.Decoder[int | None]] = msgspec.json.Decoder(int | None)
 _text: Final = msgspec.json.Decoder(str)
 _documents: Final = msgspec.json.Decoder(list[Raw])
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def size_of(call: Call, request: Request) -> int:
@@ -98,7 +98,7 @@ def characters(request: Request) -> int:
     """Of the text that is to be said."""
     try:
         return len(_text.decode(request.fields.get("input", b'""')))
-    except _UNREADABLE:
+    except UNREADABLE:
         return len(request.body)
 
 
@@ -107,7 +107,7 @@ def _searches(request: Request) -> int:
     (https://docs.cohere.com/docs/how-does-cohere-pricing-work)."""
     try:
         documents = _documents.decode(request.fields.get("documents", b"[]"))
-    except _UNREADABLE:
+    except UNREADABLE:
         documents = []
     pieces = sum(1 + len(bytes(each)) // CHUNK for each in documents)
     return max(math.ceil(pieces / 100), 1)
@@ -151,7 +151,7 @@ def _units(tool: dict[str, Any], most: int) -> int:
 def _sources(raw: Raw) -> int:
     try:
         said = _object.decode(raw)
-    except _UNREADABLE:
+    except UNREADABLE:
         return USUAL_SOURCES
     most = said.get("max_search_results", USUAL_SOURCES)
     return most if isinstance(most, int) and most >= 0 else USUAL_SOURCES
@@ -160,7 +160,7 @@ def _sources(raw: Raw) -> int:
 def _limit(raw: Raw | None) -> int:
     try:
         said = _number.decode(raw) if raw is not None else None
-    except _UNREADABLE:
+    except UNREADABLE:
         said = None
     return said if said is not None and said >= 0 else USUAL_RUNS
 
@@ -168,5 +168,5 @@ def _limit(raw: Raw | None) -> int:
 def _read_tools(raw: Raw | None) -> list[dict[str, Any]]:
     try:
         return _tools.decode(raw) if raw is not None and bytes(raw) != b"null" else []
-    except _UNREADABLE:
+    except UNREADABLE:
         return []

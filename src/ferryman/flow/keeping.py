@@ -13,6 +13,7 @@ from msgspec import Raw
 
 from ferryman.flow.call import Call
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.store.responses import ResponseStore, StoreError
 from ferryman.wire.envelope import Request, decode
 from ferryman.wire.framing import event_data
@@ -23,7 +24,6 @@ _encode = msgspec.json.Encoder().encode
 _text = msgspec.json.Decoder(str)
 _items = msgspec.json.Decoder(list[Raw])
 _members = msgspec.json.Decoder(dict[str, Raw])
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Kept(msgspec.Struct):
@@ -55,7 +55,7 @@ class Keeper:
         try:
             ident = _text.decode(request.fields[PREVIOUS])
             new = _asked(request)
-        except (KeyError, *_UNREADABLE):
+        except (KeyError, *UNREADABLE):
             return request  # null, or a mistake that its decoder explains
         kept = await self.find(call.key, ident)
         if kept is None:
@@ -77,7 +77,7 @@ class Keeper:
             said = _members.decode(response)
             ident = _text.decode(said["id"])
             items = [*_asked(request), *_items.decode(said["output"])]
-        except (KeyError, *_UNREADABLE):
+        except (KeyError, *UNREADABLE):
             return
         payload = _encode(Kept(items))
         try:
@@ -91,7 +91,7 @@ def _response_of(ending: bytes) -> bytes:
     for event in ending.split(b"\n\n"):
         try:
             found = _members.decode(event_data(event + b"\n\n")).get("response")
-        except _UNREADABLE:
+        except UNREADABLE:
             continue
         if found is not None:
             return bytes(found)

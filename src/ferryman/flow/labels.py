@@ -9,6 +9,7 @@ from msgspec import Raw
 from ferryman.config.feed import KeyFacts
 from ferryman.flow.headers import HeaderFacts
 from ferryman.flow.policies import Metadata, metadata_of, tags_of
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.telemetry.record import Labels
 from ferryman.wire.envelope import Request
 
@@ -19,7 +20,6 @@ LONGEST: Final = 200
 _metadata: Final = msgspec.json.Decoder(dict[str, Raw])
 _plain: Final = msgspec.json.Decoder(str | int | float | bool | None)
 _text: Final = msgspec.json.Decoder(str)
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def labels_of(request: Request, facts: HeaderFacts, whose: KeyFacts) -> Labels:
@@ -75,12 +75,12 @@ def _of_body(raw: Raw | None) -> Metadata:
     found: Metadata = {}
     try:
         members = _metadata.decode(raw)
-    except _UNREADABLE:
+    except UNREADABLE:
         return {}
     for name, value in members.items():
         try:
             found[name] = _plain.decode(value)
-        except _UNREADABLE:
+        except UNREADABLE:
             continue
     return found
 
@@ -89,5 +89,5 @@ def _member(request: Request, name: str) -> str:
     raw = request.fields.get(name)
     try:
         return _text.decode(raw) if raw is not None else ""
-    except _UNREADABLE:
+    except UNREADABLE:
         return ""

@@ -19,6 +19,7 @@ from ferryman.flow.headers import HeaderFacts
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.request import Media, MediaKind, OutputKind, ToolResult
 from ferryman.ir.request import Request as Conversation
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.routing.conditions import Meets, compiled
 from ferryman.wire import envelope
 from ferryman.wire.paths import CONVERSATIONS
@@ -32,7 +33,6 @@ _members = msgspec.json.Decoder(dict[str, Raw])
 _any = msgspec.json.Decoder()
 _metadata = msgspec.json.Decoder(Metadata)
 _SECONDS = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,6})?")
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def policies_of(snapshot: Snapshot) -> Policies:
@@ -193,7 +193,7 @@ class Facts:
             for name in rest:
                 raw = _members.decode(raw).get(name) if raw is not None else None
             found = _any.decode(raw) if raw is not None else None
-        except _UNREADABLE:
+        except UNREADABLE:
             return None
         return NOT_PLAIN if isinstance(found, dict | list) else found
 
@@ -270,7 +270,7 @@ def metadata_of(header: bytes) -> Metadata:
         return {}
     try:
         return _metadata.decode(header)
-    except _UNREADABLE:
+    except UNREADABLE:
         raise GatewayError(
             400,
             ErrorKind.INVALID_REQUEST,

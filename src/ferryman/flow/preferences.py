@@ -14,11 +14,11 @@ from msgspec import Struct
 from ferryman.config.filters import DATA_POLICIES, QUANTIZATIONS, picodollars, policies
 from ferryman.config.snapshot import Filter
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.unreadable import UNREADABLE
 
 HEADER: Final = "x-ferryman-providers"
 BODY: Final = "provider"
 MOST_NAMES: Final = 100
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
 _SORTS: Final = {"price": "cost", "latency": "latency", "throughput": "throughput"}
 _SOFT: Final = ("preferred_min_throughput", "preferred_max_latency")
 """Wishes that leave nobody out."""
@@ -75,7 +75,7 @@ def read(text: bytes, place: str, aliases: Mapping[str, str]) -> Preferences | N
         members = _members.decode(text)
         said = msgspec.convert(members, _Object)
         return _preferences(members, said, place, aliases)
-    except _UNREADABLE as error:
+    except (*UNREADABLE, ValueError) as error:
         raise _bad(place, str(error)) from None
 
 

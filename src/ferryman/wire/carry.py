@@ -16,6 +16,7 @@ from msgspec import inspect as shapes
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Message, OutputFormat, OutputKind, Request, Role, Text, Tool
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.effort import NONE, thinks
 
 T = TypeVar("T")
@@ -25,8 +26,6 @@ _fields = msgspec.json.Decoder(Fields)
 _items = msgspec.json.Decoder(list[Raw])
 _text = msgspec.json.Decoder(str)
 _encode = msgspec.json.Encoder().encode
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding JSON from outside may raise."""
 NOTHING = (b"null", b'""', b"[]", b"{}")
 """Values that say no more than a member's absence."""
 

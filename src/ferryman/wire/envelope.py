@@ -13,6 +13,7 @@ from msgspec import Raw
 from msgspec.structs import astuple
 
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.envelope_types import ChatRequest, PlainRequest
 
 Fields = dict[str, Raw]
@@ -116,7 +117,7 @@ def decode(endpoint: str, body: bytes) -> Request:
     if decoder is not None:
         try:
             said = decoder.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             return _decode_by_member(endpoint, body)  # finds out what is wrong
         # All fields at once: compiled, to read one costs as much as five of these.
         fields: tuple[Any, ...] = astuple(said)

@@ -10,12 +10,13 @@ from typing import Final
 
 import msgspec
 
+from ferryman.ir.unreadable import UNREADABLE
+
 MAX_EVENT_BYTES = 16 << 20
 _END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
 _LINES = re.compile(rb"\r\n|\n|\r")
 BOM = b"\xef\xbb\xbf"
 _check: Final = msgspec.json.Decoder(msgspec.Raw).decode
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 ERROR_EVENT: Final[tuple[bytes, ...]] = (b"event: error", b"event:error")
 _QUIET: Final[tuple[bytes, ...]] = (
     b":", b"\n", b"\r", b"event: ping", b"event:ping", b"event: keepalive",
@@ -98,7 +99,7 @@ def readable(event: bytes) -> bool:
         return True
     try:
         _check(data)
-    except _UNREADABLE:
+    except UNREADABLE:
         return data.rstrip() == b"[DONE]" or _lenient(data)
     return True
 

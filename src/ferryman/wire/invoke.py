@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from ferryman.ir.errors import GatewayError
-from ferryman.wire.carry import UNREADABLE
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.eventstream import Frame, FrameDecoder
 from ferryman.wire.tap import StreamTap
 

@@ -10,8 +10,9 @@ from msgspec import Raw
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.tasks import EmbedReply, EmbedRequest, Mixed, Picture, Tokens, Vector
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Usage
-from ferryman.wire.carry import UNREADABLE, bad_request, unsupported
+from ferryman.wire.carry import bad_request, unsupported
 from ferryman.wire.format import ReplyError, unreadable
 
 _encode = msgspec.json.Encoder().encode

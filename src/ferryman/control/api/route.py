@@ -21,6 +21,7 @@ from ferryman.control.admin import Admin
 from ferryman.control.api.access import PERMISSIONS, theirs
 from ferryman.control.api.cursor import DEFAULT, MOST, Pages, key_of
 from ferryman.control.problem import ProblemError
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.store.dimensions import DIMENSIONS, PERIODS, check
 
 PREFIX: Final = "/api/v1"
@@ -107,7 +108,7 @@ def decoded(body: bytes, kind: Any) -> Any:
     """The JSON ``body`` as ``kind``. Raises :class:`ProblemError` (400)."""
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise _told(str(error), kind, "invalid_body") from None
 
 

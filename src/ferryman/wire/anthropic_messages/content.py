@@ -24,6 +24,7 @@ from ferryman.ir.request import (
     ToolResult,
 )
 from ferryman.ir.signature import unwrap
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.addresses import public
 from ferryman.wire.anthropic_messages.citations import citation_of
 from ferryman.wire.anthropic_messages.types import (
@@ -41,7 +42,7 @@ from ferryman.wire.anthropic_messages.types import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from ferryman.wire.carry import UNREADABLE, Reader, bad_request, checked_base64, shape_error
+from ferryman.wire.carry import Reader, bad_request, checked_base64, shape_error
 
 ATTACHED = "fm-of:"
 """Begins the data of a ``redacted_thinking`` block that holds no thought, but the signature of the

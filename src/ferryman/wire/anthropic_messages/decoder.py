@@ -23,6 +23,7 @@ from ferryman.ir.events import (
     Seal,
 )
 from ferryman.ir.request import Opaque, Refusal, Signature, Text, Thinking, ToolCall
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.anthropic_messages.beside import beside_of
 from ferryman.wire.anthropic_messages.citations import citation_of
 from ferryman.wire.anthropic_messages.content import is_direct
@@ -37,7 +38,6 @@ from ferryman.wire.anthropic_messages.types import (
     WireUsage,
 )
 from ferryman.wire.anthropic_messages.usage import merged, read_usage, usage_of
-from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.framing import EventTooLargeError, Splitter, event_data
 
 _event = msgspec.json.Decoder(StreamEvent)

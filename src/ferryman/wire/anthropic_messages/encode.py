@@ -22,13 +22,13 @@ from msgspec import Raw
 
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import HostedTool, OutputKind, Request, Tool, ToolChoice, ToolMode
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.anthropic_messages.history import FREE_TEXT, history_out
 from ferryman.wire.anthropic_messages.output import fits, output_tool
 from ferryman.wire.anthropic_messages.scope import Scope
 from ferryman.wire.anthropic_messages.thinking import thinking_out
 from ferryman.wire.anthropic_messages.types import NAME
 from ferryman.wire.carry import (
-    UNREADABLE,
     drop_unknown,
     not_run_here,
     refuse_stored,

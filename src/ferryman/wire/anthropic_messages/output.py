@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire import carry
 from ferryman.wire.anthropic_messages.scope import Scope
 
@@ -33,7 +34,7 @@ def fits(schema: Raw | None) -> bool:
         return False
     try:
         return _fits(_value.decode(schema))
-    except carry.UNREADABLE:
+    except UNREADABLE:
         return False
 
 

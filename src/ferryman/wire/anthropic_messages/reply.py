@@ -26,6 +26,7 @@ from ferryman.ir.request import (
     ToolResult,
 )
 from ferryman.ir.signature import wrap
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.anthropic_messages.beside import beside_of, put_beside
 from ferryman.wire.anthropic_messages.citations import citation_of, citation_out
 from ferryman.wire.anthropic_messages.content import ATTACHED, is_direct
@@ -33,7 +34,7 @@ from ferryman.wire.anthropic_messages.errors import failed_of
 from ferryman.wire.anthropic_messages.stops import finish_of, stop_out
 from ferryman.wire.anthropic_messages.types import NAME, ReplyBlock, Tier, WireReply
 from ferryman.wire.anthropic_messages.usage import read_usage, usage_of, usage_out
-from ferryman.wire.carry import UNREADABLE, is_object
+from ferryman.wire.carry import is_object
 from ferryman.wire.format import ReplyContext, ReplyError
 
 _reply = msgspec.json.Decoder(WireReply)

@@ -24,6 +24,7 @@ from ferryman.ir.request import (
     ToolChoice,
     ToolMode,
 )
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.anthropic_messages.content import blocks_of, mark_of
 from ferryman.wire.anthropic_messages.types import (
     NAME,
@@ -34,7 +35,7 @@ from ferryman.wire.anthropic_messages.types import (
     ThinkingConfig,
     WireMessage,
 )
-from ferryman.wire.carry import UNREADABLE, Reader, bad_request, members, shape_error
+from ferryman.wire.carry import Reader, bad_request, members, shape_error
 
 _encode = msgspec.json.Encoder().encode
 _messages = msgspec.json.Decoder(list[WireMessage])

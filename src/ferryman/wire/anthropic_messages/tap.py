@@ -9,11 +9,11 @@ from typing import Final
 import msgspec
 
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Usage
 from ferryman.wire.anthropic_messages.errors import error_event, failed_of
 from ferryman.wire.anthropic_messages.types import TapEvent, WireReply, WireUsage
 from ferryman.wire.anthropic_messages.usage import merged, read_usage, usage_of
-from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.framing import event_data, mentions
 from ferryman.wire.tap import Quirks, StreamTap
 

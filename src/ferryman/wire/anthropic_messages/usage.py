@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Extras, Usage, service_of
 from ferryman.wire.anthropic_messages.types import CacheSplit, WireUsage
-from ferryman.wire.carry import UNREADABLE
 
 MAX_TOKENS = 1 << 40
 """A count above this is a mistake of the provider's, not a number of tokens."""

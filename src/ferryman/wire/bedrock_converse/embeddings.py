@@ -15,8 +15,9 @@ from msgspec import Raw, Struct
 
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.tasks import EmbedReply, EmbedRequest, RerankRequest
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Usage
-from ferryman.wire.carry import UNREADABLE, unsupported
+from ferryman.wire.carry import unsupported
 from ferryman.wire.cohere_chat import embeddings, rerank
 from ferryman.wire.cohere_chat.usage import MAX_TOKENS
 from ferryman.wire.format import Aim, unreadable

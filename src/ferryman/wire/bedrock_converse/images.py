@@ -14,8 +14,9 @@ from msgspec import Struct
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.media import Image, ImagesReply, ImagesRequest
 from ferryman.ir.receipt import Receipt
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import made
-from ferryman.wire.carry import UNREADABLE, type_by_beginning
+from ferryman.wire.carry import type_by_beginning
 from ferryman.wire.format import Aim, ReplyError, unreadable
 from ferryman.wire.images import aspect_ratio, drop_images
 from ferryman.wire.task import TaskProvider

@@ -19,6 +19,7 @@ from ferryman.ir.request import (
     Thinking,
     ToolCall,
 )
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import served
 from ferryman.wire.bedrock_converse.citations import citation_of
 from ferryman.wire.bedrock_converse.media import media_type
@@ -33,7 +34,6 @@ from ferryman.wire.bedrock_converse.types import (
     Words,
 )
 from ferryman.wire.bedrock_converse.usage import usage_of
-from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.format import ReplyError
 
 SERVER_TOOL = "server_tool_use"

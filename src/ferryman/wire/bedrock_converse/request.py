@@ -31,13 +31,13 @@ from ferryman.ir.request import (
     ToolChoice,
     ToolMode,
 )
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.anthropic_messages.output import fits
 from ferryman.wire.bedrock_converse.content import TOOL_NAME, Conversation
 from ferryman.wire.bedrock_converse.marks import CachePoints
 from ferryman.wire.bedrock_converse.thinking import asks_to_think, thinking_out
 from ferryman.wire.bedrock_converse.types import ORIGIN
 from ferryman.wire.carry import (
-    UNREADABLE,
     add_own,
     drop_unknown,
     not_run_here,

@@ -36,6 +36,7 @@ from ferryman.ir.request import (
     Thinking,
     ToolCall,
 )
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import served
 from ferryman.wire.bedrock_converse.citations import citation_of
 from ferryman.wire.bedrock_converse.errors import kind_of_exception
@@ -54,7 +55,6 @@ from ferryman.wire.bedrock_converse.types import (
     Words,
 )
 from ferryman.wire.bedrock_converse.usage import usage_of
-from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.eventstream import Frame, FrameDecoder
 from ferryman.wire.openai_chat.errors import LONGEST_MESSAGE
 

@@ -9,8 +9,9 @@ from msgspec import Raw, Struct
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.tasks import EmbedInput, EmbedReply, EmbedRequest, Mixed, Picture, Vector
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Usage
-from ferryman.wire.carry import UNREADABLE, Reader, bad_request, from_data_url, is_data_url
+from ferryman.wire.carry import Reader, bad_request, from_data_url, is_data_url
 from ferryman.wire.cohere_chat.usage import MAX_TOKENS
 from ferryman.wire.format import Aim, ReplyError, unreadable
 from ferryman.wire.paths import JSON

@@ -26,13 +26,8 @@ from ferryman.ir.request import (
     ToolCall,
     ToolResult,
 )
-from ferryman.wire.carry import (
-    UNREADABLE,
-    data_url,
-    type_by_beginning,
-    unsupported,
-    words_alone,
-)
+from ferryman.ir.unreadable import UNREADABLE
+from ferryman.wire.carry import data_url, type_by_beginning, unsupported, words_alone
 from ferryman.wire.cohere_chat.blocks import DOCUMENT_ID
 from ferryman.wire.cohere_chat.types import ORIGIN
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import Begin, Choice, Reply
 from ferryman.ir.request import Block, Opaque, Text, Thinking, ToolCall
-from ferryman.wire.carry import UNREADABLE
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.cohere_chat.blocks import Cited, finish_of, token_of
 from ferryman.wire.cohere_chat.types import ORIGIN, Content, Failure, WireMessage, WireReply
 from ferryman.wire.cohere_chat.usage import usage_of

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.tasks import Ranked, RerankReply, RerankRequest
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Extras, Usage
-from ferryman.wire.carry import UNREADABLE, Reader, bad_request
+from ferryman.wire.carry import Reader, bad_request
 from ferryman.wire.cohere_chat.embeddings import billed_of, usage_of
 from ferryman.wire.cohere_chat.usage import MAX_TOKENS
 from ferryman.wire.format import Aim, ReplyError, unreadable

@@ -22,7 +22,7 @@ from ferryman.ir.events import (
     Probs,
 )
 from ferryman.ir.request import Block, Citation, Text, Thinking, ToolCall
-from ferryman.wire.carry import UNREADABLE
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.cohere_chat.blocks import Cited, finish_of, token_of
 from ferryman.wire.cohere_chat.types import (
     AnyEvent,

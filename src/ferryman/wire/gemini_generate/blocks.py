@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from ferryman.ir.request import Media, MediaKind, Opaque, Signature, Source, Thinking
 from ferryman.ir.signature import unwrap, wrap
-from ferryman.wire.carry import UNREADABLE
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.gemini_generate.types import (
     NAME,
     OPAQUE,

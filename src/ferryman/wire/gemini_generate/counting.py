@@ -3,7 +3,8 @@
 import msgspec
 
 from ferryman.ir.request import Request
-from ferryman.wire.carry import UNREADABLE, shape_error
+from ferryman.ir.unreadable import UNREADABLE
+from ferryman.wire.carry import shape_error
 from ferryman.wire.gemini_generate.request import decode_request
 from ferryman.wire.gemini_generate.types import CountBody
 

@@ -12,14 +12,8 @@ from msgspec import Raw, Struct
 
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.tasks import EmbedInput, EmbedReply, EmbedRequest, Mixed, Picture, Tokens, Vector
-from ferryman.wire.carry import (
-    UNREADABLE,
-    bad_request,
-    checked_base64,
-    data_url,
-    from_data_url,
-    unsupported,
-)
+from ferryman.ir.unreadable import UNREADABLE
+from ferryman.wire.carry import bad_request, checked_base64, data_url, from_data_url, unsupported
 from ferryman.wire.format import Aim, ReplyError, unreadable
 from ferryman.wire.gemini_generate.errors import failed
 from ferryman.wire.gemini_generate.lenient import Reader, Strays

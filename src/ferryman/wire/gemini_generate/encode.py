@@ -37,14 +37,8 @@ from ferryman.ir.request import (
     ToolChoice,
     ToolMode,
 )
-from ferryman.wire.carry import (
-    UNREADABLE,
-    drop_unknown,
-    not_run_here,
-    output_tool,
-    shape_error,
-    summary_wanted,
-)
+from ferryman.ir.unreadable import UNREADABLE
+from ferryman.wire.carry import drop_unknown, not_run_here, output_tool, shape_error, summary_wanted
 from ferryman.wire.effort import NONE, budget_of, effort_of, nearest
 from ferryman.wire.format import Aim
 from ferryman.wire.gemini_generate.prompt import Prompt, sign_calls

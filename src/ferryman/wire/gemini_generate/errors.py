@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.events import Failed
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.openai_chat.errors import failed as failed_of
 
 _encode = msgspec.json.Encoder().encode
@@ -95,5 +96,5 @@ def failed(data: bytes) -> Failed:
 def _status(data: bytes) -> str:
     try:
         return _text(_object(_object(data)["error"])["status"])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
+    except (*UNREADABLE, KeyError):
         return ""

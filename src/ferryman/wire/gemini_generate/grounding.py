@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from ferryman.ir.request import Citation
-from ferryman.wire.carry import UNREADABLE
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.gemini_generate.types import (
     NAME,
     ChatToken,

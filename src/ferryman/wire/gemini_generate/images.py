@@ -13,8 +13,8 @@ from msgspec import Struct
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.media import Image, ImagesReply, ImagesRequest
 from ferryman.ir.receipt import Receipt
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import made
-from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.format import Aim, ReplyError, unreadable
 from ferryman.wire.gemini_generate.made import read_made
 from ferryman.wire.images import aspect_ratio, drop_images

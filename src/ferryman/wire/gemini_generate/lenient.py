@@ -12,7 +12,8 @@ from typing import Any, Generic, NamedTuple, TypeVar, Union, get_args, get_origi
 import msgspec
 from msgspec import Raw, Struct
 
-from ferryman.wire.carry import UNREADABLE, shape_error
+from ferryman.ir.unreadable import UNREADABLE
+from ferryman.wire.carry import shape_error
 
 T = TypeVar("T", bound=Struct)
 _members = msgspec.json.Decoder(dict[str, Raw])

@@ -8,8 +8,9 @@ import msgspec
 
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import FinishReason
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Usage
-from ferryman.wire.carry import NOTHING, UNREADABLE
+from ferryman.wire.carry import NOTHING
 from ferryman.wire.format import ReplyError, unreadable
 from ferryman.wire.gemini_generate.errors import failed
 from ferryman.wire.gemini_generate.stops import blocked, finish_of

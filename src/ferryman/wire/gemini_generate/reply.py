@@ -5,7 +5,7 @@ import msgspec
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import Event, Reply
 from ferryman.ir.fold import fold, unfold
-from ferryman.wire.carry import UNREADABLE
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.format import ReplyContext, ReplyError, unreadable
 from ferryman.wire.gemini_generate.encoder import Gathered
 from ferryman.wire.gemini_generate.errors import failed

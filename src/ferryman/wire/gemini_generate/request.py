@@ -28,8 +28,9 @@ from ferryman.ir.request import (
     ToolChoice,
     ToolMode,
 )
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.addresses import public
-from ferryman.wire.carry import UNREADABLE, bad_request, checked_base64, shape_error
+from ferryman.wire.carry import bad_request, checked_base64, shape_error
 from ferryman.wire.gemini_generate.blocks import (
     compact,
     file_source,

@@ -13,8 +13,9 @@ import msgspec
 from msgspec import Raw
 
 from ferryman.ir.request import Media, Opaque, Source, Text, ToolResult
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.addresses import public
-from ferryman.wire.carry import UNREADABLE, bad_request, checked_base64, is_object
+from ferryman.wire.carry import bad_request, checked_base64, is_object
 from ferryman.wire.gemini_generate.blocks import compact, file_source, given, kind_of
 from ferryman.wire.gemini_generate.types import FunctionResponse
 

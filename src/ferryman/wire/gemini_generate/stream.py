@@ -32,7 +32,7 @@ from ferryman.ir.events import (
     Seal,
 )
 from ferryman.ir.request import Citation, Media, Source, Text, Thinking, ToolCall
-from ferryman.wire.carry import UNREADABLE
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.framing import BOM, EventTooLargeError, Splitter, event_data
 from ferryman.wire.gemini_generate.blocks import (
     compact,

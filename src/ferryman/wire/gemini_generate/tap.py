@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Usage
-from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.framing import BOM, event_data, mentions, readable
 from ferryman.wire.gemini_generate.errors import error_event, failed
 from ferryman.wire.gemini_generate.types import Response, UsageOnly

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Extras, Usage, service_of
 from ferryman.wire.gemini_generate.types import Modality, Queries, SearchedOnly, UsageMetadata
 
@@ -22,7 +23,6 @@ QUERIES: Final = b'"webSearchQueries"'
 _read = msgspec.json.Decoder(UsageMetadata).decode
 _searched = msgspec.json.Decoder(SearchedOnly).decode
 _queries = msgspec.json.Decoder(Queries).decode
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def read_usage(raw: Raw | bytes) -> Usage | None:
@@ -31,7 +31,7 @@ def read_usage(raw: Raw | bytes) -> Usage | None:
         return None
     try:
         return usage_of(_read(raw))
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
@@ -43,7 +43,7 @@ def queries_in(body: bytes) -> frozenset[str]:
     """
     try:
         said = _searched(body).candidates or ()
-    except _UNREADABLE:
+    except UNREADABLE:
         return frozenset()
     found = [each.grounding_metadata for each in said]
     return frozenset(q for each in found if each for q in each.web_search_queries or () if q)
@@ -55,7 +55,7 @@ def queries_of(grounding: Raw) -> frozenset[str]:
         return frozenset()
     try:
         return frozenset(query for query in _queries(grounding).web_search_queries or () if query)
-    except _UNREADABLE:
+    except UNREADABLE:
         return frozenset()
 
 

@@ -24,14 +24,8 @@ from ferryman.ir.request import (
     ToolChoice,
     ToolMode,
 )
-from ferryman.wire.carry import (
-    UNREADABLE,
-    Fields,
-    Reader,
-    bad_request,
-    members,
-    shape_error,
-)
+from ferryman.ir.unreadable import UNREADABLE
+from ferryman.wire.carry import Fields, Reader, bad_request, members, shape_error
 from ferryman.wire.effort import EFFORTS
 from ferryman.wire.openai_chat.decode_messages import Messages, cache_mark, type_of
 from ferryman.wire.openai_chat.thoughts import NAME

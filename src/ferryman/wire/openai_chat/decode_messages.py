@@ -25,15 +25,9 @@ from ferryman.ir.request import (
     ToolResult,
 )
 from ferryman.ir.signature import unwrap
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.addresses import public
-from ferryman.wire.carry import (
-    UNREADABLE,
-    Reader,
-    bad_request,
-    checked_base64,
-    from_data_url,
-    is_data_url,
-)
+from ferryman.wire.carry import Reader, bad_request, checked_base64, from_data_url, is_data_url
 from ferryman.wire.openai_chat.media import AUDIO_TYPES, media_type_of
 from ferryman.wire.openai_chat.thoughts import NAME, in_place, signature_in, thoughts
 from ferryman.wire.openai_chat.types import (

@@ -16,7 +16,8 @@ from msgspec import Raw, Struct
 
 from ferryman.ir.receipt import Receipt
 from ferryman.ir.tasks import EmbedInput, EmbedReply, EmbedRequest, Tokens
-from ferryman.wire.carry import UNREADABLE, Reader, bad_request, unsupported
+from ferryman.ir.unreadable import UNREADABLE
+from ferryman.wire.carry import Reader, bad_request, unsupported
 from ferryman.wire.format import Aim, ReplyError, unreadable
 from ferryman.wire.openai_chat.errors import failed
 from ferryman.wire.openai_chat.usage import read_usage

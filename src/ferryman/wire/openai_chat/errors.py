@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.events import Failed
+from ferryman.ir.unreadable import UNREADABLE
 
 _encode = msgspec.json.Encoder().encode
 _TYPES = {
@@ -21,7 +22,7 @@ _TYPES = {
 }
 _object = msgspec.json.Decoder(dict[str, Raw])
 _any = msgspec.json.Decoder()
-_UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError)
+_UNREADABLE = (*UNREADABLE, ValueError)
 _NOTHING = (b"", b"null", b'""')
 MAX_BODY_BYTES = 1 << 20
 """A longer error is not read: no provider has that much to say."""

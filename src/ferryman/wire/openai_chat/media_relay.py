@@ -8,6 +8,7 @@ servers end with ``[DONE]`` instead. Speech that is no stream of events is plain
 import msgspec
 
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Usage, made
 from ferryman.ir.usage import said as spoken
 from ferryman.wire.framing import all_readable, event_data, readable
@@ -21,7 +22,6 @@ DONE = b"[DONE]"
 _event = msgspec.json.Decoder(MediaEvent)
 _pictures = msgspec.json.Decoder(Pictures)
 _lasting = msgspec.json.Decoder(Lasting)
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _EMPTY = (b"", b"null", b'""', b"[]", b"{}", b"false")
 _PAGE = (b"<!doctype", b"<html")
 _NO_SOUND = (b"application/json", b"application/problem+json", b"text/")
@@ -34,7 +34,7 @@ def read_pictures(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, U
     if kind is None and usage is None:
         try:
             images = len(_pictures.decode(body).data or ())
-        except _UNREADABLE:
+        except UNREADABLE:
             images = 0
         usage = made(images) if images else None
     return kind, usage
@@ -57,7 +57,7 @@ def lasting(body: bytes) -> Usage | None:
     """Usage by ``duration``, which ``verbose_json`` tells where nothing else says what was used."""
     try:
         return timed(_lasting.decode(body).duration)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
@@ -139,7 +139,7 @@ class MediaTap(StreamTap):
             return False
         try:
             said = _event.decode(data)
-        except _UNREADABLE:
+        except UNREADABLE:
             self._content = True  # not ours to judge: the caller sees it as the provider sent it
             return True
         if said.type == "error" or bytes(said.error) not in _EMPTY:
@@ -161,7 +161,7 @@ class MediaTap(StreamTap):
 def _says_end(data: bytes) -> bool:
     try:
         return data.rstrip() == DONE or _event.decode(data).type.endswith((".completed", ".done"))
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
 
 

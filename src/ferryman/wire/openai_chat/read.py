@@ -29,7 +29,8 @@ from ferryman.ir.request import (
     Thinking,
     ToolCall,
 )
-from ferryman.wire.carry import UNREADABLE, from_data_url, is_data_url
+from ferryman.ir.unreadable import UNREADABLE
+from ferryman.wire.carry import from_data_url, is_data_url
 from ferryman.wire.format import ReplyError
 from ferryman.wire.openai_chat.decode_messages import citation_of, type_of
 from ferryman.wire.openai_chat.finish import read_finish

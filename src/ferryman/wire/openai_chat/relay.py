@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.events import Failed
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Usage, served
 from ferryman.wire.framing import event_data, mentions
 from ferryman.wire.openai_chat.errors import error_event, failed, kind_in_stream
@@ -23,7 +24,6 @@ _whole: Final = msgspec.json.Decoder(Whole)
 _chunk: Final = msgspec.json.Decoder(Chunk)
 _value = msgspec.json.Decoder()
 _members = msgspec.json.Decoder(dict[str, Raw])
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _ANSWERS = ("choices", "data", "results", "output")
 """Members of which every whole answer has one; an error beside one of them is part of an answer."""
 _CHOICES: Final[tuple[bytes, ...]] = (b'"choices"',)
@@ -44,11 +44,11 @@ def read_whole(body: bytes, quirks: Quirks = ()) -> tuple[ErrorKind | None, Usag
                 return kind_in_stream(body), None
         usage = usage_of(odd_usage(body, quirks) if quirks else said.usage)
         return None, usage if said.service_tier is None else served(usage, said.service_tier)
-    except _UNREADABLE:
+    except UNREADABLE:
         pass
     try:
         return None, odd_types(_members.decode(body).get("usage"))  # an answer, if an object
-    except _UNREADABLE:
+    except UNREADABLE:
         return ErrorKind.UPSTREAM_PROTOCOL, None
 
 
@@ -102,7 +102,7 @@ class ChatTap(StreamTap):
             wire = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
             if self.quirks and b'"usage"' in data:
                 wire = odd_usage(data, self.quirks)
-        except _UNREADABLE:
+        except UNREADABLE:
             return self._read_odd(data)
         if chunk.object == "error" or (chunk.error and bytes(chunk.error) not in _EMPTY):
             self.failure = failed(data)
@@ -119,7 +119,7 @@ class ChatTap(StreamTap):
         """An event that is not as the format says: the caller sees it as the provider sent it."""
         try:
             members = _members.decode(data)
-        except _UNREADABLE:
+        except UNREADABLE:
             members = {}
         if bytes(members.get("error", b"null")) not in _EMPTY:
             self.failure = failed(data)

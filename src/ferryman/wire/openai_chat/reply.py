@@ -23,7 +23,8 @@ from ferryman.ir.request import (
     Thinking,
     ToolCall,
 )
-from ferryman.wire.carry import UNREADABLE, data_url
+from ferryman.ir.unreadable import UNREADABLE
+from ferryman.wire.carry import data_url
 from ferryman.wire.format import ReplyContext, ReplyError
 from ferryman.wire.openai_chat.decode import FUNCTIONS
 from ferryman.wire.openai_chat.errors import failed

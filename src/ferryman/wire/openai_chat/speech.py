@@ -13,7 +13,8 @@ from msgspec import Raw, Struct
 
 from ferryman.ir.media import SpeechReply, SpeechRequest
 from ferryman.ir.receipt import Receipt
-from ferryman.wire.carry import UNREADABLE, Reader, bad_request, shape_error
+from ferryman.ir.unreadable import UNREADABLE
+from ferryman.wire.carry import Reader, bad_request, shape_error
 from ferryman.wire.paths import EVENTS
 from ferryman.wire.task import TaskClient
 

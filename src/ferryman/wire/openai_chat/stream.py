@@ -11,8 +11,9 @@ from msgspec import Raw
 
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import Begin, Count, End, Event, Failed
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Usage, served
-from ferryman.wire.carry import NOTHING, UNREADABLE
+from ferryman.wire.carry import NOTHING
 from ferryman.wire.format import ReplyError
 from ferryman.wire.framing import EventTooLargeError, Splitter, event_data
 from ferryman.wire.openai_chat.errors import failed

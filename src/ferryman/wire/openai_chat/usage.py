@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import astuple, replace
 
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Extras, Usage
 from ferryman.wire.openai_chat.types import WireUsage
 
@@ -22,7 +23,6 @@ _NOTHING_BESIDE: Final[tuple[Any, ...]] = astuple(WireUsage())[5:]
 """Of the fields after ``output_tokens``."""
 _wire = msgspec.json.Decoder(WireUsage | None)
 _object = msgspec.json.Decoder(dict[str, Any] | None)
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 MAX_TOKENS: Final = 1 << 40
 """A count above this is a mistake of the provider's, not a number of tokens."""
@@ -145,7 +145,7 @@ def read_usage(raw: Raw | None) -> Usage | None:
     """The usage that the JSON object ``raw`` tells of, if it is to be read at all."""
     try:
         return usage_of(_wire.decode(raw)) if raw else None
-    except _UNREADABLE:
+    except UNREADABLE:
         return odd_types(raw)
 
 
@@ -154,7 +154,7 @@ def odd_types(raw: Raw | None) -> Usage | None:
     try:
         said = _object.decode(raw or b"null")
         return usage_of(msgspec.convert(said, WireUsage | None, strict=False))
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 

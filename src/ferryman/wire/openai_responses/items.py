@@ -27,7 +27,8 @@ from ferryman.ir.request import (
     ToolResult,
 )
 from ferryman.ir.signature import unwrap
-from ferryman.wire.carry import UNREADABLE, Reader, bad_request
+from ferryman.ir.unreadable import UNREADABLE
+from ferryman.wire.carry import Reader, bad_request
 from ferryman.wire.openai_responses.parts import NAME, blocks_of
 from ferryman.wire.openai_responses.tools import flat_name, read_tool
 from ferryman.wire.openai_responses.types import (

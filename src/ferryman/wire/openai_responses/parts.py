@@ -7,14 +7,9 @@ import msgspec
 from msgspec import Raw
 
 from ferryman.ir.request import CacheMark, Citation, Media, MediaKind, Refusal, Source, Text
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.addresses import public
-from ferryman.wire.carry import (
-    UNREADABLE,
-    bad_request,
-    checked_base64,
-    from_data_url,
-    is_data_url,
-)
+from ferryman.wire.carry import bad_request, checked_base64, from_data_url, is_data_url
 from ferryman.wire.openai_chat.media import AUDIO_TYPES, media_type_of
 from ferryman.wire.openai_responses.types import (
     Annotation,

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Usage, served
 from ferryman.wire.framing import event_data, mentions
 from ferryman.wire.openai_chat import relay as chat_relay
@@ -41,7 +42,7 @@ _type = msgspec.json.Decoder(EventType)
 def _bare(data: bytes) -> StreamEvent:
     try:
         return StreamEvent(_type.decode(data).type)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return StreamEvent()  # not ours to judge: the caller sees it as the provider sent it
 
 
@@ -68,7 +69,7 @@ class ResponsesTap(StreamTap):
             return True
         try:
             said = _event.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             if data.rstrip() == DONE:
                 return False  # some servers end so as well; it must not end a stream that was cut
             said = _bare(data)

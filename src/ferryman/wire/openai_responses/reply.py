@@ -11,7 +11,8 @@ from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import Begin, Choice, Finish, FinishReason, Reply
 from ferryman.ir.fold import unfold
 from ferryman.ir.request import Block, Opaque, Refusal, Text, ToolCall
-from ferryman.wire.carry import NOTHING, UNREADABLE
+from ferryman.ir.unreadable import UNREADABLE
+from ferryman.wire.carry import NOTHING
 from ferryman.wire.format import ReplyContext, ReplyError
 from ferryman.wire.openai_chat.errors import failed
 from ferryman.wire.openai_responses.items import thinking
@@ -116,7 +117,7 @@ def finish_of(response: WireResponse, blocks: list[Block]) -> Finish:
 def blocks_of_item(raw: Raw) -> tuple[list[Block], list[Raw]]:
     """Blocks of one output item, and its log-probabilities.
 
-    Raises one of :data:`~ferryman.wire.carry.UNREADABLE`.
+    Raises one of :data:`~ferryman.ir.unreadable.UNREADABLE`.
     """
     kind = _tagged(raw).type
     if kind not in READ:

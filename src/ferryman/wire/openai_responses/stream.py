@@ -26,7 +26,8 @@ from ferryman.ir.events import (
 )
 from ferryman.ir.fold import unfold_block
 from ferryman.ir.request import Block, Refusal, Text, Thinking
-from ferryman.wire.carry import NOTHING, UNREADABLE
+from ferryman.ir.unreadable import UNREADABLE
+from ferryman.wire.carry import NOTHING
 from ferryman.wire.framing import EventTooLargeError, Splitter, event_data
 from ferryman.wire.openai_chat.errors import failed
 from ferryman.wire.openai_responses.parts import citation_of

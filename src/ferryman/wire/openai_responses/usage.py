@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Extras, Usage, served
-from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.openai_chat.usage import read_usage
 from ferryman.wire.openai_responses.types import Container, Items, ItemsEvent, WireResponse
 

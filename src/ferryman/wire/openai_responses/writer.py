@@ -44,9 +44,9 @@ from ferryman.ir.request import (
     ToolCall,
 )
 from ferryman.ir.signature import wrap
+from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Usage
 from ferryman.wire import tool_ids
-from ferryman.wire.carry import UNREADABLE
 from ferryman.wire.format import ReplyContext
 from ferryman.wire.openai_chat.finish import refusal_words
 from ferryman.wire.openai_responses.echo import echo
