@@ -37,7 +37,6 @@ TEMPLATES = {"from_string", "jinja2.Template", "string.Template", "format_map"}
 CONNECTS = {
     "src/ferryman/client/__init__.py": "the admin API, as the user says",
     "src/ferryman/control/api/gateway.py": "the gateway of the same installation",
-    "src/ferryman/control/vault/wire.py": "key services that the configuration names",
     "src/ferryman/control/alerts/courier.py": "on a connection of links.py",
     "src/ferryman/control/links.py": "on a connection of its own, which it has looked at",
     "src/ferryman/control/dashboard/relay.py": "the gateway of the same installation",

@@ -93,7 +93,7 @@ def test_every_code_is_in_the_tables() -> None:
 
 def test_every_header_is_told() -> None:
     text = (tree.ROOT / PAGE).read_text("utf-8")
-    elsewhere = {"client", "config", "control"}  # no headers of calls there
+    elsewhere = {"client", "config", "control", "webhooks.py"}  # no headers of calls there
     paths = [p for p in tree.python(tree.SRC) if not elsewhere & set(p.parts)]
     source = "\n".join(p.read_text("utf-8") for p in paths)
     ours = set(re.findall(r"\bx-ferryman-[a-z-]+", source))
