@@ -18,7 +18,7 @@ KINDS: Final = (
 STATIONS: Final = ("request", "reply", "tools")
 ACTIONS: Final = ("redact", "block", "annotate", "log")
 ENTITIES: Final = {
-    "pii": ("email", "phone", "card", "iban", "national_id", "ip", "address"),
+    "pii": ("email", "phone", "card", "iban", "national_id", "ip", "address", "name"),
     "secrets": ("private_key", "jwt", "known", "assigned", "random"),
 }
 _NAME: Final = Word(
@@ -123,7 +123,7 @@ TABLE: Final = Table(
             name="entities",
             kind=_words("kinds of data", "email", r"[a-z_]{1,40}"),
             doc="Of pii and secrets: what is looked for.",
-            default="all but address, which is a guess",
+            default="all but address and name, which are guesses",
         ),
         Key(
             name="patterns",

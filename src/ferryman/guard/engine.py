@@ -16,6 +16,7 @@ import msgspec
 from ferryman.config.guard_row import Guard
 from ferryman.config.linear import regex
 from ferryman.guard.judgement import NOTHING, Judgement
+from ferryman.guard.names import load
 from ferryman.guard.pii import ALWAYS, PII
 from ferryman.guard.scan import Detector, Hit, Scanner, finding, scan
 from ferryman.guard.secrets import SECRETS, Known
@@ -68,6 +69,8 @@ class Engine:
 
 def _detectors(guard: Guard, known: Known | None) -> tuple[Detector, ...]:
     if guard.kind == "pii":
+        if "name" in guard.entities:
+            load()  # the model, rather than in a call
         return tuple(each for name in guard.entities or ALWAYS for each in PII[name])
     if guard.kind == "secrets":
         assert known is not None
@@ -348,7 +351,8 @@ def blocked(guard: Guard, station: str, why: str) -> str:
 _KINDS: Final = {
     "email": "an e-mail address", "card": "a card number", "iban": "an IBAN",
     "national_id": "a national identity number", "phone": "a telephone number",
-    "ip": "an IP address", "address": "a postal address", "url": "a link that is not allowed",
+    "ip": "an IP address", "address": "a postal address", "name": "a person's name",
+    "url": "a link that is not allowed",
     "gateway_secret": "a secret of the gateway", "word": "a word that may not be", "code": "code",
 }  # fmt: skip
 _JUDGED: Final = {

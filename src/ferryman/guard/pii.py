@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ferryman.guard import checksums
+from ferryman.guard.names import NAME
 from ferryman.guard.scan import Detector, finding
 
 
@@ -234,7 +235,8 @@ PII: Final[dict[str, tuple[Detector, ...]]] = {
             start=r"[A-ZÄÖÜ]",
         ),
     ),
+    "name": (NAME,),
 }  # fmt: skip
 """By the names of ``entities``."""
 ALWAYS: Final = ("email", "card", "iban", "national_id", "phone", "ip")
-"""Those that are looked for where none are named: an address is a guess."""
+"""Those that are looked for where none are named: addresses and names are guesses."""

@@ -1,8 +1,8 @@
 """Finds and replaces what detectors know in text; whether it comes whole or in pieces is the same.
 
 A detector's candidates are found from left to right; each depends on no more than the two
-characters before it, its own, and the one after it. So a piece of text is settled once no candidate
-that begins in it can still grow, and only that much is let go.
+characters before it (or its detector's ``before``), its own, and the one after it. So a piece of
+text is settled once no candidate that begins in it can still grow, and only that much is let go.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 KEPT = 2048
-"""Characters that were let go before they are forgotten; the last two are neighbours."""
+"""Characters that were let go before they are forgotten, but for the last, which are neighbours."""
 LONGEST = 16_384
 """Characters of a secret without a bound of its own; what is longer is cut into several."""
 
@@ -43,6 +43,11 @@ class Detector(NamedTuple):
     """How a candidate begins, or the little that is there of one at the end of a text."""
     until: str = ""
     """Or all up to the end of this."""
+    sure: Callable[[str], int] | None = None
+    """Where the part of a text ends in which all candidates are complete, if ``letters`` and
+    ``start`` can't say it."""
+    before: int = 2
+    """Characters before a candidate that it depends on."""
 
 
 def finding(pattern: str) -> Callable[[str, int], Hit | None]:
@@ -78,6 +83,7 @@ class Scanner:
     def __init__(self, detectors: tuple[Detector, ...], replace: Replace) -> None:
         self._detectors = detectors
         self._replace = replace
+        self._before = max((each.before for each in detectors), default=2)
         self._text = ""
         self._done = 0
         self._next = [0] * len(detectors)
@@ -135,8 +141,8 @@ class Scanner:
 
     def _forget(self) -> None:
         if self._done > KEPT:
-            cut = self._done - 2
-            self._text, self._done = self._text[cut:], 2
+            cut = self._done - self._before
+            self._text, self._done = self._text[cut:], self._before
             self._next = [max(at - cut, 0) for at in self._next]
             self._found = [Region(a - cut, b - cut, kind) for a, b, kind in self._found]
 
@@ -150,6 +156,8 @@ def scan(text: str, detectors: tuple[Detector, ...], replace: Replace) -> str:
 def _settled(detector: Detector, text: str) -> int:
     """Where the part of ``text`` ends in which every candidate that begins is complete."""
     size = len(text)
+    if detector.sure is not None:
+        return detector.sure(text)
     if detector.letters is None:
         return max(size - detector.longest, 0)
     # Backwards, so that it takes no longer than there are letters.
