@@ -131,23 +131,22 @@ def load() -> tuple[Sequence[int], Sequence[int], float, float]:
     return memoryview(weights).cast("b"), lists, least, least - BESIDE / model.scale
 
 
-def _likely(text: str, word: re.Match[str], *, beside: bool = False) -> bool:
-    """Whether it is a name; ``beside``: one that stands next to a name."""
-    weights, lists, alone, least = load()
-    found = sum(weights[each] for each in features(text, *word.span(), lists))
-    return found > (least if beside else alone)
+def _score(text: str, word: re.Match[str]) -> int:
+    weights, lists, _, _ = load()
+    return sum(weights[each] for each in features(text, *word.span(), lists))
 
 
 def _find(text: str, start: int) -> Hit | None:
+    _, _, alone, beside = load()
     for word in WORD.finditer(text, start):
-        more = _next(text, word.end())
-        if not _likely(text, word) and not (
-            more is not None and _likely(text, word, beside=True) and _likely(text, more)
-        ):
+        score, more = _score(text, word), _next(text, word.end())
+        if score <= beside:
+            continue
+        if score <= alone and (more is None or _score(text, more) <= alone):
             continue
         begin, end = word.span()
         while more is not None and more.end() - begin <= LONGEST:
-            if not _likely(text, more, beside=True):
+            if _score(text, more) <= beside:
                 break
             end = more.end()
             more = _next(text, end)
@@ -172,11 +171,7 @@ def _sure(text: str) -> int:
     while first:
         last = words[first - 1]
         more = _next(text, last.end())
-        if (
-            more is None
-            or more.start() != words[first].start()
-            or not _likely(text, last, beside=True)
-        ):
+        if more is None or more.start() != words[first].start() or _score(text, last) <= load()[3]:
             break
         first -= 1
     return words[first].start()
