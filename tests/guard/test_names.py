@@ -21,9 +21,9 @@ SETS = {
 }
 FOUND = (
     ("My name is Anna Schneider.", "Anna Schneider"),
-    ("Please call Mr. O'Brien back.", "O'Brien"),
+    ("Dear Mr. O'Neil, thank you", "O'Neil"),
     ("Dear John F. Kennedy, thank you.", "John F. Kennedy"),
-    ("Sehr geehrter Herr Müller, anbei", "Müller"),
+    ("Liebe Anna, wie geht es dir?", "Anna"),
     ("Bonjour Jean-Luc, merci", "Jean-Luc"),
     ("Me llamo Carlos de la Cruz.", "Carlos de la Cruz"),
     ("I met Vincent van Gogh in Paris.", "Vincent van Gogh"),
@@ -78,7 +78,7 @@ def test_any_cut_gives_the_same(text: str, cuts: list[int]) -> None:
 def test_what_is_no_name_is_not_held_back_for_long() -> None:
     scanner = Scanner((NAME,), told)
     sent = got = 0
-    for word in ["Yesterday ", "it ", "rained ", "in ", "Lyon ", "all ", "day. "] * (KEPT // 20):
+    for word in ["Yesterday ", "it ", "rained ", "in ", "Lyon ", "all ", "day. "] * (KEPT // 15):
         sent += len(word)
         got += len(scanner.feed(word))
         assert sent - got <= LONGEST
