@@ -15,10 +15,10 @@ SERIES = 2100
 """Label sets that the metrics page may have per family: its limit, and some for all the others."""
 SEGMENTS = 4
 """Journal files that may lie about: the newest, and what ingestion has just not got to."""
-WARM = 2 * SERIES
+WARM = 12_000
 """Calls before memory is looked at: until then label sets and caches fill up to their limits."""
-WARM_SECONDS = 90.0
-"""Time for them on a busy machine."""
+WARM_SECONDS, WARM_PAUSE = 60.0, 0.01
+"""Time for them on a busy machine, and how long callers rest meanwhile."""
 KEYS = 64
 SAMPLE = 0.5
 SETTLED = 60.0
@@ -107,7 +107,7 @@ async def run(plant: Plant, *, seconds: float, seed: int, callers: int, pause: f
     def address() -> Address:
         return Address("127.0.0.1", plant.port, keys[next(turn) % len(keys)])
 
-    load = LongLoad(address, LongMix(seed), pause)
+    load = LongLoad(address, LongMix(seed), WARM_PAUSE)
     pids = plant.pid("edge"), plant.pid("control")
     samples: list[Sample] = []
     most_segments = 0
@@ -115,6 +115,7 @@ async def run(plant: Plant, *, seconds: float, seed: int, callers: int, pause: f
     for _ in range(round(WARM_SECONDS / SAMPLE)):
         if load.calls < WARM:
             await asyncio.sleep(SAMPLE)
+    load.pause = pause
     began = time.monotonic()
     while (at := time.monotonic() - began) < seconds:
         edge, control = pids
