@@ -174,7 +174,7 @@ def known(groups: dict[bytes, Row], group: Row) -> bytes:
     return found
 
 
-@lru_cache(8192)
+@lru_cache(2048)
 def _digest(group: Row) -> bytes:
     return blake2b(msgspec.json.encode(group), digest_size=16).digest()
 
