@@ -31,6 +31,7 @@ from tests.provider import CLIENT, SECRET, Key, Provider
 
 URL = "https://localhost:8081"
 COOKIES = bytes(32)
+USERS = "/Users"
 Query = dict[str, str]
 
 
@@ -424,7 +425,7 @@ def test_whom_a_directory_ends_is_out_of_the_dashboard_and_stays_so(house: House
     early, before = back()
     assert (early, inside(before)) == (200, 200)
     mails = [{"value": "bea@example.org", "primary": True}]
-    bea = directory("POST", "/Users", {"userName": "bea", "emails": mails})["id"]
+    bea = directory("POST", USERS, {"userName": "bea", "emails": mails})["id"]
     assert inside(before) == 200, "nobody knows yet that she is the same"
     assert back()[0] == 403, "no group of the directory gives her a role"
     assert inside(before) != 200, "known to be the same, she has what groups give"
@@ -434,14 +435,14 @@ def test_whom_a_directory_ends_is_out_of_the_dashboard_and_stays_so(house: House
     user = control.admin("GET", "/api/v1/users/bea").json()
     assert (user["id"], user["role"]) == (bea, "billing")
     off = {"Operations": [{"op": "replace", "value": {"active": False}}]}
-    directory("PATCH", f"/Users/{bea}", off)
+    directory("PATCH", f"{USERS}/{bea}", off)
     assert inside(session) != 200
     assert back() == (403, "")
-    directory("PATCH", f"/Users/{bea}", {"Operations": [
+    directory("PATCH", f"{USERS}/{bea}", {"Operations": [
         {"op": "replace", "value": {"active": True, "userName": "bea.b"}}]})  # fmt: skip
     status, session = back()
     assert (status, inside(session)) == (200, 200)
-    directory("DELETE", f"/Users/{bea}")
+    directory("DELETE", f"{USERS}/{bea}")
     assert inside(session) != 200
     assert back() == (403, "")
 
