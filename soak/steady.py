@@ -15,6 +15,10 @@ SERIES = 2100
 """Label sets that the metrics page may have per family: its limit, and some for all the others."""
 SEGMENTS = 4
 """Journal files that may lie about: the newest, and what ingestion has just not got to."""
+WARM = 2 * SERIES
+"""Calls before memory is looked at: until then label sets and caches fill up to their limits."""
+WARM_SECONDS = 90.0
+"""Time for them on a busy machine."""
 KEYS = 64
 SAMPLE = 0.5
 SETTLED = 60.0
@@ -93,7 +97,7 @@ class LongLoad(Load):
 
 
 async def run(plant: Plant, *, seconds: float, seed: int, callers: int, pause: float) -> Outcome:
-    """Call for ``seconds``.
+    """Call for ``seconds`` after ``WARM`` calls.
 
     Raises AssertionError when something grows that should not, or an answer is not as it should be.
     """
@@ -107,8 +111,11 @@ async def run(plant: Plant, *, seconds: float, seed: int, callers: int, pause: f
     pids = plant.pid("edge"), plant.pid("control")
     samples: list[Sample] = []
     most_segments = 0
-    began = time.monotonic()
     load.start(callers)
+    for _ in range(round(WARM_SECONDS / SAMPLE)):
+        if load.calls < WARM:
+            await asyncio.sleep(SAMPLE)
+    began = time.monotonic()
     while (at := time.monotonic() - began) < seconds:
         edge, control = pids
         samples.append(Sample(at, load.calls, memory(edge), memory(control), descriptors(edge)))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from zlib import crc32
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from tests.gateway import Stack
 from tests.matrix.cells import CONFIG as FORMATS
 from tests.matrix.cells import ENV
+from tests.tree import ROOT
 
 # How fast examples are made says more of the machine's load than of the code; and what CI finds,
 # it has to find again.
@@ -22,19 +24,6 @@ settings.register_profile(
 settings.load_profile("here")
 
 
-SLOW = frozenset((
-    "tests/cli/test_commands.py", "tests/cli/test_up.py", "tests/config/test_schema.py",
-    "tests/control/test_admin.py", "tests/control/test_changes.py",
-    "tests/control/test_configuration.py", "tests/control/test_feed.py",
-    "tests/control/test_ledger.py", "tests/flow/test_cache_faults.py",
-    "tests/flow/test_cache_shared.py", "tests/flow/test_fault_callers.py",
-    "tests/flow/test_fault_rescue.py", "tests/flow/test_fault_wall.py",
-    "tests/flow/test_overload.py", "tests/flow/test_timeouts.py", "tests/simulator/test_api.py",
-    "tests/store/test_db.py",
-))  # fmt: skip
-"""Files whose tests take longest, most of them since each starts a whole installation."""
-
-
 WHOLE = (
     "tests/chaos/", "tests/dashboard/test_roles.py", "tests/dashboard/test_walk.py", "tests/fuzz/",
     "tests/flow/test_access.py", "tests/flow/test_canary.py", "tests/flow/test_limits.py",
@@ -44,24 +33,16 @@ WHOLE = (
 """Files that CI runs whole: security, money and durability."""
 
 
-def _run(nodeid: str, which: int, parts: int) -> bool:
-    """Whether a test is in a slice; of those in ``SLOW``, half as many are."""
-    if nodeid.startswith(WHOLE):
-        return True
-    parts *= 2 if nodeid.partition("::")[0] in SLOW else 1
-    return crc32(nodeid.encode()) % parts == which
+SLICE, SLICES = (int(each) for each in os.environ.get("FERRYMAN_SLICE", "0/1").split("/"))
+"""``FERRYMAN_SLICE=K/N`` runs the K-th N-th of the files, and ``WHOLE``: CI has no time for all."""
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """``FERRYMAN_SLICE=K/N`` runs the K-th N-th of the tests, and ``WHOLE``: CI has no time for
-    all of them."""
-    said = os.environ.get("FERRYMAN_SLICE", "0/1")
-    which, parts = (int(each) for each in said.split("/"))
-    dropped = [item for item in items if not _run(item.nodeid, which, parts)] if parts > 1 else []
-    if dropped:
-        config.hook.pytest_deselected(items=dropped)
-        gone = set(dropped)
-        items[:] = [item for item in items if item not in gone]
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Whole files, since tests of a file share an installation, and some what others left there."""
+    name = collection_path.relative_to(ROOT).as_posix()
+    if not name.endswith(".py") or name.startswith(WHOLE):
+        return None
+    return True if crc32(name.encode()) % SLICES != SLICE else None
 
 
 @pytest.fixture(scope="session")
