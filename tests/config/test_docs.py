@@ -68,6 +68,7 @@ SECTIONS = {
     "Issuers": identity.ISSUER,
     "Claims": identity.CLAIMS,
     "Sign-in": identity.SIGN_IN,
+    "Directory": identity.DIRECTORY,
     "Group": group_grammar.GROUP,
     "Logs": content_grammar.LOGS,
     "Sink": content_grammar.SINK,

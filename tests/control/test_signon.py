@@ -1,6 +1,7 @@
 """Signing in at the dashboard with an account of an OpenID provider, which is a real one here."""
 
 import http.client
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import msgspec
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from ferryman.config.identity_row import DISCOVERY, Issuer
 from ferryman.config.seal import seal, unseal
@@ -18,15 +20,18 @@ from ferryman.config.snapshot import Secret, SignIn, Snapshot
 from ferryman.control.keysets import AT_ONCE, Keyring
 from ferryman.control.problem import ProblemError
 from ferryman.control.signon import CALLBACK, Pending, SignOn, challenge
-from ferryman.store import db, users
+from ferryman.store import db, scim, users
 from ferryman.store.keys import EVERYBODY
+from ferryman.store.scim import Entry, Grants
 from ferryman.store.users import UserInfo
 from tests.control.conftest import Control
 from tests.dashboard.test_doors import ask
+from tests.processes import request
 from tests.provider import CLIENT, SECRET, Key, Provider
 
 URL = "https://localhost:8081"
 COOKIES = bytes(32)
+USERS = "/Users"
 Query = dict[str, str]
 
 
@@ -136,6 +141,107 @@ def test_a_claim_takes_over_nobody(desk: SignOn, provider: Provider, engine: sa.
     assert entered(desk)[0].name == "staff:bob"
 
 
+def provisioned(engine: sa.Engine, name: str, organisation: str = "acme", **more: Any) -> str:
+    """A user that a directory has made; returns the id."""
+    user = UserInfo(id=users.new_id(), name=name, role="", organisation=organisation, created_at=1,
+                    changed_at=1, created_by="tok_1", **more)  # fmt: skip
+    return scim.add_user(engine, Entry(user=user, attributes="{}"), Grants()).user.id
+
+
+def out(engine: sa.Engine, ident: str, **fields: Any) -> None:
+    """The directory changes a user."""
+    scim.edit_user(
+        engine, "acme", ident, lambda old: replace(old, user=replace(old.user, **fields))
+    )
+
+
+def kept_out(desk: SignOn) -> str:
+    """Why somebody who comes back is not let in, though their token is good."""
+    where, cookie = desk.start("/")
+    with pytest.raises(ProblemError) as caught:
+        desk.finish(cookie, visited(where))
+    assert caught.value.status == 403
+    return f"{caught.value.code}: {caught.value.detail}"
+
+
+def test_whom_a_directory_has_made_is_who_signs_in_once_it_is_sure(
+    desk: SignOn, provider: Provider, engine: sa.Engine
+) -> None:
+    provisioned(engine, "boss@example.org", "globex")
+    anna = provisioned(engine, "ANN@example.org")
+    for said in (False, "true", 1, None):
+        provider.person |= {"email_verified": said}
+        assert "not said to be verified" in kept_out(desk)
+    provider.person |= {"email_verified": True}
+    user, _ = entered(desk)
+    assert (user.id, user.role, user.team, user.name) == (anna, "admin", "red", "ANN@example.org")
+    provider.person |= {"sub": "mallory"}
+    assert "another account" in kept_out(desk), "the same address, another account"
+    provider.person |= {"sub": "mallory", "email": "boss@example.org"}
+    other, _ = entered(desk)
+    assert (other.name, other.organisation) == ("boss@example.org (staff)", "acme")
+    # Another address and name change nothing for who is linked, nor give anybody the old ones.
+    out(engine, anna, name="ann.b@example.org")
+    provider.person |= {"sub": "ann", "email": "new@example.org", "email_verified": False}
+    assert entered(desk)[0].id == anna
+    provider.person |= {"sub": "mallory", "email": "ann@example.org", "email_verified": True}
+    assert entered(desk)[0].id == other.id
+    provider.person |= {"sub": "ann"}
+    out(engine, anna, active=False)
+    assert kept_out(desk).startswith("no_role")
+    kept = users.find(engine, anna)
+    assert kept is not None
+    assert not kept.active
+    out(engine, anna, active=True)
+    assert entered(desk)[0].id == anna
+    scim.remove_user(engine, "acme", anna, 9)
+    assert kept_out(desk).startswith("no_role"), "not as somebody new either"
+
+
+def test_another_issuer_and_another_organisation_are_somebody_else(
+    desk: SignOn, provider: Provider, engine: sa.Engine
+) -> None:
+    anna = provisioned(engine, "ann@example.org")
+    provider.person |= {"email_verified": True}
+    assert entered(desk)[0].id == anna
+    row = msgspec.msgpack.decode(snapshot(provider), type=Snapshot)
+    moved = replace(row.issuers[0], organisation="globex")
+    desk.adopt(msgspec.msgpack.encode(replace(row, issuers=(moved,))))
+    assert "another organisation" in kept_out(desk), "it would be lost to its directory"
+    second = Provider()
+    try:
+        second.person = provider.person
+        settings = snapshot(second)
+        desk._keyring.adopt(settings)
+        desk.adopt(settings)
+        assert "another account" in kept_out(desk), "the same sub and address"
+        found = users.find(engine, anna)
+        assert found is not None
+        assert found.issuer == provider.url
+    finally:
+        second.end()
+
+
+def test_a_claim_may_be_the_directorys_id_and_others_may_stay_outside(
+    desk: SignOn, provider: Provider, engine: sa.Engine
+) -> None:
+    by_mail = provisioned(engine, "ann@example.org", external_id="00u1")
+    by_id = provisioned(engine, "someone", external_id="00u2")
+    row = msgspec.msgpack.decode(snapshot(provider), type=Snapshot)
+    assert row.sign_in is not None
+    settings = replace(row, sign_in=replace(row.sign_in, external_id="oid", only=True))
+    desk.adopt(msgspec.msgpack.encode(settings))
+    provider.person |= {"email_verified": True}
+    for oid in (None, "", "00u3", 2, ["00u2"], "00U2"):
+        provider.person |= {"oid": oid}
+        assert kept_out(desk) == "not_linked: staff knows you. The directory here does not."
+    provider.person |= {"oid": "00u2"}
+    assert entered(desk)[0].id == by_id
+    found = users.find(engine, by_mail)
+    assert found is not None
+    assert found.subject is None
+
+
 FORGED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "another nonce": lambda claims: claims | {"nonce": "x"},
     "no nonce": lambda claims: {n: v for n, v in claims.items() if n != "nonce"},
@@ -226,55 +332,119 @@ identity:
     client_secret: env:SIGN_IN_SECRET
     url: URL
     roles: { money: billing }
+  groups: { Finance: { role: billing } }
 """
 
 
-def test_a_browser_signs_in_through_the_dashboard(provider: Provider, tmp_path: Path) -> None:
-    file = tmp_path / "ferryman.yaml"
+House = tuple[Control, Provider]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A control plane where people sign in with accounts of a provider, and a directory may."""
+    folder, provider = tmp_path_factory.mktemp("house"), Provider()
+    file = folder / "ferryman.yaml"
     text = CONFIG.replace("ISSUER", provider.url).replace("CLIENT", CLIENT).replace("URL", URL)
     file.write_text(text)
-    control = Control(tmp_path / "data", FERRYMAN_CONFIG=str(file), SIGN_IN_SECRET=SECRET).ready()
-    try:
-        page = ask(control, "GET", "/enter?next=/costs").body.decode()
-        button = re.search(r'href="(/signon/start[^"]*)">Sign in with staff<', page)
-        assert button
-        provider.person = {"sub": "ann", "email": "ann@example.org", "groups": ["money"]}
-        left = ask(control, "GET", button[1])
-        assert left.status == 303
-        cookie, _, kept = left.headers["set-cookie"].partition(";")
-        assert cookie.startswith("__Host-")
-        assert {"HttpOnly", "Secure", "SameSite=lax", "Path=/", "Max-Age=600"} <= set(
-            kept.strip().split("; ")
-        )
+    control = Control(folder / "data", FERRYMAN_CONFIG=str(file), SIGN_IN_SECRET=SECRET).ready()
+    yield control, provider
+    control.process.end()
+    provider.end()
+
+
+def test_a_browser_signs_in_through_the_dashboard(house: House) -> None:
+    control, provider = house
+    page = ask(control, "GET", "/enter?next=/costs").body.decode()
+    button = re.search(r'href="(/signon/start[^"]*)">Sign in with staff<', page)
+    assert button
+    provider.person = {"sub": "ann", "email": "ann@example.org", "groups": ["money"]}
+    left = ask(control, "GET", button[1])
+    assert left.status == 303
+    cookie, _, kept = left.headers["set-cookie"].partition(";")
+    assert cookie.startswith("__Host-")
+    assert {"HttpOnly", "Secure", "SameSite=lax", "Path=/", "Max-Age=600"} <= set(
+        kept.strip().split("; ")
+    )
+    query = urlencode(visited(left.headers["location"]))
+    stranger = ask(control, "GET", f"{CALLBACK}?{query}")
+    assert (stranger.status, "did not sign you in" in stranger.body.decode()) == (401, True)
+    link = http.client.HTTPConnection(urlsplit(control.url).netloc, timeout=30)
+    link.request("GET", f"{CALLBACK}?{query}", headers={"cookie": cookie})
+    back = link.getresponse()
+    body = back.read().decode()
+    assert (back.status, 'content="0; url=/costs"' in body) == (200, True)
+    given = back.headers.get_all("set-cookie") or []
+    [session] = [each for each in given if "-away" not in each]
+    assert {"HttpOnly", "Secure", "SameSite=strict", "Path=/"} <= set(session.split("; "))
+    inside = ask(control, "GET", "/costs", cookie=session.partition(";")[0])
+    assert inside.status == 200
+    assert ask(control, "GET", "/vault", cookie=session.partition(";")[0]).status == 403
+    rows = control.admin("GET", "/api/v1/audit?action=session.begin").json()["data"]
+    assert {row["outcome"] for row in rows} == {"refused", "done"}
+    [user] = control.admin("GET", "/api/v1/users").json()["data"]
+    assert (user["name"], user["role"]) == ("ann@example.org", "billing")
+    assert [row["actor"] for row in rows if row["outcome"] == "done"] == [user["id"]]
+    provider.person["groups"] = ["other"]
+    left = ask(control, "GET", "/signon/start?next=//evil.example.org")
+    query = urlencode(visited(left.headers["location"]))
+    cookie = left.headers["set-cookie"].partition(";")[0]
+    refusal = ask(control, "GET", f"{CALLBACK}?{query}", cookie=cookie)
+    assert (refusal.status, "no role here" in refusal.body.decode()) == (403, True)
+    provider.away = True
+    assert ask(control, "GET", "/signon/start").status == 503
+
+
+def test_whom_a_directory_ends_is_out_of_the_dashboard_and_stays_so(house: House) -> None:
+    control, provider = house
+    provider.away = False
+
+    def directory(method: str, path: str, body: Any = None) -> Any:
+        sent = None if body is None else json.dumps(body)
+        reply = request(control.url, method, "/scim/v2" + path, token=token, body=sent)
+        assert reply.status < 300, reply.body
+        return reply.json() if reply.body else None
+
+    def back() -> tuple[int, str]:
+        left = ask(control, "GET", "/signon/start")
         query = urlencode(visited(left.headers["location"]))
-        stranger = ask(control, "GET", f"{CALLBACK}?{query}")
-        assert (stranger.status, "did not sign you in" in stranger.body.decode()) == (401, True)
+        away = left.headers["set-cookie"].partition(";")[0]
         link = http.client.HTTPConnection(urlsplit(control.url).netloc, timeout=30)
-        link.request("GET", f"{CALLBACK}?{query}", headers={"cookie": cookie})
-        back = link.getresponse()
-        body = back.read().decode()
-        assert (back.status, 'content="0; url=/costs"' in body) == (200, True)
-        given = back.headers.get_all("set-cookie") or []
-        [session] = [each for each in given if "-away" not in each]
-        assert {"HttpOnly", "Secure", "SameSite=strict", "Path=/"} <= set(session.split("; "))
-        inside = ask(control, "GET", "/costs", cookie=session.partition(";")[0])
-        assert inside.status == 200
-        assert ask(control, "GET", "/vault", cookie=session.partition(";")[0]).status == 403
-        rows = control.admin("GET", "/api/v1/audit?action=session.begin").json()["data"]
-        assert {row["outcome"] for row in rows} == {"refused", "done"}
-        [user] = control.admin("GET", "/api/v1/users").json()["data"]
-        assert (user["name"], user["role"]) == ("ann@example.org", "billing")
-        assert [row["actor"] for row in rows if row["outcome"] == "done"] == [user["id"]]
-        provider.person["groups"] = ["other"]
-        left = ask(control, "GET", "/signon/start?next=//evil.example.org")
-        query = urlencode(visited(left.headers["location"]))
-        cookie = left.headers["set-cookie"].partition(";")[0]
-        refusal = ask(control, "GET", f"{CALLBACK}?{query}", cookie=cookie)
-        assert (refusal.status, "no role here" in refusal.body.decode()) == (403, True)
-        provider.away = True
-        assert ask(control, "GET", "/signon/start").status == 503
-    finally:
-        control.process.end()
+        link.request("GET", f"{CALLBACK}?{query}", headers={"cookie": away})
+        reply = link.getresponse()
+        reply.read()
+        given = reply.headers.get_all("set-cookie") or []
+        return reply.status, next((e.partition(";")[0] for e in given if "-away" not in e), "")
+
+    def inside(cookie: str) -> int:
+        return ask(control, "GET", "/costs", cookie=cookie).status
+
+    made = {"name": "d", "role": "provisioner"}
+    token = control.admin("POST", "/api/v1/tokens", made).json()["token"]
+    provider.person = {"sub": "bea", "email": "bea@example.org", "groups": ["money"],
+                       "email_verified": True}  # fmt: skip
+    early, before = back()
+    assert (early, inside(before)) == (200, 200)
+    mails = [{"value": "bea@example.org", "primary": True}]
+    bea = directory("POST", USERS, {"userName": "bea", "emails": mails})["id"]
+    assert inside(before) == 200, "nobody knows yet that she is the same"
+    assert back()[0] == 403, "no group of the directory gives her a role"
+    assert inside(before) != 200, "known to be the same, she has what groups give"
+    directory("POST", "/Groups", {"displayName": "Finance", "members": [{"value": bea}]})
+    status, session = back()
+    assert (status, inside(session)) == (200, 200)
+    user = control.admin("GET", "/api/v1/users/bea").json()
+    assert (user["id"], user["role"]) == (bea, "billing")
+    off = {"Operations": [{"op": "replace", "value": {"active": False}}]}
+    directory("PATCH", f"{USERS}/{bea}", off)
+    assert inside(session) != 200
+    assert back() == (403, "")
+    directory("PATCH", f"{USERS}/{bea}", {"Operations": [
+        {"op": "replace", "value": {"active": True, "userName": "bea.b"}}]})  # fmt: skip
+    status, session = back()
+    assert (status, inside(session)) == (200, 200)
+    directory("DELETE", f"{USERS}/{bea}")
+    assert inside(session) != 200
+    assert back() == (403, "")
 
 
 def test_what_is_known_of_keys_outlives_the_provider_and_a_restart(

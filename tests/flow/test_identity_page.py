@@ -103,6 +103,25 @@ def test_an_sdk_calls_with_a_token_and_the_ledger_says_who(
     assert vouched.row(other)["key_id"] != row["key_id"]
 
 
+def test_lists_of_models_have_what_calls_may_ask_for(vouched: Stack, provider: Provider) -> None:
+    def listed(key: str) -> list[str]:
+        return [row["id"] for row in vouched.get("/v1/models", key).json()["data"]]
+
+    own, every = of(provider), listed(KEY)
+    assert {"fast", "openai/sim", "lab/sim"} <= set(every)
+    assert listed(own) == [n for n in every if n == "fast" or n.startswith("openai/")]
+    assert listed(provider.token(aud="tenants")) == every, "an issuer that says nothing of models"
+    assert listed(KEY) == every
+    for name in ("fast", "openai/sim", "lab/sim", "fast2"):
+        one = vouched.get(f"/v1/models/{name}", own)
+        how = vouched.get(f"/v1/models/{name}/endpoints", own)
+        called_it = called(vouched, own, name).status != 403
+        assert (one.status == 200, how.status == 200) == (called_it, called_it), name
+    told = error_of(vouched.get("/v1/models/lab/sim", own))["message"]
+    assert told == "This caller may use no model 'lab/sim', but: models fast, openai/*."
+    assert vouched.get("/v1/models", own[:-4]).status == 401
+
+
 def test_whoever_is_not_let_in_is_told_what_a_wrong_key_is_told(
     vouched: Stack, provider: Provider
 ) -> None:
@@ -164,6 +183,7 @@ def test_keys_change_while_calls_are_served(vouched: Stack, provider: Provider) 
     old = of(provider, sub="jan", email="jan@example.org")
     assert called(vouched, old).status == 200
     provider.keys = [Key("second", "EC")]
+    assert vouched.get("/v1/models", of(provider)).status == 200, "a list waits for news, too"
     assert called(vouched, of(provider, sub="jan", email="jan@example.org")).status == 200
     assert called(vouched, old).status == 401, "its key is gone"
     provider.away = True

@@ -13,6 +13,7 @@ from ferryman.edge.routes import CALLS, V2
 from ferryman.flow.key_bounds import Confines
 from tests.gateway import KEY, Stack, asked, error_of
 from tests.processes import until
+from tests.receivers import Hook
 from tests.simulator import wire
 
 CONFIG = """\
@@ -30,13 +31,26 @@ guards:
 policies:
   - { name: away, when: { metadata.to: away }, use: far/sim }
   - { name: judged, when: { metadata.to: judged }, guard: [asked] }
+alerts:
+  channels: { ops: { webhook: "HOOK/leaks", secret: env:HOOK_SECRET, private: true } }
+  rules: [{ name: leaks, on: key_leaked, to: [ops] }]
 """
-HERE = {"FERRYMAN_REGION": "eu-west-3", "FERRYMAN_DATA_POLICY": "hipaa"}
+HERE = {
+    "FERRYMAN_REGION": "eu-west-3", "FERRYMAN_DATA_POLICY": "hipaa", "HOOK_SECRET": "s3cret",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def bound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("bound"), CONFIG, **HERE).served() as running:
+def hook() -> Iterator[Hook]:
+    hook = Hook()
+    yield hook
+    hook.server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def bound(hook: Hook, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    config = CONFIG.replace("HOOK/", f"{hook.url}/")
+    with Stack(tmp_path_factory.mktemp("bound"), config, **HERE).served() as running:
         yield running
 
 
@@ -46,6 +60,12 @@ def make(stack: Stack, **bounds: Any) -> tuple[str, str]:
     secret: str = made["key"]
     until(lambda: stack.get("/v1/models", secret).status != 401, "the key")
     return secret, made["id"]
+
+
+def about(hook: Hook, subject: str) -> list[tuple[str, Any]]:
+    """What a webhook has heard of somebody."""
+    heard = [(path, json.loads(body)) for path, _, body in hook.got]
+    return [(path, said) for path, said in heard if said["subject"] == subject]
 
 
 def refusal(reply: Any) -> str:
@@ -155,7 +175,7 @@ def test_what_can_not_be_a_bound_is_said(bound: Stack) -> None:
         assert words in json.loads(reply.body)["detail"]
 
 
-def test_whoever_has_a_key_can_have_it_shut_out(bound: Stack) -> None:
+def test_whoever_has_a_key_can_have_it_shut_out(bound: Stack, hook: Hook) -> None:
     key, ident = make(bound)
     silent, _ = make(bound)
     where = "https://example.org/leak?"
@@ -168,7 +188,17 @@ def test_whoever_has_a_key_can_have_it_shut_out(bound: Stack) -> None:
     assert (first.status, first.body) == (unknown.status, unknown.body) == (200, unknown.body)
     until(lambda: bound.post(asked("any"), key=key).status == 401, "it is shut out")
     assert bound.post(asked("any"), key=silent).status == 200
-    told = [a for a in bound.admin("GET", "/api/v1/alerts").json()["data"] if a["subject"] == ident]
+    heard = until(lambda: about(hook, ident), "the channel of the rule has been told")
+    assert [(path, said["rule"]) for path, said in heard] == [("/leaks", "leaks")]
+    told = [
+        row
+        for path in ("/api/v1/alerts", "/api/v1/alerts/history")
+        for row in bound.admin("GET", path).json()["data"]
+        if row["subject"] == ident
+    ]
+    assert {row["rule"] for row in told} == {"leaks"}
+    assert told[0]["facts"] == {"key": "bound", "where": where + "…"}
+    assert key not in json.dumps(heard)
     entries = bound.admin("GET", f"/api/v1/audit?target={ident}").json()["data"]
     actions = {each["action"]: each for each in entries}
     assert set(actions) == {"key.create", "key.leaked", "key.revoke"}

@@ -205,19 +205,103 @@ def test_a_tenant_sets_limits_below_itself_and_nowhere_else(stack: Stack) -> Non
         ("user=x", {}, "limits nothing"),
         ("user=x", {"requests": "6/year"}, "requests"),
         ("user=x", {"requests": {"most": 0, "per": "day"}}, "requests"),
-        ("user=x", {"budget": [{"per": "day"}]}, "usd or tokens"),
-        ("user=x", {"budget": [{"usd": 1, "tokens": 1, "per": "day"}]}, "usd or tokens"),
+        ("user=x", {"budget": [{"per": "day"}]}, "budget[0]: neither usd nor tokens is given"),
+        ("user=x", {"budget": [{"usd": 1, "tokens": 1, "per": "day"}]}, "both usd and tokens"),
         ("user=x", {"budget": [{"usd": -1, "per": "day"}]}, "usd"),
         ("user=x", {"budget": [{"usd": 0.0000001, "per": "day"}]}, "usd"),
         ("user=x", {"budget": [{"usd": "NaN", "per": "day"}]}, "usd"),
         ("user=x", {"budget": [{"usd": 1, "per": "day", "zone": "Mars"}]}, "time zone"),
         ("user=x", {"rpm": 6}, "rpm"),
+        ("user=x", {"by": ["keys"], "requests": "6/minute"}, "by[0]: expected organisation, team"),
+        (
+            "user=x",
+            {"by": ["key", "key"], "requests": "6/minute"},
+            "by: the same stands here twice",
+        ),
+        (
+            "user=x",
+            {"budget": [{"usd": 1, "per": "day", "rolling": True, "carry_over": True}]},
+            "no period to carry anything over",
+        ),
+        (
+            "user=x",
+            {"budget": [{"usd": 1, "per": "day", "increase": {"usd": 1, "until": "soon"}}]},
+            "budget[0].increase.until: expected a date",
+        ),
+        (
+            "user=x",
+            {"budget": [{"usd": 1, "per": "day", "increase": {"usd": 1, "until": "2026-02-30"}}]},
+            "no such day",
+        ),
+        (
+            "user=x",
+            {
+                "budget": [
+                    {"usd": 1, "per": "day", "increase": {"tokens": 1, "until": "2026-02-03"}}
+                ]
+            },
+            "the budget is in usd",
+        ),
     ],
 )
 def test_what_is_no_limit_is_refused(stack: Stack, whose: str, body: Any, said: str) -> None:
     reply = ask(stack, "PUT", f"{SET}?{whose}", body)
     assert reply.status == 400, reply.body
     assert said in reply.json()["detail"]
+
+
+def test_limits_for_each_increases_and_what_is_carried_over_as_configured_ones_have_them(
+    stack: Stack,
+) -> None:
+    """A call costs 1: only with the increase is there enough for one, of each key."""
+    assert ask(stack, "POST", "/organisations", {"name": "each"}).status == 201
+    ask(stack, "POST", "/organisations/each/teams", {"name": "red"})
+    red, until_day = "organisation=each&team=red", "2999-12-24"
+    one, first = key(stack, organisation="each", team="red")
+    two, second = key(stack, organisation="each", team="red")
+    for_each = {"by": ["key"], "status": 403,
+                "budget": [{"usd": 0.5, "per": "month", "carry_over": True}]}  # fmt: skip
+    assert put(stack, red, budget(9)) == (200, "")
+    assert put(stack, red, for_each) == (200, "")
+    more = {"usd": 0.5, "per": "month", "zone": "Europe/Berlin",
+            "increase": {"usd": 0.5, "until": until_day}}  # fmt: skip
+    assert put(stack, f"key={one}", {"budget": [more]}) == (409, "beyond_parent")
+    for_each["budget"] = [more]
+    assert put(stack, red, for_each) == (200, "")
+    assert put(stack, f"key={one}", {"budget": [more]}) == (200, "")
+    later = {"budget": [more | {"increase": {"usd": 0.5, "until": "2999-12-25"}}]}
+    assert put(stack, f"key={one}", later) == (409, "beyond_parent")
+    assert put(stack, f"key={one}", {"budget": [more | {"carry_over": True}]})[0] == 409
+    until(lambda: "team:each/red:key" in {name.partition("|")[0] for name in _applying(stack, two)},
+          "the limits")  # fmt: skip
+    rows = {row["name"]: row["limits"] for row in ask(stack, "GET", SET).json()["data"]}
+    assert rows["team:each/red:key"]["by"] == ["key"]
+    assert rows[f"key:{one}"]["budget"] == [
+        {"usd": "0.5", "per": "month", "zone": "Europe/Berlin",
+         "increase": {"usd": "0.5", "until": "2999-12-23T23:00:00Z"}},
+    ]  # fmt: skip
+    assert (
+        ask(stack, "PUT", f"{SET}?key={one}", rows[f"key:{one}"]).json()["limits"]
+        == (rows[f"key:{one}"])
+    ), "what is told is taken back"
+    assert [call(stack, secret).status for secret in (first, second)] == [200, 200]
+    refused = call(stack, second)
+    assert refused.status == 403, "each key for itself"
+    assert "'team:each/red:key' is 1 USD per month" in error_of(refused)["message"]
+    whole = token(stack, organisation="each", team="red")
+    seen = {row["key"] for row in ask(stack, "GET", "/limits", token=whole).json()["data"]}
+    assert {f"team:each/red:key|{one}", f"team:each/red:key|{two}"} <= seen
+    gone = ask(stack, "DELETE", f"{SET}?{red}&by=key")
+    assert gone.status == 200
+    assert "team:each/red" in names(gone)
+    assert "team:each/red:key" not in names(gone)
+    told = commands(
+        stack, f"limits set --key {two} --by model,endpoint --budget 1/day --carry-over",
+        f"limits set --key {two} --budget 2/day --increase 1/{until_day}", "limits list",
+        f"limits remove --key {two} --by endpoint,model",
+    )  # fmt: skip
+    assert f"key:{two}:model,endpoint: for each model and endpoint: 1 USD per day, carried" in told
+    assert "2 USD per day, 1 USD more until 2999-12-24T00:00:00Z" in told
 
 
 def test_tenants_meet_how_their_own_limits_stand_and_alerts_of_these(stack: Stack) -> None:

@@ -2,6 +2,7 @@
 that nobody waits for each other for ever."""
 
 import contextlib
+import json
 import secrets
 import threading
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from ferryman.config.feed import KeyFacts
 from ferryman.config.model import Grant
 from ferryman.store import audit, keys, leaving, scim, sessions, tokens, users
 from ferryman.store.keys import KeyFieldError, NewKey
+from ferryman.store.linking import Claimed, NotSameError, linked
 from ferryman.store.scim import Entry, Grants, Group, NobodyError
 from ferryman.store.sessions import Session
 from ferryman.store.tokens import GoneError, TokenInfo
@@ -192,17 +194,94 @@ def test_an_organisation_sees_its_own(book: sa.Engine) -> None:
     assert scim.edit_group(book, "acme", "grp_g", lambda old: old, GRANTS) is None
 
 
-def test_who_came_by_a_sign_in_becomes_the_directorys(book: sa.Engine) -> None:
+def test_who_came_by_a_sign_in_makes_room_and_is_not_taken_over(book: sa.Engine) -> None:
     known = replace(ANNA, id="usr_x", name="anna", role="viewer", issuer="i", subject="s")
     users.create(book, known)
+    sessions.begin(book, Session(mark="open", user_id="usr_x", created_at=1, ends_at=99, seen_at=1,
+                                 address=""))  # fmt: skip
+    mine = token(book, "tok_1", "usr_x")
     with pytest.raises(TakenError):
         add(book, "anna", "globex")
-    assert add(book, "ANNA") == "usr_x"
+    assert alive(book) == {"open", mine}
+    assert add(book, "ANNA") == "usr_ANNA"
     found = users.find(book, "usr_x")
     assert found is not None
-    assert (found.issuer, found.name, found.role) == ("i", "ANNA", ""), "groups give roles now"
+    assert (found.issuer, found.name) == ("i", "anna (usr_x)")
+    assert alive(book) == set(), "signed out: who that is shows when they come again"
     with pytest.raises(TakenError):
         add(book, "anna")
+
+
+CLAIMED = Claimed(issuer="i", subject="s", organisation="acme", email="ANNA@x", verified=True)
+
+
+def mail(*addresses: str, primary: bool = True) -> str:
+    rows = [{"value": each, "primary": primary} for each in addresses]
+    return json.dumps({"emails": rows, "note": "anna@x"})
+
+
+def test_who_signs_in_is_the_directorys_user_only_where_that_is_sure(book: sa.Engine) -> None:
+    def made(name: str, attributes: str = "{}", organisation: str | None = "acme") -> str:
+        user = replace(ANNA, id=f"usr_{name}", name=name, organisation=organisation,
+                       external_id=f"ext-{name}")  # fmt: skip
+        return scim.add_user(book, Entry(user=user, attributes=attributes), GRANTS).user.id
+
+    def who(**fields: object) -> str | None:
+        found = linked(book, replace(CLAIMED, **fields), 7)
+        return None if found is None else found.id
+
+    for name, said, of in (
+        ("anna@x", "{}", "globex"), ("eve", mail("anna@x", primary=False), "acme"),
+        ("xanna@x", mail("anna@x.example"), "acme"), ("nina", mail("anna@x"), None),
+    ):  # fmt: skip
+        made(name, said, of)
+    users.create(book, replace(ANNA, id="usr_hand", name="hand@x", external_id="ext-hand"))
+    assert who() is None
+    assert who(email="") is None
+    assert who(email="hand@x") is None, "made by hand"
+    assert who(external_id="ext-hand") is None
+    assert who(external_id="") is None
+    assert who(email="%anna%") is None
+    one = made("one", mail("Anna@X"))
+    for less in ({"verified": False}, {"verified": False, "subject": "other"}):
+        with pytest.raises(NotSameError, match="not said to be verified"):
+            who(**less)
+    two = made("two", mail("anna@x"))
+    with pytest.raises(NotSameError, match="several"):
+        who()
+    scim.remove_user(book, "acme", two, 9)
+    assert who(organisation="red") is None
+    users.create(book, replace(ANNA, id="usr_old", name="anna (i)", issuer="i", subject="s"))
+    ends = [token(book, "tok_1", "usr_old"), key(book, "anna (i)")]
+    assert who() == one, "the name, or else the primary address, and of one only"
+    assert users.find(book, "usr_old") is None, "whoever they were before goes"
+    assert alive(book) == {ends[1]}
+    assert keys.list_keys(book)[0].user == "one", "and keys come along, to end with them"
+    assert who(email="other@x", verified=False) == one, "by issuer and subject from now on"
+    for other in ({"subject": "t"}, {"issuer": "j"}):
+        with pytest.raises(NotSameError, match="another account"):
+            who(**other)
+    three = made("three")
+    assert who(subject="t", external_id="ext-three") == three
+    assert audit.verify(book, bytes(32))[1] == []
+
+
+def test_a_linked_user_who_is_removed_stays_known_as_out(book: sa.Engine) -> None:
+    add(book, "anna@x")
+    assert linked(book, CLAIMED, 7) is not None
+    key(book, "anna@x")
+    assert scim.remove_user(book, "acme", "usr_anna@x", 9)
+    assert alive(book) == set()
+    assert scim.find_user(book, "acme", "usr_anna@x") is None
+    left = users.find(book, "usr_anna@x")
+    assert left is not None
+    assert (left.name, left.active, left.role, left.subject) == ("usr_anna@x", False, "", "s")
+    assert linked(book, CLAIMED, 10) is None
+    scim.add_user(book, Entry(user=replace(ANNA, id="usr_new", name="anna@x"), attributes="{}"),
+                  GRANTS)  # fmt: skip
+    again = linked(book, CLAIMED, 11)
+    assert again is not None
+    assert (again.id, users.find(book, "usr_anna@x")) == ("usr_new", None)
 
 
 # -- groups ----------------------------------------------------------------------------------------
@@ -282,13 +361,19 @@ def test_all_at_once_end_well(book: sa.Engine) -> None:
     for n in range(3):
         made = replace(RED, id=f"grp_{n}", name=f"g{n}", members=tuple((i, "") for i in ids))
         scim.add_group(book, "acme", made, GRANTS)
-    gate = threading.Barrier(6)
+    gate = threading.Barrier(7)
 
     def repeat(act: Callable[[int], object]) -> None:
         gate.wait()
         for n in range(12):
-            with contextlib.suppress(KeyFieldError, GoneError, NobodyError):
+            with contextlib.suppress(KeyFieldError, GoneError, NobodyError, NotSameError):
                 act(n)
+
+    def sign_in(n: int) -> object:
+        with contextlib.suppress(TakenError):
+            users.create(book, replace(ANNA, id=f"usr_s{n}", name=f"s{n}", issuer="i",
+                                       subject=f"{n % 5}"))  # fmt: skip
+        return linked(book, replace(CLAIMED, subject=f"{n % 5}", email=f"u{(n + 1) % 5}"), n)
 
     def regroup(turn: int) -> Callable[[int], object]:
         def edit(n: int) -> object:
@@ -308,9 +393,10 @@ def test_all_at_once_end_well(book: sa.Engine) -> None:
         lambda n: scim.edit_user(book, "acme", ids[n % 3], end(active=False)),
         lambda n: scim.remove_user(book, "acme", ids[3 + n % 2], 9),
         lambda n: key(book, f"u{n % 5}"),
+        sign_in,
         lambda n: [token(book, f"tok_{n}", ids[n % 5]), token(book, f"tok_{n}_", f"tok_{n}")],
     ]  # fmt: skip
-    with ThreadPoolExecutor(6) as pool:
+    with ThreadPoolExecutor(7) as pool:
         list(pool.map(repeat, acts))
     gone = {f"u{n}" for n in range(3)}
     assert not [each for each in keys.list_keys(book) if each.user in gone and not each.revoked_at]

@@ -2,22 +2,24 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ferryman.config.delegation import Scope, beyond
+from ferryman.config.delegation import Scope, beyond, lasting
 from ferryman.config.feed import KeyFacts
 from ferryman.config.snapshot import Budget, CallLimit
 from ferryman.store import audit, db, delegated, keys, tenants, tokens
 from ferryman.store.keys import NewKey
 from ferryman.store.schema import delegated_limits, virtual_keys
 from ferryman.store.tenants import Tenant
-from tests.config.test_delegation import LIMITS, usd
+from tests.config.test_delegation import LIMITS, check_within, usd
 
 _numbers = count(1)
 
@@ -127,7 +129,7 @@ _WHOSE = (("acme", "red", "ann"), ("acme", "red", ""), ("acme", "", "ann"), ("ac
 _STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("put"), st.integers(0, 8), LIMITS, st.booleans()),
-        st.tuples(st.just("remove"), st.integers(0, 8)),
+        st.tuples(st.just("remove"), st.integers(0, 8), st.sampled_from(((), ("key",)))),
         st.tuples(st.just("move"), st.integers(0, 1), st.sampled_from(_WHOSE)),
         st.tuples(st.just("rotate"), st.integers(0, 1)),
     ),
@@ -137,11 +139,14 @@ _STEPS = st.lists(
 
 def check(engine: sa.Engine) -> int:
     """That nobody has more than what is above; returns how many there are."""
-    found = delegated.every(engine)
-    for child in found:
-        for parent in found:
-            if parent.scope.above(child.scope):
-                assert not beyond(child.limits, parent.limits), (child, parent)
+    now = int(time.time())
+    found = [(each.scope, lasting(each.limits, now)) for each in delegated.every(engine)]
+    assert len({(scope, frozenset(limits.by)) for scope, limits in found}) == len(found)
+    for scope, child in found:
+        for above, parent in found:
+            if above.above(scope):
+                assert not beyond(child, parent, scope), (child, parent)
+                check_within(scope, child, parent)
     return len(found)
 
 
@@ -174,7 +179,7 @@ def test_no_sequence_of_writes_leaves_a_child_above_its_parent(
                 assert isinstance(limits, CallLimit)
                 delegated.put(engine, at, limits, "me", within={}, lower=bool(lower))
             elif kind == "remove":
-                delegated.remove(engine, at, {})
+                delegated.remove(engine, at, {}, rest[0])  # type: ignore[arg-type]
             elif kind == "move":
                 facts = dict(zip(keys.FACTS, rest[0], strict=True))  # type: ignore[call-overload]
                 keys.describe(engine, mine[which], **facts)
@@ -182,6 +187,60 @@ def test_no_sequence_of_writes_leaves_a_child_above_its_parent(
                 new = NewKey(name="", digest=next(_numbers).to_bytes(32), hint="")
                 mine[which] = keys.rotate(engine, mine[which], new, 60)[1].id
         check(engine)
+
+
+def test_increases_carry_over_and_limits_for_each(engine: sa.Engine) -> None:
+    mine, acme = key(engine, "acme", "red", "ann"), Scope("acme")
+    soon = int(time.time()) + 10**6
+
+    def put(scope: Scope, limits: CallLimit, *, lower: bool = False) -> list[str]:
+        return [each.name for each in
+                delegated.put(engine, scope, limits, "me", within={}, lower=lower)[1]]  # fmt: skip
+
+    put(acme, usd(100, "month"))
+    put(acme, usd(5, "day", by=("key",)))
+    names = [each.name for each in delegated.every(engine)]
+    assert names == ["organisation:acme", "organisation:acme:key"], "both stand"
+    with pytest.raises(delegated.BeyondParentError, match="more than organisation:acme:key"):
+        put(Scope(key=mine), usd(6, "day"))
+    put(Scope("acme", "red"), usd(60, "day"))  # all of its keys together
+    put(Scope(key=mine), usd(5, "day"))
+    with pytest.raises(delegated.BeyondParentError, match="with the increase is more than 5 USD"):
+        put(Scope(key=mine), usd(5, "day", more=1, until=soon))
+    with pytest.raises(delegated.BeyondParentError, match="carried over, is more than 5 USD"):
+        put(Scope(key=mine), usd(3, "day", carry=True))
+    put(acme, usd(5, "day", by=("key",), more=2, until=soon))
+    put(Scope(key=mine), usd(5, "day", more=1, until=soon))
+    with pytest.raises(delegated.BeyondParentError):
+        put(Scope(key=mine), usd(5, "day", more=1, until=soon + 1))
+    with pytest.raises(delegated.ChildrenError, match=f"1 below it have more.*key:{mine}"):
+        put(acme, usd(5, "day", by=("key",)))
+    assert put(acme, usd(4, "day", by=("key",)), lower=True) == [f"key:{mine}"]
+    rows = {each.name: each.limits.budgets[0] for each in delegated.every(engine)}
+    assert rows[f"key:{mine}"] == usd(4, "day").budgets[0]
+    # An increase that is over is none, for whoever sets limits below or above it.
+    put(Scope(key=mine), usd(1, "day", more=90, until=5))
+    put(acme, usd(3, "day", by=("key",)))
+    # What is brought down bounds what is below that in turn.
+    put(Scope("acme", "red"), usd(10, "month", carry=True))
+    put(Scope("acme", "red", "ann"), usd(10, "month"))
+    lowered = put(acme, usd(10, "month"), lower=True)
+    assert lowered == ["team:acme/red", "user:acme/red/ann"]
+    rows = {each.name: each.limits.budgets[0] for each in delegated.every(engine)}
+    assert [rows[each].most for each in lowered] == [usd(5, "day").budgets[0].most] * 2
+    delegated.remove(engine, acme, {}, ("key",))
+    with pytest.raises(delegated.NoSuchScopeError):
+        delegated.remove(engine, acme, {}, ("key",))
+    assert "organisation:acme" in [each.name for each in delegated.every(engine)]
+    for number in range(delegated.MOST_OF_ONE - 1):
+        put(acme, usd(5, "day", by=(f"metadata.m{number}",)))
+    with pytest.raises(delegated.FullError):
+        put(acme, usd(5, "day", by=("run",)))
+    # As they were written before there could be several.
+    with db.writing(engine) as connection:
+        old = msgspec.json.encode(usd(3, "day")).decode()
+        connection.execute(delegated_limits.update().values(limits=old))
+    assert {each.limits.budgets for each in delegated.every(engine)} == {usd(3, "day").budgets}
 
 
 def test_what_is_set_goes_with_its_key_and_stays_within(engine: sa.Engine) -> None:
@@ -205,7 +264,8 @@ def test_what_is_set_goes_with_its_key_and_stays_within(engine: sa.Engine) -> No
     )  # fmt: skip
     _, lowered = delegated.put(engine, Scope("acme"), usd(4, "month"), "me", within={}, lower=True)
     assert {each.scope.key for each in lowered} == {old.id, new.id}
-    assert delegated.get(engine, Scope(key=new.id), {}).limits.budgets == usd(4, "day").budgets
+    [row] = [each for each in delegated.every(engine) if each.scope.key == new.id]
+    assert row.limits.budgets == usd(4, "day").budgets
     chain = audit.keyed(engine, bytes(32))
     delegated.remove(chain, Scope(key=new.id), {})
     with pytest.raises(delegated.NoSuchScopeError):

@@ -5,11 +5,12 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Final
 
 import typer
+from msgspec.structs import replace
 
 from ferryman.cli import flags
 from ferryman.cli.output import print_json
 from ferryman.client.documents import Limit
-from ferryman.client.tenants import BudgetSet, DelegatedLimit, LimitSet, Rate
+from ferryman.client.tenants import BudgetSet, DelegatedLimit, Increase, LimitSet, Rate
 
 limits_app: Final = typer.Typer(
     name="limits",
@@ -21,6 +22,9 @@ _Organisation = Annotated[str, typer.Option("--organisation", help="Of this orga
 _Team = Annotated[str, typer.Option("--team", help="Of this team of it.")]
 _User = Annotated[str, typer.Option("--user", help="Of this user.")]
 _Key = Annotated[str, typer.Option("--key", help="Of this virtual key (id or name) instead.")]
+_By = Annotated[
+    str, typer.Option("--by", help="One for each value: key, user, model, metadata.NAME…")
+]
 _RATE: Final = "A rate, such as 600/minute."
 
 
@@ -59,6 +63,7 @@ def set_limits(
     team: _Team = "",
     user: _User = "",
     key: _Key = "",
+    by: _By = "",
     requests: Annotated[str | None, typer.Option("--requests", help=_RATE)] = None,
     tokens: Annotated[str | None, typer.Option("--tokens", help=_RATE)] = None,
     input_tokens: Annotated[str | None, typer.Option("--input-tokens", help=_RATE)] = None,
@@ -74,6 +79,13 @@ def set_limits(
         list[str] | None,
         typer.Option("--token-budget", help="Tokens in a period, such as 1000000/day."),
     ] = None,
+    carry_over: Annotated[
+        bool, typer.Option("--carry-over", help="Add what is left of a period to the next one.")
+    ] = False,
+    increase: Annotated[
+        str,
+        typer.Option("--increase", help="More of the budget for a while, such as 10/2026-12-24."),
+    ] = "",
     lower: Annotated[
         bool, typer.Option("--lower", help="Bring down what is set for more below it.")
     ] = False,
@@ -87,13 +99,19 @@ def set_limits(
 
     Never more than what is set above it. Examples:
     `ferryman limits set --organisation acme --budget 100/month --requests 600/minute` ·
-    `ferryman limits set --organisation acme --team red --budget 20/month`
+    `ferryman limits set --organisation acme --team red --budget 20/month` ·
+    `ferryman limits set --team red --by key --budget 1/day`
     """
     from ferryman.cli.show import printable
 
+    budgets = (*_budgets("usd", budget), *_budgets("tokens", token_budget))
+    if increase and len(budgets) != 1:
+        raise typer.BadParameter("--increase is for one budget.")
+    more = {"carry_over": carry_over, "increase": _increase(increase, bool(budget))}
     body = LimitSet(
-        requests=requests, tokens=tokens, input_tokens=input_tokens, output_tokens=output_tokens,
-        parallel=parallel, budget=(*_budgets("usd", budget), *_budgets("tokens", token_budget)),
+        by=_by(by), requests=requests, tokens=tokens, input_tokens=input_tokens,
+        output_tokens=output_tokens, parallel=parallel,
+        budget=tuple(replace(each, **more) for each in budgets),
     )  # fmt: skip
     done = flags.reach(locals()).set_limits(
         body, **_whose(locals()), lower="true" if lower else None
@@ -128,6 +146,7 @@ def remove_limits(
     team: _Team = "",
     user: _User = "",
     key: _Key = "",
+    by: _By = "",
     as_json: flags.AsJson = False,
     data_dir: flags.AskDataDir = None,
     control_url: flags.AskUrl = None,
@@ -135,7 +154,7 @@ def remove_limits(
     admin_port: flags.AskPort = None,
 ) -> None:
     """Set nothing there any more. Example: `ferryman limits remove --organisation acme`"""
-    rows = flags.reach(locals()).remove_limits(**_whose(locals()))
+    rows = flags.reach(locals()).remove_limits(**_whose(locals()), by=by)
     if as_json:
         print_json(rows)
     else:
@@ -144,6 +163,25 @@ def remove_limits(
 
 def _whose(given: dict[str, Any]) -> dict[str, str]:
     return {name: given[name] for name in ("organisation", "team", "user", "key")}
+
+
+def _by(text: str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in text.split(",") if each.strip())
+
+
+def _increase(text: str, usd: bool) -> Increase | None:
+    if not text:
+        return None
+    amount, slash, until = text.partition("/")
+    try:
+        number = Decimal(amount)
+    except InvalidOperation:
+        slash = ""
+    if not slash:
+        raise typer.BadParameter(f"{text!r}: write an amount and a day, such as 10/2026-12-24.")
+    if usd:
+        return Increase(usd=number, until=until)
+    return Increase(tokens=int(number), until=until)
 
 
 def _budgets(unit: str, given: list[str] | None) -> Iterator[BudgetSet]:
@@ -163,6 +201,7 @@ def _budgets(unit: str, given: list[str] | None) -> Iterator[BudgetSet]:
 
 def _told(limits: LimitSet) -> str:
     said = []
+    each_of = f"for each {' and '.join(limits.by)}: " if limits.by else ""
     for name in ("requests", "input_tokens", "output_tokens", "tokens"):
         rate: str | Rate | None = getattr(limits, name)
         if rate is not None:
@@ -171,9 +210,16 @@ def _told(limits: LimitSet) -> str:
     if limits.parallel:
         said.append(f"{limits.parallel} at once")
     for each in limits.budget:
-        amount = f"{each.tokens} tokens" if each.usd is None else f"{each.usd} USD"
-        said.append(f"{amount} per {each.per}{' (soft)' if each.soft else ''}")
-    return ", ".join(said)
+        more = " (soft)" if each.soft else ""
+        more += ", carried over" if each.carry_over else ""
+        if each.increase is not None:
+            more += f", {_amount(each.increase)} more until {each.increase.until}"
+        said.append(f"{_amount(each)} per {each.per}{more}")
+    return each_of + ", ".join(said)
+
+
+def _amount(of: BudgetSet | Increase) -> str:
+    return f"{of.tokens} tokens" if of.usd is None else f"{of.usd} USD"
 
 
 def _list(rows: list[DelegatedLimit]) -> None:

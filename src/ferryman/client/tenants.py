@@ -57,6 +57,17 @@ class Rate(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True)
     burst: Annotated[Amount | None, Meta(description="At once; without it, `most`.")] = None
 
 
+class Increase(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """More of a budget for a while, in its unit."""
+
+    usd: Decimal | None = None
+    tokens: Annotated[int, Meta(ge=0, le=10**15)] | None = None
+    until: Annotated[
+        str,
+        Meta(description="A date, in the budget's time zone, or a time.", examples=["2026-12-24"]),
+    ]
+
+
 class BudgetSet(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What may be spent in a period. Of `usd` and `tokens`, give one."""
 
@@ -67,12 +78,24 @@ class BudgetSet(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=
     zone: str = "UTC"
     soft: bool = False
     on_exceeded: Literal["finish", "cut"] = "finish"
+    carry_over: Annotated[
+        bool, Meta(description="true: what is left of a period is added to the next one.")
+    ] = False
     notify: tuple[Annotated[int, Meta(ge=1, le=1000)], ...] = ()
+    increase: Increase | None = None
 
 
 class LimitSet(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What calls may take, in the words of the configuration's `limits`."""
 
+    by: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=5, examples=[["key"]],
+            description="Each value has a limit of its own: `key`, `user`, `model`, "
+            "`metadata.NAME` and so on. Empty: one for all.",
+        ),
+    ] = ()  # fmt: skip
     requests: _Short | Rate | None = None
     input_tokens: _Short | Rate | None = None
     output_tokens: _Short | Rate | None = None

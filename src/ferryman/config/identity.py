@@ -158,6 +158,24 @@ ISSUER: Final = Table(
     ),
 )
 
+DIRECTORY: Final = Table(
+    says="a mapping with external_id and only",
+    example="{ external_id: sub, only: true }",
+    keys=(
+        Key(
+            name="external_id",
+            kind=_word("the name of a claim", "sub"),
+            doc="The claim that the directory has as externalId.",
+            default="email, verified, is userName or the primary address",
+        ),
+        Key(
+            name="only",
+            kind=Flag(says="true or false", example="true"),
+            doc="true: whom the directory doesn't have stays outside.",
+            default="false",
+        ),
+    ),
+)
 SIGN_IN: Final = Table(
     says="a mapping",
     example="{ issuer: staff, client_id: ferryman, url: https://ferryman.example.org }",
@@ -218,6 +236,13 @@ SIGN_IN: Final = Table(
             kind=_word("a role, or none", "viewer"),
             doc="The role of all others; none: they don't come in.",
             default="none",
+        ),
+        Key(
+            name="directory",
+            kind=DIRECTORY,
+            doc="How people are known to be the users that a directory makes here (SCIM). See "
+            "docs/scim.md.",
+            default="by verified e-mail addresses",
         ),
     ),
 )
@@ -332,7 +357,7 @@ def _sign_in(
         add((*path, "client_id"), message, "Give calls an audience of their own.")
     _encrypted(found["url"], (*path, "url"), add)
     _roles(found, path, roles, add)
-    secret = found.get("client_secret")
+    secret, directory = found.get("client_secret"), found.get("directory", {})
     scopes = _values(found["scopes"]) if "scopes" in found else SCOPES
     return SignIn(
         issuer=found["issuer"],
@@ -343,6 +368,8 @@ def _sign_in(
         groups=found.get("groups", "groups"),
         roles=tuple(found.get("roles", {}).items()),
         default="" if found.get("default", "none") == "none" else found["default"],
+        external_id=directory.get("external_id", ""),
+        only=directory.get("only", False),
     )
 
 

@@ -397,6 +397,10 @@ class SignIn(Struct, frozen=True, kw_only=True):
     """(group, role); the first that one is in counts."""
     default: str = ""
     """The role of all others; empty = they don't come in."""
+    external_id: str = ""
+    """The claim that a directory (SCIM) has as ``externalId``; empty = verified e-mail counts."""
+    only: bool = False
+    """Nobody comes in but those whom a directory has made."""
 
 
 class Rule(Struct, frozen=True, kw_only=True):

@@ -3,25 +3,24 @@
 import hashlib
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Final
-from zoneinfo import ZoneInfo
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 from msgspec.structs import replace
 from sqlalchemy.exc import SQLAlchemyError
 
-from ferryman.client.tenants import BudgetSet, LimitSet, Rate
+from ferryman.client.tenants import BudgetSet, Increase, LimitSet, Rate
 from ferryman.config.delegation import amount_of
-from ferryman.config.snapshot import RATES, Budget, CallLimit, RateLimit, Snapshot
+from ferryman.config.snapshot import Budget, CallLimit, Snapshot
 from ferryman.control.orders import Compiled
 from ferryman.control.problem import ProblemError
-from ferryman.ir.price import PICO
+from ferryman.control.when import rfc3339
 from ferryman.log import log
 from ferryman.store import delegated, tenants
 
-MOST_USD: Final = 1_000_000
 _snapshot: Final = msgspec.msgpack.Decoder(Snapshot)
+_numbers: Final = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Adder:
@@ -70,18 +69,17 @@ def merged(found: Compiled, limits: tuple[CallLimit, ...]) -> Compiled:
 
 
 def limit_of(said: LimitSet) -> CallLimit:
-    """A limit without a name. Raises :class:`ProblemError` (400)."""
-    rates = {name: getattr(said, name) for name in RATES}
-    if not any(rates.values()) and said.parallel is None and not said.budget:
-        detail = "This limits nothing: say how much, such as requests: 600/minute."
-        raise ProblemError(400, "invalid_body", detail)
-    return CallLimit(
-        name="",
-        rates=tuple(_rate(name, rate) for name, rate in rates.items() if rate is not None),
-        parallel=said.parallel or 0,
-        budgets=tuple(_budget(i, each) for i, each in enumerate(said.budget)),
-        status=said.status,
-    )
+    """A limit without a name, read and checked as one of the configuration is.
+
+    Raises :class:`ProblemError` (400).
+    """
+    from ferryman.config.one_limit import limit_in  # loads what reads YAML
+
+    limit, problems = limit_in(_numbers(said))
+    if limit is None or problems:
+        detail = "; ".join(f"{key}: {text}" if key else text for key, text in problems[:3])
+        raise ProblemError(400, "invalid_body", f"{detail}.")
+    return limit
 
 
 def words_of(limit: CallLimit) -> LimitSet:
@@ -94,14 +92,15 @@ def words_of(limit: CallLimit) -> LimitSet:
         for rate in limit.rates
     }  # fmt: skip
     return LimitSet(
-        **rates, parallel=limit.parallel or None, budget=tuple(map(_words, limit.budgets)),
-        status=limit.status,
+        by=limit.by, **rates, parallel=limit.parallel or None,
+        budget=tuple(map(_words, limit.budgets)), status=limit.status,
     )  # fmt: skip
 
 
 def told(limit: CallLimit) -> str:
     """The same in a line for people."""
-    return "; ".join(_parts(limit))
+    each = f"for each {' and '.join(limit.by)}: " if limit.by else ""
+    return each + "; ".join(_parts(limit))
 
 
 def _parts(limit: CallLimit) -> Iterator[str]:
@@ -111,46 +110,26 @@ def _parts(limit: CallLimit) -> Iterator[str]:
     if limit.parallel:
         yield f"{limit.parallel} at once"
     for each in limit.budgets:
-        soft = " (soft)" if each.soft else ""
-        yield f"{amount_of(each.unit, each.most)} per {each.per}{soft}"
-
-
-def _rate(measure: str, said: str | Rate) -> RateLimit:
-    if isinstance(said, str):
-        number, _, per = said.partition("/")
-        return RateLimit(measure=measure, most=int(number), per=per, burst=int(number))
-    return RateLimit(measure=measure, most=said.most, per=said.per, burst=said.burst or said.most)
-
-
-def _budget(place: int, said: BudgetSet) -> Budget:
-    where = f"budget[{place}]"
-    if (said.usd is None) == (said.tokens is None):
-        raise ProblemError(400, "invalid_body", f"{where}: give usd or tokens, one of them.")
-    try:
-        ZoneInfo(said.zone)
-    except (KeyError, ValueError, OSError):
-        detail = f"{where}.zone: there is no time zone {said.zone!r}."
-        raise ProblemError(400, "invalid_body", detail) from None
-    return Budget(
-        unit="tokens" if said.usd is None else "usd",
-        most=(said.tokens or 0) if said.usd is None else _pico(where, said.usd),
-        per=said.per, rolling=said.rolling, zone=said.zone, soft=said.soft,
-        cut=said.on_exceeded == "cut", notify=tuple(sorted(set(said.notify))),
-    )  # fmt: skip
-
-
-def _pico(where: str, usd: Decimal) -> int:
-    if not usd.is_finite() or not 0 <= usd <= MOST_USD or usd * 10**6 % 1:
-        detail = f"{where}.usd: give an amount up to {MOST_USD}, with 6 decimals at most."
-        raise ProblemError(400, "invalid_body", detail)
-    return int(usd * PICO)
+        more = " (soft)" if each.soft else ""
+        more += ", carried over" if each.carry_over else ""
+        if each.extra:
+            more += f", {amount_of(each.unit, each.extra)} more until {rfc3339(each.extra_until)}"
+        yield f"{amount_of(each.unit, each.most)} per {each.per}{more}"
 
 
 def _words(budget: Budget) -> BudgetSet:
-    usd = budget.unit == "usd"
+    more = None
+    if budget.extra_until:
+        until = rfc3339(budget.extra_until)
+        more = Increase(**_amount(budget.unit, budget.extra), until=until)
     return BudgetSet(
-        usd=Decimal(amount_of("usd", budget.most).removesuffix(" USD")) if usd else None,
-        tokens=None if usd else budget.most, per=budget.per,  # type: ignore[arg-type]
+        **_amount(budget.unit, budget.most), per=budget.per,  # type: ignore[arg-type]
         rolling=budget.rolling, zone=budget.zone, soft=budget.soft,
-        on_exceeded="cut" if budget.cut else "finish", notify=budget.notify,
+        on_exceeded="cut" if budget.cut else "finish", carry_over=budget.carry_over,
+        notify=budget.notify, increase=more,
     )  # fmt: skip
+
+
+def _amount(unit: str, most: int) -> dict[str, Any]:
+    said = amount_of(unit, most)
+    return {"usd": Decimal(said.removesuffix(" USD"))} if unit == "usd" else {"tokens": most}

@@ -57,6 +57,7 @@ FIXES: Final = {
     "no_gateway": "Start one with `ferryman up`, or `ferryman gateway` on this machine.",
     "no_role": "Whoever runs this installation can say which groups have one.",
     "no_sign_on": "docs/identity.md says how to set one up.",
+    "not_linked": "Whoever runs this installation can say who you are here; see docs/scim.md.",
     "not_signed_in": "Begin again at the dashboard; the log of the control plane says why.",
     "provider_away": "Try again in a moment; the log of the control plane says why.",
     "no_master_key": "`ferryman vault init` makes one.",

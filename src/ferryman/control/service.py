@@ -278,7 +278,9 @@ class Service:
 
         feed_key = derive(self.options.paths.secret("feed-token"))
         cookies = derive_for(self._admin_token, "cookies of sign-on")
-        sign_on = self._sign_on = SignOn(self.engine, self._keysets, feed_key, cookies)
+        sign_on = self._sign_on = SignOn(
+            self.engine, self._keysets, feed_key, cookies, self._groups_give
+        )
         if self.configuration.compiled is not None:
             sign_on.adopt(self.configuration.compiled.snapshot)
         made = Dashboard(
@@ -295,6 +297,10 @@ class Service:
         )
         self._close_pages = made.close
         return made.app
+
+    def _groups_give(self) -> bool:
+        compiled = self.configuration.compiled
+        return compiled is not None and bool(compiled.groups)
 
     def _planes(self) -> tuple[list[Seen], int]:
         assert self._hub is not None

@@ -12,7 +12,7 @@ import http.client
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode
@@ -36,6 +36,7 @@ from ferryman.meter.jwk import encoded, json_object
 from ferryman.meter.jwt import Token, TokenError, UnknownKeyError
 from ferryman.store import users
 from ferryman.store.keys import EVERYBODY
+from ferryman.store.linking import Claimed, NotSameError, linked
 from ferryman.store.tenants import UnknownTenantError
 from ferryman.store.users import TakenError, UserInfo
 
@@ -71,6 +72,16 @@ class Person(Struct, frozen=True, kw_only=True):
     display: str
     role: str
     whose: KeyFacts
+    email: str = ""
+    verified: bool = False
+    """Whether the provider says that the address is theirs."""
+    external_id: str | None = None
+    """As in :class:`~ferryman.store.linking.Claimed`."""
+
+    @property
+    def organisation(self) -> str | None:
+        """None = nobody's."""
+        return self.whose.organisation or None
 
 
 class NotSignedInError(Exception):
@@ -90,10 +101,12 @@ class SignOn:
     """Signs people in as the configuration says."""
 
     def __init__(
-        self, engine: sa.Engine, keyring: Keyring, open_key: bytes, cookie_key: bytes
-    ) -> None:
-        """``open_key`` opens the client's secret, ``cookie_key`` (32 bytes) seals cookies."""
-        self._engine, self._keyring = engine, keyring
+        self, engine: sa.Engine, keyring: Keyring, open_key: bytes, cookie_key: bytes,
+        groups_give: Callable[[], bool] = lambda: False,
+    ) -> None:  # fmt: skip
+        """``open_key`` opens the client's secret, ``cookie_key`` (32 bytes) seals cookies;
+        ``groups_give``: whether a directory's groups say what its users may."""
+        self._engine, self._keyring, self._groups_give = engine, keyring, groups_give
         self._open_key, self._cookie_key = open_key, cookie_key
         self._settings: _Settings | None = None
 
@@ -159,7 +172,10 @@ class SignOn:
                 401, "not_signed_in", "That did not sign you in. Try again."
             ) from None
         try:
-            user = self._user(person)
+            user = self._user(person, only=settings.sign_in.only)
+        except NotSameError as error:
+            detail = f"{settings.issuer.name} knows you. {error}"
+            raise ProblemError(403, "not_linked", detail) from None
         except UnknownTenantError as error:
             detail = f"{settings.issuer.name} says that you belong elsewhere. {error}"
             raise ProblemError(403, "no_role", detail) from None
@@ -246,22 +262,35 @@ class SignOn:
             self._keyring.renew(row.keys)
             jwt.check_signature(token, jwt.ready(self._keyring.keys(row.keys)), row.algorithms)
 
-    def _user(self, person: Person) -> UserInfo | None:
+    def _user(self, person: Person, *, only: bool) -> UserInfo | None:
         """Their user, who is made at first, and changed as the provider says; None = they may not
-        come in.
+        come in. ``only``: nor may whom no directory has.
 
         Who has another role or belongs elsewhere, or to nobody any more, is shut out as they were.
+        Raises :class:`NotSameError`.
         """
         now = int(time.time())
         fields: dict[str, Any] = {
             "display": person.display, "role": person.role,
-            "organisation": person.whose.organisation or None, "team": person.whose.team or None,
+            "organisation": person.organisation, "team": person.whose.team or None,
         }  # fmt: skip
-        known = users.find_by_subject(self._engine, person.issuer, person.subject)
+        claimed = Claimed(
+            issuer=person.issuer, subject=person.subject, organisation=person.organisation,
+            external_id=person.external_id, email=person.email, verified=person.verified,
+        )  # fmt: skip
+        known = linked(self._engine, claimed, now)
         if known is not None:
+            if known.organisation != person.organisation:  # it would be lost to its directory
+                raise NotSameError("The directory that has you is another organisation's.")
+            fields = {} if self._groups_give() else {n: fields[n] for n in ("role", "team")}
+        elif only:
+            raise NotSameError("The directory here does not.")
+        else:
+            known = users.find_by_subject(self._engine, person.issuer, person.subject)
+        if known is not None and known.active:
             out = any(getattr(known, name) != fields[name] for name in fields if name != "display")
             known = users.change(self._engine, known.id, EVERYBODY, fields, now, out=out)
-        elif person.role:
+        elif known is None and person.role:
             known = self._made(person, fields, now)
         return known if known is not None and known.active and known.role else None
 
@@ -299,9 +328,15 @@ def person_of(sign_in: SignIn, row: Issuer, token: Token) -> Person:
     names = (claims.get(name) for name in ("email", "preferred_username", "name"))
     name = next(filter(_printable, names), token.subject)
     display = str(claims["name"]) if _printable(claims.get("name")) else ""
+    email, external = claims.get("email"), None
+    if sign_in.external_id:
+        said = jwt.claim(claims, sign_in.external_id)
+        external = said if isinstance(said, str) else ""
     return Person(
         issuer=row.issuer, subject=token.subject, name=str(name)[: users.LONGEST], role=role,
-        display=display[: users.LONGEST], whose=whose,
+        display=display[: users.LONGEST], whose=whose, external_id=external,
+        email=email.strip() if isinstance(email, str) and _printable(email) else "",
+        verified=claims.get("email_verified") is True,
     )  # fmt: skip
 
 

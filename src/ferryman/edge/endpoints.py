@@ -10,10 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from ferryman.edge.listing import shown_of
+from ferryman.edge.listing import Bounds, shown_of
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import usd
-from ferryman.flow.key_bounds import Confines
 from ferryman.flow.live import STATES, Live, live, shown
 from ferryman.ir.price import Rate
 from ferryman.meter.cost import rate_at
@@ -28,8 +27,8 @@ SUFFIX: Final = "/endpoints"
 _STATUS: Final = {"well": 0, "coming back": -1, "on trial": -2, "rests": -3}
 
 
-def endpoints(plane: Plane, name: str, confines: Confines | None) -> bytes:
-    """The targets behind ``name`` that the caller's key may use.
+def endpoints(plane: Plane, name: str, confines: Bounds | None) -> bytes:
+    """The targets behind ``name`` that the caller may use.
 
     Raises :class:`~ferryman.ir.errors.GatewayError` (404)."""
     resolved = shown_of(plane.fleet, name, confines)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from ferryman.config.snapshot import ModelRow
+from ferryman.flow.bearers import Named
 from ferryman.flow.key_bounds import Confines
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
@@ -32,7 +33,9 @@ METHODS: Final[dict[str, str]] = _GENERATES | _EMBEDS
 """What can be asked of a model in Gemini's URLs → endpoint."""
 _ASKED = tuple(f":{method}".encode() for method in METHODS)
 BOUNDS_KEPT: Final = 64
-"""Ways to be bound for which it is remembered what keys may call."""
+"""Ways to be bound for which it is remembered what callers may call."""
+Bounds = Confines | Named
+"""Of a virtual key, or of an issuer's callers."""
 _MOST = 1000
 """Models on a page at most, of Anthropic's and of Gemini's."""
 
@@ -42,13 +45,11 @@ class Listing:
 
     def __init__(self) -> None:
         self._made: dict[str, tuple[Fleet, dict[str, Raw]]] = {}
-        self._shown: dict[Confines, tuple[Fleet, frozenset[str]]] = {}
+        self._shown: dict[Bounds, tuple[Fleet, frozenset[str]]] = {}
 
-    def page(
-        self, fleet: Fleet, shape: str, query: bytes, confines: Confines | None = None
-    ) -> bytes:
+    def page(self, fleet: Fleet, shape: str, query: bytes, confines: Bounds | None = None) -> bytes:
         """The models that can be called, in the shape of ``shape`` (see :func:`shape_of`), of those
-        that a key with ``confines`` may call.
+        that a caller with ``confines`` may call.
 
         All of them, or where callers of that shape know pages, the one that the URL's ``query``
         asks for. Raises :class:`GatewayError` (400).
@@ -64,8 +65,8 @@ class Listing:
             rows = {name: row for name, row in rows.items() if name in shown}
         return _json(_PAGES[shape](rows, asked))
 
-    def _shown_to(self, fleet: Fleet, confines: Confines, names: Iterable[str]) -> frozenset[str]:
-        """Worked out once for all keys that are bound alike."""
+    def _shown_to(self, fleet: Fleet, confines: Bounds, names: Iterable[str]) -> frozenset[str]:
+        """Worked out once for all callers that are bound alike."""
         known = self._shown.get(confines)
         if known is None or known[0] is not fleet:
             if len(self._shown) >= BOUNDS_KEPT:
@@ -74,8 +75,8 @@ class Listing:
             known = self._shown[confines] = (fleet, shown)
         return known[1]
 
-    def one(self, fleet: Fleet, name: str, shape: str, confines: Confines | None = None) -> bytes:
-        """One model. Raises :class:`GatewayError` (404), also where the key may not call it."""
+    def one(self, fleet: Fleet, name: str, shape: str, confines: Bounds | None = None) -> bytes:
+        """One model. Raises :class:`GatewayError` (404), also where the caller may not call it."""
         if len(name) > MAX_MODEL_NAME:
             message = f"A model's name has at most {MAX_MODEL_NAME} characters."
             raise GatewayError(404, ErrorKind.MODEL_NOT_FOUND, message, param="model")
@@ -83,12 +84,12 @@ class Listing:
         return _json(_SHAPES[shape](*_route(fleet, name)))
 
 
-def shown_of(fleet: Fleet, name: str, confines: Confines | None) -> Resolved:
-    """What ``name`` leads to. Raises :class:`GatewayError` (404), also where a key with
+def shown_of(fleet: Fleet, name: str, confines: Bounds | None) -> Resolved:
+    """What ``name`` leads to. Raises :class:`GatewayError` (404), also where a caller with
     ``confines`` may not call it."""
     resolved = fleet.resolve(name)
     if confines is not None and not confines.shows(name, resolved):
-        message = f"This key may use no model {name[:100]!r}; it may use: {confines.may}."
+        message = f"This caller may use no model {name[:100]!r}, but: {confines.may}."
         raise GatewayError(404, ErrorKind.MODEL_NOT_FOUND, message, param="model")
     return resolved
 

@@ -10,13 +10,14 @@ import msgspec
 
 from ferryman.edge import explaining, feedback, leaks
 from ferryman.edge.endpoints import SUFFIX, endpoints, target_page
-from ferryman.edge.listing import METHODS, STREAMS, Listing, shape_of, shape_of_path
+from ferryman.edge.listing import METHODS, STREAMS, Bounds, Listing, shape_of, shape_of_path
 from ferryman.edge.siblings import OWN, Siblings, merged_limits
 from ferryman.flow.array import ArrayExchange
+from ferryman.flow.bearers import Named, vouched_for
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import JSON
-from ferryman.flow.headers import agent_of, facts_of, identify
-from ferryman.flow.key_bounds import Confines, let_in
+from ferryman.flow.headers import HeaderFacts, agent_of, facts_of, identify
+from ferryman.flow.key_bounds import let_in
 from ferryman.flow.limiting import limit_page, standing
 from ferryman.flow.queueing import queue_page
 from ferryman.flow.refusals import STATUSES
@@ -142,11 +143,7 @@ class Edge:
             explaining.allow(exchange, self._token)
             self._spawn(exchange, self._cache(exchange))
         elif path in _MODELS:
-            _allow(exchange, b"GET")
-            confines = self._identify(exchange)
-            query = target.partition(b"#")[0].partition(b"?")[2]
-            body = self._listing.page(self.plane.fleet, shape_of(exchange, path), query, confines)
-            exchange.respond(200, JSON, body)
+            self._models(exchange, path)
         elif path.startswith(_ONE_MODEL):
             self._model(exchange, path)
         elif path == b"/":
@@ -164,10 +161,37 @@ class Edge:
                 "to /v1/feedback; leaked keys to /v1/keys/leaked; /v1/models lists models.",
             )
 
-    def _identify(self, exchange: Exchange) -> Confines | None:
+    def _identify(self, exchange: Exchange) -> Bounds | None:
         """What the caller's key is bound to. Raises :class:`GatewayError` (401, 403)."""
         key = identify(self.plane, facts_of(self.plane, exchange))
         return let_in(self.plane, key, exchange.peer) if self.plane.bound else None
+
+    def _models(self, exchange: Exchange, path: bytes) -> None:
+        """What the caller may call: all of it, one model, or how its targets stand."""
+        _allow(exchange, b"GET")
+        facts = facts_of(self.plane, exchange)
+        if facts.bearer:
+            self._spawn(exchange, self._models_of_vouched(exchange, path, facts))
+        else:
+            self._show(exchange, path, self._identify(exchange))
+
+    async def _models_of_vouched(self, exchange: Exchange, path: bytes, facts: HeaderFacts) -> None:
+        caller = await vouched_for(self.plane, facts)
+        bounds = self._identify(exchange)
+        if caller is not None and caller.models:
+            bounds = Named(caller.models)
+        self._show(exchange, path, bounds)
+
+    def _show(self, exchange: Exchange, path: bytes, bounds: Bounds | None) -> None:
+        shape, fleet = shape_of(exchange, path), self.plane.fleet
+        if path in _MODELS:
+            query = exchange.target.partition(b"#")[0].partition(b"?")[2]
+            body = self._listing.page(fleet, shape, query, bounds)
+        elif (name := _model_of(path)).endswith(SUFFIX):
+            body = endpoints(self.plane, name.removesuffix(SUFFIX), bounds)
+        else:
+            body = self._listing.one(fleet, name, shape, bounds)
+        exchange.respond(200, JSON, body)
 
     def _spawn(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
         """Answer in a task of its own, so that calls go on."""
@@ -225,18 +249,10 @@ class Edge:
 
     def _model(self, exchange: Exchange, path: bytes) -> None:
         """One model; or, in a POST, what Gemini's callers ask of it: ``models/NAME:METHOD``."""
-        name = _model_of(path)
         if exchange.method != b"POST":
-            _allow(exchange, b"GET")
-            confines = self._identify(exchange)
-            if name.endswith(SUFFIX):
-                body = endpoints(self.plane, name.removesuffix(SUFFIX), confines)
-            else:
-                shape = shape_of(exchange, path)
-                body = self._listing.one(self.plane.fleet, name, shape, confines)
-            exchange.respond(200, JSON, body)
+            self._models(exchange, path)
             return
-        endpoint, name, stream = _method(name)
+        endpoint, name, stream = _method(_model_of(path))
         if stream and b"alt=sse" not in exchange.target.partition(b"?")[2].split(b"&"):
             exchange = ArrayExchange(exchange)
         self._call(exchange, endpoint, name, stream)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ferryman.config.delegation import Scope, beyond, lowered
+from ferryman.config.delegation import Scope, beyond, brought_down, lasting
 from ferryman.config.snapshot import CallLimit
 from ferryman.store import audit, tenants
 from ferryman.store.audit import Act
@@ -22,15 +22,17 @@ from ferryman.store.dimensions import NONE, Within, owned
 from ferryman.store.schema import delegated_limits, virtual_keys
 
 MOST: Final = 2000
-"""That there may be: data planes look through all of them at a key's first call."""
+"""Scopes with limits: data planes look through all of them at a key's first call."""
+MOST_OF_ONE: Final = 10
+"""Limits of a scope, which are counted by different facts."""
 _table = delegated_limits.c
-_limits: Final = msgspec.json.Decoder(CallLimit)
+_limits: Final = msgspec.json.Decoder(list[CallLimit] | CallLimit)
 _keys = virtual_keys.alias("k")
 _OF_KEY: Final = ("organisation", "team", "user")
 
 
 class Delegated(Struct, frozen=True, kw_only=True):
-    """A limit, and whose it is."""
+    """A limit, and whose it is: of several, each is counted by other facts."""
 
     scope: Scope
     """Of a key: with whose it is now."""
@@ -38,6 +40,15 @@ class Delegated(Struct, frozen=True, kw_only=True):
     changed_at: int
     """Unix seconds."""
     changed_by: str
+
+    @property
+    def name(self) -> str:
+        """What refusals and records call it."""
+        return self.limits.name
+
+    def counts(self, by: Sequence[str]) -> bool:
+        """Whether it is counted by these."""
+        return frozenset(self.limits.by) == frozenset(by)
 
 
 class BeyondParentError(Exception):
@@ -68,83 +79,86 @@ def every(engine: sa.Engine, within: Within | None = None) -> list[Delegated]:
     with reading(engine) as connection:
         found = _rows(connection, sa.or_(_table.key_id == "", _keys.c.revoked_at.is_(None)))
     return sorted(
-        (each for each in found if _is_of(each.scope, within or {})), key=lambda each: each.scope
+        (each for each in found if _is_of(each.scope, within or {})),
+        key=lambda each: (each.scope, each.name),
     )
-
-
-def get(engine: sa.Engine, scope: Scope, within: Within) -> Delegated:
-    """What is set there. Raises :class:`NoSuchScopeError`."""
-    with reading(engine) as connection:
-        found = _at(connection, _whole(connection, scope, within))
-    if found is None:
-        raise NoSuchScopeError("Nothing is set there.")
-    return found
 
 
 def put(
     engine: sa.Engine, scope: Scope, limits: CallLimit, by: str, *, within: Within,
     lower: bool = False,
 ) -> tuple[Delegated, list[Delegated]]:  # fmt: skip
-    """Set what a scope may take, in place of what was set there. Returns that, and the children
-    that were brought down to it, which only happens with ``lower``.
+    """Set what a scope may take, in place of what was set there and counted alike. Returns that,
+    and what below was brought down to it, which only happens with ``lower``.
 
     Raises :class:`BeyondParentError`, :class:`ChildrenError`, :class:`FullError`,
     :class:`NoSuchScopeError`, and ``tenants.UnknownTenantError``.
     """
+    now = int(time.time())
     with writing(engine) as connection:
         tenants.lock(connection)
         scope = _whole(connection, scope, within)
         if not scope.key:
             tenants.check(connection, scope.organisation, scope.team)
-        family = _family(connection, scope.organisation)
-        _check_parents(scope, limits, family)
+        family = _family(connection, scope.organisation, now)
+        limits = _named(limits, scope)
+        new = Delegated(scope=scope, limits=limits, changed_at=now, changed_by=by)
+        _check_parents(scope, lasting(limits, now), family)
         children = [each for each in family if scope.above(each.scope)]
-        more = [(each, beyond(each.limits, limits)) for each in children]
+        more = [(each, beyond(each.limits, limits, each.scope)) for each in children]
         more = [(each, words) for each, words in more if words]
         if more and not lower:
-            said = "; ".join(f"{each.scope.name}: {words[0]}" for each, words in more[:5])
+            said = "; ".join(f"{each.name}: {words[0]}" for each, words in more[:5])
             raise ChildrenError(f"{len(more)} below it have more than that. {said}.")
-        old = _at(connection, scope)
-        if (
-            old is None
-            and (connection.scalar(sa.select(sa.func.count(_table.key_id))) or 0) >= MOST
-        ):
-            raise FullError(f"There are {MOST} such limits already.")
-        now = int(time.time())
-        done = [
-            _write(connection, Delegated(scope=each.scope, limits=lowered(each.limits, limits),
-                                         changed_at=now, changed_by=by), each)
-            for each, _ in more
-        ]  # fmt: skip
-        new = Delegated(scope=scope, limits=limits, changed_at=now, changed_by=by)
-        return _write(connection, new, old), done
+        _check_room(connection, _at(connection, scope), limits)
+        done = _lowered(family, new) if more else []
+        for each in done:
+            _write(connection, each)
+        return _write(connection, new), done
 
 
-def remove(engine: sa.Engine, scope: Scope, within: Within) -> None:
-    """Set nothing there any more. Raises :class:`NoSuchScopeError`."""
+def _lowered(family: Sequence[Delegated], new: Delegated) -> list[Delegated]:
+    """Those of a family that a new one brings down: what is brought down bounds others in turn."""
+    others = [each for each in family if each.scope != new.scope or not each.counts(new.limits.by)]
+    known = {(each.scope, each.name): each for each in others}
+    found = []
+    for scope, limits in brought_down([(each.scope, each.limits) for each in (*others, new)]):
+        was = known.get((scope, limits.name))
+        if was is not None and was.limits != limits:
+            found.append(replace(new, scope=scope, limits=limits))
+    return found
+
+
+def remove(engine: sa.Engine, scope: Scope, within: Within, by: Sequence[str] = ()) -> None:
+    """Set nothing there any more of what is counted by these. Raises :class:`NoSuchScopeError`."""
     with writing(engine) as connection:
         tenants.lock(connection)
         scope = _whole(connection, scope, within)
-        old = _at(connection, scope)
+        there = _at(connection, scope)
+        old = next((each for each in there if each.counts(by)), None)
         if old is None:
             raise NoSuchScopeError("Nothing is set there.")
-        connection.execute(delegated_limits.delete().where(*_is(scope)))
-        audit.append(connection, Act(action="limits.remove", target=scope.name, before=old.limits))
+        left = [each.limits for each in there if each is not old]
+        if left:
+            row = {"limits": _text(left)}
+            connection.execute(delegated_limits.update().where(*_is(scope)).values(**row))
+        else:
+            connection.execute(delegated_limits.delete().where(*_is(scope)))
+        audit.append(connection, Act(action="limits.remove", target=old.name, before=old.limits))
 
 
 def moved(connection: sa.Connection, key: Scope) -> None:
     """A key is to be somebody else's: what is set for it has to be within theirs. ``key``: with
     whose it will be. Raises :class:`BeyondParentError`."""
-    found = _at(connection, key)
-    if found is not None:
-        _check_parents(key, found.limits, _family(connection, key.organisation))
+    now = int(time.time())
+    for each in _at(connection, key):
+        _check_parents(key, lasting(each.limits, now), _family(connection, key.organisation, now))
 
 
 def copied(connection: sa.Connection, old: Scope, new: str) -> None:
     """A key takes another one's place: what is set for that holds for it, too."""
-    found = _at(connection, old)
-    if found is not None:
-        _write(connection, replace(found, scope=replace(old, key=new)), None)
+    for each in _at(connection, old):
+        _write(connection, replace(each, scope=replace(old, key=new)))
 
 
 # -- what is asked of the table --------------------------------------------------------------------
@@ -152,10 +166,18 @@ def copied(connection: sa.Connection, old: Scope, new: str) -> None:
 
 def _check_parents(scope: Scope, limits: CallLimit, family: Sequence[Delegated]) -> None:
     for each in family:
-        words = beyond(limits, each.limits) if each.scope.above(scope) else ()
+        words = beyond(limits, each.limits, scope) if each.scope.above(scope) else ()
         if words:
-            raise BeyondParentError(f"{scope.name} may not have more than {each.scope.name}. "
+            raise BeyondParentError(f"{scope.name} may not have more than {each.name}. "
                                     f"{'; '.join(words)}.")  # fmt: skip
+
+
+def _check_room(connection: sa.Connection, there: Sequence[Delegated], new: CallLimit) -> None:
+    """Raises :class:`FullError`."""
+    if not there and (connection.scalar(sa.select(sa.func.count(_table.key_id))) or 0) >= MOST:
+        raise FullError(f"Limits are set for {MOST} already.")
+    if len([each for each in there if not each.counts(new.by)]) >= MOST_OF_ONE:
+        raise FullError(f"{there[0].scope.name} has {MOST_OF_ONE} limits already.")
 
 
 def _whole(connection: sa.Connection, scope: Scope, within: Within) -> Scope:
@@ -170,16 +192,17 @@ def _whole(connection: sa.Connection, scope: Scope, within: Within) -> Scope:
     return Scope(row.organisation or "", row.team or "", row.user or "", scope.key)
 
 
-def _family(connection: sa.Connection, organisation: str) -> list[Delegated]:
-    """All that are set below one organisation, and for it."""
+def _family(connection: sa.Connection, organisation: str, now: int) -> list[Delegated]:
+    """All that are set below one organisation, and for it, as they are from now on."""
     theirs = sa.func.coalesce(_keys.c.organisation, "") == organisation
     mine = sa.and_(_table.key_id == "", _table.organisation == organisation)
-    return _rows(connection, sa.or_(mine, sa.and_(_table.key_id != "", theirs)))
+    found = _rows(connection, sa.or_(mine, sa.and_(_table.key_id != "", theirs)))
+    return [replace(each, limits=lasting(each.limits, now)) for each in found]
 
 
-def _at(connection: sa.Connection, scope: Scope) -> Delegated | None:
+def _at(connection: sa.Connection, scope: Scope) -> list[Delegated]:
     found = _rows(connection, sa.and_(*_is(scope)))
-    return replace(found[0], scope=scope) if found else None
+    return [replace(each, scope=scope) for each in found]
 
 
 def _is(scope: Scope) -> list[sa.ColumnElement[bool]]:
@@ -193,37 +216,54 @@ def _rows(connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[Dele
     query = sa.select(delegated_limits, *whose).select_from(
         delegated_limits.outerjoin(_keys, _keys.c.id == _table.key_id)
     )
-    return [_delegated(row) for row in connection.execute(query.where(which))]
+    rows = connection.execute(query.where(which))
+    return [each for row in rows for each in _delegated(row)]
 
 
-def _delegated(row: Any) -> Delegated:
+def _delegated(row: Any) -> list[Delegated]:
     scope = Scope(row.organisation, row.team, row.user)
     if row.key_id:
         of_key = (row.of_organisation or "", row.of_team or "", row.of_user or "")
         scope = Scope(*of_key, row.key_id)
-    limits = replace(_limits.decode(row.limits), name=scope.name, when=scope.when)
-    return Delegated(
-        scope=scope, limits=limits, changed_at=row.changed_at, changed_by=row.changed_by
-    )
+    found = _limits.decode(row.limits)
+    return [
+        Delegated(scope=scope, limits=_named(each, scope), changed_at=row.changed_at,
+                  changed_by=row.changed_by)
+        for each in ([found] if isinstance(found, CallLimit) else found)
+    ]  # fmt: skip
 
 
-def _write(connection: sa.Connection, new: Delegated, old: Delegated | None) -> Delegated:
-    scope = new.scope
-    bare = replace(new.limits, name="", when=None)
+def _named(limits: CallLimit, scope: Scope) -> CallLimit:
+    return replace(limits, name=scope.called(limits.by), when=scope.when)
+
+
+def _text(limits: Sequence[CallLimit]) -> str:
+    return msgspec.json.encode([_bare(each) for each in limits]).decode()
+
+
+def _bare(limits: CallLimit) -> CallLimit:
+    return replace(limits, name="", when=None)
+
+
+def _write(connection: sa.Connection, new: Delegated) -> Delegated:
+    """Keep a limit, in place of the one of its scope that is counted alike."""
+    scope, there = new.scope, _at(connection, new.scope)
+    old = next((each for each in there if each.counts(new.limits.by)), None)
     row = {
-        "limits": msgspec.json.encode(bare).decode(), "changed_at": new.changed_at,
-        "changed_by": new.changed_by,
+        "limits": _text([*(each.limits for each in there if each is not old), new.limits]),
+        "changed_at": new.changed_at, "changed_by": new.changed_by,
     }  # fmt: skip
-    if old is None:
+    if there:
+        connection.execute(delegated_limits.update().where(*_is(scope)).values(**row))
+    else:
         whose = {} if scope.key else {name: getattr(scope, name) for name in _OF_KEY}
         named = dict.fromkeys(_OF_KEY, "") | whose | {"key_id": scope.key}
         connection.execute(delegated_limits.insert().values(**named, **row))
-    else:
-        connection.execute(delegated_limits.update().where(*_is(scope)).values(**row))
-    before = None if old is None else replace(old.limits, name="", when=None)
-    act = Act(action="limits.set", target=scope.name, before=before, after=bare)
-    audit.append(connection, act)
-    return replace(new, limits=replace(bare, name=scope.name, when=scope.when))
+    before = None if old is None else _bare(old.limits)
+    name = scope.called(new.limits.by)
+    audit.append(connection, Act(action="limits.set", target=name, before=before,
+                                 after=_bare(new.limits)))  # fmt: skip
+    return replace(new, limits=_named(new.limits, scope))
 
 
 def _is_of(scope: Scope, within: Within) -> bool:

@@ -1,7 +1,8 @@
 """Users and groups that a directory makes here (SCIM), and what groups give to those in them.
 
-A directory sees the users that it has made, or that came by an identity provider before it did: not
-those with a password, nor service accounts. One that belongs to an organisation sees those of it.
+A directory sees the users that it has made: not those that were made by hand, nor service accounts.
+One that belongs to an organisation sees those of it. Who signs in by an identity provider becomes
+the user that it has made for them there (``store/linking.py``).
 
 Rows are locked in this order: groups, users (by id), sessions, tokens, keys, the audit log. Who is
 in a group changes only while the group and the user are locked.
@@ -24,10 +25,14 @@ from ferryman.store.db import reading, writing
 from ferryman.store.keys import EVERYBODY
 from ferryman.store.names import folded
 from ferryman.store.schema import scim_groups, scim_members, scim_users, users
-from ferryman.store.users import PERSON, TakenError, UserInfo, shut_out
+from ferryman.store.users import LONGEST, PERSON, TakenError, UserInfo, shut_out
 
 _CHUNK: Final = 500  # ids in one IN (…)
 _USER: Final = [users.c[name] for name in UserInfo.__struct_fields__]
+_BARE: Final[dict[str, Any]] = {
+    "display": "", "role": "", "team": None, "external_id": None, "password": None, "active": False,
+}  # fmt: skip
+"""What is left of somebody who is only known to be out."""
 
 
 class Grants(Struct, frozen=True, kw_only=True):
@@ -108,29 +113,18 @@ def find_user(engine: sa.Engine, organisation: str | None, user_id: str) -> Entr
 
 
 def add_user(engine: sa.Engine, entry: Entry, grants: Grants) -> Entry:
-    """Keep a user, or take over the one of this name who came by an identity provider.
+    """Keep a user. Who has only signed in under this name gives it up, and is signed out: it shows
+    at their next sign-in whether they are the same.
 
     Raises :class:`~ferryman.store.users.TakenError`.
     """
     user = entry.user
-    same = users.c.folded == folded(user.name)
     with _free(), writing(engine) as connection:
-        shown: list[sa.Column[Any]] = [*_USER, users.c.password]
-        found = connection.execute(sa.select(*shown).where(same).with_for_update()).first()
-        if found is None:
-            made = {"folded": folded(user.name), "password": None, **asdict(user)}
-            connection.execute(users.insert().values(**made))
-            acts = [Act(action="user.create", target=user.id, after=user)]
-        else:
-            was = _user(found)
-            if not _free_to_take(connection, was, found.password, user):
-                raise TakenError("Another user has this name.")
-            given = {
-                name: getattr(user, name) for name in ("name", "display", "external_id", "active")
-            }
-            user = replace(was, **given, changed_at=user.changed_at)
-            acts = _written(connection, was, user)
+        acts = _make_room(connection, user)
+        made = {"folded": folded(user.name), "password": None, **asdict(user)}
+        connection.execute(users.insert().values(**made))
         connection.execute(scim_users.insert().values(user_id=user.id, attributes=entry.attributes))
+        acts += [Act(action="user.create", target=user.id, after=user)]
         if not user.active:
             acts += _out(connection, user)
         acts += _granted(connection, [user.id], grants, user.changed_at)
@@ -138,13 +132,25 @@ def add_user(engine: sa.Engine, entry: Entry, grants: Grants) -> Entry:
         return _again(connection, user.id)
 
 
-def _free_to_take(
-    connection: sa.Connection, was: UserInfo, password: str | None, user: UserInfo
-) -> bool:
-    """Whether a user may become a directory's: not one who was made here by hand."""
+def _make_room(connection: sa.Connection, user: UserInfo) -> list[Act]:
+    """Free the name of a directory's new user, if somebody has it by a claim alone.
+
+    Nobody is taken over: what a provider says of people may be what they say of themselves.
+    """
+    shown: list[sa.Column[Any]] = [*_USER, users.c.password]
+    same = sa.select(*shown).where(users.c.folded == folded(user.name))
+    found = connection.execute(same.with_for_update()).first()
+    if found is None:
+        return []
+    was = _user(found)
     known = connection.scalar(sa.select(scim_users.c.user_id).where(scim_users.c.user_id == was.id))
-    foreign = was.issuer is not None and password is None and was.kind == PERSON
-    return foreign and known is None and was.organisation == user.organisation
+    claimed = was.issuer is not None and found.password is None and was.kind == PERSON
+    if not claimed or known is not None or was.organisation != user.organisation:
+        raise TakenError("Another user has this name.")
+    aside = f" ({was.id})"
+    name = was.name[: LONGEST - len(aside)] + aside
+    acts = _written(connection, was, replace(was, name=name, changed_at=user.changed_at))
+    return acts + shut_out(connection, was.id, user.changed_at)
 
 
 def edit_user(
@@ -175,7 +181,11 @@ def edit_user(
 
 
 def remove_user(engine: sa.Engine, organisation: str | None, user_id: str, now: int) -> bool:
-    """Let go of a user, who is out; whether there was one."""
+    """Let go of a user, who is out; whether there was one.
+
+    Of one who has signed in by an identity provider it stays known that they are out: else they
+    would come in as somebody new.
+    """
     with writing(engine) as connection:
         found = _locked_user(connection, organisation, user_id)
         if found is None:
@@ -183,7 +193,12 @@ def remove_user(engine: sa.Engine, organisation: str | None, user_id: str, now: 
         acts = [Act(action="user.remove", target=user_id, before=found.user)]
         acts += shut_out(connection, user_id, now)
         acts += leaving.removed(now, EVERYBODY)(connection, found.user)
-        connection.execute(users.delete().where(users.c.id == user_id))
+        mine = users.c.id == user_id
+        if found.user.issuer is None:
+            connection.execute(users.delete().where(mine))
+        else:
+            bare = {"name": user_id, "folded": folded(user_id), "changed_at": now, **_BARE}
+            connection.execute(users.update().where(mine).values(**bare))
         _tell(connection, acts)
         return True
 

@@ -34,6 +34,14 @@ class Whose(Struct, kw_only=True, forbid_unknown_fields=True):
     key: Annotated[str, Meta(description="Id or name; then nothing else.")] = ""
 
 
+class Gone(Whose, kw_only=True, forbid_unknown_fields=True):
+    """Which limit is to go."""
+
+    by: Annotated[
+        str, Meta(description="What it is counted by, with commas; empty: the one for all.")
+    ] = ""
+
+
 class Setting(Whose, kw_only=True, forbid_unknown_fields=True):
     """Whose a limit is to be."""
 
@@ -62,7 +70,8 @@ def list_limits(admin: Admin) -> Items[DelegatedLimit]:
 
 
 def set_limits(admin: Admin, query: Setting, body: LimitSet) -> DelegatedOutcome:
-    """Set what an organisation, team, user or key may take, in place of what was set for it.
+    """Set what an organisation, team, user or key may take, in place of what was set for it and
+    counted alike (`by`).
 
     No more than what is set above it: what would be more is refused.
     """
@@ -75,13 +84,14 @@ def set_limits(admin: Admin, query: Setting, body: LimitSet) -> DelegatedOutcome
             lower=query.lower,
         )  # fmt: skip
     admin.configuration.renew()
-    return DelegatedOutcome(**_row(found), lowered=tuple(each.scope.name for each in lowered))
+    return DelegatedOutcome(**_row(found), lowered=tuple(each.name for each in lowered))
 
 
-def remove_limits(admin: Admin, query: Whose) -> Items[DelegatedLimit]:
+def remove_limits(admin: Admin, query: Gone) -> Items[DelegatedLimit]:
     """Set nothing there any more. What is set above still holds. Answers what is left."""
     with _told():
-        delegated.remove(admin.engine, _below(admin, query), admin.caller.within)
+        by = [each.strip() for each in query.by.split(",") if each.strip()]
+        delegated.remove(admin.engine, _below(admin, query), admin.caller.within, by)
     admin.configuration.renew()
     return list_limits(admin)
 
@@ -135,7 +145,7 @@ def _check_shared(admin: Admin) -> None:
 def _row(found: Delegated) -> dict[str, Any]:
     it = found.scope
     return {
-        "name": it.name, "organisation": it.organisation or None, "team": it.team or None,
+        "name": found.name, "organisation": it.organisation or None, "team": it.team or None,
         "user": it.user or None, "key": it.key or None, "limits": words_of(found.limits),
         "changed_at": rfc3339(found.changed_at), "changed_by": found.changed_by,
     }  # fmt: skip

@@ -39,7 +39,7 @@ class Theirs:
     def _set(self) -> set[str]:
         mine = delegated.tenant(self._within)
         found = delegated.every(self._admin.engine, self._within)
-        return {each.scope.name for each in found if not each.scope.above(mine)}
+        return {each.name for each in found if not each.scope.above(mine)}
 
     @cached_property
     def _by(self) -> Mapping[str, tuple[str, ...]]:

@@ -41,17 +41,19 @@ def records(admin: Admin) -> list[Record]:
     for row in tenants.page(admin.engine, limit=MOST, within=mine):
         below = tenants.page(admin.engine, limit=MOST, within=mine, organisation=row.organisation)
         found |= {Scope(each.organisation, each.team): each for each in (row, *below)}
-    held = {each.scope: each for each in delegated.every(admin.engine, mine)}
+    held: dict[Scope, list[Delegated]] = {}
+    for each in delegated.every(admin.engine, mine):
+        held.setdefault(each.scope, []).append(each)
     return [
-        _record(scope, found.get(scope), held.get(scope)) for scope in sorted({**found, **held})
+        _record(scope, found.get(scope), held.get(scope, [])) for scope in sorted({**found, **held})
     ]
 
 
-def _record(scope: Scope, tenant: Tenant | None, held: Delegated | None) -> Record:
+def _record(scope: Scope, tenant: Tenant | None, held: list[Delegated]) -> Record:
     return Record(
         scope=scope, title=tenant.title if tenant else "", known=tenant is not None,
         archived=tenant is not None and tenant.archived_at is not None,
-        limits=told(held.limits) if held else "",
+        limits="; ".join(told(each.limits) for each in held),
     )  # fmt: skip
 
 
@@ -86,7 +88,7 @@ def limit(desk: Desk, asked: Asked) -> Go:
         lower = form.get("lower") == "1"
         limits_api.set_limits(desk.admin, limits_api.Setting(**whose, lower=lower), said)
     else:
-        limits_api.remove_limits(desk.admin, limits_api.Whose(**whose))
+        limits_api.remove_limits(desk.admin, limits_api.Gone(**whose))
     return Go("/teams")
 
 
