@@ -9,6 +9,7 @@ import pytest
 
 from tests.flow.test_docs import needs_curl, typed
 from tests.gateway import KEY, Stack, asked, error_of
+from tests.gateway import whole as answered
 from tests.processes import until
 from tests.provider import Key, Provider
 from tests.sdk.test_openai_python import ASKED, caller
@@ -26,13 +27,18 @@ CONFIG = """
 providers:
   lab: { base_url: SIM/v1, auth: none, prices: { sim: { input: 0, output: 0, request: 2 } } }
   openai:
-    { base_url: SIM/v1, key: env:LAB_KEY, prices: { sim: { input: 0, output: 0, request: 1 } } }
+    { base_url: SIM/v1, key: env:LAB_KEY, region: us,
+      prices: { sim: { input: 0, output: 0, request: 1 } } }
   near: { base_url: SIM/v1, auth: none, region: eu }
 models:
   fast: lab/sim
 residency:
   - { name: clinic, when: { team: clinic }, regions: [eu] }
+  - { name: ward, when: { team: ward }, regions: [eu, us] }
+guards:
+  hook: { kind: webhook, url: CANNED/hook, action: block, always: false }
 policies:
+  - { name: heard, when: { tags: heard }, guard: [hook] }
   - { name: interns, when: { tags: interns }, forbid: interns may not }
 responses: { keep: 1h }
 """
@@ -166,6 +172,20 @@ def test_limits_policies_and_residency_go_by_claims(vouched: Stack, provider: Pr
     row = vouched.row(called(vouched, tenant, "lab/sim"))
     assert (row["organisation"], row["user"], row["team"]) == ("acme", "gus", None)
     assert vouched.post(asked("fast"), key=KEY).status == 200
+
+
+def test_residency_keeps_what_a_team_says_from_the_webhook_of_a_guard(
+    vouched: Stack, provider: Provider
+) -> None:
+    heard = []
+    for team in ("red", "ward"):
+        before = len(vouched.canned.requests)
+        token = of(provider, sub=team, email=f"{team}@example.org", department=team,
+                   groups=["heard"])  # fmt: skip
+        vouched.canned.answers.append(answered(b'{"flagged": false}'))
+        reply = called(vouched, token, "openai/sim")
+        heard.append((reply.status, len(vouched.canned.requests) - before))
+    assert heard == [(200, 1), (400, 0)], "what can't be checked is refused"
 
 
 def test_what_one_person_was_told_is_nobody_else_s(vouched: Stack, provider: Provider) -> None:

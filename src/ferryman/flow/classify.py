@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec.structs import replace
 
+from ferryman.config.feed import KeyFacts
 from ferryman.config.filters import Written
 from ferryman.config.guard_row import Guard
 from ferryman.flow.call import Plane
@@ -150,10 +151,7 @@ async def _asked(plane: Plane, guard: Guard, key: str, endpoint: str, asks: dict
         asks |= {"max_tokens": MAX_OUTPUT, "temperature": 0}
     target = plane.fleet.resolve(guard.model).targets[0]
     residency = plane.residency
-    whose = plane.facts.get(key)
-    if whose is None and plane.issuers is not None:
-        whose = plane.issuers.whose(key)
-    if residency is not None and not residency.admits(key, target.written, whose):
+    if residency is not None and not residency.admits(key, target.written, _whose(plane, key)):
         raise ClassifierError(f"{target.name} may not have what this call says (residency)")
     confines = confines_of(plane, key) if plane.bound else None
     if confines is not None and not confines.admits(target):
@@ -171,10 +169,16 @@ def _may_hear(plane: Plane, guard: Guard, key: str) -> None:
     """Raise :class:`ClassifierError` where a call's data may not go to a guard's webhook."""
     place = Written("", region=guard.region, data_policy=guard.data_policy)
     residency, confines = plane.residency, confines_of(plane, key) if plane.bound else None
-    if residency is not None and not residency.admits(key, place, plane.facts.get(key)):
+    if residency is not None and not residency.admits(key, place, _whose(plane, key)):
         raise ClassifierError("it may not have what this call says (residency)")
     if confines is not None and not confines.admits_at(place):
         raise ClassifierError("it may not have what this call says (its key's bounds)")
+
+
+def _whose(plane: Plane, key: str) -> KeyFacts | None:
+    """The facts of a virtual key, or of a caller with a token."""
+    found = plane.facts.get(key)
+    return plane.issuers.whose(key) if found is None and plane.issuers is not None else found
 
 
 def _signed(guard: Guard, secrets: Mapping[str, bytes | None], body: bytes) -> str:
