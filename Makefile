@@ -49,7 +49,7 @@ fresh:
 	@if [ ! -e $(COMPILED) ]; then find src -name '*.so' -delete; fi
 
 $(COMPILED): $(PACKAGE) $(DEV) $(HOT) setup.py
-	@echo "==> Compiling the request path (about a minute)"
+	@echo "==> Compiling the request path (some minutes)"
 	@find src -name '*.so' -delete
 	@FERRYMAN_COMPILE=1 $(PY) setup.py -q build_ext --inplace 2>&1 | grep -v '^gcc\|^cc ' || true
 	@rm -rf build
@@ -170,5 +170,5 @@ $(LOCAL): requirements/local.lock $(BASE)
 
 $(DEV): requirements/dev.lock $(BASE)
 	@echo "==> Installing the tools for tests and checks (about 90 MB)"
-	$(call pip_install,--require-hashes -r requirements/dev.lock)
+	$(call pip_install,--no-compile --require-hashes -r requirements/dev.lock)
 	@touch $@
