@@ -70,8 +70,9 @@ def list_limits(admin: Admin) -> Items[DelegatedLimit]:
 
 
 def set_limits(admin: Admin, query: Setting, body: LimitSet) -> DelegatedOutcome:
-    """Set what an organisation, team, user or key may take, in place of what was set for it and
-    counted alike (`by`).
+    """Set what an organisation, team, user or key may take, in place of what was set for it.
+
+    Only of what was counted alike (`by`): others stay.
 
     No more than what is set above it: what would be more is refused.
     """
