@@ -13,8 +13,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from ferryman.cli import commands
+from ferryman.cli.limits import limits_app
 from ferryman.cli.main import FLAGS, plain_flags
 from tests.cli.conftest import Up
 from tests.processes import PATIENCE, environment, until
@@ -166,6 +168,26 @@ def test_the_short_way_in_knows_the_same_flags_as_the_long_one() -> None:
 )
 def test_plain_flags(arguments: list[str], given: dict[str, str] | None) -> None:
     assert plain_flags(arguments, FLAGS["up"]) == given
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--token-budget", "NaN/month"], "'NaN' is no whole number"),
+        (["--token-budget", "Infinity/month"], "'Infinity' is no whole number"),
+        (["--token-budget", "1.5/month"], "'1.5' is no whole number"),
+        (["--budget", "ten/month"], "'ten' is no number"),
+        (["--budget", "10"], "write an amount and a period"),
+        (["--budget", "10/fortnight"], "'fortnight' is none of minute, hour, day"),
+        (["--budget", "10/day", "--increase", "-Infinity/2026-12-24"], "is no number"),
+        (["--token-budget", "10/day", "--increase", "5"], "write an amount and a day"),
+    ],
+)
+def test_amounts_that_are_none_are_told(arguments: list[str], said: str) -> None:
+    command = ["set", "--organisation", "acme", *arguments]
+    done = CliRunner().invoke(limits_app, command, env={"COLUMNS": "200"})
+    assert done.exit_code == 2, done.output
+    assert said in done.output
 
 
 def test_tls_files_that_do_not_load_are_told_before_anything_starts(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import convert
 from rich.text import Text
 
+from ferryman.cli.ask import entries
 from ferryman.cli.output import print_json
 from ferryman.cli.show import Column, console, local_time, printable, table
 from ferryman.client import ApiError, Client
@@ -110,7 +111,7 @@ def model(
 
 
 def _list(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+    return None if text is None else entries([text])
 
 
 def _weight(text: str) -> tuple[str, float | None]:

@@ -1,16 +1,18 @@
 """``ferryman limits``: how limits and budgets stand, and what is set for tenants."""
 
+import contextlib
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import typer
 from msgspec.structs import replace
 
 from ferryman.cli import flags
+from ferryman.cli.ask import entries
 from ferryman.cli.output import print_json
 from ferryman.client.documents import Limit
-from ferryman.client.tenants import BudgetSet, DelegatedLimit, Increase, LimitSet, Rate
+from ferryman.client.tenants import BudgetSet, DelegatedLimit, Increase, LimitSet, Period, Rate
 
 limits_app: Final = typer.Typer(
     name="limits",
@@ -109,7 +111,7 @@ def set_limits(
         raise typer.BadParameter("--increase is for one budget.")
     more = {"carry_over": carry_over, "increase": _increase(increase, bool(budget))}
     body = LimitSet(
-        by=_by(by), requests=requests, tokens=tokens, input_tokens=input_tokens,
+        by=tuple(entries([by])), requests=requests, tokens=tokens, input_tokens=input_tokens,
         output_tokens=output_tokens, parallel=parallel,
         budget=tuple(replace(each, **more) for each in budgets),
     )  # fmt: skip
@@ -165,38 +167,36 @@ def _whose(given: dict[str, Any]) -> dict[str, str]:
     return {name: given[name] for name in ("organisation", "team", "user", "key")}
 
 
-def _by(text: str) -> tuple[str, ...]:
-    return tuple(each.strip() for each in text.split(",") if each.strip())
-
-
 def _increase(text: str, usd: bool) -> Increase | None:
     if not text:
         return None
-    amount, slash, until = text.partition("/")
-    try:
-        number = Decimal(amount)
-    except InvalidOperation:
-        slash = ""
-    if not slash:
-        raise typer.BadParameter(f"{text!r}: write an amount and a day, such as 10/2026-12-24.")
+    amount, until = _amount_and("a day, such as 10/2026-12-24", text, whole=not usd)
     if usd:
-        return Increase(usd=number, until=until)
-    return Increase(tokens=int(number), until=until)
+        return Increase(usd=amount, until=until)
+    return Increase(tokens=int(amount), until=until)
 
 
 def _budgets(unit: str, given: list[str] | None) -> Iterator[BudgetSet]:
     for text in given or ():
-        amount, slash, per = text.partition("/")
-        if not slash or per not in ("minute", "hour", "day", "week", "month"):
-            raise typer.BadParameter(f"{text!r}: write an amount and a period, such as 100/month.")
-        try:
-            number = Decimal(amount)
-        except InvalidOperation:
-            raise typer.BadParameter(f"{text!r}: {amount!r} is no number.") from None
+        amount, per = _amount_and("a period, such as 100/month", text, whole=unit == "tokens")
+        if per not in get_args(Period):
+            raise typer.BadParameter(f"{text!r}: {per!r} is none of {', '.join(get_args(Period))}.")
         if unit == "usd":
-            yield BudgetSet(usd=number, per=per)  # type: ignore[arg-type]
+            yield BudgetSet(usd=amount, per=per)  # type: ignore[arg-type]
         else:
-            yield BudgetSet(tokens=int(number), per=per)  # type: ignore[arg-type]
+            yield BudgetSet(tokens=int(amount), per=per)  # type: ignore[arg-type]
+
+
+def _amount_and(what: str, text: str, *, whole: bool) -> tuple[Decimal, str]:
+    """The two sides of ``AMOUNT/WHAT``. Raises typer.BadParameter."""
+    amount, slash, word = text.partition("/")
+    if not slash:
+        raise typer.BadParameter(f"{text!r}: write an amount and {what}.")
+    with contextlib.suppress(InvalidOperation):
+        number = Decimal(amount)
+        if number.is_finite() and (not whole or number == int(number)):
+            return number, word
+    raise typer.BadParameter(f"{text!r}: {amount!r} is no {'whole ' if whole else ''}number.")
 
 
 def _told(limits: LimitSet) -> str:

@@ -13,6 +13,9 @@ _Short = Annotated[
     Meta(pattern=r"^[1-9](_?[0-9]){0,14}/(second|minute|hour|day)$", examples=["600/minute"]),
 ]
 
+Period = Literal["minute", "hour", "day", "week", "month"]
+"""That a budget holds for."""
+
 
 class Organisation(Struct, kw_only=True):
     """An organisation that keys, tokens and teams may name."""
@@ -73,7 +76,7 @@ class BudgetSet(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=
 
     usd: Decimal | None = None
     tokens: Annotated[int, Meta(ge=0, le=10**15)] | None = None
-    per: Literal["minute", "hour", "day", "week", "month"]
+    per: Period
     rolling: bool = False
     zone: str = "UTC"
     soft: bool = False

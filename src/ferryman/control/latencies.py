@@ -9,7 +9,7 @@ from ferryman.client.documents import Latencies
 from ferryman.control.admin import Admin
 from ferryman.control.api.route import Route
 from ferryman.control.problem import ProblemError
-from ferryman.control.query import moment_at
+from ferryman.control.query import listed, moment_at
 from ferryman.control.reports import Since, Until
 from ferryman.control.when import rfc3339
 from ferryman.store import latency, ledger
@@ -36,7 +36,7 @@ def latencies(admin: Admin, query: LatencyQuery) -> Latencies:
 
     Of an organisation or a team, as long as single calls are kept.
     """
-    groups = tuple(dict.fromkeys(name.strip() for name in query.by.split(",") if name.strip()))
+    groups = tuple(dict.fromkeys(listed(query.by)))
     begin = moment_at("since", query.since)
     end = moment_at("until", query.until) if query.until else int(time.time()) + 1
     equal = {

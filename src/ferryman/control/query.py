@@ -6,6 +6,11 @@ from ferryman.control.problem import ProblemError
 from ferryman.control.when import WhenError, moment
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """What a text says with commas between, in its order."""
+    return tuple(found for each in text.split(",") if (found := each.strip()))
+
+
 def moment_at(name: str, text: str) -> int:
     """Unix seconds. Raises :class:`ProblemError`, which says ``name``."""
     try:

@@ -227,7 +227,7 @@ def runs(admin: Admin, query: RunsQuery, pages: Pages, where: dict[str, str]) ->
 
 def groups_of(by: str) -> tuple[str, ...]:
     """Dimensions with commas between. Raises :class:`ProblemError` (400)."""
-    groups = tuple(name.strip() for name in by.split(",") if name.strip())
+    groups = reading.listed(by)
     try:
         for name in groups:
             check(name)

@@ -151,8 +151,10 @@ def moved(connection: sa.Connection, key: Scope) -> None:
     """A key is to be somebody else's: what is set for it has to be within theirs. ``key``: with
     whose it will be. Raises :class:`BeyondParentError`."""
     now = int(time.time())
-    for each in _at(connection, key):
-        _check_parents(key, lasting(each.limits, now), _family(connection, key.organisation, now))
+    if mine := _at(connection, key):
+        family = _family(connection, key.organisation, now)
+        for each in mine:
+            _check_parents(key, lasting(each.limits, now), family)
 
 
 def copied(connection: sa.Connection, old: Scope, new: str) -> None:

@@ -17,6 +17,7 @@ from ferryman.control.api.route import Route
 from ferryman.control.api.whose import Theirs
 from ferryman.control.delegating import limit_of, words_of
 from ferryman.control.problem import ProblemError
+from ferryman.control.query import listed
 from ferryman.control.when import rfc3339
 from ferryman.store import delegated, tenants
 from ferryman.store.delegated import Delegated
@@ -91,7 +92,7 @@ def set_limits(admin: Admin, query: Setting, body: LimitSet) -> DelegatedOutcome
 def remove_limits(admin: Admin, query: Gone) -> Items[DelegatedLimit]:
     """Set nothing there any more. What is set above still holds. Answers what is left."""
     with _told():
-        by = [each.strip() for each in query.by.split(",") if each.strip()]
+        by = listed(query.by)
         delegated.remove(admin.engine, _below(admin, query), admin.caller.within, by)
     admin.configuration.renew()
     return list_limits(admin)

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from ferryman.control.admin import Admin
 from ferryman.control.granting import grants_of
+from ferryman.control.query import listed
 from ferryman.control.scim.error import ScimError, wrong
 from ferryman.control.scim.filters import Both, Compare, Filter, matches, parse
 from ferryman.control.scim.paths import Json, holder, key_in, path_of
@@ -60,10 +61,7 @@ class Desk(Struct, frozen=True, kw_only=True):
 def query_of(given: Mapping[str, str]) -> Query:
     """The parameters of a request. Others are passed over. Raises :class:`ScimError`."""
     known = {name.lower(): value for name, value in given.items() if value}
-    only, without = (
-        tuple(each.strip() for each in known.get(name, "").split(",") if each.strip())
-        for name in ("attributes", "excludedattributes")
-    )
+    only, without = (listed(known.get(name, "")) for name in ("attributes", "excludedattributes"))
     if only and without:
         raise wrong("invalidValue", "Give attributes or excludedAttributes, not both.")
     return Query(
