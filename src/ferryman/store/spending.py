@@ -150,7 +150,9 @@ def _days(
     groups: list[sa.ColumnElement[Any]] = [day]
     if by or where:
         query = query.join_from(table, _groups, table.c.group_id == _groups.c.id)
-        query = query.where(*conditions(_groups.c, dialect, None, None, where))
+        chosen = conditions(_groups.c, dialect, None, None, where)
+        if chosen:  # by their ids first: SQLite would look up the group of every row
+            query = query.where(table.c.group_id.in_(sa.select(_groups.c.id).where(*chosen)))
     name = column(by, _groups.c, dialect, ()) if by else sa.null()
     groups += [name] if by else []
     return list(
