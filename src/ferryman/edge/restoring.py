@@ -77,15 +77,17 @@ class Restorer:
         answers: dict[tuple[int, int, int], dict[str, list[tuple[str, Spent]]]] = {}
         now = int(time.time())
         for name, meter in limiter.unknown():
+            if meter.spending.known:  # another meter of this spending has been told meanwhile
+                continue
             since = meter.since(now)
             step = step_of(since, now)
-            asked = (since - since % step, meter.begun_us, step)
+            asked = (since - since % step, meter.spending.begun_us, step)
             if asked not in answers:
                 answers[asked] = by_limit(await self._ask(pool, *asked))
             for key, spent in answers[asked].get(name, ()):
                 amount = spent.picodollars if meter.measure == USD else spent.tokens
                 meter.spending.add(key, amount, spent.at)
-            meter.known = True
+            meter.spending.known = True
         limiter.learned.set()
 
     async def _ask(self, pool: Pool, since: int, until: int, step: int) -> list[Spent]:

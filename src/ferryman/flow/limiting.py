@@ -153,7 +153,7 @@ class Limiter:
             (bound.limit.name, meter)
             for bound in self.every
             for meter in bound.limit.meters
-            if isinstance(meter, BudgetMeter) and not meter.known
+            if isinstance(meter, BudgetMeter) and not meter.known()
         ]
 
     def standing(self, at: Moment) -> list[tuple[str, State]]:
@@ -199,9 +199,9 @@ def _limit(given: CallLimit) -> Limit:
 def _budget(given: Budget) -> BudgetMeter:
     window = Window(given.per, given.zone, rolling=given.rolling)
     return BudgetMeter(
-        USD if given.unit == "usd" else TOKENS, given.most, Spending(window), soft=given.soft,
-        extra=given.extra, extra_until=given.extra_until, begun_us=time.time_ns() // 1000,
-        carries=given.carry_over, cuts=given.cut,
+        USD if given.unit == "usd" else TOKENS, given.most,
+        Spending(window, time.time_ns() // 1000), soft=given.soft, extra=given.extra,
+        extra_until=given.extra_until, carries=given.carry_over, cuts=given.cut,
     )  # fmt: skip
 
 

@@ -99,8 +99,10 @@ class Meter:
         self.most = most
         self.identity = identity
         """Meters of the same limit with the same identity count the same."""
-        self.known = True
-        """False: it has yet to be told what was spent before."""
+
+    def known(self) -> bool:
+        """Whether it has been told what was spent before."""
+        return True
 
     def asked(self, asked: Amounts) -> int:
         """What of ``asked`` it is about."""
@@ -231,8 +233,7 @@ class BudgetMeter(Meter):
 
     def __init__(
         self, measure: str, most: int, spending: Spending, *, soft: bool = False,
-        extra: int = 0, extra_until: int = 0, begun_us: int = 0, carries: bool = False,
-        cuts: bool = False,
+        extra: int = 0, extra_until: int = 0, carries: bool = False, cuts: bool = False,
     ) -> None:  # fmt: skip
         """``extra`` is added until ``extra_until`` (Unix seconds); where it ``carries``, also what
         was left of the period before."""
@@ -246,9 +247,9 @@ class BudgetMeter(Meter):
         self._extra = extra
         self._extra_until = extra_until
         self.spending = spending
-        self.begun_us = begun_us
-        self.known = False
-        """True once it has been told what was spent before it began (Unix microseconds)."""
+
+    def known(self) -> bool:
+        return self.spending.known
 
     def usual_at(self, unix: int) -> int:
         """What may be spent of it at that time, without what is carried over."""
@@ -268,7 +269,7 @@ class BudgetMeter(Meter):
         amount, most = self.asked(asked), self.most_at(at.unix, key)
         if self.soft or not amount:
             return None
-        if not self.known:
+        if not self.spending.known:
             return 1, most
         total = self.spending.total(key, at.unix)
         over = total + amount - most
@@ -327,16 +328,17 @@ class Limit:
 
     def inherit(self, before: "Limit | None") -> None:
         """Go on where a limit of the same name stood, as far as it was the same."""
-        old = {meter.identity: meter for meter in before.meters} if before is not None else {}
+        old = list(before.meters) if before is not None else []
         for meter in self.meters:
-            found = old.get(meter.identity)
+            found = next((each for each in old if each.identity == meter.identity), None)
+            if found is not None:
+                old.remove(found)  # what one counts, two would count twice
             if isinstance(meter, RateMeter) and isinstance(found, RateMeter):
                 meter.throttle = found.throttle
             elif isinstance(meter, ParallelMeter) and isinstance(found, ParallelMeter):
                 meter.at_work, meter.elsewhere = found.at_work, found.elsewhere
             elif isinstance(meter, BudgetMeter) and isinstance(found, BudgetMeter):
-                meter.spending, meter.known = found.spending, found.known
-                meter.begun_us = found.begun_us
+                meter.spending = found.spending
 
 
 def key_of(name: str, *values: str) -> str:
@@ -453,5 +455,5 @@ def _refusal(
     most = meter.most_at(at.unix, key) if isinstance(meter, BudgetMeter) else meter.most
     return Refusal(
         limit.name, meter.measure, most, left, meter.per, wait, meter.asked(asked),
-        limit.status if budget else 429, budget, not meter.known,
+        limit.status if budget else 429, budget, not meter.known(),
     )  # fmt: skip
