@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_TOKENS: Final = 10**8
 """A call that has used more of a class is one whose provider is mistaken."""
+NOT_MADE: Final = Amounts(calls=0)
 SURELY_FEW: Final = 1 << 24
 """Of five classes none has as many: then their sum is less than :data:`MOST_TOKENS`, too."""
 
@@ -48,7 +49,7 @@ def end_room(
     call.room = None
     at = Moment(int(call.plane.now() * 1e9), call.at_us // 1_000_000)
     if not sent:
-        room.settle(Amounts(calls=0), at)
+        room.settle(NOT_MADE, at)
     elif usage is None and whole:
         room.settle(Amounts(), at)
     else:
@@ -56,6 +57,21 @@ def end_room(
     bears = [(key, room.picodollars, room.tokens) for key in room.budgets]
     if bears:
         call.apart = [*call.apart, *bears]
+
+
+def end_grant(
+    call: "Call", counts: Tally | None, cost: int | None, whole: bool, now: float
+) -> None:
+    """Count what a call has used in place of what it holds of its limits."""
+    grant, doubt = call.grant, call.doubt
+    assert grant is not None
+    at = Moment(int(now * 1e9), call.at_us // 1_000_000)
+    counted = whole if len(call.attempts) < 2 else not call.unknown_cost
+    if doubt is not None and doubt.calls != call.unknown_cost:
+        doubt = None  # not of these alone: all that is held may be needed
+    grant.close(counts, cost, counted, not call.unknown_cost, at, doubt)
+    for each in call.more:
+        each.settle(NOT_MADE, at)
 
 
 def charge_of(call: "Call") -> Charge | None:

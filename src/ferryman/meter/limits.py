@@ -392,13 +392,23 @@ class Grant:
         if told is not None:
             told(used)
 
+    def purses(self) -> list[tuple[Limit, str]]:
+        """The budgets that it has taken of, each for itself."""
+        return [
+            (Limit(key.partition("|")[0], [meter], 402), key)
+            for meter, key, _ in self._taken
+            if isinstance(meter, BudgetMeter)
+        ]
+
     def close(
-        self, usage: Tally | None, cost: int | None, counted: bool, priced: bool, at: Moment
-    ) -> None:
+        self, usage: Tally | None, cost: int | None, counted: bool, priced: bool, at: Moment,
+        beside: Amounts | None = None,
+    ) -> None:  # fmt: skip
         """Settle with what is known of a call's usage and cost (picodollars).
 
         Not ``counted``: it may have used more; not ``priced``: it may have cost more. Then what was
-        taken counts, if that is more than what is known.
+        taken counts, if that is more than what is known; where it is known how much more at most,
+        ``beside`` that.
         """
         asked = self.asked
         given = got = tokens = 0
@@ -407,10 +417,10 @@ class Grant:
             tokens = given + got
         if usage is None or not counted:
             given, got = max(given, asked.input), max(got, asked.output)
-            tokens = max(tokens, asked.tokens)
+            tokens = max(tokens, self.tokens) if beside is None else tokens + beside.tokens
         spent = max(cost or 0, 0)
         if cost is None or not priced:
-            spent = max(spent, asked.picodollars)
+            spent = max(spent, self.picodollars) if beside is None else spent + beside.picodollars
         used = Amounts(given, got, tokens, spent)
         self.settle(used, at)
 
