@@ -9,10 +9,11 @@ import msgspec
 
 from ferryman.config.options import Options
 from ferryman.config.snapshot import Budget, CallLimit, Snapshot
-from ferryman.edge.restoring import Restorer, Spent
+from ferryman.edge.restoring import COARSE, Restorer, Spent, counts_from
 from ferryman.flow.call import Plane
 from ferryman.flow.limiting import Limiter
 from ferryman.meter.limits import BudgetMeter
+from ferryman.meter.window import Window
 
 
 class Ledger:
@@ -104,3 +105,14 @@ def test_two_budgets_of_the_same_kind_stay_two() -> None:
         assert left(second) == [6, 16]
 
     with_ledger(lambda: Ledger(Spent(("all",), int(time.time()), 4, 7)), test)
+
+
+def test_what_was_spent_within_a_step_counts_no_shorter_than_any_of_it() -> None:
+    """A rolling week has parts of 168 minutes, which don't begin with quarters of an hour."""
+    window = Window("week", rolling=True)
+    now = 10_080 * 170_000 + 500_000
+    for start in range(now - 2 * 604_800, now - COARSE, COARSE):
+        ends = window.bucket(counts_from(start, COARSE, now))[1]
+        assert ends >= max(window.bucket(at)[1] for at in range(start, start + COARSE, 60))
+    assert counts_from(now - 60, COARSE, now) == now, "not in the time to come"
+    assert counts_from(now + 60, COARSE, now) == now + 60, "but where clocks went back"

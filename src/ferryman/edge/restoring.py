@@ -86,7 +86,7 @@ class Restorer:
                 answers[asked] = by_limit(await self._ask(pool, *asked))
             for key, spent in answers[asked].get(name, ()):
                 amount = spent.picodollars if meter.measure == USD else spent.tokens
-                meter.spending.add(key, amount, spent.at)
+                meter.spending.add(key, amount, counts_from(spent.at, step, now))
             meter.spending.known = True
         limiter.learned.set()
 
@@ -126,6 +126,12 @@ async def fetch(
 def step_of(since: int, now: int) -> int:
     """Seconds that sums since then are asked by."""
     return FINE if now - since <= 2 * DAY else COARSE
+
+
+def counts_from(at: int, step: int, now: int) -> int:
+    """The moment that what was spent in the step from ``at`` on counts for: its end, or budgets that
+    roll would forget some of it too early. No period of the calendar begins within a step."""
+    return max(at, min(at + step - 1, now))
 
 
 def fitting(name: str, keys: tuple[str, ...]) -> list[str]:
