@@ -60,8 +60,8 @@ if ARGV[2] == '0' then return redis.call('DEL', KEYS[1]) end
 redis.call('SET', KEYS[1], '-', 'PX', ARGV[2])
 return 1
 """
-# KEYS: answer. ARGV: what is to be kept, its milliseconds. Limits are counted at the same server, and
-# one that is full would stop them: a quarter of its memory is left to them.
+# KEYS: answer. ARGV: what is to be kept, its milliseconds. Limits are counted there, too, and
+# would end if it were full: a quarter of its memory is left to them.
 _SAVE: Final = """
 local info = redis.call('INFO', 'memory')
 local used = tonumber(string.match(info, 'used_memory:(%d+)')) + #ARGV[1]

@@ -129,8 +129,8 @@ def step_of(since: int, now: int) -> int:
 
 
 def counts_from(at: int, step: int, now: int) -> int:
-    """The moment that what was spent in the step from ``at`` on counts for: its end, or budgets that
-    roll would forget some of it too early. No period of the calendar begins within a step."""
+    """When what was spent in the step from ``at`` on is taken to be spent: at its end, or budgets
+    that roll would forget some of it too early. No period of the calendar begins within a step."""
     return max(at, min(at + step - 1, now))
 
 
