@@ -15,7 +15,7 @@ CONFIG = """\
 server: { on_journal_failure: serve }
 providers:
   lab: { base_url: SIM/v1, auth: none, prices: { sim: { input: 1, output: 2 } } }
-  canned: { base_url: CANNED/v1, auth: none, prices: { m: { input: 1, output: 2 } } }
+  canned: { base_url: CANNED/v1, auth: none, prices: { m: { input: 1, output: 2, search: 0.01 } } }
 limits:
   - { name: nothing, when: { metadata.case: nothing }, budget: { usd: 0, per: day } }
   - { name: no-token, when: { metadata.case: no-token }, budget: { tokens: 0, per: day } }
@@ -33,7 +33,7 @@ def of(case: str) -> dict[str, str]:
     return {"x-ferryman-metadata": json.dumps({"case": case})}
 
 
-def answer(**usage: int) -> bytes:
+def answer(**usage: int | dict[str, int]) -> bytes:
     choice = {"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}
     said = {"id": "c", "object": "chat.completion", "created": 1, "model": "m",
             "choices": [choice], "usage": usage}  # fmt: skip
@@ -56,6 +56,15 @@ def test_usage_that_can_not_be_is_unknown_and_the_hold_counts(
     rows = odd.get("/internal/limits", key=token).json()
     [left] = [float(each["left"]) for each in rows if each["key"] == "some"]
     assert 0.98 < left < 1, "each bears what was held for it, and no fortune"
+
+
+def test_pieces_that_can_not_be_are_unknown(odd: Stack) -> None:
+    searched = {"web_search_requests": 10**9}
+    said = answer(prompt_tokens=5, completion_tokens=5, server_tool_use=searched)
+    odd.canned.answers.append(said)
+    row = odd.row(odd.chat("canned/m", headers=of("some"), max_tokens=1000))
+    assert (row["cost_usd"], row["unknown_cost"], row["tokens"]) == (None, 1, None)
+    odd.up.wait_for(r"canned says that it has used .*'searches': 1000000000")
 
 
 def test_absurd_usage_is_told_loudly(odd: Stack) -> None:

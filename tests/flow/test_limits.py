@@ -30,6 +30,10 @@ providers:
       sim?delay=400: { input: 0, output: 0, request: 1 }
       sim?delay=60000: { input: 0, output: 0, request: 1 }
       sim?close: { input: 0, output: 0, request: 1 }
+      sim?delay=70001: { input: 0, output: 0, request: 1 }
+      sim?delay=70002: { input: 0, output: 0, request: 1 }
+      sim?delay=70003: { input: 0, output: 0, request: 1 }
+      sim?delay=70004: { input: 0, output: 0, request: 2 }
       free: { input: 0, output: 0 }
       tokens: { input: 1, output: 2 }
       said: { input: 0, output: 0, character: 1000000 }
@@ -40,7 +44,11 @@ providers:
 models:
   priced-or-not: { targets: ["lab/sim?tokens=4", lab/sim] }
   a-name: lab/sim
+  stuck: { targets: ["lab/sim?delay=70001"], fallbacks: ["lab/sim?delay=70002", lab/sim] }
+  mired: { targets: ["lab/sim?delay=70003"], fallbacks: ["lab/sim?delay=70004", lab/sim] }
 limits:
+  - { name: doubt, when: { metadata.case: doubt }, budget: { usd: 4, per: month } }
+  - { name: less, when: { metadata.case: less }, budget: { usd: 2.5, per: month } }
   - { name: ten, when: { metadata.case: ten }, budget: { usd: 10, per: month } }
   - { name: kept, when: { metadata.case: kept }, budget: { usd: 10, per: month } }
   - { name: rate, when: { metadata.case: rate }, requests: { most: 3, per: day } }
@@ -57,6 +65,7 @@ limits:
   - { name: soft, when: { metadata.case: soft }, budget: { usd: 1, per: month, soft: true } }
   - { name: flow, when: { metadata.case: flow }, tokens: { most: 1000, per: day } }
 policies:
+  - { when: { metadata.case: { in: [doubt, less] } }, timeouts: { first_byte: 300ms } }
   - { name: night, when: { metadata.case: policy }, budget: { usd: 2, per: month } }
 """.replace("PRICE", "{ input: 0, output: 0, request: 1 }")
 
@@ -203,6 +212,25 @@ def test_a_rate_of_tokens_is_put_right_when_a_call_ends(limited: Stack) -> None:
     refused = limited.chat("lab/sim", headers=of("flow"), max_tokens=2000)
     assert (refused.status, refused.header("retry-after")) == (429, None)
     assert "more than it ever lets pass" in error_of(refused)["message"]
+
+
+def test_attempts_that_may_have_to_be_paid_for_all_count(limited: Stack) -> None:
+    """Two time out after they were sent, at providers that work on: they may charge for it."""
+    first = limited.chat("stuck", headers=of("doubt"))
+    assert (first.status, first.header("x-ferryman-attempts")) == (200, "3")
+    row = limited.row(first)
+    assert (row["cost_usd"], row["unknown_cost"]) == ("1", 2)
+    left = limited.chat("lab/free", headers=of("doubt"))
+    assert left.header("x-ferryman-budget-left-usd") == "1"
+
+
+def test_no_further_target_is_asked_than_a_budget_has_room_for(limited: Stack) -> None:
+    limited.forget()
+    reply = limited.chat("mired", headers=of("less"))
+    assert reply.status == 200, "who would cost too much is passed over"
+    assert limited.stats()["requests"] == 2
+    left = limited.chat("lab/free", headers=of("less")).header("x-ferryman-budget-left-usd")
+    assert left == "0.5"
 
 
 def test_a_policys_budget(limited: Stack) -> None:

@@ -280,6 +280,7 @@ def test_what_happens_without_the_server_is_said_and_does_not_take_long(
             "gateway_not_ready", "1",
         )  # fmt: skip
         assert "server.state_away" in error_of(refused)["message"]
+        all_go("local", 402)  # each goes on from what it knows
         all_go("fail_open", 200)
         page = shared.get("/metrics").body.decode()
         assert "ferryman_limits_shared 0" in page.splitlines()

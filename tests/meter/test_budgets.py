@@ -89,7 +89,7 @@ def test_a_rolling_period_counts_all_of_it_and_a_part_more(
 
 def budget(most: int, *, measure: str = USD, **more: int | bool) -> BudgetMeter:
     meter = BudgetMeter(measure, most, Spending(Window("day")), **more)  # type: ignore[arg-type]
-    meter.known = True
+    meter.spending.known = True
     return meter
 
 
@@ -203,7 +203,7 @@ def test_until_what_was_spent_is_known_nothing_is() -> None:
     assert isinstance(refused, Refusal)
     assert refused.unknown
     meter.spending.add("a", 9, unix("2026-11-26T01:00"))
-    meter.known = True
+    meter.spending.known = True
     assert isinstance(admit(limits, Amounts(picodollars=1), NOW), Grant)
     assert isinstance(admit(limits, Amounts(picodollars=1), NOW), Refusal)
 
@@ -219,7 +219,7 @@ def test_a_changed_limit_goes_on_where_it_stood_as_far_as_it_is_the_same() -> No
     new.inherit(old)
     lefts = [meter.state("a", NOW).left for meter in new.meters]
     assert lefts == [9, 6, 100 - 4, 100]
-    assert [meter.known for meter in new.meters] == [True, True, True, False]
+    assert [meter.known() for meter in new.meters] == [True, True, True, False]
 
 
 def test_accounts_of_periods_that_are_over_are_forgotten() -> None:

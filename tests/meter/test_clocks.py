@@ -118,7 +118,7 @@ def test_what_is_spent_counts_whatever_the_clock_does(
 def test_a_jump_and_back_forgets_nothing_and_holds_are_given_back() -> None:
     for rolling in (False, True):
         meter = BudgetMeter(USD, 100, Spending(Window("day", rolling=rolling)))
-        meter.known = True
+        meter.spending.known = True
         limit = Limit("l", [meter], 402)
         first = admit([(limit, "l")], Amounts(picodollars=80), Moment(0, NOW))
         assert isinstance(first, Grant)
@@ -146,7 +146,7 @@ def test_a_clock_that_goes_back_lets_no_more_than_the_burst_through(jumps: list[
 
 def carrying(most: int = 100) -> BudgetMeter:
     meter = BudgetMeter(USD, most, Spending(Window("day")), carries=True)
-    meter.known = True
+    meter.spending.known = True
     return meter
 
 

@@ -83,7 +83,7 @@ def _budget(
     measure: str, most: int, window: Window, *, soft: bool = False, carries: bool = False
 ) -> BudgetMeter:
     meter = BudgetMeter(measure, most, Spending(window), soft=soft, carries=carries)
-    meter.known = True
+    meter.spending.known = True
     return meter
 
 

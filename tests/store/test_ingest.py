@@ -26,7 +26,7 @@ from ferryman.store.journal import (
     read_segment,
     segments,
 )
-from ferryman.telemetry.record import CLOSED, OPENED, Charge, Closed
+from ferryman.telemetry.record import CLOSED, OPENED, RAISED, Charge, Closed
 from tests.store import killer, samples
 
 encode = msgspec.msgpack.Encoder().encode
@@ -165,6 +165,32 @@ def test_what_budgets_bear_is_summed_once_by_time_with_holds_of_the_dead(
         (at // 1_000_000, both, 2**63, 6),
         (at // 1_000_000 + 60, one, 7 + 11, 3 + 4),
     ]
+
+
+def test_a_call_that_holds_more_than_it_did_is_one_and_is_gone_when_it_ends(
+    engine: sa.Engine, ingester: Ingester, start: Start
+) -> None:
+    """Whether all of it comes at once, or the control plane was there in between."""
+    writer = start("asking")
+    for between in (False, True):
+        closed = samples.call(f"ends-{between}", charge=Charge(("all",), 3, 1))
+        lost = samples.call(f"dies-{between}")
+        for hold, kind in ((10, OPENED), (25, RAISED)):
+            for each in (closed, lost):
+                opened = replace(samples.opened(each, hold), charge=Charge(("all",), hold, 1))
+                writer.append(kind, encode(opened))
+            if between:
+                ingester.drain()
+        writer.append(CLOSED, encode(closed))
+        ingester.drain()
+    assert budgets.charged(engine, ["dies-False"])["dies-False"][0] == 25
+    start("asking")
+    ingester.drain()
+    borne = budgets.counted(engine, 0, 1 << 62, 60, begun={}, without=[])
+    assert sum(spent.picodollars for spent in borne) == 2 * (3 + 25)
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM open_calls")) == 0
+        assert connection.scalar(sa.text("SELECT count(*) FROM calls")) == 4
 
 
 def test_what_others_count_is_left_out_and_open_calls_are_in_with_their_hold(

@@ -338,7 +338,7 @@ def test_calls_of_several_attempts_are_counted_again_by_the_book_of_now(
     attempts = (
         Attempt("a", "m", 200, "upstream_truncated", usage=one, cost=700, price="p1"),
         Attempt("c", "m", 500, "upstream_error"),
-        Attempt("b", "m", 200, usage=other, cost=50, price="p2"),
+        Attempt("b", "m", 200, usage=other, cost=50, price="p2", key="env:B"),
     )
     ingest([
         samples.call("req_1", attempts=attempts, usage=Usage(110), cost=750),
@@ -350,10 +350,13 @@ def test_calls_of_several_attempts_are_counted_again_by_the_book_of_now(
         ("b", "m"): (Price(tiers=((-1, Rate(input=9)),)),),
     }
     rows = {call.request_id: call for call in ledger.calls(engine)}
-    assert recosted(rows["req_1"], book) == 103 + 90
-    assert recosted(rows["req_2"], book) == 90
-    assert recosted(rows["req_1"], {("b", "m"): book["b", "m"]}) is None, "one has no price now"
-    assert recosted(rows["req_3"], book) is None, "older than the price book"
+    assert recosted(rows["req_1"], book, {}) == 103 + 90
+    assert recosted(rows["req_2"], book, {}) == 90
+    third = {("b", "env:B"): (1, 3)}
+    assert recosted(rows["req_2"], book, third) == 30, "its key pays a third"
+    assert recosted(rows["req_1"], book, third) == 103 + 30
+    assert recosted(rows["req_1"], {("b", "m"): book["b", "m"]}, {}) is None, "one has no price now"
+    assert recosted(rows["req_3"], book, {}) is None, "older than the price book"
 
 
 def test_every_rate_of_a_price_is_compared() -> None:

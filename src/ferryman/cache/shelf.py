@@ -195,6 +195,8 @@ class Shelf:
 
     def _hold(self, key: bytes, answer: Answer) -> None:
         self._drop(key)
+        if answer.size > self.most:
+            return  # all others would go for it, and it too
         self._held[key] = answer
         self.size += answer.size
         self._shrink()

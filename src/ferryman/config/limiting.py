@@ -83,11 +83,18 @@ def rates_of(found: Found) -> tuple[RateLimit, ...]:
 def shareable(
     found: Found, env: Mapping[str, str], given: Iterable[Path], add: AddSeverely
 ) -> None:
-    """Workers have to count limits together, and had better count what providers take."""
+    """Workers have to count limits together, and had better share the rest."""
     server = found.get("server", {})
     wanted = env.get("FERRYMAN_WORKERS", "")
     workers = int(wanted) if wanted.isdigit() else server.get("workers", 1)
-    if workers < 2 or "state" in server:
+    if workers < 2:
+        return
+    once = found.get("idempotency", {})
+    if "workers" in server and once.get("store", "memory") == "memory" and once.get("keep") != 0:
+        message = f"{workers} workers each know only the Idempotency-Keys that came to them"
+        fix = "Write idempotency: { store: valkey }, with server.state, or { keep: 0 }."
+        add(("server", "workers"), message, fix, WARNING)
+    if "state" in server:
         return
     places: list[Path] = [("limits", i) for i, _ in found.get("limits", [])]
     policies = found.get("policies", [])
@@ -128,8 +135,18 @@ def budgets_of(
     if found is None:
         return ()
     entries = [(path, found)] if isinstance(found, dict) else [((*path, i), e) for i, e in found]
-    budgets = [_budget(where, entry, given, add) for where, entry in entries]
-    return tuple(budget for budget in budgets if budget is not None)
+    budgets: dict[tuple[object, ...], Budget] = {}
+    for where, entry in entries:
+        budget = _budget(where, entry, given, add)
+        if budget is None:
+            continue
+        kind = (budget.unit, budget.per, budget.rolling, budget.zone, budget.soft,
+                budget.carry_over)  # fmt: skip
+        if kind in budgets:
+            fix = "Keep the smaller one."
+            add(where, "another budget here counts the same, in the same periods", fix)
+        budgets[kind] = budget
+    return tuple(budgets.values())
 
 
 def _budget(path: Path, found: Found, given: Given, add: Add) -> Budget | None:

@@ -123,6 +123,12 @@ class PoolKey(NamedTuple):
     """All four as in ``snapshot.Secret``."""
 
 
+def name_of(secret: Secret, place: int) -> str:
+    """What people know a provider's key by, which stands at ``place``, counted from 1."""
+    known = secret.kind in REFERENCES
+    return f"{secret.kind}:{secret.value}" if known else f"number {place}"
+
+
 def pool(
     provider: Provider, env: Mapping[str, str] = os.environ, open_key: bytes | None = None
 ) -> list[PoolKey] | None:
@@ -138,8 +144,7 @@ def pool(
     for place, secret in enumerate(provider.keys, 1):
         text = resolve(secret, provider.name, env, open_key)
         if text is not None and sendable(text) and text not in keys:
-            known = secret.kind in REFERENCES
-            name = f"{secret.kind}:{secret.value}" if known else f"number {place}"
+            name = name_of(secret, place)
             keys[text] = PoolKey(text, name, secret.weight, secret.calls, secret.pays, secret.rates)
     if keys:
         return list(keys.values())[: 1 if provider.alternatives else None]

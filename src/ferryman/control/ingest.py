@@ -27,6 +27,7 @@ from ferryman.telemetry.record import (
     LEAKED,
     OPENED,
     PRICED,
+    RAISED,
     REFUSED,
     Charge,
     Closed,
@@ -245,6 +246,8 @@ class _PlaneReader:
         self._positions = positions
         self._batch = batch
         self._opened = opened
+        self._raised: set[str] = set()
+        """Calls that were opened before, maybe in an earlier batch."""
         self.boot = ""
         """Boot id (hex) of the last segment that was reached; older boots have ended."""
         self.behind = False
@@ -363,10 +366,14 @@ class _PlaneReader:
                 if kind == CLOSED:
                     call = _closed(payload)
                     self.end(call)
-                    if opened.pop(call.id, None) is None:
+                    if opened.pop(call.id, None) is None or call.id in self._raised:
                         batch.closed.append(call.id)
                 elif kind == OPENED:
                     opened[_named(payload).id] = (self, self.boot, payload)
+                elif kind == RAISED:
+                    name = _named(payload).id
+                    opened[name] = (self, self.boot, payload)
+                    self._raised.add(name)
                 elif kind == PRICED:
                     price = _priced(payload)
                     self._batch.prices.append(entries.price_row(price))

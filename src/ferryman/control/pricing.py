@@ -25,6 +25,7 @@ from ferryman.client.documents import (
     RecostRow,
     Unpriced,
 )
+from ferryman.config.secret import name_of
 from ferryman.config.snapshot import ModelRow, Snapshot
 from ferryman.control.admin import Admin
 from ferryman.control.api.route import Route
@@ -33,7 +34,7 @@ from ferryman.control.query import moment_at
 from ferryman.control.reports import Since, Until, call_of
 from ferryman.control.rows import dollars
 from ferryman.control.when import rfc3339
-from ferryman.ir.price import EVERY_DAY, PER_ONE, WIDER, Price, Rate, Special, Tiers
+from ferryman.ir.price import EVERY_DAY, PER_ONE, WIDER, Price, Rate, Special, Tiers, scaled
 from ferryman.ir.usage import Usage
 from ferryman.ir.usage import from_counts as usage_from
 from ferryman.meter.cost import cost, price_at
@@ -48,6 +49,9 @@ MOST_CALLS: Final = 1_000_000
 _PAGE: Final = 1000
 Book = Mapping[tuple[str, str], tuple[Price, ...]]
 """(provider, model) → its price; empty = it has none."""
+Shares = Mapping[tuple[str, str], tuple[int, int]]
+"""(provider, name of its key) → the part of a price that is paid with that."""
+ALL: Final = (1, 1)
 
 
 class PricesQuery(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -219,6 +223,20 @@ def _book(snapshot: Snapshot) -> Book:
     }
 
 
+def _shares(snapshot: Snapshot) -> Shares:
+    """Of all keys."""
+    return {
+        (provider.name, name_of(secret, place)): secret.pays
+        for provider in snapshot.providers.values()
+        for place, secret in enumerate(provider.keys, 1)
+    }
+
+
+def _paid(prices: tuple[Price, ...], share: tuple[int, int]) -> tuple[Price, ...]:
+    """What a key pays (as ``upstream/fleet.py`` has it)."""
+    return prices if share == ALL else tuple(scaled(price, *share) for price in prices)
+
+
 def _named(snapshot: Snapshot, name: str) -> Book:
     """What a name may lead to, with its prices."""
     book = _book(snapshot)
@@ -250,25 +268,32 @@ def _unpriced(admin: Admin, since: int) -> list[Unpriced]:
 def _changes(admin: Admin, since: int) -> Iterator[PriceChange]:
     """Rates of models that were called since then, where they are not what calls were billed at.
 
-    All of them: of longer calls, other service tiers, parts of the day and regions too.
+    All of them: of longer calls, other service tiers, parts of the day and regions too. Where keys
+    pay differently, calls were billed by the key whose price they are nearest to.
     """
-    book = _book(admin.snapshot())
+    snapshot = admin.snapshot()
+    book, shares = _book(snapshot), _shares(snapshot)
     now = int(time.time())
     admin.catch_up()
     for used in ledger.prices_used(admin.engine, since * 1_000_000):
         was = in_force(used.prices, used.last_at_us // 1_000_000)
-        now_is = in_force(book.get((used.provider, used.model), ()), now)
-        names = dict.fromkeys((*was, *now_is))
-        changes = {
-            name: (was.get(name), now_is.get(name))
-            for name in names
-            if was.get(name) != now_is.get(name)
-        }
+        prices = book.get((used.provider, used.model), ())
+        pays = {share for (name, _), share in shares.items() if name == used.provider} or {ALL}
+        differ = [_differing(was, in_force(_paid(prices, share), now)) for share in pays]
+        changes = min(differ, key=len)
         if changes:
             yield PriceChange(
                 provider=used.provider, model=used.model, price=used.id, calls=used.calls,
                 changes=changes,
             )  # fmt: skip
+
+
+def _differing(was: dict[str, str], now: dict[str, str]) -> dict[str, Any]:
+    return {
+        name: (was.get(name), now.get(name))
+        for name in dict.fromkeys((*was, *now))
+        if was.get(name) != now.get(name)
+    }
 
 
 def in_force(prices: tuple[Price, ...], at_s: int) -> dict[str, str]:
@@ -298,7 +323,8 @@ def _named_rates(when: str, tiers: Tiers) -> dict[str, str]:
 
 def _recost(admin: Admin, since: int, until: int | None, model: str | None) -> Recost:
     """What calls cost, and what they would cost by the book in force, at the time they began."""
-    book = _book(admin.snapshot())
+    snapshot = admin.snapshot()
+    book, shares = _book(snapshot), _shares(snapshot)
     admin.catch_up()
     sums: dict[tuple[str, str], list[int]] = {}
     before: tuple[int, str] | None = None
@@ -313,7 +339,7 @@ def _recost(admin: Admin, since: int, until: int | None, model: str | None) -> R
             if call.state == LOST:
                 continue
             pair = (call.provider, call.target)
-            again = recosted(call, book)
+            again = recosted(call, book, shares)
             if again is None:
                 continue
             row = sums.setdefault(pair, [0, 0, 0, 0])
@@ -339,8 +365,9 @@ def _recost(admin: Admin, since: int, until: int | None, model: str | None) -> R
     )  # fmt: skip
 
 
-def recosted(call: ledger.CallRow, book: Book) -> int | None:
-    """What a call would cost by ``book``, whoever was paid for it; None where that isn't known.
+def recosted(call: ledger.CallRow, book: Book, shares: Shares) -> int | None:
+    """What a call would cost by ``book``, whoever was paid for it, with the keys that were used;
+    None where that isn't known.
 
     Nor is it of calls that are older than the price book.
     """
@@ -349,13 +376,18 @@ def recosted(call: ledger.CallRow, book: Book) -> int | None:
     if len(call.attempts) < 2 or not paid:
         if not call.usage or (call.price is None and call.cost is not None):
             return None
-        return cost(call.usage, book.get((call.provider, call.target), ()), at)
+        key = call.attempts[-1].get("key", "") if call.attempts else ""
+        prices = _paid(
+            book.get((call.provider, call.target), ()), shares.get((call.provider, key), ALL)
+        )
+        return cost(call.usage, prices, at)
     if any(each.get("cost_pico") and not each.get("price") for each in paid):
         return None
-    costs = [
-        cost(usage_from(each["tokens"]), book.get((each["provider"], each["model"]), ()), at)
-        for each in paid
-    ]
+    costs = []
+    for each in paid:
+        share = shares.get((each["provider"], each.get("key", "")), ALL)
+        prices = _paid(book.get((each["provider"], each["model"]), ()), share)
+        costs.append(cost(usage_from(each["tokens"]), prices, at))
     known = [each for each in costs if each is not None]
     return sum(known) if len(known) == len(costs) else None
 

@@ -60,6 +60,16 @@ if ARGV[2] == '0' then return redis.call('DEL', KEYS[1]) end
 redis.call('SET', KEYS[1], '-', 'PX', ARGV[2])
 return 1
 """
+# KEYS: answer. ARGV: what is to be kept, its milliseconds. Limits are counted there, too, and
+# would end if it were full: a quarter of its memory is left to them.
+_SAVE: Final = """
+local info = redis.call('INFO', 'memory')
+local used = tonumber(string.match(info, 'used_memory:(%d+)')) + #ARGV[1]
+local most = tonumber(string.match(info, 'maxmemory:(%d+)'))
+if most > 0 and used > most * 3 / 4 then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
 _T = TypeVar("_T")
 
 
@@ -103,9 +113,11 @@ class CommonAnswers:
         self._unsaved: deque[_Saving | _Release | Choice] = deque()
         self._unsaved_bytes = 0
         self._client: Any = None
-        self._scripts: tuple[Any, Any, Any] = (None, None, None)
+        self._scripts: list[Any] = []
         self._away = ""
         """Why the server can't be asked; empty = it can, as far as is known."""
+        self._full = False
+        """Whether it had no room for the last answer."""
         self._told_of = False
         """Whether the log has been told of an answer that does not open."""
         self._news = asyncio.Event()
@@ -214,8 +226,8 @@ class CommonAnswers:
     def _connect(self) -> None:
         if self._client is None:
             client = connect(server_of(self.setting, self._env), PATIENCE, CONNECTIONS)
-            scripts = [client.register_script(text) for text in (_CLAIM, _RENEW, _RELEASE)]
-            self._client, self._scripts = client, (scripts[0], scripts[1], scripts[2])
+            texts = (_CLAIM, _RENEW, _RELEASE, _SAVE)
+            self._client, self._scripts = client, [client.register_script(text) for text in texts]
 
     def _lost(self, error: Exception) -> None:
         why = str(error) or type(error).__name__
@@ -303,7 +315,12 @@ class CommonAnswers:
         else:
             loop = asyncio.get_running_loop()
             sealed = await loop.run_in_executor(None, self._sealer.seal, work.key, work.data)
-        await self._ask(lambda: self._client.set(self._name(work.key), sealed, px=left))
+        kept = await self._ask(lambda: self._scripts[3]([self._name(work.key)], [sealed, left]))
+        if bool(kept) == self._full:
+            self._full = not kept
+            full = f"three quarters of the memory of {shown(self.setting)} are used (maxmemory)"
+            self._log(f"{full}: no answers are kept there" if self._full else
+                      f"answers are kept again at {shown(self.setting)}")  # fmt: skip
 
     def _unlink(self, names: list[bytes]) -> Any:
         return self._client.unlink(*names)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from ferryman.config.options import Options
-from ferryman.edge.restoring import ask, fitting, step_of
+from ferryman.edge.restoring import ask, counts_from, fitting, step_of
 from ferryman.edge.sharing import installation
 from ferryman.flow.call import Plane
 from ferryman.flow.counters import NOTHING, Counters
@@ -232,7 +232,8 @@ class Counting:
             sums: dict[tuple[str, int, int], int] = {}
             for spent in answers[asked]:
                 amount = spent.picodollars if meter.measure == USD else spent.tokens
-                start, end = meter.spending.window.bucket(spent.at)
+                at = counts_from(spent.at, step, now)
+                start, end = meter.spending.window.bucket(at)
                 for each in fitting(name, spent.budgets):
                     place = (account(meter, each), start, end)
                     sums[place] = sums.get(place, 0) + amount

@@ -77,15 +77,17 @@ class Restorer:
         answers: dict[tuple[int, int, int], dict[str, list[tuple[str, Spent]]]] = {}
         now = int(time.time())
         for name, meter in limiter.unknown():
+            if meter.spending.known:  # another meter of this spending has been told meanwhile
+                continue
             since = meter.since(now)
             step = step_of(since, now)
-            asked = (since - since % step, meter.begun_us, step)
+            asked = (since - since % step, meter.spending.begun_us, step)
             if asked not in answers:
                 answers[asked] = by_limit(await self._ask(pool, *asked))
             for key, spent in answers[asked].get(name, ()):
                 amount = spent.picodollars if meter.measure == USD else spent.tokens
-                meter.spending.add(key, amount, spent.at)
-            meter.known = True
+                meter.spending.add(key, amount, counts_from(spent.at, step, now))
+            meter.spending.known = True
         limiter.learned.set()
 
     async def _ask(self, pool: Pool, since: int, until: int, step: int) -> list[Spent]:
@@ -124,6 +126,12 @@ async def fetch(
 def step_of(since: int, now: int) -> int:
     """Seconds that sums since then are asked by."""
     return FINE if now - since <= 2 * DAY else COARSE
+
+
+def counts_from(at: int, step: int, now: int) -> int:
+    """When what was spent in the step from ``at`` on is taken to be spent: at its end, or budgets
+    that roll would forget some of it too early. No period of the calendar begins within a step."""
+    return max(at, min(at + step - 1, now))
 
 
 def fitting(name: str, keys: tuple[str, ...]) -> list[str]:

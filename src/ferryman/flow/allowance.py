@@ -41,7 +41,7 @@ async def partly(
         for meter in limit.meters:
             if meter.refusal(key, asked, at) is None:
                 continue
-            if not isinstance(meter, BudgetMeter) or not meter.cuts or not meter.known:
+            if not isinstance(meter, BudgetMeter) or not meter.cuts or not meter.known():
                 return None
             left = meter.state(key, at).left
             name, status = limit.name, limit.status

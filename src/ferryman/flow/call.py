@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from ferryman.config.feed import KeyFacts
 from ferryman.config.snapshot import Affinity, Filter, Storing
-from ferryman.flow.charges import believed, bond_of, charge_of, end_room, kept, verdicts
+from ferryman.flow.charges import believed, bond_of, charge_of, end_grant, end_room, kept, verdicts
 from ferryman.flow.considered import plan_of
 from ferryman.flow.guess import guess, guessed, let_end
 from ferryman.flow.owing import write_down
@@ -28,7 +28,7 @@ from ferryman.ir.tally import Tally, tally
 from ferryman.ir.usage import Usage, added
 from ferryman.meter.cost import MOST, cost_of, hold
 from ferryman.meter.keytable import KeyTable
-from ferryman.meter.limits import Grant, Limit, Moment
+from ferryman.meter.limits import Amounts, Grant, Limit
 from ferryman.meter.strikes import MOST_STRANGERS, Strikes
 from ferryman.routing.affinity import Bond, Bonds
 from ferryman.routing.health import Health, Rest, RetryBudget
@@ -38,6 +38,7 @@ from ferryman.telemetry.record import (
     CLOSED,
     OPENED,
     PRICED,
+    RAISED,
     Attempt,
     Closed,
     Estimate,
@@ -331,7 +332,11 @@ class Call:
     hasty = False
     """True: the caller itself has set a total time; or one of the others."""
     grant: Grant | None = None
-    """What it has taken of its limits."""
+    """What it has taken of its limits,"""
+    more: Sequence[Grant] = ()
+    """and of budgets for further attempts."""
+    doubt: Amounts | None = None
+    """The most that attempts which failed may have cost beside what is known, and how many."""
     images: Sequence[int] = ()
     """Characters of the images that are in its request, as base64; once somebody has looked."""
     limits: Sequence[Mapping[str, object]] = ()
@@ -419,7 +424,7 @@ class Call:
 def open_call(
     call: Call, target: Target, body_bytes: int, max_output: int, further: int = 0
 ) -> None:
-    """Write the call's ``opened`` record, with the most it could cost as its hold.
+    """Write the call's ``opened`` record, with the most it could cost; again if it holds more now.
 
     ``further``: picodollars for what isn't tokens (``bounds.beyond``). Raises
     :class:`GatewayError` (503) when that can't be done.
@@ -439,7 +444,7 @@ def open_call(
     try:
         if plane.owed:
             plane.pay()
-        plane.journal.append(OPENED, _pack(opened))
+        plane.journal.append(RAISED if call.more else OPENED, _pack(opened))
     except JournalError as trouble:
         refusal = plane.unwritten(trouble)
         if not plane.serves_on:
@@ -477,8 +482,7 @@ def settle(
     shown, paid, seconds = usage, cost, now - call.began
     overhead = max(seconds - call.waited, 0.0)
     if call.measured and target is not None and counts is not None and counts.total_input:
-        error_ratio = target.gauge.observe(call.measured, counts.total_input)
-        plane.metrics.estimated(error_ratio)
+        plane.metrics.estimated(target.gauge.observe(call.measured, counts.total_input))
     if len(call.attempts) > 1:
         usage, cost = _with_others(call, usage, cost, price, whole)
         price, counts = "", tally(usage)
@@ -489,9 +493,7 @@ def settle(
     if call.room is not None:
         end_room(call, shown, paid, whole, sent=len(call.attempts) > call.room_since)
     if call.grant is not None:
-        moment = Moment(int(now * 1e9), call.at_us // 1_000_000)
-        counted = whole if len(call.attempts) < 2 else not call.unknown_cost
-        call.grant.close(counts, cost, counted, not call.unknown_cost, moment)
+        end_grant(call, counts, cost, whole, now)
     provider, model = (target.provider, target.model) if target is not None else ("", "")
     closed = Closed(
         call.id, call.at_us, int(seconds * 1e6), call.key, call.endpoint, call.model,
@@ -522,9 +524,9 @@ def settle(
 
 def settle_anyhow(call: Call) -> None:
     """Settle a call that ended in a mistake of ours: what it has taken must not stay taken."""
-    usage = None if call.opened else NOTHING
+    status, usage = 499 if call.exchange.gone else 500, None if call.opened else NOTHING
     with contextlib.suppress(GatewayError):
-        settle(call, 499 if call.exchange.gone else 500, ErrorKind.INTERNAL, usage)
+        settle(call, status, ErrorKind.INTERNAL, usage)
 
 
 def _billed(call: Call, target: Target, slot: int, usage: Tally) -> tuple[int | None, str]:
@@ -557,17 +559,13 @@ def _with_others(
     attempts = call.attempts
     used = None if usage is NOTHING else usage
     attempts[call.answer] = replace(
-        attempts[call.answer],
-        usage=used,
-        cost=cost,
-        whole=whole and cost is not None,
-        price=price,
+        attempts[call.answer], usage=used, cost=cost, whole=whole and cost is not None, price=price
     )
     told = [each.usage for each in attempts if each.usage is not None]
     total = sum([each.cost or 0 for each in attempts])
     unknown = call.unknown_cost = len([each for each in attempts if not each.whole])
     if not told:
-        return (None if unknown else NOTHING), (None if unknown else total)
+        return (None, None) if unknown else (NOTHING, total)
     return functools.reduce(added, told), (total or None if unknown else total)
 
 

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 MOST_TOKENS: Final = 10**8
 """A call that has used more of a class is one whose provider is mistaken."""
+MOST_PIECES: Final = 10_000
+"""The same of searches, images, sources and the like,"""
+MOST_AUDIO_MS: Final = 10**8
+"""and of milliseconds of audio: more than a day."""
+NOT_MADE: Final = Amounts(calls=0)
 SURELY_FEW: Final = 1 << 24
 """Of five classes none has as many: then their sum is less than :data:`MOST_TOKENS`, too."""
 
@@ -48,7 +53,7 @@ def end_room(
     call.room = None
     at = Moment(int(call.plane.now() * 1e9), call.at_us // 1_000_000)
     if not sent:
-        room.settle(Amounts(calls=0), at)
+        room.settle(NOT_MADE, at)
     elif usage is None and whole:
         room.settle(Amounts(), at)
     else:
@@ -56,6 +61,21 @@ def end_room(
     bears = [(key, room.picodollars, room.tokens) for key in room.budgets]
     if bears:
         call.apart = [*call.apart, *bears]
+
+
+def end_grant(
+    call: "Call", counts: Tally | None, cost: int | None, whole: bool, now: float
+) -> None:
+    """Count what a call has used in place of what it holds of its limits."""
+    grant, doubt = call.grant, call.doubt
+    assert grant is not None
+    at = Moment(int(now * 1e9), call.at_us // 1_000_000)
+    counted = whole if len(call.attempts) < 2 else not call.unknown_cost
+    if doubt is not None and doubt.calls != call.unknown_cost:
+        doubt = None  # not of these alone: all that is held may be needed
+    grant.close(counts, cost, counted, not call.unknown_cost, at, doubt)
+    for each in call.more:
+        each.settle(NOT_MADE, at)
 
 
 def charge_of(call: "Call") -> Charge | None:
@@ -92,7 +112,20 @@ def _odd(usage: Tally) -> bool:
     )  # fmt: skip
     if 0 <= every < SURELY_FEW and usage.extras is None:
         return False
-    return every < 0 or usage.total_input > MOST_TOKENS or usage.total_output > MOST_TOKENS
+    return every < 0 or _too_much(usage)
+
+
+def _too_much(usage: Tally) -> bool:
+    if usage.total_input > MOST_TOKENS or usage.total_output > MOST_TOKENS:
+        return True
+    extras = usage.extras
+    if extras is None:
+        return False
+    pieces = (
+        extras.searches, extras.file_searches, extras.code_units, extras.sources, extras.images
+    )  # fmt: skip
+    said = max(pieces) > MOST_PIECES or extras.citations > MOST_TOKENS
+    return said or extras.audio_ms > MOST_AUDIO_MS or min(pieces) < 0
 
 
 def _trusted(call: "Call", usage: Usage) -> Usage | None:
@@ -101,7 +134,7 @@ def _trusted(call: "Call", usage: Usage) -> Usage | None:
     provider = call.target.provider if call.target is not None else ""
     plane.metrics.odd_usage(provider)
     plane.log(f"alert: {call.id}: {provider} says that it has used {counts(usage)}, which can't be")
-    if usage.total_input > MOST_TOKENS or usage.total_output > MOST_TOKENS:
+    if _too_much(Tally(usage)):
         return None
     return replace(usage, **{name: max(getattr(usage, name), 0) for name in CLASSES})
 

@@ -153,7 +153,7 @@ class Limiter:
             (bound.limit.name, meter)
             for bound in self.every
             for meter in bound.limit.meters
-            if isinstance(meter, BudgetMeter) and not meter.known
+            if isinstance(meter, BudgetMeter) and not meter.known()
         ]
 
     def standing(self, at: Moment) -> list[tuple[str, State]]:
@@ -199,9 +199,9 @@ def _limit(given: CallLimit) -> Limit:
 def _budget(given: Budget) -> BudgetMeter:
     window = Window(given.per, given.zone, rolling=given.rolling)
     return BudgetMeter(
-        USD if given.unit == "usd" else TOKENS, given.most, Spending(window), soft=given.soft,
-        extra=given.extra, extra_until=given.extra_until, begun_us=time.time_ns() // 1000,
-        carries=given.carry_over, cuts=given.cut,
+        USD if given.unit == "usd" else TOKENS, given.most,
+        Spending(window, time.time_ns() // 1000), soft=given.soft, extra=given.extra,
+        extra_until=given.extra_until, carries=given.carry_over, cuts=given.cut,
     )  # fmt: skip
 
 
@@ -274,23 +274,28 @@ async def _reserve(
     if asked is None:
         asked = await _asked(call, request, turns, plan)
     at = Moment(int(call.plane.now() * 1e9), call.at_us // 1_000_000)
-    counters = call.plane.counters
-    if counters is not None and counters.wanted:
-        found = await counters.admit(call.id, applying, asked, at, noted=bool(call.expected))
-    else:
-        found = admit(applying, asked, at)
+    found = await _admitted(call, applying, asked, at)
     if isinstance(found, Refusal) and found.unknown:
         news = asyncio.ensure_future(limiter.learned.wait())
         await asyncio.wait((news,), timeout=NEWS_PATIENCE)
         news.cancel()
         at = Moment(int(call.plane.now() * 1e9), at.unix)
-        found = admit(applying, asked, at)
+        found = await _admitted(call, applying, asked, at)
     if isinstance(found, Refusal) and found.budget and call.stream:
         found = await partly(call, request, turns, applying, asked, at) or found
     if isinstance(found, Refusal):
         limiter.refused[found.limit, found.measure] += 1
         raise refused(found, applying, at)
     _granted(call, limiter, found, applying, plan, at)
+
+
+async def _admitted(
+    call: Call, applying: list[tuple[Limit, str]], asked: Amounts, at: Moment
+) -> Grant | Refusal:
+    counters = call.plane.counters
+    if counters is not None and counters.wanted:
+        return await counters.admit(call.id, applying, asked, at, noted=bool(call.expected))
+    return admit(applying, asked, at)
 
 
 def _granted(

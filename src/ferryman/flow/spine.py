@@ -38,6 +38,7 @@ from ferryman.flow.deliver import (
     refuse,
     used_in_vain,
 )
+from ferryman.flow.doubts import doubt, hold_for
 from ferryman.flow.filtering import narrow
 from ferryman.flow.guarding import guard, judged_at_end, stopped
 from ferryman.flow.headers import HeaderFacts, agent_of, facts_of, identify
@@ -349,6 +350,8 @@ async def _first_good(
         try:
             found = fit(call, request, target)
             asking = found if found is not None else await fitted(call, request, target)
+            if call.doubt is not None:
+                await hold_for(call, request, target)
         except GatewayError as error:
             unfit = unfit or error  # another target may have the words, or the room, for it
             call.left_out = {**(call.left_out or {}), target: error.kind}
@@ -368,6 +371,8 @@ async def _first_good(
             reply, kind = await attempt(call, target, asking, facts, reply)
         if call.upload is not None and call.upload.refused is not None:
             raise call.upload.refused
+        if kind is not None and call.bounded:
+            doubt(call, request)
         if kind is not None and reply.judged:
             spares.append(Spare(call, reply, call.target))
         if kind is None or call.exchange.gone or call.overdue():

@@ -50,12 +50,13 @@ def _meters(applying: Applying) -> Iterator[tuple[Limit, Meter, str]]:
 
 def refusal(applying: Applying, asked: Amounts, at: Moment) -> Refusal:
     """Why the server has refused a call; what was adopted from it says so."""
-    unknown = [m for _, m, _ in _meters(applying) if not m.known]
-    for meter in unknown:
-        meter.known = True  # there
+    budgets = [m for _, m, _ in _meters(applying) if isinstance(m, BudgetMeter)]
+    unknown = [meter.spending for meter in budgets if not meter.spending.known]
+    for spending in unknown:
+        spending.known = True  # there
     found = refusal_of(applying, asked, at)
-    for meter in unknown:
-        meter.known = False
+    for spending in unknown:
+        spending.known = False
     assert found is not None, "the server and the meters don't agree"
     return found
 

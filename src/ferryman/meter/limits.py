@@ -99,8 +99,10 @@ class Meter:
         self.most = most
         self.identity = identity
         """Meters of the same limit with the same identity count the same."""
-        self.known = True
-        """False: it has yet to be told what was spent before."""
+
+    def known(self) -> bool:
+        """Whether it has been told what was spent before."""
+        return True
 
     def asked(self, asked: Amounts) -> int:
         """What of ``asked`` it is about."""
@@ -231,8 +233,7 @@ class BudgetMeter(Meter):
 
     def __init__(
         self, measure: str, most: int, spending: Spending, *, soft: bool = False,
-        extra: int = 0, extra_until: int = 0, begun_us: int = 0, carries: bool = False,
-        cuts: bool = False,
+        extra: int = 0, extra_until: int = 0, carries: bool = False, cuts: bool = False,
     ) -> None:  # fmt: skip
         """``extra`` is added until ``extra_until`` (Unix seconds); where it ``carries``, also what
         was left of the period before."""
@@ -246,9 +247,9 @@ class BudgetMeter(Meter):
         self._extra = extra
         self._extra_until = extra_until
         self.spending = spending
-        self.begun_us = begun_us
-        self.known = False
-        """True once it has been told what was spent before it began (Unix microseconds)."""
+
+    def known(self) -> bool:
+        return self.spending.known
 
     def usual_at(self, unix: int) -> int:
         """What may be spent of it at that time, without what is carried over."""
@@ -268,7 +269,7 @@ class BudgetMeter(Meter):
         amount, most = self.asked(asked), self.most_at(at.unix, key)
         if self.soft or not amount:
             return None
-        if not self.known:
+        if not self.spending.known:
             return 1, most
         total = self.spending.total(key, at.unix)
         over = total + amount - most
@@ -327,16 +328,17 @@ class Limit:
 
     def inherit(self, before: "Limit | None") -> None:
         """Go on where a limit of the same name stood, as far as it was the same."""
-        old = {meter.identity: meter for meter in before.meters} if before is not None else {}
+        old = list(before.meters) if before is not None else []
         for meter in self.meters:
-            found = old.get(meter.identity)
+            found = next((each for each in old if each.identity == meter.identity), None)
+            if found is not None:
+                old.remove(found)  # what one counts, two would count twice
             if isinstance(meter, RateMeter) and isinstance(found, RateMeter):
                 meter.throttle = found.throttle
             elif isinstance(meter, ParallelMeter) and isinstance(found, ParallelMeter):
                 meter.at_work, meter.elsewhere = found.at_work, found.elsewhere
             elif isinstance(meter, BudgetMeter) and isinstance(found, BudgetMeter):
-                meter.spending, meter.known = found.spending, found.known
-                meter.begun_us = found.begun_us
+                meter.spending = found.spending
 
 
 def key_of(name: str, *values: str) -> str:
@@ -390,13 +392,23 @@ class Grant:
         if told is not None:
             told(used)
 
+    def purses(self) -> list[tuple[Limit, str]]:
+        """The budgets that it has taken of, each for itself."""
+        return [
+            (Limit(key.partition("|")[0], [meter], 402), key)
+            for meter, key, _ in self._taken
+            if isinstance(meter, BudgetMeter)
+        ]
+
     def close(
-        self, usage: Tally | None, cost: int | None, counted: bool, priced: bool, at: Moment
-    ) -> None:
+        self, usage: Tally | None, cost: int | None, counted: bool, priced: bool, at: Moment,
+        beside: Amounts | None = None,
+    ) -> None:  # fmt: skip
         """Settle with what is known of a call's usage and cost (picodollars).
 
         Not ``counted``: it may have used more; not ``priced``: it may have cost more. Then what was
-        taken counts, if that is more than what is known.
+        taken counts, if that is more than what is known; where it is known how much more at most,
+        ``beside`` that.
         """
         asked = self.asked
         given = got = tokens = 0
@@ -405,10 +417,10 @@ class Grant:
             tokens = given + got
         if usage is None or not counted:
             given, got = max(given, asked.input), max(got, asked.output)
-            tokens = max(tokens, asked.tokens)
+            tokens = max(tokens, self.tokens) if beside is None else tokens + beside.tokens
         spent = max(cost or 0, 0)
         if cost is None or not priced:
-            spent = max(spent, asked.picodollars)
+            spent = max(spent, self.picodollars) if beside is None else spent + beside.picodollars
         used = Amounts(given, got, tokens, spent)
         self.settle(used, at)
 
@@ -453,5 +465,5 @@ def _refusal(
     most = meter.most_at(at.unix, key) if isinstance(meter, BudgetMeter) else meter.most
     return Refusal(
         limit.name, meter.measure, most, left, meter.per, wait, meter.asked(asked),
-        limit.status if budget else 429, budget, not meter.known,
+        limit.status if budget else 429, budget, not meter.known(),
     )  # fmt: skip

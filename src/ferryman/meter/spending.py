@@ -40,8 +40,12 @@ class Account:
 class Spending:
     """Amounts (picodollars or tokens) in a window, an account for each key. Times: Unix seconds."""
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, begun_us: int = 0) -> None:
         self.window = window
+        self.begun_us = begun_us
+        """Unix microseconds; what was spent before that it has to be told,"""
+        self.known = False
+        """and has been, once, for all meters that count here."""
         self._accounts: dict[str, Account] = {}
         self._sweep_at = SWEPT_AT
         self._kept = PARTS + PERIODS_KEPT if window.rolling else PERIODS_KEPT

@@ -47,6 +47,8 @@ _TABLES = {
 }  # fmt: skip
 
 _JSON: Final = ("budgets", "tags", "metadata")
+_HELD: Final = ("hold_pico", "budgets", "charged_pico", "charged_tokens")
+"""Of a call under way: what the last record of it says."""
 
 Row = tuple[Any, ...]
 
@@ -281,7 +283,11 @@ def _statement(dialect: str, table: str, names: tuple[str, ...]) -> str:
     kind = postgresql.dialect() if dialect == "postgresql" else sqlite.dialect()  # type: ignore[no-untyped-call]
     columns = ", ".join(map(kind.identifier_preparer.quote, names))
     places = ", ".join(["%s" if dialect == "postgresql" else "?"] * len(names))
-    return f"INSERT INTO {table} ({columns}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608 - names of ours
+    conflict = "DO NOTHING"
+    if table == "open_calls":  # a further attempt holds more
+        sets = ", ".join(f"{name} = excluded.{name}" for name in names if name in _HELD)
+        conflict = f"(request_id) DO UPDATE SET {sets}" if sets else conflict
+    return f"INSERT INTO {table} ({columns}) VALUES ({places}) ON CONFLICT {conflict}"  # noqa: S608 - names of ours
 
 
 def _fitted(table: str, row: Row) -> Row:

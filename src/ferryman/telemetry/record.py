@@ -40,6 +40,8 @@ class Refused(Struct, frozen=True, array_like=True):
 
 LEAKED: Final = 6
 """Journal frame kind of a :class:`Leaked`."""
+RAISED: Final = 7
+"""Journal frame kind of an :class:`Opened` that takes the place of an earlier one of the call."""
 
 
 class Leaked(Struct, frozen=True, array_like=True):
