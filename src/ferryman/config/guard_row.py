@@ -16,7 +16,8 @@ class Guard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """See ``guard_grammar.KINDS``."""
     at: tuple[str, ...] = ("request", "reply", "tools")
     action: str = "redact"
-    """``redact``, ``block``, ``annotate`` or ``log``."""
+    """``redact``, ``block``, ``annotate``, ``log``; or ``allow``: where others have found what
+    it finds, and no more, they leave it."""
     how: str = "mask"
     """Of what is redacted: ``mask``, ``hash`` or ``tokenise``."""
     always: bool = True
@@ -55,5 +56,8 @@ class Guard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a judge looks for."""
     timeout: float = 2.0
     """Seconds that a classifier has."""
+    turns: str = "last"
+    """What of a request a classifier hears: the ``last`` turn; all that was ``said`` but for what
+    system and developer say; or ``all``."""
     run: str = "before"
     """``before`` or ``parallel``: while the call goes on."""

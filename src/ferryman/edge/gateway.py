@@ -15,7 +15,7 @@ from ferryman.catalog.tokens import Gauge
 from ferryman.config.feed import KeyFacts
 from ferryman.config.options import Options
 from ferryman.config.seal import derive, derive_for
-from ferryman.config.secret import PoolKey, guard_secret, localise, pool
+from ferryman.config.secret import PoolKey, guard_secret, localise, own_secrets, pool
 from ferryman.config.snapshot import Provider, ServerSettings, Snapshot
 from ferryman.edge.counting import Counting, counters_of
 from ferryman.edge.feed import FeedClient
@@ -159,7 +159,7 @@ class Gateway:
         self._keep_keys(frozenset(k for each in fleet.runtimes.values() for k in each.keys))
         self.plane.policies = policies
         self.plane.residency = residency
-        self.plane.guards = engine_of(snapshot, fleet)
+        self.plane.guards = engine_of(snapshot, fleet, self._own_secrets(snapshot))
         if self.plane.guards is not None:
             guards = snapshot.guards
             secrets = {each.name: guard_secret(each, self._env, self._open_key) for each in guards}
@@ -183,6 +183,16 @@ class Gateway:
         log(f"serving configuration {snapshot.version[:12]}: {_names(fleet)}")
         self._maybe_ready()
         self._loop.call_later(1.0, _settle_memory)
+
+    def _own_secrets(self, snapshot: Snapshot) -> set[str]:
+        """What guards of secrets find beside providers' keys."""
+        if not snapshot.guards:
+            return set()
+        paths, token = self._options.paths, "admin-token"
+        own = {paths.secret(name) for name in ("feed-token", "pepper")}
+        if (paths.root / "secrets" / token).exists():  # the control plane makes it
+            own.add(paths.secret(token))
+        return own | own_secrets(snapshot, self._env, self._open_key)
 
     def _keep_keys(self, keys: frozenset[str]) -> None:
         """Forget what was known of keys that were taken out."""
