@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from ferryman.config.conditions import Flag, plain_number
 from ferryman.config.filter_grammar import DATA_POLICY, REGION
+from ferryman.config.guard_row import NAME
 from ferryman.config.kinds import Kind, Number, Reader, Schema, Url, Word
 from ferryman.config.measures import count, duration
 from ferryman.config.nodes import BOOL, NULL, NUMBER, Map, Node, Seq, scalar_type
@@ -24,7 +25,7 @@ ENTITIES: Final = {
 _NAME: Final = Word(
     says="the name of a guard (letters, digits, - and _)",
     example="personal-data",
-    pattern=r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}",
+    pattern=NAME,
 )
 
 

@@ -6,6 +6,8 @@ from msgspec import Struct
 
 GUARDS: Final = "ferryman.guards"
 """The entry points of plugins that judge: functions from a text to (score, reasons)."""
+NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}"
+"""A guard's name."""
 
 
 class Guard(Struct, frozen=True, kw_only=True, omit_defaults=True):

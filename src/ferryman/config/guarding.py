@@ -163,8 +163,12 @@ def _entities(given: Found, path: Path, add: Callable[..., None]) -> None:
             add((*path, "entities", i), f"{shown(name)} is not known", f"Use {', '.join(known)}.")
 
 
+REDACTING: Final = ("pii", "secrets", "regex", "words", "code", "urls")
+"""Kinds that find a part of a text."""
+
+
 def check_names(found: Found, add: Callable[..., None]) -> None:
-    """Policies and models name guards that are there."""
+    """Policies, models and contents name guards that are there."""
     known = list(found.get("guards", {}))
     places: list[tuple[Path, Any]] = [
         (("policies", i), each) for i, each in found.get("policies", [])
@@ -176,3 +180,19 @@ def check_names(found: Found, add: Callable[..., None]) -> None:
                 words = near(name, known) or known
                 fix = f"Guards are: {', '.join(words[:10])}." if words else "Add it to guards."
                 add((*path, "guard", i), f"no guard is called {shown(name)}", fix)
+    _redactors(found, add)
+
+
+def _redactors(found: Found, add: Callable[..., None]) -> None:
+    """What contents are redacted by can redact."""
+    can = [
+        name for name, given in found.get("guards", {}).items() if given.get("kind") in REDACTING
+    ]
+    stored: list[tuple[Path, Any]] = [(("content",), found.get("content"))]
+    for i, policy in found.get("policies", []):
+        stored.append((("policies", i, "content"), policy.get("content")))
+    for path, content in stored:
+        for i, name in content.get("redact", []) if isinstance(content, dict) else []:
+            if name not in can:
+                fix = f"Guards that do: {', '.join(can[:10])}." if can else "Add one to guards."
+                add((*path, "redact", i), f"no guard {shown(name)} can redact", fix)

@@ -29,7 +29,6 @@ from ferryman.guard.reading import Clean, checked
 from ferryman.guard.talk import definitions_of, guarded_request, heard, text_of
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.telemetry.record import Labels
-from ferryman.upstream.fleet import Fleet
 from ferryman.upstream.reply import Reply
 from ferryman.wire import envelope
 from ferryman.wire.paths import CONVERSATIONS
@@ -44,13 +43,11 @@ _UNSEEN: Final = (*UPLOADS, "completions")
 """Endpoints of whose calls or answers no guard sees the text."""
 
 
-def engine_of(snapshot: Snapshot, fleet: Fleet, own: Iterable[str]) -> Engine | None:
-    """The snapshot's guards; None where it has none. ``own``: secrets of the gateway's beside
-    those that providers are asked with."""
+def engine_of(snapshot: Snapshot, own: Iterable[str]) -> Engine | None:
+    """The snapshot's guards; None where it has none. ``own``: the gateway's own secrets."""
     if not snapshot.guards:
         return None
-    keys = {key for runtime in fleet.runtimes.values() for key in runtime.secrets}
-    return Engine(snapshot.guards, keys.union(own))
+    return Engine(snapshot.guards, own)
 
 
 async def guard(call: Call, request: envelope.Request, facts: HeaderFacts) -> envelope.Request:
