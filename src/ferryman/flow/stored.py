@@ -71,7 +71,16 @@ def redacted(body: Body, endpoint: str, engine: Engine, names: Iterable[str], mo
         reply = clean(reply.decode("utf-8", "replace"), REPLY).encode()
     else:
         reply = b""
-    return replace(body, request=request[:most], reply=reply[:most], media_type=kind)
+    return replace(
+        body, request=request[:most], reply=reply[:most], media_type=kind,
+        request_bytes=_size(body.request, request, body.request_bytes),
+        reply_bytes=_size(body.reply, reply, body.reply_bytes),
+    )  # fmt: skip
+
+
+def _size(given: bytes, got: bytes, size: int) -> int:
+    """How long it was: as it is now, unless some of it was left out or cut off before."""
+    return len(got) if size == len(given) and (got or not given) else size
 
 
 def _json(data: bytes, clean: Callable[[str], str]) -> bytes:
