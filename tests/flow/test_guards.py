@@ -302,7 +302,7 @@ ENDPOINTS: dict[str, dict[str, Any]] = {
     "embeddings": {"model": "lab/sim", "input": ["X"]},
     "embed": {"model": "cohere/sim", "texts": ["X"], "input_type": "search_query",
               "embedding_types": ["float"]},
-    "rerank": {"model": "cohere/sim", "query": "q", "documents": [{"text": "t", "data": "X"}]},
+    "rerank": {"model": "cohere/sim", "query": "q", "documents": ["X"]},
     "moderations": {"model": "lab/sim", "input": "X"},
     "images.generations": {"model": "lab/sim", "prompt": "X"},
     "audio.speech": {"model": "lab/sim", "input": "X", "voice": "alloy"},
@@ -358,8 +358,8 @@ def test_what_is_allowed_stays_though_another_guard_finds_it(guarding: Stack) ->
     assert b"From crew@ferry.example and [EMAIL_1] to [EMAIL_2]" in guarding.last_body()
     assert b'"user":"crew@ferry.example"' in guarding.last_body()
     assert reply.header("x-ferryman-guard") == "personal=redacted(2)"
-    verdicts = {each["check"]: each for each in guarding.row(reply)["verdicts"]}
-    assert (verdicts["ours"]["action"], verdicts["ours"]["count"]) == ("allowed", 2)
+    ours = [each for each in guarding.row(reply)["verdicts"] if each["check"] == "ours"]
+    assert ("request", "allowed", 2) in [(e["stage"], e["action"], e["count"]) for e in ours]
 
 
 def test_a_tag_of_an_earlier_policy_is_no_way_out_of_a_later_one_s_guard(guarding: Stack) -> None:
