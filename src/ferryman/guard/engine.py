@@ -240,7 +240,9 @@ class Session:
         self._found.setdefault((guard.name, station, "allowed"), 0)
 
         def replace(kind: str, value: str) -> str:
-            if self._allowed(value, station):
+            allows = self._allowed(value, station)
+            if allows is not None:
+                self.note(allows, station)
                 return value
             self.note(guard, station)
             if guard.action == "block":
@@ -251,15 +253,14 @@ class Session:
 
         return Scanner(self._engine.detectors(guard), replace)
 
-    def _allowed(self, value: str, station: str) -> bool:
-        """Whether a guard says that ``value``, all of it, may stand there."""
+    def _allowed(self, value: str, station: str) -> Guard | None:
+        """The guard that says that ``value``, all of it, may stand there."""
         for guard in self._allows:
             if station in guard.at:
                 left = scan(value, self._engine.detectors(guard), _nothing)
                 if not left:
-                    self.note(guard, station)
-                    return True
-        return False
+                    return guard
+        return None
 
     def _stands_for(self, guard: Guard, kind: str, value: str, *, answer: bool) -> str:
         name = kind.upper().replace("-", "_")
@@ -303,7 +304,7 @@ class Session:
         return text
 
     def _labelled(self, guard: Guard, kind: str, value: str) -> str:
-        if self._allowed(value, REQUEST):
+        if self._allowed(value, REQUEST) is not None:
             return value
         return self._stands_for(guard, kind, value, answer=False)
 
