@@ -20,8 +20,11 @@ providers:
   lab: { base_url: SIM/v1, key: env:LAB_KEY }
   canned: { base_url: CANNED/v1, auth: none }
   messages: { format: anthropic_messages, base_url: SIM/v1, key: env:LAB_KEY, auth: x-api-key }
+guards:
+  personal: { kind: pii, action: log, always: false }
 content: { store: errors, keep: 30d, max_size: 4KB }
 policies:
+  - { name: clean, when: { tags: clean }, content: { store: all, redact: [personal] } }
   - { name: dear, when: { tags: dear }, content: all }
   - { name: secret, when: { tags: secret }, content: none }
   - { name: some, when: { tags: some }, content: { store: all, sample: 0.3 } }
@@ -63,6 +66,21 @@ def test_what_is_kept_is_what_was_sent_and_what_came(keeping: Stack) -> None:
     printed = ferryman(keeping, "content", ident(stream))
     assert told["text"] in printed
     assert "Good morning, dear ferry" in printed
+
+
+MAIL = "ann.canary@example.org"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_guards_redact_of_contents_is_not_kept(keeping: Stack, stream: bool) -> None:
+    body = {"model": "lab/sim-echo", "messages": [{"role": "user", "content": f"To {MAIL}."}]}
+    reply = keeping.post(body | {"stream": stream, "unheard": MAIL}, headers=tagged("clean"))
+    assert MAIL.encode() in keeping.last_body(), "of the call itself nothing is redacted"
+    found = content(keeping, reply).json()
+    assert found["text"] == "To [EMAIL]."
+    assert json.loads(found["request"])["messages"][0]["content"] == "To [EMAIL]."
+    assert MAIL not in found["request"] + found["reply"]
+    assert (found["cut"], found["whole"], found["status"]) == (False, True, 200)
 
 
 def test_only_what_is_asked_for_is_kept(keeping: Stack) -> None:

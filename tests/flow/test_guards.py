@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from ferryman.edge.listing import METHODS
+from ferryman.edge.routes import CALLS, V2
+from ferryman.flow.uploads import UPLOADS
 from tests.gateway import LAB_KEY, Stack, asked, error_of, events
 from tests.gateway import whole as answered
 from tests.simulator import wire
@@ -15,6 +18,13 @@ providers:
   lab: { base_url: SIM/v1, key: env:LAB_KEY }
   canned: { base_url: CANNED/v1, auth: none }
   other: { format: anthropic_messages, base_url: SIM/v1, key: env:LAB_KEY, auth: x-api-key }
+  google:
+    { format: gemini_generate, base_url: SIM/v1beta, key: env:LAB_KEY, auth: header:x-goog-api-key }
+  cohere: { format: cohere_chat, base_url: SIM, key: env:LAB_KEY }
+  headed: { base_url: SIM/v1, auth: none, headers: { X-Token: env:HEADER_SECRET } }
+telemetry: { otlp: { endpoint: "http://127.0.0.1:1", headers: { authorization: env:OTLP_SECRET } } }
+alerts:
+  channels: { hook: { webhook: "http://127.0.0.1:1/x", secret: env:ALERT_SECRET } }
 guards:
   personal: { kind: pii, how: tokenise }
   keys: { kind: secrets, action: block }
@@ -30,9 +40,11 @@ guards:
   brief: { kind: length, at: [reply], most: 20, always: false }
   topics: { kind: words, words: [blue heron, "青鷺"], action: block, always: false }
   programs: { kind: code, always: false }
+  ours: { kind: regex, patterns: { own: '[a-z]+@ferry[.]example' }, action: allow }
 models:
   linked: { targets: [lab/sim-echo], guard: [links] }
 policies:
+  - { name: elsewhere, when: { tags: elsewhere }, use: lab/sim-echo }
   - { name: birds, when: { tags: birds }, guard: [heron] }
   - { name: watched, when: { tags: watched }, guard: [takeover] }
   - { name: barred, when: { tags: barred }, guard: [barrier] }
@@ -42,6 +54,10 @@ policies:
   - { name: code, when: { tags: code }, guard: [programs] }
   - { name: strict, when: { tags: strict }, guard: [who] }
 """
+SECRETS = {
+    "HEADER_SECRET": "of-a-header-0123", "OTLP_SECRET": "Bearer of-otlp-012345",
+    "ALERT_SECRET": "of-alerts-012345",
+}  # fmt: skip
 MAIL = "ann@example.org"
 SAID = f"Write to {MAIL}, or bob@example.org, or {MAIL}."
 SENT = "Write to [EMAIL_1], or [EMAIL_2], or [EMAIL_1]."
@@ -49,7 +65,7 @@ SENT = "Write to [EMAIL_1], or [EMAIL_2], or [EMAIL_1]."
 
 @pytest.fixture(scope="module")
 def guarding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("guards"), CONFIG).served() as running:
+    with Stack(tmp_path_factory.mktemp("guards"), CONFIG, **SECRETS).served() as running:
         yield running
 
 
@@ -266,12 +282,92 @@ def test_code_is_taken_out(guarding: Stack) -> None:
     assert guarding_text(reply) == "Do this:\n[CODE]\nor\n[CODE]\nand say hello."
 
 
-def test_other_endpoints_are_checked_too(guarding: Stack) -> None:
-    body = {"model": "lab/sim", "input": [f"Mail {MAIL}"]}
-    assert guarding.post(body, "/v1/embeddings").status == 200
-    assert b"[EMAIL_1]" in guarding.last_body()
-    old = guarding.post({"model": "lab/sim", "prompt": "Hi"}, "/v1/completions")
-    assert (old.status, error_of(old)["code"]) == (400, "guardrail_blocked")
+PARTS: dict[str, Any] = {"parts": [{"text": "X"}]}
+SAY: list[dict[str, str]] = [{"role": "user", "content": "X"}]
+ENDPOINTS: dict[str, dict[str, Any]] = {
+    "chat.completions": {"model": "lab/sim", "messages": SAY},
+    "responses": {"model": "lab/sim", "input": "X"},
+    "messages": {"model": "other/sim", "messages": SAY, "max_tokens": 9},
+    "count_tokens": {
+        "model": "other/sim",
+        "messages": [{"role": "user", "content": [
+            {"type": "document", "source": {"type": "text", "media_type": "text/plain",
+                                            "data": "X"}},
+        ]}],
+    },
+    "generate_content": {"contents": [PARTS]},
+    "count_content": {"contents": [PARTS]},
+    "embed_content": {"content": PARTS},
+    "batch_embed_contents": {"requests": [{"model": "models/sim", "content": PARTS}]},
+    "embeddings": {"model": "lab/sim", "input": ["X"]},
+    "embed": {"model": "cohere/sim", "texts": ["X"], "input_type": "search_query",
+              "embedding_types": ["float"]},
+    "rerank": {"model": "cohere/sim", "query": "q", "documents": ["X"]},
+    "moderations": {"model": "lab/sim", "input": "X"},
+    "images.generations": {"model": "lab/sim", "prompt": "X"},
+    "audio.speech": {"model": "lab/sim", "input": "X", "voice": "alloy"},
+    "completions": {"model": "lab/sim", "prompt": "X"},
+}  # fmt: skip
+"""What calls of each endpoint say, X in a place for words; but for forms with files."""
+NAMED = {
+    **{f"/v1{path.decode()}": name for path, name in CALLS.items()},
+    **{path.decode(): name for path, name in V2.items()},
+    **{f"/v1beta/models/google/sim:{method}": name for method, name in METHODS.items()},
+}
+"""All that carries text, by its path: a new endpoint without a body above fails."""
+
+
+@pytest.mark.parametrize("path", sorted(NAMED))
+def test_no_endpoint_is_a_way_around_guards(guarding: Stack, path: str) -> None:
+    endpoint = NAMED[path]
+    if endpoint in UPLOADS:
+        form = b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nlab/sim\r\n--b--\r\n'
+        refused = guarding.post(
+            form, path, headers={"content-type": "multipart/form-data; boundary=b"}
+        )
+        assert (refused.status, error_of(refused)["code"]) == (400, "guardrail_blocked")
+        return
+    told = json.dumps(ENDPOINTS[endpoint])
+    guarding.forget()
+    stopped = guarding.post(told.replace("X", f"It is {LAB_KEY}.").encode(), path)
+    assert (stopped.status, stopped.header("x-ferryman-error")) == (400, "guardrail_blocked")
+    assert not guarding.stats()["requests"]
+    let = guarding.post(told.replace("X", f"Mail {MAIL}").encode(), path)
+    if endpoint == "completions":
+        assert let.header("x-ferryman-error") == "guardrail_blocked"
+        return
+    assert (let.status, guarding.stats()["requests"]) == (200, 1), let.body
+    sent = guarding.last_body()
+    assert MAIL.encode() not in sent
+    assert b"[EMAIL_1]" in sent
+
+
+@pytest.mark.parametrize("secret", [*SECRETS.values(), "feed-token", "pepper", "admin-token"])
+def test_secrets_of_the_gateway_s_own_are_found_exactly(guarding: Stack, secret: str) -> None:
+    file = guarding.data / "secrets" / secret
+    text = file.read_text().strip() if file.is_file() else secret.split()[-1]
+    reply = guarding.chat("lab/sim", user=text)
+    assert "holds a secret of the gateway" in error_of(reply)["message"]
+    assert guarding.chat("lab/sim", user=text[:-1] + "-").status == 200
+
+
+def test_what_is_allowed_stays_though_another_guard_finds_it(guarding: Stack) -> None:
+    text = f"From crew@ferry.example and crew@ferry.example.org to {MAIL}"
+    body = {"model": "lab/sim-echo", "messages": [{"role": "user", "content": text}]}
+    reply = guarding.post(body | {"user": "crew@ferry.example"})
+    assert b"From crew@ferry.example and [EMAIL_1] to [EMAIL_2]" in guarding.last_body()
+    assert b'"user":"crew@ferry.example"' in guarding.last_body()
+    assert reply.header("x-ferryman-guard") == "personal=redacted(2)"
+    ours = [each for each in guarding.row(reply)["verdicts"] if each["check"] == "ours"]
+    assert ("request", "allowed", 2) in [(e["stage"], e["action"], e["count"]) for e in ours]
+
+
+def test_a_tag_of_an_earlier_policy_is_no_way_out_of_a_later_one_s_guard(guarding: Stack) -> None:
+    text = [{"role": "user", "content": "The Blue Heron"}]
+    headers = {"x-ferryman-tags": "elsewhere, birds"}
+    reply = guarding.post({"model": "lab/sim", "messages": text}, headers=headers)
+    assert reply.header("x-ferryman-policy") == "elsewhere"
+    assert b"[PROJECT]" in guarding.last_body()
 
 
 def test_no_text_that_was_found_is_on_the_disk(guarding: Stack) -> None:

@@ -83,11 +83,10 @@ def test_it_waits_for_nobody_and_keeps_nothing_that_was_not_redacted(tmp_path: P
     def broken(_body: Body) -> Body:
         raise ValueError("no")
 
-    writer.redactors = (broken,)
     assert writer.reserve(MOST_WAITING)
     assert not writer.reserve(1)
     for _ in range(2):
-        writer.save("a", 5, "key_1", "", body("secret"), MOST_WAITING // 2)
+        writer.save("a", 5, "key_1", "", body("secret"), MOST_WAITING // 2, broken)
     writer.close()
     assert writer.counts == {"kept": 0, "dropped": 1, "failed": 2}
     assert [each.partition(":")[0] for each in said] == ["contents of calls can't be kept"]

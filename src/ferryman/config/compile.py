@@ -27,6 +27,7 @@ from ferryman.config.problem import ConfigError
 from ferryman.config.seal import seal
 from ferryman.config.secret import (
     ENV,
+    OTLP,
     SEALED,
     activate,
     base_url_variable,
@@ -50,8 +51,6 @@ from ferryman.config.snapshot import (
     Unit,
 )
 
-OTLP: Final = "otlp"
-"""What the values of OTLP's headers are sealed for."""
 Pair = tuple[str, str]
 """(provider, model)"""
 

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Final
 
 from ferryman.config.conditions import Flag
+from ferryman.config.guard_row import NAME as GUARD_NAME
 from ferryman.config.kinds import Number, Word
 from ferryman.config.ledger_grammar import days
 from ferryman.config.measures import count, size
@@ -28,13 +29,24 @@ _WHICH: Final = (
         doc="The share of these calls, drawn at random.",
         default="1: every one",
     ),
+    Key(
+        name="redact",
+        kind=ListOf(
+            says="a list of guards",
+            example="[personal-data]",
+            item=Word(says="the name of a guard", example="personal-data", pattern=GUARD_NAME),
+        ),
+        doc="Guards that redact what is kept, whatever they do to the call itself; in a policy, an "
+        "empty list turns that off. See docs/contents.md.",
+        default="none; of a policy: those of the section content",
+    ),
 )
 
 STORING: Final = Table(says="a mapping", example="{ store: all, sample: 0.1 }", keys=_WHICH)
 KEPT: Final = Key(
     name="content",
     kind=Either(
-        says="none, errors or all, or a mapping with store and sample",
+        says="none, errors or all, or a mapping with store, sample and redact",
         example="errors",
         short=_STORE,
         table=STORING,

@@ -40,7 +40,8 @@ def storing_of(found: Found | str) -> Storing:
         return Storing(what=found)
     usual = Storing()
     what, sample = found.get("store", usual.what), found.get("sample", usual.sample)
-    return Storing(what=what, sample=float(sample))
+    redact = tuple(name for _, name in found["redact"]) if "redact" in found else None
+    return Storing(what=what, sample=float(sample), redact=redact)
 
 
 def logs_of(found: Found, folder: File, add: Callable[..., None]) -> Logs:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from ferryman.config.conditions import Flag, plain_number
 from ferryman.config.filter_grammar import DATA_POLICY, REGION
+from ferryman.config.guard_row import NAME
 from ferryman.config.kinds import Kind, Number, Reader, Schema, Url, Word
 from ferryman.config.measures import count, duration
 from ferryman.config.nodes import BOOL, NULL, NUMBER, Map, Node, Seq, scalar_type
@@ -16,7 +17,7 @@ KINDS: Final = (
     "moderation", "llama_guard", "webhook", "plugin", "metadata", "models",
 )  # fmt: skip
 STATIONS: Final = ("request", "reply", "tools")
-ACTIONS: Final = ("redact", "block", "annotate", "log")
+ACTIONS: Final = ("redact", "block", "annotate", "log", "allow")
 ENTITIES: Final = {
     "pii": ("email", "phone", "card", "iban", "national_id", "ip", "address", "name"),
     "secrets": ("private_key", "jwt", "known", "assigned", "random"),
@@ -24,7 +25,7 @@ ENTITIES: Final = {
 _NAME: Final = Word(
     says="the name of a guard (letters, digits, - and _)",
     example="personal-data",
-    pattern=r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}",
+    pattern=NAME,
 )
 
 
@@ -89,9 +90,12 @@ TABLE: Final = Table(
         ),
         Key(
             name="action",
-            kind=Word(says="redact, block, annotate or log", example="block", choices=ACTIONS),
+            kind=Word(
+                says="redact, block, annotate, log or allow", example="block", choices=ACTIONS
+            ),
             doc="What becomes of what it finds: it is replaced; the call is stopped; the reply "
-            "says so in a header; or the record alone does.",
+            "says so in a header; the record alone does; or, of regex and words, other guards "
+            "leave it alone where it is all that they have found.",
             default="redact; log for injection, classifiers and plugin; block for length, schema, "
             "metadata and models",
         ),
@@ -225,6 +229,14 @@ TABLE: Final = Table(
             doc="Of classifiers: whether the call waits for them, or goes on meanwhile; then its "
             "answer waits.",
             default="before",
+        ),
+        Key(
+            name="turns",
+            kind=Word(says="last, said or all", example="all", choices=("last", "said", "all")),
+            doc="Of classifiers: what of a request they judge: what is new since the model has "
+            "spoken last, as the caller has it; all that users, tools and models have said; or "
+            "what the application says, too.",
+            default="said, if the guard blocks; else last",
         ),
         Key(
             name="need",

@@ -6,6 +6,8 @@ from msgspec import Struct
 
 GUARDS: Final = "ferryman.guards"
 """The entry points of plugins that judge: functions from a text to (score, reasons)."""
+NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}"
+"""A guard's name."""
 
 
 class Guard(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -16,7 +18,8 @@ class Guard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """See ``guard_grammar.KINDS``."""
     at: tuple[str, ...] = ("request", "reply", "tools")
     action: str = "redact"
-    """``redact``, ``block``, ``annotate`` or ``log``."""
+    """``redact``, ``block``, ``annotate``, ``log``; or ``allow``: where others have found what
+    it finds, and no more, they leave it."""
     how: str = "mask"
     """Of what is redacted: ``mask``, ``hash`` or ``tokenise``."""
     always: bool = True
@@ -55,5 +58,8 @@ class Guard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a judge looks for."""
     timeout: float = 2.0
     """Seconds that a classifier has."""
+    turns: str = "last"
+    """What of a request a classifier hears: the ``last`` turn; all that was ``said`` but for what
+    system and developer say; or ``all``."""
     run: str = "before"
     """``before`` or ``parallel``: while the call goes on."""

@@ -36,6 +36,8 @@ _PLAIN: Final = {
     "models": "block",
 }  # fmt: skip
 """Kinds that can't redact, and what they do where nothing else is said."""
+_ALLOWING: Final = ("regex", "words")
+"""Kinds that say which values are meant."""
 _AT: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(_ASKING, ("request", "reply")),
     "length": ("request", "reply"),
@@ -53,6 +55,7 @@ _OWN: Final = {
     "threshold": ("injection", "plugin", *_ASKING),
     "timeout": _ASKING,
     "run": _ASKING,
+    "turns": _ASKING,
     "about": ("judge",),
     **dict.fromkeys(("secret", "region", "data_policy"), ("webhook",)),
     **{need: tuple(k for k in _NEEDS if _NEEDS[k][0] == need) for need, _ in _NEEDS.values()},
@@ -83,6 +86,9 @@ def _guard(name: str, given: Found, path: Path, add: Callable[..., None]) -> Gua
         if given.get("action") == "redact":
             message = f"a guard of the kind {kind} has nothing to redact"
             add((*path, "action"), message, "Write action: block.")
+    if given.get("action") == "allow" and kind not in _ALLOWING:
+        message = f"a guard of the kind {kind} can't allow anything"
+        add((*path, "action"), message, f"Of {' and '.join(_ALLOWING)} it can be allow.")
     if "plugin" in given and not entry_points(group=GUARDS, name=given["plugin"]):
         fix = f"Install a package that has it (entry point {GUARDS})."
         message = f"no guard is called {shown(given['plugin'])} here"
@@ -114,9 +120,22 @@ def _guard(name: str, given: Found, path: Path, add: Callable[..., None]) -> Gua
         rest["timeout"] = float(given["timeout"])
     if kind in (*_ASKING, "plugin") and given.get("action") != "block":
         rest["on_error"] = "allow"  # what is only noted stops nothing, unless that is said
+    if kind in _ASKING and given.get("action") == "block":
+        rest["turns"] = "said"  # a caller can write a turn of the model's, but not undo its own
     if kind == "judge":
         rest["about"] = given.get("about", _ABOUT)
-    plain = ("how", "always", "on_error", "model", "plugin", "url", "run", "secret", "region")
+    plain = (
+        "how",
+        "always",
+        "on_error",
+        "model",
+        "plugin",
+        "url",
+        "run",
+        "turns",
+        "secret",
+        "region",
+    )
     rest |= {key: given[key] for key in plain if key in given}
     return Guard(
         name=name,
@@ -144,8 +163,12 @@ def _entities(given: Found, path: Path, add: Callable[..., None]) -> None:
             add((*path, "entities", i), f"{shown(name)} is not known", f"Use {', '.join(known)}.")
 
 
+REDACTING: Final = ("pii", "secrets", "regex", "words", "code", "urls")
+"""Kinds that find a part of a text."""
+
+
 def check_names(found: Found, add: Callable[..., None]) -> None:
-    """Policies and models name guards that are there."""
+    """Policies, models and contents name guards that are there."""
     known = list(found.get("guards", {}))
     places: list[tuple[Path, Any]] = [
         (("policies", i), each) for i, each in found.get("policies", [])
@@ -157,3 +180,19 @@ def check_names(found: Found, add: Callable[..., None]) -> None:
                 words = near(name, known) or known
                 fix = f"Guards are: {', '.join(words[:10])}." if words else "Add it to guards."
                 add((*path, "guard", i), f"no guard is called {shown(name)}", fix)
+    _redactors(found, add)
+
+
+def _redactors(found: Found, add: Callable[..., None]) -> None:
+    """What contents are redacted by can redact."""
+    can = [
+        name for name, given in found.get("guards", {}).items() if given.get("kind") in REDACTING
+    ]
+    stored: list[tuple[Path, Any]] = [(("content",), found.get("content"))]
+    for i, policy in found.get("policies", []):
+        stored.append((("policies", i, "content"), policy.get("content")))
+    for path, content in stored:
+        for i, name in content.get("redact", []) if isinstance(content, dict) else []:
+            if name not in can:
+                fix = f"Guards that do: {', '.join(can[:10])}." if can else "Add one to guards."
+                add((*path, "redact", i), f"no guard {shown(name)} can redact", fix)

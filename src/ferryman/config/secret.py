@@ -27,6 +27,8 @@ ALERTS: Final = "alerts"
 """What secrets of alerts' channels are sealed for."""
 SIGN_IN: Final = "sign-in"
 """The same of the secret that the dashboard has with a provider of accounts."""
+OTLP: Final = "otlp"
+"""And of headers for receivers of OTLP, in place of a provider's name."""
 REFERENCES: Final = (ENV, FILE, VAULT)
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -269,3 +271,26 @@ def headers(
             value = found
         out.append((name, value))
     return tuple(out)
+
+
+def own_secrets(snapshot: Snapshot, env: Mapping[str, str], open_key: bytes | None) -> set[str]:
+    """What the gateway knows as secrets beside its providers' keys, as far as it is here: values of
+    headers (providers', OTLP's) that are referred to or sealed, and what alerts' channels, guards'
+    webhooks and the sign-in have. ``snapshot`` as it came."""
+    named: list[tuple[Secret | None, str]] = []
+    for provider in snapshot.providers.values():
+        for header, value in provider.headers:
+            named.append((header_secret(value), header_seal_name(provider.name, header)))
+    if snapshot.telemetry.otlp is not None:
+        for header, value in snapshot.telemetry.otlp.headers:
+            named.append((header_secret(value), header_seal_name(OTLP, header)))
+    for channel in snapshot.alerts.channels:
+        named.append((channel.secret, ALERTS))
+        named.append((channel.mail.password if channel.mail is not None else None, ALERTS))
+    if snapshot.sign_in is not None:
+        named.append((snapshot.sign_in.secret, SIGN_IN))
+    for guard in snapshot.guards:
+        named.append((header_secret(guard.secret), guard_seal_name(guard.name)))
+    texts = (resolve(secret, name, env, open_key) for secret, name in named if secret is not None)
+    # Of a header such as "Bearer …" the last word is the secret.
+    return {text.split()[-1] for text in texts if text}

@@ -296,6 +296,8 @@ class Storing(Struct, frozen=True, kw_only=True):
     """One of ``STORED``."""
     sample: float = 1.0
     """The share of them."""
+    redact: tuple[str, ...] | None = None
+    """Names of guards that redact what is kept; None = as ``Content`` has it."""
 
 
 class Content(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from ferryman.catalog.tokens import Gauge
 from ferryman.config.feed import KeyFacts
 from ferryman.config.options import Options
 from ferryman.config.seal import derive, derive_for
-from ferryman.config.secret import PoolKey, guard_secret, localise, pool
+from ferryman.config.secret import PoolKey, guard_secret, localise, own_secrets, pool
 from ferryman.config.snapshot import Provider, ServerSettings, Snapshot
 from ferryman.edge.counting import Counting, counters_of
 from ferryman.edge.feed import FeedClient
@@ -37,6 +37,7 @@ from ferryman.flow.queueing import adopt_limits
 from ferryman.flow.refusals import EVERY
 from ferryman.flow.replay import Replays
 from ferryman.flow.residency import residency_of
+from ferryman.flow.stored import redactors_of
 from ferryman.flow.witness import Contents, wanted
 from ferryman.http1.connect import Connector, environment_proxy
 from ferryman.http1.limits import Limits
@@ -157,9 +158,10 @@ class Gateway:
         self._snapshot = snapshot
         self.plane.fleet = fleet
         self._keep_keys(frozenset(k for each in fleet.runtimes.values() for k in each.keys))
+        own = self._own_secrets(snapshot, fleet)
         self.plane.policies = policies
         self.plane.residency = residency
-        self.plane.guards = engine_of(snapshot, fleet)
+        self.plane.guards = engine_of(snapshot, own)
         if self.plane.guards is not None:
             guards = snapshot.guards
             secrets = {each.name: guard_secret(each, self._env, self._open_key) for each in guards}
@@ -177,12 +179,23 @@ class Gateway:
         self._sync_seconds = snapshot.server.fsync_ms / 1000
         self.plane.keeper = self._keeper_for(snapshot.keep_responses)
         self._keeping.equip(snapshot)
-        self.plane.contents = self._contents_for(snapshot)
+        self.plane.contents = self._contents_for(snapshot, own)
         if self.server is not None:
             self.server.limits = self.limits
         log(f"serving configuration {snapshot.version[:12]}: {_names(fleet)}")
         self._maybe_ready()
         self._loop.call_later(1.0, _settle_memory)
+
+    def _own_secrets(self, snapshot: Snapshot, fleet: Fleet) -> set[str]:
+        """What guards of secrets find exactly."""
+        if not snapshot.guards:
+            return set()
+        paths, token = self._options.paths, "admin-token"
+        own = {paths.secret(name) for name in ("feed-token", "pepper")}
+        if (paths.root / "secrets" / token).exists():  # the control plane makes it
+            own.add(paths.secret(token))
+        own |= {key for runtime in fleet.runtimes.values() for key in runtime.secrets}
+        return own | own_secrets(snapshot, self._env, self._open_key)
 
     def _keep_keys(self, keys: frozenset[str]) -> None:
         """Forget what was known of keys that were taken out."""
@@ -198,14 +211,14 @@ class Gateway:
         key = derive_for(paths.secret("pepper"), "kept responses")
         return Keeper(ResponseStore(paths.root / "responses", key), seconds)
 
-    def _contents_for(self, snapshot: Snapshot) -> Contents | None:
+    def _contents_for(self, snapshot: Snapshot, own: set[str]) -> Contents | None:
         if not wanted(snapshot.content, snapshot.rules):
             return None
         if self._bodies is None:
             paths = self._options.paths
             key = derive_for(paths.secret("pepper"), PURPOSE)
             self._bodies = BodyWriter(paths.content / self._options.plane, key, log)
-        return Contents(self._bodies, snapshot.content)
+        return Contents(self._bodies, snapshot.content, redactors_of(snapshot, own))
 
     def _adopt_keys(self, keys: KeyTable) -> None:
         self.plane.keys = keys

@@ -3,10 +3,9 @@ the caller does."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from ferryman.config.guard_row import Guard
@@ -25,29 +24,29 @@ from ferryman.guard.engine import (
     Engine,
     Session,
     TextCheck,
-    walked,
 )
-from ferryman.guard.talk import definitions_of, guarded_request, last_turn, text_of
+from ferryman.guard.reading import Clean, checked
+from ferryman.guard.talk import definitions_of, guarded_request, heard, text_of
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.telemetry.record import Labels
-from ferryman.upstream.fleet import Fleet
 from ferryman.upstream.reply import Reply
 from ferryman.wire import envelope
 from ferryman.wire.paths import CONVERSATIONS
 
 APART: Final = 16_384
-"""Bytes of a body that is checked beside the loop, so that other calls go on."""
+"""Bytes of a body that is checked beside the loop, so that other calls go on;"""
+APART_JUDGED: Final = 2_048
+"""and where whole texts are judged, which takes longer."""
 _WAYS: Final = ("parallel", "before")
 """Those that need not be waited for are asked first."""
 _UNSEEN: Final = (*UPLOADS, "completions")
 """Endpoints of whose calls or answers no guard sees the text."""
 
 
-def engine_of(snapshot: Snapshot, fleet: Fleet) -> Engine | None:
-    """The snapshot's guards; None where it has none."""
+def engine_of(snapshot: Snapshot, own: Iterable[str]) -> Engine | None:
+    """The snapshot's guards; None where it has none. ``own``: the gateway's own secrets."""
     if not snapshot.guards:
         return None
-    own = {key for runtime in fleet.runtimes.values() for key in runtime.secrets}
     return Engine(snapshot.guards, own)
 
 
@@ -64,7 +63,8 @@ async def guard(call: Call, request: envelope.Request, facts: HeaderFacts) -> en
     session = call.session = Session(engine, names)
     began = time.perf_counter()
     try:
-        if len(request.body) < APART:
+        judged = any(guard.name in engine.judges for guard in session.at(REQUEST, main=True))
+        if len(request.body) < (APART_JUDGED if judged else APART):
             checked = _checked(call, request, facts, session)
         else:
             loop = asyncio.get_running_loop()
@@ -82,12 +82,12 @@ async def guard(call: Call, request: envelope.Request, facts: HeaderFacts) -> en
 
 async def _ask(call: Call, request: envelope.Request, session: Session) -> None:
     """Have classifiers judge what is left of the request, some while the call goes on."""
-    text = _said(call, request)
     asked = {way: [each for each in session.remote if each.run == way] for way in _WAYS}
     for way, guards in asked.items():
-        if not guards or not text:
+        said = [(guard, text) for guard in guards if (text := _said(call, request, guard.turns))]
+        if not said:
             continue
-        asking = asyncio.gather(*(session.ask(guard, text, call.id, call.key) for guard in guards))
+        asking = asyncio.gather(*(session.ask(*each, call.id, call.key) for each in said))
         if way == "before":
             await asking
             continue
@@ -96,9 +96,9 @@ async def _ask(call: Call, request: envelope.Request, session: Session) -> None:
         session.pending = asking
 
 
-def _said(call: Call, request: envelope.Request) -> str:
+def _said(call: Call, request: envelope.Request, turns: str) -> str:
     if call.conversation is not None:
-        return last_turn(call.conversation)
+        return heard(call.conversation, turns)
     if call.endpoint in UPLOADS:
         return ""
     said: list[str] = []
@@ -107,7 +107,7 @@ def _said(call: Call, request: envelope.Request) -> str:
         said.append(text)
         return text
 
-    walked(msgspec.json.decode(request.body), note, _NO_TEXT)
+    _json(request, note)
     return "\n".join(said)
 
 
@@ -216,22 +216,22 @@ def _walked(call: Call, request: envelope.Request, session: Session) -> envelope
     """The request of another task, every text in its body checked. Nothing is put back there."""
     if not session.at(REQUEST):
         return request
-    try:
-        body = msgspec.json.decode(request.body)
-        changed = walked(
-            body, lambda text: TextCheck(session, REQUEST, answer=False).whole(text), _NO_TEXT
-        )
-    except RecursionError:
-        raise BlockedError("The guards stop this call: its body is nested too deep.") from None
-    if changed == body:
+    data = _json(request, lambda text: TextCheck(session, REQUEST, answer=False).whole(text))
+    if data is request.body:
         return request
-    data = msgspec.json.encode(changed)
     if call.endpoint in _NAMED:
         return envelope.decode_named(data, request.model, request.stream)
     return envelope.decode(call.endpoint, data)
 
 
-_NO_TEXT: Final = ("model", "data")
-"""Members that hold names and media."""
+def _json(request: envelope.Request, clean: Clean) -> bytes:
+    """The body, every text in it ``clean``. Raises :class:`BlockedError`."""
+    try:
+        return checked(request.body, clean, request.model)
+    except (ValueError, RecursionError):
+        why = "its body can't be read, or is nested too deep"
+        raise BlockedError(f"The guards stop this call: {why}.") from None
+
+
 _NAMED: Final = ("embed_content", "batch_embed_contents", "count_content")
 """Endpoints whose model stands in the URL."""

@@ -25,6 +25,7 @@ from ferryman.wire import envelope
 from ferryman.wire.paths import CONVERSATIONS
 
 Policies = tuple[tuple[Rule, Meets], ...]
+NO_GUARDS: Final[tuple[str, ...]] = ()
 Plain = str | int | float | bool | None
 Metadata = dict[str, Plain]
 
@@ -51,27 +52,32 @@ async def steer(call: Call, request: envelope.Request, facts: HeaderFacts) -> en
         names = ", ".join(call.models)
         raise GatewayError(403, ErrorKind.FORBIDDEN, f"This caller may ask for {names} only.")
     said = Facts(call, request, facts)
-    rule = None
+    rule, guards = None, NO_GUARDS
     policies = call.plane.policies
     if policies:
         if len(request.body) >= LARGE and call.endpoint in CONVERSATIONS and _reads(policies):
             # Beside the loop, so that other calls go on.
             loop = asyncio.get_running_loop()
-            rule = await loop.run_in_executor(None, _matching, policies, said)
+            rule, guards = await loop.run_in_executor(None, _matching, policies, said)
         else:
-            rule = _matching(policies, said)
+            rule, guards = _matching(policies, said)
     if rule is not None:
         request = _apply(call, request, rule)
+        call.guards = guards
     if facts.timeout:
         _limit(call, facts.timeout)
     return request
 
 
-def _matching(policies: Policies, said: "Facts") -> Rule | None:
+def _matching(policies: Policies, said: "Facts") -> tuple[Rule | None, tuple[str, ...]]:
+    """The first policy that matches, and the guards of all that do: so nobody gets out of a guard
+    by making an earlier policy match."""
+    first, guards = None, NO_GUARDS
     for rule, meets in policies:
-        if meets(said.ask):
-            return rule
-    return None
+        if (first is None or rule.guard) and meets(said.ask):
+            first = first or rule
+            guards += rule.guard
+    return first, guards
 
 
 def _reads(policies: Policies) -> bool:
@@ -88,7 +94,6 @@ def _reads(policies: Policies) -> bool:
 def _apply(call: Call, request: envelope.Request, rule: Rule) -> envelope.Request:
     call.policy = rule.name
     call.storing = rule.content
-    call.guards = rule.guard
     if rule.forbid:
         raise GatewayError(403, ErrorKind.FORBIDDEN, rule.forbid)
     call.use = rule.use

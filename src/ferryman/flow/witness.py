@@ -1,9 +1,12 @@
 """An exchange that remembers what its caller sends and gets, where that may be kept."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ferryman.config.snapshot import Content, Rule
+from ferryman.flow.stored import redacted
+from ferryman.guard.engine import Engine
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.ir.errors import ErrorKind
 from ferryman.store.bodies import Body, BodyWriter
@@ -20,9 +23,13 @@ MOST_HELD: Final = 256_000_000
 class Contents:
     """What a data plane keeps of contents, and where."""
 
-    def __init__(self, writer: BodyWriter, settings: Content) -> None:
+    def __init__(
+        self, writer: BodyWriter, settings: Content, redactors: Engine | None = None
+    ) -> None:
+        """``redactors``: guards that redact what is kept, where that is wanted."""
         self.writer = writer
         self.settings = settings
+        self.redactors = redactors
         self.held = 0
         """Bytes of answers that calls under way remember."""
 
@@ -57,6 +64,7 @@ class Witness:
         self._type = ""
         self._whole = False
         self._reserved = 0
+        self._redact: tuple[str, ...] = ()
 
     @property
     def gone(self) -> bool:
@@ -140,7 +148,11 @@ class Witness:
             return ""
         if call.plane.rng.random() >= storing.sample:
             return ""
-        most = min(len(self.body), self._most) + self._most
+        usual = self._contents.settings.storing.redact
+        self._redact = storing.redact if storing.redact is not None else usual or ()
+        # What is redacted is cut only then.
+        size = len(self.body)
+        most = (size if self._redact else min(size, self._most)) + self._most
         if not self._contents.writer.reserve(most):
             return DROPPED
         self._reserved = most
@@ -152,8 +164,14 @@ class Witness:
         self._held = 0
         if not self._reserved:
             return
+        redact = None
+        if self._redact and self._contents.redactors is not None:
+            redact = partial(
+                redacted, endpoint=call.endpoint, engine=self._contents.redactors,
+                names=self._redact, most=self._most,
+            )  # fmt: skip
         body = Body(
-            request=self.body[: self._most],
+            request=self.body if redact is not None else self.body[: self._most],
             reply=b"".join(self._parts),
             request_bytes=len(self.body) if call.upload is None else -1,
             reply_bytes=self._size,
@@ -163,7 +181,7 @@ class Witness:
         )
         team = call.labels.team if call.labels is not None else ""
         writer = self._contents.writer
-        writer.save(call.id, call.at_us, call.key, team, body, self._reserved)
+        writer.save(call.id, call.at_us, call.key, team, body, self._reserved, redact)
         self._reserved = 0
 
 

@@ -9,15 +9,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from ferryman.config.guard_row import Guard
 from ferryman.config.linear import regex
 from ferryman.guard.judgement import NOTHING, Judgement
 from ferryman.guard.names import load
 from ferryman.guard.pii import ALWAYS, PII
+from ferryman.guard.reading import checked
 from ferryman.guard.scan import Detector, Hit, Scanner, finding, scan
 from ferryman.guard.secrets import SECRETS, Known
 from ferryman.guard.whole import Check, Length, Whole, judge_of
@@ -29,7 +28,15 @@ TOOLS: Final = "tools"
 """Stations: what is asked, what is answered, and what goes to tools and comes from them."""
 WINDOW: Final = 256
 """Characters that a pattern of the user's may match in a stream."""
-_SAID: Final = {"redact": "redacted", "block": "blocked", "annotate": "annotated", "log": "logged"}
+PIECE: Final = 65_536
+"""Characters of a whole text that are looked at in one go."""
+_SAID: Final = {
+    "allow": "allowed",
+    "redact": "redacted",
+    "block": "blocked",
+    "annotate": "annotated",
+    "log": "logged",
+}
 
 
 Asks = Callable[[Guard, str, str, str, str], Awaitable[Judgement]]
@@ -129,6 +136,7 @@ class Session:
         """and back."""
         self.avoid = ""
         """Text of the request: what stands in it stands for nothing."""
+        self._allows = [guard for guard in self.guards if guard.action == "allow"]
         self._found: dict[tuple[str, str, str], int] = {}
         self._judged: dict[tuple[str, str], Judgement] = {}
         self._length = 0
@@ -149,6 +157,7 @@ class Session:
             guard
             for guard in self.guards
             if station in guard.at
+            and guard.action != "allow"
             and (
                 engine.detectors(guard)
                 or (main and guard.name in engine.judges)
@@ -231,6 +240,10 @@ class Session:
         self._found.setdefault((guard.name, station, "allowed"), 0)
 
         def replace(kind: str, value: str) -> str:
+            allows = self._allowed(value, station)
+            if allows is not None:
+                self.note(allows, station)
+                return value
             self.note(guard, station)
             if guard.action == "block":
                 raise BlockedError(blocked(guard, station, f"holds {_KINDS.get(kind, kind)}"))
@@ -239,6 +252,15 @@ class Session:
             return self._stands_for(guard, kind, value, answer=answer)
 
         return Scanner(self._engine.detectors(guard), replace)
+
+    def _allowed(self, value: str, station: str) -> Guard | None:
+        """The guard that says that ``value``, all of it, may stand there."""
+        for guard in self._allows:
+            if station in guard.at:
+                left = scan(value, self._engine.detectors(guard), _nothing)
+                if not left:
+                    return guard
+        return None
 
     def _stands_for(self, guard: Guard, kind: str, value: str, *, answer: bool) -> str:
         name = kind.upper().replace("-", "_")
@@ -277,9 +299,14 @@ class Session:
         """A label of the call as its record may have it: what is found is replaced, not counted."""
         for guard in self.at(REQUEST):
             if guard.action in ("redact", "block"):
-                stands = partial(self._stands_for, guard, answer=False)
-                text = scan(text, self._engine.detectors(guard), stands)
+                scanned = partial(self._labelled, guard)
+                text = scan(text, self._engine.detectors(guard), scanned)
         return text
+
+    def _labelled(self, guard: Guard, kind: str, value: str) -> str:
+        if self._allowed(value, REQUEST) is not None:
+            return value
+        return self._stands_for(guard, kind, value, answer=False)
 
     def note(self, guard: Guard, station: str) -> None:
         """A guard has found something."""
@@ -315,7 +342,7 @@ class Session:
         return ", ".join(
             f"{name}={action}({count})"
             for (name, _, action), count in self._found.items()
-            if count and action != "logged"
+            if count and action not in ("logged", "allowed")
         )
 
     def check_call(self, model: str, metadata: Callable[[str], object], size: int) -> None:
@@ -361,6 +388,10 @@ _JUDGED: Final = {
 }  # fmt: skip
 
 
+def _nothing(_kind: str, _value: str) -> str:
+    return ""
+
+
 def _mark() -> Detector:
 
     return Detector(
@@ -404,8 +435,9 @@ class TextCheck:
         return text
 
     def whole(self, text: str) -> str:
-        """A whole text, checked."""
-        return self.feed(text) + self.close()
+        """A whole text, checked: in pieces, since a search holds the interpreter to its end."""
+        pieces = [self.feed(text[at : at + PIECE]) for at in range(0, len(text), PIECE)]
+        return "".join(pieces) + self.close()
 
 
 class JsonCheck:
@@ -424,27 +456,13 @@ class JsonCheck:
         """All of it. Raises :class:`BlockedError`."""
         whole = "".join(self._text)
         self._text.clear()
+        data = whole.encode("utf-8", "replace")
         try:
-            said = msgspec.json.decode(whole)
-            checked = walked(said, lambda text: self._check().whole(text))
-        except (msgspec.DecodeError, RecursionError):
+            got = checked(data, lambda text: self._check().whole(text))
+        except (ValueError, RecursionError):
             return self._check().whole(whole)
-        return whole if checked == said else msgspec.json.encode(checked).decode()
+        return whole if got is data else got.decode()
 
     def whole(self, text: str) -> str:
         """A whole text, checked."""
         return self.feed(text) + self.close()
-
-
-def walked(value: Any, clean: Callable[[str], str], leave: Sequence[str] = ()) -> Any:
-    """What JSON says, every text in it made ``clean``, but those of members named in ``leave``."""
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, list):
-        return [walked(each, clean, leave) for each in value]
-    if isinstance(value, dict):
-        return {
-            clean(key): each if key in leave else walked(each, clean, leave)
-            for key, each in value.items()
-        }
-    return value

@@ -16,7 +16,7 @@ from typing import Any, Final
 from ferryman.catalog.injection_rules import RULES
 from ferryman.config.linear import regex
 from ferryman.guard.injection_model import likeness
-from ferryman.guard.judgement import Judgement
+from ferryman.guard.judgement import Judgement, pieces_of
 
 _COMPILED: Final[tuple[tuple[str, float, Any], ...]] = tuple(
     (name, weight, regex(pattern)) for name, weight, pattern in RULES
@@ -26,12 +26,20 @@ _LEET: Final = str.maketrans("013457@$", "oieastas")
 _MIXED: Final = re.compile(r"\b(?=\w{0,20}[a-z])(?=\w{0,20}[013457@$])[\w@$]{4,24}\b")
 _BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/]{24,4000}={0,2}(?![A-Za-z0-9+/=])")
 _REASONS: Final = 8
+PIECE: Final = 16_384
+"""Characters that are looked at in one go: no step of it holds the interpreter for long."""
+OVERLAP: Final = 4_096
+"""Longer than what any rule fits, Base64 included."""
 
 
 def injection(text: str) -> Judgement:
     """The score of a text, and the rules that it comes of, or ``model`` where none has found it."""
-    found = rules_of(text)
-    score = round(likeness(folded(text), strength(found)), 3)
+    found: dict[str, float] = {}
+    pieces = list(pieces_of(text, PIECE, OVERLAP))
+    for piece in pieces:
+        found |= rules_of(piece)
+    rules = strength(found)
+    score = round(max(likeness(folded(piece), rules) for piece in pieces), 3)
     strongest = sorted(found, key=lambda name: (-found[name], name))[:_REASONS]
     return Judgement(score, tuple(strongest) or (("model",) if score >= 0.5 else ()))
 

@@ -22,8 +22,6 @@ from msgspec import Struct
 FEATURES: Final = 8_192
 WINDOW: Final = 256
 """Words that are looked at together; the next ones begin in their middle."""
-MOST_WORDS: Final = 32_768
-"""Of a text. What comes after them is looked at by the rules alone."""
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
 
 
@@ -53,7 +51,7 @@ def likeness(text: str, rules: float) -> float:
 
 def windows(text: str) -> Iterator[set[int]]:
     """The features of each window of a text; at least one."""
-    words = _WORD.findall(text)[:MOST_WORDS]
+    words = _WORD.findall(text)
     singles = [_feature(word) for word in words]
     pairs = [_feature(f"{one} {two}") for one, two in pairwise(words)]
     for start in range(0, max(len(words) - WINDOW // 2, 1), WINDOW // 2):

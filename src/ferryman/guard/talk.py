@@ -1,7 +1,7 @@
 """Guards on the common language: a request, a whole reply, and a stream of events."""
 
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -15,8 +15,9 @@ from ferryman.guard.engine import (
     JsonCheck,
     Session,
     TextCheck,
-    walked,
 )
+from ferryman.guard.reading import Clean, checked, medium
+from ferryman.guard.reading import text as read
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.events import Cite, Close, Delta, Event, Failed, Open, Probs, Reply, Seal
 from ferryman.ir.request import (
@@ -26,9 +27,11 @@ from ferryman.ir.request import (
     Media,
     Opaque,
     OutputFormat,
+    Reasoning,
     Refusal,
     Request,
     Role,
+    Source,
     Text,
     Thinking,
     Tool,
@@ -43,7 +46,9 @@ def guarded_request(request: Request, session: Session) -> Request:
     """``request`` as it may go on. Raises :class:`BlockedError`."""
     messages = [
         replace(
-            each, blocks=tuple(_asked(block, session, REQUEST, each.role) for block in each.blocks)
+            each,
+            blocks=tuple(_asked(block, session, REQUEST, each.role) for block in each.blocks),
+            name=_plain(session, REQUEST, each.name),
         )
         for each in request.messages
     ]
@@ -51,21 +56,36 @@ def guarded_request(request: Request, session: Session) -> Request:
     def clean(text: str) -> str:
         return _plain(session, REQUEST, text)
 
+    settings = {name: clean(getattr(request, name)) for name in _SETTINGS}
     return replace(
         request,
         messages=tuple(messages),
-        user=clean(request.user),
-        metadata=tuple((name, clean(value)) for name, value in request.metadata),
+        metadata=tuple((clean(name), clean(value)) for name, value in request.metadata),
+        stop=tuple(clean(each) for each in request.stop),
+        modalities=tuple(clean(each) for each in request.modalities),
         tools=tuple(_tool(each, session) for each in request.tools),
         output=_output(request.output, session),
+        reasoning=_reasoning(request.reasoning, clean),
+        audio=_schema(request.audio, session),
+        extra=tuple((clean(name), _json(raw, clean)) for name, raw in request.extra),
+        **settings,
     )
 
 
+_SETTINGS: Final = ("user", "service_tier", "verbosity", "cache_key", "cached_content")
+"""Of a request, texts that providers read."""
+
+
+def _reasoning(wanted: Reasoning | None, clean: Clean) -> Reasoning | None:
+    if wanted is None:
+        return None
+    return _with(wanted, effort=clean(wanted.effort), summary=clean(wanted.summary))
+
+
 def _tool(tool: Tool | HostedTool, session: Session) -> Tool | HostedTool:
-    """A definition as it may go on. Its name stays, as what the model calls it by; tools that the
-    provider runs have none of the application's words."""
+    """A definition as it may go on. Its name stays, as what the model calls it by."""
     if isinstance(tool, HostedTool):
-        return tool
+        return _with(tool, raw=_raw(tool.raw, lambda text: _plain(session, REQUEST, text)))
     # Others may have written what it says: a tool's server, as well as the application.
     said = TextCheck(session, REQUEST, answer=False, main=True).whole(tool.description)
     return _with(
@@ -82,23 +102,24 @@ def _output(output: OutputFormat | None, session: Session) -> OutputFormat | Non
 
 
 def _schema(raw: Raw | None, session: Session) -> Raw | None:
-    if raw is None:
-        return None
+    return raw if raw is None else _json(raw, lambda text: _plain(session, REQUEST, text))
+
+
+def _json(raw: Raw, clean: Clean) -> Raw:
     given = bytes(raw)
-    checked = _raw(given, lambda text: _plain(session, REQUEST, text))
-    return raw if checked == given else Raw(checked)
+    got = _raw(given, clean)
+    return raw if got is given else Raw(got)
 
 
 def _asked(block: Block, session: Session, station: str, role: Role) -> Block:
+    def clean(text: str) -> str:
+        return _plain(session, station, text) if text else text
+
     if isinstance(block, Text):
         # What the application itself says to the model takes nothing over.
         main = role is Role.USER or station == TOOLS
         text = TextCheck(session, station, answer=False, main=main).whole(block.text)
-        return _with(block, text=text)
-
-    def clean(text: str) -> str:
-        return _plain(session, station, text) if text else text
-
+        return _with(block, text=text, citations=_cited(block.citations, clean))
     if isinstance(block, Refusal):
         return _with(block, text=clean(block.text))
     if isinstance(block, ToolCall):
@@ -113,11 +134,10 @@ def _asked(block: Block, session: Session, station: str, role: Role) -> Block:
     if isinstance(block, Thinking) and block.signature is None:
         return _with(block, text=clean(block.text))
     if isinstance(block, Media):
-        source = _with(block.source, text=clean(block.source.text), url=_link(block, clean))
+        texts = {name: clean(getattr(block, name)) for name in _OF_MEDIA}
         return _with(
-            block, source=source, name=clean(block.name), context=clean(block.context),
-            transcript=clean(block.transcript), raw=_raw(block.raw, clean),
-        )  # fmt: skip
+            block, source=_source(block.source, clean), raw=_raw(block.raw, clean), **texts
+        )
     if isinstance(block, Opaque):
         return _with(block, raw=_raw(block.raw, clean))
     return block
@@ -127,18 +147,24 @@ def _plain(session: Session, station: str, text: str, *, answer: bool = False) -
     return TextCheck(session, station, answer=answer).whole(text)
 
 
-def _link(block: Media, clean: Callable[[str], str]) -> str:
-    url = block.source.url
-    return url if url.startswith("data:") else clean(url)
+_OF_MEDIA: Final = ("name", "context", "transcript", "detail")
 
 
-def _raw(raw: bytes, clean: Callable[[str], str]) -> bytes:
-    """A part's own JSON, its texts clean; media and proofs in it are no texts."""
-    if not raw:
-        return raw
-    said = msgspec.json.decode(raw)
-    checked = walked(said, clean, ("data", "signature", "encrypted_content", "thoughtSignature"))
-    return raw if checked == said else msgspec.json.encode(checked)
+def _source(source: Source, clean: Clean) -> Source:
+    return _with(
+        source, text=clean(source.text), url=read(source.url, clean) if source.url else "",
+        data=medium(source.data, clean) if source.data else "",
+        media_type=clean(source.media_type),
+    )  # fmt: skip
+
+
+def _raw(raw: bytes, clean: Clean) -> bytes:
+    """A part's own JSON, its texts clean. Raises :class:`BlockedError`."""
+    try:
+        return checked(raw, clean) if raw else raw
+    except (ValueError, RecursionError):
+        why = "a part of its body can't be read, or is nested too deep"
+        raise BlockedError(f"The guards stop this call: {why}.") from None
 
 
 def _with(block: _Part, **members: object) -> _Part:
@@ -149,17 +175,20 @@ def _with(block: _Part, **members: object) -> _Part:
 
 def text_of(request: Request) -> str:
     """All that a request says, for what must not stand in it already, and for its length."""
-    said: list[str] = []
-    for message in request.messages:
-        for block in message.blocks:
-            for each in block.blocks if isinstance(block, ToolResult) else (block,):
-                if isinstance(each, Text | Refusal | Thinking):
-                    said.append(each.text)
-                elif isinstance(each, ToolCall):
-                    said.append(each.arguments)
-                elif isinstance(each, Media):
-                    said += (each.source.text, each.context)
-    return "\n".join(said)
+    return "\n".join(part for each in request.messages for part in _spoken(each.blocks))
+
+
+def _spoken(blocks: Sequence[Block]) -> Iterator[str]:
+    for block in blocks:
+        if isinstance(block, ToolResult):
+            yield from _spoken(block.blocks)
+        elif isinstance(block, Text | Refusal | Thinking):
+            yield block.text
+        elif isinstance(block, ToolCall):
+            yield block.arguments
+        elif isinstance(block, Media):
+            yield block.source.text
+            yield block.context
 
 
 def definitions_of(request: Request) -> str:
@@ -183,19 +212,24 @@ def answer_text(reply: Reply) -> str:
     return "\n".join(block.text for block in blocks if isinstance(block, Text | Refusal))
 
 
-def last_turn(request: Request) -> str:
-    """What is new in a request: what user and tools have said since the model has spoken last."""
-    said: list[str] = []
-    for message in reversed(request.messages):
-        if message.role is Role.ASSISTANT:
-            break
-        if message.role is not Role.USER:
-            continue
-        for block in reversed(message.blocks):
-            for each in reversed(block.blocks) if isinstance(block, ToolResult) else (block,):
-                if isinstance(each, Text):
-                    said.append(each.text)
-    return "\n".join(reversed(said))
+def heard(request: Request, turns: str) -> str:
+    """What a classifier judges of a request.
+
+    ``last``: what is new, as the caller has it: what user and tools have said since the model has
+    spoken last, and what it is to go on from; ``said``: all but what system and developer say;
+    ``all``: that too.
+    """
+    messages = list(request.messages)
+    if turns == "last":
+        begin = len(messages)
+        while begin and messages[begin - 1].role is Role.ASSISTANT:
+            begin -= 1
+        while begin and messages[begin - 1].role is not Role.ASSISTANT:
+            begin -= 1
+        messages = messages[begin:]
+    if turns != "all":
+        messages = [each for each in messages if each.role in (Role.USER, Role.ASSISTANT)]
+    return "\n".join(part for each in messages for part in _spoken(each.blocks) if part)
 
 
 def guarded_reply(reply: Reply, session: Session) -> Reply:
@@ -236,29 +270,35 @@ def check_of(block: Block, session: Session) -> JsonCheck | TextCheck:
 
 def _answered(block: Block, session: Session) -> Block:
     check = check_of(block, session)
+    clean = _answering(session)
     if isinstance(block, ToolCall):
         return _with(block, arguments=check.whole(block.arguments))
     if isinstance(block, Text):
-        cited = tuple(_cited(each, session) for each in block.citations)
+        cited = _cited(block.citations, clean)
         return _with(block, text=check.whole(block.text), citations=cited)
     if isinstance(block, Refusal | Thinking):
         return _with(block, text=check.whole(block.text))
     if isinstance(block, Media):
         return _with(block, transcript=check.whole(block.transcript))
     if isinstance(block, Opaque):
-        return _with(
-            block, raw=_raw(block.raw, lambda text: _plain(session, REPLY, text, answer=True))
-        )
+        return _with(block, raw=_raw(block.raw, clean))
     return block
 
 
-def _cited(cited: Citation, session: Session) -> Citation:
-    def clean(text: str) -> str:
-        return _plain(session, REPLY, text, answer=True)
+def _answering(session: Session) -> Clean:
+    return lambda text: _plain(session, REPLY, text, answer=True)
 
-    return _with(
-        cited, url=clean(cited.url), title=clean(cited.title), quote=clean(cited.quote),
-        raw=_raw(cited.raw, clean),
+
+_OF_CITATIONS: Final = ("url", "title", "quote", "unit")
+
+
+def _cited(cited: tuple[Citation, ...], clean: Clean) -> tuple[Citation, ...]:
+    return tuple(
+        _with(
+            each, raw=_raw(each.raw, clean),
+            **{name: clean(getattr(each, name)) for name in _OF_CITATIONS},
+        )
+        for each in cited
     )  # fmt: skip
 
 
@@ -299,7 +339,8 @@ class EventGuard:
             text = self._checks[event.choice].feed(event.text)
             return [self._hear(replace(event, text=text))] if text else []
         if isinstance(event, Cite):
-            return [replace(event, citation=_cited(event.citation, self._session))]
+            [cited] = _cited((event.citation,), _answering(self._session))
+            return [replace(event, citation=cited)]
         if isinstance(event, Seal | Close):
             rest = self._rest(event.choice, event.index)
             if isinstance(event, Close):

@@ -73,10 +73,11 @@ class Whole:
 
     def feed(self, text: str) -> str:
         """Take more."""
-        if self._size < MOST:
-            self._text.append(text)
-            self._size += len(text)
-        elif self._holds:
+        room = MOST - self._size
+        self._size += len(text)
+        if room > 0:
+            self._text.append(text[:room])
+        if len(text) > room and self._holds:
             self._told(Judgement(1.0, ("too_long",)))
         return "" if self._holds else text
 
@@ -84,7 +85,10 @@ class Whole:
         """All of it, if it was held."""
         whole = "".join(self._text)
         self._text.clear()
-        self._told(self._judge(whole))
+        judged = self._judge(whole)
+        if self._size > MOST:  # what is only noted is let go, and the note says of how much it is
+            judged = Judgement(judged.score, (*judged.reasons, "too_long"))
+        self._told(judged)
         return whole if self._holds else ""
 
 

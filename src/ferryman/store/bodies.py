@@ -75,8 +75,6 @@ class BodyWriter:
 
     def __init__(self, directory: Path, key: bytes, log: Callable[[str], None]) -> None:
         """``key``: 32 bytes."""
-        self.redactors: tuple[Redactor, ...] = ()
-        """Applied in this order before anything is written. Guardrails belong here."""
         self.counts = {"kept": 0, "dropped": 0, "failed": 0}
         self._directory = directory
         self._sealer = Sealer(key)
@@ -96,9 +94,18 @@ class BodyWriter:
             self._waiting += size
             return True
 
-    def save(self, call: str, at_us: int, key: str, team: str, body: Body, reserved: int) -> None:
-        """Keep ``body``; gives back what was ``reserved`` for it. Returns at once."""
-        self._thread.submit(self._save, call, at_us, key, team, body, reserved)
+    def save(
+        self,
+        call: str,
+        at_us: int,
+        key: str,
+        team: str,
+        body: Body,
+        reserved: int,
+        redact: Redactor | None = None,
+    ) -> None:
+        """Keep ``body``, redacted; gives back what was ``reserved`` for it. Returns at once."""
+        self._thread.submit(self._save, call, at_us, key, team, body, reserved, redact)
 
     def close(self) -> None:
         """Write what is to be written, and end."""
@@ -111,9 +118,18 @@ class BodyWriter:
 
     # -- in the thread
 
-    def _save(self, call: str, at_us: int, key: str, team: str, body: Body, reserved: int) -> None:
+    def _save(
+        self,
+        call: str,
+        at_us: int,
+        key: str,
+        team: str,
+        body: Body,
+        reserved: int,
+        redact: Redactor | None,
+    ) -> None:
         try:
-            for redact in self.redactors:
+            if redact is not None:
                 body = redact(body)
             data = self._sealer.seal(bound(call), _pack(body))
             if self._journal is None:
