@@ -22,10 +22,11 @@ from tests.test_readme import blocks
 CONFIG = """\
 providers:
   lab: { base_url: SIM/v1, auth: none, prices: { sim: { input: 1, output: 2 } } }
+  safe: { base_url: "https://safe.example/v1", key: env:LAB_KEY }
 models:
   fast: { targets: [lab/sim] }
 content: { store: all }
-roles: { support: [api.read, calls.read] }
+roles: { support: [api.read, calls.read], ops: [config.read, config.write] }
 """
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 OWNERS = {
@@ -405,6 +406,15 @@ def test_a_role_of_the_configuration_holds_as_it_stands(world: World) -> None:
     finally:
         world.stack.file.write_text(text)
         world.ask(world.admin, "POST", "/config/reload")
+
+
+def test_who_writes_the_configuration_is_held_to_what_they_may(world: World) -> None:
+    """tests/control/test_beyond.py has what that is."""
+    token, evil = world.make("ops").json()["token"], {"base_url": "https://evil.example/v1"}
+    before = world.ask(world.admin, "GET", "/config").json()
+    reply = world.ask(token, "PATCH", "/config/providers/safe", evil)
+    assert (reply.status, reply.json()["code"]) == (403, "forbidden"), reply.body
+    assert world.ask(world.admin, "GET", "/config").json() == before
 
 
 def files(folder: Path) -> list[Path]:
