@@ -12,6 +12,8 @@ from msgspec import Struct
 from ferryman.control.api.access import PERMISSIONS, ROLES
 from ferryman.control.api.route import PREFIX, Route
 from ferryman.control.api.serve import ROUTES
+from ferryman.control.app import FEED, METRICS, OPEN, PLACES
+from ferryman.control.fence import MOST_WRONG
 from ferryman.store import db
 from ferryman.store.schema import admin_tokens
 from tests.flow.test_docs import typed
@@ -134,6 +136,23 @@ def test_every_route_is_open_to_whom_it_declares_and_to_nobody_else(
         ), said
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_every_other_path_of_the_port_is_open_to_whom_it_declares(world: World, role: str) -> None:
+    url = (world.stack.data / "admin-url").read_text().strip()
+    feed = (world.stack.data / "secrets" / "feed-token").read_text().strip()
+    tokens = {"": None, "wrong": "fma-wrong", FEED: feed, OPEN: world.stack.metrics_token}
+    tokens[role] = world.tokens[role, ""]
+    for path, place in PLACES.items():
+        opened = {OPEN: {*tokens}, FEED: {FEED}, METRICS: {OPEN}}[place.access]
+        if place.access in ROLES[role]:
+            opened = {*opened, role}
+        for who, token in tokens.items():
+            body = b"" if place.method == "POST" else None
+            reply = request(url, place.method, path, token=token, body=body)
+            told = (path, who, reply.status, reply.body)
+            assert (reply.status not in (401, 403, 429)) == (who in opened), told
+
+
 def test_roles_are_what_they_are_meant_to_be() -> None:
     assert ROLES["owner"] == PERMISSIONS
     assert "dashboard.enter" not in ROLES["admin"], "who is in the dashboard may do everything"
@@ -212,6 +231,25 @@ def test_a_tenant_reads_what_is_its_own_and_nothing_else(world: World, tenant: s
     if len(own) == 1:  # a name that others have too is no way to them, nor ambiguous
         mine = world.owned[next(iter(own))].key
         assert world.ask(token, "GET", "/keys/shop").json()["id"] == mine
+
+
+def test_who_asks_for_ids_of_others_is_written_down_and_slowed_down(world: World) -> None:
+    """As whoever has no right is; one of their own opens as before."""
+    own, foreign = world.owned["acme-red"], world.owned["globex-red"]
+    made = world.make("viewer", organisation="acme").json()
+    token, paths = made["token"], [f"/calls/{foreign.call}", f"/keys/{foreign.key}", "/runs/none"]
+    assert world.ask(token, "GET", f"/calls/{own.call}").status == 200
+    assert [world.ask(token, "GET", path).status for path in paths] == [404] * 3
+    acts = world.ask(world.admin, "GET", f"/audit?actor={made['id']}&outcome=refused").json()
+    assert {f"GET {PREFIX}{path}" for path in paths} == {act["target"] for act in acts["data"]}
+    assert {act["after"]["status"] for act in acts["data"]} == {404}
+    statuses = [0]
+    while statuses[-1] != 429:
+        assert len(statuses) <= 2 * MOST_WRONG, "it may guess on"
+        statuses.append(world.ask(token, "GET", "/runs/guessed").status)
+    assert set(statuses[1:-1]) == {404}
+    other = world.tokens["viewer", "acme"]
+    assert world.ask(other, "GET", f"/calls/{own.call}").status == 200, "nobody else is kept out"
 
 
 @pytest.mark.parametrize("tenant", BOUND)

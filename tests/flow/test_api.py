@@ -202,8 +202,15 @@ def test_every_route_answers_with_what_it_describes(stack: Stack, document: dict
     ):
         path, sent = requests.get((route.method, route.path), (route.path, None))
         assert "{" not in path, f"a request for {route.method} {path} is missing"
+        before = asked(stack, "GET", "/audit/head").json()["seq"]
         reply = asked(stack, route.method, path, sent)
         assert reply.status == route.status, (route.method, path, reply.body)
+        # What only asks, as a question or a trial, leaves no trace; all other acts do, and exports.
+        asks = route.method == "GET" or route.path == "/explain" or "check=true" in path
+        if not asks or route.path.startswith("/export/"):
+            acts = asked(stack, "GET", "/audit?limit=10").json()["data"]
+            new = [each["action"] for each in acts if each["seq"] > before]
+            assert new, f"nothing in the audit log of {route.method} {path}"
         checked(document, route, reply)
         if route.tagged:
             assert reply.headers["etag"] == f'"{reply.json()["version"]}"'

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from ferryman.control import problem
-from ferryman.control.api.access import CALLER, Gate, bearer, check_token
+from ferryman.control.api.access import CALLER, Caller, Gate, bearer, check_token
 from ferryman.control.auditing import STRANGER, TRIED, Book, act_of, who
 from ferryman.control.feed import FeedHub
 from ferryman.control.fence import Fence, guarded
@@ -132,7 +132,12 @@ class Front:
         async def heard(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 named = scope.get(TRIED, "")
-                act = act_of(scope["method"], scope["path"], message["status"], named)
+                caller: Caller | None = scope.get(CALLER)
+                bound = caller is not None and bool(caller.within)
+                status = message["status"]
+                if caller is not None and bound and status == 404:
+                    self._fence.note_lost(caller.name)
+                act = act_of(scope["method"], scope["path"], status, named, bound=bound)
                 if act is not None and (act.outcome == "done" or self._book.room()):
                     await asyncio.to_thread(self._book.write, act)
             await send(message)
@@ -173,8 +178,11 @@ class Front:
             with self._fence.minding(scope, "admin token"):
                 caller = await self._gate.admit(headers)
             WHO.set(who(scope, caller.name))
+            scope[CALLER] = caller
+            if caller.within:
+                self._fence.check_lost(caller.name)
             application = await self._admin.ready()
-            await application({**scope, CALLER: caller}, receive, send)
+            await application(scope, receive, send)
 
     async def _allow(self, scope: Scope, place: Place) -> None:
         """Check method and token. Raises :class:`~ferryman.control.problem.ProblemError`."""

@@ -240,7 +240,7 @@ ROUTES: Final = (
     Route("PUT", "/config", "config.write", replace_config, errors=_BAD[1:], most=MAX_CONFIG,
           tagged=True),
     Route("DELETE", "/config", "config.write", reset_config, errors=_BAD[1:], tagged=True),
-    Route("POST", "/config/reload", "config.write", reload, errors=(422,)),
+    Route("POST", "/config/reload", "config.write", reload, errors=(422,), act="config.reload"),
     Route("POST", "/config/rollback", "config.write", rollback, errors=_BAD, tagged=True,
           example=_EXAMPLE),
     Route("GET", "/config/diff", "config.read", diff, errors=(404,)),

@@ -464,6 +464,10 @@ def settle(
     call.settled = True
     plane, target = call.plane, call.target
     now = plane.now()
+    if error is ErrorKind.GUARDRAIL:  # the audit log has what guards stopped, too
+        plane.refusals.note(
+            GatewayError(400, error, ""), call.exchange.peer, call.key, "", call.model
+        )
     usage, counts, whole = believed(call, usage, target, whole)
     cost, price = (0 if usage is NOTHING else None), ""
     if cost is None and counts is not None and target is not None and target.prices:
@@ -557,11 +561,7 @@ def _with_others(
     attempts = call.attempts
     used = None if usage is NOTHING else usage
     attempts[call.answer] = replace(
-        attempts[call.answer],
-        usage=used,
-        cost=cost,
-        whole=whole and cost is not None,
-        price=price,
+        attempts[call.answer], usage=used, cost=cost, whole=whole and cost is not None, price=price
     )
     told = [each.usage for each in attempts if each.usage is not None]
     total = sum([each.cost or 0 for each in attempts])

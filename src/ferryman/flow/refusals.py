@@ -33,7 +33,7 @@ class Refusals:
         self._found: dict[tuple[str, str, str], Refused] = {}
 
     def note(self, error: GatewayError, address: str, key: str, client: str, model: str) -> None:
-        """Count a refusal with one of :data:`STATUSES`."""
+        """Count a refusal with one of :data:`STATUSES`, or what guards have stopped."""
         who = (address, error.reason, key or error.key)
         if who not in self._found and len(self._found) >= MOST:
             who, client, model = ("", error.reason, ""), "", ""

@@ -22,7 +22,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ferryman.control import problem
-from ferryman.control.api.access import Caller
+from ferryman.control.api.access import CALLER, Caller
 from ferryman.control.auditing import TRIED, who
 from ferryman.control.dashboard import frame, now
 from ferryman.control.dashboard.desk import Asked, Desk, File, Flow, Go, Page, View
@@ -246,6 +246,7 @@ class Dashboard:
                 caller=inside.caller,
             )  # fmt: skip
             WHO.set(who(request.scope, inside.actor))
+            request.scope[CALLER] = inside.caller  # what is not there is noted, as in the API
             run = contextvars.copy_context().run
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self.desk.pool, run, self._answer, way, view, asked)
