@@ -237,7 +237,7 @@ def test_who_asks_for_ids_of_others_is_written_down_and_slowed_down(world: World
     """As whoever has no right is; one of their own opens as before."""
     own, foreign = world.owned["acme-red"], world.owned["globex-red"]
     made = world.make("viewer", organisation="acme").json()
-    token, paths = made["token"], [f"/calls/{foreign.call}", f"/keys/{foreign.key}", "/runs/none"]
+    token, paths = made["token"], [f"/calls/{foreign.call}", f"/runs/{foreign.call}", "/runs/none"]
     assert world.ask(token, "GET", f"/calls/{own.call}").status == 200
     assert [world.ask(token, "GET", path).status for path in paths] == [404] * 3
     acts = world.ask(world.admin, "GET", f"/audit?actor={made['id']}&outcome=refused").json()
