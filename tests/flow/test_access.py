@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from msgspec import Struct
 
@@ -243,11 +244,13 @@ def test_who_asks_for_ids_of_others_is_written_down_and_slowed_down(world: World
     acts = world.ask(world.admin, "GET", f"/audit?actor={made['id']}&outcome=refused").json()
     assert {f"GET {PREFIX}{path}" for path in paths} == {act["target"] for act in acts["data"]}
     assert {act["after"]["status"] for act in acts["data"]} == {404}
-    statuses = [0]
-    while statuses[-1] != 429:
-        assert len(statuses) <= 2 * MOST_WRONG, "it may guess on"
-        statuses.append(world.ask(token, "GET", "/runs/guessed").status)
-    assert set(statuses[1:-1]) == {404}
+    url = (world.stack.data / "admin-url").read_text().strip() + PREFIX + "/runs/guessed"
+    statuses = [404]
+    with httpx.Client(headers={"authorization": f"Bearer {token}"}, timeout=60) as client:
+        while statuses[-1] != 429:
+            assert len(statuses) <= 2 * MOST_WRONG, "it may guess on"
+            statuses.append(client.get(url).status_code)
+    assert {*statuses} == {404, 429}
     other = world.tokens["viewer", "acme"]
     assert world.ask(other, "GET", f"/calls/{own.call}").status == 200, "nobody else is kept out"
 
