@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from msgspec import Struct
 
@@ -14,7 +13,6 @@ from ferryman.control.api.access import PERMISSIONS, ROLES
 from ferryman.control.api.route import PREFIX, Route
 from ferryman.control.api.serve import ROUTES
 from ferryman.control.app import FEED, METRICS, OPEN, PLACES
-from ferryman.control.fence import MOST_WRONG
 from ferryman.store import db
 from ferryman.store.schema import admin_tokens
 from tests.flow.test_docs import typed
@@ -234,8 +232,7 @@ def test_a_tenant_reads_what_is_its_own_and_nothing_else(world: World, tenant: s
         assert world.ask(token, "GET", "/keys/shop").json()["id"] == mine
 
 
-def test_who_asks_for_ids_of_others_is_written_down_and_slowed_down(world: World) -> None:
-    """As whoever has no right is; one of their own opens as before."""
+def test_who_asks_for_ids_of_others_is_written_down(world: World) -> None:
     own, foreign = world.owned["acme-red"], world.owned["globex-red"]
     made = world.make("viewer", organisation="acme").json()
     token, paths = made["token"], [f"/calls/{foreign.call}", f"/runs/{foreign.call}", "/runs/none"]
@@ -244,15 +241,6 @@ def test_who_asks_for_ids_of_others_is_written_down_and_slowed_down(world: World
     acts = world.ask(world.admin, "GET", f"/audit?actor={made['id']}&outcome=refused").json()
     assert {f"GET {PREFIX}{path}" for path in paths} == {act["target"] for act in acts["data"]}
     assert {act["after"]["status"] for act in acts["data"]} == {404}
-    url = (world.stack.data / "admin-url").read_text().strip() + PREFIX + "/runs/guessed"
-    statuses = [404]
-    with httpx.Client(headers={"authorization": f"Bearer {token}"}, timeout=60) as client:
-        while statuses[-1] != 429:
-            assert len(statuses) <= 2 * MOST_WRONG, "it may guess on"
-            statuses.append(client.get(url).status_code)
-    assert {*statuses} == {404, 429}
-    other = world.tokens["viewer", "acme"]
-    assert world.ask(other, "GET", f"/calls/{own.call}").status == 200, "nobody else is kept out"
 
 
 @pytest.mark.parametrize("tenant", BOUND)
