@@ -219,7 +219,14 @@ class Stack:
         """A streamed chat request."""
         return self.post(asked(model, stream=True, **fields), headers=headers)
 
+    @property
+    def metrics_token(self) -> str:
+        return (self.data / "secrets" / "metrics-token").read_text().strip()
+
     def get(self, path: str, key: str | None = KEY) -> Reply:
+        """A GET; of metrics, with their token in place of the key."""
+        if path == "/metrics" and key == KEY:
+            key = self.metrics_token
         return request(self.url, "GET", path, token=key)
 
     # -- what others saw

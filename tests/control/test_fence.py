@@ -115,6 +115,21 @@ def test_a_place_that_guesses_is_not_listened_to_and_others_are(start: Start) ->
     assert enter(token, "127.0.0.5") == 303
 
 
+def test_who_asks_for_too_much_that_is_not_there_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 600.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    fence = Fence("127.0.0.1", "")
+    for _ in range(MOST_WRONG):
+        fence.check_lost("tok_1")
+        fence.note_lost("tok_1")
+    with pytest.raises(ProblemError) as caught:
+        fence.check_lost("tok_1")
+    assert caught.value.status == 429
+    fence.check_lost("tok_2")
+    now += 60
+    fence.check_lost("tok_1")
+
+
 def test_wrong_ones_are_forgotten_in_time_and_many_places_are_one() -> None:
     strikes = Strikes(2)
     for address in ("2001:db8::1", "2001:db8::2"):

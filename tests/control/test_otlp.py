@@ -46,7 +46,7 @@ def configured(url: str, protocol: str = "http/protobuf", sampling: str = "") ->
 
 def control_page(stack: Stack) -> Page:
     url = (stack.data / "admin-url").read_text().strip()
-    return read(request(url, "GET", "/metrics").body)
+    return read(request(url, "GET", "/metrics", token=stack.metrics_token).body)
 
 
 def count(stack: Stack, name: str, **labels: str) -> float:

@@ -18,13 +18,15 @@ from ferryman.store.sessions import IDLE_SECONDS
 from tests.control.conftest import Control
 from tests.processes import Reply
 
+NAME = "ferryman.example.org"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
 @pytest.fixture(scope="module")
 def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
-    """A control plane on its own."""
-    running = Control(tmp_path_factory.mktemp("doors") / "data").ready()
+    """A control plane on its own, which has a name besides."""
+    env = {"FERRYMAN_ADMIN_NAMES": NAME}
+    running = Control(tmp_path_factory.mktemp("doors") / "data", **env).ready()
     yield running
     running.process.end()
 
@@ -209,6 +211,58 @@ def test_behind_tls_the_cookie_is_for_this_host_and_for_tls_alone(control: Contr
     assert cookie.startswith("__Host-ferryman-") and "Secure" in attributes
     page = ask(control, "GET", "/keys", cookie=cookie)
     assert page.status == 200
+
+
+@pytest.mark.parametrize(
+    "sign", [{"sec_fetch_site": "same-origin"}, {"x_forwarded_proto": "https"},
+             {"forwarded": "for=192.0.2.1;proto=https"}]
+)  # fmt: skip
+def test_behind_tls_a_cookie_that_a_neighbour_can_set_is_no_session(
+    control: Control, sign: dict[str, str]
+) -> None:
+    """It would have the victim work in the neighbour's own session."""
+    host = f"{NAME}:{urlsplit(control.url).port}"
+    planted, here = signed_in(control), {"host": host, **sign}
+    assert not planted.startswith("__Host-")
+    assert ask(control, "GET", "/keys", cookie=planted, **here).status == 303
+    form = {"name": "x", "proof": proof(control, planted)}
+    sent = {**here, "origin": f"https://{host}"}
+    assert ask(control, "POST", "/keys", form, cookie=planted, **sent).status == 303
+    token = {"token": control.secret("admin-token")}
+    own = ask(control, "POST", "/enter", token, **sent).headers["set-cookie"].partition(";")[0]
+    assert own.startswith("__Host-")
+    both = f"{planted}; {own}"
+    page = ask(control, "GET", "/keys", cookie=both, **here).body.decode()
+    assert form["proof"] not in page, "the planted one was taken"
+    assert ask(control, "GET", "/keys", cookie=own, **here).status == 200
+
+
+def test_without_tls_names_of_a_private_network_go_on(control: Control) -> None:
+    host = f"{NAME}:{urlsplit(control.url).port}"
+    token = {"token": control.secret("admin-token")}
+    reply = ask(control, "POST", "/enter", token, host=host, origin=f"http://{host}")
+    cookie = reply.headers["set-cookie"].partition(";")[0]
+    assert ask(control, "GET", "/keys", cookie=cookie, host=host).status == 200
+
+
+@pytest.mark.parametrize("path", ["/playground/run", "/routes/check", "/routes/edit"])
+def test_nothing_large_is_taken_of_whom_nobody_knows(control: Control, path: str) -> None:
+    """The answer comes before the body, which never does."""
+    link = http.client.HTTPConnection(urlsplit(control.url).netloc, timeout=30)
+    link.putrequest("POST", path)
+    for name, value in {"content-length": "3000000", "origin": control.url, **FORM}.items():
+        link.putheader(name, value)
+    link.endheaders()
+    assert link.getresponse().status in (303, 403)
+    link.close()
+
+
+def test_a_body_without_a_length_is_bounded_as_well(control: Control) -> None:
+    body = iter([b"token=", *[b"x" * 60_000] * 3])
+    link = http.client.HTTPConnection(urlsplit(control.url).netloc, timeout=30)
+    link.request("POST", "/enter", body, {"origin": control.url, **FORM}, encode_chunked=True)
+    assert link.getresponse().status == 413
+    link.close()
 
 
 def test_who_watches_does_not_hold_up_the_end(tmp_path: Path) -> None:

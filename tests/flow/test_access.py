@@ -12,6 +12,7 @@ from msgspec import Struct
 from ferryman.control.api.access import PERMISSIONS, ROLES
 from ferryman.control.api.route import PREFIX, Route
 from ferryman.control.api.serve import ROUTES
+from ferryman.control.app import FEED, METRICS, OPEN, PLACES
 from ferryman.store import db
 from ferryman.store.schema import admin_tokens
 from tests.flow.test_docs import typed
@@ -22,10 +23,11 @@ from tests.test_readme import blocks
 CONFIG = """\
 providers:
   lab: { base_url: SIM/v1, auth: none, prices: { sim: { input: 1, output: 2 } } }
+  safe: { base_url: "https://safe.example/v1", key: env:LAB_KEY }
 models:
   fast: { targets: [lab/sim] }
 content: { store: all }
-roles: { support: [api.read, calls.read] }
+roles: { support: [api.read, calls.read], ops: [config.read, config.write] }
 """
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 OWNERS = {
@@ -133,6 +135,23 @@ def test_every_route_is_open_to_whom_it_declares_and_to_nobody_else(
         ), said
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_every_other_path_of_the_port_is_open_to_whom_it_declares(world: World, role: str) -> None:
+    url = (world.stack.data / "admin-url").read_text().strip()
+    feed = (world.stack.data / "secrets" / "feed-token").read_text().strip()
+    tokens = {"": None, "wrong": "fma-wrong", FEED: feed, OPEN: world.stack.metrics_token}
+    tokens[role] = world.tokens[role, ""]
+    for path, place in PLACES.items():
+        opened = {OPEN: {*tokens}, FEED: {FEED}, METRICS: {OPEN}}[place.access]
+        if place.access in ROLES[role]:
+            opened = {*opened, role}
+        for who, token in tokens.items():
+            body = b"" if place.method == "POST" else None
+            reply = request(url, place.method, path, token=token, body=body)
+            told = (path, who, reply.status, reply.body)
+            assert (reply.status not in (401, 403, 429)) == (who in opened), told
+
+
 def test_roles_are_what_they_are_meant_to_be() -> None:
     assert ROLES["owner"] == PERMISSIONS
     assert "dashboard.enter" not in ROLES["admin"], "who is in the dashboard may do everything"
@@ -211,6 +230,17 @@ def test_a_tenant_reads_what_is_its_own_and_nothing_else(world: World, tenant: s
     if len(own) == 1:  # a name that others have too is no way to them, nor ambiguous
         mine = world.owned[next(iter(own))].key
         assert world.ask(token, "GET", "/keys/shop").json()["id"] == mine
+
+
+def test_who_asks_for_ids_of_others_is_written_down(world: World) -> None:
+    own, foreign = world.owned["acme-red"], world.owned["globex-red"]
+    made = world.make("viewer", organisation="acme").json()
+    token, paths = made["token"], [f"/calls/{foreign.call}", f"/runs/{foreign.call}", "/runs/none"]
+    assert world.ask(token, "GET", f"/calls/{own.call}").status == 200
+    assert [world.ask(token, "GET", path).status for path in paths] == [404] * 3
+    acts = world.ask(world.admin, "GET", f"/audit?actor={made['id']}&outcome=refused").json()
+    assert {f"GET {PREFIX}{path}" for path in paths} == {act["target"] for act in acts["data"]}
+    assert {act["after"]["status"] for act in acts["data"]} == {404}
 
 
 @pytest.mark.parametrize("tenant", BOUND)
@@ -405,6 +435,15 @@ def test_a_role_of_the_configuration_holds_as_it_stands(world: World) -> None:
     finally:
         world.stack.file.write_text(text)
         world.ask(world.admin, "POST", "/config/reload")
+
+
+def test_who_writes_the_configuration_is_held_to_what_they_may(world: World) -> None:
+    """tests/control/test_beyond.py has what that is."""
+    token, evil = world.make("ops").json()["token"], {"base_url": "https://evil.example/v1"}
+    before = world.ask(world.admin, "GET", "/config").json()
+    reply = world.ask(token, "PATCH", "/config/providers/safe", evil)
+    assert (reply.status, reply.json()["code"]) == (403, "forbidden"), reply.body
+    assert world.ask(world.admin, "GET", "/config").json() == before
 
 
 def files(folder: Path) -> list[Path]:

@@ -38,6 +38,8 @@ alerts:
   rules: [{ on: disk_low, free: 1000000GB }]
 """
 CALLS = 7
+FOUND = {"where": "a paste", "revoke": False}
+"""What is said of a key."""
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +139,15 @@ TENANTS: dict[tuple[str, str], tuple[str, Any]] = {
 """In this order: from the first record on, names are held to them."""
 
 
+def written_down(stack: Stack, route: Route, path: str, before: int) -> None:
+    """All acts are in the audit log, and exports; what only asks, or tries, leaves no trace."""
+    asks = route.method == "GET" or route.path == "/explain" or "check=true" in path
+    if not asks or route.path.startswith("/export/"):
+        acts = asked(stack, "GET", "/audit?limit=10").json()["data"]
+        new = [each["action"] for each in acts if each["seq"] > before]
+        assert new, f"nothing in the audit log of {route.method} {path}"
+
+
 def test_every_route_answers_with_what_it_describes(stack: Stack, document: dict[str, Any]) -> None:
     ident = asked(stack, "GET", "/calls?limit=1&status=200").json()["data"][0]["request_id"]
     body = {"request": {"model": "fast", "messages": [{"role": "user", "content": "Hi"}]}}
@@ -152,10 +163,7 @@ def test_every_route_answers_with_what_it_describes(stack: Stack, document: dict
         ("POST", "/keys"): ("/keys", {"name": "shop/one", "team": "red"}),
         ("GET", "/keys/{key}"): ("/keys/shop%2Fone", None),
         ("PATCH", "/keys/{key}"): ("/keys/shop%2Fone", {"tags": ["a"], "team": None}),
-        ("POST", "/keys/{key}/leaked"): (
-            "/keys/shop%2Fone/leaked",
-            {"where": "a paste", "revoke": False},
-        ),
+        ("POST", "/keys/{key}/leaked"): ("/keys/shop%2Fone/leaked", FOUND),
         ("POST", "/keys/{key}/rotate"): ("/keys/shop%2Fone/rotate", {"overlap": 0}),
         ("DELETE", "/keys/{key}"): ("/keys/shop%2Fone", None),
         ("POST", "/tokens"): ("/tokens", {"name": "t", "role": "viewer", "team": "red"}),
@@ -202,8 +210,10 @@ def test_every_route_answers_with_what_it_describes(stack: Stack, document: dict
     ):
         path, sent = requests.get((route.method, route.path), (route.path, None))
         assert "{" not in path, f"a request for {route.method} {path} is missing"
+        before = asked(stack, "GET", "/audit/head").json()["seq"]
         reply = asked(stack, route.method, path, sent)
         assert reply.status == route.status, (route.method, path, reply.body)
+        written_down(stack, route, path, before)
         checked(document, route, reply)
         if route.tagged:
             assert reply.headers["etag"] == f'"{reply.json()["version"]}"'

@@ -23,6 +23,7 @@ CONFIG = """
 providers: { lab: { base_url: SIM/v1, format: openai_chat } }
 logs: { sinks: [{ kind: file, path: lines.log }], audit: true }
 ledger: { audit: 400d }
+guards: { birds: { kind: words, words: [blue heron], action: block } }
 policies: [{ when: { end_user: banned }, forbid: You are not let in. }]
 """
 
@@ -147,6 +148,21 @@ def tried(stack: Stack, key: str) -> int:
     body = {"model": "lab/a", "user": "banned", "messages": [{"role": "user", "content": "x"}]}
     headers = {"authorization": f"Bearer {key}", "user-agent": "a test"}
     return httpx.post(f"{stack.url}/v1/chat/completions", json=body, headers=headers).status_code
+
+
+def test_what_guards_stop_is_there_and_counted(stack: Stack) -> None:
+    for _ in range(3):
+        reply = stack.chat("lab/a", messages=[{"role": "user", "content": "The blue heron"}])
+        assert reply.status == 400
+
+    def found() -> int:
+        acts = entries(stack, action="call", outcome="refused", limit="1000")
+        stopped = [act for act in acts if act["target"] == "guardrail_blocked"]
+        assert all(act["actor"].startswith("key_") for act in stopped)
+        assert "heron" not in json.dumps(stopped), "what was said is nobody's business here"
+        return sum(act["after"]["count"] for act in stopped)
+
+    until(lambda: found() == 3, "what was stopped in the log")
 
 
 def test_a_leaked_key_is_shut_out_told_and_written_down(stack: Stack) -> None:

@@ -104,7 +104,7 @@ def pages(stack: Stack) -> bytes:
     cookie = {"cookie": entered.headers["set-cookie"].partition(";")[0]}
     rows = stack.admin("GET", "/api/v1/calls?limit=1000").json()["data"]
     shown = [f"/calls/{row['request_id']}" for row in rows[:: max(len(rows) // 25, 1)]]
-    found = [request(stack.url, path="/metrics").body]
+    found = [stack.get("/metrics").body]
     for path in ("/", "/calls", "/costs", "/keys", "/models", *shown):
         page = request(url, path=path, headers=cookie)
         assert page.status == 200

@@ -12,7 +12,7 @@ import pytest
 from ferryman.edge.feedback import MOST_A_MINUTE
 from tests.flow.test_costs_page import ferryman
 from tests.gateway import Stack, asked, events
-from tests.processes import Reply, request, until
+from tests.processes import Reply, until
 from tests.simulator import wire
 
 CONFIG = """\
@@ -225,7 +225,7 @@ def test_feedback_needs_a_key_and_a_post(keeping: Stack) -> None:
     said = {"request_id": "req_1", "score": 1}
     assert keeping.post(said, "/v1/feedback", key="fm-wrong").status == 401
     assert keeping.get("/v1/feedback").status == 405
-    page = request(keeping.url, path="/metrics").body
+    page = keeping.get("/metrics").body
     assert b'ferryman_contents_total{outcome="kept"}' in page
 
 

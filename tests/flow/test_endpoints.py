@@ -6,6 +6,9 @@ from urllib.parse import quote
 
 import pytest
 
+from ferryman.edge import places
+from ferryman.edge.places import METRICS, OPEN, PLACES, PLANES, Place
+from ferryman.edge.routes import CALLS, V2
 from tests.gateway import KEY, Stack, asked, error_of
 from tests.processes import request
 from tests.telemetry.test_metrics import read
@@ -75,10 +78,31 @@ def test_health_and_readiness_need_no_key(stack: Stack) -> None:
         assert int(head.headers["content-length"]) == len(stack.get(path, key=None).body)
 
 
+def test_every_endpoint_is_open_to_whom_it_declares_and_to_nobody_else(stack: Stack) -> None:
+    """All of them ask from loopback, and say that a proxy there passes on what they ask."""
+    feed = (stack.data / "secrets" / "feed-token").read_text().strip()
+    tokens = {OPEN: "nobody's", places.KEY: KEY, PLANES: feed, METRICS: stack.metrics_token}
+    opened = {OPEN: {*tokens}, places.KEY: {places.KEY}, PLANES: {PLANES}}
+    opened[METRICS] = {METRICS, PLANES}
+    one = {b"/v1/models/quick": b"GET", b"/v1beta/models/quick:generateContent": b"POST"}
+    calls = dict.fromkeys([*V2, *(b"/v1" + path for path in CALLS)], b"POST") | one
+    paths = PLACES | {path: Place(method, places.KEY) for path, method in calls.items()}
+    for path, place in paths.items():
+        method = place.methods.decode().partition(",")[0]
+        for who, token in tokens.items():
+            headers = {"authorization": f"Bearer {token}", "x-forwarded-for": "127.0.0.1"}
+            body = b"{" if method == "POST" else None
+            reply = request(stack.url, method, path.decode(), body=body, headers=headers)
+            told = (path, who, reply.status, reply.body)
+            assert (reply.status not in (401, 429)) == (who in opened[place.access]), told
+            assert b"ferryman_calls_total" not in reply.body or place.access == METRICS, told
+    assert request(stack.url, path="/metrics").status == 401
+
+
 def test_metrics_are_a_page_that_prometheus_reads(stack: Stack) -> None:
     for model in ("lab/sim", "lab/sim-429", 'lab/odd"name\\\n', "no-such-model"):
         stack.chat(model)
-    reply = stack.get("/metrics", key=None)
+    reply = stack.get("/metrics")
     assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
     found = read(reply.body)
     calls = {

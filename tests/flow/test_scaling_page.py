@@ -33,5 +33,6 @@ def test_the_example(paged: Stack, tmp_path: Path) -> None:
     [command] = blocks("sh", PAGE)
     [shown] = blocks("text", PAGE)
     command = command.replace("http://127.0.0.1:8080", paged.url)
-    said = typed(paged, ["sh", "-ec", command], tmp_path)
+    shell = f"METRICS={paged.metrics_token}\n{command}"
+    said = typed(paged, ["sh", "-ec", shell], tmp_path)
     assert answers(re.sub(r"\s+", " ", shown), re.sub(r"\s+", " ", said))

@@ -117,7 +117,8 @@ def known(stack: Stack) -> dict[str, Any]:
     stack.stream("lab/sim")
     stack.chat("lab/sim-500")
     url = (stack.data / "admin-url").read_text().strip()
-    pages = stack.get("/metrics").body + request(url, "GET", "/metrics").body
+    other = request(url, "GET", "/metrics", token=stack.metrics_token)  # the same at both planes
+    pages = stack.get("/metrics").body + other.body
     return {
         sample.name if not sample.name.endswith("_created") else family.name: sample
         for family in text_string_to_metric_families(pages.decode())

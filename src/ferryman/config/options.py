@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from ferryman.config.filters import DATA_POLICIES, policies
+from ferryman.config.seal import derive_for
 
 DEFAULT_PORT = 8080
 DEFAULT_ADMIN_PORT = 8081
@@ -205,3 +206,23 @@ class Paths:
         finally:
             draft.unlink()
         return path.read_text().strip()
+
+    def metrics_token(self) -> str:
+        """What a Prometheus server shows at ``/metrics`` of any plane, and nothing else takes.
+
+        It follows from the feed token, so that planes on several hosts have the same; a file has it
+        for whoever sets the server up. ``FERRYMAN_METRICS_TOKEN`` wins.
+        """
+        given = os.environ.get("FERRYMAN_METRICS_TOKEN")
+        if given:
+            return given
+        token = derive_for(self.secret("feed-token"), "metrics").hex()
+        path = self.root / "secrets" / "metrics-token"
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists() or path.read_text().strip() != token:
+            draft = path.with_name(f".{path.name}.{os.getpid()}")
+            draft.unlink(missing_ok=True)
+            draft.touch(0o600, exist_ok=False)
+            draft.write_text(token)
+            draft.replace(path)
+        return token

@@ -6,15 +6,15 @@ as everything else at the start, so the admin API's is loaded after that, or at 
 
 import asyncio
 import contextlib
-import ipaddress
+import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
 import msgspec
 
 from ferryman.control import problem
-from ferryman.control.api.access import CALLER, Gate, check_token
+from ferryman.control.api.access import CALLER, Caller, Gate, bearer, check_token
 from ferryman.control.auditing import STRANGER, TRIED, Book, act_of, who
 from ferryman.control.feed import FeedHub
 from ferryman.control.fence import Fence, guarded
@@ -32,6 +32,28 @@ MAX_BODY: Final = 65_536
 SPENT: Final = "/internal/spent"
 COUNTED: Final = "/internal/counted"
 KEYSETS: Final = "/internal/keysets"
+OPEN: Final = "open"
+"""To everybody."""
+FEED: Final = "feed token"
+"""To other planes."""
+METRICS: Final = "metrics.read"
+"""To whoever has this permission, or the metrics token. Loopback is nobody: a proxy on this machine
+is there, too, and need not say so."""
+
+
+class Place(NamedTuple):
+    """What a path of the front itself takes."""
+
+    method: str
+    access: str
+
+
+PLACES: Final = {
+    "/healthz": Place("GET", OPEN), "/readyz": Place("GET", OPEN),
+    "/metrics": Place("GET", METRICS), "/internal/feed": Place("GET", FEED),
+    SPENT: Place("GET", FEED), COUNTED: Place("POST", FEED), KEYSETS: Place("POST", FEED),
+}  # fmt: skip
+"""By path. Pages have theirs in ``dashboard/ways.py``; all else is the admin API's."""
 MAX_COUNTED: Final = 8_000_000
 """Bytes of a question that names all calls under way."""
 PAGES: Final = frozenset((
@@ -67,6 +89,7 @@ class Front:
         hub: FeedHub,
         *,
         feed_token: str,
+        metrics_token: str,
         gate: Gate,
         fence: Fence,
         spent: Callable[[int, int, int], object],
@@ -85,7 +108,14 @@ class Front:
         self._spent, self._counted = spent, counted
         self._renewed = renewed
         self._hub = hub
-        self._feed_token = feed_token.encode()
+        self._own: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
+            "/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._page,
+            "/internal/feed": self._feed, SPENT: self._sums, COUNTED: self._count,
+            KEYSETS: self._renew,
+        }  # fmt: skip
+        if self._own.keys() != PLACES.keys():
+            raise ValueError(f"declared in one place only: {self._own.keys() ^ PLACES.keys()}")
+        self._feed_token, self._metrics_token = feed_token.encode(), metrics_token.encode()
         self._gate = gate
         self._fence = fence
         self._admin = _Later(admin)
@@ -102,7 +132,12 @@ class Front:
         async def heard(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 named = scope.get(TRIED, "")
-                act = act_of(scope["method"], scope["path"], message["status"], named)
+                caller: Caller | None = scope.get(CALLER)
+                bound = caller is not None and bool(caller.within)
+                status = message["status"]
+                if caller is not None and bound and status == 404:
+                    self._fence.note_lost(caller.name)
+                act = act_of(scope["method"], scope["path"], status, named, bound=bound)
                 if act is not None and (act.outcome == "done" or self._book.room()):
                     await asyncio.to_thread(self._book.write, act)
             await send(message)
@@ -130,53 +165,56 @@ class Front:
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._fence.check_host(headers)
-        path, method = scope["path"], scope["method"]
-        if path in ("/healthz", "/readyz", "/metrics", "/internal/feed", SPENT) and method not in (
-            "GET",
-            "HEAD",
-        ):
-            raise problem.ProblemError(405, "method_not_allowed", f"Use GET for {path}.")
-        if path == "/healthz":
-            await _json(send, 200, {"status": "ok"})
-        elif path == "/readyz":
-            reason = self._unready()
-            await _json(send, 503 if reason else 200, {"status": reason or "ready"})
-        elif path == "/metrics":
-            if not _is_loopback(scope):
-                with self._fence.minding(scope, "admin token"):
-                    await self._gate.admit(headers, "metrics.read")
-            kind = "text/plain; version=0.0.4; charset=utf-8"
-            await _reply(send, 200, kind, self._metrics().encode())
-        elif path == "/internal/feed":
-            self._check_feed(scope)
-            await self._feed(scope, receive, send)
-        elif path == SPENT:
-            self._check_feed(scope)
-            await self._sums(scope, send)
-        elif path == COUNTED:
-            self._check_feed(scope)
-            if method != "POST":
-                raise problem.ProblemError(405, "method_not_allowed", f"Use POST for {path}.")
-            await self._count(await whole(headers, receive, MAX_COUNTED), send)
-        elif path == KEYSETS:
-            self._check_feed(scope)
-            if method != "POST":
-                raise problem.ProblemError(405, "method_not_allowed", f"Use POST for {path}.")
-            source = (await whole(headers, receive, MAX_BODY)).decode("utf-8", "replace")
-            found = await asyncio.to_thread(self._renewed, source)
-            await _reply(send, 200, "application/msgpack", found)
+        path = scope["path"]
+        place = PLACES.get(path)
+        if place is not None:
+            await self._allow(scope, place)
+            await self._own[path](scope, receive, send)
         elif path[1:].partition("/")[0] in PAGES:
             pages = await self._dashboard.ready()
             limit = PAGE_BODIES.get(path[1:].partition("/")[0], MAX_BODY)
-            await pages(scope, replayed(await whole(headers, receive, limit), receive), send)
+            await pages(scope, capped(headers, receive, limit), send)
         else:
             with self._fence.minding(scope, "admin token"):
                 caller = await self._gate.admit(headers)
             WHO.set(who(scope, caller.name))
+            scope[CALLER] = caller
+            if caller.within:
+                self._fence.check_lost(caller.name)
             application = await self._admin.ready()
-            await application({**scope, CALLER: caller}, receive, send)
+            await application(scope, receive, send)
 
-    async def _sums(self, scope: Scope, send: Send) -> None:
+    async def _allow(self, scope: Scope, place: Place) -> None:
+        """Check method and token. Raises :class:`~ferryman.control.problem.ProblemError`."""
+        headers, path, method = scope["headers"], scope["path"], scope["method"]
+        if method != place.method and (place.method, method) != ("GET", "HEAD"):
+            raise problem.ProblemError(405, "method_not_allowed", f"Use {place.method} for {path}.")
+        if place.access == FEED:
+            with self._fence.minding(scope, "feed token"):
+                check_token(headers, self._feed_token, "feed token")
+        elif place.access != OPEN and not (
+            place.access == METRICS and hmac.compare_digest(bearer(headers), self._metrics_token)
+        ):
+            with self._fence.minding(scope, "admin token"):
+                await self._gate.admit(headers, place.access)
+
+    async def _healthz(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await _json(send, 200, {"status": "ok"})
+
+    async def _readyz(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        reason = self._unready()
+        await _json(send, 503 if reason else 200, {"status": reason or "ready"})
+
+    async def _page(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        kind = "text/plain; version=0.0.4; charset=utf-8"
+        await _reply(send, 200, kind, self._metrics().encode())
+
+    async def _renew(self, scope: Scope, receive: Receive, send: Send) -> None:
+        source = (await whole(scope["headers"], receive, MAX_BODY)).decode("utf-8", "replace")
+        found = await asyncio.to_thread(self._renewed, source)
+        await _reply(send, 200, "application/msgpack", found)
+
+    async def _sums(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """What budgets bear, for a data plane that begins to count."""
         query = parse_qs(scope["query_string"].decode("latin-1"))
         try:
@@ -189,8 +227,9 @@ class Front:
         found = await asyncio.to_thread(self._spent, since, until, step)
         await _reply(send, 200, "application/msgpack", _pack(found))
 
-    async def _count(self, body: bytes, send: Send) -> None:
+    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The same for counters that data planes share, and what single calls are charged."""
+        body = await whole(scope["headers"], receive, MAX_COUNTED)
         try:
             asked = _counted(body)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -202,10 +241,6 @@ class Front:
         """Load the admin API, so that its first caller need not wait; the dashboard stays away
         until somebody wants to see it."""
         await self._admin.ready()
-
-    def _check_feed(self, scope: Scope) -> None:
-        with self._fence.minding(scope, "feed token"):
-            check_token(scope["headers"], self._feed_token, "feed token")
 
     async def _feed(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
@@ -249,39 +284,37 @@ class _Later:
         return self._made
 
 
-def _is_loopback(scope: Scope) -> bool:
-    try:
-        return ipaddress.ip_address((scope.get("client") or ("",))[0]).is_loopback
-    except ValueError:
-        return False
-
-
 async def whole(headers: list[tuple[bytes, bytes]], receive: Receive, limit: int) -> bytes:
     """The body. Raises :class:`~ferryman.control.problem.ProblemError` over ``limit`` bytes."""
-    for name, value in headers:
-        if name != b"content-length":
-            continue
-        # Python reads no number of thousands of digits, and no limit has more than these.
-        if not value.isdigit() or len(value) > 18 or int(value) > limit:
-            raise _too_large(limit)
+    receive = capped(headers, receive, limit)
     body, more = b"", True
     while more:
         message = await receive()
         body += message.get("body", b"")
         more = message.get("more_body", False)
-        if len(body) > limit:
-            raise _too_large(limit)
     return body
 
 
-def replayed(body: bytes, receive: Receive) -> Receive:
-    """A ``receive`` with the whole body in it."""
-    message = iter([{"type": "http.request", "body": body, "more_body": False}])
+def capped(headers: list[tuple[bytes, bytes]], receive: Receive, limit: int) -> Receive:
+    """A ``receive`` that raises :class:`~ferryman.control.problem.ProblemError` over ``limit``
+    bytes; so does this where the length that is announced is over it."""
+    for name, value in headers:
+        # Python reads no number of thousands of digits, and no limit has more than these.
+        if name == b"content-length" and (
+            not value.isdigit() or len(value) > 18 or int(value) > limit
+        ):
+            raise _too_large(limit)
+    came = 0
 
-    async def again() -> MutableMapping[str, Any]:
-        return next(message, None) or await receive()
+    async def counted() -> MutableMapping[str, Any]:
+        nonlocal came
+        message = await receive()
+        came += len(message.get("body", b""))
+        if came > limit:
+            raise _too_large(limit)
+        return message
 
-    return again
+    return counted
 
 
 def _too_large(limit: int) -> problem.ProblemError:

@@ -37,15 +37,18 @@ def who(scope: Any, actor: str) -> Who:
     return Who(actor=actor, address=address[0], client=client.decode("latin-1"))
 
 
-def act_of(method: str, path: str, status: int, named: str = "") -> Act | None:
+def act_of(
+    method: str, path: str, status: int, named: str = "", *, bound: bool = False
+) -> Act | None:
     """What a reply of the admin listener is to the log: a refusal, a sign-in; None = nothing.
 
-    ``named``: the user who signs in, or as whom somebody tried to.
+    ``named``: the user who signs in, or as whom somebody tried to. ``bound``: whoever asks belongs
+    to an organisation or a team, and what is not there may be another's.
     """
     entrance = {("POST", "/enter"): "session.begin", ("POST", "/leave"): "session.end",
                 ("GET", "/signon/callback"): "session.begin"}  # fmt: skip
     action = entrance.get((method, path), "")
-    if status in (401, 403):
+    if status in (401, 403) or (bound and status == 404):
         refused = {"status": status}
         return Act(
             action=action or "access",

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from functools import partial
 from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
@@ -15,6 +16,7 @@ from ferryman.control import orders
 from ferryman.control.admin import Admin
 from ferryman.control.api.cursor import Pages
 from ferryman.control.api.route import Route
+from ferryman.control.beyond import may_change
 from ferryman.control.configuration import ChangeError, Configuration, StaleError
 from ferryman.control.problem import ProblemError
 from ferryman.control.when import rfc3339
@@ -152,6 +154,7 @@ def _change(
         done = configuration.change(
             kind, unit=unit, body=body, by=CLI if said.by == CLI else API, note=how.note or note,
             expected=_expected(configuration, asked, said.if_match, unit), trial=how.check,
+            allow=partial(may_change, admin.caller),
         )  # fmt: skip
     except (StaleError, VersionConflictError) as error:
         more = f", not {asked}" if asked is not None else " by now"
@@ -237,7 +240,7 @@ ROUTES: Final = (
     Route("PUT", "/config", "config.write", replace_config, errors=_BAD[1:], most=MAX_CONFIG,
           tagged=True),
     Route("DELETE", "/config", "config.write", reset_config, errors=_BAD[1:], tagged=True),
-    Route("POST", "/config/reload", "config.write", reload, errors=(422,)),
+    Route("POST", "/config/reload", "config.write", reload, errors=(422,), act="config.reload"),
     Route("POST", "/config/rollback", "config.write", rollback, errors=_BAD, tagged=True,
           example=_EXAMPLE),
     Route("GET", "/config/diff", "config.read", diff, errors=(404,)),

@@ -7,7 +7,7 @@ there are no errors, a ``Compiled``, each as ``u32 LE length | msgpack``.
 import contextlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from ferryman.config import nodes, vaulted
 from ferryman.config.compile import compile_snapshot
 from ferryman.config.file import Loaded, check, read
+from ferryman.config.model import Config
 from ferryman.config.nodes import Fault, Map, Node
 from ferryman.config.options import Options
 from ferryman.config.problem import WARNING, Path, Problem
@@ -41,6 +42,7 @@ from ferryman.config.units import (
     too_large,
     unit_of,
 )
+from ferryman.config.uses import uses
 from ferryman.config.version import SENT, Overlay
 from ferryman.control.orders import (
     ENTRY,
@@ -72,20 +74,25 @@ class _Draft(Struct, frozen=True, kw_only=True):
 
 def main() -> None:
     """Read an ``Order`` from standard input, write the two answers. Options: the environment."""
-    options = Options.from_env()
     order = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Order)
+    for answer in answers(Options.from_env(), order):
+        _write(answer)
+
+
+def answers(options: Options, order: Order) -> Iterator[Checked | Compiled]:
+    """What there is to say of it; and if there are no errors, what it comes to."""
     key = derive_for(options.paths.secret("pepper"), "configuration versions")
     data = order.file
     if order.kind == FILE and options.config is not None:
         found = read(options.config)
         if isinstance(found, Problem):
-            _write(Checked(problems=(found,)))
+            yield Checked(problems=(found,))
             return
         data = found
     root, faults = (None, []) if data is None else nodes.parse(data)
     draft = _of_file(order, root, faults, key) if order.kind == FILE else _sent(order, root, key)
     if draft is None:
-        _write(Checked(missing=True))
+        yield Checked(missing=True)
         return
     tree = draft.tree
     loaded = check(
@@ -100,13 +107,13 @@ def main() -> None:
         message = f"aliases followed, this is more than {MAX_TEXT // 2:,} characters or "
         problem = Problem(file=loaded.file, message=f"{message}{nodes.MAX_NODES:,} values")
         loaded = replace(loaded, problems=(*loaded.problems, problem))
-    usable = not loaded.errors
+    usable, plain = not loaded.errors, loaded.config
     loaded = _vaulted(options, loaded)
     closed = usable and bool(loaded.errors)
     workers = loaded.config.server.workers
-    _write(Checked(problems=loaded.problems, workers=workers, closed=closed))
+    yield Checked(problems=loaded.problems, workers=workers, closed=closed)
     if not loaded.errors:
-        _write(_compiled(options, loaded, order, draft, data, key))
+        yield _binding(_compiled(options, loaded, order, draft, data, key), plain)
 
 
 def _vaulted(options: Options, loaded: Loaded) -> Loaded:
@@ -225,6 +232,21 @@ def _compiled(
         lost=draft.lost,
         changes=changes(before, draft.units, key),
         written=msgspec.json.encode(plan_of(draft.units)),
+    )
+
+
+def _binding(found: Compiled, config: Config) -> Compiled:
+    """``found``, and what may become different by those alone who may give as much. ``config`` is
+    as it is without the vault."""
+    sign_in, groups, snapshot = config.sign_in, config.groups, found.snapshot
+    roles = {grant.role for grant in groups.values()}
+    roles |= set() if sign_in is None else {sign_in.default, *(role for _, role in sign_in.roles)}
+    return replace(
+        found,
+        uses=uses(config, msgspec.msgpack.decode(snapshot, type=Snapshot)),
+        issuers=msgspec.msgpack.encode(config.issuers),
+        entrance=msgspec.msgpack.encode((config.issuers, sign_in, groups)),
+        entered=tuple(sorted(roles - {""})),
     )
 
 

@@ -241,9 +241,11 @@ class Configuration:
         note: str,
         expected: int | None,
         trial: bool,
+        allow: Callable[[Compiled, Compiled], None],
     ) -> Outcome:
         """Change what is in force (see ``Order.kind``), all or nothing; a ``trial`` only checks.
 
+        ``allow`` gets what is in force and what would be, and raises where that may not be.
         Raises :class:`StaleError` when version ``expected`` (if given) is not in force,
         :class:`ChangeError`, :class:`CompilerError`, and what ``keep`` raises: then nothing is
         different. The version is in the database before any data plane hears of it.
@@ -269,6 +271,7 @@ class Configuration:
                 compiler.close()
                 raise ChangeError(checked)
             found = compiler.compiled()
+            allow(base, found)
             applied = not trial and bool(found.changes or found.overlay != self._overlay)
             if applied:
                 self.number = self.keep(self._version(found, by, note), self.number).number

@@ -246,8 +246,24 @@ def _tags(call: CallRow, names: tuple[str, ...]) -> str:
 
 
 ROUTES: Final = (
-    Route("GET", "/export/calls", "calls.read", export_calls, errors=(404, 409), tenants=True),
-    Route("GET", "/export/focus", "usage.read", export_focus, errors=(404, 409), tenants=True),
+    Route(
+        "GET",
+        "/export/calls",
+        "calls.read",
+        export_calls,
+        errors=(404, 409),
+        tenants=True,
+        act="calls.export",
+    ),
+    Route(
+        "GET",
+        "/export/focus",
+        "usage.read",
+        export_focus,
+        errors=(404, 409),
+        tenants=True,
+        act="usage.export",
+    ),
     Route(
         "GET", "/export/content", "content.read", export_content, errors=(404, 409), tenants=True
     ),

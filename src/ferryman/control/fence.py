@@ -36,6 +36,7 @@ class Fence:
         self._loopback = allowed_hosts(admin_host)
         self._names = frozenset(name.strip().lower() for name in names.split(",") if name.strip())
         self._strikes: defaultdict[str, Strikes] = defaultdict(lambda: Strikes(MOST_WRONG))
+        self._lost = Strikes(MOST_WRONG)
 
     def check_host(self, headers: list[tuple[bytes, bytes]]) -> None:
         """Refuse names that a web page could have pointed here (DNS rebinding).
@@ -76,6 +77,22 @@ class Fence:
                 f"{MOST_WRONG} wrong tokens came from this address within a minute. Wait "
                 f"{strikes.rest(now)} seconds.",
             )
+
+    def check_lost(self, name: str) -> None:
+        """Refuse a tenant's caller who has asked for too much that is not there, or is another's.
+
+        Raises :class:`ProblemError` (429).
+        """
+        now = time.monotonic()
+        if self._lost.out(name, now):
+            detail = f"{MOST_WRONG} times within a minute you asked for what is not there. Wait "
+            raise problem.ProblemError(
+                429, "too_many_unknown", f"{detail}{self._lost.rest(now)} seconds."
+            )
+
+    def note_lost(self, name: str) -> None:
+        """That caller has asked for what is not there."""
+        self._lost.note(name, time.monotonic())
 
     @contextlib.contextmanager
     def minding(self, scope: Scope, name: str) -> Iterator[None]:

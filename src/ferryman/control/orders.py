@@ -87,5 +87,13 @@ class Compiled(Struct, frozen=True, kw_only=True):
     """Entries that the file has changed since they were changed elsewhere: the file's hold."""
     changes: tuple[str, ...]
     """What differs from the text in force before."""
+    uses: tuple[tuple[str, str], ...] = ()
+    """Secrets, and where each is sent (``config/uses.py``)."""
+    issuers: bytes = b""
+    """Whose tokens are let in, in some form: to tell whether that is different."""
+    entrance: bytes = b""
+    """The same of how people sign in, and what groups give;"""
+    entered: tuple[str, ...] = ()
+    """and the roles that they have by it."""
     written: bytes = b"{}"
     """JSON of the sections that say where calls go and what they may take (``units.PLAN``)."""

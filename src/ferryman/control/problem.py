@@ -81,6 +81,7 @@ FIXES: Final = {
     "user_exists": "Choose another name; GET /api/v1/users lists those that are taken.",
     "user_not_found": "`ferryman users list` or GET /api/v1/users shows them all.",
     "vault_failed": "Try again; if it stays, the log of the control plane says why.",
+    "too_many_unknown": "Wait until the minute is over; lists say what there is.",
     "too_many_wrong_tokens": "Wait until the minute is over, and send the right one.",
     "vault_refused": "`ferryman vault verify` says which secrets open; see docs/vault.md.",
     "weak_password": "Choose a longer one: a few words that nobody would guess do well.",

@@ -120,6 +120,7 @@ class Service:
         front = Front(
             hub,
             feed_token=self.options.paths.secret("feed-token"),
+            metrics_token=self.options.paths.metrics_token(),
             gate=self._gate,
             fence=self._fence,
             spent=self._spent,

@@ -104,7 +104,7 @@ class Gateway:
         self._keeping = Keeping(self.plane, options.paths, env, log)
         self._bodies: BodyWriter | None = None
         token = options.paths.secret("feed-token")
-        self.edge = Edge(self.plane, self._connections, token)
+        self.edge = Edge(self.plane, self._connections, token, options.paths.metrics_token())
         self._sharing = Sharing(
             self.plane, lambda name: self._live_of(name)[0], options.paths.secret("pepper"), log
         )

@@ -1,7 +1,6 @@
 """The data plane's endpoints: a path leads to one function, and what is not listed is a 404."""
 
 import asyncio
-import ipaddress
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
@@ -11,6 +10,7 @@ import msgspec
 from ferryman.edge import explaining, feedback, leaks
 from ferryman.edge.endpoints import SUFFIX, endpoints, target_page
 from ferryman.edge.listing import METHODS, STREAMS, Bounds, Listing, shape_of, shape_of_path
+from ferryman.edge.places import CACHE, LIMITS, MODELS, PLACES, allow, allow_methods
 from ferryman.edge.siblings import OWN, Siblings, merged_limits
 from ferryman.flow.array import ArrayExchange
 from ferryman.flow.bearers import Named, vouched_for
@@ -52,25 +52,38 @@ CALLS = {
 V2 = {b"/v2/embed": "embed", b"/v2/rerank": "rerank"}
 PREFIXES = (b"/v1", b"")
 """Base URLs with and without the version segment both work."""
-LIMITS = b"/internal/limits"
-CACHE = b"/internal/cache"
-_MODELS = (b"/v1/models", b"/models", b"/v1beta/models")
-_ONE_MODEL = tuple(path + b"/" for path in _MODELS)
+_ONE_MODEL = tuple(path + b"/" for path in MODELS)
 
 
 class Edge:
     """Hands each exchange to its endpoint."""
 
-    def __init__(self, plane: Plane, connections: Callable[[], int], token: str) -> None:
-        """``token`` is what the planes share."""
+    def __init__(
+        self, plane: Plane, connections: Callable[[], int], token: str, metrics: str
+    ) -> None:
+        """``token`` is what the planes share, ``metrics`` the one at ``/metrics``."""
         self.plane = plane
-        self._token = token.encode()
+        self._token, self._metrics_token = token.encode(), metrics.encode()
         self._connections = connections
         self._calls = {p + path: name for path, name in CALLS.items() for p in PREFIXES} | V2
         self._listing = Listing()
         self._feedback = Strikes(feedback.MOST_A_MINUTE)
         self._reports = Strikes(leaks.MOST)
         self._working: set[asyncio.Future[None]] = set()
+        self._own: dict[bytes, Callable[[Exchange, bytes], None]] = {
+            b"/": self._root,
+            b"/healthz": self._healthz,
+            b"/readyz": self._readyz,
+            b"/metrics": self._metrics,
+            LIMITS: self._limits,
+            CACHE: self._cache,
+            explaining.PATH: self._explain,
+            **dict.fromkeys(feedback.PATHS, self._feed_back),
+            **dict.fromkeys(leaks.PATHS, self._leaked),
+            **dict.fromkeys(MODELS, self._models),
+        }
+        if self._own.keys() != PLACES.keys():
+            raise ValueError(f"declared in one place only: {self._own.keys() ^ PLACES.keys()}")
         self.siblings: Siblings | None = None
         """The other workers that share the port, if there are any."""
 
@@ -111,44 +124,15 @@ class Edge:
         path = _path(target)
         endpoint = self._calls.get(path)
         if endpoint is not None:
-            _allow(exchange, b"POST")
+            allow_methods(exchange, b"POST")
             self._call(exchange, endpoint)
-        elif path == b"/healthz":
-            _allow(exchange, b"GET, HEAD")
-            exchange.respond(200, JSON, b'{"status":"ok"}')
-        elif path == b"/readyz":
-            _allow(exchange, b"GET, HEAD")
-            self._readyz(exchange)
-        elif path == b"/metrics":
-            _allow(exchange, b"GET")
-            if not _is_loopback(exchange.peer):
-                self._identify(exchange)
-            self._spawn(exchange, self._metrics(exchange, target))
-        elif path == explaining.PATH:
-            _allow(exchange, b"POST")
-            explaining.allow(exchange, self._token)
-            self._spawn(exchange, explaining.answer(self.plane, exchange, self._place))
-        elif path in feedback.PATHS:
-            _allow(exchange, b"POST")
-            feedback.answer(self.plane, exchange, self._feedback)
-        elif path in leaks.PATHS:
-            _allow(exchange, b"POST")
-            leaks.answer(self.plane, exchange, self._reports)
-        elif path == LIMITS:
-            _allow(exchange, b"GET")
-            explaining.allow(exchange, self._token)
-            self._spawn(exchange, self._limits(exchange, target))
-        elif path == CACHE:
-            _allow(exchange, b"GET")
-            explaining.allow(exchange, self._token)
-            self._spawn(exchange, self._cache(exchange))
-        elif path in _MODELS:
-            self._models(exchange, path)
+            return
+        place = PLACES.get(path)
+        if place is not None:
+            allow(exchange, place, self._token, self._metrics_token)
+            self._own[path](exchange, path)
         elif path.startswith(_ONE_MODEL):
             self._model(exchange, path)
-        elif path == b"/":
-            _allow(exchange, b"GET, HEAD")
-            exchange.respond(200, JSON, _json({"ferryman": "gateway", "openai_base_url": "/v1"}))
         else:
             shown = path[:100].decode("utf-8", "replace")
             raise GatewayError(
@@ -168,7 +152,7 @@ class Edge:
 
     def _models(self, exchange: Exchange, path: bytes) -> None:
         """What the caller may call: all of it, one model, or how its targets stand."""
-        _allow(exchange, b"GET")
+        allow_methods(exchange, b"GET")
         facts = facts_of(self.plane, exchange)
         if facts.bearer:
             self._spawn(exchange, self._models_of_vouched(exchange, path, facts))
@@ -184,7 +168,7 @@ class Edge:
 
     def _show(self, exchange: Exchange, path: bytes, bounds: Bounds | None) -> None:
         shape, fleet = shape_of(exchange, path), self.plane.fleet
-        if path in _MODELS:
+        if path in MODELS:
             query = exchange.target.partition(b"#")[0].partition(b"?")[2]
             body = self._listing.page(fleet, shape, query, bounds)
         elif (name := _model_of(path)).endswith(SUFFIX):
@@ -208,17 +192,39 @@ class Edge:
             self._escaped(fault)
             self._refuse(exchange, _failed())
 
-    async def _limits(self, exchange: Exchange, target: bytes) -> None:
+    def _root(self, exchange: Exchange, _path: bytes) -> None:
+        exchange.respond(200, JSON, _json({"ferryman": "gateway", "openai_base_url": "/v1"}))
+
+    def _healthz(self, exchange: Exchange, _path: bytes) -> None:
+        exchange.respond(200, JSON, b'{"status":"ok"}')
+
+    def _feed_back(self, exchange: Exchange, _path: bytes) -> None:
+        feedback.answer(self.plane, exchange, self._feedback)
+
+    def _leaked(self, exchange: Exchange, _path: bytes) -> None:
+        leaks.answer(self.plane, exchange, self._reports)
+
+    def _explain(self, exchange: Exchange, _path: bytes) -> None:
+        self._spawn(exchange, explaining.answer(self.plane, exchange, self._place))
+
+    def _limits(self, exchange: Exchange, _path: bytes) -> None:
+        self._spawn(exchange, self._all_limits(exchange))
+
+    async def _all_limits(self, exchange: Exchange) -> None:
         rows = standing(self.plane)
-        if self.siblings is not None and not target.endswith(b"?" + OWN):
+        if self.siblings is not None and not exchange.target.endswith(b"?" + OWN):
             rows = merged_limits(rows, await self.siblings.ask(LIMITS.decode()))
         exchange.respond(200, JSON, _json(rows))
 
-    async def _metrics(self, exchange: Exchange, target: bytes) -> None:
+    def _metrics(self, exchange: Exchange, _path: bytes) -> None:
+        self._spawn(exchange, self._all_metrics(exchange))
+
+    async def _all_metrics(self, exchange: Exchange) -> None:
         if self.siblings is None:
             page = await self._page()
         else:
-            page = await self.siblings.metrics(self._page, own=target.endswith(b"?" + OWN))
+            own = exchange.target.endswith(b"?" + OWN)
+            page = await self.siblings.metrics(self._page, own=own)
         exchange.respond(200, TEXT, page)
 
     async def _page(self) -> bytes:
@@ -234,10 +240,13 @@ class Edge:
             await asyncio.sleep(0)
         return b"".join(pieces)
 
-    async def _cache(self, exchange: Exchange) -> None:
+    def _cache(self, exchange: Exchange, _path: bytes) -> None:
+        self._spawn(exchange, self._cache_state(exchange))
+
+    async def _cache_state(self, exchange: Exchange) -> None:
         exchange.respond(200, JSON, _json(await self.plane.replays.state()))
 
-    def _readyz(self, exchange: Exchange) -> None:
+    def _readyz(self, exchange: Exchange, _path: bytes) -> None:
         plane = self.plane
         ready = plane.ready
         facts = {
@@ -329,25 +338,6 @@ def _path(target: bytes) -> bytes:
     if path.startswith((b"http://", b"https://")):
         path = b"/" + path.split(b"/", 3)[3] if path.count(b"/") > 2 else b"/"
     return path.rstrip(b"/") if len(path) > 1 else path
-
-
-def _allow(exchange: Exchange, methods: bytes) -> None:
-    if exchange.method not in methods.split(b", "):
-        raise GatewayError(
-            405,
-            ErrorKind.METHOD_NOT_ALLOWED,
-            f"Use {methods.decode()} here.",
-            headers=((b"allow", methods),),
-        )
-
-
-def _is_loopback(peer: str) -> bool:
-    if peer == "unix":
-        return True
-    try:
-        return ipaddress.ip_address(peer).is_loopback
-    except ValueError:
-        return False
 
 
 def _failed() -> GatewayError:

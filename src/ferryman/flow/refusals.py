@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from ferryman.ir.errors import GatewayError
+from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.telemetry.record import REFUSED, Refused
 
@@ -41,6 +41,10 @@ class Refusals:
         if known is None:
             known = Refused(time.time_ns() // 1000, 0, *who, client, model[:LONGEST])
         self._found[who] = replace(known, count=known.count + 1)
+
+    def stopped(self, kind: ErrorKind, address: str, key: str, model: str) -> None:
+        """Count a call that guards have stopped, or its answer."""
+        self.note(GatewayError(400, kind, ""), address, key, "", model)
 
     def write(self, journal: JournalWriter) -> None:
         """Write down what there is. What the journal does not take is kept, and tried again."""

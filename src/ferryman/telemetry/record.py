@@ -22,7 +22,7 @@ REFUSED: Final = 5
 
 
 class Refused(Struct, frozen=True, array_like=True):
-    """Callers that were refused for want of a right, since the last record of theirs."""
+    """Callers that were refused for want of a right, or stopped by guards, since their last."""
 
     at_us: int
     """Unix microseconds of the first."""

@@ -214,6 +214,6 @@ ROUTES: Final = (
           example=_EXAMPLE),
     Route("DELETE", _SILENCES + "/{silence}", "alerts.write", end_silence, errors=(404,)),
     Route("POST", "/alerts/channels/{channel}/test", "alerts.write", test_channel,
-          errors=(404, 502)),
+          errors=(404, 502), act="alert.test"),
     Route("POST", "/alerts/{alert}/acknowledge", "alerts.write", acknowledge_alert, errors=(404,)),
 )  # fmt: skip

@@ -55,6 +55,10 @@ class Route(Struct, frozen=True):
     """Whoever belongs to an organisation or a team may ask too, and meets only what is theirs:
     ``where`` says so, and ``admin.caller.within``."""
 
+    act: str = ""
+    """What the audit log calls it, where the store, which writes down what it changes, has no part
+    in it."""
+
     def __post_init__(self) -> None:
         if self.permission not in PERMISSIONS:
             raise ValueError(f"{self.method} {self.path}: no permission {self.permission!r}")

@@ -5,6 +5,7 @@ On Starlette, with msgspec for what goes in and out (docs/architecture.md says w
 
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
+from urllib.parse import unquote
 
 import msgspec
 from msgspec.structs import replace
@@ -46,6 +47,7 @@ from ferryman.control.app import whole
 from ferryman.control.problem import ProblemError
 from ferryman.control.scim import error as scim_error
 from ferryman.control.scim import serve as scim
+from ferryman.store.audit import Act, record
 
 ROUTES: Final = (
     *keys.ROUTES, *reports.ROUTES, *traces.ROUTES, *contents.ROUTES, *exporting.ROUTES,
@@ -99,6 +101,9 @@ def _endpoint(route: Route, admin: Admin) -> Callable[[Request], Awaitable[Respo
 
 def _answer(route: Route, admin: Admin, request: Request, body: bytes) -> Response:
     made = route.handler(**arguments(route, admin, request, body))
+    if route.act:
+        target = unquote(request.url.path.removeprefix(PREFIX))
+        record(admin.engine, Act(action=route.act, target=target))
     if isinstance(made, Iterator):
         return StreamingResponse(made, route.status, _NO_STORE, NDJSON)
     headers = _NO_STORE | ({"etag": f'"{made.version}"'} if route.tagged else {})

@@ -22,13 +22,14 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ferryman.control import problem
-from ferryman.control.api.access import Caller
+from ferryman.control.api.access import CALLER, Caller
 from ferryman.control.auditing import TRIED, who
 from ferryman.control.dashboard import frame, now
 from ferryman.control.dashboard.desk import Asked, Desk, File, Flow, Go, Page, View
 from ferryman.control.dashboard.live import Live
 from ferryman.control.dashboard.ways import BY_PLACE, WAYS, Way
 from ferryman.control.doors import SESSION_SECONDS, Inside
+from ferryman.control.fence import allowed_hosts
 from ferryman.control.problem import ProblemError
 from ferryman.control.signon import AWAY_SECONDS
 from ferryman.log import log
@@ -72,6 +73,7 @@ class Dashboard:
         ]
         handlers: dict[object, object] = {
             HTTPException: self._on_http_error,
+            ProblemError: self._on_problem,
             Exception: self._on_fault,
         }
         self.app = Starlette(routes=paths, exception_handlers=handlers)  # type: ignore[arg-type]
@@ -87,8 +89,24 @@ class Dashboard:
         return await asyncio.to_thread(self._find, request)
 
     def _find(self, request: Request) -> Inside | None:
-        given = (request.cookies.get(name, "") for name in _cookies(request))
-        return next(filter(None, map(self.desk.doors.inside, given)), None)
+        plain, guarded = _cookies(request)
+        given = request.cookies.get(guarded, "")
+        if not given and not self._tls(request):
+            given = request.cookies.get(plain, "")
+        return self.desk.doors.inside(given)
+
+    def _tls(self, request: Request) -> bool:
+        """Whether the browser speaks TLS, to us or to a proxy: then no other cookie than that of
+        TLS is its session's. Any neighbour below the same domain can set the plain one, and have
+        somebody work in the neighbour's own session."""
+        if request.headers.get("origin", "").startswith("https:"):
+            return True
+        if allowed_hosts(request.url.hostname or "") is not None:
+            return False
+        # Browsers say where a request is from (Sec-Fetch-*) to TLS and to loopback alone.
+        said = (request.headers.get(name, "") for name in ("x-forwarded-proto", "forwarded"))
+        told = "https" in "".join(said).lower() or "sec-fetch-site" in request.headers
+        return told or self.desk.sign_on.secure
 
     async def _entrance(self, request: Request) -> Response:
         to = _inside(request.query_params.get("next"))
@@ -109,7 +127,7 @@ class Dashboard:
             return self._door(401, to, name, WRONG_USER if name else WRONG_LINK)
         WHO.set(who(request.scope, inside.actor))
         response = RedirectResponse(to, 303, frame.HEADERS)
-        _let_in(request, response, inside, request.headers.get("origin", "").startswith("https:"))
+        _let_in(request, response, inside, self._tls(request))
         return response
 
     def _door(self, status: int, to: str, name: str = "", problem: str = "") -> Response:
@@ -159,7 +177,7 @@ class Dashboard:
             # A page that goes on by itself: a redirect would belong to the provider's page, and
             # browsers send no strict cookie then.
             response = _html("signed_in.html", 200, title="Signed in", next=_inside(to))
-            _let_in(request, response, inside, sign_on.secure)
+            _let_in(request, response, inside, self._tls(request))
         response.delete_cookie(name, path="/", secure=sign_on.secure)
         return response
 
@@ -216,9 +234,11 @@ class Dashboard:
                 return RedirectResponse(f"/enter?next={back}", 303, frame.HEADERS)
             form, body = {}, b""
             if request.method == "POST":
+                if not _same_origin(request):  # before a body that may be large
+                    return self._foreign()
                 body = await request.body()
                 form = await _form(request)
-                if not _same_origin(request) or not self._proven(inside, form, request):
+                if not self._proven(inside, form, request):
                     return self._foreign()
             asked = Asked(
                 path=request.url.path, params=dict(request.path_params),
@@ -226,6 +246,7 @@ class Dashboard:
                 caller=inside.caller,
             )  # fmt: skip
             WHO.set(who(request.scope, inside.actor))
+            request.scope[CALLER] = inside.caller  # what is not there is noted, as in the API
             run = contextvars.copy_context().run
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self.desk.pool, run, self._answer, way, view, asked)
@@ -309,6 +330,11 @@ class Dashboard:
             fix="The menu has all pages.", **shared,
         )  # fmt: skip
 
+    async def _on_problem(self, _request: Request, error: Exception) -> Response:
+        assert isinstance(error, ProblemError)
+        told, fix = error.detail, error.fix
+        return _html("error.html", error.status, title="Not done", problem=told, fix=fix)
+
     async def _on_fault(self, request: Request, error: Exception) -> Response:
         """Our own mistake: ``control/app.py`` writes into the log what it was."""
         fix = "The control plane's log says why. Calls are not affected."
@@ -340,6 +366,7 @@ def _shut(way: Way, caller: Caller) -> Page | Go:
 def _let_in(request: Request, response: Response, inside: Inside, secure: bool) -> None:
     """Give the browser its session."""
     plain, guarded = _cookies(request)
+    response.delete_cookie(plain if secure else guarded, path="/", secure=not secure)
     response.set_cookie(
         guarded if secure else plain, inside.session, max_age=SESSION_SECONDS, path="/",
         httponly=True, samesite="strict", secure=secure,
