@@ -7,6 +7,8 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from ferryman.store.db import reading
+from ferryman.store.ledger import money, per
+from ferryman.store.rollup import MICRO
 from ferryman.store.schema import calls as _calls
 from ferryman.store.schema import open_calls as _open
 
@@ -44,6 +46,25 @@ class Glance(Struct, frozen=True, kw_only=True):
     """As in ``ledger.CallRow``."""
 
 
+class Step(Struct, frozen=True, kw_only=True):
+    """Sums over the calls that began in one step of time."""
+
+    number: int
+    """Of the steps since 1970."""
+    calls: int = 0
+    """That have ended,"""
+    errors: int = 0
+    """their callers having got an error;"""
+    running: int = 0
+    """and those that are under way."""
+    output: int = 0
+    """Tokens that models made."""
+    cost: int = 0
+    """Picodollars, as far as known."""
+    unknown_cost: int = 0
+    """Answers whose cost is unknown."""
+
+
 def under_way(engine: sa.Engine, limit: int) -> tuple[int, list[Open]]:
     """How many calls are under way, and the newest of them."""
     columns = [_open.c[name] for name in Open.__struct_fields__ if name != "key"]
@@ -57,10 +78,9 @@ def under_way(engine: sa.Engine, limit: int) -> tuple[int, list[Open]]:
 def glances(engine: sa.Engine, since_us: int, limit: int) -> list[Glance]:
     """The calls begun since then, newest first; the newest ``limit`` of them."""
     table = _calls.c
-    output = sum((sa.func.coalesce(table[name], 0) for name in _OUTPUT), start=sa.literal(0))
     query = sa.select(
         table.at_us, table.duration_us, table.first_token_us, table.status, table.error,
-        table.provider, table.cost_pico, output, table.attempts_json, table.plan_json,
+        table.provider, table.cost_pico, _made(), table.attempts_json, table.plan_json,
     )  # fmt: skip
     query = query.where(table.at_us >= since_us).order_by(table.at_us.desc()).limit(limit)
     with reading(engine) as connection:
@@ -73,6 +93,42 @@ def glances(engine: sa.Engine, since_us: int, limit: int) -> list[Glance]:
             )
             for row in connection.execute(query)
         ]  # fmt: skip
+
+
+def steps(engine: sa.Engine, since_us: int, step_us: int) -> list[Step]:
+    """All calls begun since then, by when they began; steps without calls are left out."""
+    table = _calls.c
+    failed = sa.or_(table.status >= 400, table.error != "")
+    number = per(table.at_us, step_us)
+    query = (
+        sa.select(
+            number, sa.func.count(), sa.func.sum(sa.case((failed, 1), else_=0)),
+            sa.func.sum(_made()),
+            sa.func.sum(sa.case((sa.and_(table.cost_pico.is_(None), ~failed), 1), else_=0)),
+            *money(engine.dialect.name, table.cost_pico),
+        )
+        .where(table.at_us >= since_us)
+        .group_by(number)
+    )  # fmt: skip
+    begun = per(_open.c.at_us, step_us)
+    running = sa.select(begun, sa.func.count()).where(_open.c.at_us >= since_us).group_by(begun)
+    found: dict[int, dict[str, int]] = {}
+    with reading(engine) as connection:
+        for number_, *sums in connection.execute(query):
+            calls, errors, output, unknown, micro, rest = (int(each or 0) for each in sums)
+            found[int(number_)] = {
+                "calls": calls, "errors": errors, "output": output, "unknown_cost": unknown,
+                "cost": micro * MICRO + rest,
+            }  # fmt: skip
+        for number_, count in connection.execute(running):
+            found.setdefault(int(number_), {})["running"] = count
+    return [Step(number=number_, **said) for number_, said in sorted(found.items())]
+
+
+def _made() -> sa.ColumnElement[int]:
+    """Tokens that the model of a call made."""
+    each = (sa.func.coalesce(_calls.c[name], 0) for name in _OUTPUT)
+    return sum(each, start=sa.literal(0))
 
 
 def any_call(engine: sa.Engine) -> bool:
