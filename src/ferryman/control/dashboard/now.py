@@ -118,7 +118,7 @@ def failed(call: Glance) -> bool:
 
 
 def cut(seen: Sequence[Glance], most: int, now_us: int) -> str:
-    """What ``seen``, newest first, is about where there were more calls than ``most``; or nothing."""
+    """What ``seen``, newest first, is about if there were more calls than ``most``; or nothing."""
     if len(seen) < most:
         return ""
     return f"the last {count(most)} calls, {span(max(now_us - seen[-1].at_us, 0))}"

@@ -41,6 +41,8 @@ class Way(Struct, frozen=True):
     """None: it is no page, and ``app.py`` answers itself."""
     tenants: bool = False
     """Open to users of an organisation or a team: it minds ``desk.admin.caller.within``."""
+    download: bool = False
+    """It may take as long as there are calls: made on threads of its own."""
 
     def __post_init__(self) -> None:
         if self.permission not in PERMISSIONS:
@@ -59,8 +61,8 @@ WAYS: Final = (
     Way("POST", "/calls/views", "config.write", calls.save_view),
     Way("GET", "/calls/{request_id}", "calls.read", calls.one, tenants=True),
     Way("GET", "/costs", "usage.read", costs.page, tenants=True),
-    Way("GET", "/costs/table.csv", "usage.read", costs.table, tenants=True),
-    Way("GET", "/costs/focus.csv", "usage.read", costs.focus, tenants=True),
+    Way("GET", "/costs/table.csv", "usage.read", costs.table, tenants=True, download=True),
+    Way("GET", "/costs/focus.csv", "usage.read", costs.focus, tenants=True, download=True),
     Way("GET", "/models", "models.read", models.page),
     Way("GET", "/routes", "config.read", routes.page),
     Way("GET", "/routes/edit", "config.write", routes.edit),
