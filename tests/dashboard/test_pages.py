@@ -1,0 +1,125 @@
+"""What pages say of a ledger that is there already, asked without a browser."""
+
+import html
+import re
+import time
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+import pytest
+
+from ferryman.store.journal import JournalWriter
+from ferryman.telemetry.record import Labels
+from tests.control.conftest import Control
+from tests.dashboard.test_doors import ask, signed_in
+from tests.processes import Reply, until
+from tests.store import samples
+
+DAY = 86_400
+NOW = int(time.time())
+
+
+class Desk:
+    """Somebody who is signed in at a control plane."""
+
+    def __init__(self, control: Control) -> None:
+        self.control = control
+        self.cookie = signed_in(control)
+
+    def get(self, path: str) -> Reply:
+        return ask(self.control, "GET", path, cookie=self.cookie)
+
+    def text(self, path: str) -> str:
+        reply = self.get(path)
+        assert reply.status == 200, (path, reply.body)
+        return html.unescape(reply.body.decode())
+
+    def calls(self, path: str) -> set[str]:
+        """The ids that a page of calls lists."""
+        return set(re.findall(r'class="row" href="/calls/(req_\w+)"', self.text(path)))
+
+
+def _calls() -> list[object]:
+    at_us = NOW * 1_000_000
+    shop, mall = Labels(metadata={"app": "shop"}), Labels(metadata={"app": "mall"})
+    morning = NOW // DAY * DAY * 1_000_000
+    return [
+        samples.call("req_shop", at_us=at_us, labels=shop),
+        samples.call("req_named", at_us=at_us, labels=Labels(team="shop")),
+        samples.call("req_mall", at_us=at_us, labels=mall, duration_us=9_000_000, cost=5 * 10**12),
+        samples.call("req_today", at_us=morning, labels=Labels(metadata={"day": "now"})),
+        samples.call("req_eve", at_us=morning - 1, labels=Labels(metadata={"day": "eve"})),
+        samples.call("req_bad", at_us=at_us, status=503, usage=None, cost=None,
+                     error="upstream_overloaded", labels=Labels(team="b", end_user="c d")),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    data = tmp_path_factory.mktemp("pages") / "data"
+    writer = JournalWriter(data / "journal" / "plane")
+    samples.put(writer, _calls())  # type: ignore[arg-type]
+    writer.close()
+    control = Control(data).ready()
+    made = Desk(control)
+    until(lambda: "req_bad" in made.text("/calls?since=all"), "the journal is in the ledger")
+    yield made
+    control.process.end()
+
+
+# -- calls -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"metadata.app": "shop"}, {"req_shop"}),
+        ({"metadata.app": "shop", "metadata.day": "now"}, set()),
+        ({"metadata.app": "-", "team": "shop"}, {"req_named"}),
+        ({"by": "metadata.app", "is": "mall"}, {"req_mall"}),
+        ({"by": "error", "is": "upstream_overloaded"}, {"req_bad"}),
+        ({"error": "upstream_overloaded", "target": "gpt-4o-mini"}, {"req_bad"}),
+        ({"end_user": "c d"}, {"req_bad"}),
+        ({"client": "curl"}, set()),
+        ({"min_seconds": "8.5"}, {"req_mall"}),
+        ({"min_usd": "4.99"}, {"req_mall"}),
+        ({"min_usd": "5.01"}, set()),
+    ],
+)
+def test_calls_are_filtered_by_all_that_they_say(
+    desk: Desk, asked: dict[str, str], found: set[str]
+) -> None:
+    assert desk.calls("/calls?" + urlencode({"since": "all"} | asked)) == found
+
+
+@pytest.mark.parametrize(
+    "asked", ["modle=fast", "min_usd=abc", "min_seconds=-1", "min_usd=nan", "by=colour&is=red",
+              "metadata.a+b=c", "since=yesterday"]
+)  # fmt: skip
+def test_a_filter_that_calls_do_not_have_is_refused(desk: Desk, asked: str) -> None:
+    reply = desk.get(f"/calls?{asked}")
+    assert reply.status == 400 and b'role="alert"' in reply.body
+
+
+# -- costs -----------------------------------------------------------------------------------------
+
+
+def links(text: str) -> dict[str, str]:
+    """Row of Costs → where its calls are."""
+    found = re.findall(r'<a href="(/calls\?[^"]*)">Calls<span class="sr"> of (.*?)</span>', text)
+    return {name: to for to, name in found}
+
+
+def test_calls_behind_a_row_of_costs_are_those_that_were_summed(desk: Desk) -> None:
+    to = links(desk.text("/costs?since=7d&metadata=app"))
+    assert set(to) == {"shop", "mall", "none"}
+    assert desk.calls(to["shop"]) == {"req_shop"}, "not what else has this text in it"
+    assert desk.calls(to["none"]) == {"req_named", "req_bad", "req_today", "req_eve"}
+    both = links(desk.text("/costs?since=7d&by=metadata.app&metadata.day=-"))
+    assert desk.calls(both["none"]) == {"req_named", "req_bad"}
+
+
+def test_a_day_of_costs_is_the_same_day_of_calls(desk: Desk) -> None:
+    to = links(desk.text("/costs?since=1d&by=model"))
+    found = desk.calls(to["fast"])
+    assert "req_today" in found and "req_eve" not in found, "the day in UTC, not 24 hours"
