@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from ferryman.config.feed import KeyFacts
+from ferryman.store import db, keys
 from ferryman.store.journal import JournalWriter
 from ferryman.telemetry.record import Labels
 from tests.control.conftest import Control
@@ -123,3 +125,37 @@ def test_a_day_of_costs_is_the_same_day_of_calls(desk: Desk) -> None:
     to = links(desk.text("/costs?since=1d&by=model"))
     found = desk.calls(to["fast"])
     assert "req_today" in found and "req_eve" not in found, "the day in UTC, not 24 hours"
+
+
+# -- keys ------------------------------------------------------------------------------------------
+
+
+def test_many_keys_come_page_by_page_and_are_found(desk: Desk) -> None:
+    engine = db.open_engine(f"sqlite:///{desk.control.data / 'ferryman.db'}")
+    new = [
+        keys.NewKey(
+            name=f"many-{n}",
+            digest=n.to_bytes(32, "big"),
+            hint=f"fm-…{n:04}",
+            facts=KeyFacts(team=f"team {n}"),
+        )
+        for n in range(1, 121)
+    ]
+    made = keys.create_many(engine, new)
+    keys.revoke(engine, made[7].id)
+    engine.dispose()
+    seen: list[str] = []
+    path = "/keys?q=many"
+    while path:
+        text = desk.text(path)
+        assert "119 keys" in text and "1 key that ended" in text
+        found = re.findall(r'class="row" href="[^"]*">(many-\d+)<', text)
+        assert len(found) <= 50 and "many-8" not in found
+        seen += found
+        path = next(iter(re.findall(r'rel="next" href="([^"]*)"', text)), "")
+    assert len(seen) == len(set(seen)) == 119
+    for asked, name in (("team 77", "many-77"), (made[4].id, "many-5"), ("fm-…0009", "many-9")):
+        rows = re.findall(r'class="row"[^>]*>(.*?)<', desk.text("/keys?" + urlencode({"q": asked})))
+        assert rows == [name]
+    assert re.findall(r'class="row"[^>]*>(.*?)<', desk.text("/keys?state=ended")) == ["many-8"]
+    assert "No key that works fits" in desk.text("/keys?q=%25_")
