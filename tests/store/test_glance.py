@@ -10,7 +10,7 @@ from ferryman.control.ingest import Ingester
 from ferryman.ir.usage import Usage
 from ferryman.store import glance, ledger
 from ferryman.store.journal import JournalWriter
-from ferryman.telemetry.record import OPENED
+from ferryman.telemetry.record import OPENED, Verdict
 from tests.store import samples
 
 
@@ -83,5 +83,29 @@ def test_sums_by_time_are_of_all_calls(engine: sa.Engine, tmp_path: Path) -> Non
     assert drawn[-13:] == [3, 1, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]
     assert now.cut(seen, 5, now_us) == "the last 5 calls, 50.0 s"
     assert not now.cut(seen, 6, now_us)
+    ingester.close()
+    writer.close()
+
+
+def test_verdicts_are_counted_by_what_came_of_them(engine: sa.Engine, tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path / "journal" / "plane")
+    ingester = Ingester(engine, tmp_path / "journal")
+    found, fine = Verdict("pii", "reply", "redacted", 10, 2), Verdict("pii", "request", "allowed")
+    done = [samples.call("req_old", verdicts=(found,))]
+    done += [
+        samples.call(f"req_{n}", at_us=samples.START + n, verdicts=(found, fine)) for n in (1, 2)
+    ]
+    samples.put(writer, [*done, samples.call("req_3", at_us=samples.START + 3)])
+    ingester.drain()
+
+    def said(limit: int, since: int = samples.START) -> tuple[list[tuple[object, ...]], int]:
+        rows, reached = glance.verdicts(engine, since, limit)
+        return [(v.stage, v.action, v.calls, v.found, v.took_us) for v in rows], reached
+
+    assert said(9) == ([("reply", "redacted", 3, 6, 30), ("request", "allowed", 2, 0, 0)],
+                       samples.START)  # fmt: skip
+    assert said(2)[0] == [("reply", "redacted", 1, 2, 10), ("request", "allowed", 1, 0, 0)]
+    assert said(2)[1] == samples.START + 2
+    assert said(9, samples.START + 3) == ([], samples.START + 3)
     ingester.close()
     writer.close()

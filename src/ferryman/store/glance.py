@@ -131,6 +131,64 @@ def _made() -> sa.ColumnElement[int]:
     return sum(each, start=sa.literal(0))
 
 
+class Verdicts(Struct, frozen=True, kw_only=True):
+    """What a guard has said of calls."""
+
+    guard: str
+    stage: str
+    action: str
+    """As in ``telemetry.record.Verdict``."""
+    calls: int
+    found: int
+    """How much it found in them together."""
+    took_us: int
+    """Likewise."""
+
+
+def verdicts(engine: sa.Engine, since_us: int, limit: int) -> tuple[list[Verdicts], int]:
+    """What guards said of the calls begun since then, and when the first of these began: of the
+    newest ``limit`` of them."""
+    newest = sa.select(_calls.c.at_us, _calls.c.verdicts_json).where(_calls.c.at_us >= since_us)
+    calls = newest.order_by(_calls.c.at_us.desc()).limit(limit).subquery()
+    said: Any
+    if engine.dialect.name == "postgresql":
+        each = sa.func.json_array_elements(sa.cast(calls.c.verdicts_json, sa.JSON))
+        said = each.table_valued(sa.column("value", sa.JSON)).lateral()
+    else:
+        said = sa.func.json_each(calls.c.verdicts_json).table_valued("value")
+
+    def member(name: str) -> sa.ColumnElement[Any]:
+        if engine.dialect.name == "postgresql":
+            found: sa.ColumnElement[Any] = said.c.value.op("->>")(name)
+            return found
+        return sa.func.json_extract(said.c.value, f"$.{name}")
+
+    names, counts = ("check", "stage", "action"), ("count", "took_us")
+    inner = (
+        sa.select(
+            *(member(name).label(f"its_{name}") for name in names),
+            *(sa.cast(member(name), sa.BigInteger).label(f"its_{name}") for name in counts),
+        )
+        .select_from(calls.join(said, sa.true()))
+        .where(calls.c.verdicts_json.is_not(None))
+        .subquery()
+    )
+    sums = [sa.func.count(), *(sa.func.sum(inner.c[f"its_{name}"]) for name in counts)]
+    groups = [inner.c[f"its_{name}"] for name in names]
+    query = sa.select(*groups, *sums).group_by(*groups).order_by(*groups)
+    first = sa.select(sa.func.count(), sa.func.min(calls.c.at_us))
+    with reading(engine) as connection:
+        rows = [
+            Verdicts(
+                guard=row[0], stage=row[1], action=row[2], calls=row[3], found=int(row[4] or 0),
+                took_us=int(row[5] or 0),
+            )
+            for row in connection.execute(query)
+        ]  # fmt: skip
+        count, at = connection.execute(first).one()
+        return rows, int(at) if count >= limit else since_us
+
+
 def any_call(engine: sa.Engine) -> bool:
     """Whether there has been a call yet."""
     with reading(engine) as connection:

@@ -47,13 +47,14 @@ def search(
     text: str | None = None,
     least_us: int = 0,
     least_cost: int = 0,
+    verdict: str = "",
 ) -> Found:
     """As :func:`ledger.calls`, but ends after about ``seconds``. Raises ValueError as it does."""
     ends, step = time.monotonic() + seconds, FIRST_STEP
     rows: list[CallRow] = []
     asked: dict[str, Any] = {
         "until_us": until_us, "where": where, "failed": failed, "text": text,
-        "least_us": least_us, "least_cost": least_cost,
+        "least_us": least_us, "least_cost": least_cost, "verdict": verdict,
     }  # fmt: skip
     while True:
         began = time.monotonic()

@@ -33,7 +33,7 @@ SECONDS: Final = 0.4
 """How long calls are looked for, for one page."""
 DIMENSIONS: Final = (*PLAIN, "tag")
 """What calls are filtered by, beside ``metadata.NAME``."""
-FILTERS: Final = ("q", "since", "until", "min_seconds", "min_usd", *DIMENSIONS)
+FILTERS: Final = ("q", "since", "until", "min_seconds", "min_usd", "guard", *DIMENSIONS)
 FIELDS: Final = (*FILTERS, "cursor", "by", "is")
 """What the page may be asked; ``by`` and ``is`` are a filter as the form sends it."""
 MOST: Final = 10**9
@@ -82,7 +82,7 @@ def page(desk: Desk, asked: Asked) -> Page:
                 until_us=None if end is None else end * 1_000_000,
                 before=pages.after(tuple[int, str]), text=given["q"] or None,
                 least_us=_least(given, "min_seconds", 10**6),
-                least_cost=_least(given, "min_usd", PICO),
+                least_cost=_least(given, "min_usd", PICO), verdict=given["guard"],
             )  # fmt: skip
     names = keys.names(desk.admin.engine, (call.key for call in found.rows))
     view = urlencode({name: value for name, value in given.items() if value})
@@ -92,7 +92,7 @@ def page(desk: Desk, asked: Asked) -> Page:
         "active": {n: v for n, v in given.items() if v and n not in ("since", "status", "q")},
         "filtered": any(v for n, v in given.items() if n != "since"),
         "without": {name: _link(given | {name: ""}) for name in given},
-        "names": [name for name in DIMENSIONS if name != "status"],
+        "names": ["guard", *(name for name in DIMENSIONS if name != "status")],
         "spans": SPANS, "statuses": STATUSES,
         "more": _link(given, cursor=pages.behind(found.after)) if found.after else "",
         "first": _link(given) if "cursor" in asked.query else "",
@@ -117,7 +117,7 @@ def _given(query: dict[str, str]) -> dict[str, str]:
     given = {name: query.get(name, "").strip() for name in FILTERS}
     given |= {name: value.strip() for name, value in query.items() if name.startswith(METADATA)}
     by = query.get("by", "").strip()
-    if by and not filters(by):
+    if by and by != "guard" and not filters(by):
         raise ProblemError(400, "invalid_query", f"Calls have no {by!r} to be filtered by.")
     if by:
         given[by] = query.get("is", "").strip() or NONE

@@ -34,5 +34,5 @@ form?.addEventListener("submit", async (event) => {
 });
 
 follow("/live", (text) => {
-  if (!ours && JSON.parse(text)["live-calls"]?.includes("data-key")) location.replace("/");
+  if (!ours && !("stay" in page.dataset) && JSON.parse(text)["live-calls"]?.includes("data-key")) location.replace("/");
 });
