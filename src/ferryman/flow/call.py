@@ -512,8 +512,6 @@ def settle(
         call.unknown_cost > 0, max(len(call.attempts) - (error is None), 0), call.to_first_token(),
         error or "",
     )  # fmt: skip
-    for said in closed.verdicts:
-        plane.metrics.judged(said.check, said.stage, said.action)
     if refusal is not None:
         raise refusal
     if call.recording is not None:

@@ -354,17 +354,14 @@ def calls(
     failed: bool = False,
     text: str | None = None,
     among: Collection[str] | None = None,
-    least_us: int = 0,
-    least_cost: int = 0,
-    verdict: str = "",
+    also: Collection[sa.ColumnElement[bool]] = (),
 ) -> list[CallRow]:
     """The newest calls first, at most ``limit``, of those that match.
 
     ``where`` is as in :func:`usage`; ``failed`` wants those whose caller got an error, ``text``
-    those that have it in one of ``SEARCHED``, ``among`` calls of these ids, ``least_us`` and
-    ``least_cost`` (picodollars) those that took and cost as much, ``verdict`` what a guard said of
-    (``GUARD`` or ``GUARD/STAGE/ACTION``). For the next page, ``before`` is (at_us, request_id) of
-    the last one seen. Raises ValueError as :func:`usage` does.
+    those that have it in one of ``SEARCHED``, ``among`` calls of these ids, ``also`` what else must
+    hold. For the next page, ``before`` is (at_us, request_id) of the last one seen. Raises
+    ValueError as :func:`usage` does.
     """
     chosen = conditions(_calls.c, engine.dialect.name, since_us, until_us, where)
     if request_id is not None:
@@ -376,14 +373,7 @@ def calls(
     if text is not None:
         searched = (_calls.c[name].icontains(text, autoescape=True) for name in SEARCHED)
         chosen.append(sa.or_(*searched))
-    if least_us:
-        chosen.append(_calls.c.duration_us >= least_us)
-    if least_cost:
-        chosen.append(_calls.c.cost_pico >= least_cost)
-    if verdict:
-        parts = zip(("check", "stage", "action"), verdict.split("/"), strict=False)
-        said = msgspec.json.encode(dict(parts)).decode()[1:-1]  # as it stands in the column
-        chosen.append(_calls.c.verdicts_json.contains(said, autoescape=True))
+    chosen += also
     if before is not None:
         same = sa.and_(_calls.c.at_us == before[0], _calls.c.request_id < before[1])
         chosen.append(sa.or_(_calls.c.at_us < before[0], same))
