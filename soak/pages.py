@@ -211,7 +211,7 @@ def dashboard(found: Filled) -> list[Question]:
     }
     for path in ("models", "keys", "reference", "playground", "vault", "alerts", "routes",
                  "routes/edit", "routes/versions", "routes/versions/1", "settings", "teams",
-                 "limits", "audit"):  # fmt: skip
+                 "limits", "audit", "welcome", "guardrails"):  # fmt: skip
         asked[path] = f"/{path}"
     asked["routes/explain"] = f"/routes/explain?model={PROVIDER}/{PRICED[0]}"
     asked["playground/outcome"] = f"/playground/outcome/{call}"

@@ -43,6 +43,8 @@ models:
   plan-b: { targets: [lab/sim-503], fallbacks: [spare/sim] }
   either: { targets: [lab/sim, lab/small] }
   slow: lab/sim?delay=2500
+  guarded: { targets: [lab/sim-echo], guard: [mail] }
+guards: { mail: { kind: pii, entities: [email], always: false } }
 policies: [{ when: { tags: keep }, content: all }]
 limits:
   - { name: web, when: { metadata.walk: alerts }, budget: { tokens: 1, per: day, soft: true } }

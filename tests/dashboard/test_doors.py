@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from ferryman.control.api.access import OWNER, Gate
 from ferryman.control.doors import LINK_SECONDS, SEEN_EVERY, SESSION_SECONDS, Doors
 from ferryman.store import db
+from ferryman.store.schema import open_calls
 from ferryman.store.sessions import IDLE_SECONDS
 from tests.control.conftest import Control
 from tests.processes import Reply
@@ -263,6 +264,47 @@ def test_a_body_without_a_length_is_bounded_as_well(control: Control) -> None:
     link.request("POST", "/enter", body, {"origin": control.url, **FORM}, encode_chunked=True)
     assert link.getresponse().status == 413
     link.close()
+
+
+def test_an_outage_of_the_database_ends_no_session_and_no_stream(control: Control) -> None:
+    engine = db.open_engine(f"sqlite:///{control.data / 'ferryman.db'}")
+    cookie = signed_in(control)
+    said = proof(control, cookie)
+    link = http.client.HTTPConnection(urlsplit(control.url).netloc, timeout=60)
+    link.request("GET", "/live", headers={"cookie": cookie})
+    stream = link.getresponse()
+
+    def news(name: str) -> None:
+        """A call begins, and those who watch hear of it."""
+        row = dict.fromkeys(("plane", "boot", "key_id", "endpoint", "model", "provider"), "x")
+        with db.writing(engine) as connection:
+            more = {"request_id": name, "at_us": 1, "target": "x", "hold_pico": 0}
+            connection.execute(open_calls.insert().values(**row, **more))
+        while name.encode() not in stream.readline():
+            pass
+
+    def rename(old: str, new: str) -> None:
+        with db.writing(engine) as connection:
+            connection.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+    news("req_before")
+    rename("sessions", "away")
+    try:
+        for number in range(4):  # half a second each: the session is looked up in between
+            news(f"req_meanwhile_{number}")
+        for path in ("/live", "/calls", "/calls/x/nothing"):
+            reply = ask(control, "GET", path, cookie=cookie)
+            assert reply.status == (404 if "nothing" in path else 503), path
+        for path in ("/leave", "/playground/run"):
+            sent = {"cookie": cookie, "origin": control.url, "x-ferryman-proof": said}
+            reply = ask(control, "POST", path, {"proof": said}, **sent)
+            assert reply.status == 503 and b"database does not answer" in reply.body, path
+    finally:
+        rename("away", "sessions")
+    news("req_after")
+    link.close()
+    assert ask(control, "GET", "/calls", cookie=cookie).status == 200
+    engine.dispose()
 
 
 def test_who_watches_does_not_hold_up_the_end(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import psutil
+import sqlalchemy as sa
 from playwright.sync_api import Browser, expect
 
 from ferryman.control.vault.masters import make
+from ferryman.store.db import open_engine, writing
 from tests.dashboard.conftest import CONFIG
 from tests.dashboard.visit import Visit
 from tests.gateway import Stack
@@ -76,6 +78,18 @@ def test_a_restart_is_waited_for_and_signing_out_is_said(
             if "ferryman.control" in child.cmdline():
                 child.kill()
         expect(page.get_by_text("Waiting for the control plane")).to_be_visible()
+        expect(page.get_by_text("Live", exact=True)).to_be_visible(timeout=40_000)
+        # What a browser gives up by itself: an answer that is no stream.
+        engine = open_engine(f"sqlite:///{ferry.data / 'ferryman.db'}")
+        with writing(engine) as connection:
+            connection.execute(sa.text("ALTER TABLE sessions RENAME TO away"))
+        for child in psutil.Process(ferry.up.popen.pid).children():
+            if "ferryman.control" in child.cmdline():
+                child.kill()
+        expect(page.get_by_text("Reconnecting")).to_be_visible(timeout=40_000)
+        with writing(engine) as connection:
+            connection.execute(sa.text("ALTER TABLE away RENAME TO sessions"))
+        engine.dispose()
         expect(page.get_by_text("Live", exact=True)).to_be_visible(timeout=40_000)
     with visit.context.expect_page() as waiting:
         page.evaluate("open('/keys')")

@@ -93,7 +93,7 @@ def test_every_page_says_what_it_takes() -> None:
     from ferryman.control.dashboard.app import Dashboard
 
     class Bare:
-        pool = None
+        lookers = None
 
     app = Dashboard(Bare()).app  # type: ignore[arg-type]
     served = {

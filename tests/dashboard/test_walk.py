@@ -123,6 +123,14 @@ def test_pages_of_calls_go_on_where_the_last_one_ended(visit: Visit, ferry: Stac
     assert len(first | second) == 55
     page.get_by_role("link", name="model: lab/small").click()
     expect(page.locator(".chip")).to_have_count(0)
+    page.get_by_text("More filters").click()
+    page.get_by_label("By", exact=True).fill("metadata.walk")
+    page.get_by_label("is", exact=True).fill("-")
+    page.get_by_label("Took at least, s").fill("0.001")
+    visit.shoot("calls-filters")
+    page.get_by_role("button", name="Find").click()
+    expect(page.get_by_role("link", name="metadata.walk: -")).to_be_visible()
+    expect(page.get_by_role("link", name="min_seconds: 0.001")).to_be_visible()
 
 
 def test_a_key_is_shown_once_works_and_is_revoked(visit: Visit, ferry: Stack) -> None:
@@ -223,6 +231,39 @@ def test_models_are_found_and_tried_in_the_playground(visit: Visit, ferry: Stack
     assert names.count("playground") == 1
     first.get_by_role("link", name="trace").click()
     expect(page.get_by_text("playground", exact=True)).to_be_visible()
+
+
+def test_a_provider_can_be_added_when_calls_have_been_made(visit: Visit, ferry: Stack) -> None:
+    ferry.chat("quick")
+    page = visit.go("/models")
+    page.get_by_role("link", name="Add a provider").click()
+    expect(page.get_by_label("Its key")).to_be_visible()
+    page.get_by_label("Its key").fill("env:X")
+    with visit.expecting("400"):
+        page.get_by_role("button", name="Add", exact=True).click()
+        expect(page.get_by_role("alert")).to_contain_text("Paste the key itself")
+    visit.shoot("add-provider")
+    page.locator("select[name=provider]").select_option("openai")
+    page.get_by_label("Its key").fill("sk-0123456789")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.wait_for_url("**/models")
+    expect(page.get_by_role("link", name="openai", exact=True)).to_be_visible()
+
+
+def test_guards_are_shown_with_what_they_did(visit: Visit, ferry: Stack) -> None:
+    said = [{"role": "user", "content": "Write to ann@example.org."}]
+    masked = {"x-ferryman-metadata": '{"walk": "guards"}'}
+    ident = ferry.chat("guarded", messages=said, headers=masked).header("x-ferryman-request-id")
+    ferry.row(str(ident))
+    page = visit.go("/guardrails")
+    expect(page.get_by_role("region", name="mail")).to_contain_text("model guarded")
+    visit.shoot("guardrails")
+    page.get_by_role("link", name="Calls of mail, request, redacted").click()
+    expect(page.locator(".calls tbody tr")).to_have_count(1)
+    page.locator("a.row").click()
+    expect(page.get_by_role("region", name="What guards said")).to_contain_text("redacted")
+    visit.shoot("call-guarded")
+    assert b'guard="mail",stage="request",action="redacted"} 1' in ferry.get("/metrics").body
 
 
 def test_an_alert_is_seen_acknowledged_and_silenced(visit: Visit, ferry: Stack) -> None:

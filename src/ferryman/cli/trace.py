@@ -25,10 +25,11 @@ from ferryman.telemetry.phases import (
     FLOW,
     LOOKUP,
     MEANINGS,
+    PAUSE,
     QUEUE,
     TLS,
     WAIT,
-    phases,
+    all_phases,
 )
 
 LABEL: Final = 11
@@ -36,7 +37,8 @@ LABEL: Final = 11
 NARROW, WIDE = 20, 60
 """Cells of a timeline."""
 MARKS: Final = {
-    QUEUE: ("░", "yellow"), LOOKUP: ("╌", "magenta"), CONNECT: ("┄", "magenta"),
+    PAUSE: ("╴", "dim"), QUEUE: ("░", "yellow"),
+    LOOKUP: ("╌", "magenta"), CONNECT: ("┄", "magenta"),
     TLS: ("≈", "magenta"), WAIT: ("▒", "cyan"), BEGIN: ("▓", "blue"), FLOW: ("█", "green"),
 }  # fmt: skip
 """Phase → how it is drawn: to be told apart without colours, too."""
@@ -185,12 +187,11 @@ def _attempts(row: Call, out: Console) -> None:
     whole = max(*(each["end_us"] for each in tries), end, 1)
     cells = min(max(out.width - LABEL - 4, NARROW), WIDE)
     seen: set[str] = set()
-    for place, each in enumerate(tries, 1):
+    for place, (each, found) in enumerate(zip(tries, all_phases(tries, end), strict=True), 1):
         result = f"{each['status'] or 'no reply'} {each['error'] or 'good'}"
         style = "red" if each["error"] else "green"
         name = printable(f"{place}. {each['provider']}/{each['model']}")
         out.print(Text.assemble((name, "bold"), "  ", (printable(result), style)))
-        found = phases(each, end)
         seen.update(phase.kind for phase in found)
         bar = Text()
         at = 0

@@ -71,6 +71,11 @@ def guards_of(found: Found, add: Callable[..., None]) -> tuple[Guard, ...]:
     )
 
 
+_AS_GIVEN: Final = ("how", "always", "on_error", "model", "plugin", "url", "run", "turns", "secret",
+                    "region")  # fmt: skip
+"""Keys that are taken over as they are."""
+
+
 def _guard(name: str, given: Found, path: Path, add: Callable[..., None]) -> Guard:
     kind = given["kind"]
     need = _NEEDS.get(kind)
@@ -124,19 +129,7 @@ def _guard(name: str, given: Found, path: Path, add: Callable[..., None]) -> Gua
         rest["turns"] = "said"  # a caller can write a turn of the model's, but not undo its own
     if kind == "judge":
         rest["about"] = given.get("about", _ABOUT)
-    plain = (
-        "how",
-        "always",
-        "on_error",
-        "model",
-        "plugin",
-        "url",
-        "run",
-        "turns",
-        "secret",
-        "region",
-    )
-    rest |= {key: given[key] for key in plain if key in given}
+    rest |= {key: given[key] for key in _AS_GIVEN if key in given}
     return Guard(
         name=name,
         kind=kind,

@@ -59,6 +59,7 @@ MAX_COUNTED: Final = 8_000_000
 PAGES: Final = frozenset((
     "", "alerts", "audit", "calls", "costs", "enter", "keys", "leave", "limits", "live", "models",
     "playground", "reference", "routes", "settings", "signon", "static", "teams", "users", "vault",
+    "welcome", "guardrails",
 ))  # fmt: skip
 """First parts of the paths that are the dashboard's; it knows its callers by a cookie."""
 PAGE_BODIES: Final = {"playground": 12_000_000, "routes": 4_000_000}

@@ -104,9 +104,9 @@ class KeyDesk:
         number = int.from_bytes(mark) % 62**12
         return replace(self._row("", secret, None), id=store.id_of(number)), secret
 
-    def list(self, within: Within = store.EVERYBODY) -> list[KeyInfo]:
-        """All keys, revoked ones too, oldest first."""
-        return store.list_keys(self._engine, within)
+    def works(self, hint: str) -> bool:
+        """Whether a key with this hint is not revoked."""
+        return store.any_key(self._engine, hint)
 
     def revoke(self, id_or_name: str, within: Within = store.EVERYBODY) -> KeyInfo:
         """Shut a key out for good; again is no error. Raises :class:`ProblemError`."""

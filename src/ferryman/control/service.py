@@ -270,9 +270,7 @@ class Service:
         return self._doors.link()
 
     def _dashboard(self) -> Application:
-        from concurrent.futures import ThreadPoolExecutor
-
-        from ferryman.control.dashboard.app import PAGE_THREADS, Dashboard
+        from ferryman.control.dashboard.app import Dashboard
         from ferryman.control.dashboard.desk import Desk
         from ferryman.control.dashboard.relay import Relay
         from ferryman.control.signon import SignOn
@@ -293,7 +291,6 @@ class Service:
                 options=self.options,
                 configuration=self.configuration,
                 planes=self._planes,
-                pool=ThreadPoolExecutor(PAGE_THREADS, "page"),
             )
         )
         self._close_pages = made.close

@@ -29,10 +29,13 @@ SURELY_FEW: Final = 1 << 24
 
 
 def verdicts(call: "Call") -> tuple[Verdict, ...]:
-    """What guards have said of it, so far."""
+    """What guards have said of it, which ends: it is counted."""
     if call.session is None:
         return ()
-    return tuple([Verdict(*each) for each in call.session.verdicts()])
+    found = tuple([Verdict(*each) for each in call.session.verdicts()])
+    for said in found:
+        call.plane.metrics.judged(said.check, said.stage, said.action)
+    return found
 
 
 def kept(call: "Call", error: ErrorKind | None, status: int) -> str:

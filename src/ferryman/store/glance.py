@@ -7,6 +7,8 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from ferryman.store.db import reading
+from ferryman.store.ledger import money, per
+from ferryman.store.rollup import MICRO
 from ferryman.store.schema import calls as _calls
 from ferryman.store.schema import open_calls as _open
 
@@ -44,6 +46,25 @@ class Glance(Struct, frozen=True, kw_only=True):
     """As in ``ledger.CallRow``."""
 
 
+class Step(Struct, frozen=True, kw_only=True):
+    """Sums over the calls that began in one step of time."""
+
+    number: int
+    """Of the steps since 1970."""
+    calls: int = 0
+    """That have ended,"""
+    errors: int = 0
+    """their callers having got an error;"""
+    running: int = 0
+    """and those that are under way."""
+    output: int = 0
+    """Tokens that models made."""
+    cost: int = 0
+    """Picodollars, as far as known."""
+    unknown_cost: int = 0
+    """Answers whose cost is unknown."""
+
+
 def under_way(engine: sa.Engine, limit: int) -> tuple[int, list[Open]]:
     """How many calls are under way, and the newest of them."""
     columns = [_open.c[name] for name in Open.__struct_fields__ if name != "key"]
@@ -57,10 +78,9 @@ def under_way(engine: sa.Engine, limit: int) -> tuple[int, list[Open]]:
 def glances(engine: sa.Engine, since_us: int, limit: int) -> list[Glance]:
     """The calls begun since then, newest first; the newest ``limit`` of them."""
     table = _calls.c
-    output = sum((sa.func.coalesce(table[name], 0) for name in _OUTPUT), start=sa.literal(0))
     query = sa.select(
         table.at_us, table.duration_us, table.first_token_us, table.status, table.error,
-        table.provider, table.cost_pico, output, table.attempts_json, table.plan_json,
+        table.provider, table.cost_pico, _made(), table.attempts_json, table.plan_json,
     )  # fmt: skip
     query = query.where(table.at_us >= since_us).order_by(table.at_us.desc()).limit(limit)
     with reading(engine) as connection:
@@ -73,6 +93,100 @@ def glances(engine: sa.Engine, since_us: int, limit: int) -> list[Glance]:
             )
             for row in connection.execute(query)
         ]  # fmt: skip
+
+
+def steps(engine: sa.Engine, since_us: int, step_us: int) -> list[Step]:
+    """All calls begun since then, by when they began; steps without calls are left out."""
+    table = _calls.c
+    failed = sa.or_(table.status >= 400, table.error != "")
+    number = per(table.at_us, step_us)
+    query = (
+        sa.select(
+            number, sa.func.count(), sa.func.sum(sa.case((failed, 1), else_=0)),
+            sa.func.sum(_made()),
+            sa.func.sum(sa.case((sa.and_(table.cost_pico.is_(None), ~failed), 1), else_=0)),
+            *money(engine.dialect.name, table.cost_pico),
+        )
+        .where(table.at_us >= since_us)
+        .group_by(number)
+    )  # fmt: skip
+    begun = per(_open.c.at_us, step_us)
+    running = sa.select(begun, sa.func.count()).where(_open.c.at_us >= since_us).group_by(begun)
+    found: dict[int, dict[str, int]] = {}
+    with reading(engine) as connection:
+        for number_, *sums in connection.execute(query):
+            calls, errors, output, unknown, micro, rest = (int(each or 0) for each in sums)
+            found[int(number_)] = {
+                "calls": calls, "errors": errors, "output": output, "unknown_cost": unknown,
+                "cost": micro * MICRO + rest,
+            }  # fmt: skip
+        for number_, count in connection.execute(running):
+            found.setdefault(int(number_), {})["running"] = count
+    return [Step(number=number_, **said) for number_, said in sorted(found.items())]
+
+
+def _made() -> sa.ColumnElement[int]:
+    """Tokens that the model of a call made."""
+    each = (sa.func.coalesce(_calls.c[name], 0) for name in _OUTPUT)
+    return sum(each, start=sa.literal(0))
+
+
+class Verdicts(Struct, frozen=True, kw_only=True):
+    """What a guard has said of calls."""
+
+    guard: str
+    stage: str
+    action: str
+    """As in ``telemetry.record.Verdict``."""
+    calls: int
+    found: int
+    """How much it found in them together."""
+    took_us: int
+    """Likewise."""
+
+
+def verdicts(engine: sa.Engine, since_us: int, limit: int) -> tuple[list[Verdicts], int]:
+    """What guards said of the calls begun since then, and when the first of these began: of the
+    newest ``limit`` of them."""
+    newest = sa.select(_calls.c.at_us, _calls.c.verdicts_json).where(_calls.c.at_us >= since_us)
+    calls = newest.order_by(_calls.c.at_us.desc()).limit(limit).subquery()
+    said: Any
+    if engine.dialect.name == "postgresql":
+        each = sa.func.json_array_elements(sa.cast(calls.c.verdicts_json, sa.JSON))
+        said = each.table_valued(sa.column("value", sa.JSON)).lateral()
+    else:
+        said = sa.func.json_each(calls.c.verdicts_json).table_valued("value")
+
+    def member(name: str) -> sa.ColumnElement[Any]:
+        if engine.dialect.name == "postgresql":
+            found: sa.ColumnElement[Any] = said.c.value.op("->>")(name)
+            return found
+        return sa.func.json_extract(said.c.value, f"$.{name}")
+
+    names, counts = ("check", "stage", "action"), ("count", "took_us")
+    inner = (
+        sa.select(
+            *(member(name).label(f"its_{name}") for name in names),
+            *(sa.cast(member(name), sa.BigInteger).label(f"its_{name}") for name in counts),
+        )
+        .select_from(calls.join(said, sa.true()))
+        .where(calls.c.verdicts_json.is_not(None))
+        .subquery()
+    )
+    sums = [sa.func.count(), *(sa.func.sum(inner.c[f"its_{name}"]) for name in counts)]
+    groups = [inner.c[f"its_{name}"] for name in names]
+    query = sa.select(*groups, *sums).group_by(*groups).order_by(*groups)
+    first = sa.select(sa.func.count(), sa.func.min(calls.c.at_us))
+    with reading(engine) as connection:
+        rows = [
+            Verdicts(
+                guard=row[0], stage=row[1], action=row[2], calls=row[3], found=int(row[4] or 0),
+                took_us=int(row[5] or 0),
+            )
+            for row in connection.execute(query)
+        ]  # fmt: skip
+        count, at = connection.execute(first).one()
+        return rows, int(at) if count >= limit else since_us
 
 
 def any_call(engine: sa.Engine) -> bool:

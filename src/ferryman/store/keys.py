@@ -33,6 +33,8 @@ REVOKED: Final = 1
 """Flag of a record: the key is not to be let in."""
 FACTS: Final = ("organisation", "team", "user")
 """Those of :class:`~ferryman.config.feed.KeyFacts` that are one text each."""
+SEARCHED: Final = ("name", "id", "hint", *FACTS, "tags")
+"""Columns that a text is looked for in."""
 MOST_TAGS: Final = 64
 LONGEST: Final = 100
 """Characters of a name, a fact and a tag."""
@@ -181,6 +183,46 @@ def page(
         query = query.where(sa.or_(table.created_at > after[0], same))
     with reading(engine) as connection:
         return [_info(row) for row in connection.execute(query)]
+
+
+def newest(
+    engine: sa.Engine,
+    *,
+    limit: int,
+    now: int,
+    ended: bool = False,
+    before: tuple[int, str] | None = None,
+    text: str = "",
+    within: Within = EVERYBODY,
+) -> tuple[list[KeyInfo], int]:
+    """The next keys before (created_at, id), newest first, and how many there are on all pages: of
+    those that work at ``now`` (Unix seconds), or that have ``ended``, with ``text`` in one of
+    ``SEARCHED``."""
+    table = virtual_keys.c
+    works = sa.and_(
+        table.revoked_at.is_(None), sa.or_(table.expires_at.is_(None), table.expires_at > now)
+    )
+    chosen = [*owned(table, within), ~works if ended else works]
+    if text:
+        chosen.append(sa.or_(*(table[name].icontains(text, autoescape=True) for name in SEARCHED)))
+    query = sa.select(*_SHOWN).where(*chosen)
+    if before is not None:
+        same = sa.and_(table.created_at == before[0], table.id < before[1])
+        query = query.where(sa.or_(table.created_at < before[0], same))
+    query = query.order_by(table.created_at.desc(), table.id.desc()).limit(limit)
+    count = sa.select(sa.func.count()).select_from(virtual_keys).where(*chosen)
+    with reading(engine) as connection:
+        rows = [_info(row) for row in connection.execute(query)]
+        return rows, connection.scalar(count) or 0
+
+
+def any_key(engine: sa.Engine, hint: str = "") -> bool:
+    """Whether there is a key; with ``hint``, one that has it and is not revoked."""
+    query = sa.select(virtual_keys.c.id).limit(1)
+    if hint:
+        query = query.where(virtual_keys.c.hint == hint, virtual_keys.c.revoked_at.is_(None))
+    with reading(engine) as connection:
+        return connection.execute(query).first() is not None
 
 
 def list_keys(engine: sa.Engine, within: Within = EVERYBODY) -> list[KeyInfo]:

@@ -354,12 +354,14 @@ def calls(
     failed: bool = False,
     text: str | None = None,
     among: Collection[str] | None = None,
+    also: Collection[sa.ColumnElement[bool]] = (),
 ) -> list[CallRow]:
     """The newest calls first, at most ``limit``, of those that match.
 
-        ``where`` is as in :func:`usage`; ``failed`` wants those whose caller got an error, ``text``
-        those that have it in one of ``SEARCHED``, ``among`` calls of these ids. For the next page,
-    ``before`` is (at_us, request_id) of the last one seen. Raises ValueError as :func:`usage` does.
+    ``where`` is as in :func:`usage`; ``failed`` wants those whose caller got an error, ``text``
+    those that have it in one of ``SEARCHED``, ``among`` calls of these ids, ``also`` what else must
+    hold. For the next page, ``before`` is (at_us, request_id) of the last one seen. Raises
+    ValueError as :func:`usage` does.
     """
     chosen = conditions(_calls.c, engine.dialect.name, since_us, until_us, where)
     if request_id is not None:
@@ -371,6 +373,7 @@ def calls(
     if text is not None:
         searched = (_calls.c[name].icontains(text, autoescape=True) for name in SEARCHED)
         chosen.append(sa.or_(*searched))
+    chosen += also
     if before is not None:
         same = sa.and_(_calls.c.at_us == before[0], _calls.c.request_id < before[1])
         chosen.append(sa.or_(_calls.c.at_us < before[0], same))

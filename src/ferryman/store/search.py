@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 
@@ -45,12 +46,16 @@ def search(
     where: Mapping[str, str],
     failed: bool = False,
     text: str | None = None,
+    least_us: int = 0,
+    least_cost: int = 0,
+    verdict: str = "",
 ) -> Found:
     """As :func:`ledger.calls`, but ends after about ``seconds``. Raises ValueError as it does."""
     ends, step = time.monotonic() + seconds, FIRST_STEP
     rows: list[CallRow] = []
     asked: dict[str, Any] = {
         "until_us": until_us, "where": where, "failed": failed, "text": text,
+        "also": _also(least_us, least_cost, verdict),
     }  # fmt: skip
     while True:
         began = time.monotonic()
@@ -71,6 +76,21 @@ def search(
             return Found(rows=rows, after=edge, whole=False)
         took = max(now - began, 1e-4)
         step = int(min(max(step * STEP_SECONDS / took, FIRST_STEP), step * 8, MOST))
+
+
+def _also(least_us: int, least_cost: int, verdict: str) -> list[sa.ColumnElement[bool]]:
+    """Those that took and cost as much (picodollars), and of which a guard said ``verdict``:
+    ``GUARD`` or ``GUARD/STAGE/ACTION``."""
+    found: list[sa.ColumnElement[bool]] = []
+    if least_us:
+        found.append(_calls.c.duration_us >= least_us)
+    if least_cost:
+        found.append(_calls.c.cost_pico >= least_cost)
+    if verdict:
+        parts = zip(("check", "stage", "action"), verdict.split("/"), strict=False)
+        said = msgspec.json.encode(dict(parts)).decode()[1:-1]  # as it stands in the column
+        found.append(_calls.c.verdicts_json.contains(said, autoescape=True))
+    return found
 
 
 def _edge(

@@ -59,6 +59,7 @@ class Metrics:
         self._estimates_sum = 0.0
         self._left_out: dict[str, int] = {}
         self._odd: dict[str, int] = {}
+        self._judged: dict[tuple[str, str, str], int] = {}
         self._tried: dict[tuple[str, str], int] = {}
         self._failed: dict[tuple[str, str], int] = {}
         self.in_flight = 0
@@ -128,6 +129,11 @@ class Metrics:
         which = (provider, error)
         self._tried[which] = self._tried.get(which, 0) + 1
 
+    def judged(self, guard: str, stage: str, action: str) -> None:
+        """Count a call that a guard has looked at, and what came of it."""
+        which = (guard, stage, action)
+        self._judged[which] = self._judged.get(which, 0) + 1
+
     def left_out(self, provider: str, events: int) -> None:
         """Count events of a provider's stream that could not be read."""
         self._left_out[provider] = self._left_out.get(provider, 0) + events
@@ -180,6 +186,11 @@ class Metrics:
             for (provider, error), number in sorted(found.items()):
                 labels = f'provider="{escape(provider)}",error="{error}"'
                 lines.append(f"ferryman_{name}{{{labels}}} {number}")
+        text = "Calls that guards have looked at, by what came of it."
+        lines += family("guard_verdicts_total", "counter", text)
+        for (guard, stage, action), number in sorted(self._judged.items()):
+            labels = f'guard="{escape(guard)}",stage="{stage}",action="{action}"'
+            lines.append(f"ferryman_guard_verdicts_total{{{labels}}} {number}")
         named = [
             (f'endpoint="{e}",provider="{escape(p)}",model="{escape(m)}",status="{s}"', series)
             for (e, p, m, s), series in sorted(self._series.items())

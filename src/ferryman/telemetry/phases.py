@@ -1,12 +1,13 @@
 """What an attempt spent its time on, from its times as the ledger has them. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-QUEUE, LOOKUP, CONNECT, TLS, WAIT, BEGIN, FLOW = (
-    "queue", "lookup", "connect", "tls", "wait", "begin", "flow",
+PAUSE, QUEUE, LOOKUP, CONNECT, TLS, WAIT, BEGIN, FLOW = (
+    "pause", "queue", "lookup", "connect", "tls", "wait", "begin", "flow",
 )  # fmt: skip
 MEANINGS: Final = {
+    PAUSE: "pausing before the next try",
     QUEUE: "waiting for a place",
     LOOKUP: "looking up the name",
     CONNECT: "connecting",
@@ -18,6 +19,10 @@ MEANINGS: Final = {
 """Phase → what it is, in the order in which they come."""
 
 
+PAUSED_FROM: Final = 1000
+"""Microseconds between two attempts that are a pause: less is the gateway's own time."""
+
+
 class Phase(NamedTuple):
     """A stretch of a call, in microseconds since it began."""
 
@@ -26,9 +31,10 @@ class Phase(NamedTuple):
     end: int
 
 
-def phases(attempt: Mapping[str, Any], call_end: int) -> list[Phase]:
+def phases(attempt: Mapping[str, Any], call_end: int, before: int = -1) -> list[Phase]:
     """The phases of an attempt that are known, one after the other; ``call_end`` ends one that has
-    no end of its own."""
+    no end of its own. ``before``: when the last of the attempts before it had ended (-1 = there
+    was none, or none has); what lies between is a pause."""
     start = attempt["start_us"]
     end = attempt["end_us"] if attempt["end_us"] >= 0 else max(call_end, start)
     dial = attempt.get("dial") or {}
@@ -41,6 +47,8 @@ def phases(attempt: Mapping[str, Any], call_end: int) -> list[Phase]:
     )
     queued = attempt.get("queued_us") or 0
     found = [Phase(QUEUE, start - queued, start)] if queued else []
+    if 0 <= before <= start - queued - PAUSED_FROM:
+        found.insert(0, Phase(PAUSE, before, start - queued))
     at = start
     for kind, until in turns:
         if until is not None and at <= until <= end:
@@ -49,6 +57,15 @@ def phases(attempt: Mapping[str, Any], call_end: int) -> list[Phase]:
     answered = attempt["first_byte_us"] >= 0
     if at < end or at == start:
         found.append(Phase(FLOW if answered else WAIT, at, end))
+    return found
+
+
+def all_phases(attempts: Sequence[Mapping[str, Any]], call_end: int) -> list[list[Phase]]:
+    """The phases of each attempt of a call, with the pauses between them."""
+    found, before = [], -1
+    for each in attempts:
+        found.append(phases(each, call_end, before))
+        before = max(before, each["end_us"])
     return found
 
 

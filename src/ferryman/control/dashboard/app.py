@@ -5,6 +5,7 @@ Loaded at its first request. Pages are plain functions from a request to a templ
 """
 
 import asyncio
+import contextlib
 import contextvars
 import hmac
 import time
@@ -38,8 +39,6 @@ from ferryman.store.audit import WHO
 MOST_FIELDS: Final = 1000
 MOST_AWAY: Final = 4
 """Questions to a provider of accounts at once."""
-PAGE_THREADS: Final = 4
-"""Pages that are made at once, of any number of viewers."""
 WRONG_LINK: Final = "That link has been used, is over an hour old, or isn't of this installation."
 WRONG_USER: Final = "The name or the password is not right."
 WAIT: Final = "Calls go on, and are kept in the journal. The log says more."
@@ -54,7 +53,7 @@ class Dashboard:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self._away = asyncio.Semaphore(MOST_AWAY)
-        self.live = Live(desk.pool, now.looks(desk))
+        self.live = Live(desk.lookers, now.looks(desk))
         own = {"/live": self._stream, "/playground/run": self._run}
         paths = [
             Route(
@@ -74,6 +73,7 @@ class Dashboard:
         handlers: dict[object, object] = {
             HTTPException: self._on_http_error,
             ProblemError: self._on_problem,
+            SQLAlchemyError: self._on_outage,
             Exception: self._on_fault,
         }
         self.app = Starlette(routes=paths, exception_handlers=handlers)  # type: ignore[arg-type]
@@ -223,10 +223,7 @@ class Dashboard:
 
     def _page(self, way: Way, view: View) -> Callable[[Request], object]:
         async def endpoint(request: Request) -> Response:
-            try:
-                inside = await self._inside(request)
-            except SQLAlchemyError:
-                return _html("error.html", 503, title="That did not work", problem=AWAY, fix=WAIT)
+            inside = await self._inside(request)
             if inside is None:
                 back = quote(
                     request.url.path + (f"?{request.url.query}" if request.url.query else "")
@@ -249,7 +246,8 @@ class Dashboard:
             request.scope[CALLER] = inside.caller  # what is not there is noted, as in the API
             run = contextvars.copy_context().run
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self.desk.pool, run, self._answer, way, view, asked)
+            pool = self.desk.downloads if way.download else self.desk.pool
+            return await loop.run_in_executor(pool, run, self._answer, way, view, asked)
 
         return endpoint
 
@@ -292,7 +290,9 @@ class Dashboard:
             async for event in self.live.events():
                 if time.monotonic() - looked >= LOOK_EVERY:
                     looked = time.monotonic()
-                    now = await self._inside(request)
+                    now: Inside | None = inside
+                    with contextlib.suppress(SQLAlchemyError):  # nobody can say: not yet out
+                        now = await self._inside(request)
                     if now is None or now.caller != inside.caller:
                         return
                 if event:
@@ -319,8 +319,17 @@ class Dashboard:
     async def _static(self, request: Request) -> Response:
         return frame.static(request.path_params["name"])
 
+    async def _on_outage(self, request: Request, error: SQLAlchemyError) -> Response:
+        """The database is away: that says nothing of who asks."""
+        log("control", f"a session could not be looked up: {type(error).__name__}")
+        if request.url.path == "/playground/run":
+            return _problem(503, AWAY)
+        return _html("error.html", 503, title="That did not work", problem=AWAY, fix=WAIT)
+
     async def _on_http_error(self, request: Request, error: HTTPException) -> Response:
-        inside = await self._inside(request)
+        inside = None
+        with contextlib.suppress(SQLAlchemyError):
+            inside = await self._inside(request)
         shared = {} if inside is None else self._shared(inside.session, inside.caller)
         told = f"There is no page {request.url.path}."
         if error.status_code != 404:

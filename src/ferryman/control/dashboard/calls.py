@@ -1,5 +1,6 @@
 """The page Calls: find calls, and see one whole."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -18,8 +19,10 @@ from ferryman.control.pricing import explained
 from ferryman.control.problem import ProblemError
 from ferryman.control.reports import call_of, checked
 from ferryman.control.rows import call_row
+from ferryman.ir.price import PICO
 from ferryman.store import keys, ledger
 from ferryman.store.bodies import Body
+from ferryman.store.dimensions import METADATA, NONE, PLAIN
 from ferryman.store.search import Found, search
 
 PAGE: Final = 50
@@ -28,11 +31,13 @@ LONGEST: Final = 50_000
 NO_CONTENT: Final = "Prompts and answers are for those with the permission content.read."
 SECONDS: Final = 0.4
 """How long calls are looked for, for one page."""
-DIMENSIONS: Final = (
-    "key", "model", "provider", "status", "organisation", "team", "user", "end_user", "task", "tag",
-    "run", "policy", "endpoint",
-)  # fmt: skip
-FILTERS: Final = ("q", "since", "until", *DIMENSIONS)
+DIMENSIONS: Final = (*PLAIN, "tag")
+"""What calls are filtered by, beside ``metadata.NAME``."""
+FILTERS: Final = ("q", "since", "until", "min_seconds", "min_usd", "guard", *DIMENSIONS)
+FIELDS: Final = (*FILTERS, "cursor", "by", "is")
+"""What the page may be asked; ``by`` and ``is`` are a filter as the form sends it."""
+MOST: Final = 10**9
+"""Seconds, or dollars, that are filtered by at most."""
 SPANS: Final = (
     ("15m", "15 min"),
     ("1h", "1 hour"),
@@ -53,15 +58,14 @@ STATUSES: Final = (
 
 def page(desk: Desk, asked: Asked) -> Page:
     """Calls that fit the filters, newest first."""
-    given = {name: asked.query.get(name, "").strip() for name in FILTERS}
-    given["since"] = given["since"] or ("all" if given["q"].startswith("req_") else "24h")
+    given = _given(asked.query)
     begin = None if given["since"] == "all" else query.moment_of("since", given["since"])
     end = query.moment_of("until", given["until"])
     pages = Pages(
         limit=PAGE, cursor=asked.query.get("cursor", ""), key=key_of(desk.admin.admin_token),
         question=msgspec.json.encode(given),
     )  # fmt: skip
-    where = {name: given[name] for name in DIMENSIONS if given[name]}
+    where = {name: value for name, value in given.items() if value and filters(name)}
     failed = given["status"] == "failed"
     if failed:
         del where["status"]
@@ -77,6 +81,8 @@ def page(desk: Desk, asked: Asked) -> Page:
                 since_us=None if begin is None else begin * 1_000_000,
                 until_us=None if end is None else end * 1_000_000,
                 before=pages.after(tuple[int, str]), text=given["q"] or None,
+                least_us=_least(given, "min_seconds", 10**6),
+                least_cost=_least(given, "min_usd", PICO), verdict=given["guard"],
             )  # fmt: skip
     names = keys.names(desk.admin.engine, (call.key for call in found.rows))
     view = urlencode({name: value for name, value in given.items() if value})
@@ -85,13 +91,50 @@ def page(desk: Desk, asked: Asked) -> Page:
         "given": given, "whole": found.whole, "reached": found.after[0] if found.after else 0,
         "active": {n: v for n, v in given.items() if v and n not in ("since", "status", "q")},
         "filtered": any(v for n, v in given.items() if n != "since"),
-        "without": {name: _link(given | {name: ""}) for name in FILTERS},
+        "without": {name: _link(given | {name: ""}) for name in given},
+        "names": ["guard", *(name for name in DIMENSIONS if name != "status")],
         "spans": SPANS, "statuses": STATUSES,
         "more": _link(given, cursor=pages.behind(found.after)) if found.after else "",
         "first": _link(given) if "cursor" in asked.query else "",
         "views": [] if desk.admin.caller.within else views.listed(_views(desk)), "view": view,
     }  # fmt: skip
     return Page(template="calls.html", title="Calls", values=values)
+
+
+def filters(name: str) -> bool:
+    """Whether calls are filtered by what is called so."""
+    return name in DIMENSIONS or name.startswith(METADATA)
+
+
+def _given(query: dict[str, str]) -> dict[str, str]:
+    """All filters. Raises :class:`ProblemError` for what is none: who is not heard would take the
+    calls of everybody for those that were asked for."""
+    for name in query:
+        if name not in FIELDS and not name.startswith(METADATA):
+            known = ", ".join((*FILTERS, METADATA + "NAME"))
+            detail = f"Calls can't be filtered by {name!r}: choose from {known}."
+            raise ProblemError(400, "invalid_query", detail)
+    given = {name: query.get(name, "").strip() for name in FILTERS}
+    given |= {name: value.strip() for name, value in query.items() if name.startswith(METADATA)}
+    by = query.get("by", "").strip()
+    if by and by != "guard" and not filters(by):
+        raise ProblemError(400, "invalid_query", f"Calls have no {by!r} to be filtered by.")
+    if by:
+        given[by] = query.get("is", "").strip() or NONE
+    given["since"] = given["since"] or ("all" if given["q"].startswith("req_") else "24h")
+    return given
+
+
+def _least(given: dict[str, str], name: str, worth: int) -> int:
+    """A bound, in units that ``worth`` of are one. Raises :class:`ProblemError`."""
+    try:
+        found = Decimal(given[name] or "0")
+        if not 0 <= found <= MOST:
+            raise ArithmeticError
+    except ArithmeticError:
+        detail = f"{name}: give a number such as 0.5, from 0 to {MOST}."
+        raise ProblemError(400, "invalid_query", detail) from None
+    return int(found * worth)
 
 
 def _exactly(desk: Desk, text: str) -> Found | None:
@@ -109,7 +152,9 @@ def save_view(desk: Desk, asked: Asked) -> Go:
         views.forget(_views(desk), name)
         return Go("/calls")
     said = dict(parse_qsl(asked.form.get("query", "")))
-    kept = urlencode({name: value for name, value in said.items() if name in FILTERS})
+    kept = urlencode(
+        {name: value for name, value in said.items() if name in FILTERS or filters(name)}
+    )
     views.save(_views(desk), views.View(name, kept))
     return Go(f"/calls?{kept}")
 

@@ -72,7 +72,7 @@ def page(desk: Desk, asked: Asked) -> Page:
         {"name": names.get(row.group, row.group) or "none", "row": row,
          "share": row.cost / total.cost if total.cost else 0.0,
          "into": _link(by=_next(by, only), since=since, **(only | {by: row.group or NONE})),
-         "calls": _calls(since, only | {by: row.group or NONE})}
+         "calls": _calls(_day(first), only | {by: row.group or NONE}, _day(today + 1))}
         for row in rows[:ROWS]
     ]  # fmt: skip
     budgets = sorted((b for b in _standings(desk) if b.budget), key=lambda b: -b.share)
@@ -249,12 +249,10 @@ def _link(**said: str | None) -> str:
     return "/costs?" + urlencode({name: value for name, value in said.items() if value})
 
 
-def _calls(since: str, only: dict[str, Any], until: str = "") -> str:
-    said = {n: v for n, v in only.items() if v and n in calls.DIMENSIONS} | {"since": since}
-    for name, value in only.items():
-        if name.startswith(METADATA) and value != NONE:
-            said["q"] = value
-    return "/calls?" + urlencode(said | ({"until": until} if until else {}))
+def _calls(since: str, only: dict[str, Any], until: str) -> str:
+    """The calls of whole days (UTC), as the sums are."""
+    said = {name: value for name, value in only.items() if value and calls.filters(name)}
+    return "/calls?" + urlencode(said | {"since": since, "until": until})
 
 
 def _day(number: int) -> str:

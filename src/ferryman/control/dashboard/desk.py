@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ferryman.config.options import Options
 from ferryman.control.admin import Admin
@@ -27,8 +27,12 @@ class Desk(Struct, frozen=True, kw_only=True):
     relay: Relay
     planes: Callable[[], tuple[list[Seen], int]]
     """Which data planes follow the feed, and which state of the keys they should have."""
-    pool: ThreadPoolExecutor
+    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "page"))
     """Pages are made on its threads: the feed has others, so that slow pages can't delay it."""
+    downloads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "download"))
+    """Downloads, which take long, can't delay pages,"""
+    lookers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "look"))
+    """and neither of them the live parts."""
 
     @property
     def providers(self) -> tuple[str, ...]:

@@ -41,6 +41,7 @@ NAV: Final = (
     ("/routes", "Routes", "r"),
     ("/teams", "Teams", "e"),
     ("/limits", "Limits", "l"),
+    ("/guardrails", "Guardrails", "d"),
     ("/keys", "Keys", "k"),
     ("/users", "Users", "w"),
     ("/vault", "Vault", "v"),

@@ -1,16 +1,25 @@
 """The page Keys: make and revoke virtual keys."""
 
 import time
+from functools import partial
+from typing import Final
+from urllib.parse import urlencode
+
+import msgspec
+from msgspec.structs import replace
 
 from ferryman.client.documents import Key
 from ferryman.config.feed import KeyFacts
+from ferryman.control.api.cursor import Pages, key_of
 from ferryman.control.api.keys import owner_of
 from ferryman.control.dashboard.desk import Asked, Desk, Go, Page
 from ferryman.control.problem import ProblemError
 from ferryman.control.rows import key_row
 from ferryman.control.when import WhenError, moment
+from ferryman.store import keys
 from ferryman.store.keys import KeyFieldError, bounds_of
 
+PAGE: Final = 50
 EXPIRIES = (
     ("", "Never"),
     ("1d", "1 day"),
@@ -33,8 +42,8 @@ BOUNDS = (
 
 
 def page(desk: Desk, asked: Asked) -> Page:
-    """All keys; those that work first."""
-    return _listed(desk)
+    """Keys that work, or those that ended, page by page."""
+    return _listed(desk, asked)
 
 
 def create(desk: Desk, asked: Asked) -> Page:
@@ -51,7 +60,7 @@ def create(desk: Desk, asked: Asked) -> Page:
         _, secret = desk.admin.desk.create(name, ends, facts, within=mine.within)
     except (ProblemError, WhenError, KeyFieldError) as error:
         return _listed(desk, asked, name=name, problem=str(error))
-    return _listed(desk, secret=secret, name=name)
+    return _listed(desk, asked, secret=secret, name=name)
 
 
 def bind(desk: Desk, asked: Asked) -> Page | Go:
@@ -60,7 +69,7 @@ def bind(desk: Desk, asked: Asked) -> Page | Go:
     try:
         desk.admin.desk.describe(key, bounds=_said(asked), within=mine)
     except ProblemError as error:
-        return _listed(desk, problem=str(error))
+        return _listed(desk, replace(asked, form={}), problem=str(error))
     return Go("/keys")
 
 
@@ -82,16 +91,36 @@ def _written(key: Key) -> dict[str, str]:
 
 
 def _listed(
-    desk: Desk, typed: Asked | None = None, *, secret: str = "", name: str = "", problem: str = ""
+    desk: Desk, asked: Asked, *, secret: str = "", name: str = "", problem: str = ""
 ) -> Page:
+    """A page of keys, newest first; what a form has sent stays in it where there is a problem."""
     now = time.time()
-    rows = [key_row(key, now) for key in reversed(desk.admin.desk.list(desk.admin.caller.within))]
+    ended, text = asked.query.get("state") == "ended", asked.query.get("q", "").strip()
+    said = {"q": text, "state": "ended" if ended else ""}
+    pages = Pages(
+        limit=PAGE, cursor=asked.query.get("cursor", ""), key=key_of(desk.admin.admin_token),
+        question=msgspec.json.encode(["keys", said]),
+    )  # fmt: skip
+    chosen = partial(
+        keys.newest, desk.admin.engine, now=int(now), text=text, within=desk.admin.caller.within
+    )
+    found, number = chosen(limit=pages.more, ended=ended, before=pages.after(tuple[int, str]))
+    shown, cursor = pages.cut(found, lambda key: (key.created_at, key.id))
+    rows = [key_row(key, now) for key in shown]
+    typed = asked.form if problem else {}
     values = {
-        "working": [row for row in rows if row.state == "active"],
-        "ended": [row for row in rows if row.state != "active"],
+        "rows": rows, "number": number, "ended": ended, "said": said,
+        "others": chosen(limit=1, ended=not ended)[1],
+        "to_others": _link({"q": text, "state": "" if ended else "ended"}),
+        "more": _link(said | {"cursor": cursor or ""}) if cursor else "",
+        "first": _link(said) if pages.cursor else "",
         "secret": secret, "name": name, "problem": problem, "expiries": EXPIRIES,
-        "bounds": BOUNDS,
-        "bound": {row.id: _written(row) for row in rows},
-        "typed": {each: typed.form.get(each, "") if typed else "" for each, *_ in BOUNDS},
+        "bounds": BOUNDS, "bound": {row.id: _written(row) for row in rows},
+        "typed": {each: typed.get(each, "") for each, *_ in BOUNDS},
     }  # fmt: skip
     return Page(template="keys.html", title="Keys", status=400 if problem else 200, values=values)
+
+
+def _link(said: dict[str, str]) -> str:
+    given = {name: value for name, value in said.items() if value}
+    return "/keys" + ("?" + urlencode(given) if given else "")

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from ferryman.config.snapshot import Snapshot
 from ferryman.control.api.models import HOUR_US, MOST, Model, ModelsQuery, catalogue, fits
+from ferryman.control.dashboard import now
 from ferryman.control.dashboard.desk import Asked, Desk, Page
 from ferryman.control.health import Health, health
 from ferryman.store import glance
@@ -22,7 +23,8 @@ def page(desk: Desk, asked: Asked) -> Page:
     every = catalogue(desk.admin)
     query = ModelsQuery(text=wanted, provider=provider, ability=ability)
     fit = [model for model in every if fits(model, query)]
-    seen = glance.glances(desk.admin.engine, time.time_ns() // 1000 - HOUR_US, MOST)
+    now_us = time.time_ns() // 1000
+    seen = glance.glances(desk.admin.engine, now_us - HOUR_US, MOST)
     states = {each.name: each for each in health(seen, desk.providers)}
     said = {"q": wanted, "provider": provider, "ability": ability}
     values: dict[str, Any] = {
@@ -30,6 +32,7 @@ def page(desk: Desk, asked: Asked) -> Page:
         "providers": [_provider(name, states, every, found) for name in desk.providers],
         "abilities": sorted({each for model in every for each in model.row.abilities}),
         "routes": [] if found is None else sorted(found.routes.items()), "states": states,
+        "cut": now.cut(seen, MOST, now_us),
         "before": _link(said, max(begin - PAGE, 0)) if begin else "",
         "more": _link(said, begin + PAGE) if begin + PAGE < len(fit) else "",
     }  # fmt: skip

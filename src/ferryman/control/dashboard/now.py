@@ -1,7 +1,6 @@
 """The page Now: what is going on, as of this second."""
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -10,17 +9,18 @@ from msgspec import Struct
 from ferryman.control.dashboard import charts, frame, welcome
 from ferryman.control.dashboard.desk import Asked, Desk, Go, Page
 from ferryman.control.dashboard.live import Look, Regions
-from ferryman.control.dashboard.shape import plural, rate
+from ferryman.control.dashboard.shape import count, plural, rate, span
 from ferryman.control.health import health, quantiles
 from ferryman.control.rows import call_row
 from ferryman.store import glance, keys, ledger
-from ferryman.store.glance import Glance
+from ferryman.store.glance import Glance, Step
 
 WINDOW_S: Final = 300
-"""Seconds that the figures are about,"""
+"""Seconds that the figures are about;"""
 MOST: Final = 5000
-"""or this many of the last calls, if they are fewer: so a look takes no longer than for these."""
+"""but percentiles and providers' health about this many of the last calls at most: each is read."""
 STEP_S: Final = 5
+STEP_US: Final = STEP_S * 1_000_000
 LISTED: Final = 40
 BEGIN: Final = "config.write"
 """What it takes to be welcomed: who may add a provider may do all that the welcome leads to."""
@@ -31,20 +31,19 @@ FIGURES_S: Final = 2.0
 
 
 class Figures(Struct, frozen=True, kw_only=True):
-    """What the last calls add up to. Spans are microseconds; empty where nothing is known."""
+    """What the calls of the last minutes add up to. Spans are microseconds; empty where nothing is
+    known."""
 
     calls: int
-    seconds: float
-    """What they are spread over."""
     errors: int
-    duration: tuple[float, ...]
-    """p50, p95, p99, of answers."""
-    first_token: tuple[float, ...]
     output: int
     """Tokens."""
     cost: int
     """Picodollars, as far as known."""
     unknown_cost: int
+    duration: tuple[float, ...]
+    """p50, p95, p99, of answers."""
+    first_token: tuple[float, ...]
 
 
 def page(desk: Desk, asked: Asked) -> Page | Go:
@@ -73,13 +72,15 @@ def standing(desk: Desk) -> Regions:
     """The figures of the last minutes, as far as the ledger has them."""
     now_us = time.time_ns() // 1000
     since = now_us - WINDOW_S * 1_000_000
-    seen = glance.glances(desk.admin.engine, since, MOST)
+    engine = desk.admin.engine
+    steps, seen = glance.steps(engine, since, STEP_US), glance.glances(engine, since, MOST)
     values = {
-        "figures": figures(seen, now_us),
-        "chart": chart(seen, now_us),
+        "figures": figures(steps, seen),
+        "chart": chart(steps, now_us),
         "health": health(seen, desk.providers),
         "window": WINDOW_S // 60,
-        "cut": len(seen) == MOST,
+        "seconds": WINDOW_S,
+        "cut": cut(seen, MOST, now_us),
     }
     return {
         f"live-{name}": frame.render(f"part_{name}.html", **values)
@@ -116,38 +117,40 @@ def failed(call: Glance) -> bool:
     return call.status >= 400 or bool(call.error)
 
 
-def figures(seen: Sequence[Glance], now_us: int) -> Figures:
-    """Sums and percentiles of calls, newest first."""
+def cut(seen: Sequence[Glance], most: int, now_us: int) -> str:
+    """What ``seen``, newest first, is about if there were more calls than ``most``; or nothing."""
+    if len(seen) < most:
+        return ""
+    return f"the last {count(most)} calls, {span(max(now_us - seen[-1].at_us, 0))}"
+
+
+def figures(steps: Sequence[Step], seen: Sequence[Glance]) -> Figures:
+    """Sums of all calls, and percentiles of those that were ``seen``."""
     well = [call for call in seen if not failed(call)]
-    seconds = float(WINDOW_S)
-    if len(seen) == MOST:
-        seconds = max((now_us - seen[-1].at_us) / 1e6, 1.0)
     return Figures(
-        calls=len(seen),
-        seconds=seconds,
-        errors=len(seen) - len(well),
+        calls=sum(step.calls for step in steps),
+        errors=sum(step.errors for step in steps),
+        output=sum(step.output for step in steps),
+        cost=sum(step.cost for step in steps),
+        unknown_cost=sum(step.unknown_cost for step in steps),
         duration=quantiles([c.duration_us for c in well if c.duration_us is not None]),
         first_token=quantiles([c.first_token_us for c in well if c.first_token_us is not None]),
-        output=sum(call.output for call in seen),
-        cost=sum(call.cost or 0 for call in seen),
-        unknown_cost=sum(call.cost is None and not failed(call) for call in seen),
     )
 
 
-def chart(seen: Sequence[Glance], now_us: int) -> charts.Chart:
-    """Calls by when they began, errors on top."""
+def chart(steps: Sequence[Step], now_us: int) -> charts.Chart:
+    """Calls by when they began: errors above answers, and those under way above these."""
     places = WINDOW_S // STEP_S
-    first = now_us // (STEP_S * 1_000_000) - places + 1
-    good: Counter[int] = Counter()
-    bad: Counter[int] = Counter()
-    for call in seen:
-        (bad if failed(call) else good)[call.at_us // (STEP_S * 1_000_000) - first] += 1
-    values = [(good[n] / STEP_S, bad[n] / STEP_S) for n in range(places)]
+    first = now_us // STEP_US - places + 1
+    known = {step.number: step for step in steps}
+    shown = [known.get(first + n) or Step(number=first + n) for n in range(places)]
+    values = [((s.calls - s.errors) / STEP_S, s.errors / STEP_S, s.running / STEP_S) for s in shown]
     titles = [
-        f"{plural(good[n] + bad[n], 'call')}, {plural(bad[n], 'error')}, "
-        f"{(places - n - 1) * STEP_S} s ago"
-        for n in range(places)
+        f"{plural(s.calls, 'call')}, {plural(s.errors, 'error')}, "
+        + (f"{count(s.running)} under way, " if s.running else "")
+        + f"{(places - n - 1) * STEP_S} s ago"
+        for n, s in enumerate(shown)
     ]
     most = max(sum(value) for value in values)
     summary = f"Calls a second in the last {WINDOW_S // 60} minutes; at most {rate(most)}."
-    return charts.columns(values, ("ok", "bad"), titles, summary)
+    return charts.columns(values, ("ok", "bad", "open"), titles, summary)

@@ -33,6 +33,7 @@ HEARS_WITHIN: Final = 3.0
 """Seconds within which the data plane hears of a new key."""
 OK: Final = 200
 UNAUTHORIZED: Final = 401
+BROKEN: Final = "The gateway broke off: this answer is not whole."
 _HEAD: Final = 65_536
 Answer = tuple[int, dict[str, str], AsyncIterator[bytes]]
 """Status, headers (names in lower case), and the body."""
@@ -91,10 +92,9 @@ class Relay:
     def key(self) -> str:
         """The playground's key; made on first use, and again when it was revoked."""
         with self._lock:
-            working = {key.hint for key in self._keys.list() if not key.revoked_at}
             with contextlib.suppress(OSError):
                 secret = self._file.read_text().strip()
-                if hint(secret) in working:
+                if self._keys.works(hint(secret)):
                     return secret
             _, secret = self._keys.create(NAME)
             self._made = time.monotonic()
@@ -150,18 +150,32 @@ class Relay:
 async def _body(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, headers: dict[str, str]
 ) -> AsyncIterator[bytes]:
-    """The body in the pieces it comes in; what breaks off ends."""
+    """The body in the pieces it comes in. What breaks off ends with an event that says so, where
+    it is a stream of events; else it raises, so that its reader's connection breaks off too."""
     try:
-        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
-            if headers.get("transfer-encoding", "").lower() != "chunked":
-                while piece := await asyncio.wait_for(reader.read(_HEAD), PATIENCE):
-                    yield piece
-                return
-            while size := int(await asyncio.wait_for(reader.readline(), PATIENCE), 16):
-                piece = await asyncio.wait_for(reader.readexactly(size + 2), PATIENCE)
-                yield piece[:-2]
+        async for piece in _pieces(reader, headers):
+            yield piece
+    except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
+        if not headers.get("content-type", "").startswith("text/event-stream"):
+            raise
+        said = msgspec.json.encode({"error": {"message": BROKEN}})
+        yield b"\n\ndata: " + said + b"\n\n"
     finally:
         writer.close()
+
+
+async def _pieces(reader: asyncio.StreamReader, headers: dict[str, str]) -> AsyncIterator[bytes]:
+    """A body as RFC 9112 (6) frames it. Raises where it is not whole."""
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        while size := int(await asyncio.wait_for(reader.readline(), PATIENCE), 16):
+            yield (await asyncio.wait_for(reader.readexactly(size + 2), PATIENCE))[:-2]
+        return
+    left = int(headers.get("content-length", -1))
+    while left and (piece := await asyncio.wait_for(reader.read(_HEAD), PATIENCE)):
+        left -= len(piece)
+        yield piece
+    if left > 0:
+        raise asyncio.IncompleteReadError(b"", left)
 
 
 def _write(path: Path, secret: str) -> None:

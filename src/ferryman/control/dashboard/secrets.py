@@ -47,8 +47,8 @@ def store(desk: Desk, asked: Asked) -> Page | Go:
             done = f"Stored: {name}, the key of {provider} from now on."
     except ProblemError as error:
         return _page(desk, name=name, provider=provider, problem=error.detail)
-    if kept and asked.form.get("then") == "/":  # the welcome
-        return Go("/")
+    if kept and asked.form.get("then") in ("/", "/models"):  # the welcome
+        return Go(asked.form["then"])
     return _page(desk, done=done, kept=kept)
 
 

@@ -92,10 +92,10 @@ def tree(shown: Iterable[KeyInfo], spent: Mapping[str, ledger.UsageRow]) -> Node
             path = (*path, getattr(key, kind) or "")
             if path not in known:
                 known[path] = Node(kind=kind, name=path[-1])
-                nodes[-1].below = [*nodes[-1].below, known[path]]
+                nodes[-1].below.append(known[path])
             nodes.append(known[path])
         leaf = Node(kind="key", name=key.name, key=key)
-        nodes[-1].below = [*nodes[-1].below, leaf]
+        nodes[-1].below.append(leaf)
         row = spent.get(key.id)
         for node in (*nodes, leaf):
             node.count += 1

@@ -7,7 +7,7 @@ from msgspec import Struct
 from ferryman.control.dashboard.charts import nice
 from ferryman.control.dashboard.shape import span
 from ferryman.store.ledger import CallRow
-from ferryman.telemetry.phases import MEANINGS, Phase, phases
+from ferryman.telemetry.phases import MEANINGS, PAUSE, Phase, all_phases
 
 WIDTH: Final = 1000
 THIN: Final = 3
@@ -35,6 +35,8 @@ class Line(Struct, frozen=True, kw_only=True):
     """Up to the first byte."""
     took: str
     starts: str
+    paused: str
+    """After the attempts before it; empty = it was not."""
     steps: tuple[tuple[str, str], ...]
     """What its time went into, and how much of it."""
 
@@ -53,7 +55,11 @@ def of(call: CallRow) -> Fall:
     ends = [each["end_us"] for each in call.attempts]
     whole = max([call.duration_us or 0, *ends, 1])
     scale = WIDTH / whole
-    lines = [_line(n, each, whole, scale) for n, each in enumerate(call.attempts, 1)]
+    found = all_phases(call.attempts, whole)
+    lines = [
+        _line(n, each, parts, whole, scale)
+        for n, (each, parts) in enumerate(zip(call.attempts, found, strict=True), 1)
+    ]
     step = nice(whole / 5)
     marks = (step * n for n in range(int(whole / step) + 1))
     ticks = [(round(mark * scale, 1), span(mark) if mark else "0") for mark in marks]
@@ -65,17 +71,22 @@ def of(call: CallRow) -> Fall:
     )
 
 
-def _line(number: int, each: dict[str, Any], whole: int, scale: float) -> Line:
+def _line(number: int, each: dict[str, Any], found: list[Phase], whole: int, scale: float) -> Line:
     start, byte, end = each["start_us"], each["first_byte_us"], each["end_us"]
     end = end if end >= 0 else whole
-    found = phases(each, whole)
+    pause = [phase.end - phase.begin for phase in found if phase.kind == PAUSE]
     return Line(
         number=number, good=not each["error"],
         pieces=tuple([_piece(phase, scale) for phase in found]),
         first_token=_place(each.get("first_token_us"), scale),
         waited=span(byte - start) if byte >= start >= 0 and byte >= 0 else "–",
         took=span(end - start), starts=span(start) if start > 0 else "0",
-        steps=tuple([(MEANINGS[phase.kind], span(phase.end - phase.begin)) for phase in found]),
+        paused=span(pause[0]) if pause else "",
+        steps=tuple(
+            (MEANINGS[phase.kind], span(phase.end - phase.begin))
+            for phase in found
+            if phase.kind != PAUSE
+        ),
     )  # fmt: skip
 
 

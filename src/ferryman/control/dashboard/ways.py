@@ -13,6 +13,7 @@ from ferryman.control.dashboard import (
     audit,
     calls,
     costs,
+    guardrails,
     keys,
     limits,
     models,
@@ -41,6 +42,8 @@ class Way(Struct, frozen=True):
     """None: it is no page, and ``app.py`` answers itself."""
     tenants: bool = False
     """Open to users of an organisation or a team: it minds ``desk.admin.caller.within``."""
+    download: bool = False
+    """It may take as long as there are calls: made on threads of its own."""
 
     def __post_init__(self) -> None:
         if self.permission not in PERMISSIONS:
@@ -55,12 +58,13 @@ WAYS: Final = (
     Way("GET", "/", "calls.read", now.page),
     Way("GET", "/live", "calls.read", None),
     Way("POST", "/", "config.write", welcome.add_provider),
+    Way("GET", "/welcome", "config.write", welcome.shown),
     Way("GET", "/calls", "calls.read", calls.page, tenants=True),
     Way("POST", "/calls/views", "config.write", calls.save_view),
     Way("GET", "/calls/{request_id}", "calls.read", calls.one, tenants=True),
     Way("GET", "/costs", "usage.read", costs.page, tenants=True),
-    Way("GET", "/costs/table.csv", "usage.read", costs.table, tenants=True),
-    Way("GET", "/costs/focus.csv", "usage.read", costs.focus, tenants=True),
+    Way("GET", "/costs/table.csv", "usage.read", costs.table, tenants=True, download=True),
+    Way("GET", "/costs/focus.csv", "usage.read", costs.focus, tenants=True, download=True),
     Way("GET", "/models", "models.read", models.page),
     Way("GET", "/routes", "config.read", routes.page),
     Way("GET", "/routes/edit", "config.write", routes.edit),
@@ -78,6 +82,7 @@ WAYS: Final = (
     Way("POST", "/teams/limits", "limits.write", tenants.limit),
     Way("GET", "/limits", "limits.read", limits.page),
     Way("POST", "/limits/raise", "config.write", limits.increase),
+    Way("GET", "/guardrails", "config.read", guardrails.page),
     Way("GET", "/keys", "keys.read", keys.page, tenants=True),
     Way("POST", "/keys", "keys.write", keys.create, tenants=True),
     Way("POST", "/keys/bounds", "keys.write", keys.bind, tenants=True),

@@ -15,8 +15,13 @@ from ferryman.control.vault.orders import ready
 from ferryman.store import keys
 
 
-def page(desk: Desk, problem: str = "", chosen: str = "") -> Page:
-    """A provider, a key, a first call."""
+def shown(desk: Desk, asked: Asked) -> Page:
+    """The same when calls have been made: another provider can be added."""
+    return page(desk, later=True)
+
+
+def page(desk: Desk, problem: str = "", chosen: str = "", later: bool = False) -> Page:
+    """A provider, a key, a first call. ``later``: it stays, whatever calls come in."""
     key = ""
     with contextlib.suppress(OSError):
         key = desk.options.paths.first_key.read_text().strip()
@@ -27,8 +32,8 @@ def page(desk: Desk, problem: str = "", chosen: str = "") -> Page:
     values = {
         "model": desk.example, "active": desk.providers, "key": key, "address": address,
         "catalogue": [(row.name, row.title) for row in rows],
-        "problem": problem, "chosen": chosen, "vault": ready(desk.options),
-        "known": len(keys.list_keys(desk.admin.engine)),
+        "problem": problem, "chosen": chosen, "later": later, "vault": ready(desk.options),
+        "known": keys.any_key(desk.admin.engine),
     }  # fmt: skip
     return Page(
         template="welcome.html", title="Welcome", values=values, status=400 if problem else 200
@@ -41,10 +46,11 @@ def add_provider(desk: Desk, asked: Asked) -> Page | Go:
     Where there is a master key, the page stores it in the vault instead.
     """
     name, key = asked.form.get("provider", ""), asked.form.get("key", "").strip()
+    later = asked.form.get("then") == "/welcome"
     if name not in providers():
-        return page(desk, "Choose a provider from the list.")
+        return page(desk, "Choose a provider from the list.", later=later)
     if not key or key.startswith(("env:", "file:")) or not key.isascii() or " " in key:
-        return page(desk, "Paste the key itself, as the provider shows it.", name)
+        return page(desk, "Paste the key itself, as the provider shows it.", name, later)
     body = msgspec.json.encode({"key": key})
     try:
         desk.configuration.change(
@@ -53,7 +59,7 @@ def add_provider(desk: Desk, asked: Asked) -> Page | Go:
             allow=partial(may_change, desk.admin.caller),
         )  # fmt: skip
     except ChangeError as error:
-        return page(desk, "; ".join(each.message for each in error.checked.errors), name)
+        return page(desk, "; ".join(each.message for each in error.checked.errors), name, later)
     except CompilerError as error:
-        return page(desk, str(error), name)
-    return Go("/")
+        return page(desk, str(error), name, later)
+    return Go("/models" if later else "/")

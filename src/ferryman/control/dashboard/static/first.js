@@ -1,4 +1,5 @@
 // The first page: a first call from here, or from anywhere.
+import { follow } from "./live.js";
 import { outcome, talk } from "./talk.js";
 
 const page = document.querySelector("[data-first]");
@@ -32,8 +33,6 @@ form?.addEventListener("submit", async (event) => {
   button.disabled = false;
 });
 
-const source = new EventSource("/live");
-source.onmessage = (event) => {
-  if (!ours && JSON.parse(event.data)["live-calls"]?.includes("data-key")) location.replace("/");
-};
-addEventListener("pagehide", () => source.close());
+follow("/live", (text) => {
+  if (!ours && !("stay" in page.dataset) && JSON.parse(text)["live-calls"]?.includes("data-key")) location.replace("/");
+});

@@ -37,12 +37,47 @@ function put(region, html, after) {
   after(region);
 }
 
+const LONGEST = 30_000; // milliseconds between two tries
+
+// Hears what a stream says, for as long as there is somebody who is signed in: what a browser gives
+// up (an answer that is no stream, such as a proxy's 502) is tried again, less and less often.
+export function follow(url, hear, say = () => {}) {
+  let source = null;
+  let wait = 1000;
+  let later = 0;
+  const open = () => {
+    source = new EventSource(url);
+    source.onopen = () => { wait = 1000; say("Live", "live"); };
+    source.onmessage = (event) => { say("Live", "live"); hear(event.data); };
+    source.onerror = () => {
+      if (source.readyState !== EventSource.CLOSED) return say("Waiting for the control plane", "away");
+      say("Reconnecting", "away");
+      again();
+    };
+  };
+  const again = () => {
+    later = setTimeout(ask, wait);
+    wait = Math.min(2 * wait, LONGEST);
+  };
+  const ask = async () => { // an EventSource doesn't tell which answer it got
+    const leave = new AbortController();
+    const reply = await fetch(url, { signal: leave.signal }).catch(() => null);
+    leave.abort();
+    if (reply?.status === 401 || reply?.status === 403) say("Signed out: load the page again", "out");
+    else if (reply?.ok) open();
+    else again();
+  };
+  open();
+  addEventListener("pagehide", () => { clearTimeout(later); source.close(); });
+}
+
 export function watch(root, after) {
   const state = document.querySelector("[data-live-state]");
   const say = (text, name) => {
-    if (!state || state.dataset.liveState === name) return;
+    const words = state?.querySelector("[data-live-text]");
+    if (!state || (state.dataset.liveState === name && words.textContent === text)) return;
     state.dataset.liveState = name;
-    state.querySelector("[data-live-text]").textContent = text;
+    words.textContent = text;
   };
   const hold = document.querySelector("[data-hold]");
   const held = new Map();
@@ -54,20 +89,12 @@ export function watch(root, after) {
     for (const [region, html] of held) put(region, html, after);
     held.clear();
   });
-  const source = new EventSource(root.dataset.live);
-  source.onopen = () => say("Live", "live");
-  source.onerror = () => {
-    if (source.readyState === EventSource.CLOSED) say("Signed out: load the page again", "out");
-    else say("Waiting for the control plane", "away");
-  };
-  source.onmessage = (event) => {
-    say("Live", "live");
-    for (const [id, html] of Object.entries(JSON.parse(event.data))) {
+  follow(root.dataset.live, (text) => {
+    for (const [id, html] of Object.entries(JSON.parse(text))) {
       const region = document.getElementById(id);
       if (!region) continue;
       if (holding() && "holdable" in region.dataset) held.set(region, html);
       else put(region, html, after);
     }
-  };
-  addEventListener("pagehide", () => source.close());
+  }, say);
 }

@@ -167,7 +167,7 @@ async function ask(panel, message, urls, signal) {
   } catch (error) {
     panel.messages.length = before;
     line.classList.add("wrong");
-    line.textContent = error.name === "AbortError" ? "Stopped." : error.message;
+    line.textContent = error.name === "AbortError" ? "Stopped." : [error.text, error.message].filter(Boolean).join("\n\n");
     if (error.id) note.replaceChildren(trace(error.id));
   }
 }

@@ -36,7 +36,7 @@ export async function talk(body, tell, signal) {
   let usage = null;
   const calls = [];
   for await (const event of events(response)) {
-    if (event.error) throw Object.assign(new Error(event.error.message), { id });
+    if (event.error) throw Object.assign(new Error(event.error.message), { id, text });
     usage = event.usage ?? usage;
     for (const part of event.choices?.[0]?.delta?.tool_calls ?? []) {
       const call = (calls[part.index ?? 0] ??= { id: "", type: "function", function: { name: "", arguments: "" } });
