@@ -364,6 +364,10 @@ class PlaneJournal(Struct, kw_only=True):
     bytes: int
     waiting_bytes: Annotated[int, Meta(description="Not taken into the ledger yet.")]
     damaged: list[Damage]
+    clock_ahead_seconds: Annotated[
+        float | None,
+        Meta(description="Against the control plane's; negative: behind; null: not known."),
+    ]
 
 
 class Journal(Struct, kw_only=True):

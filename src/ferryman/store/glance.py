@@ -1,15 +1,19 @@
 """Reads what is going on: the calls under way, and the last ones in the few columns that count."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ferryman.store.db import reading
+from ferryman.store.ledger import CallRow, call_row
 from ferryman.store.schema import calls as _calls
 from ferryman.store.schema import open_calls as _open
 
+_HOUR_US: Final = 3_600_000_000
 _OUTPUT: Final = ("output", "reasoning", "audio_output")
 
 
@@ -44,35 +48,71 @@ class Glance(Struct, frozen=True, kw_only=True):
     """As in ``ledger.CallRow``."""
 
 
-def under_way(engine: sa.Engine, limit: int) -> tuple[int, list[Open]]:
-    """How many calls are under way, and the newest of them."""
+Ahead = Mapping[str, int]
+"""Data planes whose clocks are off → microseconds that they are ahead of ours."""
+RIGHT: Final[Ahead] = {}
+
+
+def under_way(engine: sa.Engine, limit: int, ahead: Ahead = RIGHT) -> tuple[int, list[Open]]:
+    """How many calls are under way, and the newest of them; their times by our clock."""
     columns = [_open.c[name] for name in Open.__struct_fields__ if name != "key"]
-    query = sa.select(_open.c.key_id.label("key"), *columns)
-    query = query.order_by(_open.c.at_us.desc()).limit(limit)
+    query = sa.select(_open.c.key_id.label("key"), *columns).order_by(_open.c.at_us.desc())
+    found = []
     with reading(engine) as connection:
         count = connection.execute(sa.select(sa.func.count()).select_from(_open)).scalar() or 0
-        return count, [Open(**row._mapping) for row in connection.execute(query)]
+        for planes, off in by_clock(_open.c.plane, ahead):
+            rows = connection.execute(query.where(planes).limit(limit))
+            found += [Open(**{**row._mapping, "at_us": row.at_us - off}) for row in rows]
+    return count, sorted(found, key=lambda call: call.at_us, reverse=True)[:limit]
 
 
-def glances(engine: sa.Engine, since_us: int, limit: int) -> list[Glance]:
-    """The calls begun since then, newest first; the newest ``limit`` of them."""
+def by_clock(
+    plane: sa.ColumnElement[str], ahead: Ahead
+) -> Iterator[tuple[sa.ColumnElement[bool], int]]:
+    """Data planes with the same clock, and how far ahead that is."""
+    yield plane.not_in(list(ahead)) if ahead else sa.true(), 0
+    for name, off in ahead.items():
+        yield plane == name, off
+
+
+def glances(engine: sa.Engine, since_us: int, limit: int, ahead: Ahead = RIGHT) -> list[Glance]:
+    """The calls begun since then, newest first; the newest ``limit`` of them. Times are by our
+    clock."""
     table = _calls.c
     output = sum((sa.func.coalesce(table[name], 0) for name in _OUTPUT), start=sa.literal(0))
     query = sa.select(
         table.at_us, table.duration_us, table.first_token_us, table.status, table.error,
         table.provider, table.cost_pico, output, table.attempts_json, table.plan_json,
     )  # fmt: skip
-    query = query.where(table.at_us >= since_us).order_by(table.at_us.desc()).limit(limit)
+    query = query.order_by(table.at_us.desc()).limit(limit)
+    found = []
     with reading(engine) as connection:
-        return [
-            Glance(
-                at_us=row[0], duration_us=row[1], first_token_us=row[2], status=row[3],
-                error=row[4], provider=row[5], cost=None if row[6] is None else int(row[6]),
-                output=int(row[7]), attempts=msgspec.json.decode(row[8]),
-                plan=msgspec.json.decode(row[9]) if row[9] else [],
-            )
-            for row in connection.execute(query)
-        ]  # fmt: skip
+        for planes, off in by_clock(table.plane, ahead):
+            rows = connection.execute(query.where(planes, table.at_us >= since_us + off))
+            found += [_glance(row, off) for row in rows]
+    return sorted(found, key=lambda call: call.at_us, reverse=True)[:limit]
+
+
+def newest(engine: sa.Engine, limit: int, now_us: int, ahead: Ahead = RIGHT) -> list[CallRow]:
+    """The newest calls that have ended, newest first; their times by our clock."""
+    query = sa.select(_calls).order_by(_calls.c.at_us.desc(), _calls.c.request_id.desc())
+    found = []
+    with reading(engine) as connection:
+        for planes, off in by_clock(_calls.c.plane, ahead):
+            # No index has the plane: without a bound, all would be looked through for its calls.
+            since = [_calls.c.at_us >= now_us + off - _HOUR_US] if off else []
+            rows = connection.execute(query.where(planes, *since).limit(limit))
+            found += [replace(row, at_us=row.at_us - off) for row in map(call_row, rows)]
+    return sorted(found, key=lambda call: call.at_us, reverse=True)[:limit]
+
+
+def _glance(row: Any, off: int) -> Glance:
+    return Glance(
+        at_us=row[0] - off, duration_us=row[1], first_token_us=row[2], status=row[3],
+        error=row[4], provider=row[5], cost=None if row[6] is None else int(row[6]),
+        output=int(row[7]), attempts=msgspec.json.decode(row[8]),
+        plan=msgspec.json.decode(row[9]) if row[9] else [],
+    )  # fmt: skip
 
 
 def any_call(engine: sa.Engine) -> bool:
