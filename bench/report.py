@@ -13,6 +13,11 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 PLOT = ROOT / "docs" / "benchmarks.svg"
 BASE = "limits"
 """The row of parts that the others are compared with (``bench/parts.py``)."""
+PART_BARS = (
+    ("bare", "Limits and budgets in memory: CPU ≤ 10 µs a request", "data_us", 10, -1),
+    ("observed", "Traces, metrics and logs sent: ≤ 6 µs a request", "data_us", 6, 1),
+    ("shared", "Limits in Valkey on loopback: ≤ 1 ms added at p99", "p99_1", 1000, 1),
+)
 RELAY = "openai_chat → openai_chat"
 """The row of translated streams that the others are compared with."""
 
@@ -228,16 +233,9 @@ def bars(results: Results) -> list[tuple[str, str, str]]:
         times,
     )
     parts = results.get("parts", {})
-    if BASE in parts:
-        for name, text, key, limit, unit in (
-            ("bare", "Limits and budgets in memory: CPU ≤ 10 µs a request", "data_us", 10, "µs"),
-            ("observed", "Traces, metrics and logs sent: ≤ 6 µs a request", "data_us", 6, "µs"),
-            ("shared", "Limits in Valkey on loopback: ≤ 1 ms added at p99", "p99_1", 1000, "µs"),
-        ):
-            if name in parts:
-                added = difference(parts, name, key, BASE)
-                added = -added if name == "bare" else added
-                bar(text, added, limit, lambda v, unit=unit: f"{v:,.1f} {unit}")
+    for name, text, key, limit, sign in PART_BARS:
+        if name in parts and BASE in parts:
+            bar(text, sign * difference(parts, name, key, BASE), limit, lambda v: f"{v:,.1f} µs")
     if idle := results.get("idle"):
         bar(
             "Idle RSS of the data plane ≤ 80 MB",

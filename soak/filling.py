@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from ferryman.control import ingest
-from ferryman.store import db, intake, keys, retention, rollup
+from ferryman.store import condensed, db, intake, keys, retention, rollup
 from ferryman.store.schema import TOKEN_CLASSES, calls, charges, feedback, upstream_ids
 from ferryman.telemetry.record import Closed
 from soak.town import DAY, Town
@@ -119,6 +119,8 @@ def _finish(engine: sa.Engine, town: Town, used: dict[str, int]) -> None:
             index.create(connection)
     kept = retention.Retention(minutes=MINUTES, hours=HOURS)
     retention.raise_floors(engine, kept, town.end)
+    for day in condensed.missing(engine, town.end):
+        condensed.condense(engine, day)
     if engine.dialect.name == "postgresql":
         with engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from ferryman.control.ingest import Ingester
-from ferryman.store import ledger, search, sizes, spending
+from ferryman.store import condensed, db, ledger, search, sizes, spending
 from ferryman.store.journal import JournalWriter
 from tests.store import samples
 
@@ -66,6 +66,46 @@ def test_sums_of_days_and_of_single_calls_say_the_same(filled: sa.Engine) -> Non
             weekly = spending.spending(filled, by, FIRST, FIRST + 4, where, 60, 7).rows
             assert _sums(weekly) == _sums(found.rows) and {row.day % 7 for row in weekly} == {0}
             assert _sums(found.rows) == [*said, _sums(found.rows)[4], total.cost, total.saved]
+
+
+def test_condensed_days_say_the_same_until_a_late_call_comes(
+    filled: sa.Engine, tmp_path: Path
+) -> None:
+    def said() -> list[list[spending.Spent]]:
+        return [
+            sorted(spending.spending(filled, by, FIRST, FIRST + 5, {}, 60, days).rows, key=_key)
+            for by in condensed.DIMENSIONS
+            for days in (1, 7)
+        ]
+
+    before, over = said(), (FIRST + 4) * DAY
+    days = condensed.missing(filled, over + condensed.SETTLED)
+    assert days and days == condensed.missing(filled, 10**10) and max(days) < FIRST + 4
+    assert max(days) not in condensed.missing(filled, max(days) * DAY + DAY)
+    for day in days[:-1]:  # the last one is read as before
+        condensed.condense(filled, day)
+        condensed.condense(filled, day)
+    assert condensed.missing(filled, 10**10) == days[-1:]
+    assert said() == before
+    for more in (1000, -1000):
+        with db.writing(filled) as connection:
+            more_calls = sa.text("UPDATE calls_by_dimension SET calls = calls + :more")
+            connection.execute(more_calls, {"more": more})
+        assert (said() == before) is (more < 0), "they are what is read"
+
+    writer = JournalWriter(tmp_path / "late" / "plane")
+    ingester = Ingester(filled, tmp_path / "late")
+    samples.put(writer, [samples.call("req_late", at_us=days[0] * DAY * 10**6)])
+    assert ingester.drain() == 1
+    ingester.close()
+    writer.close()
+    late = said()
+    assert [_sums(rows)[0] for rows in late] == [_sums(rows)[0] + 1 for rows in before]
+    again = condensed.missing(filled, 10**10)
+    assert again == [days[0], *days[-1:]], "a late call takes its day's away"
+    for day in again:
+        condensed.condense(filled, day)
+    assert said() == late
 
 
 def test_sums_without_time_say_how_far_they_came(filled: sa.Engine) -> None:

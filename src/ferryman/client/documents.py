@@ -364,10 +364,7 @@ class PlaneJournal(Struct, kw_only=True):
     bytes: int
     waiting_bytes: Annotated[int, Meta(description="Not taken into the ledger yet.")]
     damaged: list[Damage]
-    clock_ahead_seconds: Annotated[
-        float | None,
-        Meta(description="Against the control plane's; negative: behind; null: not known."),
-    ]
+    clock_ahead_seconds: float | None
 
 
 class Journal(Struct, kw_only=True):

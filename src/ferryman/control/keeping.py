@@ -1,4 +1,4 @@
-"""Keeps the ledger from growing for ever: small steps between the rounds of ingestion."""
+"""Keeps the ledger small and quick to read: small steps between the rounds of ingestion."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from ferryman.config.model import Retention
 from ferryman.log import log
-from ferryman.store import retention
+from ferryman.store import condensed, retention
 
 EVERY: Final = 600.0
 """Seconds between two looks at what is old enough."""
@@ -23,6 +23,8 @@ class Keeper:
         self._kept = kept
         self._due = 0.0
         self._sweeping = False
+        self._over: list[int] = []
+        """Days that are to be condensed."""
         self._failure = ""
 
     def step(self) -> None:
@@ -34,12 +36,15 @@ class Keeper:
             if cause != self._failure:
                 log("control", f"can't tidy up the ledger ({cause}); trying again later")
             self._failure = cause
-            self._due, self._sweeping = time.monotonic() + EVERY / 10, False
+            self._due, self._sweeping, self._over = time.monotonic() + EVERY / 10, False, []
         else:
             if not self._sweeping:
                 self._failure = ""
 
     def _step(self) -> None:
+        if self._over:
+            condensed.condense(self._engine, self._over.pop())
+            return
         if self._sweeping:
             self._sweeping = retention.sweep(self._engine)
             return
@@ -49,5 +54,6 @@ class Keeper:
         self._due = time.monotonic() + EVERY
         retention.make_ahead(self._engine, time.time())
         retention.raise_floors(self._engine, kept, time.time())
+        self._over = condensed.missing(self._engine, time.time())
         # From the next step on: whoever reads by the floors that were has ended by then.
         self._sweeping = True

@@ -30,7 +30,7 @@ KEYS_PAUSE: Final = 0.5
 STEPS: Final = (19, 10, 0)
 """Nice steps of the thread, of those there are: the journal can wait, and who asks the admin API
 less so. But not for ever: where others want all processors, the first gets a hundredth of one."""
-BEHIND: Final = 2.0
+BEHIND: Final = 5.0
 """Seconds that a record may wait before that counts."""
 STARVED: Final = 0.25
 """Who gets a smaller share of a processor than that is kept from working."""

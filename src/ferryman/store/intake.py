@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
 from ferryman.log import log
-from ferryman.store import audit, feedback, rollup
+from ferryman.store import audit, condensed, feedback, rollup
 from ferryman.store.audit import Act, Who
 from ferryman.store.db import add_to_meta, insert, reading, writing
 from ferryman.store.rollup import LOST
@@ -164,7 +164,9 @@ def take_in(engine: sa.Engine, batch: Batch) -> Taken:
             for plane, boot in batch.boots.items()
             for row in _settle(connection, plane, boot, batch)
         ]
-        groups = rollup.add(connection, [*added, *lost], batch.give_way, batch.groups)
+        rows = [*added, *lost]
+        groups = rollup.add(connection, rows, batch.give_way, batch.groups)
+        condensed.forget(connection, rollup.days_of(rows))
         _checkpoint(connection, batch)
         _touch_keys(connection, batch.used)
         feedback.add(connection, batch.feedback)

@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ferryman.ir.usage import EXTRA_COUNTS
 from ferryman.store.schema import (
+    DAY_US,
     SPANS,
     STEPS,
     TOKEN_CLASSES,
@@ -77,6 +78,11 @@ def add(
     new = {ident: group for ident, group in found.groups.items() if ident not in there}
     put(connection, found._replace(groups=new), give_way)
     return new.keys()
+
+
+def days_of(rows: Sequence[Row]) -> set[int]:
+    """The days (since 1970) on which ``rows``, as of :func:`add`, began."""
+    return {at_us // DAY_US for at_us in map(_at, rows)}
 
 
 class Collected(NamedTuple):

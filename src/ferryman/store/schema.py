@@ -342,6 +342,21 @@ rollups = {
 }
 """Span → its sums over calls (``store/rollup.py``)."""
 
+condensed = Table(
+    "calls_by_dimension",
+    metadata,
+    Column("dimension", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("value", Text, primary_key=True),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in ("calls", "errors", "unknown_cost", "repeated", "tokens", *AMOUNTS)
+    ),
+    sqlite_with_rowid=False,
+)
+"""Sums over days (``at``, Unix seconds) that are over, by one dimension (``store/condensed.py``);
+no value is an empty text."""
+
 latencies = {
     span: Table(
         f"latencies_by_{span}",

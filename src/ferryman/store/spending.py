@@ -7,12 +7,14 @@ as long as there is time.
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from msgspec import Struct
 
+from ferryman.store import condensed
 from ferryman.store.db import reading, summing
 from ferryman.store.dimensions import check, column, conditions, each_tag
 from ferryman.store.ledger import MORE_TOKENS, ROLLED, money, per
@@ -20,6 +22,7 @@ from ferryman.store.rollup import MICRO, REPEATED
 from ferryman.store.schema import TOKEN_CLASSES, rollups
 from ferryman.store.schema import call_groups as _groups
 from ferryman.store.schema import calls as _calls
+from ferryman.store.schema import condensed as _condensed
 
 DAY: Final = 86_400
 _DAY_US: Final = DAY * 1_000_000
@@ -31,7 +34,6 @@ MOST_KEPT: Final = 100_000
 """Rows of past stretches that are kept in memory."""
 STREAMED: Final = 1000
 """Rows that are held at once of those that are read as they are taken."""
-_COUNTS: Final = ("calls", "errors", "unknown_cost", "repeated")
 _TOKENS: Final = (*TOKEN_CLASSES, *MORE_TOKENS)
 
 
@@ -120,7 +122,7 @@ def daily(
         begin = first if rolled else max(first, _edges(engine)[0] // _DAY_US)
         for day in range(begin, last):
             if rolled:
-                query = _days(engine.dialect.name, by, day, day + 1, where, 1)
+                query = _query_of_days(engine.dialect.name, by, day, day + 1, where, 1)
             else:
                 ends = day * _DAY_US, (day + 1) * _DAY_US
                 query = _calls_between(engine.dialect.name, by, *ends, where, 1)
@@ -138,22 +140,50 @@ def daily(
 def _of_days(
     engine: sa.Engine, by: str, first: int, last: int, where: Mapping[str, str], days: int
 ) -> list[Spent]:
-    query = _days(engine.dialect.name, by, first, last, where, days)
     with summing(engine) as connection:
-        return [_spent(row[0] * days, *row[1:]) for row in connection.execute(query)]
+        known: set[int] = set()
+        if by in condensed.DIMENSIONS and not where:
+            known = condensed.there(connection, first, last)
+        rows = _of_condensed(connection, by, known, days) if known else []
+        for begin, end in _between(first, last, known):
+            rows += _days(connection, by, begin, end, where, days)
+    sums: dict[tuple[int, str | None], list[int]] = {}
+    for day, group, *numbers in rows:
+        key = int(day) * days, None if group is None or group == "" else str(group)
+        there = sums.get(key)
+        more = [int(each or 0) for each in numbers]
+        sums[key] = more if there is None else [a + b for a, b in zip(there, more, strict=True)]
+    return [_spent(*key, *numbers) for key, numbers in sums.items()]
+
+
+def _between(first: int, last: int, known: set[int]) -> Iterator[tuple[int, int]]:
+    """Stretches of days from ``first`` to before ``last`` that are not ``known``."""
+    unknown = [day for day in range(first, last) if day not in known]
+    for _, group in groupby(enumerate(unknown), lambda each: each[1] - each[0]):
+        days = [day for _, day in group]
+        yield days[0], days[-1] + 1
+
+
+def _of_condensed(connection: sa.Connection, by: str, known: set[int], days: int) -> list[Any]:
+    table = _condensed
+    at, day = table.c.at, per(table.c.at, days * DAY)
+    query = sa.select(day, table.c.value, *condensed.sums(table))
+    query = query.where(table.c.dimension == by, at.between(min(known) * DAY, max(known) * DAY))
+    return list(connection.execute(query.group_by(day, table.c.value)))
 
 
 def _days(
+    connection: sa.Connection, by: str, first: int, last: int, where: Mapping[str, str], days: int
+) -> list[Any]:
+    query = _query_of_days(connection.dialect.name, by, first, last, where, days)
+    return list(connection.execute(query))
+
+
+def _query_of_days(
     dialect: str, by: str, first: int, last: int, where: Mapping[str, str], days: int
 ) -> sa.Select[Any]:
     table = rollups["day"]
-    at, sums = table.c.at, [sa.func.sum(table.c[name]) for name in _COUNTS]
-    sums.append(sa.func.sum(sum((table.c[name] for name in _TOKENS), start=sa.literal(0))))
-    amounts = ("cost_micro", "cost_rest", "saved_micro", "saved_rest")
-    sums += [sa.func.sum(table.c[name]) for name in amounts]
-    # They stay within 64 bits (schema.AMOUNTS); PostgreSQL would send decimals, slow to read.
-    whole = [sa.cast(each, sa.BigInteger) for each in sums]
-    day = per(at, days * DAY)
+    at, day = table.c.at, per(table.c.at, days * DAY)
     query = sa.select(day).where(at >= first * DAY, at < last * DAY)
     groups: list[sa.ColumnElement[Any]] = [day]
     if by or where:
@@ -161,7 +191,7 @@ def _days(
         query = query.where(*conditions(_groups.c, dialect, None, None, where))
     name = column(by, _groups.c, dialect, ()) if by else sa.null()
     groups += [name] if by else []
-    return query.add_columns(name, *whole).group_by(*groups)
+    return query.add_columns(name, *condensed.sums(table)).group_by(*groups)
 
 
 def _of_calls(
