@@ -12,16 +12,17 @@ from bench import (
     ingestion,
     machine,
     nginx,
+    parts,
     peers,
     report,
     streams,
     translated,
     whole,
 )
-from bench.gateways import ROOT, Gateway, Unlimited, everything
+from bench.gateways import ROOT, Gateway, everything
 from bench.procs import BenchError, on_signals_exit, one_core, raise_limits, say, scratch
 
-SECTIONS = ("idle", "whole", "stream", "formats", "ingestion")
+SECTIONS = ("idle", "whole", "parts", "stream", "formats", "ingestion")
 RESULTS = ROOT / "bench" / "results.json"
 
 
@@ -87,12 +88,14 @@ def measure(args: argparse.Namespace, work: Path) -> dict[str, object]:
         plan = whole.QUICK if args.quick else whole.FULL
         plan = replace(plan, rounds=args.rounds or plan.rounds)
         results["whole"] = whole.measure(rows, plan, work)
+    if "parts" in sections and any(row.name == "ferryman" for row in rows):
+        each = parts.QUICK if args.quick else parts.FULL
+        each = replace(each, rounds=args.rounds or each.rounds)
+        results["parts"] = parts.measure(each, work)
     if "stream" in sections:
         stream = streams.QUICK if args.quick else streams.FULL
         stream = replace(stream, rounds=args.rounds or stream.rounds)
-        # Of a stream, limits are its beginning only.
-        streamed = [row for row in rows if not isinstance(row, Unlimited)]
-        results["stream"] = streams.measure(streamed, stream, work, "stream")
+        results["stream"] = streams.measure(rows, stream, work, "stream")
         if any(row.name == "ferryman" for row in rows):
             between = translated.QUICK if args.quick else translated.FULL
             between = replace(between, rounds=args.rounds or between.rounds)

@@ -203,14 +203,6 @@ class Ferryman:
             )
 
 
-class Unlimited(Ferryman):
-    """The same without limits: what those cost is the difference."""
-
-    name = "ferryman-unlimited"
-    what = "the same without limits and budget"
-    limits = False
-
-
 def ferryman_yaml(upstream: int, speaks: str = "openai_chat", *, limits: bool = True) -> str:
     """One provider of a format at the upstream, its model priced, so that every call is costed.
 
@@ -240,7 +232,7 @@ def everything() -> list[Gateway]:
     """All rows, the yardsticks first."""
     from bench import peers
 
-    return [Direct(), Nginx(), Ferryman(), Unlimited(), *peers.everyone()]
+    return [Direct(), Nginx(), Ferryman(), *peers.everyone()]
 
 
 def request_body(model: str, *, size: int = 250, stream: bool = False) -> bytes:

@@ -43,11 +43,16 @@ METHOD = """\
   time, is drained by the control plane's ingester into an empty database with all of its syncs: a
   SQLite file, or a PostgreSQL server with its default settings on the same machine. A call is two
   records (opened, closed) and one row, so there are half as many calls as records.
+- **Parts**: whole answers as above, of Ferryman with limits and a budget in memory, without them
+  ("bare"), with them counted in a redis-server on the load core ("shared"), and with traces,
+  metrics and a line of the log of every call sent, to a receiver of OTLP and a file ("observed").
+  Differences are of the same round. The record of a call, its journal and the counters are in all
+  of them: they can't be switched off.
 - **Ferryman** runs as `ferryman up` with everything on: the virtual key is checked, the call held
   to limits and a budget and journaled twice, its usage read, priced and entered into the ledger,
-  metrics kept; ferryman-unlimited is the same without limits. "CPU" is the data plane's; the
-  control plane's share (taking the journal into the database, on the same core) stands in a column
-  of its own, its catching-up after the load included.
+  metrics kept. "CPU" is the data plane's; the control plane's share (taking the journal into the
+  database, on the same core) stands in a column of its own, its catching-up after the load
+  included.
 """
 
 
@@ -63,6 +68,8 @@ def text(results: Mapping[str, Any]) -> str:
         parts += ["## The bars\n", table(["bar", "measured", "verdict"], verdicts) + "\n"]
     if results.get("whole"):
         parts += ["## Whole answers\n", report.whole_table(results) + "\n"]
+    if results.get("parts"):
+        parts += ["## What parts cost\n", report.parts_table(results["parts"]) + "\n"]
     if results.get("stream"):
         title = "## Streams: 1,000 at 50 tokens a second\n"
         parts += [title, report.stream_table(results["stream"]) + "\n"]

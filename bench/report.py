@@ -11,6 +11,13 @@ Results = Mapping[str, Any]
 Rounds = Sequence[Mapping[str, float]]
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOT = ROOT / "docs" / "benchmarks.svg"
+BASE = "limits"
+"""The row of parts that the others are compared with (``bench/parts.py``)."""
+PART_BARS = (
+    ("bare", "Limits and budgets in memory: CPU ≤ 10 µs a request", "data_us", 10, -1),
+    ("observed", "Traces, metrics and logs sent: ≤ 6 µs a request", "data_us", 6, 1),
+    ("shared", "Limits in Valkey on loopback: ≤ 1 ms added at p99", "p99_1", 1000, 1),
+)
 RELAY = "openai_chat → openai_chat"
 """The row of translated streams that the others are compared with."""
 
@@ -81,6 +88,27 @@ def whole_table(results: Results) -> str:
     head = [
         "gateway", "CPU µs a request", "to nginx", "control plane µs", "requests/s, 64 conn.",
         "p50 / p99 µs, 64 conn.", "p50 / p99 µs, 1 conn.", "RSS MB", "load core",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+def parts_table(section: Mapping[str, Rounds]) -> str:
+    """What parts of Ferryman cost on top of each other."""
+    keys = ("data_us", "p50_1", "p99_1")
+    rows = []
+    for name, rounds in section.items():
+        added = [difference(section, name, key, BASE) for key in keys] if BASE in section else []
+        rows.append(
+            [
+                name,
+                spread(rounds, "data_us"),
+                f"{added[0]:+.1f}" if added and name != BASE else "–",
+                f"{middle(rounds, 'p50_1'):,.0f} / {middle(rounds, 'p99_1'):,.0f}",
+                f"{added[1]:+,.0f} / {added[2]:+,.0f}" if added and name != BASE else "–",
+            ]
+        )
+    head = [
+        "Ferryman with", "CPU µs a request", f"to {BASE}", "p50 / p99 µs, 1 conn.", f"to {BASE}",
     ]  # fmt: skip
     return table(head, rows)
 
@@ -204,6 +232,10 @@ def bars(results: Results) -> list[tuple[str, str, str]]:
         1.4,
         times,
     )
+    parts = results.get("parts", {})
+    for name, text, key, limit, sign in PART_BARS:
+        if name in parts and BASE in parts:
+            bar(text, sign * difference(parts, name, key, BASE), limit, lambda v: f"{v:,.1f} µs")
     if idle := results.get("idle"):
         bar(
             "Idle RSS of the data plane ≤ 80 MB",
@@ -252,6 +284,8 @@ def summary(results: Results) -> str:
     parts = []
     if results.get("whole"):
         parts += ["Whole answers", whole_table(results)]
+    if results.get("parts"):
+        parts += ["What parts cost", parts_table(results["parts"])]
     if results.get("stream"):
         parts += ["Streams: 1,000 at 50 tokens/s", stream_table(results["stream"])]
     if results.get("many"):

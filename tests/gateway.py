@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -72,13 +73,15 @@ class Canned:
     An answer is bytes, or a function that is given the socket and returns whether to keep it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[tuple[int, bytes]] = []
         """Number of the connection, and the request's bytes."""
         self.answers: list[bytes | Callable[[socket.socket], bool]] = []
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._tls = tls
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -91,7 +94,10 @@ class Canned:
             threading.Thread(target=self._serve, args=(link, self.connections), daemon=True).start()
 
     def _serve(self, link: socket.socket, number: int) -> None:
-        with link, contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, ssl.SSLError), contextlib.ExitStack() as held:
+            held.enter_context(link)
+            if self._tls is not None:
+                link = held.enter_context(self._tls.wrap_socket(link, server_side=True))
             keep = True
             while keep and (request := _read_request(link)):
                 self.requests.append((number, request))

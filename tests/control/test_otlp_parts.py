@@ -15,7 +15,7 @@ from ferryman.control.otlp.names import LATEST, V1_36, names
 from ferryman.control.otlp.settings import Sampling, Settings, SettingsError, settings_of
 from ferryman.control.otlp.sums import MAX_SERIES, Sums
 from ferryman.ir.usage import Usage
-from ferryman.telemetry.record import Attempt, Closed, Dial, Labels, Trace
+from ferryman.telemetry.record import Attempt, Closed, Dial, Labels, Trace, Verdict
 from tests.control.receiver import Receiver, said
 from tests.processes import until
 
@@ -194,6 +194,49 @@ def test_an_attempt_says_how_far_it_had_got_when() -> None:
         "ferryman.provider_key": "env:LAB_KEY", "ferryman.upstream_id": "theirs-1",
         "ferryman.retry_after_seconds": 1.5,
     }  # fmt: skip
+
+    assert {name: value for name, value in said(span).items() if "gen_ai" in name} == {
+        "gen_ai.operation.name": "chat", "gen_ai.system": "lab", "gen_ai.request.model": "m",
+        "gen_ai.request.stream": False,
+    }  # fmt: skip
+
+
+def test_what_guards_said_who_asked_and_which_call_led_to_it() -> None:
+    """A call that another one caused is in a trace of its own, with a link to that one's span."""
+    verdicts = (
+        Verdict("pii", "request", "redacted", 1500, 2, reasons=("email",)),
+        Verdict("judge", "reply", "blocked", score=0.5),
+    )
+    caused = call(1, verdicts=verdicts, client="agent/1", labels=Labels(run="r", parent="req_0"))
+    message, _, unfit = traces([call(0), caused], settings({BASE: "http://c"}))
+    spans = message.resource_spans[0].scope_spans[0].spans
+    assert not unfit
+    first, second = spans[0], spans[2]
+    assert not first.links
+    [link] = second.links
+    assert (link.trace_id, link.span_id) == (first.trace_id, first.span_id)
+    assert second.trace_id != first.trace_id
+    found = said(second)
+    assert found["ferryman.parent_request_id"] == "req_0"
+    assert (found["user_agent.original"], found["session.id"]) == ("agent/1", "r")
+    asked, answered = second.events
+    assert (asked.name, asked.time_unix_nano) == ("ferryman.guard", second.start_time_unix_nano)
+    assert said(asked) == {
+        "ferryman.guard.name": "pii", "ferryman.guard.stage": "request",
+        "ferryman.guard.action": "redacted", "ferryman.guard.found": 2,
+        "ferryman.guard.reasons": ["email"], "ferryman.guard.seconds": 0.0015,
+    }  # fmt: skip
+    assert answered.time_unix_nano == second.end_time_unix_nano
+    assert said(answered)["ferryman.guard.score"] == 0.5
+    [link] = next(traced(call(2, trace=Trace("a" * 32, "b" * 16, 1), labels=caused.labels))).links
+    assert (link.trace_id.hex(), link.span_id) == ("a" * 32, first.span_id)
+
+
+def traced(one: Closed) -> Any:
+    """Its spans."""
+    return iter(
+        traces([one], settings({BASE: "http://c"}))[0].resource_spans[0].scope_spans[0].spans
+    )
 
 
 def _packed(telemetry: Telemetry) -> bytes:

@@ -2,19 +2,26 @@
 no log, metric, table, file or page, but where contents are kept, and there not in the clear."""
 
 import base64
+import contextlib
 import json
 import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
+
+from ferryman.control.api.serve import ROUTES
+from ferryman.control.dashboard.ways import WAYS
 from ferryman.edge.routes import CALLS, V2
+from tests.control.receiver import Receiver
 from tests.flow.test_vault_page import ferryman
-from tests.gateway import Stack
+from tests.gateway import Stack, whole
 from tests.processes import request, until
 from tests.store import postgres
 
@@ -26,6 +33,7 @@ providers:
   messages: { format: anthropic_messages, base_url: SIM/v1, key: env:LAB_KEY, auth: x-api-key }
   generate: { format: gemini_generate, base_url: SIM/v1beta, key: env:LAB_KEY,
     auth: "header:x-goog-api-key" }
+  canned: { base_url: CANNED/v1, key: env:LAB_KEY }
 responses: { keep: 1h }
 cache: { ttl: 1m, store: sqlite }
 idempotency: { keep: 1h, store: sqlite }
@@ -95,22 +103,81 @@ def call_all(stack: Stack, key: str, models: Sequence[str] = MODELS) -> set[int]
     return statuses
 
 
-def pages(stack: Stack) -> bytes:
-    """Everything that the control plane and the metrics show."""
+def entered(stack: Stack) -> tuple[str, dict[str, str]]:
+    """The control plane's address, and the headers of somebody who is signed in there."""
     url = (stack.data / "admin-url").read_text().strip()
     token = stack.admin("POST", "/api/v1/links").json()["token"]
     form = {"content-type": "application/x-www-form-urlencoded", "origin": url}
-    entered = request(url, "POST", "/enter", body=urlencode({"token": token}), headers=form)
-    cookie = {"cookie": entered.headers["set-cookie"].partition(";")[0]}
+    entry = request(url, "POST", "/enter", body=urlencode({"token": token}), headers=form)
+    return url, {"cookie": entry.headers["set-cookie"].partition(";")[0], "origin": url}
+
+
+def played(stack: Stack) -> None:
+    """The prompt, through the playground."""
+    url, signed_in = entered(stack)
+    page = request(url, path="/playground", headers=signed_in).body.decode()
+    found = re.search(r'data-proof="([^"]+)"', page)
+    assert found
+    body = json.dumps({"model": "lab/sim-echo", "messages": MESSAGES}).encode()
+    headers = signed_in | {"x-ferryman-proof": found[1], "content-type": "application/json"}
+    reply = request(url, "POST", "/playground/run", body=body, headers=headers)
+    assert (reply.status, PROMPT.encode() in reply.body) == (200, True), reply.body
+
+
+def echoed(stack: Stack, key: str) -> None:
+    """Providers whose errors repeat the prompt and the key that they were given."""
+    said = json.dumps({"error": {"message": f"what is {PROMPT}? {SECRET}", "code": PROMPT}})
+    for status in (b"400 Bad Request", b"401 Unauthorized", b"429 Too Many", b"500 Broken"):
+        stack.canned.answers.append(whole(said.encode(), status=status))
+        body = {"model": "canned/m", **BODIES["chat.completions"]}
+        assert stack.post(body, key=key).status >= 400
+
+
+NAMED = {"organisation": "acme", "team": "red", "user": "ann", "key": "canary", "number": "1"}
+"""What stands in addresses, and calls' ids."""
+ASKED = {"/routes/explain": "model=lab/sim-echo", "/config/diff": "old=1", "/calls": "limit=1000",
+         "/usage": "by=model,error", "/prices": "model=lab/sim-echo"}  # fmt: skip
+"""What has to be said for there to be something to see."""
+
+
+def addresses(paths: Iterable[str], idents: Sequence[str]) -> Iterator[str]:
+    """Each of the paths, with what stands in its braces put in."""
+    for path in paths:
+        calls = idents if re.search(r"{(request_id|ident)}", path) else idents[:1]
+        for ident in calls:
+            found = NAMED | {"request_id": ident, "ident": ident}
+            filled = re.sub(r"{(\w+)}", lambda name: found[name[1]], path)  # noqa: B023
+            yield f"{filled}?{ASKED[path]}" if path in ASKED else filled
+
+
+def pages(stack: Stack) -> bytes:
+    """Everything that the control plane and the metrics show: each page, what is sent to the live
+    one, and each read of the admin API."""
+    url, signed_in = entered(stack)
     rows = stack.admin("GET", "/api/v1/calls?limit=1000").json()["data"]
-    shown = [f"/calls/{row['request_id']}" for row in rows[:: max(len(rows) // 25, 1)]]
-    found = [stack.get("/metrics").body]
-    for path in ("/", "/calls", "/costs", "/keys", "/models", *shown):
-        page = request(url, path=path, headers=cookie)
-        assert page.status == 200
+    idents = [row["request_id"] for row in rows[:: max(len(rows) // 25, 1)]]
+    token = {"authorization": f"Bearer {stack.metrics_token}"}
+    replies = [request(each, path="/metrics", headers=token) for each in (stack.url, url)]
+    assert [reply.status for reply in replies] == [200, 200]
+    found = [reply.body for reply in replies]
+    ways = [way.path for way in WAYS if way.method == "GET" and way.view is not None]
+    for path in addresses(ways, idents):
+        page = request(url, path=path, headers=signed_in)
+        assert page.status == 200, (path, page.status)
         found.append(page.body)
-    for path in ("calls?limit=1000", "usage?by=model", "keys", "journal", "config", "logs/sinks"):
-        found.append(stack.admin("GET", f"/api/v1/{path}").body)
+    with contextlib.closing(HTTPConnection(*url.removeprefix("http://").split(":"))) as live:
+        live.request("GET", "/live", headers=signed_in)
+        answer = live.getresponse()
+        told = b""
+        while b"live-calls" not in told or b"live-figures" not in told:
+            told += answer.readline()
+        found.append(told)
+    reads = [route.path for route in ROUTES if route.method == "GET"]
+    for path in addresses(reads, idents[:5]):
+        reply = stack.admin("GET", f"/api/v1{path}")
+        nothing = 404 if path.endswith("/content") else 200
+        assert reply.status in (200, nothing), (path, reply.status, reply.body)
+        found.append(reply.body)
     return b"\n".join(found)
 
 
@@ -129,22 +196,44 @@ def files(folder: Path) -> bytes:
     return b"\n".join(found)
 
 
-def test_nothing_that_was_said_and_no_secret_appears_anywhere(tmp_path: Path) -> None:
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.end()
+
+
+def test_nothing_that_was_said_and_no_secret_appears_anywhere(
+    tmp_path: Path, receiver: Receiver
+) -> None:
     config = CONFIG.replace("CONTENT", "none")
+    config += f"telemetry: {{ otlp: {{ endpoint: '{receiver.url}', metrics_every: 1s }} }}\n"
     with Stack(
         tmp_path, config, LAB_KEY=SECRET, FERRYMAN_KEY=SECRET + "-of-callers"
     ).served() as stack:
         made = stack.admin("POST", "/api/v1/keys", {"name": "canary"}).json()["key"]
         body = {"model": "lab/sim-echo", **BODIES["chat.completions"]}
         until(lambda: PROMPT.encode() in stack.post(body, key=made).body, "the key works")
+        organisation = stack.admin("POST", "/api/v1/organisations", {"name": NAMED["organisation"]})
+        assert organisation.status == 201
+        teams = f"/api/v1/organisations/{NAMED['organisation']}/teams"
+        assert stack.admin("POST", teams, {"name": NAMED["team"]}).status == 201
+        person = {"name": NAMED["user"], "role": "viewer"}
+        assert stack.admin("POST", "/api/v1/users", person).status == 201
         statuses = call_all(stack, made)
+        played(stack)
+        echoed(stack, made)
         assert {200, 400, 401, 404} < statuses
         assert any(status >= 500 for status in statuses)
         rows = stack.admin("GET", "/api/v1/calls?limit=1000").json()["data"]
         assert len({row["endpoint"] for row in rows}) >= len(BODIES) + len(GEMINI)
 
+        until(lambda: receiver.logs() and receiver.metrics() and "chat canned/m" in
+              {span.name for span in receiver.spans()}, "telemetry")  # fmt: skip
+
         def everything() -> bytes:
-            return pages(stack) + files(stack.data) + "\n".join(stack.up.lines).encode()
+            spans = b"".join(message.SerializeToString() for _, message in receiver.messages)
+            return pages(stack) + files(stack.data) + spans + "\n".join(stack.up.lines).encode()
 
         whole = everything()
         assert b'"event":"call"' in whole, "is the log there?"

@@ -13,7 +13,8 @@ import openai
 import pytest
 
 from tests.flow.test_costs_page import finding
-from tests.gateway import KEY, LAB_KEY, Stack, whole
+from tests.gateway import KEY, LAB_KEY, Canned, Stack, whole
+from tests.http1.certs import Authority
 from tests.processes import until
 
 CONFIG = """\
@@ -27,6 +28,8 @@ providers:
   narrow: { base_url: SIM/v1, auth: none, max_in_flight: 1 }
   canned: { base_url: CANNED/v1, auth: none }
   dead: { base_url: "http://127.0.0.1:1/v1", auth: none }
+  sealed: { base_url: SEALED/v1, auth: none }
+tls: { ca_files: [AUTHORITY] }
 models:
   cheapest: { targets: [spareless/sim, lab/sim], strategy: cost }
   busy: { targets: [canned/m, lab/sim] }
@@ -36,8 +39,20 @@ AGENT = "shop-assistant/1.4 (linux; x86_64) " + "padding " * 20
 
 
 @pytest.fixture(scope="module")
-def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("traces"), CONFIG).served() as running:
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Canned, Path]]:
+    """A provider that is reached by TLS only, and its authority's certificate."""
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    canned = Canned(authority.server("127.0.0.1"))
+    yield canned, authority.file
+    canned.end()
+
+
+@pytest.fixture(scope="module")
+def traced(
+    tmp_path_factory: pytest.TempPathFactory, sealed: tuple[Canned, Path]
+) -> Iterator[Stack]:
+    config = CONFIG.replace("SEALED", sealed[0].url).replace("AUTHORITY", str(sealed[1]))
+    with Stack(tmp_path_factory.mktemp("traces"), config).served() as running:
         yield running
 
 
@@ -79,6 +94,19 @@ def test_each_time_of_an_attempt_is_in_its_place(traced: Stack) -> None:
     assert in_order(attempt, "start_us", "sent_us", "first_byte_us", "end_us")
     assert (attempt["first_token_us"], attempt["last_token_us"]) == (None, None)
     assert LAB_KEY not in json.dumps([row, attempt])
+
+
+def test_how_long_tls_took_is_told(traced: Stack, sealed: tuple[Canned, Path]) -> None:
+    sealed[0].answers += [whole(b'{"id": "x", "choices": []}')] * 2
+    tried = []
+    for _ in range(2):
+        reply = traced.chat("sealed/m")
+        assert reply.status == 200
+        tried += whole_call(traced, reply.header("x-ferryman-request-id") or "")["tries"]
+    first, kept = tried
+    dial = first["dial"]
+    assert dial["resolved_us"] <= dial["connected_us"] < dial["secured_us"] <= first["sent_us"]
+    assert (kept["connection"], kept["dial"]) == ("kept", None)
 
 
 def test_a_stream_that_breaks_off_says_when_it_last_said_something(traced: Stack) -> None:

@@ -357,13 +357,14 @@ class Damage(Struct, kw_only=True):
 
 
 class PlaneJournal(Struct, kw_only=True):
-    """The journal of one gateway."""
+    """The journal of one gateway; what waits is not in the ledger yet."""
 
     plane: str
     segments: int
     bytes: int
-    waiting_bytes: Annotated[int, Meta(description="Not taken into the ledger yet.")]
+    waiting_bytes: int
     damaged: list[Damage]
+    clock_ahead_seconds: float | None
 
 
 class Journal(Struct, kw_only=True):
@@ -382,9 +383,6 @@ class Sink(Struct, kw_only=True):
     written: int
     dropped: int
     failing: Annotated[str | None, Meta(description="Why lines do not arrive now.")]
-
-
-# -- prices ----------------------------------------------------------------------------------------
 
 
 class ModelPrices(Struct, kw_only=True):

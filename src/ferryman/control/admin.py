@@ -1,6 +1,6 @@
 """What the handlers of the admin API, and the pages of the dashboard, work with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -14,6 +14,7 @@ from ferryman.config.snapshot import Snapshot
 from ferryman.control.alerts.courier import Courier
 from ferryman.control.api.access import OWNER, Caller, Gate
 from ferryman.control.configuration import Configuration
+from ferryman.control.feed import Seen
 from ferryman.control.keys import KeyDesk
 from ferryman.control.problem import ProblemError
 from ferryman.store import keys, users
@@ -49,6 +50,10 @@ class Admin(Struct, frozen=True, kw_only=True):
     """Tells of a key (by id) that was found where it must not be."""
     courier: Courier
     """Tells channels of alerts."""
+    planes: Callable[[], Sequence[Seen]]
+    """The data planes that follow the feed."""
+    ahead: Callable[[], dict[str, int]]
+    """Those whose clocks are off (``FeedHub.ahead``)."""
     gate: Gate
     """Knows callers, and makes tokens for them."""
     caller: Caller = OWNER

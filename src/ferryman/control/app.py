@@ -27,6 +27,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+FAR: Final = 2.0**33
+"""Unix seconds: later than any clock says."""
 MAX_BODY: Final = 65_536
 """Bytes of a request body; the largest that makes sense is a few hundred."""
 SPENT: Final = "/internal/spent"
@@ -253,11 +255,16 @@ class Front:
             if seq < 0 or wait != wait:
                 raise ValueError
             issuers = query["issuers"][0] if "issuers" in query else None
+            now = float(query["now"][0]) if "now" in query else None
+            if now is not None and not 0 <= now < FAR:
+                raise ValueError
             if plane := query.get("plane", [""])[0][:64]:
-                self._hub.note(plane, version, seq)
+                self._hub.note(plane, version, seq, now)
         except ValueError:
             raise problem.ProblemError(
-                400, "invalid_query", "keys and cleared must be whole numbers, wait seconds."
+                400,
+                "invalid_query",
+                "keys and cleared must be whole numbers, wait and now seconds.",
             ) from None
         answer = asyncio.ensure_future(self._hub.answer(version, seq, wait, cleared, issuers))
         leaves = asyncio.ensure_future(_left(receive))

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from ferryman.config.feed import Feed, mark
+from ferryman.log import log
 from ferryman.store import clears, keys
 
 LONGEST_WAIT: Final = 60.0
@@ -19,6 +20,10 @@ EMPTY_WAIT: Final = 5.0
 
 MOST_PLANES: Final = 256
 """Data planes that are remembered."""
+NOTABLE: Final = 5.0
+"""Seconds that a data plane's clock, which times its calls, may be off before anybody is told."""
+TOLD: Final = 1.0
+"""Seconds from which on the live page reckons with it."""
 
 
 class Seen(Struct, frozen=True, kw_only=True):
@@ -30,6 +35,18 @@ class Seen(Struct, frozen=True, kw_only=True):
     keys_seq: int
     at: float
     """Unix seconds."""
+    ahead: float | None = None
+    """Seconds that its clock is ahead of the control plane's; negative: behind; None: not told."""
+
+
+ADVICE: Final = "times of its calls are wrong by that; let NTP set the clocks of both machines."
+
+
+def clock_of(seen: Seen) -> str:
+    """How far its clock is off, in words; empty: it is not, or nobody knows."""
+    if seen.ahead is None or abs(seen.ahead) < NOTABLE:
+        return ""
+    return f"{abs(seen.ahead):,.0f} s {'ahead' if seen.ahead > 0 else 'behind'}"
 
 
 class FeedHub:
@@ -93,16 +110,28 @@ class FeedHub:
             self._cleared = cleared
         self._loop.call_soon_threadsafe(self._wake)
 
-    def note(self, plane: str, version: str, keys_seq: int) -> None:
-        """A data plane asks; ``plane`` is its name."""
-        self._seen.pop(plane, None)
-        self._seen[plane] = Seen(plane=plane, version=version, keys_seq=keys_seq, at=time.time())
+    def note(self, plane: str, version: str, keys_seq: int, now: float | None = None) -> None:
+        """A data plane asks; ``plane`` is its name, ``now`` what its clock says."""
+        before, at = self._seen.pop(plane, None), time.time()
+        ahead = None if now is None else now - at
+        seen = Seen(plane=plane, version=version, keys_seq=keys_seq, at=at, ahead=ahead)
+        self._seen[plane] = seen
+        if (off := clock_of(seen)) and (before is None or not clock_of(before)):
+            log("control", f"the clock of data plane {plane} is {off}: {ADVICE}")
         if len(self._seen) > MOST_PLANES:
             del self._seen[next(iter(self._seen))]
 
     def planes(self) -> tuple[list[Seen], int]:
         """The data planes that have asked, and the sequence number that they should have."""
         return sorted(self._seen.values(), key=lambda each: each.plane), self._keys_seq
+
+    def ahead(self) -> dict[str, int]:
+        """Data planes whose clocks are off → microseconds that they are ahead."""
+        return {
+            name: round(seen.ahead * 1e6)
+            for name, seen in list(self._seen.items())
+            if seen.ahead is not None and abs(seen.ahead) >= TOLD
+        }
 
     def close(self) -> None:
         """Answer everybody who waits; let nobody wait from now on."""

@@ -15,9 +15,10 @@ def journals(admin: Admin) -> Journal:
     read_to = {(at.plane, at.segment): at for at in intake.positions(admin.engine)}
     root = admin.options.paths.journal
     planes = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    ahead = {seen.plane: seen.ahead for seen in admin.planes()}
     return Journal(
         failing=admin.failing() or None,
-        planes=[_plane(path, read_to) for path in planes],
+        planes=[_plane(path, read_to, ahead.get(path.name)) for path in planes],
         met={
             name: number
             for name, number in intake.counts(admin.engine).items()
@@ -30,7 +31,9 @@ _MET = ("calls_", "journal_", "tokens_")
 """How the names of what ingestion counts begin (docs/ledger.md)."""
 
 
-def _plane(path: Path, positions: dict[tuple[str, int], intake.Position]) -> PlaneJournal:
+def _plane(
+    path: Path, positions: dict[tuple[str, int], intake.Position], ahead: float | None
+) -> PlaneJournal:
     size = behind = segments = 0
     for number, segment in journal.segments(path):
         try:
@@ -42,7 +45,7 @@ def _plane(path: Path, positions: dict[tuple[str, int], intake.Position]) -> Pla
         segments, size, behind = segments + 1, size + held, behind + max(held - read, 0)
     return PlaneJournal(
         plane=path.name, segments=segments, bytes=size, waiting_bytes=behind,
-        damaged=list(_damaged(path)),
+        damaged=list(_damaged(path)), clock_ahead_seconds=ahead,
     )  # fmt: skip
 
 

@@ -31,6 +31,8 @@ from ferryman.store.dimensions import DIMENSIONS, PERIODS, check, midnight, toda
 
 MAX_GROUPS: Final = 10_000
 """Groups in one answer; the others come together."""
+FORECAST: Final = 1000
+"""Of a forecast, which takes sums of each of their days."""
 NAMED: Final = 10
 """Calls that an answer names where an id has several."""
 By = Annotated[str, Meta(description=f"Any of {', '.join(DIMENSIONS)}, with commas.")]
@@ -58,7 +60,7 @@ class ForecastQuery(Struct, kw_only=True, forbid_unknown_fields=True):
 
     by: By = ""
     zone: Zone = "UTC"
-    top: Top = MAX_GROUPS
+    top: Top = FORECAST
 
 
 class CallsQuery(Struct, kw_only=True, forbid_unknown_fields=True):

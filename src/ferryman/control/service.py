@@ -45,7 +45,7 @@ from ferryman.store.bodies import PURPOSE
 from ferryman.store.contents import Contents
 from ferryman.store.db import migrate, open_engine
 from ferryman.store.scim import Grants
-from ferryman.telemetry.metrics import family
+from ferryman.telemetry.metrics import escape, family
 
 if TYPE_CHECKING:
     from ferryman.control.admin import Admin
@@ -262,6 +262,8 @@ class Service:
             sinks=self._logs.state,
             leaked=self._alerts.leaked,
             courier=self._courier,
+            planes=lambda: hub.planes()[0],
+            ahead=hub.ahead,
             gate=self._gate,
         )
 
@@ -354,6 +356,12 @@ class Service:
         failing = self._rounds is not None and bool(self._rounds.failing)
         out = family("ledger_failing", "gauge", "1 while the ledger takes no records in.")
         out += [f"ferryman_ledger_failing {int(failing)}", *self._exporter.page()]
+        text = "How far a data plane's clock is ahead of the control plane's; negative: behind."
+        out += family("plane_clock_ahead_seconds", "gauge", text)
+        for seen in self._planes()[0]:
+            if seen.ahead is not None:
+                label = f'plane="{escape(seen.plane)}"'
+                out.append(f"ferryman_plane_clock_ahead_seconds{{{label}}} {seen.ahead:.3f}")
         return "\n".join(out) + "\n"
 
     def _hang_up(self) -> None:

@@ -7,6 +7,7 @@ a worker thread, whole or not at all.
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -161,7 +162,8 @@ class FeedClient:
         sink = Collect()
         head = (
             f"GET /internal/feed?snapshot={self.version}&keys={self.seq}&cleared={self._cleared}"
-            f"&issuers={mark(self.keysets)}&wait={wait}&plane={self._plane} HTTP/1.1\r\n"
+            f"&issuers={mark(self.keysets)}&wait={wait}&plane={self._plane}"
+            f"&now={time.time():.3f} HTTP/1.1\r\n"
             f"host: {self._origin.authority}\r\nauthorization: Bearer {self._token}\r\n\r\n"
         )
         limit = wait + 15.0

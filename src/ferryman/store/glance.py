@@ -1,17 +1,21 @@
 """Reads what is going on: the calls under way, and the last ones in the few columns that count."""
 
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ferryman.store.db import reading
-from ferryman.store.ledger import money, per
+from ferryman.store.ledger import CallRow, call_row, money, per
 from ferryman.store.rollup import MICRO
 from ferryman.store.schema import calls as _calls
 from ferryman.store.schema import open_calls as _open
 
+_HOUR_US: Final = 3_600_000_000
 _OUTPUT: Final = ("output", "reasoning", "audio_output")
 
 
@@ -65,64 +69,101 @@ class Step(Struct, frozen=True, kw_only=True):
     """Answers whose cost is unknown."""
 
 
-def under_way(engine: sa.Engine, limit: int) -> tuple[int, list[Open]]:
-    """How many calls are under way, and the newest of them."""
+Ahead = Mapping[str, int]
+"""Data planes whose clocks are off → microseconds that they are ahead of ours."""
+RIGHT: Final[Ahead] = {}
+
+
+def under_way(engine: sa.Engine, limit: int, ahead: Ahead = RIGHT) -> tuple[int, list[Open]]:
+    """How many calls are under way, and the newest of them; their times by our clock."""
     columns = [_open.c[name] for name in Open.__struct_fields__ if name != "key"]
-    query = sa.select(_open.c.key_id.label("key"), *columns)
-    query = query.order_by(_open.c.at_us.desc()).limit(limit)
+    query = sa.select(_open.c.key_id.label("key"), *columns).order_by(_open.c.at_us.desc())
+    found = []
     with reading(engine) as connection:
         count = connection.execute(sa.select(sa.func.count()).select_from(_open)).scalar() or 0
-        return count, [Open(**row._mapping) for row in connection.execute(query)]
+        for planes, off in by_clock(_open.c.plane, ahead):
+            rows = connection.execute(query.where(planes).limit(limit))
+            found += [Open(**{**row._mapping, "at_us": row.at_us - off}) for row in rows]
+    return count, sorted(found, key=lambda call: call.at_us, reverse=True)[:limit]
 
 
-def glances(engine: sa.Engine, since_us: int, limit: int) -> list[Glance]:
-    """The calls begun since then, newest first; the newest ``limit`` of them."""
+def by_clock(
+    plane: sa.ColumnElement[str], ahead: Ahead
+) -> Iterator[tuple[sa.ColumnElement[bool], int]]:
+    """Data planes with the same clock, and how far ahead that is."""
+    yield plane.not_in(list(ahead)) if ahead else sa.true(), 0
+    for name, off in ahead.items():
+        yield plane == name, off
+
+
+def glances(engine: sa.Engine, since_us: int, limit: int, ahead: Ahead = RIGHT) -> list[Glance]:
+    """The calls begun since then, newest first; the newest ``limit`` of them. Times are by our
+    clock."""
     table = _calls.c
     query = sa.select(
         table.at_us, table.duration_us, table.first_token_us, table.status, table.error,
         table.provider, table.cost_pico, _made(), table.attempts_json, table.plan_json,
     )  # fmt: skip
-    query = query.where(table.at_us >= since_us).order_by(table.at_us.desc()).limit(limit)
+    query = query.order_by(table.at_us.desc()).limit(limit)
+    found = []
     with reading(engine) as connection:
-        return [
-            Glance(
-                at_us=row[0], duration_us=row[1], first_token_us=row[2], status=row[3],
-                error=row[4], provider=row[5], cost=None if row[6] is None else int(row[6]),
-                output=int(row[7]), attempts=msgspec.json.decode(row[8]),
-                plan=msgspec.json.decode(row[9]) if row[9] else [],
-            )
-            for row in connection.execute(query)
-        ]  # fmt: skip
+        for planes, off in by_clock(table.plane, ahead):
+            rows = connection.execute(query.where(planes, table.at_us >= since_us + off))
+            found += [_glance(row, off) for row in rows]
+    return sorted(found, key=lambda call: call.at_us, reverse=True)[:limit]
 
 
-def steps(engine: sa.Engine, since_us: int, step_us: int) -> list[Step]:
-    """All calls begun since then, by when they began; steps without calls are left out."""
+def newest(engine: sa.Engine, limit: int, now_us: int, ahead: Ahead = RIGHT) -> list[CallRow]:
+    """The newest calls that have ended, newest first; their times by our clock."""
+    query = sa.select(_calls).order_by(_calls.c.at_us.desc(), _calls.c.request_id.desc())
+    found = []
+    with reading(engine) as connection:
+        for planes, off in by_clock(_calls.c.plane, ahead):
+            # No index has the plane: without a bound, all would be looked through for its calls.
+            since = [_calls.c.at_us >= now_us + off - _HOUR_US] if off else []
+            rows = connection.execute(query.where(planes, *since).limit(limit))
+            found += [replace(row, at_us=row.at_us - off) for row in map(call_row, rows)]
+    return sorted(found, key=lambda call: call.at_us, reverse=True)[:limit]
+
+
+def _glance(row: Any, off: int) -> Glance:
+    return Glance(
+        at_us=row[0] - off, duration_us=row[1], first_token_us=row[2], status=row[3],
+        error=row[4], provider=row[5], cost=None if row[6] is None else int(row[6]),
+        output=int(row[7]), attempts=msgspec.json.decode(row[8]),
+        plan=msgspec.json.decode(row[9]) if row[9] else [],
+    )  # fmt: skip
+
+
+def steps(engine: sa.Engine, since_us: int, step_us: int, ahead: Ahead = RIGHT) -> list[Step]:
+    """All calls begun since then, by when they began, by our clock; steps without calls are left
+    out."""
     table = _calls.c
     failed = sa.or_(table.status >= 400, table.error != "")
-    number = per(table.at_us, step_us)
-    query = (
-        sa.select(
-            number, sa.func.count(), sa.func.sum(sa.case((failed, 1), else_=0)),
-            sa.func.sum(_made()),
-            sa.func.sum(sa.case((sa.and_(table.cost_pico.is_(None), ~failed), 1), else_=0)),
-            *money(engine.dialect.name, table.cost_pico),
-        )
-        .where(table.at_us >= since_us)
-        .group_by(number)
-    )  # fmt: skip
-    begun = per(_open.c.at_us, step_us)
-    running = sa.select(begun, sa.func.count()).where(_open.c.at_us >= since_us).group_by(begun)
-    found: dict[int, dict[str, int]] = {}
+    names = ("calls", "errors", "output", "unknown_cost", "micro", "rest")
+    sums = [
+        sa.func.count(), sa.func.sum(sa.case((failed, 1), else_=0)), sa.func.sum(_made()),
+        sa.func.sum(sa.case((sa.and_(table.cost_pico.is_(None), ~failed), 1), else_=0)),
+        *money(engine.dialect.name, table.cost_pico),
+    ]  # fmt: skip
+    found: dict[int, Counter[str]] = defaultdict(Counter)
     with reading(engine) as connection:
-        for number_, *sums in connection.execute(query):
-            calls, errors, output, unknown, micro, rest = (int(each or 0) for each in sums)
-            found[int(number_)] = {
-                "calls": calls, "errors": errors, "output": output, "unknown_cost": unknown,
-                "cost": micro * MICRO + rest,
-            }  # fmt: skip
-        for number_, count in connection.execute(running):
-            found.setdefault(int(number_), {})["running"] = count
-    return [Step(number=number_, **said) for number_, said in sorted(found.items())]
+        for planes, off in by_clock(table.plane, ahead):
+            number = per(table.at_us - off, step_us)
+            query = sa.select(number, *sums).where(planes, table.at_us >= since_us + off)
+            for step, *numbers in connection.execute(query.group_by(number)):
+                more = zip(names, numbers, strict=True)
+                found[int(step)].update({name: int(each or 0) for name, each in more})
+        for planes, off in by_clock(_open.c.plane, ahead):
+            begun = per(_open.c.at_us - off, step_us)
+            running = sa.select(begun, sa.func.count())
+            running = running.where(planes, _open.c.at_us >= since_us + off).group_by(begun)
+            for step, count in connection.execute(running):
+                found[int(step)]["running"] += count
+    return [
+        Step(number=step, cost=said.pop("micro", 0) * MICRO + said.pop("rest", 0), **said)
+        for step, said in sorted(found.items())
+    ]
 
 
 def _made() -> sa.ColumnElement[int]:

@@ -1,9 +1,8 @@
 """Reads the ledger: sums over calls, and single calls. Costs are integer picodollars throughout."""
 
 import functools
-import heapq
 import operator
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +11,7 @@ from msgspec import Struct
 
 from ferryman.ir.price import Price
 from ferryman.ir.usage import EXTRA_COUNTS, Extras, Usage, added
-from ferryman.store import feedback, spans
+from ferryman.store import feedback, spans, topmost
 from ferryman.store.db import reading, summing
 from ferryman.store.dimensions import (
     PERIODS,
@@ -200,75 +199,53 @@ def usage(
 
     Where single calls of that time are not kept any more, it is that of :func:`kept`. ``where``:
     dimension → the value it must have. With ``top`` those many groups (whatever their periods)
-    that cost most, and the others together. Without ``by`` one row, also when there are no calls.
-    A call with several tags counts with each. Raises ValueError for what is no dimension
-    (``store/dimensions.py``) and for an unknown time zone.
+    that cost most, and the others together, of at most ``topmost.MOST`` rows. Without ``by`` one
+    row, also when there are no calls. A call with several tags counts with each. Raises ValueError
+    for what is no dimension (``store/dimensions.py``), for more rows, and for an unknown time zone.
     """
     for name in (*by, *where):
         check(name)
-    dialect, offsets = engine.dialect.name, offsets_within(zone, since_us, until_us)
-    sums: dict[tuple[Any, ...], list[int]] = {} if by else {(): [0] * _WIDTH}
+    offsets = offsets_within(zone, since_us, until_us)
+    fixed = [place for place, name in enumerate(by) if name not in PERIODS]
+    top = top if fixed else 0
+    sums: topmost.Sums = {} if by else {(): [0] * _WIDTH}
+    others: topmost.Sums = {}
     with summing(engine) as connection:
         sources = _sources(spans.floors(connection), by, where, zone, offsets)
         parts = spans.cover(*_stretch(since_us, until_us, sources), sources)
-        for part in parts:
-            query = _query(dialect, part, by, where, offsets)
-            _add(sums, connection.execute(query), len(by), 0)
-        beside = [(len(SUMS), _estimates(dialect))]
-        beside += [(len(SUMS) + _ESTIMATES, _units(dialect))] if units else []
-        if connection.scalar(sa.select(sa.exists(_said.select()))):
-            beside.append((_WIDTH - 2, [sa.func.count(_said.c.score), sa.func.sum(_said.c.score)]))
-        for at, columns in beside if parts else ():
-            whole = spans.Part(spans.CALLS, parts[0].begin, parts[-1].end)
-            query = _query(dialect, whole, by, where, offsets, columns)
-            if at == len(SUMS):
-                query = query.where(_calls.c.estimated_input.is_not(None))
-            if at == _WIDTH - 2:
-                query = query.where(feedback.ABOUT)
-            _add(sums, connection.execute(query), len(by), at)
-    return _ranked(by, sums, zone, top, units)
-
-
-def _add(sums: dict[tuple[Any, ...], list[int]], rows: Iterable[Any], width: int, at: int) -> None:
-    """Add rows of ``width`` groups and then numbers, the first of which stands at ``at``."""
-    for row in rows:
-        known = sums.setdefault(tuple(row[:width]), [0] * _WIDTH)
-        for place, value in enumerate(row[width:], at):
-            known[place] += int(value or 0)
-
-
-def _ranked(
-    by: tuple[str, ...], sums: dict[tuple[Any, ...], list[int]], zone: str, top: int, units: bool
-) -> list[UsageRow]:
-    """The sums as rows, in order; all but the ``top`` groups that cost most added up."""
-    fixed = [place for place, name in enumerate(by) if name not in PERIODS]
-    found = [(groups, False, numbers) for groups, numbers in sums.items()]
-    if top and fixed:
-        costs: dict[tuple[Any, ...], list[int]] = {}
-        for groups, numbers in sums.items():
-            known = costs.setdefault(tuple([groups[place] for place in fixed]), [0, 0])
-            known[0] += _cost(numbers)
-            known[1] += numbers[0]
-        best = set(heapq.nlargest(top, costs, key=lambda each: costs[each]))
-        others: dict[tuple[Any, ...], list[int]] = {}
-        found = []
-        for groups, numbers in sums.items():
-            if tuple([groups[place] for place in fixed]) in best:
-                found.append((groups, False, numbers))
-                continue
-            rest = tuple([None if at in fixed else each for at, each in enumerate(groups)])
-            _add(others, [(*rest, *numbers)], len(by), 0)
-        found += [(groups, True, numbers) for groups, numbers in others.items()]
+        looks = list(_looks(connection, parts, by, where, offsets, units))
+        if not topmost.read(connection, looks, sums, _WIDTH, topmost.MOST if top else 0):
+            sums, others = topmost.narrowed(connection, looks, fixed, top, _WIDTH)
+        elif top:
+            sums, others = topmost.split(sums, fixed, top, _WIDTH)
     rows = [
         (tuple([shown(*each, zone) for each in zip(by, groups, strict=True)]), other, numbers)
-        for groups, other, numbers in found
+        for found, other in ((sums, False), (others, True))
+        for groups, numbers in found.items()
     ]
     return [_usage_row(*each, units) for each in sorted(rows, key=_order(by))]
 
 
-def _cost(numbers: list[int]) -> int:
-    micro = SUMS.index("cost_micro")
-    return numbers[micro] * MICRO + numbers[micro + 1]
+def _looks(
+    connection: sa.Connection, parts: list[spans.Part], by: tuple[str, ...],
+    where: Mapping[str, str], offsets: tuple[tuple[int, int], ...], units: bool,
+) -> Iterator[topmost.Look]:  # fmt: skip
+    """What has to be read: each part, then what only single calls tell of all of them."""
+    dialect = connection.dialect.name
+    for part in parts:
+        yield _look(dialect, part, by, where, offsets)
+    if not parts:
+        return
+    whole = spans.Part(spans.CALLS, parts[0].begin, parts[-1].end)
+    beside = _look(dialect, whole, by, where, offsets)
+    heard = beside.rows.where(_calls.c.estimated_input.is_not(None))
+    yield beside._replace(rows=heard, numbers=_estimates(dialect), at=len(SUMS))
+    if units:
+        yield beside._replace(numbers=_units(dialect), at=len(SUMS) + _ESTIMATES)
+    if connection.scalar(sa.select(sa.exists(_said.select()))):
+        scores = [sa.func.count(_said.c.score), sa.func.sum(_said.c.score)]
+        about = beside.rows.where(feedback.ABOUT)
+        yield beside._replace(rows=about, numbers=scores, at=_WIDTH - 2)
 
 
 def _order(by: tuple[str, ...]) -> Callable[[Any], Any]:
@@ -400,21 +377,16 @@ def calls_after(
         return [call_row(row) for row in connection.execute(query)]
 
 
-def _query(
-    dialect: str,
-    part: spans.Part,
-    by: tuple[str, ...],
-    where: Mapping[str, str],
+def _look(
+    dialect: str, part: spans.Part, by: tuple[str, ...], where: Mapping[str, str],
     offsets: tuple[tuple[int, int], ...],
-    numbers: list[sa.ColumnElement[Any]] | None = None,
-) -> sa.Select[Any]:
-    """The groups, then the sums in the order of ``SUMS`` or other ``numbers``, of one part."""
+) -> topmost.Look:  # fmt: skip
+    """The sums of one part, in the order of ``SUMS``."""
     if part.source == spans.CALLS:
         columns, tag = _calls.c, None
         at_us: sa.ColumnElement[Any] = _calls.c.at_us
         chosen = conditions(columns, dialect, part.begin, part.end, where)
-        numbers = _sums(dialect) if numbers is None else numbers
-        query = sa.select()
+        numbers, query = _sums(dialect), sa.select()
         if "tag" in by:
             tags = each_tag(columns, dialect)
             query, tag = query.select_from(_calls.outerjoin(tags, sa.true())), tags.c.value
@@ -427,7 +399,7 @@ def _query(
         if where or not set(by) <= set(PERIODS):
             query = query.join_from(table, _groups, table.c.group_id == columns.id)
     groups = [column(name, columns, dialect, offsets, tag, at_us) for name in by]
-    return query.add_columns(*groups, *numbers).where(*chosen).group_by(*groups)
+    return topmost.Look(query.where(*chosen), groups, numbers)
 
 
 def per(time: sa.ColumnElement[int], step: int) -> sa.ColumnElement[int]:
@@ -504,7 +476,7 @@ def _usage_row(
         tokens=_usage(
             [said[name] for name in TOKEN_CLASSES], [said[name] for name in EXTRA_COUNTS]
         ),
-        cost=_cost(numbers),
+        cost=topmost.cost(numbers),
         saved=said["saved_micro"] * MICRO + said["saved_rest"],
         estimated=Estimated(calls=about, input=heard, output=guessed, cost=micro * MICRO + rest),
         units=each,

@@ -32,6 +32,8 @@ QUICK: Final = 0.06
 KEPT_SECONDS: Final = 1800.0
 MOST_KEPT: Final = 100_000
 """Rows of past stretches that are kept in memory."""
+STREAMED: Final = 1000
+"""Rows that are held at once of those that are read as they are taken."""
 _TOKENS: Final = (*TOKEN_CLASSES, *MORE_TOKENS)
 
 
@@ -106,6 +108,35 @@ def spending(
     return _of_calls(engine, by, first * _DAY_US, last * _DAY_US, where, ends, days)
 
 
+def daily(
+    engine: sa.Engine, by: str, first: int, last: int, where: Mapping[str, str]
+) -> Iterator[Spent]:
+    """Sums of each day and group in order, those without a value last: read as they are taken, a
+    transaction for each day, of single calls however long it takes. Raises ValueError as
+    :func:`spending` does."""
+    for name in (by, *where):
+        check(name)
+    rolled = {by, *where} <= ROLLED
+
+    def rows() -> Iterator[Spent]:
+        begin = first if rolled else max(first, _edges(engine)[0] // _DAY_US)
+        for day in range(begin, last):
+            if rolled:
+                query = _query_of_days(engine.dialect.name, by, day, day + 1, where, 1)
+            else:
+                ends = day * _DAY_US, (day + 1) * _DAY_US
+                query = _calls_between(engine.dialect.name, by, *ends, where, 1)
+            group = query.selected_columns[1]
+            query = query.order_by(group.is_(None), group)
+            with summing(engine) as connection:
+                # Else the driver would fetch all of them first.
+                streamed = connection.execution_options(yield_per=STREAMED)
+                for row in streamed.execute(query):
+                    yield _spent(*row)
+
+    return rows()
+
+
 def _of_days(
     engine: sa.Engine, by: str, first: int, last: int, where: Mapping[str, str], days: int
 ) -> list[Spent]:
@@ -144,7 +175,14 @@ def _of_condensed(connection: sa.Connection, by: str, known: set[int], days: int
 def _days(
     connection: sa.Connection, by: str, first: int, last: int, where: Mapping[str, str], days: int
 ) -> list[Any]:
-    table, dialect = rollups["day"], connection.dialect.name
+    query = _query_of_days(connection.dialect.name, by, first, last, where, days)
+    return list(connection.execute(query))
+
+
+def _query_of_days(
+    dialect: str, by: str, first: int, last: int, where: Mapping[str, str], days: int
+) -> sa.Select[Any]:
+    table = rollups["day"]
     at, day = table.c.at, per(table.c.at, days * DAY)
     query = sa.select(day).where(at >= first * DAY, at < last * DAY)
     groups: list[sa.ColumnElement[Any]] = [day]
@@ -155,9 +193,7 @@ def _days(
             query = query.where(table.c.group_id.in_(sa.select(_groups.c.id).where(*chosen)))
     name = column(by, _groups.c, dialect, ()) if by else sa.null()
     groups += [name] if by else []
-    return list(
-        connection.execute(query.add_columns(name, *condensed.sums(table)).group_by(*groups))
-    )
+    return query.add_columns(name, *condensed.sums(table)).group_by(*groups)
 
 
 def _of_calls(
@@ -197,7 +233,15 @@ def _of_calls(
 def _stretch(
     engine: sa.Engine, by: str, begin: int, end: int, where: Mapping[str, str], days: int
 ) -> list[Any]:
-    dialect, c = engine.dialect.name, _calls.c
+    query = _calls_between(engine.dialect.name, by, begin, end, where, days)
+    with reading(engine) as connection:
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def _calls_between(
+    dialect: str, by: str, begin: int, end: int, where: Mapping[str, str], days: int
+) -> sa.Select[Any]:
+    c = _calls.c
     day = per(c.at_us, days * _DAY_US)
     source: sa.FromClause = _calls
     tag = None
@@ -220,9 +264,7 @@ def _stretch(
     ]
     query = sa.select(day, name, *sums).select_from(source)
     query = query.where(*conditions(c, dialect, begin, end, where))
-    with reading(engine) as connection:
-        rows = connection.execute(query.group_by(day, *([name] if by else [])))
-        return [tuple(row) for row in rows]
+    return query.group_by(day, *([name] if by else []))
 
 
 def _edges(engine: sa.Engine) -> tuple[int, int]:

@@ -4,7 +4,8 @@ import csv
 import datetime
 import io
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -13,18 +14,17 @@ from sqlalchemy import Engine
 from ferryman.control import exporting
 from ferryman.control.api.access import theirs
 from ferryman.control.dashboard import calls, charts
-from ferryman.control.dashboard.desk import Asked, Desk, File, Flow, Page
+from ferryman.control.dashboard.desk import Asked, Desk, Flow, Page
 from ferryman.control.dashboard.limits import Standing, standings
 from ferryman.control.dashboard.shape import plural, usd
 from ferryman.control.forecast import DAYS, Forecast, forecast
 from ferryman.control.problem import ProblemError
 from ferryman.control.reports import checked
 from ferryman.control.rows import dollars
-from ferryman.ir.usage import Usage, counts
-from ferryman.store import keys, ledger
+from ferryman.store import keys
 from ferryman.store.dimensions import METADATA, NONE
 from ferryman.store.ledger import ROLLED
-from ferryman.store.spending import Spent, spending
+from ferryman.store.spending import Spent, daily, spending
 
 DAY: Final = 86_400
 SPANS: Final = (
@@ -45,7 +45,6 @@ MOST: Final = 5
 """Groups with a colour of their own; the last one stands for the rest."""
 ROWS: Final = 200
 BUDGETS: Final = 4
-_EPOCH: Final = datetime.date(1970, 1, 1).toordinal()
 
 
 def page(desk: Desk, asked: Asked) -> Page:
@@ -93,41 +92,35 @@ def page(desk: Desk, asked: Asked) -> Page:
     return Page(template="costs.html", title="Costs", values=values)
 
 
-def table(desk: Desk, asked: Asked) -> File:
+def table(desk: Desk, asked: Asked) -> Flow:
     """The sums by day and group as CSV, exact decimals."""
     by, since, only = _asked(asked)
     desk.admin.catch_up()
     engine, chosen = desk.admin.engine, _chosen(desk, only)
+    today = int(time.time()) // DAY
     with checked():
-        rows = _daily(engine, by, int(time.time()) // DAY - int(since[:-1]) + 1, chosen)
-    names = _names(engine, by, [row.group for row in rows], chosen)
+        rows = daily(engine, by, today - int(since[:-1]) + 1, today + 1, chosen)
+    kind = "text/csv; charset=utf-8"
+    return Flow(f"costs-by-{by}.csv", kind, _lines(engine, by, rows, chosen))
+
+
+def _lines(
+    engine: Engine, by: str, rows: Iterator[Spent], chosen: dict[str, str]
+) -> Iterator[bytes]:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(("day", by, "calls", "errors", "tokens", "cost_usd", "unknown_cost"))
-    for row in rows:
-        name, cost = exporting.cell(names.get(row.group, row.group)), dollars(row.cost)
-        writer.writerow(
-            (_day(row.day), name, row.calls, row.errors, row.tokens, cost, row.unknown_cost)
-        )
-    return File(f"costs-by-{by}.csv", "text/csv; charset=utf-8", out.getvalue().encode())
-
-
-def _daily(engine: Engine, by: str, first: int, chosen: Mapping[str, str]) -> list[Spent]:
-    """Sums by day and group since ``first``, in order; of single calls however long it takes."""
-    if _looks(by, chosen):
-        begin = first * DAY * 1_000_000
-        found = ledger.usage(engine, by=("day", by), since_us=begin, where=chosen)
-        return [
-            Spent(
-                datetime.date.fromisoformat(row.groups[0] or "").toordinal() - _EPOCH,
-                row.groups[1], row.calls, row.errors, row.unknown_cost, row.repeated,
-                sum(counts_of(row.tokens)), row.cost, row.saved,
+    while part := list(islice(rows, exporting.PAGE)):
+        names = _names(engine, by, {row.group for row in part}, chosen)
+        for row in part:
+            name, cost = exporting.cell(names.get(row.group, row.group)), dollars(row.cost)
+            writer.writerow(
+                (_day(row.day), name, row.calls, row.errors, row.tokens, cost, row.unknown_cost)
             )
-            for row in found
-        ]  # fmt: skip
-    today = int(time.time()) // DAY
-    rows = spending(engine, by, first, today + 1, chosen, SECONDS).rows
-    return sorted(rows, key=lambda row: (row.day, row.group is None, row.group or ""))
+        yield out.getvalue().encode()
+        out.seek(0)
+        out.truncate()
+    yield out.getvalue().encode()
 
 
 def focus(desk: Desk, asked: Asked) -> Flow:
@@ -189,11 +182,6 @@ def month(engine: Engine, chosen: Mapping[str, str]) -> Forecast | None:
         day = datetime.date.fromisoformat(_day(row.day))
         daily[day] = daily.get(day, 0) + row.cost
     return forecast(daily, datetime.date.fromisoformat(_day(today)), now % DAY / DAY)
-
-
-def counts_of(usage: Usage) -> list[int]:
-    """Tokens of every class."""
-    return [n for n in counts(usage).values() if isinstance(n, int)]
 
 
 def _looks(by: str, only: Mapping[str, str]) -> bool:

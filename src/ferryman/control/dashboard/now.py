@@ -10,9 +10,10 @@ from ferryman.control.dashboard import charts, frame, welcome
 from ferryman.control.dashboard.desk import Asked, Desk, Go, Page
 from ferryman.control.dashboard.live import Look, Regions
 from ferryman.control.dashboard.shape import count, plural, rate, span
+from ferryman.control.feed import clock_of
 from ferryman.control.health import health, quantiles
 from ferryman.control.rows import call_row
-from ferryman.store import glance, keys, ledger
+from ferryman.store import glance, keys
 from ferryman.store.glance import Glance, Step
 
 WINDOW_S: Final = 300
@@ -72,8 +73,9 @@ def standing(desk: Desk) -> Regions:
     """The figures of the last minutes, as far as the ledger has them."""
     now_us = time.time_ns() // 1000
     since = now_us - WINDOW_S * 1_000_000
-    engine = desk.admin.engine
-    steps, seen = glance.steps(engine, since, STEP_US), glance.glances(engine, since, MOST)
+    engine, ahead = desk.admin.engine, desk.admin.ahead()
+    steps = glance.steps(engine, since, STEP_US, ahead)
+    seen = glance.glances(engine, since, MOST, ahead)
     values = {
         "figures": figures(steps, seen),
         "chart": chart(steps, now_us),
@@ -91,8 +93,9 @@ def standing(desk: Desk) -> Regions:
 def listed(desk: Desk) -> dict[str, Any]:
     """The newest calls: those under way, and those that have ended."""
     engine = desk.admin.engine
-    number, running = glance.under_way(engine, LISTED)
-    ended = ledger.calls(engine, limit=LISTED)
+    now_us, ahead = time.time_ns() // 1000, desk.admin.ahead()
+    number, running = glance.under_way(engine, LISTED, ahead)
+    ended = glance.newest(engine, LISTED, now_us, ahead)
     names = keys.names(engine, [*(c.key for c in running), *(c.key for c in ended)])
     done = {call.request_id for call in ended}
     rows: list[dict[str, Any]] = [
@@ -108,8 +111,8 @@ def listed(desk: Desk) -> dict[str, Any]:
              "provider": c.provider, "target": c.target, "raw": c}
         )  # fmt: skip
     rows.sort(key=lambda row: row["at_us"], reverse=True)
-    now_us = time.time_ns() // 1000
-    return {"rows": rows[:LISTED], "under_way": number, "now_us": now_us}
+    off = {seen.plane: clock for seen in desk.planes()[0] if (clock := clock_of(seen))}
+    return {"rows": rows[:LISTED], "under_way": number, "now_us": now_us, "off": off}
 
 
 def failed(call: Glance) -> bool:

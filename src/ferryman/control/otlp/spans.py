@@ -42,6 +42,14 @@ def spans_of(call: Closed, names: Names) -> Iterator[Span]:
         span.parent_span_id = bytes.fromhex(call.trace.parent)
         span.trace_state = call.trace.state
         span.flags = call.trace.flags | _REMOTE_PARENT
+    if call.labels is not None and call.labels.parent:
+        # Who passes on our id, but no trace context, gets no trace of both: but a way from one to
+        # the other.
+        parent = call.labels.parent
+        trace_there = call.trace.id if call.trace is not None else trace_id(parent)
+        span.links.add(
+            trace_id=bytes.fromhex(trace_there), span_id=bytes.fromhex(call_span(parent))
+        )
     put(span.attributes, _of_call(call, names))
     for at_us, name, said in list(_events(call, names))[:MOST_EVENTS]:
         event = span.events.add(name=name, time_unix_nano=_after(start, at_us))
@@ -76,9 +84,9 @@ def operation(call: Closed) -> str:
     return OPERATIONS.get(call.endpoint, call.endpoint)
 
 
-def provider(call: Closed) -> str:
+def provider(of: Closed | Attempt) -> str:
     """What they call its provider."""
-    return PROVIDER_NAMES.get(call.provider, call.provider)
+    return PROVIDER_NAMES.get(of.provider, of.provider)
 
 
 def put(into: Any, said: Mapping[str, Value]) -> None:
@@ -123,6 +131,7 @@ def _of_call(call: Closed, names: Names) -> dict[str, Value]:
         names.cache: call.cache,
         names.overhead: call.overhead_us / 1e6 if call.overhead_us >= 0 else None,
         names.attempts: len(call.attempts),
+        names.client: call.client,
     }
     if usage is not None:
         said |= {
@@ -143,6 +152,7 @@ def _of_labels(labels: Labels, names: Names) -> dict[str, Value]:
         names.team: labels.team,
         names.user: labels.user,
         names.task: labels.task,
+        names.parent: labels.parent,
         names.tags: labels.tags,
     }
     return said | {names.metadata + name: value for name, value in labels.metadata.items()}
@@ -165,6 +175,11 @@ def _of_attempt(call: Closed, attempt: Attempt, trace: bytes, start: int, names:
         status=_status(attempt.error),
     )
     said: dict[str, Value] = {
+        # What was used stands at the call alone, so that nobody adds it up twice.
+        names.operation: operation(call),
+        names.provider: provider(attempt),
+        names.request_model: attempt.model,
+        names.stream: call.stream,
         names.tried: attempt.provider,
         names.model: attempt.model,
         names.status: attempt.status or None,
@@ -218,6 +233,20 @@ def _events(call: Closed, names: Names) -> Iterator[tuple[int, str, dict[str, Va
             call.duration_us if call.saved is not None else 0,
             names.cache,
             {names.cache: call.cache},
+        )
+    for verdict in call.verdicts:
+        yield (
+            0 if verdict.stage == "request" else call.duration_us,
+            names.verdict,
+            {
+                names.guard: verdict.check,
+                names.stage: verdict.stage,
+                names.action: verdict.action,
+                names.found: verdict.count,
+                names.score: verdict.score or None,
+                names.reasons: verdict.reasons,
+                names.took: verdict.took_us / 1e6,
+            },
         )
     for before, each_next in zip(call.attempts, call.attempts[1:], strict=False):
         yield (
