@@ -42,7 +42,8 @@ class Viewer:
         link.request("POST", "/enter", urlencode({"token": token}), sent)
         reply = link.getresponse()
         assert reply.status == 303, reply.read()
-        self.cookie = (reply.getheader("set-cookie") or "").partition(";")[0]
+        *_, last = reply.headers.get_all("set-cookie") or [""]  # before it, others are taken away
+        self.cookie = last.partition(";")[0]
 
     def link(self) -> http.client.HTTPConnection:
         """A connection of its own."""

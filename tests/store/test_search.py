@@ -72,11 +72,14 @@ def test_condensed_days_say_the_same_until_a_late_call_comes(
     filled: sa.Engine, tmp_path: Path
 ) -> None:
     def said() -> list[list[spending.Spent]]:
-        return [
+        by_day = list(spending.daily(filled, "policy", FIRST, FIRST + 5, {}))
+        assert by_day == sorted(by_day, key=lambda row: (row.day, row.group is None, row.group))
+        each = [
             sorted(spending.spending(filled, by, FIRST, FIRST + 5, {}, 60, days).rows, key=_key)
             for by in condensed.DIMENSIONS
             for days in (1, 7)
         ]
+        return [by_day, *each]
 
     before, over = said(), (FIRST + 4) * DAY
     days = condensed.missing(filled, over + condensed.SETTLED)

@@ -121,20 +121,27 @@ def daily(
     def rows() -> Iterator[Spent]:
         begin = first if rolled else max(first, _edges(engine)[0] // _DAY_US)
         for day in range(begin, last):
-            if rolled:
-                query = _query_of_days(engine.dialect.name, by, day, day + 1, where, 1)
-            else:
-                ends = day * _DAY_US, (day + 1) * _DAY_US
-                query = _calls_between(engine.dialect.name, by, *ends, where, 1)
-            group = query.selected_columns[1]
-            query = query.order_by(group.is_(None), group)
             with summing(engine) as connection:
+                query = _query_of_day(connection, by, day, where, rolled)
+                group = query.selected_columns[1]
+                query = query.order_by(sa.func.coalesce(group, "") == "", group)
                 # Else the driver would fetch all of them first.
                 streamed = connection.execution_options(yield_per=STREAMED)
                 for row in streamed.execute(query):
                     yield _spent(*row)
 
     return rows()
+
+
+def _query_of_day(
+    connection: sa.Connection, by: str, day: int, where: Mapping[str, str], rolled: bool
+) -> sa.Select[Any]:
+    dialect = connection.dialect.name
+    if not rolled:
+        return _calls_between(dialect, by, day * _DAY_US, (day + 1) * _DAY_US, where, 1)
+    if by in condensed.DIMENSIONS and not where and condensed.there(connection, day, day + 1):
+        return _query_of_condensed(by, day, day, 1)
+    return _query_of_days(dialect, by, day, day + 1, where, 1)
 
 
 def _of_days(
@@ -144,9 +151,12 @@ def _of_days(
         known: set[int] = set()
         if by in condensed.DIMENSIONS and not where:
             known = condensed.there(connection, first, last)
-        rows = _of_condensed(connection, by, known, days) if known else []
+        rows = []
+        if known:
+            rows = list(connection.execute(_query_of_condensed(by, min(known), max(known), days)))
         for begin, end in _between(first, last, known):
-            rows += _days(connection, by, begin, end, where, days)
+            query = _query_of_days(connection.dialect.name, by, begin, end, where, days)
+            rows += connection.execute(query)
     sums: dict[tuple[int, str | None], list[int]] = {}
     for day, group, *numbers in rows:
         key = int(day) * days, None if group is None or group == "" else str(group)
@@ -164,19 +174,12 @@ def _between(first: int, last: int, known: set[int]) -> Iterator[tuple[int, int]
         yield days[0], days[-1] + 1
 
 
-def _of_condensed(connection: sa.Connection, by: str, known: set[int], days: int) -> list[Any]:
-    table = _condensed
-    at, day = table.c.at, per(table.c.at, days * DAY)
-    query = sa.select(day, table.c.value, *condensed.sums(table))
-    query = query.where(table.c.dimension == by, at.between(min(known) * DAY, max(known) * DAY))
-    return list(connection.execute(query.group_by(day, table.c.value)))
-
-
-def _days(
-    connection: sa.Connection, by: str, first: int, last: int, where: Mapping[str, str], days: int
-) -> list[Any]:
-    query = _query_of_days(connection.dialect.name, by, first, last, where, days)
-    return list(connection.execute(query))
+def _query_of_condensed(by: str, first: int, last: int, days: int) -> sa.Select[Any]:
+    """Of the days from ``first`` to ``last`` that are condensed."""
+    at, day = _condensed.c.at, per(_condensed.c.at, days * DAY)
+    query = sa.select(day, _condensed.c.value, *condensed.sums(_condensed))
+    query = query.where(_condensed.c.dimension == by, at.between(first * DAY, last * DAY))
+    return query.group_by(day, _condensed.c.value)
 
 
 def _query_of_days(
