@@ -19,7 +19,9 @@ _DEEPEST: Final = 100
 """Generations that are looked for, both ways."""
 _CHUNK: Final = 500
 _DAYS: Final = 31
-"""Days that are looked into at once."""
+"""Days of one part of a question,"""
+_PARTS: Final = 14
+"""and its parts: a little over a year."""
 EVERYBODY: Final[Within] = {}
 _MOST_DAYS: Final = 4000
 """Of all: some clocks are far off."""
@@ -75,22 +77,37 @@ def _by_slot(
 
 def _by_day(connection: sa.Connection, where: sa.ColumnElement[bool], limit: int) -> list[CallRow]:
     """Calls by an index that has days first: each day is looked into, the newest first."""
-    span = sa.select(sa.func.max(_calls.c.at_us)), sa.select(sa.func.min(_calls.c.at_us))
-    last, first = (connection.scalar(query) for query in span)  # apart: each by the index
-    found: list[CallRow] = []
+    last, first = connection.execute(
+        sa.select(
+            sa.select(sa.func.max(_calls.c.at_us)).scalar_subquery(),
+            sa.select(sa.func.min(_calls.c.at_us)).scalar_subquery(),
+        )
+    ).one()  # two subqueries: each by the index
     if last is None or first is None:
-        return found
-    day, end = last // DAY_US, max(first // DAY_US, last // DAY_US - _MOST_DAYS)
-    while day >= end and len(found) < limit:
-        oldest = max(day - _DAYS + 1, end)
-        query = sa.select(_calls).where(_calls.c.day.in_(range(day, oldest - 1, -1)), where)
+        return []
+    newest, end = last // DAY_US, max(first // DAY_US, last // DAY_US - _MOST_DAYS)
+    parts = [
         # A table of calls in PostgreSQL has a month: the others need not be looked into. As text:
         # with parameters it would go by the time, and read the whole month.
-        within = f"at_us >= {oldest * DAY_US} AND at_us < {(day + 1) * DAY_US}"
-        query = query.where(sa.text(within))
-        found += [call_row(row) for row in connection.execute(query.limit(limit - len(found)))]
-        day = oldest - 1
+        sa.select(_calls.c.request_id)
+        .where(where, sa.text(_days_as_text(max(day - _DAYS + 1, end), day)))
+        .limit(limit)
+        for day in range(newest, end - 1, -_DAYS)
+    ]
+    found: list[CallRow] = []
+    for start in range(0, len(parts), _PARTS):  # together: a trip for each would take longer
+        idents = connection.scalars(sa.union_all(*parts[start : start + _PARTS])).all()
+        for at in range(0, min(len(idents), limit - len(found)), _CHUNK):
+            named = _calls.c.request_id.in_(idents[at : at + _CHUNK])
+            found += _rows(connection, named, limit - len(found))
+        if len(found) >= limit:
+            break
     return sorted(found, key=lambda call: (call.at_us, call.request_id), reverse=True)
+
+
+def _days_as_text(first: int, last: int) -> str:
+    days = ", ".join(map(str, range(last, first - 1, -1)))
+    return f"day IN ({days}) AND at_us >= {first * DAY_US} AND at_us < {(last + 1) * DAY_US}"
 
 
 def by_id(ident: str) -> sa.ColumnElement[bool]:
