@@ -137,7 +137,7 @@ def test_settings_keep_the_types_of_their_structs(tmp_path: Path) -> None:
     }  # fmt: skip
     numbers = [name for name in ServerSettings.__struct_fields__ if name not in others]
     every = {**dict.fromkeys(numbers, 1024), **others}
-    text = f"server: {json.dumps(every)}\n"
+    text = f"server: {json.dumps(every)}\nidempotency: {{ keep: 0 }}\n"
     server = _config(tmp_path, text).server
     for name, kind in ServerSettings.__annotations__.items():
         assert type(getattr(server, name)).__name__ == getattr(kind, "__name__", kind), name

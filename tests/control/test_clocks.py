@@ -72,7 +72,9 @@ def test_clocks_that_are_minutes_off(control: Control) -> None:
     assert {plane: round(seconds / 60) for plane, seconds in ahead.items()} == {
         "early": 10, "late": -10, "right": 0,
     }  # fmt: skip
-    found = control.request("/metrics").body.decode()
+    found = request(
+        control.url, path="/metrics", token=control.secret("metrics-token")
+    ).body.decode()
     assert re.search(r'ferryman_plane_clock_ahead_seconds\{plane="late"\} -(600|599)\.', found)
     env = os.environ | {"FERRYMAN_DATA_DIR": str(control.data)}
     done = subprocess.run(

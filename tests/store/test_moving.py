@@ -26,6 +26,7 @@ from ferryman.control.vault.masters import Masters
 from ferryman.store import (
     alerts,
     audit,
+    condensed,
     db,
     delegated,
     intake,
@@ -94,6 +95,7 @@ def source(tmp_path: Path) -> Iterator[sa.Engine]:
     writer.append(OPENED, samples._pack(samples.opened(samples.call("open"))))
     ingester = Ingester(engine, tmp_path / "journal")
     assert ingester.drain() == 5001
+    condensed.condense(engine, condensed.missing(engine, 2e9)[0])
     ingester.close()
     writer.close()
     yield engine

@@ -1,5 +1,6 @@
 """Process options: every flag has a ``FERRYMAN_*`` variable; that is how processes pass them on."""
 
+import hmac
 import os
 import re
 import secrets
@@ -219,7 +220,8 @@ class Paths:
         token = derive_for(self.secret("feed-token"), "metrics").hex()
         path = self.root / "secrets" / "metrics-token"
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not path.exists() or path.read_text().strip() != token:
+        known = path.read_text().strip() if path.exists() else ""
+        if not hmac.compare_digest(known.encode(), token.encode()):
             draft = path.with_name(f".{path.name}.{os.getpid()}")
             draft.unlink(missing_ok=True)
             draft.touch(0o600, exist_ok=False)

@@ -42,11 +42,11 @@ class Keeper:
                 self._failure = ""
 
     def _step(self) -> None:
-        if self._over:
-            condensed.condense(self._engine, self._over.pop())
-            return
         if self._sweeping:
             self._sweeping = retention.sweep(self._engine)
+            return
+        if self._over:
+            condensed.condense(self._engine, self._over.pop())
             return
         kept = self._kept()
         if kept is None or time.monotonic() < self._due:

@@ -405,7 +405,7 @@ def _look(
 def per(time: sa.ColumnElement[int], step: int) -> sa.ColumnElement[int]:
     """The number of the step, as long as ``step``, that ``time`` is in."""
     # As text in the statement: PostgreSQL does not see that two parameters are equal.
-    return time.op("/")(sa.literal_column(str(step)))
+    return time // sa.literal_column(str(step), sa.BigInteger)
 
 
 def within(at: sa.ColumnElement[int], part: spans.Part) -> list[sa.ColumnElement[bool]]:

@@ -99,14 +99,16 @@ class Dashboard:
         """Whether the browser speaks TLS, to us or to a proxy: then no other cookie than that of
         TLS is its session's. Any neighbour below the same domain can set the plain one, and have
         somebody work in the neighbour's own session."""
-        if request.headers.get("origin", "").startswith("https:"):
+        said = [request.headers.get(name, "") for name in ("x-forwarded-proto", "forwarded")]
+        if (
+            request.headers.get("origin", "").startswith("https:")
+            or "https" in "".join(said).lower()
+        ):
             return True
         if allowed_hosts(request.url.hostname or "") is not None:
             return False
         # Browsers say where a request is from (Sec-Fetch-*) to TLS and to loopback alone.
-        said = (request.headers.get(name, "") for name in ("x-forwarded-proto", "forwarded"))
-        told = "https" in "".join(said).lower() or "sec-fetch-site" in request.headers
-        return told or self.desk.sign_on.secure
+        return "sec-fetch-site" in request.headers or self.desk.sign_on.secure
 
     async def _entrance(self, request: Request) -> Response:
         to = _inside(request.query_params.get("next"))
@@ -177,7 +179,7 @@ class Dashboard:
             # A page that goes on by itself: a redirect would belong to the provider's page, and
             # browsers send no strict cookie then.
             response = _html("signed_in.html", 200, title="Signed in", next=_inside(to))
-            _let_in(request, response, inside, self._tls(request))
+            _let_in(request, response, inside, sign_on.secure or self._tls(request))
         response.delete_cookie(name, path="/", secure=sign_on.secure)
         return response
 
