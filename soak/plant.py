@@ -173,7 +173,9 @@ class Plant:
 
     def metrics(self) -> str:
         """The data plane's page of metrics."""
-        return request(f"http://127.0.0.1:{self.port}", "GET", "/metrics").body.decode()
+        token = (self.data / "secrets" / "metrics-token").read_text().strip()
+        url = f"http://127.0.0.1:{self.port}"
+        return request(url, "GET", "/metrics", token=token).body.decode()
 
     # -- the ledger
 
