@@ -135,7 +135,7 @@ def echoed(stack: Stack, key: str) -> None:
 
 NAMED = {"organisation": "acme", "team": "red", "user": "ann", "key": "canary", "number": "1"}
 """What stands in addresses, and calls' ids."""
-ASKED = {"/routes/explain": "model=lab/sim-echo", "/config/diff": "old=1", "/calls": "limit=1000",
+ASKED = {"/routes/explain": "model=lab/sim-echo", "/config/diff": "old=1",
          "/usage": "by=model,error", "/prices": "model=lab/sim-echo"}  # fmt: skip
 """What has to be said for there to be something to see."""
 
@@ -154,12 +154,13 @@ def pages(stack: Stack) -> bytes:
     """Everything that the control plane and the metrics show: each page, what is sent to the live
     one, and each read of the admin API."""
     url, signed_in = entered(stack)
-    rows = stack.admin("GET", "/api/v1/calls?limit=1000").json()["data"]
+    listed = stack.admin("GET", "/api/v1/calls?limit=1000")
+    rows = listed.json()["data"]
     idents = [row["request_id"] for row in rows[:: max(len(rows) // 25, 1)]]
     token = {"authorization": f"Bearer {stack.metrics_token}"}
     replies = [request(each, path="/metrics", headers=token) for each in (stack.url, url)]
     assert [reply.status for reply in replies] == [200, 200]
-    found = [reply.body for reply in replies]
+    found = [reply.body for reply in (listed, *replies)]
     ways = [way.path for way in WAYS if way.method == "GET" and way.view is not None]
     for path in addresses(ways, idents):
         page = request(url, path=path, headers=signed_in)
