@@ -22,6 +22,8 @@ MOST_PLANES: Final = 256
 """Data planes that are remembered."""
 NOTABLE: Final = 5.0
 """Seconds that a data plane's clock, which times its calls, may be off before anybody is told."""
+REQUESTS: Final = 4
+"""By so many of its last requests its clock is judged."""
 TOLD: Final = 1.0
 """Seconds from which on the live page reckons with it."""
 
@@ -36,7 +38,9 @@ class Seen(Struct, frozen=True, kw_only=True):
     at: float
     """Unix seconds."""
     ahead: float | None = None
-    """Seconds that its clock is ahead of the control plane's; negative: behind; None: not told."""
+    """Seconds that its clock is ahead of the control plane's; negative: behind; None: not known."""
+    told: tuple[float, ...] = ()
+    """The same by each of its last requests: one that takes long makes its clock look late."""
 
 
 ADVICE: Final = "times of its calls are wrong by that; let NTP set the clocks of both machines."
@@ -113,8 +117,11 @@ class FeedHub:
     def note(self, plane: str, version: str, keys_seq: int, now: float | None = None) -> None:
         """A data plane asks; ``plane`` is its name, ``now`` what its clock says."""
         before, at = self._seen.pop(plane, None), time.time()
-        ahead = None if now is None else now - at
-        seen = Seen(plane=plane, version=version, keys_seq=keys_seq, at=at, ahead=ahead)
+        ahead, told = None, () if before is None else before.told
+        if now is not None:
+            told = (*told, now - at)[-REQUESTS:]
+            ahead = max(told) if len(told) > 1 or now > at else None
+        seen = Seen(plane=plane, version=version, keys_seq=keys_seq, at=at, ahead=ahead, told=told)
         self._seen[plane] = seen
         if (off := clock_of(seen)) and (before is None or not clock_of(before)):
             log("control", f"the clock of data plane {plane} is {off}: {ADVICE}")
