@@ -5,7 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ferryman.config.delegation import SECONDS, Scope, beyond, brought_down, lasting, lowered
+from ferryman.config.delegation import (
+    RATE_SECONDS,
+    SECONDS,
+    Scope,
+    beyond,
+    brought_down,
+    lasting,
+    lowered,
+)
 from ferryman.config.snapshot import PERIODS, RATES, Budget, CallLimit, RateLimit
 from ferryman.ir.price import PICO
 from ferryman.routing.conditions import compiled
@@ -54,6 +62,7 @@ def test_what_a_scope_has_in_common_is_counted_at_once(scope: Scope) -> None:
         (rate("600/hour"), rate("60/minute"), "requests: a burst of 600 is more than 60"),
         (rate("600/hour", 60), rate("60/minute"), ""),
         (rate("60/minute", measure="tokens"), rate("1/minute"), ""),
+        (rate("31/month", 1), rate("1/day"), "requests: 31/month is more than 1/day"),
         (at_once(3), at_once(2), "parallel: 3 is more than 2"),
         (at_once(2), at_once(2), ""),
         (at_once(9), rate("1/minute"), ""),
@@ -107,7 +116,7 @@ UNTIL = (3_000_000_000, 3_000_000_009)
 _most = st.integers(1, 200)
 _rates = st.builds(
     RateLimit, measure=st.sampled_from(RATES), most=_most, burst=_most,
-    per=st.sampled_from(("second", "minute", "hour", "day")),
+    per=st.sampled_from(("second", *PERIODS)),
 )  # fmt: skip
 _budgets = st.builds(
     Budget, unit=st.sampled_from(("usd", "tokens")), most=st.integers(0, 200),
@@ -134,7 +143,7 @@ def test_what_was_brought_down_is_within_and_nothing_became_more(
     for new, old in zip(found.rates, child.rates, strict=True):
         assert new.measure == old.measure
         assert new.burst <= old.burst
-        assert new.most * SECONDS[old.per] <= old.most * SECONDS[new.per]
+        assert new.most * RATE_SECONDS[old.per] <= old.most * RATE_SECONDS[new.per]
     for less, was in zip(found.budgets, child.budgets, strict=True):
         assert less == replace(was, most=less.most, extra=less.extra, extra_until=less.extra_until)
         assert (less.most <= was.most, less.extra <= was.extra) == (True, True)
@@ -204,8 +213,8 @@ def test_within_means_that_no_stretch_of_time_lets_more_through(
         for bound in parent.rates:
             for seconds in (0, 1, 59, 3600, 10**6):
                 if mine.measure == bound.measure:
-                    let = mine.burst + seconds * mine.most / SECONDS[mine.per]
-                    assert let <= bound.burst + seconds * bound.most / SECONDS[bound.per] + 1e-6
+                    let = mine.burst + seconds * mine.most / RATE_SECONDS[mine.per]
+                    assert let <= bound.burst + seconds * bound.most / RATE_SECONDS[bound.per] + 1e-6
 
 
 _facts = st.sampled_from(("", "red", "ann"))

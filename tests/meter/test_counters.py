@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ferryman.flow.limiting import SECONDS
 from ferryman.meter import counters
 from ferryman.meter.limits import (
     INPUT,
@@ -119,12 +120,17 @@ def _limits(most: int, seconds: int, burst: int, dollars: int, rolling: bool) ->
 
 @settings(max_examples=120)
 @given(
-    most=st.integers(1, 10**7), seconds=st.sampled_from([1, 60, 3600, 86400]),
+    most=st.one_of(st.integers(1, 10**7), st.integers(1, 10**15)),
+    seconds=st.sampled_from(list(SECONDS.values())),
     burst=st.integers(1, 200), dollars=st.integers(0, 10**17), rolling=st.booleans(), steps=steps,
 )  # fmt: skip
 @example(
     most=999_983, seconds=86_400, burst=3, dollars=2**53 + 1, rolling=True,
     steps=[(86_399, "a", Amounts(1, 1, 1, 2**53), Amounts(0, 1, 0, 2**53 - 1))] * 30,
+)  # fmt: skip
+@example(  # a month has more parts than fit beside 15 bits more
+    most=10**15 - 1, seconds=SECONDS["month"], burst=10**12, dollars=0, rolling=False,
+    steps=[(2_591_999, "a", Amounts(0, 10**12, 1), Amounts(0, 10**12 - 7, 1))] * 30,
 )  # fmt: skip
 @example(  # sums that carry
     most=10**7, seconds=1, burst=200, dollars=10**17, rolling=True,
@@ -181,27 +187,30 @@ def test_the_script_decides_and_counts_as_the_meters_do(
                 found, wanted = (m.state(f"{mine.name}|{key}", at) for m in (meter, twin))
                 names = ("left", "seconds", "most")
                 assert [getattr(found, n) for n in names] == [getattr(wanted, n) for n in names]
+                if isinstance(meter, RateMeter) and isinstance(twin, RateMeter):  # to the nanosecond
+                    name = f"{mine.name}|{key}"
+                    assert meter.throttle.left(name, at.ns) == twin.throttle.left(name, at.ns)
 
 
 @settings(max_examples=60)
 @given(
-    most=st.integers(1, 10**9), burst=st.integers(1, 50),
+    most=st.integers(1, 10**9), burst=st.integers(1, 50), seconds=st.sampled_from([86_400, SECONDS["month"]]),
     waits=st.lists(st.integers(0, 200_000), min_size=1, max_size=80),
 )  # fmt: skip
 def test_never_more_than_burst_and_rate_times_time(
-    server: Server, most: int, burst: int, waits: list[int]
+    server: Server, most: int, burst: int, seconds: int, waits: list[int]
 ) -> None:
     shared = Shared(server)
     us = began = 1_700_000_000_000_001
     shared.begin(us, "p")
-    limit = Limit("one", [RateMeter(REQUESTS, most, 86_400, burst, "day")], 402)
+    limit = Limit("one", [RateMeter(REQUESTS, most, seconds, burst, "x")], 402)
     passed = 0
     for number, wait in enumerate(waits):
         us += wait
         shared.us = us
         form = counters.forms([(limit, "one")], Amounts(), Moment(us * 1000, us // 10**6))
         passed += shared("admit", "p", str(number), form)[0] == counters.PASSED
-        assert passed <= burst + Fraction(most * (us - began), 86_400 * 10**6)
+        assert passed <= burst + Fraction(most * (us - began), seconds * 10**6)
 
 
 def test_what_a_dead_plane_holds_of_parallel_ends_with_its_lease(server: Server) -> None:

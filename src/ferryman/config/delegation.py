@@ -24,7 +24,9 @@ SECONDS: Final = {
     "second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 7 * 86_400,
     "month": 31 * 86_400,
 }  # fmt: skip
-"""Of rates and of budgets; months at their longest."""
+"""Of budgets; months at their longest."""
+RATE_SECONDS: Final = {**SECONDS, "month": 30 * 86_400}
+"""Of rates (``meter/window.py``)."""
 
 
 class Scope(Struct, frozen=True, order=True):
@@ -214,7 +216,7 @@ def _of_measure(limit: CallLimit, measure: str) -> list[RateLimit]:
 
 def _per(rate: RateLimit, bound: RateLimit) -> int:
     """How much faster a rate is; exact."""
-    return rate.most * SECONDS[bound.per] - bound.most * SECONDS[rate.per]
+    return rate.most * RATE_SECONDS[bound.per] - bound.most * RATE_SECONDS[rate.per]
 
 
 def _said(rate: RateLimit) -> str:

@@ -11,7 +11,7 @@ from ferryman.config.snapshot import PERIODS, RATES
 
 MOST: Final = 10**15
 TOKENS: Final = count("1000000", 0, MOST)
-_UNITS: Final = ("second", "minute", "hour", "day")
+_UNITS: Final = ("second", *PERIODS)
 _FLAG: Final = Flag(says="true or false", example="true")
 _UNTIL: Final = Word(
     says="a date, or a time in the form 2026-12-24T18:00:00Z",
@@ -100,14 +100,16 @@ BUDGET: Final = Table(
 )  # fmt: skip
 
 RATE: Final = Table(
-    says="a number per second, minute, hour or day, or a mapping",
+    says="a number per second, minute, hour, day, week or month, or a mapping",
     example="{ most: 600, per: minute, burst: 60 }",
     keys=(
         Key(name="most", kind=count("600", 1, MOST), doc="How many in that time.", required=True),
         Key(
             name="per",
-            kind=Word(says="second, minute, hour or day", example="minute", choices=_UNITS),
-            doc="The time.",
+            kind=Word(
+                says="second, minute, hour, day, week or month", example="minute", choices=_UNITS
+            ),
+            doc="The time; a month is 30 days.",
             required=True,
         ),
         Key(

@@ -17,7 +17,7 @@ RATES: Final = ("requests", "input_tokens", "output_tokens", "tokens")
 
 
 class RateLimit(Struct, frozen=True, kw_only=True):
-    """``most`` of a measure ``per`` second, minute, hour or day; ``burst`` of them at once."""
+    """``most`` of a measure ``per`` second, minute, …, month; ``burst`` of them at once."""
 
     measure: str
     most: int

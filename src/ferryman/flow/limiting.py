@@ -43,14 +43,15 @@ from ferryman.meter.limits import (
     key_of,
 )
 from ferryman.meter.spending import Spending
-from ferryman.meter.window import Window
+from ferryman.meter.window import LENGTHS, Window
 from ferryman.routing.conditions import Meets, compiled
 from ferryman.telemetry.metrics import family
 from ferryman.upstream.fleet import Target
 from ferryman.wire.envelope import Request
 from ferryman.wire.paths import CONVERSATIONS
 
-SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+SECONDS: Final = {"second": 1, **LENGTHS}
+"""Of what rates are per; a month is 30 days."""
 NEWS_PATIENCE: Final = 3.0
 """Seconds that a call waits for what was spent to be known, in the first moments of a gateway."""
 PROVIDER: Final = "\0provider"

@@ -59,13 +59,14 @@ local function flown(level, micros, most, cost) -- after so many microseconds
   local rest = math.fmod(micros, cost)
   local units = (micros - rest) / cost * most
   if units > level[1] then return {0, 0} end
-  -- rest * most / cost, a digit of `most` (base 2^15) after the other
+  -- rest * most / cost, a digit of `most` (base 2^10, up to 10^15) after the other: with the parts of
+  -- a month (2^41.3), what is divided stays below 2^52.3
   local quotient, left = 0, 0
-  for place = 3, 0, -1 do
-    local digit = math.floor(most / 32768 ^ place) % 32768
-    left = left * 32768 + rest * digit
+  for place = 4, 0, -1 do
+    local digit = math.floor(most / 1024 ^ place) % 1024
+    left = left * 1024 + rest * digit
     local over = math.fmod(left, cost)
-    quotient, left = quotient * 32768 + (left - over) / cost, over
+    quotient, left = quotient * 1024 + (left - over) / cost, over
   end
   return lowered(level, units + quotient, left, cost)
 end
@@ -85,6 +86,7 @@ local function keep_rate(state, most, cost)
   local level = state.level
   local kept = cmsgpack.pack({now, level[1], level[2], state.count, state.lows})
   local empty = math.ceil((level[1] * cost + level[2]) / most / 1000) + 1000
+  empty = math.min(empty, 10 ^ 15) -- a long time; more than the server takes would be an error
   redis.call('SET', rate_key(state.key), kept, 'PX', string.format('%.0f', empty))
 end
 
