@@ -1,8 +1,14 @@
 """Calls that begin at the same moment, each on a connection of its own."""
 
 import asyncio
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
-from tests.gateway import KEY, Stack, asked
+from tests.gateway import KEY, Stack, asked, whole
 from tests.simulator import wire
 
 
@@ -22,3 +28,32 @@ async def all_at_once(stack: Stack, count: int, model: str, headers: dict[str, s
     for _, writer in links:
         writer.close()
     return list(found)
+
+
+@contextlib.contextmanager
+def under_way(stack: Stack, headers: dict[str, str]) -> Iterator[Callable[[], wire.Reply]]:
+    """A call to slow/m (which is ``CANNED``) that may get ten tokens, gets five, and ends when what
+    this gives is called."""
+    may_end = threading.Event()
+    usage = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
+    said = {"role": "assistant", "content": "One by one."}
+    choices = [{"index": 0, "message": said, "finish_reason": "stop"}]
+    body = {"id": "c", "object": "chat.completion", "created": 1, "model": "m"}
+
+    def answer(link: socket.socket) -> bool:
+        may_end.wait()
+        link.sendall(whole(json.dumps({**body, "choices": choices, "usage": usage}).encode()))
+        return False
+
+    stack.canned.answers.append(answer)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(stack.chat, "slow/m", headers=headers, max_tokens=10)
+
+        def ends() -> wire.Reply:
+            may_end.set()
+            return call.result()
+
+        try:
+            yield ends
+        finally:
+            may_end.set()

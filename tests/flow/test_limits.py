@@ -15,7 +15,7 @@ import anthropic
 import openai
 import pytest
 
-from tests.flow.crowd import all_at_once
+from tests.flow.crowd import all_at_once, under_way
 from tests.gateway import KEY, Stack, asked, error_of
 from tests.processes import descendants, until
 from tests.simulator import wire
@@ -40,6 +40,7 @@ providers:
       searching: { input: 0, output: 0, search: 1 }
       gone: [{ input: 1, output: 2, until: 2026-01-01 }]
     models: { tokens: { max_output: 1000 } }
+  slow: { base_url: CANNED/v1, auth: none, prices: { m: { input: 0, output: 100000, request: 1 } } }
   claude: { base_url: SIM/v1, format: anthropic_messages, key: sk, prices: { sim: PRICE } }
 models:
   priced-or-not: { targets: ["lab/sim?tokens=4", lab/sim] }
@@ -51,6 +52,7 @@ limits:
   - { name: less, when: { metadata.case: less }, budget: { usd: 2.5, per: month } }
   - { name: ten, when: { metadata.case: ten }, budget: { usd: 10, per: month } }
   - { name: kept, when: { metadata.case: kept }, budget: { usd: 10, per: month } }
+  - { name: moved, when: { metadata.case: moved }, budget: { usd: 10, per: month } }
   - { name: rate, when: { metadata.case: rate }, requests: { most: 3, per: day } }
   - { name: two, when: { metadata.case: two }, parallel: 2 }
   - name: person
@@ -74,6 +76,9 @@ policies:
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(tmp_path_factory.mktemp("limits"), CONFIG).served() as running:
         yield running
+
+
+MOVED = "usd: 20, per: day, rolling: true } }\n  - { name: rate"
 
 
 def of(case: str, **more: str) -> dict[str, str]:
@@ -264,6 +269,19 @@ def test_the_file_changes_a_limit_and_what_was_spent_stays(limited: Stack) -> No
     until(lambda: limited.chat("lab/sim", headers=of("policy")).status == 200, "the new limit")
     left = limited.chat("lab/sim", headers=of("policy"))
     assert (left.status, left.header("x-ferryman-budget-left-usd")) == (200, "0")
+
+
+def test_a_call_under_way_counts_in_a_budget_whose_period_changes(limited: Stack) -> None:
+    def left() -> str | None:
+        return limited.chat("lab/free", headers=of("moved")).header("x-ferryman-budget-left-usd")
+
+    assert limited.chat("lab/sim", headers=of("moved")).status == 200
+    with under_way(limited, of("moved")) as ends:
+        until(lambda: left() == "7", "one that ended, and one that may cost two")
+        limited.write(CONFIG.replace("usd: 10, per: month } }\n  - { name: rate", MOVED))
+        until(lambda: left() == "17", "both of them in the new budget")
+        assert ends().status == 200
+    assert left() == "17.5"
 
 
 def test_a_killed_gateway_knows_what_was_spent(limited: Stack) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
@@ -10,9 +11,10 @@ import msgspec
 from ferryman.config.options import Options
 from ferryman.config.snapshot import Budget, CallLimit, Snapshot
 from ferryman.edge.restoring import COARSE, Restorer, Spent, counts_from
+from ferryman.flow.bearing import bear_all
 from ferryman.flow.call import Plane
 from ferryman.flow.limiting import Limiter
-from ferryman.meter.limits import BudgetMeter
+from ferryman.meter.limits import Amounts, BudgetMeter, Moment, take
 from ferryman.meter.window import Window
 
 
@@ -27,8 +29,10 @@ class Ledger:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
-            self.asked.append(line.decode())
-            await reader.readuntil(b"\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            body = await reader.readexactly(length)
+            self.asked.append(f"{line.decode()}{body.decode()}")
             self.came.release()
             await self.may.acquire()
             writer.write(
@@ -40,6 +44,10 @@ class Holder:
     """The part of a plane that is asked for."""
 
     limits: Limiter | None = None
+    counters = None
+
+    def now(self) -> float:
+        return time.monotonic()
 
     def adopt(self, *budgets: Budget) -> Limiter:
         """As a new snapshot with these budgets is."""
@@ -103,6 +111,47 @@ def test_two_budgets_of_the_same_kind_stay_two() -> None:
             ledger.may.release()
         await second.learned.wait()
         assert left(second) == [6, 16]
+
+    with_ledger(lambda: Ledger(Spent(("all",), int(time.time()), 4, 7)), test)
+
+
+def test_a_call_under_way_counts_in_a_budget_that_comes_and_the_ledger_leaves_it_out() -> None:
+    async def test(ledger: Ledger, plane: Holder, restorer: Restorer) -> None:
+        ledger.may.release()
+        first = plane.adopt(Budget(unit="usd", most=10, per="month"))
+        restorer.wanted.set()
+        await first.learned.wait()
+        now = int(time.time())
+        applying = [(first.every[0].limit, "all")]
+        grant = take(applying, Amounts(tokens=5, picodollars=3), Moment(0, now))
+        ended = take(applying, Amounts(tokens=2, picodollars=1), Moment(0, now))
+        ended.settle(Amounts(tokens=1, picodollars=1), Moment(0, now))
+        call = SimpleNamespace(
+            id="r1", plane=plane, at_us=now * 10**6, grant=grant, more=(), rooms=(ended,)
+        )
+        first.bearing["r1"] = cast(Any, call)
+        second = plane.adopt(
+            Budget(unit="usd", most=20, per="month", zone="Asia/Tokyo"),
+            Budget(unit="tokens", most=20, per="day"),
+        )
+        for _ in range(2):  # another snapshot changes nothing
+            bear_all(cast(Plane, plane))
+            second = plane.adopt(
+                Budget(unit="usd", most=20, per="month", zone="Asia/Tokyo"),
+                Budget(unit="tokens", most=20, per="day"),
+            )
+        ledger.may.release()
+        ledger.may.release()
+        restorer.wanted.set()
+        await second.learned.wait()
+        assert [line.partition(" HTTP")[0] for line in ledger.asked[1:]] == [
+            "POST /internal/counted"
+        ] * 2
+        assert all('"without":["r1"]' in line for line in ledger.asked[1:])
+        assert left(second) == [20 - 4 - 3 - 1, 20 - 7 - 5 - 1]
+        grant.settle(Amounts(tokens=4, picodollars=2), Moment(0, now))
+        assert left(second) == [20 - 4 - 2 - 1, 20 - 7 - 4 - 1]
+        assert left(first) == [10 - 4 - 2 - 1]
 
     with_ledger(lambda: Ledger(Spent(("all",), int(time.time()), 4, 7)), test)
 

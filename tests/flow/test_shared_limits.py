@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.crowd import all_at_once
+from tests.flow.crowd import all_at_once, under_way
 from tests.gateway import KEY, Stack, asked, error_of
 from tests.processes import descendants, environment, until
 from tests.simulator import wire
@@ -39,6 +39,10 @@ providers:
     base_url: SIM/v1
     auth: none
     prices: {{ "sim?503": {{ input: 0, output: 0, request: 1 }} }}
+  slow:
+    base_url: CANNED/v1
+    auth: none
+    prices: {{ m: {{ input: 0, output: 100000, request: 1 }} }}
   small: {{ base_url: SIM/v1, auth: none, max_in_flight: 10, queue: {{ length: 200, wait: 60s }} }}
   pool:
     base_url: SIM/v1
@@ -60,6 +64,11 @@ limits:
     budget: {{ usd: 99, per: month }}
   - {{ name: ten, when: {{ metadata.case: ten }}, budget: {{ usd: 10, per: month }} }}
   - {{ name: kept, when: {{ metadata.case: kept }}, budget: {{ usd: 10, per: month }} }}
+  - {{ name: moved, when: {{ metadata.case: moved }}, budget: {{ usd: 30, per: month }} }}
+  - name: beside
+    when: {{ metadata.case: moved }}
+    by: provider
+    budget: {{ usd: 30, per: month }}
   - {{ name: rate, when: {{ metadata.case: rate }}, requests: {{ most: 20, per: day }} }}
   - {{ name: two, when: {{ metadata.case: two }}, parallel: 10 }}
 """
@@ -200,16 +209,36 @@ def test_a_revoked_key_is_refused_by_all_within_a_second(shared: Stack) -> None:
     assert time.monotonic() - began < 3, "a second, and slack for a slow machine"
 
 
-def by_provider(server: Server) -> dict[str, int]:
+def by_provider(server: Server, name: str = "apart") -> dict[str, int]:
     """Dollars that the budgets of providers have borne, as the server counts."""
     client = server.client()
     found: Counter[str] = Counter()
     [generation] = client.scan_iter(match="ferryman:*:limits:generation")
     now = client.get(generation).decode().partition(":")[0]
-    for name in client.scan_iter(match=f"*:limits:{now}:b:*apart|*", count=1000):
+    for name in client.scan_iter(match=f"*:limits:{now}:b:*{name}|*", count=1000):
         dollars = sum(int(amount) for amount in client.hvals(name)) // 10**12
         found[name.decode().rpartition("|")[2]] += dollars
     return {provider: dollars for provider, dollars in found.items() if dollars}
+
+
+def test_a_call_under_way_counts_in_budgets_whose_zone_changes(
+    shared: Stack, server: Server
+) -> None:
+    """In those that its attempts are counted in, too, and whichever gateway serves it."""
+    config = CONFIG.replace("STATE", f'"{server.url}"').replace("AWAY", "fail_closed")
+    changed = config.replace("usd: 30, per: month", "usd: 40, per: month, zone: Asia/Tokyo")
+    assert shared.chat("lab/sim", headers=of("moved")).status == 200
+    with under_way(shared, of("moved")) as ends:
+        until(lambda: left(shared, "moved") == "27", "one that ended, and one that may cost two")
+        assert by_provider(server, "beside") == {"lab": 1, "slow": 2}
+        shared.write(changed)
+        until(lambda: {left(shared, "moved") for _ in range(9)} == {"37"}, "both, anew, at all")
+        until(
+            lambda: by_provider(server, "Tokyo*beside") == {"lab": 1, "slow": 2}, "both attempts"
+        )
+        assert ends().status == 200
+    until(lambda: left(shared, "moved") == "37.5", "what it has cost")
+    until(lambda: by_provider(server, "Tokyo*beside") == {"lab": 1, "slow": 1}, "of its attempt")
 
 
 def test_what_a_killed_gateway_held_is_settled_as_the_ledger_has_it(

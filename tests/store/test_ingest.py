@@ -165,6 +165,9 @@ def test_what_budgets_bear_is_summed_once_by_time_with_holds_of_the_dead(
         (at // 1_000_000, both, 2**63, 6),
         (at // 1_000_000 + 60, one, 7 + 11, 3 + 4),
     ]
+    there = ["dead", "c4", "never came"]
+    found = budgets.spent(engine, at // 1_000_000, at + 2 * minute, 60, without=there)
+    assert [spent.picodollars for spent in found if spent.budgets == one] == [7]
 
 
 def test_a_call_that_holds_more_than_it_did_is_one_and_is_gone_when_it_ends(

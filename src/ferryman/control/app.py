@@ -70,14 +70,15 @@ _pack = msgspec.msgpack.Encoder().encode
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """What is asked of the ledger: sums as ``spent.counted`` takes them; of single calls, if there
-    are ``ids``."""
+    """What is asked of the ledger: sums as ``spent`` (of calls that have ``ended``) and ``counted``
+    of ``store/budgets.py`` take them; of single calls, if there are ``ids``."""
 
     since: Annotated[int, msgspec.Meta(ge=0)] = 0
     until: int = 0
     step: Annotated[int, msgspec.Meta(ge=1)] = 1
     begun: dict[str, int] = {}
     without: tuple[str, ...] = ()
+    ended: bool = False
     ids: tuple[str, ...] = ()
 
 

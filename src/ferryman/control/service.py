@@ -333,6 +333,10 @@ class Service:
         self._catch_up()
         if asked.ids:
             return budgets.charged(self.engine, asked.ids)
+        if asked.ended:
+            return budgets.spent(
+                self.engine, asked.since, asked.until, asked.step, without=asked.without
+            )
         return budgets.counted(
             self.engine, asked.since, asked.until, asked.step, begun=asked.begun,
             without=asked.without,

@@ -220,12 +220,15 @@ class Counting:
         await asyncio.sleep(max(self._grace_until - time.monotonic(), 0))
         # From now on, who joins with calls under way comes too late: the ledger may have them.
         await link.run(key, "learn", generation, "?", [], 0)
-        answers: dict[tuple[int, int], Any] = {}
+        if not first and int(await link.call("ZCARD", f"{key}planes")) > 1:
+            await asyncio.sleep(GRACE)  # others hear of these, and tell what they have under way
+        answers: dict[tuple[int, int, tuple[str, ...]], Any] = {}
         now = int(time.time())
         for name, meter in missing:
             since = meter.since(now)
             step = step_of(since, now)
-            asked = (since - since % step, step)
+            late = await link.call("SMEMBERS", f"{key}{generation}:j:{budget(name, meter)}")
+            asked = (since - since % step, step, tuple(sorted(call.decode() for call in late)))
             if asked not in answers:
                 await self._mine(link, "building")
                 answers[asked] = await self._spent(link, pool, generation, *asked, first=first)
@@ -257,13 +260,16 @@ class Counting:
         return await link.call("SET", key, me, "NX", "PX", "5000") is not None
 
     async def _spent(
-        self, link: Link, pool: Pool, generation: str, since: int, step: int, *, first: bool
-    ) -> Any:
-        """What the ledger has, without what is counted in this generation by its calls."""
+        self, link: Link, pool: Pool, generation: str, since: int, step: int,
+        late: tuple[str, ...], *, first: bool,
+    ) -> Any:  # fmt: skip
+        """What the ledger has, without what is counted in this generation by its calls, ``late``
+        ones among them."""
         place = f"{self._counters.key}{generation}:"
         names = await link.call("HGETALL", f"{place}g:names")
         begun: dict[str, int] = {}
         without = {call.decode() for call in await link.call("SMEMBERS", f"{place}g:joined")}
+        without.update(late)
         for plane, said in zip(names[::2], names[1::2], strict=True):
             us, _, name = said.decode().partition(":")
             begun[name] = min(int(us), begun.get(name, int(us)))
@@ -339,7 +345,6 @@ class Counting:
 
 
 def _budgets(limiter: Limiter | None) -> Iterator[tuple[str, BudgetMeter]]:
-    for bound in limiter.every if limiter is not None else ():
-        for meter in bound.limit.meters:
-            if isinstance(meter, BudgetMeter):
-                yield bound.limit.name, meter
+    for name, meters in limiter.budgets.items() if limiter is not None else ():
+        for meter in meters:
+            yield name, meter

@@ -27,6 +27,7 @@ from ferryman.edge.routes import Edge, http_refusal
 from ferryman.edge.sharing import Sharing
 from ferryman.edge.siblings import Siblings
 from ferryman.edge.vouching import Vouchers
+from ferryman.flow.bearing import bear_all
 from ferryman.flow.call import Plane
 from ferryman.flow.classify import classified
 from ferryman.flow.guarding import engine_of
@@ -174,6 +175,7 @@ class Gateway:
         counted = self.plane.limits is not None or bool(self.plane.queues)
         self._counters.wanted = bool(snapshot.server.state) and counted
         self._counters.away = snapshot.server.state_away
+        bear_all(self.plane)
         self._restorer.wanted.set()
         self._vouchers.adopt(snapshot.issuers)
         self._sync_seconds = snapshot.server.fsync_ms / 1000

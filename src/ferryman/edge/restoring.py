@@ -34,6 +34,8 @@ class Spent(Struct, frozen=True, array_like=True):
 
 Charged = tuple[int, int, int, list[tuple[str, int, int]]]
 """As in ``store/budgets.py``."""
+Asked = tuple[int, int, int, tuple[str, ...]]
+"""Since when (seconds), until when (microseconds), by what step (seconds), without which calls."""
 _decode: Final = msgspec.msgpack.Decoder(list[Spent] | dict[str, Charged]).decode
 
 
@@ -74,25 +76,34 @@ class Restorer:
             pool.close()
 
     async def _tell(self, pool: Pool, limiter: Limiter) -> None:
-        answers: dict[tuple[int, int, int], dict[str, list[tuple[str, Spent]]]] = {}
+        answers: dict[Asked, dict[str, list[tuple[str, Spent]]]] = {}
         now = int(time.time())
         for name, meter in limiter.unknown():
             if meter.spending.known:  # another meter of this spending has been told meanwhile
                 continue
             since = meter.since(now)
             step = step_of(since, now)
-            asked = (since - since % step, meter.spending.begun_us, step)
+            without = tuple(sorted(meter.spending.without))
+            asked = (since - since % step, meter.spending.begun_us, step, without)
             if asked not in answers:
                 answers[asked] = by_limit(await self._ask(pool, *asked))
             for key, spent in answers[asked].get(name, ()):
                 amount = spent.picodollars if meter.measure == USD else spent.tokens
                 meter.spending.add(key, amount, counts_from(spent.at, step, now))
-            meter.spending.known = True
+            meter.spending.known, meter.spending.without = True, set()
         limiter.learned.set()
 
-    async def _ask(self, pool: Pool, since: int, until: int, step: int) -> list[Spent]:
+    async def _ask(
+        self, pool: Pool, since: int, until: int, step: int, without: tuple[str, ...]
+    ) -> list[Spent]:
         path = f"/internal/spent?since={since}&until={until}&step={step}"
-        found: list[Spent] = await ask(pool, self._origin, self._token, "GET", path)
+        method, body = "GET", b""
+        if without:
+            method, path = "POST", "/internal/counted"
+            body = msgspec.json.encode(
+                {"since": since, "until": until, "step": step, "without": without, "ended": True}
+            )
+        found: list[Spent] = await ask(pool, self._origin, self._token, method, path, body)
         return found
 
 

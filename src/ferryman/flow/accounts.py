@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ferryman.config.snapshot import RateLimit
+from ferryman.flow.bearing import bear
 from ferryman.flow.bounds import choices
 from ferryman.flow.call import Call
 from ferryman.flow.charges import end_room
@@ -176,6 +177,9 @@ async def enter(
         found = await take_room(call, target, account, applying, asked, one_key=one_key)
         if isinstance(found, Grant):
             call.room, call.room_since = found, len(call.attempts)
+            if found.budgets:
+                call.rooms = [*call.rooms, found]
+                bear(call)  # they may have changed since it began
         return found
 
     try:

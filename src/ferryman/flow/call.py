@@ -347,10 +347,10 @@ class Call:
     """What the attempt has taken of its provider's account and of such limits,"""
     room_since = 0
     """and how many attempts there were before."""
-    apart: Sequence[tuple[str, int, int]] = ()
-    """What budgets by provider bear of its attempts: counters, picodollars, tokens;"""
+    rooms: Sequence[Grant] = ()
+    """Of all its attempts, those that budgets by provider bear;"""
     expected: Sequence[tuple[str, int, int]] = ()
-    """and what they would of the first one."""
+    """and what they would of the first one: counters, picodollars, tokens."""
     allowance: "Allowance | None" = None
     """What its stream may use, where it is to be cut at the end of a budget."""
     limit_lines = b""

@@ -61,9 +61,6 @@ def end_room(
         room.settle(Amounts(), at)
     else:
         room.close(tally(usage), cost, whole, whole, at)
-    bears = [(key, room.picodollars, room.tokens) for key in room.budgets]
-    if bears:
-        call.apart = [*call.apart, *bears]
 
 
 def end_grant(
@@ -79,12 +76,22 @@ def end_grant(
     grant.close(counts, cost, counted, not call.unknown_cost, at, doubt)
     for each in call.more:
         each.settle(NOT_MADE, at)
+    limits = call.plane.limits
+    if limits is not None:
+        limits.bearing.pop(call.id, None)
 
 
 def charge_of(call: "Call") -> Charge | None:
     """What budgets bear of the call now: what it holds, or once it is settled what it has used."""
     grant = call.grant
-    apart = call.apart if call.settled else call.expected
+    apart = call.expected
+    if call.settled:
+        apart = [
+            (key, room.picodollars, room.tokens)
+            for room in call.rooms
+            if room.over
+            for key in room.budgets
+        ]
     if grant is None or not grant.budgets:
         return Charge((), 0, 0, tuple(apart)) if apart else None
     return Charge(grant.budgets, grant.picodollars, grant.tokens, tuple(apart))

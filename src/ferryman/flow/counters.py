@@ -170,7 +170,7 @@ class Counters:
         held.forms = lasting(meters, "/" in call)
         found = self._alone(applying, asked, at)
         if isinstance(found, Grant):
-            held.noted = noted
+            held.noted, found.id = noted, call
             found.settled = lambda used: self._settled(call, used)
         elif heard:
             self._drop(call)
@@ -192,10 +192,20 @@ class Counters:
         held = self.open[call]
         held.forms, held.generation = lasting(meters, "/" in call), generation
         if held.forms or held.noted:
+            grant.id = call
             grant.settled = lambda used: self._settled(call, used)
         else:
             self._drop(call)
         return grant
+
+    def extend(self, call: str, more: list[Form]) -> None:
+        """What is under way, or over as an attempt of such a call, counts in other budgets, too."""
+        held = self.open.get(call)
+        if held is None:
+            return
+        held.forms = [*held.forms, *more]
+        held.generation = held.told = ""
+        self.trouble.set()  # it is joined, and settled, once more
 
     def _drop(self, call: str) -> None:
         """It is over, and its attempts with it."""
@@ -272,7 +282,7 @@ class Counters:
             elif answer.result()[0] != PASSED:
                 self.trouble.set()
             elif held.of is not None:
-                held.told = generation
+                held.told = held.generation  # none, if it has been extended meanwhile
             elif call in self.open:
                 self._drop(call)
 

@@ -4,6 +4,7 @@ One that timed out or broke off may have worked, and be charged for. So a call m
 target only while its budgets have room for both.
 """
 
+from ferryman.flow.bearing import bear
 from ferryman.flow.bounds import beyond, size_of
 from ferryman.flow.call import Call, open_call
 from ferryman.flow.charges import NOT_MADE
@@ -62,6 +63,7 @@ async def hold_for(call: Call, request: Request, target: Target) -> None:
     if isinstance(found, Refusal):
         raise refused(found, applying, at)
     call.more = [*call.more, found]
+    bear(call)  # budgets may have changed since it began
     grant.tokens += more.tokens
     grant.picodollars += more.picodollars
     # Should this gateway die now, the ledger has to know of it.

@@ -14,6 +14,7 @@ from ferryman.config.feed import KeyFacts
 from ferryman.config.snapshot import Budget, CallLimit, Condition, Snapshot
 from ferryman.flow.allowance import partly
 from ferryman.flow.asking import LARGE, conversation_of
+from ferryman.flow.bearing import bear
 from ferryman.flow.bounds import IMAGE_TOKENS, IMAGES, answers, beyond, choices
 from ferryman.flow.call import Call, Plane
 from ferryman.flow.choice import USUAL_OUTPUT
@@ -102,6 +103,14 @@ class Limiter:
         old = {bound.limit.name: bound.limit for bound in before.every} if before else {}
         for bound in bounds:
             bound.limit.inherit(old.get(bound.limit.name))
+        self.budgets = {
+            bound.limit.name: [m for m in bound.limit.meters if isinstance(m, BudgetMeter)]
+            for bound in bounds
+            if bound.limit.budgeted
+        }
+        """By their limits' names."""
+        self.bearing: dict[str, Call] = before.bearing if before else {}
+        """Calls under way that budgets bear, by id."""
         self.learned = asyncio.Event()
         """Set once it is known what was spent of every budget."""
         self.refused: Counter[tuple[str, str]] = (
@@ -150,12 +159,8 @@ class Limiter:
 
     def unknown(self) -> list[tuple[str, BudgetMeter]]:
         """Budgets of which is not known what was spent before, with their limits' names."""
-        return [
-            (bound.limit.name, meter)
-            for bound in self.every
-            for meter in bound.limit.meters
-            if isinstance(meter, BudgetMeter) and not meter.known()
-        ]
+        budgets = self.budgets.items()
+        return [(name, meter) for name, of in budgets for meter in of if not meter.known()]
 
     def standing(self, at: Moment) -> list[tuple[str, State]]:
         """How every meter stands for every key that it remembers."""
@@ -304,6 +309,10 @@ def _granted(
     at: Moment,
 ) -> None:  # fmt: skip
     call.grant = found
+    if found.budgets or call.expected:
+        limiter.bearing[call.id] = call
+        if call.plane.limits is not limiter:
+            bear(call)  # they have changed while it waited
     lines = plan.lines(applying, at)
     if plan.soft:
         lines += b"".join([over(call, limiter, limit, key, at) for limit, key in applying])

@@ -190,6 +190,18 @@ local function hold_of(plane) return of('h', plane) end
 -- An attempt has its call's id, a slash and a number.
 local function call_of(id) return string.match(id, '^(.*)/') end
 
+-- Returns how it is written down. Of a budget that is yet to be known, the ledger may have the call
+-- by the time it is asked.
+local function take_budget(id, meter)
+  local _, measure, key, known, _, amount, starts, ends, _, _, _, remembered = unpack(meter)
+  local field = string.format('%.0f:%.0f', starts, ends)
+  change(key, field, wide(amount), {0, 0}, remembered)
+  if redis.call('HEXISTS', of('g', 'known'), known) == 0 then
+    redis.call('SADD', of('j', known), call_of(id) or id)
+  end
+  return {'b', measure, key, field, amount}
+end
+
 -- Takes of every meter, and writes down what was taken.
 local function take(plane, id, meters, states, anew)
   local taken = {}
@@ -209,13 +221,23 @@ local function take(plane, id, meters, states, anew)
       redis.call('HINCRBY', of('p', meter[2]), plane, 1)
       taken[#taken + 1] = {'p', meter[2]}
     else
-      local _, measure, key, _, _, amount, starts, ends, _, _, _, remembered = unpack(meter)
-      local field = string.format('%.0f:%.0f', starts, ends)
-      change(key, field, wide(amount), {0, 0}, remembered)
-      taken[#taken + 1] = {'b', measure, key, field, amount}
+      taken[#taken + 1] = take_budget(id, meter)
     end
   end
   if #taken > 0 then redis.call('HSET', hold_of(plane), id, cmsgpack.pack(taken)) end
+end
+
+-- Of a call that is held takes of the budgets that came since then.
+local function take_more(plane, id, meters, held)
+  local taken, has = cmsgpack.unpack(held), {}
+  for _, each in ipairs(taken) do
+    if each[1] == 'b' then has[each[3]] = true end
+  end
+  local before = #taken
+  for _, meter in ipairs(meters) do
+    if meter[1] == 'b' and not has[meter[3]] then taken[#taken + 1] = take_budget(id, meter) end
+  end
+  if #taken > before then redis.call('HSET', hold_of(plane), id, cmsgpack.pack(taken)) end
 end
 
 local operations = {}
@@ -288,6 +310,8 @@ function operations.join(plane, name, since, lease, calls)
       redis.call('HSETNX', hold_of(plane), call[1], '')
     elseif not held or held == '' then
       take(plane, call[1], call[2], nil, true)
+    else
+      take_more(plane, call[1], call[2], held)
     end
   end
   return {PASSED, redis.call('HLEN', of('g', 'known')), here}
@@ -357,6 +381,7 @@ function operations.learn(known, spent, remembered)
       change(each[1], string.format('%.0f:%.0f', each[2], each[3]), wide(each[4]), {0, 0},
         remembered)
     end
+    redis.call('DEL', of('j', known))
     if known == '*' then redis.call('DEL', of('g', 'joined')) end -- all of them are known
   end
   return {PASSED}

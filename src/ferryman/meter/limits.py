@@ -363,14 +363,17 @@ def _plain(value: str) -> str:
 class Grant:
     """What a call has taken of its limits, until it is settled."""
 
-    __slots__ = ("_settled", "_taken", "asked", "budgets", "picodollars", "settled", "tokens")
+    __slots__ = ("_taken", "asked", "budgets", "id", "over", "picodollars", "settled", "tokens")
 
     def __init__(
         self, asked: Amounts, taken: list[tuple[Meter, str, int]], budgets: tuple[str, ...]
     ) -> None:
         self.asked = asked
         self._taken = taken
-        self._settled = False
+        self.over = False
+        """Whether it has been settled."""
+        self.id = ""
+        """What counters that are shared know it by."""
         self.budgets = budgets
         """Keys of the budgets that it counts in."""
         self.picodollars = asked.picodollars
@@ -382,15 +385,26 @@ class Grant:
 
     def settle(self, used: Amounts, at: Moment) -> None:
         """Count what was used in place of what was taken; only the first time does anything."""
-        if self._settled:
+        if self.over:
             return
-        self._settled = True
+        self.over = True
         self.picodollars, self.tokens = used.picodollars, used.tokens
         for meter, key, number in self._taken:
             meter.settle(key, number, self.asked, used, at)
         told = self.settled
         if told is not None:
             told(used)
+
+    def bear(self, meter: BudgetMeter, key: str, at: Moment) -> bool:
+        """Count in a budget that came, or began anew, since it was taken; False: it does so."""
+        for each, name, _ in self._taken:
+            if isinstance(each, BudgetMeter) and each.spending is meter.spending and name == key:
+                return False
+        asked = self.asked
+        if self.over:
+            asked = Amounts(tokens=self.tokens, picodollars=self.picodollars)
+        self._taken.append((meter, key, meter.take(key, asked, at)))
+        return True
 
     def purses(self) -> list[tuple[Limit, str]]:
         """The budgets that it has taken of, each for itself."""

@@ -46,6 +46,8 @@ class Spending:
         """Unix microseconds; what was spent before that it has to be told,"""
         self.known = False
         """and has been, once, for all meters that count here."""
+        self.without: set[str] = set()
+        """Ids of calls that began before, and count here by themselves."""
         self._accounts: dict[str, Account] = {}
         self._sweep_at = SWEPT_AT
         self._kept = PARTS + PERIODS_KEPT if window.rolling else PERIODS_KEPT

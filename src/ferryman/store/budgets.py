@@ -33,11 +33,30 @@ Sums = dict[tuple[str, int], list[int]]
 """Counters, and number of the step → microdollars, picodollars beside them, tokens."""
 
 
-def spent(engine: sa.Engine, since_s: int, until_us: int, step_s: int) -> list[Spent]:
-    """What budgets bear of calls begun from ``since_s`` to before ``until_us`` (Unix time)."""
+def spent(
+    engine: sa.Engine, since_s: int, until_us: int, step_s: int, without: Sequence[str] = ()
+) -> list[Spent]:
+    """What budgets bear of calls begun from ``since_s`` to before ``until_us`` (Unix time), but for
+    those ``without``, by their ids."""
     with reading(engine) as connection:
         sums = _summed(connection, since_s, until_us, step_s)
+        query = _charges_of(connection, _calls, since_s, until_us, step_s)
+        for ids in _chunks(without):
+            _add(sums, connection.execute(query.where(_calls.c.request_id.in_(ids))), -1)
     return _listed(sums, step_s)
+
+
+def _charges_of(
+    connection: sa.Connection, table: sa.Table, since_s: int, until_us: int, step_s: int
+) -> sa.Select[Any]:
+    """Counters, number of the step, and amounts, of a table's calls."""
+    of = table.c
+    step = per(of.at_us, step_s * 1_000_000)
+    amounts = [*money(connection.dialect.name, of.charged_pico), sa.func.sum(of.charged_tokens)]
+    query = sa.select(of.budgets, step, *amounts).group_by(of.budgets, step)
+    return query.where(
+        of.at_us >= since_s * 1_000_000, of.at_us < until_us, of.budgets.is_not(None)
+    )
 
 
 def _listed(sums: Sums, step_s: int) -> list[Spent]:
@@ -83,20 +102,10 @@ def counted(
     ``begun`` (Unix microseconds).
     """
     with reading(engine) as connection:
-        if engine.dialect.name == "postgresql":  # or what moves from one table to the other is lost
-            connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
         sums = _summed(connection, since_s, until_us, step_s)
         for table, sign in ((_calls, 0), (_open_calls, 1)):
             of = table.c
-            step = per(of.at_us, step_s * 1_000_000)
-            amounts = [
-                *money(engine.dialect.name, of.charged_pico),
-                sa.func.sum(of.charged_tokens),
-            ]
-            query = sa.select(of.budgets, step, *amounts).group_by(of.budgets, step)
-            query = query.where(
-                of.at_us >= since_s * 1_000_000, of.at_us < until_us, of.budgets.is_not(None)
-            )
+            query = _charges_of(connection, table, since_s, until_us, step_s)
             if sign:
                 _add(sums, connection.execute(query))
             for plane, us in begun.items():
