@@ -34,6 +34,8 @@ providers:
       sim?delay=70002: { input: 0, output: 0, request: 1 }
       sim?delay=70003: { input: 0, output: 0, request: 1 }
       sim?delay=70004: { input: 0, output: 0, request: 2 }
+      sim?delay=70005: { input: 0, output: 100000, request: 1 }
+      dear: { input: 0, output: 200000 }
       free: { input: 0, output: 0 }
       tokens: { input: 1, output: 2 }
       said: { input: 0, output: 0, character: 1000000 }
@@ -47,6 +49,7 @@ models:
   a-name: lab/sim
   stuck: { targets: ["lab/sim?delay=70001"], fallbacks: ["lab/sim?delay=70002", lab/sim] }
   mired: { targets: ["lab/sim?delay=70003"], fallbacks: ["lab/sim?delay=70004", lab/sim] }
+  lost: { targets: ["lab/sim?delay=70005"], fallbacks: [lab/dear] }
 limits:
   - { name: doubt, when: { metadata.case: doubt }, budget: { usd: 4, per: month } }
   - { name: less, when: { metadata.case: less }, budget: { usd: 2.5, per: month } }
@@ -290,6 +293,12 @@ def test_a_killed_gateway_knows_what_was_spent(limited: Stack) -> None:
         assert limited.chat("lab/sim", headers=of("kept")).status == 200
 
     async def die() -> None:
+        lost = await asyncio.open_connection("127.0.0.1", limited.port)
+        body = asked("lost", max_tokens=10, n=3)
+        key = {"Authorization": f"Bearer {KEY}"}
+        lost[1].write(wire.request("/v1/chat/completions", body, key))
+        there = lambda: b"70005" in limited.last_body()  # noqa: E731
+        await asyncio.to_thread(until, there, "the call without a budget")
         reader, writer = await asyncio.open_connection("127.0.0.1", limited.port)
         key = {"Authorization": f"Bearer {KEY}"} | of("kept")
         writer.write(wire.request("/v1/chat/completions", asked("lab/sim?delay=60000"), key))
@@ -306,6 +315,7 @@ def test_a_killed_gateway_knows_what_was_spent(limited: Stack) -> None:
         os.kill(_gateway(limited), signal.SIGKILL)
         assert await reader.read() == b""
         writer.close()
+        lost[1].close()
 
     asyncio.run(die())
     limited.up.wait_for("gateway is ready again")
@@ -318,6 +328,8 @@ def test_a_killed_gateway_knows_what_was_spent(limited: Stack) -> None:
             return None
 
     until(lambda: left() == "6", "the budget as the ledger has it")
+    [row] = limited.admin("GET", "/api/v1/calls?status=lost&model=lost").json()["data"]
+    assert row["cost_usd"] == "6", "three answers of ten tokens, from the dearer of its targets"
     passed = [limited.chat("lab/sim", headers=of("kept")).status for _ in range(8)]
     assert Counter(passed) == {200: 6, 402: 2}
 

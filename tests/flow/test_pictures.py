@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from ferryman.catalog.media_bounds import image_bound
+from ferryman.flow.bounds import choices
+from ferryman.wire.envelope import decode, decode_named
 from tests.gateway import Stack
 
 CONFIG = """\
@@ -57,3 +59,23 @@ def test_as_many_pictures_pass_as_their_tokens_allow(seen: Stack) -> None:
 )  # fmt: skip
 def test_bounds_by_model(model: str, most: int) -> None:
     assert image_bound(model) == most
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "said", "count"),
+    [
+        ("chat.completions", {"messages": [], "n": 4}, 4),
+        ("completions", {"prompt": "Hi", "n": 2}, 2),
+        ("completions", {"prompt": "Hi", "n": 2, "best_of": 5}, 5),
+        ("completions", {"prompt": "Hi", "n": "x"}, 1),
+        ("", {"contents": [], "generationConfig": {"candidateCount": 8}}, 8),
+        ("", {"contents": [], "generation_config": {"candidate_count": 3}}, 3),
+        ("", {"contents": [], "generationConfig": None}, 1),
+    ],
+)
+def test_all_answers_are_held_that_may_be_made(
+    endpoint: str, said: dict[str, object], count: int
+) -> None:
+    body = json.dumps({"model": "m", **said}).encode()
+    request = decode(endpoint, body) if endpoint else decode_named(body, "m", False)
+    assert choices(request) == count

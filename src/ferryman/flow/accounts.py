@@ -12,7 +12,7 @@ from typing import Final
 
 from ferryman.config.snapshot import RateLimit
 from ferryman.flow.bearing import bear
-from ferryman.flow.bounds import choices
+from ferryman.flow.bounds import SILENT, choices
 from ferryman.flow.call import Call
 from ferryman.flow.charges import end_room
 from ferryman.flow.choice import USUAL_OUTPUT
@@ -20,7 +20,6 @@ from ferryman.flow.limit_words import refused
 from ferryman.flow.limiting import (
     PROVIDER,
     SECONDS,
-    SILENT,
     expected_input,
     unbounded,
     upper,

@@ -1,6 +1,7 @@
 """The most that a call can be charged beyond its tokens, as far as its request says."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -10,7 +11,7 @@ from ferryman.flow.call import Call
 from ferryman.ir.errors import GatewayError
 from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Extras
-from ferryman.meter.cost import fees
+from ferryman.meter.cost import MOST, fees, hold
 from ferryman.upstream.fleet import Target
 from ferryman.wire.envelope import MOST_CHOICES, Request
 from ferryman.wire.framing import mentions
@@ -30,6 +31,9 @@ LARGEST_UPLOAD: Final = 100_000_000
 CHUNK: Final = 500
 """Bytes of a document that a ranking may count as one: a token is one at least."""
 IMAGES: Final = frozenset(("images.generations", "images.edits", "images.variations"))
+SILENT: Final = frozenset(("embeddings", "embed", "embed_content", "batch_embed_contents", "rerank",
+                           "moderations"))  # fmt: skip
+"""Endpoints whose answers are no tokens."""
 TRANSCRIPTS: Final = frozenset(("audio.transcriptions", "audio.translations"))
 _MEMORY: Final = {"1g": 1, "4g": 4, "16g": 16, "64g": 64}
 _MARKS: Final[tuple[bytes, ...]] = (b"search", b"Search", b'"code_')
@@ -58,13 +62,43 @@ def answers(call: Call, request: Request) -> int:
 
 
 def choices(request: Request) -> int:
-    """How many answers are asked for."""
+    """How many answers are asked for, or made to choose from."""
     if request.choices:
         return request.choices
+    fields = request.fields
+    return max(_count(fields.get("n")), _count(fields.get("best_of")))
+
+
+def _count(raw: Raw | None) -> int:
     try:
-        return min(max(int(bytes(request.fields.get("n", b"1"))), 1), MOST_CHOICES)
+        return 1 if raw is None else min(max(int(bytes(raw)), 1), MOST_CHOICES)
     except ValueError:
         return 1
+
+
+def most_output(call: Call, request: Request, target: Target) -> int:
+    """The most tokens of an answer; 0 = nobody knows."""
+    if call.endpoint in SILENT:
+        return 0
+    if call.endpoint in IMAGES:
+        return max(target.max_output, IMAGE_TOKENS)
+    return request.max_output or target.max_output or target.context
+
+
+def most_cost(call: Call, request: Request, targets: Sequence[Target]) -> int:
+    """Picodollars that the call can cost at most: at the dearest of ``targets``, or at all of them
+    where several may be asked to the end."""
+    size, many = size_of(call, request), answers(call, request)
+    dearest = total = 0
+    for target in targets:
+        most = hold(target.dearest, size, many * most_output(call, request, target))
+        if target.fees is not None:
+            most += beyond(call, request, target)
+        total += most
+        if most > dearest:
+            dearest = most
+    several = call.hedge or call.rescue or call.retry_empty or call.on_content_filter
+    return min(total if several else dearest, MOST)
 
 
 def beyond(call: Call, request: Request, target: Target) -> int:

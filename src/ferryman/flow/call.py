@@ -26,7 +26,7 @@ from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Request as Conversation
 from ferryman.ir.tally import Tally, tally
 from ferryman.ir.usage import Usage, added
-from ferryman.meter.cost import MOST, cost_of, hold
+from ferryman.meter.cost import MOST, cost_of
 from ferryman.meter.keytable import KeyTable
 from ferryman.meter.limits import Amounts, Grant, Limit
 from ferryman.meter.strikes import MOST_STRANGERS, Strikes
@@ -421,20 +421,13 @@ class Call:
         return self.forced if self.receipt is None else self.forced + self.receipt.altered
 
 
-def open_call(
-    call: Call, target: Target, body_bytes: int, max_output: int, further: int = 0
-) -> None:
+def open_call(call: Call, target: Target, most: int) -> None:
     """Write the call's ``opened`` record, with the most it could cost; again if it holds more now.
 
-    ``further``: picodollars for what isn't tokens (``bounds.beyond``). Raises
+    ``most``: picodollars (``bounds.most_cost``), where budgets don't know it better. Raises
     :class:`GatewayError` (503) when that can't be done.
     """
-    most = further + hold(target.dearest, body_bytes, max_output or target.max_output)
-    if call.hedge or call.rescue:  # two of its targets may work on it, and are paid then
-        most = 2 * further + 2 * max(
-            [hold(each.dearest, body_bytes, max_output or each.max_output) for each in call.order]
-        )
-    if call.priced and call.grant is not None:
+    if call.priced and call.grant is not None and call.grant.budgets:
         most = call.grant.picodollars
     opened = Opened(
         call.id, call.at_us, call.key, call.endpoint, call.model, target.provider, target.model,

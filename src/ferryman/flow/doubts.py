@@ -5,7 +5,7 @@ target only while its budgets have room for both.
 """
 
 from ferryman.flow.bearing import bear
-from ferryman.flow.bounds import beyond, size_of
+from ferryman.flow.bounds import most_cost
 from ferryman.flow.call import Call, open_call
 from ferryman.flow.charges import NOT_MADE
 from ferryman.flow.limit_words import refused
@@ -67,8 +67,7 @@ async def hold_for(call: Call, request: Request, target: Target) -> None:
     grant.tokens += more.tokens
     grant.picodollars += more.picodollars
     # Should this gateway die now, the ledger has to know of it.
-    further = 0 if target.fees is None else beyond(call, request, target)
-    open_call(call, target, size_of(call, request), request.max_output, further)
+    open_call(call, target, most_cost(call, request, (target,)))
 
 
 def _tokens(usage: Usage | None) -> int:

@@ -15,7 +15,7 @@ from ferryman.config.snapshot import Budget, CallLimit, Condition, Snapshot
 from ferryman.flow.allowance import partly
 from ferryman.flow.asking import LARGE, conversation_of
 from ferryman.flow.bearing import bear
-from ferryman.flow.bounds import IMAGE_TOKENS, IMAGES, answers, beyond, choices
+from ferryman.flow.bounds import SILENT, answers, beyond, choices, most_output
 from ferryman.flow.call import Call, Plane
 from ferryman.flow.choice import USUAL_OUTPUT
 from ferryman.flow.deliver import usd
@@ -59,9 +59,6 @@ PROVIDER: Final = "\0provider"
 """A dimension whose value is known at the attempt; until then it stands for itself."""
 NONE_GIVEN: Final = "-"
 """The value of calls that have none."""
-SILENT: Final = frozenset(("embeddings", "embed", "embed_content", "batch_embed_contents", "rerank",
-                           "moderations"))  # fmt: skip
-"""Endpoints whose answers are no tokens."""
 PLANS_KEPT: Final = 4096
 """Keys, with a policy and a model each, of which is remembered what applies to them."""
 SMALL: Final = 4096
@@ -447,7 +444,7 @@ def _bounds(call: Call, request: Request, turns: Turns) -> tuple[int, int]:
     several = call.hedge or call.rescue or call.retry_empty or call.on_content_filter
     most = picodollars = 0
     found = False
-    for target in _everyone(call, turns):
+    for target in everyone(call, turns):
         if unbounded(call, request, target):
             continue
         found = True
@@ -463,7 +460,7 @@ def _bounds(call: Call, request: Request, turns: Turns) -> tuple[int, int]:
 def upper(call: Call, request: Request, target: Target) -> tuple[int, int]:
     """The most tokens and picodollars that the call may take there."""
     size = most_input(call, request, target)
-    output = answers(call, request) * _most_output(call, request, target)
+    output = answers(call, request) * most_output(call, request, target)
     cost = 0
     if call.priced:
         cost = hold(target.dearest, size, output) + beyond(call, request, target)
@@ -498,7 +495,7 @@ def _by_bytes(size: int, target: Target) -> int:
     return math.ceil(size / per_token)
 
 
-def _everyone(call: Call, turns: Turns) -> Sequence[Target]:
+def everyone(call: Call, turns: Turns) -> Sequence[Target]:
     """Who may be asked, and who when a content filter stops the call."""
     if not call.on_content_filter:
         return turns.order
@@ -511,15 +508,6 @@ def _everyone(call: Call, turns: Turns) -> Sequence[Target]:
     return targets
 
 
-def _most_output(call: Call, request: Request, target: Target) -> int:
-    """The most tokens of an answer; 0 = nobody knows."""
-    if call.endpoint in SILENT:
-        return 0
-    if call.endpoint in IMAGES:
-        return max(target.max_output, IMAGE_TOKENS)
-    return request.max_output or target.max_output or target.context
-
-
 def unbounded(call: Call, request: Request, target: Target) -> str:
     """Why there is no bound for what a call costs there, though a budget needs one; "" = it has."""
     steady = target.books[0].fixed is not None
@@ -530,7 +518,7 @@ def unbounded(call: Call, request: Request, target: Target) -> str:
         )
     speaks = call.endpoint in CONVERSATIONS or call.endpoint == "completions"
     matters = speaks and (target.dearest[1] > 0 or not call.priced)
-    if matters and not _most_output(call, request, target):
+    if matters and not most_output(call, request, target):
         return (
             f"Nobody knows how long an answer of {target.name} may get, and this call counts in a "
             "budget. Say at most how many tokens it may have (max_tokens), or give its max_output: "

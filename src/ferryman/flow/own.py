@@ -12,6 +12,7 @@ from ferryman.flow.headers import HeaderFacts
 from ferryman.flow.spine import attempt, fitted
 from ferryman.flow.turns import leave
 from ferryman.ir.errors import ErrorKind
+from ferryman.meter.cost import hold
 from ferryman.upstream.fleet import Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire import envelope
@@ -44,7 +45,7 @@ async def ask_target(
     if well:  # what is wrong with a key says nothing of the target
         call.slot = target.runtime.take_turn(well)
     asking = await fitted(call, envelope.decode(endpoint, body), target)
-    open_call(call, target, len(body), max_output)
+    open_call(call, target, hold(target.dearest, len(body), max_output or target.max_output))
     call.target = target
     try:
         facts = HeaderFacts(exchange.headers, exchange.target, plane.pepper)

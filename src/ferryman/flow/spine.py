@@ -20,7 +20,7 @@ from ferryman.flow.asking import LARGE, Asking, ask, crowd, read_whole, takes_lo
 from ferryman.flow.attempts import Times, recorded
 from ferryman.flow.bearers import acquaint
 from ferryman.flow.bonds import bind
-from ferryman.flow.bounds import beyond, size_of
+from ferryman.flow.bounds import most_cost
 from ferryman.flow.call import (
     NOTHING,
     Call,
@@ -45,7 +45,7 @@ from ferryman.flow.headers import HeaderFacts, agent_of, facts_of, identify
 from ferryman.flow.judge import Spare, judged
 from ferryman.flow.key_bounds import check_model, confine
 from ferryman.flow.labels import labels_by_key, labels_of
-from ferryman.flow.limiting import reserve, unbounded
+from ferryman.flow.limiting import everyone, reserve, unbounded
 from ferryman.flow.policies import steer
 from ferryman.flow.queueing import give_back, line_up
 from ferryman.flow.race import race
@@ -125,9 +125,7 @@ async def serve(
             waits = reserve(call, request, turns, facts)
             if waits is not None:
                 await waits
-        size = len(request.body) if call.upload is None else size_of(call, request)
-        further = 0 if first.fees is None else beyond(call, request, first)
-        open_call(call, first, size, request.max_output, further)
+        open_call(call, first, most_cost(call, request, everyone(call, turns)))
         reply, kind, unfit = await _first_good(call, request, turns, facts)
         if unfit is not None:
             raise unfit

@@ -4,8 +4,10 @@ What the gateway changes is spliced into the caller's own bytes: unknown fields,
 key order and white space survive.
 """
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any, Final
 
 import msgspec
@@ -148,20 +150,28 @@ def decode_named(body: bytes, model: str, stream: bool) -> Request:
     if not body:
         raise _bad("The body is empty; send a JSON object.")
     members = _members(body)
-    return Request(body, model, stream, False, _configured_limit(members), members, in_url=True)
+    limit = _configured(members, _LIMIT)
+    request = Request(body, model, stream, False, limit, members, in_url=True)
+    request.choices = min(max(_configured(members, _CANDIDATES), 1), MOST_CHOICES)
+    return request
 
 
 _CONFIGURATION, _CONFIGURED = "generationConfig", "maxOutputTokens"
 """Where bodies that don't name their model have the output limit."""
+_LIMIT: Final = ((_CONFIGURATION, _CONFIGURED),)
+_CANDIDATES: Final = tuple(product((_CONFIGURATION, "generation_config"),
+                                   ("candidateCount", "candidate_count")))  # fmt: skip
+"""How many answers, in either spelling that Google's servers take."""
 
 
-def _configured_limit(members: Fields) -> int:
-    """The output limit; 0 where there is none to be read, which the provider judges."""
-    try:
-        configuration = _fields.decode(members.get(_CONFIGURATION, b"null"))
-        return max(_int.decode(configuration.get(_CONFIGURED, b"null")) or 0, 0)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return 0
+def _configured(members: Fields, places: Sequence[tuple[str, str]]) -> int:
+    """A number in one of these; 0 where there is none to be read, which the provider judges."""
+    for member, name in places:
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            found = _int.decode(_fields.decode(members.get(member, b"{}")).get(name, b"null"))
+            if found is not None and found > 0:
+                return found
+    return 0
 
 
 def lower_output(fields: Fields, most: int) -> None:
@@ -170,7 +180,7 @@ def lower_output(fields: Fields, most: int) -> None:
     for name in _LIMITS:
         if name in fields:
             fields[name] = new
-    if _CONFIGURATION in fields and _configured_limit(fields) > most:
+    if _CONFIGURATION in fields and _configured(fields, _LIMIT) > most:
         configuration = _fields.decode(fields[_CONFIGURATION])
         configuration[_CONFIGURED] = new
         fields[_CONFIGURATION] = Raw(_encode(configuration))
