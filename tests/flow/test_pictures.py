@@ -1,4 +1,5 @@
-"""Images in a request are held at what their model can make of them, not at a token a byte."""
+"""Images in a request are held at what their model can make of them, not at a token a byte; what it
+only points to, at a window of the model."""
 
 import base64
 import json
@@ -19,7 +20,14 @@ providers:
     prices:
       gpt-4o: { input: 10, output: 10 }
       no-name: { input: 10, output: 10 }
-  claude: { base_url: SIM/v1, format: anthropic_messages, key: sk, prices: PRICES }
+      vast: { input: 10, output: 10 }
+    models: { gpt-4o: { context: 128000 }, no-name: { context: 100000 } }
+  claude:
+    base_url: SIM/v1
+    format: anthropic_messages
+    key: sk
+    prices: PRICES
+    models: { claude-sim: { context: 200000 } }
 limits:
   - { name: b, when: { metadata.b: { exists: true } }, by: metadata.b,
       budget: { usd: 0.1, per: month } }
@@ -46,6 +54,53 @@ def test_as_many_pictures_pass_as_their_tokens_allow(seen: Stack) -> None:
     assert [ask(seen, "lab/gpt-4o", count) for count in (1, 2, 4)] == [200, 200, 402]
     assert [ask(seen, "claude/claude-sim", count) for count in (1, 4)] == [200, 402]
     assert ask(seen, "lab/no-name", 1) == 402, "of others nobody knows it: a token a byte"
+
+
+WEB = "https://example.org/it.png"
+LINKED = {"type": "image_url", "image_url": {"url": WEB}}
+CHAT = "/v1/chat/completions"
+RESPONSES = "/v1/responses"
+SHOWN = {"type": "image", "source": {"type": "url", "url": WEB}}
+READ = {"type": "document", "source": {"type": "url", "url": "https://example.org/it.pdf"}}
+GENERATE = "/v1beta/models/lab%2Fgpt-4o:generateContent"
+SAYS = {"contents": [{"role": "user", "parts": [{"text": "Go on."}]}]}
+FILM = {"fileData": {"fileUri": "https://example.org/it.mp4", "mimeType": "video/mp4"}}
+
+
+def said(*parts: object) -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": list(parts)}], "max_tokens": 10}
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "body", "status"),
+    [
+        (CHAT, "lab/gpt-4o", said(LINKED, LINKED), 200),
+        (CHAT, "lab/gpt-4o", said(LINKED, LINKED, LINKED), 402),
+        (CHAT, "lab/no-name", said(LINKED), 402),
+        (CHAT, "lab/vast", said(LINKED), 200),
+        (CHAT, "lab/gpt-4o", said({"type": "file", "file": {"file_id": "file-1"}}), 402),
+        (CHAT, "lab/gpt-4o", said({"type": "text", "text": 'A "url" and a "file_id"'}), 200),
+        ("/v1/messages", "claude/claude-sim", said(SHOWN), 200),
+        ("/v1/messages", "claude/claude-sim", said(SHOWN, SHOWN, SHOWN), 402),
+        ("/v1/messages", "claude/claude-sim", said(READ), 402),
+        (RESPONSES, "lab/gpt-4o", {"input": "Go on.", "max_output_tokens": 10}, 200),
+        (RESPONSES, "lab/gpt-4o",
+         {"input": "Go on.", "max_output_tokens": 10, "previous_response_id": "resp_1"}, 402),
+        (GENERATE, "", {**SAYS, "generationConfig": {"maxOutputTokens": 9}}, 200),
+        (GENERATE, "", {**SAYS, "generationConfig": {"maxOutputTokens": 9, "candidateCount": 8},
+                        "cachedContent": "cachedContents/1"}, 402),
+        (GENERATE, "", {"contents": [{"role": "user", "parts": [FILM]}],
+                        "generationConfig": {"maxOutputTokens": 9}}, 402),
+    ],
+)  # fmt: skip
+def test_what_a_body_only_points_to_is_held(
+    seen: Stack, request: pytest.FixtureRequest, path: str, model: str, body: dict[str, object],
+    status: int,
+) -> None:  # fmt: skip
+    """A budget for 10,000 tokens each."""
+    headers = {"x-ferryman-metadata": json.dumps({"b": request.node.name[-80:]})}
+    reply = seen.post({"model": model, **body} if model else body, path, headers=headers)
+    assert reply.status == status, reply.body
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Process options: every flag has a ``FERRYMAN_*`` variable; that is how processes pass them on."""
 
+import contextlib
 import hmac
 import os
 import re
@@ -187,19 +188,9 @@ class Paths:
         if given:
             return given
         path = self.root / "secrets" / name
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        made = secrets.token_hex(32)
-        draft = path.with_name(f".{name}.{os.getpid()}")
-        try:
+        with contextlib.suppress(FileNotFoundError):
             return path.read_text().strip()
-        except FileNotFoundError:
-            pass
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(fd, made.encode())
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        draft = _draft(path, secrets.token_hex(32))
         try:
             os.link(draft, path)  # atomic, and the first of two racing processes wins
         except FileExistsError:
@@ -219,12 +210,21 @@ class Paths:
             return given
         token = derive_for(self.secret("feed-token"), "metrics").hex()
         path = self.root / "secrets" / "metrics-token"
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         known = path.read_text().strip() if path.exists() else ""
         if not hmac.compare_digest(known.encode(), token.encode()):
-            draft = path.with_name(f".{path.name}.{os.getpid()}")
-            draft.unlink(missing_ok=True)
-            draft.touch(0o600, exist_ok=False)
-            draft.write_text(token)
-            draft.replace(path)
+            _draft(path, token).replace(path)
         return token
+
+
+def _draft(path: Path, text: str) -> Path:
+    """A file that is yet to be called ``path``, on the disk, for its owner alone."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)  # of a process that died, with the same number
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(fd, text.encode())
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    return draft

@@ -338,7 +338,13 @@ class Call:
     doubt: Amounts | None = None
     """The most that attempts which failed may have cost beside what is known, and how many."""
     images: Sequence[int] = ()
-    """Characters of the images that are in its request, as base64; once somebody has looked."""
+    """Characters of the images that are in its request, as base64;"""
+    linked = 0
+    """how many others it has the URLs of,"""
+    outside = False
+    """and whether it points to more, such as files and conversations that are kept elsewhere;"""
+    looked = False
+    """once somebody has looked."""
     limits: Sequence[Mapping[str, object]] = ()
     """How its limits stood once it had taken of them, where it explains itself."""
     narrow: "Sequence[tuple[Limit, Sequence[str]]]" = ()

@@ -1,4 +1,5 @@
-"""Images within requests: their bytes in base64 are many, and their tokens are few."""
+"""What the bytes of a request don't tell of its tokens: images in base64 are many bytes and few
+tokens, and what a body only points to has no bytes there."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -9,58 +10,88 @@ from ferryman.flow.asking import LARGE, conversation_of
 from ferryman.flow.bounds import size_of
 from ferryman.flow.call import Call
 from ferryman.ir.errors import GatewayError
-from ferryman.ir.request import Media, MediaKind, ToolResult
+from ferryman.ir.request import Media, MediaKind, Opaque, ToolResult
 from ferryman.upstream.fleet import Target
 from ferryman.wire.envelope import Request
 from ferryman.wire.framing import mentions
-from ferryman.wire.paths import CONVERSATIONS
+from ferryman.wire.openai_responses.request import needs_store
 
 _MARKS: Final[tuple[bytes, ...]] = (b"image", b"inlineData", b"inline_data")
 LEAST: Final = 2048
 """Bytes of a body with an image that is worth a look."""
+_FILE: Final = (b'file_id"',)
+_POINTERS: Final[dict[str, tuple[bytes, ...]]] = {
+    "chat.completions": (b'url"', *_FILE),
+    "messages": (b'url"', *_FILE),
+    "responses": (
+        b'url"', *_FILE, b'item_reference"', b'response_id"', b'conversation"', b'prompt"',
+    ),
+    "generate_content": (b'Uri"', b'_uri"', b'achedContent"', b'ached_content"'),
+}  # fmt: skip
+"""One of them is in every body that points to more than it has."""
+Found = tuple[Sequence[int], int, bool]
+"""Characters of images as base64, how many are given by their URLs, whether there is more."""
 
 
 async def note_images(call: Call, request: Request) -> None:
-    """Note the sizes of the images in a request, for :func:`most_input`."""
+    """Note the images in a request, and what it points to, for :func:`most_input`."""
     if not pictured(call, request):
         return
     if len(request.body) < LARGE:
-        call.images = _images(call, request)
+        found = _look(call, request)
     else:
         loop = asyncio.get_running_loop()
-        call.images = await loop.run_in_executor(None, _images, call, request)
+        found = await loop.run_in_executor(None, _look, call, request)
+    call.images, call.linked, call.outside = found
+    call.looked = True
 
 
 def pictured(call: Call, request: Request) -> bool:
-    """Whether there may be images that :func:`note_images` has not looked at yet."""
-    body = request.body
-    if call.images or call.endpoint not in CONVERSATIONS or len(body) < LEAST:
+    """Whether there may be something that :func:`note_images` has not looked at yet."""
+    pointers = _POINTERS.get(call.endpoint)
+    if call.looked or pointers is None:
         return False
-    return mentions(body, _MARKS)
+    body = request.body
+    return mentions(body, pointers) or (len(body) >= LEAST and mentions(body, _MARKS))
 
 
 def most_input(call: Call, request: Request, target: Target) -> int:
     """The most tokens of input that the request can be there: one for each byte, but for images as
-    many as the model makes of one."""
+    many as the model makes of one, and a window full where it points to anything else."""
     size = size_of(call, request)
-    bound = image_bound(target.model) if call.images else 0
-    if not bound:
-        return size
-    return size - sum(max(each - bound, 0) for each in call.images)
+    outside = call.outside
+    if call.images or call.linked:
+        bound = image_bound(target.model)
+        if bound:
+            size += call.linked * bound - sum([max(each - bound, 0) for each in call.images])
+        elif call.linked:
+            outside = True
+    return target.context if outside and target.context > size else size
 
 
-def _images(call: Call, request: Request) -> Sequence[int]:
+def _look(call: Call, request: Request) -> Found:
+    images: list[int] = []
+    linked = 0
     try:
         conversation = conversation_of(call, request)
-    except GatewayError:
-        return ()  # its provider will say what is wrong with it
-    return [size for message in conversation.messages for size in _sizes(message.blocks)]
+        outside = bool(conversation.cached_content or needs_store(conversation))
+    except GatewayError:  # its provider will say what is wrong with it, or knows more than we do
+        return (), 0, mentions(request.body, _POINTERS[call.endpoint])
+    for block in _parts([part for message in conversation.messages for part in message.blocks]):
+        if isinstance(block, Opaque):
+            outside = outside or mentions(block.raw, _FILE)
+        elif block.source.file_id or (block.source.url and block.kind is not MediaKind.IMAGE):
+            outside = True
+        elif block.source.url:
+            linked += 1
+        elif block.kind is MediaKind.IMAGE:
+            images.append(len(block.source.data))
+    return images, linked, outside
 
 
-def _sizes(blocks: Sequence[object]) -> Iterator[int]:
-    """Characters of the base64 of each image."""
+def _parts(blocks: Sequence[object]) -> Iterator[Media | Opaque]:
     for block in blocks:
-        if isinstance(block, Media) and block.kind is MediaKind.IMAGE:
-            yield len(block.source.data)
+        if isinstance(block, (Media, Opaque)):
+            yield block
         elif isinstance(block, ToolResult):
-            yield from _sizes(block.blocks)
+            yield from _parts(block.blocks)

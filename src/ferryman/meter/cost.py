@@ -187,9 +187,9 @@ def hold(dearest: tuple[int, int, int], body_bytes: int, max_output: int) -> int
 
     ``dearest``: the most that a token in, a token out and a request can cost. A token is at least
     one byte, so the body's bytes bound its input tokens; ``max_output`` is the call's own limit of
-    output tokens, or else the model's. What the body only points to (an image by its URL, a stored
-    conversation) and what the provider searches for are not in its bytes: such a call may cost more
-    than its hold. What it may be charged beyond tokens: ``flow/bounds.py``.
+    output tokens, or else the model's. Of what the body only points to, ``flow/pictures.py`` knows
+    the most; what the provider searches for is in neither: such a call may cost more than its hold.
+    What it may be charged beyond tokens: ``flow/bounds.py``.
     """
     taken, given, fee = dearest
     return min(fee + body_bytes * taken + max_output * given, MOST)
