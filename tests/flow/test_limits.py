@@ -68,7 +68,7 @@ limits:
   - { name: spoken, when: { metadata.case: spoken }, budget: { usd: 10, per: month } }
   - { name: searched, when: { metadata.case: searched }, budget: { usd: 5, per: month } }
   - { name: soft, when: { metadata.case: soft }, budget: { usd: 1, per: month, soft: true } }
-  - { name: flow, when: { metadata.case: flow }, tokens: { most: 1000, per: day } }
+  - { name: flow, when: { metadata.case: flow }, tokens: { most: 1000, per: month } }
 policies:
   - { when: { metadata.case: { in: [doubt, less] } }, timeouts: { first_byte: 300ms } }
   - { name: night, when: { metadata.case: policy }, budget: { usd: 2, per: month } }

@@ -16,8 +16,10 @@ from ferryman.ir.price import PICO
 from ferryman.ir.usage import Usage
 from ferryman.meter.cost import cost
 from ferryman.meter.lines import lines
+from ferryman.simulator.frames import frame
 from ferryman.wire.formats import provider_of, relay_of
 from ferryman.wire.openai_chat.media_relay import SpeechTap
+from ferryman.wire.paths import CALLERS
 from tests.meter.vendor_prices import Bill, Body
 
 NOW: Final = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -145,8 +147,40 @@ def generate(case: Case) -> tuple[Body, bytes]:
 
 
 def cohere(case: Case) -> tuple[Body, bytes]:
-    message = {"role": "assistant", "content": [{"type": "text", "text": "Hi"}]}
-    return {"id": "c", "finish_reason": "COMPLETE", "message": message, "usage": case.usage}, b""
+    """https://docs.cohere.com/reference/chat-stream"""
+    text = {"type": "text", "text": "Hi"}
+    message = {"role": "assistant", "content": [text]}
+    end = {"finish_reason": "COMPLETE", "usage": case.usage}
+    start = {"role": "assistant", "content": [], "tool_plan": "", "tool_calls": [], "citations": []}
+    events: list[Body] = [
+        {"type": "message-start", "id": "c", "delta": {"message": start}},
+        {"type": "content-start", "index": 0,
+         "delta": {"message": {"content": {"type": "text", "text": ""}}}},
+        {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "Hi"}}}},
+        {"type": "content-end", "index": 0},
+        {"type": "message-end", "delta": end},
+    ]  # fmt: skip
+    stream = b"".join(event(each, each["type"]) for each in events)
+    return {"id": "c", "message": message, **end}, stream
+
+
+def completions(case: Case) -> tuple[Body, bytes]:
+    base = {"id": "c", "object": "text_completion", "created": 1, "model": case.model, **case.reply}
+    choice = {"index": 0, "text": "Hi", "logprobs": None, "finish_reason": "stop"}
+    stream = event({**base, "choices": [choice]})
+    stream += event({**base, "choices": [], "usage": case.usage}) + b"data: [DONE]\n\n"
+    return {**base, "choices": [choice], "usage": case.usage}, stream
+
+
+def embeddings(case: Case) -> tuple[Body, bytes]:
+    data = [{"object": "embedding", "index": 0, "embedding": [0.5]}]
+    base = {"object": "list", "data": data, "model": case.model}
+    return {**base, **case.reply, "usage": case.usage}, b""
+
+
+def embed(case: Case) -> tuple[Body, bytes]:
+    found = {"id": "e", "embeddings": {"float": [[0.5]]}, "texts": ["Hi"]}
+    return {**found, "meta": case.usage, "response_type": "embeddings_by_type"}, b""
 
 
 def rerank(case: Case) -> tuple[Body, bytes]:
@@ -171,9 +205,21 @@ def images(case: Case) -> tuple[Body, bytes]:
 
 
 def converse(case: Case) -> tuple[Body, bytes]:
+    """https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html"""
     message = {"role": "assistant", "content": [{"text": "Hi"}]}
     whole = {"output": {"message": message}, "stopReason": "end_turn", "usage": case.usage}
-    return {**whole, **case.reply}, b""
+    events: list[tuple[str, Body]] = [
+        ("messageStart", {"role": "assistant"}),
+        ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hi"}}),
+        ("contentBlockStop", {"contentBlockIndex": 0}),
+        ("messageStop", {"stopReason": "end_turn"}),
+        ("metadata", {"usage": case.usage, "metrics": {"latencyMs": 9}, **case.reply}),
+    ]
+    head = {":message-type": "event", ":content-type": "application/json"}
+    stream = b"".join(
+        frame({**head, ":event-type": name}, json.dumps(body).encode()) for name, body in events
+    )
+    return {**whole, **case.reply}, stream
 
 
 WRITTEN: Final = {
@@ -181,6 +227,9 @@ WRITTEN: Final = {
     "responses": ("openai_responses", responses),
     "messages": ("anthropic_messages", messages),
     "generate_content": ("gemini_generate", generate),
+    "completions": ("", completions),
+    "embeddings": ("", embeddings),
+    "embed": ("", embed),
     "chat": ("cohere_chat", cohere),
     "converse": ("bedrock_converse", converse),
     "rerank": ("", rerank),
@@ -205,6 +254,8 @@ def readings(case: Case) -> Iterator[Usage | None]:
             return
         decoder = side.stream_decoder()
         yield fold([*decoder.feed(stream), *decoder.close()]).usage
+        if name not in CALLERS.values():
+            return  # nobody asks in it, so it is never relayed
     relay = relay_of(case.endpoint)
     kind, usage = relay.read_whole(whole, ())
     assert kind is None

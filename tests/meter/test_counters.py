@@ -347,3 +347,34 @@ def test_what_is_left_of_a_period_is_carried_into_the_next_one_and_no_further(
     assert [spend(150, now), spend(20, now), spend(1, now)] == [True, True, False]
     assert not spend(101, end), "what was carried over is not left again"
     assert spend(100, end)
+
+
+def test_a_call_under_way_counts_once_in_a_budget_that_comes(server: Server) -> None:
+    shared = Shared(server)
+    us = 1_700_000_000_000_000
+    shared.begin(us, "p")
+    at = Moment(us * 1000, us // 10**6)
+    old, new = _budget(USD, 100, Window("day")), _budget(USD, 100, Window("month"))
+    held = Amounts(picodollars=30)
+    others: list[Meter] = [RateMeter(TOKENS, 9, 60, 9, "minute"), ParallelMeter(3)]
+    has = counters.forms([(Limit("l", [*others, old], 402), "l")], held, at)
+    more = counters.forms([(Limit("l", [new], 402), "l")], held, at)
+    client, names = server.client(), [counters.budget("l", each) for each in (old, new)]
+    joined = f"{shared.prefix}g:j:{names[1]}"
+
+    def counted() -> list[list[bytes]]:
+        keys = [f"{shared.prefix}g:b:{counters.account(each, 'l')}" for each in (old, new)]
+        return [client.hvals(key) for key in keys]
+
+    shared("learn", names[0], [], 0)
+    assert shared("admit", "p", "c", has)[0] == counters.PASSED
+    for _ in range(2):
+        assert shared("join", "p", "p", us, 10, [["c", has + more]])[0] == counters.PASSED
+    assert counted() == [[b"30"], [b"30"]]
+    assert client.smembers(joined) == {b"c"}, "the ledger is not to be asked for it"
+    shared("learn", names[1], [], 0)
+    assert not client.exists(joined)
+    for was in (1, 0):
+        assert shared("settle", "p", "c", *counters.used_of(Amounts(picodollars=7))) == [0, was]
+    assert counted() == [[b"7"], [b"7"]]
+    assert not client.exists(f"{shared.prefix}g:p:l")

@@ -81,6 +81,30 @@ OPENAI_FLEX: Final = words(
     gpt_5_nano="0.025 0.0025 0.20",
     o3="1.00 0.25 4.00",
 )
+OPENAI_BATCH: Final = words(
+    "input output",
+    OPENAI_PAGE,
+    gpt_4o="1.25 5.00",
+    gpt_4o_mini="0.075 0.30",
+    gpt_4__1="1.00 4.00",
+    gpt_4__1_mini="0.20 0.80",
+    gpt_5="0.625 5.00",
+    gpt_5_mini="0.125 1.00",
+    o3="1.00 4.00",
+    o4_mini="0.55 2.20",
+)
+OPENAI_LEGACY: Final = words(
+    "input output",
+    OPENAI_PAGE,
+    gpt_3__5_turbo_instruct="1.50 2.00",
+    davinci_002="2.00 2.00",
+    babbage_002="0.40 0.40",
+)
+OPENAI_EMBEDDINGS: Final = words(
+    "input", OPENAI_PAGE, text_embedding_3_small="0.02", text_embedding_3_large="0.13",
+    text_embedding_ada_002="0.10",
+)  # fmt: skip
+EMBEDDED: Final[tuple[Body, Bill]] = ({"prompt_tokens": 8, "total_tokens": 8}, [(8, "input")])
 CHAT: Final[dict[str, tuple[Body, Bill]]] = {
     "short": ({"prompt_tokens": 19, "completion_tokens": 10, "total_tokens": 29},
               [(19, "input"), (10, "output")]),
@@ -186,6 +210,12 @@ SOUND: Final[dict[str, tuple[Body, Bill]]] = {
                                              {"modality": "AUDIO", "tokenCount": 1900}]},
                      [(12, "text"), (100, "cached"), (1900, "cached_audio"), (7, "output")]),
 }  # fmt: skip
+GEMINI_BATCH: Final = words(
+    "text audio output",
+    GOOGLE_PAGE,
+    gemini_2__5_flash="0.15 0.50 1.25",
+    gemini_2__5_flash_lite="0.05 0.15 0.20",
+)
 LONG: Final[tuple[Body, Bill]] = (
     {"promptTokenCount": 200_001, "candidatesTokenCount": 9, "totalTokenCount": 200_010,
      "cachedContentTokenCount": 1},
@@ -239,6 +269,12 @@ COHERE_USAGE: Final[dict[str, tuple[Body, Bill]]] = {
     "tokens alone": ({"tokens": {"input_tokens": 71, "output_tokens": 3}},
                      [(71, "input"), (3, "output")]),
 }  # fmt: skip
+COHERE_EMBED: Final = words(
+    "input", COHERE_PAGE, embed_english_v3__0="0.10", embed_multilingual_v3__0="0.10"
+)
+COHERE_EMBEDDED: Final[tuple[Body, Bill]] = (
+    {"api_version": {"version": "2"}, "billed_units": {"input_tokens": 17}}, [(17, "input")],
+)  # fmt: skip
 BEDROCK: Final = words(
     "input read write output",
     BEDROCK_PAGE,

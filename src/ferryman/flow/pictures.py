@@ -91,7 +91,7 @@ def _look(call: Call, request: Request) -> Found:
 
 def _parts(blocks: Sequence[object]) -> Iterator[Media | Opaque]:
     for block in blocks:
-        if isinstance(block, (Media, Opaque)):
+        if isinstance(block, Media | Opaque):
             yield block
         elif isinstance(block, ToolResult):
             yield from _parts(block.blocks)
