@@ -10,7 +10,7 @@ from ferryman.client.documents import Time
 Amount = Annotated[int, Meta(ge=1, le=10**15)]
 _Short = Annotated[
     str,
-    Meta(pattern=r"^[1-9](_?[0-9]){0,14}/(second|minute|hour|day)$", examples=["600/minute"]),
+    Meta(pattern=r"^[1-9](_?[0-9]){0,14}/(second|minute|hour|day|week|month)$", examples=["600/minute"]),
 ]
 
 Period = Literal["minute", "hour", "day", "week", "month"]
@@ -56,7 +56,7 @@ class Rate(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True)
     """How many in a time."""
 
     most: Amount
-    per: Literal["second", "minute", "hour", "day"]
+    per: Literal["second", "minute", "hour", "day", "week", "month"]
     burst: Annotated[Amount | None, Meta(description="At once; without it, `most`.")] = None
 
 
