@@ -214,7 +214,9 @@ def test_within_means_that_no_stretch_of_time_lets_more_through(
             for seconds in (0, 1, 59, 3600, 10**6):
                 if mine.measure == bound.measure:
                     let = mine.burst + seconds * mine.most / RATE_SECONDS[mine.per]
-                    assert let <= bound.burst + seconds * bound.most / RATE_SECONDS[bound.per] + 1e-6
+                    assert (
+                        let <= bound.burst + seconds * bound.most / RATE_SECONDS[bound.per] + 1e-6
+                    )
 
 
 _facts = st.sampled_from(("", "red", "ann"))

@@ -209,13 +209,13 @@ def test_a_revoked_key_is_refused_by_all_within_a_second(shared: Stack) -> None:
     assert time.monotonic() - began < 3, "a second, and slack for a slow machine"
 
 
-def by_provider(server: Server, name: str = "apart") -> dict[str, int]:
+def by_provider(server: Server, limit: str = "apart") -> dict[str, int]:
     """Dollars that the budgets of providers have borne, as the server counts."""
     client = server.client()
     found: Counter[str] = Counter()
     [generation] = client.scan_iter(match="ferryman:*:limits:generation")
     now = client.get(generation).decode().partition(":")[0]
-    for name in client.scan_iter(match=f"*:limits:{now}:b:*{name}|*", count=1000):
+    for name in client.scan_iter(match=f"*:limits:{now}:b:*{limit}|*", count=1000):
         dollars = sum(int(amount) for amount in client.hvals(name)) // 10**12
         found[name.decode().rpartition("|")[2]] += dollars
     return {provider: dollars for provider, dollars in found.items() if dollars}
@@ -233,9 +233,7 @@ def test_a_call_under_way_counts_in_budgets_whose_zone_changes(
         assert by_provider(server, "beside") == {"lab": 1, "slow": 2}
         shared.write(changed)
         until(lambda: {left(shared, "moved") for _ in range(9)} == {"37"}, "both, anew, at all")
-        until(
-            lambda: by_provider(server, "Tokyo*beside") == {"lab": 1, "slow": 2}, "both attempts"
-        )
+        until(lambda: by_provider(server, "Tokyo*beside") == {"lab": 1, "slow": 2}, "both attempts")
         assert ends().status == 200
     until(lambda: left(shared, "moved") == "37.5", "what it has cost")
     until(lambda: by_provider(server, "Tokyo*beside") == {"lab": 1, "slow": 1}, "of its attempt")

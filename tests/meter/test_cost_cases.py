@@ -178,15 +178,18 @@ def test_calls_cost_what_the_vendor_bills(cases: list[Case]) -> None:
 YEN: Final = {"EUR": Decimal("1.1"), "JPY": Decimal("0.00671137")}
 USED: Final = Usage(input=1000, cache_read=200, output=300, reasoning=50)
 """Fresh, from the cache; said, thought."""
+EUROS: Final = {
+    "input": "2", "output": "5", "cache_read": "0.5", "request": "0.001", "currency": "EUR"
+}  # fmt: skip
 OWN: Final[list[tuple[dict[str, Any], str, int]]] = [
     # a period of prices; the discount of the key; picodollars: (input, cache, output, thoughts)
     ({"input": "2", "output": "5"}, "0",
      1000 * 2_000_000 + 200 * 2_000_000 + 350 * 5_000_000),
     ({"input": "2", "output": "5", "cache_read": "0.5", "reasoning": "7"}, "0",
      1000 * 2_000_000 + 200 * 500_000 + 300 * 5_000_000 + 50 * 7_000_000),
-    ({"input": "2", "output": "5", "cache_read": "0.5", "request": "0.001", "currency": "EUR"}, "0",
+    (EUROS, "0",
      1000 * 2_200_000 + 200 * 550_000 + 350 * 5_500_000 + 1_100_000_000),
-    ({"input": "2", "output": "5", "cache_read": "0.5", "request": "0.001", "currency": "EUR"}, "20",
+    (EUROS, "20",
      1000 * 1_760_000 + 200 * 440_000 + 350 * 4_400_000 + 880_000_000),
     # ¥3 is $0.02013411, and a token 20,134.11 picodollars: rounded to whole ones, and then with the
     # discount of 12.5 % to 17,617.25 and once more

@@ -187,14 +187,17 @@ def test_the_script_decides_and_counts_as_the_meters_do(
                 found, wanted = (m.state(f"{mine.name}|{key}", at) for m in (meter, twin))
                 names = ("left", "seconds", "most")
                 assert [getattr(found, n) for n in names] == [getattr(wanted, n) for n in names]
-                if isinstance(meter, RateMeter) and isinstance(twin, RateMeter):  # to the nanosecond
+                if isinstance(meter, RateMeter) and isinstance(
+                    twin, RateMeter
+                ):  # to the nanosecond
                     name = f"{mine.name}|{key}"
                     assert meter.throttle.left(name, at.ns) == twin.throttle.left(name, at.ns)
 
 
 @settings(max_examples=60)
 @given(
-    most=st.integers(1, 10**9), burst=st.integers(1, 50), seconds=st.sampled_from([86_400, SECONDS["month"]]),
+    most=st.integers(1, 10**9), burst=st.integers(1, 50),
+    seconds=st.sampled_from([86_400, SECONDS["month"]]),
     waits=st.lists(st.integers(0, 200_000), min_size=1, max_size=80),
 )  # fmt: skip
 def test_never_more_than_burst_and_rate_times_time(

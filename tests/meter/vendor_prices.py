@@ -269,9 +269,7 @@ COHERE_USAGE: Final[dict[str, tuple[Body, Bill]]] = {
     "tokens alone": ({"tokens": {"input_tokens": 71, "output_tokens": 3}},
                      [(71, "input"), (3, "output")]),
 }  # fmt: skip
-COHERE_EMBED: Final = words(
-    "input", COHERE_PAGE, embed_english_v3__0="0.10", embed_multilingual_v3__0="0.10"
-)
+COHERE_EMBED: Final = words("input", COHERE_PAGE, embed_v4__0="0.12")
 COHERE_EMBEDDED: Final[tuple[Body, Bill]] = (
     {"api_version": {"version": "2"}, "billed_units": {"input_tokens": 17}}, [(17, "input")],
 )  # fmt: skip

@@ -10,7 +10,10 @@ from ferryman.client.documents import Time
 Amount = Annotated[int, Meta(ge=1, le=10**15)]
 _Short = Annotated[
     str,
-    Meta(pattern=r"^[1-9](_?[0-9]){0,14}/(second|minute|hour|day|week|month)$", examples=["600/minute"]),
+    Meta(
+        pattern=r"^[1-9](_?[0-9]){0,14}/(second|minute|hour|day|week|month)$",
+        examples=["600/minute"],
+    ),
 ]
 
 Period = Literal["minute", "hour", "day", "week", "month"]

@@ -168,8 +168,9 @@ def _configured(members: Fields, places: Sequence[tuple[str, str]]) -> int:
     """A number in one of these; 0 where there is none to be read, which the provider judges."""
     for member, name in places:
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
-            found = _int.decode(_fields.decode(members.get(member, b"{}")).get(name, b"null"))
-            if found is not None and found > 0:
+            within = _fields.decode(members.get(member, b"{}"))
+            found: int = _int.decode(within.get(name, b"null")) or 0
+            if found > 0:
                 return found
     return 0
 
