@@ -104,6 +104,14 @@ steps = st.lists(
 )  # fmt: skip
 
 
+def level(meter: RateMeter, key: str, at: Moment) -> Fraction:
+    """What has not flowed off yet, in units."""
+    throttle = meter.throttle
+    found = throttle._levels.get(key)
+    filled = 0 if found is None else max(found.tat - at.ns * throttle._scale, 0)
+    return Fraction(filled, throttle._cost)
+
+
 def _limits(most: int, seconds: int, burst: int, dollars: int, rolling: bool) -> list[Limit]:
     window = Window("hour", "Asia/Kolkata", rolling=rolling)
     meters: list[Meter] = [
@@ -187,11 +195,11 @@ def test_the_script_decides_and_counts_as_the_meters_do(
                 found, wanted = (m.state(f"{mine.name}|{key}", at) for m in (meter, twin))
                 names = ("left", "seconds", "most")
                 assert [getattr(found, n) for n in names] == [getattr(wanted, n) for n in names]
-                if isinstance(meter, RateMeter) and isinstance(
-                    twin, RateMeter
-                ):  # to the nanosecond
-                    name = f"{mine.name}|{key}"
-                    assert meter.throttle.left(name, at.ns) == twin.throttle.left(name, at.ns)
+        twins = [(f"{limit.name}|{key}", meter) for limit in theirs for meter in limit.meters]
+        for (name, twin), stood in zip(twins, said[2], strict=True):
+            if isinstance(twin, RateMeter):
+                parts = twin.throttle.seconds * counters.MICROS
+                assert stood[0] + Fraction(int(stood[1]), parts) == level(twin, name, at)
 
 
 @settings(max_examples=60)
