@@ -16,19 +16,16 @@ from ferryman.wire.envelope import Request
 from ferryman.wire.framing import mentions
 from ferryman.wire.openai_responses.request import needs_store
 
-_MARKS: Final[tuple[bytes, ...]] = (b"image", b"inlineData", b"inline_data")
-LEAST: Final = 2048
-"""Bytes of a body with an image that is worth a look."""
 _FILE: Final = (b'file_id"',)
-_POINTERS: Final[dict[str, tuple[bytes, ...]]] = {
-    "chat.completions": (b'url"', *_FILE),
-    "messages": (b'url"', *_FILE),
-    "responses": (
-        b'url"', *_FILE, b'item_reference"', b'response_id"', b'conversation"', b'prompt"',
-    ),
-    "generate_content": (b'Uri"', b'_uri"', b'achedContent"', b'ached_content"'),
-}  # fmt: skip
-"""One of them is in every body that points to more than it has."""
+_MARKS: Final[dict[str, tuple[bytes, ...]]] = {
+    "chat.completions": (b'url"', *_FILE),  # of images in base64, too
+    "messages": (b'image"', b'url"', *_FILE),
+    "responses": (b'url"', b'item_reference"', *_FILE),
+    "generate_content": (b'ata"',),  # fileData, inline_data…
+}
+"""One of them is in every body that has images, or points to more than it has. Each costs a look
+through all of it."""
+_POINTERS: Final[tuple[bytes, ...]] = (b'url"', b'Uri"', b'_uri"', *_FILE)
 Found = tuple[Sequence[int], int, bool]
 """Characters of images as base64, how many are given by their URLs, whether there is more."""
 
@@ -48,11 +45,10 @@ async def note_images(call: Call, request: Request) -> None:
 
 def pictured(call: Call, request: Request) -> bool:
     """Whether there may be something that :func:`note_images` has not looked at yet."""
-    pointers = _POINTERS.get(call.endpoint)
-    if call.looked or pointers is None:
+    marks = _MARKS.get(call.endpoint)
+    if call.looked or marks is None:
         return False
-    body = request.body
-    return mentions(body, pointers) or (len(body) >= LEAST and mentions(body, _MARKS))
+    return request.stored or mentions(request.body, marks)
 
 
 def most_input(call: Call, request: Request, target: Target) -> int:
@@ -74,9 +70,9 @@ def _look(call: Call, request: Request) -> Found:
     linked = 0
     try:
         conversation = conversation_of(call, request)
-        outside = bool(conversation.cached_content or needs_store(conversation))
+        outside = request.stored or bool(needs_store(conversation))
     except GatewayError:  # its provider will say what is wrong with it, or knows more than we do
-        return (), 0, mentions(request.body, _POINTERS[call.endpoint])
+        return (), 0, request.stored or mentions(request.body, _POINTERS)
     for block in _parts([part for message in conversation.messages for part in message.blocks]):
         if isinstance(block, Opaque):
             outside = outside or mentions(block.raw, _FILE)

@@ -16,7 +16,7 @@ from msgspec.structs import astuple
 
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.unreadable import UNREADABLE
-from ferryman.wire.envelope_types import ChatRequest, PlainRequest
+from ferryman.wire.envelope_types import ChatRequest, PlainRequest, ResponsesRequest
 
 Fields = dict[str, Raw]
 _fields = msgspec.json.Decoder(Fields)
@@ -29,6 +29,10 @@ _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 MAX_MODEL_NAME: Final = 512
 MOST_CHOICES: Final = 10_000
 """Answers of one call; no provider gives more."""
+_NOTHING: Final = frozenset((b"", b"null"))
+_STORED: Final = (
+    "previous_response_id", "conversation", "prompt", "cachedContent", "cached_content",
+)  # fmt: skip
 _LABELS: Final = frozenset(("user", "safety_identifier", "metadata"))
 _USAGE_WANTED = b'{"include_usage":true}'
 _KEY = re.compile(rb'[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*")[ \t\r\n]*:[ \t\r\n]*')
@@ -75,6 +79,8 @@ class Request:
     """What the caller says about providers: a member of the body that is not of its format."""
     labelled = False
     """Whether the body says for whom or what the call is."""
+    stored = False
+    """Whether it builds on what lies at its provider: a conversation, a prompt, cached contents."""
     choices = 0
     """How many answers are asked for; 0 = the body has to be looked at."""
 
@@ -105,10 +111,11 @@ def _bad(message: str, param: str | None = None) -> GatewayError:
     return GatewayError(400, ErrorKind.INVALID_REQUEST, message, param=param)
 
 
+_RESPONSES: Final[msgspec.json.Decoder[PlainRequest]] = msgspec.json.Decoder(ResponsesRequest)
 _CHAT: Final[msgspec.json.Decoder[PlainRequest]] = msgspec.json.Decoder(ChatRequest)
 _PLAIN: Final[dict[str, msgspec.json.Decoder[PlainRequest]]] = {
     "chat.completions": _CHAT,
-    "responses": msgspec.json.Decoder(PlainRequest),
+    "responses": _RESPONSES,
     "messages": msgspec.json.Decoder(ChatRequest),
 }
 
@@ -129,7 +136,7 @@ def decode(endpoint: str, body: bytes) -> Request:
             0 < len(model) <= MAX_MODEL_NAME
             and limit >= 0
             and not fields[2]
-            and (len(fields) < 12 or memoryview(fields[11])[0] == 91)  # an array of messages
+            and (len(fields) != 12 or memoryview(fields[11])[0] == 91)  # an array of messages
         ):
             stream = bool(fields[1])
             request = Request(body, model, stream, stream and decoder is _CHAT, limit)
@@ -137,6 +144,8 @@ def decode(endpoint: str, body: bytes) -> Request:
                 request.provider = fields[6]
             if fields[7] or fields[8] or fields[9]:
                 request.labelled = True
+            if decoder is _RESPONSES and (fields[11] or fields[12] or fields[13]):
+                request.stored = not {bytes(each) for each in fields[11:]} <= _NOTHING
             answers: int = fields[10] or 1
             request.choices = min(max(answers, 1), MOST_CHOICES)
             return request
@@ -153,6 +162,7 @@ def decode_named(body: bytes, model: str, stream: bool) -> Request:
     limit = _configured(members, _LIMIT)
     request = Request(body, model, stream, False, limit, members, in_url=True)
     request.choices = min(max(_configured(members, _CANDIDATES), 1), MOST_CHOICES)
+    request.stored = _builds_on(members)
     return request
 
 
@@ -237,17 +247,24 @@ def forced(
         _encode(fields), request.model, request.stream, request.hide_usage, limit, fields,
         request.in_url,
     )  # fmt: skip
-    changed.provider = request.provider
+    changed.provider, changed.stored = request.provider, request.stored
     return changed, tuple(entries)
 
 
 def without(request: Request, member: str) -> Request:
     """``request`` with one member of its body less."""
     fields = {name: value for name, value in request.fields.items() if name != member}
-    return Request(
+    less = Request(
         _encode(fields), request.model, request.stream, request.hide_usage, request.max_output,
         fields, request.in_url,
     )  # fmt: skip
+    less.stored = request.stored
+    return less
+
+
+def _builds_on(fields: Fields) -> bool:
+    """``Request.stored``, of members."""
+    return any(bytes(fields.get(name, b"")) not in _NOTHING for name in _STORED)
 
 
 def _members(body: bytes) -> Fields:
@@ -297,6 +314,7 @@ def _decode_by_member(endpoint: str, body: bytes) -> Request:
     request = Request(body, model, stream, hide, max_output, fields)
     request.provider = fields.get("provider")
     request.labelled = not _LABELS.isdisjoint(fields)
+    request.stored = endpoint == "responses" and _builds_on(fields)
     return request
 
 

@@ -19,6 +19,14 @@ class PlainRequest(Struct):
     n: int | None = None
 
 
+class ResponsesRequest(PlainRequest, kw_only=True):
+    """The same for the Responses API: also what it may build on that lies at the provider."""
+
+    previous_response_id: Raw = Raw()
+    conversation: Raw = Raw()
+    prompt: Raw = Raw()
+
+
 class ChatRequest(PlainRequest, kw_only=True):
     """The same for chat completions."""
 
