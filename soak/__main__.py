@@ -34,7 +34,7 @@ from soak import (
     year,
 )
 from soak.fuzz import run as fuzzing
-from soak.plant import plant
+from soak.plant import plant, postgresql
 
 Facts = dict[str, str]
 FILES = 20_000
@@ -47,19 +47,8 @@ def _kills(args: argparse.Namespace) -> Facts:
 
 
 def _kills_postgres(args: argparse.Namespace) -> Facts:
-    with _postgres() as url, plant(books.LIMITS, url) as place:
+    with postgresql() as url, plant(books.LIMITS, url) as place:
         return _of_kills(uvloop.run(kills.run(place.up(), kills=args.kills, seed=args.seed)))
-
-
-@contextlib.contextmanager
-def _postgres() -> Iterator[str]:
-    """A server with all its syncs."""
-    scratch = Path(tempfile.mkdtemp(prefix="pg-"))
-    try:
-        with postgres.server(scratch, durable=True) as url:
-            yield url
-    finally:
-        shutil.rmtree(scratch)
 
 
 def _of_kills(found: kills.Outcome) -> Facts:
@@ -80,17 +69,37 @@ def _of_kills(found: kills.Outcome) -> Facts:
 
 
 def _counting(args: argparse.Namespace) -> Facts:
+    return _counted(args, counting.SHARED)
+
+
+def _counting_postgres(args: argparse.Namespace) -> Facts:
+    with postgresql() as url:
+        return _counted(args, counting.SHARED, url)
+
+
+def _budgets(args: argparse.Namespace) -> Facts:
+    with postgresql() as url:
+        return _counted(args, counting.CLOSED, url)
+
+
+def _budgets_local(args: argparse.Namespace) -> Facts:
+    return _counted(args, counting.LOCAL)
+
+
+def _counted(args: argparse.Namespace, mode: counting.Mode, database: str = "") -> Facts:
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder), kept=True)
         try:
-            with plant(counting.settings(server.url)) as place:
+            with plant(counting.settings(server.url, mode), database) as place:
                 found = uvloop.run(
-                    counting.run(place.up(), server, kills=args.counter_kills, seed=args.seed)
+                    counting.run(
+                        place.up(), server, mode, kills=args.counter_kills, seed=args.seed
+                    )
                 )
         finally:
             server.end()
     tally = found.tally
-    return {
+    facts = {
         "kills": ", ".join(f"{n} × {who}" for who, n in sorted(found.kills.items())),
         "calls sent": f"{tally.sent:,}",
         "answers received whole, each once in the ledger": f"{tally.whole:,}",
@@ -99,11 +108,19 @@ def _counting(args: argparse.Namespace) -> Facts:
         "counters of budgets, equal to the sums of the ledger": str(found.budgets),
         "after the end of the load": f"{found.settled_after:.1f} s",
     }
+    if mode.binds:
+        facts |= {
+            "budgets used up, none beyond what it had": str(found.reached),
+            "calls refused by budgets and limits": f"{tally.over:,}",
+            "refused while it was not known what was spent": f"{tally.unready:,}",
+            f"calls at the provider beyond the {counting.AT_ONCE} that may be": "0",
+        }
+    return facts
 
 
 def _writes(args: argparse.Namespace) -> Facts:
     facts = {}
-    with _postgres() as server, tempfile.TemporaryDirectory() as work:
+    with postgresql() as server, tempfile.TemporaryDirectory() as work:
         for name, url in (("SQLite", f"sqlite:///{work}/ledger.db"), ("PostgreSQL", server)):
             for unheard in (False, True):
                 place = Path(work) / f"{name}-{unheard}"
@@ -115,7 +132,7 @@ def _writes(args: argparse.Namespace) -> Facts:
 
 def _backlog(args: argparse.Namespace) -> Facts:
     facts = {}
-    with _postgres() as server:
+    with postgresql() as server:
         for name, url in (("SQLite", ""), ("PostgreSQL", server)):
             with plant(database=url) as place:
                 calls = args.backlog // 2
@@ -362,8 +379,11 @@ def _fuzz(args: argparse.Namespace) -> Facts:
 
 PROOFS: dict[str, Callable[[argparse.Namespace], Facts]] = {
     "kills": _kills,
-    "counting": _counting,
     "kills-postgres": _kills_postgres,
+    "counting": _counting,
+    "counting-postgres": _counting_postgres,
+    "budgets": _budgets,
+    "budgets-local": _budgets_local,
     "writes": _writes,
     "backlog": _backlog,
     "disk": _disk,

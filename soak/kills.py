@@ -2,15 +2,11 @@
 PostgreSQL also of its processes."""
 
 import asyncio
-import contextlib
 import json
-import os
 import random
-import signal
 import time
 from collections import Counter
 
-import psycopg
 from msgspec import Struct
 from tests.processes import PATIENCE
 
@@ -115,27 +111,12 @@ class Killer:
         await self._probe("a caller who connects while both planes are dead")
 
     async def _kill_database(self) -> None:
-        """One of PostgreSQL's processes: the server ends all others, and recovers."""
-
-        def kill() -> None:
-            query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'ferryman'"
-            with psycopg.connect(self._plant.database) as connection:
-                pids = [pid for (pid,) in connection.execute(query)]
-            if pids:
-                os.kill(self._draw.choice(pids), signal.SIGKILL)
-
-        with contextlib.suppress(psycopg.OperationalError):  # it still recovers from the last one
-            await asyncio.to_thread(kill)
+        await asyncio.to_thread(self._plant.kill_database, self._draw)
         await self._probe("a caller while the database is dead")
 
     async def _kill_supervisor(self) -> None:
-        """The planes notice, end in good order, and a new supervisor takes their place."""
-        supervisor = self._plant.supervisor
-        assert supervisor is not None
         self._load.may_be_refused = True
-        supervisor.popen.kill()
-        await asyncio.to_thread(supervisor.wait)
-        await asyncio.to_thread(self._plant.up)
+        await asyncio.to_thread(self._plant.kill_supervisor)
         self._load.may_be_refused = False
 
     async def _probe(self, who: str) -> None:

@@ -1,23 +1,36 @@
-"""Killed data planes, control planes and Valkey leave counters that equal the ledger."""
+"""Killed processes, PostgreSQL's and Valkey too, leave counters that equal the ledger; and what may
+not pass doesn't pass meanwhile."""
 
 from pathlib import Path
 
 import uvloop
 from soak import counting
-from soak.plant import plant
+from soak.plant import plant, postgresql
 
 from tests.valkey import Server
 
 
-def test_counters_equal_the_ledger_whoever_is_killed(tmp_path: Path) -> None:
-    server = Server(tmp_path, kept=True)
+def _found(folder: Path, mode: counting.Mode, database: str, kills: int) -> counting.Outcome:
+    server = Server(folder, kept=True)
     try:
-        with plant(counting.settings(server.url)) as place:
-            found = uvloop.run(counting.run(place.up(), server, kills=12, seed=6))
+        with plant(counting.settings(server.url, mode), database) as place:
+            return uvloop.run(counting.run(place.up(), server, mode, kills=kills, seed=6))
     finally:
         server.end()
-    assert sum(found.kills.values()) == 12
-    assert found.kills.keys() == counting.VICTIMS.keys()
+
+
+def test_counters_equal_the_ledger_whoever_is_killed(tmp_path: Path) -> None:
+    with postgresql() as url:
+        found = _found(tmp_path, counting.SHARED, url, 6)
+    assert found.kills == dict.fromkeys(counting.VICTIMS, 1)
     assert found.tally.whole > 100
     assert found.tally.lost > 0, "no call was under way at any kill: that proves little"
     assert found.budgets == 6
+
+
+def test_no_budget_is_beaten_whoever_is_killed(tmp_path: Path) -> None:
+    found = _found(tmp_path, counting.CLOSED, "", 5)
+    assert found.kills == dict.fromkeys(counting.VICTIMS.keys() - {"database"}, 1)
+    assert found.reached > 1, "no budget was used up: that proves little"
+    assert found.tally.over > 50
+    assert found.tally.whole - found.tally.over - found.tally.unready > 100

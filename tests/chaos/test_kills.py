@@ -1,18 +1,14 @@
 """Killed processes lose nothing that was answered, count nothing twice, and leave nothing held."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import uvloop
 from soak import kills
 from soak.books import LIMITS
-from soak.plant import Plant, plant
+from soak.plant import Plant, plant, postgresql
 
 from tests.processes import until
-from tests.store import postgres
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -22,12 +18,8 @@ def budgeted(request: pytest.FixtureRequest) -> Iterator[Plant]:
         with plant(LIMITS) as made:
             yield made.up()
         return
-    scratch = Path(tempfile.mkdtemp(prefix="pg-"))
-    try:
-        with postgres.server(scratch, durable=True) as url, plant(LIMITS, url) as made:
-            yield made.up()
-    finally:
-        shutil.rmtree(scratch)
+    with postgresql() as url, plant(LIMITS, url) as made:
+        yield made.up()
 
 
 def test_every_whole_answer_is_in_the_ledger_once_whoever_is_killed(budgeted: Plant) -> None:
