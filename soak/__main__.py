@@ -21,7 +21,9 @@ from soak import (
     books,
     counting,
     crowd,
+    denied,
     disk,
+    hosts,
     keyring,
     kills,
     outages,
@@ -118,6 +120,32 @@ def _counted(args: argparse.Namespace, mode: counting.Mode, database: str = "") 
     return facts
 
 
+def _hosts(args: argparse.Namespace) -> Facts:
+    with postgresql() as url, tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder), kept=True)
+        try:
+            with plant(counting.settings(server.url, hosts.MODE), url) as place:
+                run = hosts.run(
+                    hosts.Hosts(place), server, kills=args.counter_kills, seed=args.seed
+                )
+                found = uvloop.run(run)
+        finally:
+            server.end()
+    late = max(found.revoked)
+    assert late <= hosts.SOON, f"a revoked key was let in for {late:.2f} s"
+    return {
+        "kills": ", ".join(f"{n} × {who}" for who, n in sorted(found.kills.items())),
+        "calls sent": f"{found.tally.sent:,}",
+        "calls in the ledger, by host": ", ".join(f"{n:,} {h}" for h, n in found.by_host.items()),
+        "answers received whole, each once in the ledger": f"{found.tally.whole:,}",
+        "calls of killed hosts, settled as lost": f"{found.tally.lost:,}",
+        "counters of budgets, equal to the sums of the ledger": str(found.budgets),
+        "budgets used up, none beyond what it had": str(found.reached),
+        "keys revoked": str(len(found.revoked)),
+        "refused by both hosts after, at most": f"{late * 1000:.0f} ms",
+    }
+
+
 def _writes(args: argparse.Namespace) -> Facts:
     facts = {}
     with postgresql() as server, tempfile.TemporaryDirectory() as work:
@@ -127,6 +155,23 @@ def _writes(args: argparse.Namespace) -> Facts:
                 failed = writes.run(url, place, unheard=unheard)
                 what = "commits whose answer got lost" if unheard else "statements that failed"
                 facts[f"{name}: {what}, one in each run"] = f"{failed}, every call there once"
+            failed = writes.tidying(url, Path(work) / f"{name}-tidy")
+            facts[f"{name}: statements that failed where old calls go"] = f"{failed}, all is as without"
+    return facts
+
+
+def _denied(args: argparse.Namespace) -> Facts:
+    facts = {}
+    for name in ("SQLite", "PostgreSQL"):
+        with nullcontext("") if name == "SQLite" else postgresql() as url, plant("", url) as place:
+            found = uvloop.run(denied.run(place.up(), seed=args.seed))
+        facts |= {
+            f"{name}: tables whose writes were refused for a while": str(len(denied.TABLES)),
+            f"{name}: where that was met": ", ".join(found.met),
+            f"{name}: calls meanwhile, all answered": f"{found.meanwhile:,}",
+            f"{name}: all calls, each once in the ledger": f"{found.calls:,}",
+            f"{name}: keys neither made nor revoked, as was said": str(found.keys),
+        }
     return facts
 
 
@@ -384,7 +429,9 @@ PROOFS: dict[str, Callable[[argparse.Namespace], Facts]] = {
     "counting-postgres": _counting_postgres,
     "budgets": _budgets,
     "budgets-local": _budgets_local,
+    "hosts": _hosts,
     "writes": _writes,
+    "denied": _denied,
     "backlog": _backlog,
     "disk": _disk,
     "keys": _keys,

@@ -106,7 +106,8 @@ COUNTED = {
 """Names of these limits' counters in the server, by the limit."""
 
 
-def _mix(seed: int, mode: Mode) -> Mix:
+def mix_of(seed: int, mode: Mode) -> Mix:
+    """The calls of callers."""
     if not mode.binds:
         return Mix(seed, lambda serial: PRICED[serial % len(PRICED)])
     draw = random.Random(seed)
@@ -149,7 +150,7 @@ class Killer:
         weights = list(victims.values())
         self._victims = [*first, *self._draw.choices([*victims], weights, k=kills)][:kills]
         pause = 0.1 if mode.binds else 0.03
-        self._load = Load(lambda: plant.address, _mix(seed, mode), pause=pause)
+        self._load = Load(lambda: plant.address, mix_of(seed, mode), pause=pause)
 
     async def run(self, callers: int) -> Outcome:
         """Kill, again and again; then compare."""
@@ -174,7 +175,7 @@ class Killer:
             budgets=budgets,
             settled_after=settled,
             alone=_metric(self._plant, "ferryman_limits_alone_total"),
-            reached=_kept(self._load, ledger) if self._mode.binds else 0,
+            reached=kept(self._load, ledger) if self._mode.binds else 0,
         )
 
     def _kill_edge(self) -> None:
@@ -211,7 +212,7 @@ class Killer:
         )
 
 
-def _kept(load: Load, ledger: Ledger) -> int:
+def kept(load: Load, ledger: Ledger) -> int:
     """How many small budgets have refused calls. Raises AssertionError where one bears more than it
     has, or a call that it bears has cost more than that."""
     borne, spent = Counter[str](), Counter[str]()

@@ -2,7 +2,6 @@
 PostgreSQL also of its processes."""
 
 import asyncio
-import json
 import random
 import time
 from collections import Counter
@@ -12,16 +11,13 @@ from tests.processes import PATIENCE
 
 from soak.books import balanced
 from soak.client import Address, Answer, call
-from soak.mix import CHAT, Load, Mix, Tally, check
-from soak.plant import PROVIDER, Plant
+from soak.mix import CHAT, SIMPLE, Load, Mix, Tally, check
+from soak.plant import PROBE, Plant
 
 VICTIMS = {"edge": 6, "control": 5, "both": 3, "supervisor": 2, "database": 3}
 """What is killed, and how often next to the others; the last with PostgreSQL only."""
 HASTE = 0.25
 """Share of kills that come while the installation is still recovering from the one before."""
-SIMPLE = json.dumps(
-    {"model": f"{PROVIDER}/probe", "messages": [{"role": "user", "content": "Still there?"}]}
-).encode()
 
 
 class Outcome(Struct, kw_only=True):
@@ -80,8 +76,8 @@ class Killer:
         )
         stats = {name: n for name, n in stats.items() if name in self._load.sent}
         counters = await asyncio.to_thread(balanced, self._plant, ledger)
-        probes = [row for row in ledger.rows if row["target"] == "probe"]
-        ledger.rows = [row for row in ledger.rows if row["target"] != "probe"]
+        probes = [row for row in ledger.rows if row["target"] == PROBE]
+        ledger.rows = [row for row in ledger.rows if row["target"] != PROBE]
         assert len(probes) >= self._served
         return Outcome(
             kills=dict(self._killed),

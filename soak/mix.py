@@ -15,7 +15,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from soak.client import Address, Answer, Link, connect, request
-from soak.plant import PRICED, PROVIDER, RATES, Ledger
+from soak.plant import PRICED, PROBE, PROVIDER, RATES, Ledger
 
 FIRST_SERIAL = 1000
 """Above every other number of tokens, so that serials are not taken for those."""
@@ -24,6 +24,14 @@ CLEAN = ("calls_rejected", "calls_duplicate", "journal_damaged", "journal_undeco
 """What ingestion must not have met."""
 
 CHAT = "/v1/chat/completions"
+SIMPLE = json.dumps(
+    {
+        "model": f"{PROVIDER}/{PROBE}",
+        "messages": [{"role": "user", "content": "Still there?"}],
+        "max_tokens": 10,
+    }
+).encode()
+"""The body of a call beside the load."""
 KINDS: dict[str, tuple[float, str, bool]] = {
     # share, the simulator's words, stream
     "whole": (30, "", False),
@@ -205,7 +213,7 @@ def check(
         if answer.whole:
             tally.whole += 1
             tally.streams += answer.stream
-            tally.unready += _unready(answer)
+            tally.unready += unready(answer)
             tally.over += turned_away(answer)
     wrong += [f"request id {each} was given to {n} calls" for each, n in seen.items() if n > 1]
     whole = {answer.id for _, answer in load.answers if answer.whole}
@@ -241,7 +249,7 @@ def _problem_of(ask: Ask, answer: Answer, ledger: Ledger) -> str:
         return "received whole, but not in the ledger"
     if row["state"] != "closed":
         return f"received whole, but {row['state']} in the ledger"
-    if _unready(answer) or turned_away(answer):
+    if unready(answer) or turned_away(answer):
         refused = (row["status"], row["attempts"], row["cost_pico"]) == (answer.status, 0, 0)
         return "" if refused else f"refused, but {row} in the ledger"
     if ask.kind == "cut":
@@ -252,7 +260,8 @@ def _problem_of(ask: Ask, answer: Answer, ledger: Ledger) -> str:
     return _problem_of_usage(ask, answer, row)
 
 
-def _unready(answer: Answer) -> bool:
+def unready(answer: Answer) -> bool:
+    """Whether a gateway has refused it that does not know what was spent, or was counted."""
     return answer.status == 503 and b"gateway_not_ready" in answer.body
 
 

@@ -31,7 +31,11 @@ PRICED = ("one", "two", "three")
 """Models with these prices."""
 FLAT = "flat"
 """A model that asks nothing for its input: a call of it costs no more than was held."""
-RATES = dict.fromkeys(PRICED, PRICES) | {FLAT: PRICES | {"input": 0, "cache_read": 0}}
+PROBE = "probe"
+"""One for calls beside the load."""
+RATES = dict.fromkeys(PRICED, PRICES) | dict.fromkeys(
+    (FLAT, PROBE), PRICES | {"input": 0, "cache_read": 0}
+)
 """Models and their prices; all others have none."""
 
 

@@ -13,3 +13,7 @@ def test_whichever_write_fails_every_call_is_there_once(
     # All of them with PostgreSQL: make soak ARGS=writes.
     step = 4 if url.startswith("postgresql") and not unheard else 1
     assert writes.run(url, tmp_path, unheard=unheard, step=step) > (2 if unheard else 10)
+
+
+def test_whichever_step_of_tidying_fails_what_is_to_go_goes_whole(url: str, tmp_path: Path) -> None:
+    assert writes.tidying(url, tmp_path, step=9) > 3
