@@ -94,9 +94,7 @@ def _counted(args: argparse.Namespace, mode: counting.Mode, database: str = "") 
         try:
             with plant(counting.settings(server.url, mode), database) as place:
                 found = uvloop.run(
-                    counting.run(
-                        place.up(), server, mode, kills=args.counter_kills, seed=args.seed
-                    )
+                    counting.run(place.up(), server, mode, kills=args.counter_kills, seed=args.seed)
                 )
         finally:
             server.end()
@@ -156,7 +154,9 @@ def _writes(args: argparse.Namespace) -> Facts:
                 what = "commits whose answer got lost" if unheard else "statements that failed"
                 facts[f"{name}: {what}, one in each run"] = f"{failed}, every call there once"
             failed = writes.tidying(url, Path(work) / f"{name}-tidy")
-            facts[f"{name}: statements that failed where old calls go"] = f"{failed}, all is as without"
+            facts[f"{name}: statements that failed where old calls go"] = (
+                f"{failed}, all is as without"
+            )
     return facts
 
 

@@ -1,14 +1,14 @@
 """``kill -9`` under load of data planes, the control plane, the supervisor, PostgreSQL and Valkey:
 counters equal the ledger, and what may not pass doesn't.
 
-Data planes count limits together. What is killed is one of them, the control plane, the supervisor, one
-of PostgreSQL's processes, or the server of the counters, which comes back with its data or without.
-Afterwards each budget's counter is the sum of what the ledger says that it bears, nothing is held any
-more, and no call is lost or doubled.
+Data planes count limits together. What is killed is one of them, the control plane, the supervisor,
+one of PostgreSQL's processes, or the server of the counters, which comes back with its data or
+without. Afterwards each budget's counter is the sum of what the ledger says that it bears, nothing
+is held any more, and no call is lost or doubled.
 
-Where limits *bind*, callers use up one small budget after the other, and come back to old ones: of none
-more has passed than it had, as the ledger says; and no more calls are at work than may be, as the
-provider says.
+Where limits *bind*, callers use up one small budget after the other, and come back to old ones: of
+none more has passed than it had, as the ledger says; and no more calls are at work than may be, as
+the provider says.
 """
 
 import asyncio
@@ -26,18 +26,19 @@ from msgspec import Struct
 from tests.processes import PATIENCE, alive, until
 from tests.valkey import Server
 
-from soak.mix import KINDS, Load, Mix, Tally, check
-from soak.plant import FLAT, PRICED, RATES, Ledger, Plant
+from soak.client import Address, call
+from soak.mix import CHAT, KINDS, SIMPLE, Load, Mix, Tally, check, turned_away
+from soak.plant import FLAT, PRICED, PROBE, RATES, Ledger, Plant
 
 VICTIMS = {"edge": 6, "control": 3, "valkey": 3, "wiped": 3, "supervisor": 1, "database": 3}
 """What is killed, and how often next to the others; the last with PostgreSQL only."""
 HASTE = 0.25
 """Share of kills that come while the installation is still recovering from the one before."""
-PURSE = 4_000_000_000
-"""Picodollars of each small budget: some 160 calls,"""
+PURSE = 2_000_000_000
+"""Picodollars of each small budget: some 80 calls,"""
 HOLDS = 60
-"""of which each may have so many tokens, and be held at a tenth of a thousandth of a dollar or two."""
-ASKS = 250
+"""of which each may have so many tokens."""
+ASKS = 120
 """Calls to a small budget, before callers go on to the next."""
 BACK = 8
 """One in so many calls is to one of the budgets before."""
@@ -52,7 +53,7 @@ BINDING = {
     "paced": (16, f"tps=150&{WATCHED}", True),
     "unknown": (2, f"no-usage&{WATCHED}", False),
 } | {kind: KINDS[kind] for kind in ("error", "cut", "reset")}
-"""Calls where limits bind, as :data:`~soak.mix.KINDS`. Nobody leaves: a provider notices it late."""
+"""Calls where limits bind, as :data:`~soak.mix.KINDS`. Nobody leaves: providers notice it late."""
 
 
 class Mode(Struct, frozen=True, kw_only=True):
@@ -154,9 +155,10 @@ class Killer:
 
     async def run(self, callers: int) -> Outcome:
         """Kill, again and again; then compare."""
+        await asyncio.to_thread(self._recovered)
         self._load.start(callers)
         for victim in self._victims:
-            await asyncio.sleep(self._draw.uniform(0.05, 1.0))
+            await asyncio.sleep(self._draw.uniform(0.05, 2.0 if self._mode.binds else 1.0))
             await asyncio.to_thread(getattr(self, f"_kill_{victim}"))
             if self._draw.random() >= HASTE:
                 await asyncio.to_thread(self._recovered)
@@ -167,6 +169,7 @@ class Killer:
         settled = time.monotonic() - began
         assert not self._load.refused, f"{self._load.refused} callers were refused"
         ledger = await asyncio.to_thread(self._plant.ledger)
+        ledger.take_out(PROBE)
         stats = (await asyncio.to_thread(self._plant.stats))["models"]
         stats = {name: n for name, n in stats.items() if name in self._load.sent}
         return Outcome(
@@ -210,6 +213,13 @@ class Killer:
             lambda: _metric(self._plant, "ferryman_limits_shared") == workers,
             "all workers at the server",
         )
+        until(lambda: served(self._plant.address), "a call that is served, or refused by a limit")
+
+
+def served(address: Address) -> bool:
+    """Whether a call is answered, or refused by a limit: what is counted is known."""
+    answer = asyncio.run(call(address, CHAT, SIMPLE))
+    return answer.status == 200 or turned_away(answer)
 
 
 def kept(load: Load, ledger: Ledger) -> int:

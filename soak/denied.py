@@ -98,7 +98,7 @@ class _Run:
         await self._check_keys()
         ledger = await asyncio.to_thread(plant.ledger)
         stats = (await asyncio.to_thread(plant.stats))["models"]
-        ledger.rows = [row for row in ledger.rows if row["target"] != PROBE]
+        ledger.take_out(PROBE)
         check(load, ledger, {name: n for name, n in stats.items() if name in load.sent})
         return Outcome(
             met=met, calls=len(load.answers), meanwhile=self._meanwhile, keys=self._undone

@@ -76,8 +76,7 @@ class Killer:
         )
         stats = {name: n for name, n in stats.items() if name in self._load.sent}
         counters = await asyncio.to_thread(balanced, self._plant, ledger)
-        probes = [row for row in ledger.rows if row["target"] == PROBE]
-        ledger.rows = [row for row in ledger.rows if row["target"] != PROBE]
+        probes = ledger.take_out(PROBE)
         assert len(probes) >= self._served
         return Outcome(
             kills=dict(self._killed),

@@ -193,9 +193,7 @@ class Tally(Struct):
     """Picodollars of all rows."""
 
 
-def check(
-    load: Load, ledger: Ledger, upstream: dict[str, int], *, limited: bool = False
-) -> Tally:
+def check(load: Load, ledger: Ledger, upstream: dict[str, int], *, limited: bool = False) -> Tally:
     """Compare every answer with the ledger, and the ledger with what the simulator counted.
 
     ``upstream`` is requests by model; ``limited``: limits may refuse calls. Raises AssertionError

@@ -152,7 +152,7 @@ class Plant:
         self.up()
 
     def kill_database(self, draw: random.Random) -> None:
-        """``kill -9`` of one of PostgreSQL's processes: the server ends all others, and recovers."""
+        """``kill -9`` of one of PostgreSQL's processes: its server ends all others and recovers."""
         query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'ferryman'"
         # It may still recover from the last one; and processes come and go.
         with contextlib.suppress(psycopg.OperationalError, ProcessLookupError):
@@ -228,6 +228,13 @@ class Ledger:
             self.open = [_row(row) for row in connection.execute(sa.select(schema.open_calls))]
         self.meta = intake.counts(engine)
         engine.dispose()
+
+    def take_out(self, model: str) -> list[dict[str, Any]]:
+        """Rows of calls to ``model``, which are not among the others any more."""
+        name = f"{PROVIDER}/{model}"
+        found = [row for row in self.rows if row["model"] == name]
+        self.rows = [row for row in self.rows if row["model"] != name]
+        return found
 
     @property
     def lost(self) -> list[dict[str, Any]]:

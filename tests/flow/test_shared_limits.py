@@ -62,7 +62,9 @@ limits:
   - {{ name: kept, when: {{ metadata.case: kept }}, budget: {{ usd: 10, per: month }} }}
   - {{ name: rate, when: {{ metadata.case: rate }}, requests: {{ most: 20, per: day }} }}
   - {{ name: few, when: {{ metadata.case: few }}, parallel: 10 }}
-  - {{ name: pace, when: {{ metadata.case: pace }}, requests: {{ most: 5, per: second, burst: 10 }} }}
+  - name: pace
+    when: {{ metadata.case: pace }}
+    requests: {{ most: 5, per: second, burst: 10 }}
 """
 
 

@@ -91,8 +91,8 @@ class Rounds:
     def catch_up(self, patience: float = CATCH_UP, *, urgent: bool = False) -> bool:
         """Wait until everything journaled before now is in the ledger, or ``patience`` seconds.
 
-        While ingestion fails it doesn't wait: an answer from yesterday beats none. ``urgent``: calls
-        wait for it, so it is done as urgently as they are. Returns whether all of it is in.
+        While ingestion fails it doesn't wait: an answer from yesterday beats none. ``urgent``:
+        it is done as urgently as the calls that wait for it. Returns whether all of it is in.
         """
         with self._wake:
             target = self._begun + 1

@@ -174,12 +174,13 @@ class Counting:
                 if held.generation != generation
             ]
             since = time.time_ns() // 1000
-            code, known, here = await link.run(
+            code, *said = await link.run(
                 counters.key, "join", generation, counters.plane, self._name, since, LEASE,
                 [(call, [] if held.used is NOTHING else forms) for call, held, forms in calls],
             )  # fmt: skip
             if code == OTHER_GENERATION:
                 continue
+            known, here = said
             if known and not here and any(held.forms or held.noted for _, held, _ in calls):
                 self._anew = True  # it was built without knowing of these
                 continue
