@@ -60,11 +60,14 @@ class Host:
     def start(self) -> Process:
         """Start it, on the port that it had before, and wait until it is ready."""
         url = (self._plant.data / "admin-url").read_text().strip()
+        where = self._folder / "gateway-url"
+        where.unlink(missing_ok=True)
         words = ["ferryman", "gateway", "--plane", self.name, "--control-url", url]
         self.process = Process([*words, "--port", str(self.port)], self._env, self._folder)
         self._plant.others.append(self.process)
         self.process.wait_for(rf"{self.name} +ready$")
-        self.port = int((self._folder / "gateway-url").read_text().rpartition(":")[2])
+        until(lambda: where.exists() and where.read_text().endswith("\n"), "a host's address")
+        self.port = int(where.read_text().rpartition(":")[2])
         return self.process
 
     def kill(self) -> None:
