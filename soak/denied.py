@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import psycopg
@@ -88,6 +89,8 @@ class _Run:
     async def run(self, tables: Iterable[str], callers: int) -> Outcome:
         plant, load = self._plant, self._load
         control = plant.pid("control")
+        before = (await asyncio.to_thread(plant.ledger)).by_id.keys()
+        asked = Counter((await asyncio.to_thread(plant.stats))["models"])
         load.start(callers)
         met = [table for table in tables if await self._refused(table)]
         await load.stop()
@@ -97,8 +100,9 @@ class _Run:
         assert not bad, f"{len(bad)} calls failed, such as {bad[0]}"
         await self._check_keys()
         ledger = await asyncio.to_thread(plant.ledger)
-        stats = (await asyncio.to_thread(plant.stats))["models"]
+        stats = Counter((await asyncio.to_thread(plant.stats))["models"]) - asked
         ledger.take_out(PROBE)
+        ledger.rows = [row for row in ledger.rows if row["request_id"] not in before]
         check(load, ledger, {name: n for name, n in stats.items() if name in load.sent})
         return Outcome(
             met=met, calls=len(load.answers), meanwhile=self._meanwhile, keys=self._undone
