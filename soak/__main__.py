@@ -21,7 +21,9 @@ from soak import (
     books,
     counting,
     crowd,
+    denied,
     disk,
+    hosts,
     keyring,
     kills,
     outages,
@@ -34,7 +36,7 @@ from soak import (
     year,
 )
 from soak.fuzz import run as fuzzing
-from soak.plant import plant
+from soak.plant import plant, postgresql
 
 Facts = dict[str, str]
 FILES = 20_000
@@ -47,19 +49,8 @@ def _kills(args: argparse.Namespace) -> Facts:
 
 
 def _kills_postgres(args: argparse.Namespace) -> Facts:
-    with _postgres() as url, plant(books.LIMITS, url) as place:
+    with postgresql() as url, plant(books.LIMITS, url) as place:
         return _of_kills(uvloop.run(kills.run(place.up(), kills=args.kills, seed=args.seed)))
-
-
-@contextlib.contextmanager
-def _postgres() -> Iterator[str]:
-    """A server with all its syncs."""
-    scratch = Path(tempfile.mkdtemp(prefix="pg-"))
-    try:
-        with postgres.server(scratch, durable=True) as url:
-            yield url
-    finally:
-        shutil.rmtree(scratch)
 
 
 def _of_kills(found: kills.Outcome) -> Facts:
@@ -80,17 +71,35 @@ def _of_kills(found: kills.Outcome) -> Facts:
 
 
 def _counting(args: argparse.Namespace) -> Facts:
+    return _counted(args, counting.SHARED)
+
+
+def _counting_postgres(args: argparse.Namespace) -> Facts:
+    with postgresql() as url:
+        return _counted(args, counting.SHARED, url)
+
+
+def _budgets(args: argparse.Namespace) -> Facts:
+    with postgresql() as url:
+        return _counted(args, counting.CLOSED, url)
+
+
+def _budgets_local(args: argparse.Namespace) -> Facts:
+    return _counted(args, counting.LOCAL)
+
+
+def _counted(args: argparse.Namespace, mode: counting.Mode, database: str = "") -> Facts:
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder), kept=True)
         try:
-            with plant(counting.settings(server.url)) as place:
+            with plant(counting.settings(server.url, mode), database) as place:
                 found = uvloop.run(
-                    counting.run(place.up(), server, kills=args.counter_kills, seed=args.seed)
+                    counting.run(place.up(), server, mode, kills=args.counter_kills, seed=args.seed)
                 )
         finally:
             server.end()
     tally = found.tally
-    return {
+    facts = {
         "kills": ", ".join(f"{n} × {who}" for who, n in sorted(found.kills.items())),
         "calls sent": f"{tally.sent:,}",
         "answers received whole, each once in the ledger": f"{tally.whole:,}",
@@ -99,23 +108,76 @@ def _counting(args: argparse.Namespace) -> Facts:
         "counters of budgets, equal to the sums of the ledger": str(found.budgets),
         "after the end of the load": f"{found.settled_after:.1f} s",
     }
+    if mode.binds:
+        facts |= {
+            "budgets used up, none beyond what it had": str(found.reached),
+            "calls refused by budgets and limits": f"{tally.over:,}",
+            "refused while it was not known what was spent": f"{tally.unready:,}",
+            f"calls at the provider beyond the {counting.AT_ONCE} that may be": "0",
+        }
+    return facts
+
+
+def _hosts(args: argparse.Namespace) -> Facts:
+    with postgresql() as url, tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder), kept=True)
+        try:
+            with plant(counting.settings(server.url, hosts.MODE), url) as place:
+                run = hosts.run(
+                    hosts.Hosts(place), server, kills=args.counter_kills, seed=args.seed
+                )
+                found = uvloop.run(run)
+        finally:
+            server.end()
+    late = max(found.revoked)
+    assert late <= hosts.SOON, f"a revoked key was let in for {late:.2f} s"
+    return {
+        "kills": ", ".join(f"{n} × {who}" for who, n in sorted(found.kills.items())),
+        "calls sent": f"{found.tally.sent:,}",
+        "calls in the ledger, by host": ", ".join(f"{n:,} {h}" for h, n in found.by_host.items()),
+        "answers received whole, each once in the ledger": f"{found.tally.whole:,}",
+        "calls of killed hosts, settled as lost": f"{found.tally.lost:,}",
+        "counters of budgets, equal to the sums of the ledger": str(found.budgets),
+        "budgets used up, none beyond what it had": str(found.reached),
+        "keys revoked": str(len(found.revoked)),
+        "refused by both hosts after, at most": f"{late * 1000:.0f} ms",
+    }
 
 
 def _writes(args: argparse.Namespace) -> Facts:
     facts = {}
-    with _postgres() as server, tempfile.TemporaryDirectory() as work:
+    with postgresql() as server, tempfile.TemporaryDirectory() as work:
         for name, url in (("SQLite", f"sqlite:///{work}/ledger.db"), ("PostgreSQL", server)):
             for unheard in (False, True):
                 place = Path(work) / f"{name}-{unheard}"
                 failed = writes.run(url, place, unheard=unheard)
                 what = "commits whose answer got lost" if unheard else "statements that failed"
                 facts[f"{name}: {what}, one in each run"] = f"{failed}, every call there once"
+            failed = writes.tidying(url, Path(work) / f"{name}-tidy")
+            facts[f"{name}: statements that failed where old calls go"] = (
+                f"{failed}, all is as without"
+            )
+    return facts
+
+
+def _denied(args: argparse.Namespace) -> Facts:
+    facts = {}
+    for name in ("SQLite", "PostgreSQL"):
+        with nullcontext("") if name == "SQLite" else postgresql() as url, plant("", url) as place:
+            found = uvloop.run(denied.run(place.up(), seed=args.seed))
+        facts |= {
+            f"{name}: tables whose writes were refused for a while": str(len(denied.TABLES)),
+            f"{name}: where that was met": ", ".join(found.met),
+            f"{name}: calls meanwhile, all answered": f"{found.meanwhile:,}",
+            f"{name}: all calls, each once in the ledger": f"{found.calls:,}",
+            f"{name}: keys neither made nor revoked, as was said": str(found.keys),
+        }
     return facts
 
 
 def _backlog(args: argparse.Namespace) -> Facts:
     facts = {}
-    with _postgres() as server:
+    with postgresql() as server:
         for name, url in (("SQLite", ""), ("PostgreSQL", server)):
             with plant(database=url) as place:
                 calls = args.backlog // 2
@@ -362,9 +424,14 @@ def _fuzz(args: argparse.Namespace) -> Facts:
 
 PROOFS: dict[str, Callable[[argparse.Namespace], Facts]] = {
     "kills": _kills,
-    "counting": _counting,
     "kills-postgres": _kills_postgres,
+    "counting": _counting,
+    "counting-postgres": _counting_postgres,
+    "budgets": _budgets,
+    "budgets-local": _budgets_local,
+    "hosts": _hosts,
     "writes": _writes,
+    "denied": _denied,
     "backlog": _backlog,
     "disk": _disk,
     "keys": _keys,

@@ -2,30 +2,22 @@
 PostgreSQL also of its processes."""
 
 import asyncio
-import contextlib
-import json
-import os
 import random
-import signal
 import time
 from collections import Counter
 
-import psycopg
 from msgspec import Struct
 from tests.processes import PATIENCE
 
 from soak.books import balanced
 from soak.client import Address, Answer, call
-from soak.mix import CHAT, Load, Mix, Tally, check
-from soak.plant import PROVIDER, Plant
+from soak.mix import CHAT, SIMPLE, Load, Mix, Tally, check
+from soak.plant import PROBE, Plant
 
 VICTIMS = {"edge": 6, "control": 5, "both": 3, "supervisor": 2, "database": 3}
 """What is killed, and how often next to the others; the last with PostgreSQL only."""
 HASTE = 0.25
 """Share of kills that come while the installation is still recovering from the one before."""
-SIMPLE = json.dumps(
-    {"model": f"{PROVIDER}/probe", "messages": [{"role": "user", "content": "Still there?"}]}
-).encode()
 
 
 class Outcome(Struct, kw_only=True):
@@ -84,8 +76,7 @@ class Killer:
         )
         stats = {name: n for name, n in stats.items() if name in self._load.sent}
         counters = await asyncio.to_thread(balanced, self._plant, ledger)
-        probes = [row for row in ledger.rows if row["target"] == "probe"]
-        ledger.rows = [row for row in ledger.rows if row["target"] != "probe"]
+        probes = ledger.take_out(PROBE)
         assert len(probes) >= self._served
         return Outcome(
             kills=dict(self._killed),
@@ -115,27 +106,12 @@ class Killer:
         await self._probe("a caller who connects while both planes are dead")
 
     async def _kill_database(self) -> None:
-        """One of PostgreSQL's processes: the server ends all others, and recovers."""
-
-        def kill() -> None:
-            query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'ferryman'"
-            with psycopg.connect(self._plant.database) as connection:
-                pids = [pid for (pid,) in connection.execute(query)]
-            if pids:
-                os.kill(self._draw.choice(pids), signal.SIGKILL)
-
-        with contextlib.suppress(psycopg.OperationalError):  # it still recovers from the last one
-            await asyncio.to_thread(kill)
+        await asyncio.to_thread(self._plant.kill_database, self._draw)
         await self._probe("a caller while the database is dead")
 
     async def _kill_supervisor(self) -> None:
-        """The planes notice, end in good order, and a new supervisor takes their place."""
-        supervisor = self._plant.supervisor
-        assert supervisor is not None
         self._load.may_be_refused = True
-        supervisor.popen.kill()
-        await asyncio.to_thread(supervisor.wait)
-        await asyncio.to_thread(self._plant.up)
+        await asyncio.to_thread(self._plant.kill_supervisor)
         self._load.may_be_refused = False
 
     async def _probe(self, who: str) -> None:

@@ -15,9 +15,8 @@ from decimal import Decimal
 from msgspec import Struct
 
 from soak.client import Address, Answer, Link, connect, request
-from soak.plant import PRICED, PRICES, PROVIDER, Ledger
+from soak.plant import PRICED, PROBE, PROVIDER, RATES, Ledger
 
-PICO_PER_TOKEN = {name: int(usd * 1_000_000) for name, usd in PRICES.items()}
 FIRST_SERIAL = 1000
 """Above every other number of tokens, so that serials are not taken for those."""
 CLEAN = ("calls_rejected", "calls_duplicate", "journal_damaged", "journal_undecodable",
@@ -25,6 +24,14 @@ CLEAN = ("calls_rejected", "calls_duplicate", "journal_damaged", "journal_undeco
 """What ingestion must not have met."""
 
 CHAT = "/v1/chat/completions"
+SIMPLE = json.dumps(
+    {
+        "model": f"{PROVIDER}/{PROBE}",
+        "messages": [{"role": "user", "content": "Still there?"}],
+        "max_tokens": 10,
+    }
+).encode()
+"""The body of a call beside the load."""
 KINDS: dict[str, tuple[float, str, bool]] = {
     # share, the simulator's words, stream
     "whole": (30, "", False),
@@ -46,6 +53,8 @@ UNKNOWN = frozenset({"reset", "unknown"})
 """Kinds whose usage the provider did not say."""
 RESENT = frozenset({"reset"})
 """Kinds that the gateway may send twice: a kept connection broke before one byte came back."""
+TURNED_AWAY = ((402, b"budget_exceeded"), (429, b"calls at once"))
+"""What the gateway's own limits say: status, and words of the answer."""
 
 
 class Ask(Struct, frozen=True):
@@ -58,36 +67,52 @@ class Ask(Struct, frozen=True):
     tokens: int
     stream: bool
     body: bytes
+    user: str
+    """Whom the caller serves; nobody, usually."""
 
 
 class Mix:
-    """Makes calls, the same ones for the same seed. ``name`` makes a model's name of a serial."""
+    """Makes calls, the same ones for the same seed. ``name`` makes a model's name of a serial.
 
-    def __init__(self, seed: int, name: Callable[[int], str] | None = None) -> None:
+    ``kinds``: as :data:`KINDS`; ``user`` says whom a call is for, of its serial.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        name: Callable[[int], str] | None = None,
+        kinds: dict[str, tuple[float, str, bool]] = KINDS,
+        user: Callable[[int], str] = lambda _: "",
+        max_tokens: int = 100,
+    ) -> None:
         self._random = random.Random(seed)
         self._serial = FIRST_SERIAL
         self._name = name or (lambda serial: (*PRICED, "free")[serial % (len(PRICED) + 1)])
-        self._kinds = list(KINDS)
-        self._shares = [share for share, _, _ in KINDS.values()]
+        self._table, self._kinds, self._user = kinds, list(kinds), user
+        self._max_tokens = max_tokens
+        self._shares = [share for share, _, _ in kinds.values()]
 
     def next(self) -> Ask:
         """Another call."""
         draw = self._random
         self._serial += 1
         [kind] = draw.choices(self._kinds, self._shares)
-        _, words, stream = KINDS[kind]
+        _, words, stream = self._table[kind]
         tokens = draw.randint(30, 60) if kind in ("left", "cut") else draw.randint(1, 24)
         words = words.format(pause=draw.randint(20, 300))
         model = self._name(self._serial)
         body: dict[str, object] = {
             "model": f"{PROVIDER}/{model}",
             "messages": [{"role": "user", "content": "Carry me over."}],
-            "max_tokens": 100,
+            "max_tokens": self._max_tokens,
             "sim": f"prompt={self._serial}&tokens={tokens}&{words}",
         }
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": bool(self._serial % 2)}}
-        return Ask(self._serial, kind, model, tokens, stream, json.dumps(body).encode())
+        user = self._user(self._serial)
+        if user:
+            body["user"] = user
+        return Ask(self._serial, kind, model, tokens, stream, json.dumps(body).encode(), user)
 
 
 class Load:
@@ -161,15 +186,18 @@ class Tally(Struct):
     unseen: int = 0
     """Closed rows of calls whose answer did not arrive whole (leavers, killed gateways)."""
     unready: int = 0
-    """Calls refused by a gateway that had not learned yet what was spent of its budgets."""
+    """Calls refused by a gateway that did not know what was spent of its budgets."""
+    over: int = 0
+    """Calls refused by a limit."""
     cost: int = 0
     """Picodollars of all rows."""
 
 
-def check(load: Load, ledger: Ledger, upstream: dict[str, int]) -> Tally:
+def check(load: Load, ledger: Ledger, upstream: dict[str, int], *, limited: bool = False) -> Tally:
     """Compare every answer with the ledger, and the ledger with what the simulator counted.
 
-    ``upstream`` is requests by model. Raises AssertionError with examples of what is wrong.
+    ``upstream`` is requests by model; ``limited``: limits may refuse calls. Raises AssertionError
+    with examples of what is wrong.
     """
     wrong: list[str] = []
     tally = Tally(sent=sum(load.sent.values()), rows=len(ledger.rows), lost=len(ledger.lost))
@@ -183,19 +211,21 @@ def check(load: Load, ledger: Ledger, upstream: dict[str, int]) -> Tally:
         if answer.whole:
             tally.whole += 1
             tally.streams += answer.stream
-            tally.unready += _unready(answer)
+            tally.unready += unready(answer)
+            tally.over += turned_away(answer)
     wrong += [f"request id {each} was given to {n} calls" for each, n in seen.items() if n > 1]
     whole = {answer.id for _, answer in load.answers if answer.whole}
     tally.unseen = sum(
         1 for row in ledger.rows if row["state"] == "closed" and row["request_id"] not in whole
     )
     for row in ledger.lost:
-        priced = row["target"] in PRICED
+        priced = row["target"] in RATES
         if (row["status"], row["input"]) != (0, None) or priced is not bool(row["cost_pico"]):
             wrong.append(f"a lost call is not settled at its hold: {row}")
     tally.cost = sum(row["cost_pico"] or 0 for row in ledger.rows)
     wrong += _rows_without_a_call(load, ledger)
     wrong += _against_upstream(load, ledger, upstream)
+    wrong += [f"{tally.over} calls were refused"] if tally.over and not limited else []
     wrong += [f"{len(ledger.open)} calls are still open"] if ledger.open else []
     wrong += [f"{name} = {ledger.meta[name]}" for name in CLEAN if ledger.meta.get(name)]
     assert not wrong, f"{len(wrong)} faults, such as:\n" + "\n".join(wrong[:20])
@@ -217,8 +247,8 @@ def _problem_of(ask: Ask, answer: Answer, ledger: Ledger) -> str:
         return "received whole, but not in the ledger"
     if row["state"] != "closed":
         return f"received whole, but {row['state']} in the ledger"
-    if _unready(answer):
-        refused = (row["status"], row["attempts"], row["cost_pico"]) == (503, 0, 0)
+    if unready(answer) or turned_away(answer):
+        refused = (row["status"], row["attempts"], row["cost_pico"]) == (answer.status, 0, 0)
         return "" if refused else f"refused, but {row} in the ledger"
     if ask.kind == "cut":
         return "a stream that was cut upstream came whole"
@@ -228,8 +258,14 @@ def _problem_of(ask: Ask, answer: Answer, ledger: Ledger) -> str:
     return _problem_of_usage(ask, answer, row)
 
 
-def _unready(answer: Answer) -> bool:
+def unready(answer: Answer) -> bool:
+    """Whether a gateway has refused it that does not know what was spent, or was counted."""
     return answer.status == 503 and b"gateway_not_ready" in answer.body
+
+
+def turned_away(answer: Answer) -> bool:
+    """Whether a limit of the gateway has refused it."""
+    return any(answer.status == status and said in answer.body for status, said in TURNED_AWAY)
 
 
 def _problem_of_usage(ask: Ask, answer: Answer, row: dict[str, object]) -> str:
@@ -239,8 +275,9 @@ def _problem_of_usage(ask: Ask, answer: Answer, row: dict[str, object]) -> str:
         return f"usage {found} from nowhere" if any(v is not None for v in found.values()) else ""
     if found != expected:
         return f"usage {found}, expected {expected}"
-    cost = sum(PICO_PER_TOKEN[name] * count for name, count in expected.items())
-    wanted = cost if ask.model in PRICED or not cost else None
+    rates = RATES.get(ask.model, {})
+    cost = sum(int(rates.get(name, 0) * 1_000_000) * count for name, count in expected.items())
+    wanted = cost if rates or not any(expected.values()) else None
     if row["cost_pico"] != wanted:
         return f"cost {row['cost_pico']}, expected {wanted}"
     if not ask.stream and wanted and Decimal(answer.cost).scaleb(12) != wanted:

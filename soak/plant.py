@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -13,8 +14,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 from tests.processes import PATIENCE, Process, Reply, alive, environment, request, until
+from tests.store import postgres
 
 from ferryman.store import db, intake, schema
 from soak.client import Address
@@ -25,7 +28,15 @@ PROVIDER = "lab"
 PRICES = {"input": 1, "cache_read": 0.25, "output": 2, "reasoning": 3}
 """USD per million tokens, which makes them micro-USD a token."""
 PRICED = ("one", "two", "three")
-"""Models with these prices; all others have none."""
+"""Models with these prices."""
+FLAT = "flat"
+"""A model that asks nothing for its input: a call of it costs no more than was held."""
+PROBE = "probe"
+"""One for calls beside the load."""
+RATES = dict.fromkeys(PRICED, PRICES) | dict.fromkeys(
+    (FLAT, PROBE), PRICES | {"input": 0, "cache_read": 0}
+)
+"""Models and their prices; all others have none."""
 
 
 class Plant:
@@ -43,7 +54,7 @@ class Plant:
             self.env["FERRYMAN_DATABASE_URL"] = database
         self.simulator = self._simulator(0)
         self.upstream = self.simulator.wait_for(r"^simulator: (http://\S+)/v1$")[1]
-        rows = "".join(f"      {name}: {json.dumps(PRICES)}\n" for name in PRICED)
+        rows = "".join(f"      {name}: {json.dumps(each)}\n" for name, each in RATES.items())
         self.config = work / "ferryman.yaml"
         self.config.write_text(
             f"providers:\n  {PROVIDER}:\n    format: openai_chat\n    auth: none\n"
@@ -133,6 +144,23 @@ class Plant:
                 os.kill(pid, signal.SIGKILL)
             until(lambda pid=pid: not alive(pid), "a killed process's end")
 
+    def kill_supervisor(self) -> None:
+        """``kill -9``: the planes notice, end in good order, and a new one takes its place."""
+        assert self.supervisor is not None
+        self.supervisor.popen.kill()
+        self.supervisor.wait()
+        self.up()
+
+    def kill_database(self, draw: random.Random) -> None:
+        """``kill -9`` of one of PostgreSQL's processes: its server ends all others and recovers."""
+        query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'ferryman'"
+        # It may still recover from the last one; and processes come and go.
+        with contextlib.suppress(psycopg.OperationalError, ProcessLookupError):
+            with psycopg.connect(self.database) as connection:
+                pids = [pid for (pid,) in connection.execute(query)]
+            if pids:
+                os.kill(draw.choice(pids), signal.SIGKILL)
+
     def said(self, pattern: str) -> int:
         """How many lines of the supervisor so far hold ``pattern``."""
         assert self.supervisor is not None
@@ -201,6 +229,13 @@ class Ledger:
         self.meta = intake.counts(engine)
         engine.dispose()
 
+    def take_out(self, model: str) -> list[dict[str, Any]]:
+        """Rows of calls to ``model``, which are not among the others any more."""
+        name = f"{PROVIDER}/{model}"
+        found = [row for row in self.rows if row["model"] == name]
+        self.rows = [row for row in self.rows if row["model"] != name]
+        return found
+
     @property
     def lost(self) -> list[dict[str, Any]]:
         """Rows of calls that never closed."""
@@ -228,6 +263,17 @@ def plant(settings: str = "", database: str = "") -> Iterator[Plant]:
     finally:
         made.close()
         shutil.rmtree(work, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[str]:
+    """URL of a server of its own, with all its syncs."""
+    scratch = Path(tempfile.mkdtemp(prefix="pg-"))
+    try:
+        with postgres.server(scratch, durable=True) as url:
+            yield url
+    finally:
+        shutil.rmtree(scratch)
 
 
 def memory(pid: int) -> int:

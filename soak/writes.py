@@ -1,4 +1,5 @@
-"""The database fails at every single write in turn: no call is lost, none counts twice.
+"""The database fails at every single write in turn: no call is lost, none counts twice; and what is
+to go, goes whole.
 
 SQLite refuses a statement by its authorizer; PostgreSQL's own process is ended in front of one.
 """
@@ -14,13 +15,17 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from tests.store import samples
 
+from ferryman.config.model import Retention
 from ferryman.control.ingest import Ingester
-from ferryman.store import db, keys, schema
+from ferryman.store import condensed, db, keys, retention, schema
 from ferryman.store.journal import JournalWriter
 from ferryman.telemetry.record import OPENED, PRICED, Charge, Priced
 
 STEP = 20_000
 """Bytes of journal for one transaction: several of them, of several statements each."""
+KEPT = Retention(calls=20 * 86_400, minutes=86_400, hours=2 * 86_400)
+LATER = samples.START / 1e6 + 40 * 86_400
+"""When all calls are to go, with their finer sums."""
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -160,6 +165,54 @@ def run(url: str, work: Path, *, unheard: bool, step: int = 1) -> int:
     faults = range(1, statements + 1, step)
     for at in faults:
         assert drained(at)[1] == 1, f"no error at statement {at}"
+        found = _held(engine)
+        for name, rows in wanted.items():
+            assert found[name] == rows, f"{name} is another after a fault at {at}"
+    engine.dispose()
+    return len(faults)
+
+
+def _tidied(url: str, at: int) -> tuple[int, int]:
+    """Condense what is over and let go of what is old, again after each error, with a fault at the
+    ``at``-th statement. Returns how many statements there were, and how many errors."""
+    engine = db.open_engine(url)
+    fault = Fault(engine, at, unheard=False)
+    errors = 0
+    while True:
+        try:
+            retention.raise_floors(engine, KEPT, LATER)
+            for day in condensed.missing(engine, LATER):
+                condensed.condense(engine, day)
+            while retention.sweep(engine, 100):
+                pass
+            break
+        except sa.exc.DBAPIError:
+            errors += 1
+            assert errors < 3, "tidying does not go on"
+    engine.dispose()
+    return fault.count, errors
+
+
+def tidying(url: str, work: Path, *, step: int = 1) -> int:
+    """As :func:`run`, for what is done to keep the ledger small."""
+    engine = db.open_engine(url)
+    db.migrate(engine)
+    _journals(work / "made")
+
+    def tidied(at: int) -> tuple[int, int]:
+        _fresh(engine)
+        root = work / f"journal-{at}"
+        shutil.copytree(work / "made", root)
+        assert _drained(url, root, 0, unheard=False)[1] == 0
+        return _tidied(url, at)
+
+    statements, errors = tidied(0)
+    wanted = _held(engine)
+    assert not errors
+    assert not wanted["calls"] and wanted["calls_by_dimension"]
+    faults = range(1, statements + 1, step)
+    for at in faults:
+        assert tidied(at)[1] == 1, f"no error at statement {at}"
         found = _held(engine)
         for name, rows in wanted.items():
             assert found[name] == rows, f"{name} is another after a fault at {at}"

@@ -1,33 +1,24 @@
-"""Killed processes lose nothing that was answered, count nothing twice, and leave nothing held."""
+"""Killed processes lose nothing that was answered, count nothing twice, and leave nothing held; and
+a database that can't be written is in nobody's way."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import uvloop
-from soak import kills
+from soak import denied, kills
 from soak.books import LIMITS
 from soak.plant import Plant, plant
 
 from tests.processes import until
-from tests.store import postgres
+
+TABLES = ("calls", "journal_positions", "virtual_keys", "audit_log")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def budgeted(request: pytest.FixtureRequest) -> Iterator[Plant]:
-    """A ready installation with budgets."""
-    if request.param == "sqlite":
-        with plant(LIMITS) as made:
-            yield made.up()
-        return
-    scratch = Path(tempfile.mkdtemp(prefix="pg-"))
-    try:
-        with postgres.server(scratch, durable=True) as url, plant(LIMITS, url) as made:
-            yield made.up()
-    finally:
-        shutil.rmtree(scratch)
+@pytest.fixture(scope="module")
+def budgeted() -> Iterator[Plant]:
+    """A ready installation with budgets. PostgreSQL is in ``test_counting.py``."""
+    with plant(LIMITS) as made:
+        yield made.up()
 
 
 def test_every_whole_answer_is_in_the_ledger_once_whoever_is_killed(budgeted: Plant) -> None:
@@ -41,3 +32,10 @@ def test_every_whole_answer_is_in_the_ledger_once_whoever_is_killed(budgeted: Pl
     assert found.counters >= 5, "dollars and tokens of all, dollars of each model"
     assert found.keys >= 6
     until(lambda: len(budgeted.segments()) == 1, "the deletion of journals that are in the ledger")
+
+
+def test_calls_are_served_whichever_table_can_not_be_written(budgeted: Plant) -> None:
+    found = uvloop.run(denied.run(budgeted, seed=5, tables=TABLES))
+    assert found.met == list(TABLES)
+    assert found.meanwhile >= len(TABLES) * denied.CALLS
+    assert found.keys >= 3, "one neither made nor revoked, and one for want of its entry"

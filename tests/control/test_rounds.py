@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -33,6 +34,26 @@ def test_only_who_is_behind_and_kept_from_working_gets_urgent(
     now: int, waiting: float, share: float, then: int
 ) -> None:
     assert urgency(now, waiting, share) == then
+
+
+def test_what_calls_wait_for_is_done_as_urgently_as_they_are(tmp_path: Path) -> None:
+    """The nicest thread would let them wait for seconds on a machine with much to do."""
+    engine = db.open_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
+    db.migrate(engine)
+    names: list[str] = []
+    rounds = Rounds(
+        Ingester(engine, tmp_path / "journal"),
+        lambda: None,
+        lambda: names.append(threading.current_thread().name),
+        lambda: None,
+    )
+    rounds.start()
+    assert rounds.catch_up(60)
+    assert set(names) == {f"ingestion-{STEPS[0]}"}
+    assert rounds.catch_up(60, urgent=True)
+    assert f"ingestion-{STEPS[-1]}" in names
+    rounds.stop(20)
+    engine.dispose()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")

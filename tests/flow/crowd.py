@@ -7,13 +7,17 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 from tests.gateway import KEY, Stack, asked, whole
 from tests.simulator import wire
 
 
-async def all_at_once(stack: Stack, count: int, model: str, headers: dict[str, str]) -> list[int]:
-    """How ``count`` chat calls end: their statuses."""
+async def all_at_once(
+    stack: Stack, count: int, model: str, headers: dict[str, str], *, stay: int = 0
+) -> list[int]:
+    """How ``count`` chat calls end: their statuses. ``stay`` of them are waited for no longer once
+    all others have ended: their callers hang up."""
     sent = wire.request(
         "/v1/chat/completions", asked(model), {"Authorization": f"Bearer {KEY}"} | headers
     )
@@ -24,10 +28,14 @@ async def all_at_once(stack: Stack, count: int, model: str, headers: dict[str, s
     async def status(reader: asyncio.StreamReader) -> int:
         return int((await reader.readline()).split()[1])
 
-    found = await asyncio.gather(*[status(reader) for reader, _ in links])
+    asks = [asyncio.ensure_future(status(reader)) for reader, _ in links]
+    found = [await each for each in islice(asyncio.as_completed(asks), count - stay)]
+    for each in asks:
+        each.cancel()
+    await asyncio.gather(*asks, return_exceptions=True)
     for _, writer in links:
         writer.close()
-    return list(found)
+    return found
 
 
 @contextlib.contextmanager

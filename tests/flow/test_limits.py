@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +58,8 @@ limits:
   - { name: kept, when: { metadata.case: kept }, budget: { usd: 10, per: month } }
   - { name: moved, when: { metadata.case: moved }, budget: { usd: 10, per: month } }
   - { name: rate, when: { metadata.case: rate }, requests: { most: 3, per: day } }
-  - { name: two, when: { metadata.case: two }, parallel: 2 }
+  - { name: few, when: { metadata.case: few }, parallel: 10 }
+  - { name: pace, when: { metadata.case: pace }, requests: { most: 5, per: second, burst: 10 } }
   - name: person
     when: { metadata.case: person }
     by: [metadata.person, model]
@@ -105,12 +107,22 @@ def test_of_a_thousand_calls_at_once_ten_pass_a_budget_for_ten(limited: Stack) -
 
 
 def test_calls_at_once_are_bounded_and_places_come_back(limited: Stack) -> None:
-    found = asyncio.run(all_at_once(limited, 20, "lab/sim?delay=400", of("two")))
-    assert Counter(found) == {200: 2, 429: 18}
-    for _ in range(5):  # also after failures
-        assert limited.chat("lab/sim?close", headers=of("two")).status == 502
-    again = asyncio.run(all_at_once(limited, 20, "lab/sim?delay=400", of("two")))
-    assert Counter(again) == {200: 2, 429: 18}
+    found = asyncio.run(all_at_once(limited, 1000, "lab/sim?delay=60000", of("few"), stay=10))
+    assert Counter(found) == {429: 990}
+    until(lambda: limited.stats()["active"] == 0, "the end of those whose callers hung up")
+    for _ in range(12):  # also after failures
+        assert limited.chat("lab/sim?close", headers=of("few")).status == 502
+    again = asyncio.run(all_at_once(limited, 20, "lab/sim?delay=400", of("few")))
+    assert Counter(again) == {200: 10, 429: 10}
+
+
+def test_of_a_thousand_calls_at_once_no_more_pass_a_rate_than_its_burst_and_what_has_flowed_off(
+    limited: Stack,
+) -> None:
+    began = time.monotonic()
+    found = Counter(asyncio.run(all_at_once(limited, 1000, "lab/sim", of("pace"))))
+    assert found.keys() == {200, 429}
+    assert 10 <= found[200] <= 10 + 5 * (time.monotonic() - began)
 
 
 def test_what_is_left_of_a_rate_and_when_to_come_back(limited: Stack) -> None:

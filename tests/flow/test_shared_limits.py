@@ -70,7 +70,10 @@ limits:
     by: provider
     budget: {{ usd: 30, per: month }}
   - {{ name: rate, when: {{ metadata.case: rate }}, requests: {{ most: 20, per: week }} }}
-  - {{ name: two, when: {{ metadata.case: two }}, parallel: 10 }}
+  - {{ name: few, when: {{ metadata.case: few }}, parallel: 10 }}
+  - name: pace
+    when: {{ metadata.case: pace }}
+    requests: {{ most: 5, per: second, burst: 10 }}
 """
 
 
@@ -144,9 +147,22 @@ def test_of_a_thousand_calls_at_once_at_four_gateways_ten_pass_a_budget_for_ten(
 
 
 def test_calls_at_once_are_bounded_together_and_places_come_back(shared: Stack) -> None:
-    for _ in range(2):
-        found = asyncio.run(all_at_once(shared, 200, "lab/sim?delay=400", of("two")))
-        assert Counter(found) == {200: 10, 429: 190}
+    found = asyncio.run(all_at_once(shared, 1000, "lab/sim?delay=60000", of("few"), stay=10))
+    assert Counter(found) == {429: 990}
+
+    def again() -> Counter[int]:
+        return Counter(asyncio.run(all_at_once(shared, 60, "lab/sim?delay=400", of("few"))))
+
+    until(lambda: again() == {200: 10, 429: 50}, "the places of those whose callers hung up")
+
+
+def test_of_a_thousand_calls_at_once_no_more_pass_a_rate_than_its_burst_and_what_has_flowed_off(
+    shared: Stack,
+) -> None:
+    began = time.monotonic()
+    found = Counter(asyncio.run(all_at_once(shared, 1000, "lab/sim", of("pace"))))
+    assert found.keys() == {200, 429}
+    assert 10 <= found[200] <= 10 + 5 * (time.monotonic() - began)
 
 
 def test_a_rate_is_one_for_all(shared: Stack) -> None:

@@ -72,9 +72,9 @@ class Shared:
         args = [operation, pack(["g", *arguments]), str(self.us)]
         return unpack(self._run(keys=[self.prefix], args=args))
 
-    def begin(self, us: int, *planes: str) -> None:
+    def begin(self, us: int, *planes: str, grace: int = 0) -> None:
         self.us = us
-        args = ["begin", pack(["g:run", "p", ""]), str(us)]
+        args = ["begin", pack(["g:run", "p", "", grace]), str(us)]
         self._run(keys=[self.prefix], args=args)
         for plane in planes:
             assert self("join", plane, plane, us, 10**6, [])[0] == counters.PASSED
@@ -242,6 +242,20 @@ def test_what_a_dead_plane_holds_of_parallel_ends_with_its_lease(server: Server)
     assert shared("admit", "dies", "late", form) == [counters.UNKNOWN_PLANE]
 
 
+def test_a_new_generation_lets_others_join_before_it_says_how_many_are_at_work(
+    server: Server,
+) -> None:
+    shared = Shared(server)
+    us = 1_700_000_000_000_000
+    shared.begin(us, "p", grace=1)
+    limit = Limit("two", [ParallelMeter(2)], 402)
+    form = counters.forms([(limit, "two")], Amounts(), Moment(us * 1000, us // 10**6))
+    assert shared("admit", "p", "early", form) == [counters.UNKNOWN_BUDGET]
+    shared("join", "late", "late", us, 10**6, [("under-way", form)])
+    shared.us = us + 10**6
+    assert [shared("admit", "p", str(n), form)[0] for n in range(2)] == [0, 1]
+
+
 def test_attempts_give_back_what_they_did_not_use_and_are_kept_until_their_call_ends(
     server: Server,
 ) -> None:
@@ -350,7 +364,7 @@ def test_what_is_left_of_a_period_is_carried_into_the_next_one_and_no_further(
         )
         return bool(ask("admit", "p", f"{amount} {at}", form)[0] == counters.PASSED)
 
-    run(keys=[prefix], args=["begin", pack(["g:run", "p", ""])])
+    run(keys=[prefix], args=["begin", pack(["g:run", "p", "", 0])])
     ask("join", "p", "p", 0, 10**6, [])
     rows = [[counters.account(meter, "month"), *before, "30"]]
     ask("learn", counters.budget("month", meter), rows, counters.remembered(meter))

@@ -74,6 +74,8 @@ class Rounds:
         self._whole = time.monotonic()
         """When the last look at the journal began after which nothing was left."""
         self._urgency = 0
+        self._urgent = 0
+        """Rounds up to this one are waited for by data planes, whose calls wait for them."""
         self._workers: dict[int, Worker] = {}
         self._thread = threading.Thread(target=self._run, name="ingestion", daemon=True)
 
@@ -86,15 +88,17 @@ class Rounds:
         """Begin."""
         priority.as_at_first(self._thread.start)
 
-    def catch_up(self, patience: float = CATCH_UP) -> bool:
+    def catch_up(self, patience: float = CATCH_UP, *, urgent: bool = False) -> bool:
         """Wait until everything journaled before now is in the ledger, or ``patience`` seconds.
 
-        While ingestion fails it doesn't wait: an answer from yesterday beats none. Returns whether
-        all of it is in.
+        While ingestion fails it doesn't wait: an answer from yesterday beats none. ``urgent``:
+        it is done as urgently as the calls that wait for it. Returns whether all of it is in.
         """
         with self._wake:
             target = self._begun + 1
             self._asked = max(self._asked, target)
+            if urgent:
+                self._urgent = target
             self._wake.notify_all()
             self._wake.wait_for(
                 lambda: self._done >= target or self._stopping or bool(self._failing), patience
@@ -158,6 +162,8 @@ class Rounds:
 
     def _do(self, work: Callable[[], T]) -> T:
         """Have it done as urgently as it is now."""
+        if self._begun <= self._urgent:
+            return self._workers[STEPS[-1]].do(work)[0]
         done, share = self._workers[STEPS[self._urgency]].do(work)
         self._urgency = urgency(self._urgency, time.monotonic() - self._whole, share)
         return done
@@ -171,7 +177,7 @@ class Rounds:
 
     def _take(self) -> int:
         began = time.monotonic()
-        rows = self._ingester.run_once(polite=not self._urgency)
+        rows = self._ingester.run_once(polite=not self._urgency and self._begun > self._urgent)
         if not self._ingester.behind:
             self._whole = began
         return rows

@@ -344,7 +344,7 @@ class Service:
 
     def _catch_up(self) -> None:
         assert self._rounds is not None
-        if not self._rounds.catch_up():
+        if not self._rounds.catch_up(urgent=True):
             detail = "The ledger does not have all of the journal yet; ask again."
             raise ProblemError(503, "ledger_behind", detail)
 

@@ -35,7 +35,8 @@ LEASE: Final = 10
 GRACE: Final = 1.0
 """Seconds that a new generation waits for others to join."""
 LOOK: Final = 0.2
-RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
+RETRY_SECONDS: Final = (0.1, 0.2, 0.5)
+"""Pauses; none so long that others wait in vain."""
 AT_ONCE: Final = 500
 """Calls asked of the ledger, or told to the server, in one go."""
 
@@ -161,7 +162,7 @@ class Counting:
             generation, _, of_run = value.partition(":")
             if not value or of_run != run or self._anew or counters.forgot:
                 new = f"{os.urandom(8).hex()}:{run}"
-                [value] = await link.run(counters.key, "begin", new, counters.plane, value)
+                [value] = await link.run(counters.key, "begin", new, counters.plane, value, GRACE)
                 if value == new:
                     self._anew = counters.forgot = False
                     self._grace_until = time.monotonic() + GRACE
@@ -173,12 +174,13 @@ class Counting:
                 if held.generation != generation
             ]
             since = time.time_ns() // 1000
-            code, known, here = await link.run(
+            code, *said = await link.run(
                 counters.key, "join", generation, counters.plane, self._name, since, LEASE,
                 [(call, [] if held.used is NOTHING else forms) for call, held, forms in calls],
             )  # fmt: skip
             if code == OTHER_GENERATION:
                 continue
+            known, here = said
             if known and not here and any(held.forms or held.noted for _, held, _ in calls):
                 self._anew = True  # it was built without knowing of these
                 continue

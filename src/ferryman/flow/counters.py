@@ -26,7 +26,10 @@ from ferryman.meter.limits import Amounts, Grant, Moment, Refusal, admit, take
 from ferryman.store.valkey import AwayError, Link, RefusedError
 
 PATIENCE: Final = 3.0
-"""Seconds that a call waits where counters are being built, or the first connection."""
+"""Seconds that a call waits where counters are being built, or for the first connection, before it
+goes on without them,"""
+CLOSED_PATIENCE: Final = 10.0
+"""or is refused."""
 NOTHING: Final = Amounts()
 MOST_OPEN: Final = 20_000
 """Calls kept in mind before those that are over are left to the ledger."""
@@ -132,16 +135,18 @@ class Counters:
 
     async def admit(
         self, call: str, applying: Applying, asked: Amounts, at: Moment, *, noted: bool = False,
-        of: Held | None = None,
+        of: Held | None = None, left: float = CLOSED_PATIENCE,
     ) -> Grant | Refusal:  # fmt: skip
         """Take ``asked`` of all limits, or of none. Raises :class:`GatewayError` (503).
 
-        ``noted``: budgets bear its attempts; ``of`` is the call, if it is such an attempt.
+        ``noted``: budgets bear its attempts; ``of`` is the call, if it is such an attempt; ``left``
+        are the seconds that its caller waits.
         """
         meters = forms(applying, asked, at)
         held = self.open[call] = Held([], of)
         loop = asyncio.get_running_loop()
-        until = loop.time() + PATIENCE
+        patience = CLOSED_PATIENCE if self.away == FAIL_CLOSED else PATIENCE
+        until = loop.time() + min(patience, left)
         heard = True
         while True:
             link, generation = self.link, self.generation
@@ -161,11 +166,10 @@ class Counters:
                     held.noted = noted and said[0] == PASSED
                     return self._said(call, applying, asked, at, meters, generation, said)
                 self.trouble.set()
-            left = until - loop.time()
-            if left <= 0:
-                break
             before = loop.time()
-            await self._wait(min(left, 0.1 if link is not None else left))
+            if before >= until:
+                break
+            await self._wait(min(until - before, 0.1 if link is not None else PATIENCE))
             at = Moment(at.ns + int((loop.time() - before) * 1e9), at.unix)
         held.forms = lasting(meters, "/" in call)
         found = self._alone(applying, asked, at)

@@ -53,7 +53,7 @@ from ferryman.wire.paths import CONVERSATIONS
 
 SECONDS: Final = {"second": 1, **LENGTHS}
 """Of what rates are per; a month is 30 days."""
-NEWS_PATIENCE: Final = 3.0
+NEWS_PATIENCE: Final = 10.0
 """Seconds that a call waits for what was spent to be known, in the first moments of a gateway."""
 PROVIDER: Final = "\0provider"
 """A dimension whose value is known at the attempt; until then it stands for itself."""
@@ -280,7 +280,7 @@ async def _reserve(
     found = await _admitted(call, applying, asked, at)
     if isinstance(found, Refusal) and found.unknown:
         news = asyncio.ensure_future(limiter.learned.wait())
-        await asyncio.wait((news,), timeout=NEWS_PATIENCE)
+        await asyncio.wait((news,), timeout=max(min(NEWS_PATIENCE, _left(call)), 0.0))
         news.cancel()
         at = Moment(int(call.plane.now() * 1e9), at.unix)
         found = await _admitted(call, applying, asked, at)
@@ -297,8 +297,14 @@ async def _admitted(
 ) -> Grant | Refusal:
     counters = call.plane.counters
     if counters is not None and counters.wanted:
-        return await counters.admit(call.id, applying, asked, at, noted=bool(call.expected))
+        noted = bool(call.expected)
+        return await counters.admit(call.id, applying, asked, at, noted=noted, left=_left(call))
     return admit(applying, asked, at)
+
+
+def _left(call: Call) -> float:
+    """Seconds of its total time."""
+    return call.deadline() - call.plane.now()
 
 
 def _granted(

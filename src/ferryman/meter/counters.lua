@@ -240,6 +240,12 @@ local function take_more(plane, id, meters, held)
   if #taken > before then redis.call('HSET', hold_of(plane), id, cmsgpack.pack(taken)) end
 end
 
+-- A generation that has just begun does not know yet what is at work elsewhere.
+local function gathers()
+  local till = redis.call('GET', prefix .. 'gathers')
+  return till and now < tonumber(till)
+end
+
 local operations = {}
 
 -- {generation, plane, id, meters, noted} → {code, time, how each meter stood before}
@@ -260,6 +266,7 @@ function operations.admit(plane, id, meters, noted)
       local over = level[1] + units - burst
       if over > 0 or (over == 0 and level[2] > 0) then code = REFUSED end
     elseif kind == 'p' then
+      if gathers() then return {UNKNOWN_BUDGET} end
       replies[i] = at_work(meter[2], living)
       if replies[i] >= meter[3] then code = REFUSED end
     else
@@ -402,12 +409,14 @@ function operations.beat(plane, lease)
   return {PASSED, known and 1 or 0, others}
 end
 
--- Begins a generation of counters in place of another. {new, plane, expected} → {the one that is}
-function operations.begin(plane, expected)
+-- Begins a generation of counters in place of another, which others join for so many seconds before
+-- it says how many calls are at work. {new, plane, expected, seconds} → {the one that is}
+function operations.begin(plane, expected, grace)
   local is = redis.call('GET', prefix .. 'generation') or ''
   if is ~= expected then return {is} end
   redis.call('SET', prefix .. 'generation', generation)
   redis.call('SET', prefix .. 'building', plane, 'PX', 5000)
+  redis.call('SET', prefix .. 'gathers', string.format('%.0f', now + grace * 1000000))
   return {generation}
 end
 

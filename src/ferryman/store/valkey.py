@@ -1,7 +1,7 @@
 """One connection to Valkey or Redis on which many commands are under way at a time (RESP2).
 
 Protocol: https://valkey.io/topics/protocol/. Commands of one turn of the loop go out in one write;
-answers come in the order of the commands. Where one of them is late the connection is given up.
+answers come in the order of the commands. Where none comes for a while the connection is given up.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ from ferryman.config.secret import PLACEHOLDER
 
 LOOK_SECONDS: Final = 0.05
 """How often it is looked for late answers."""
+CROWD: Final = 10
+"""Times the patience that an answer may take while others come: many may have asked at once."""
 PORT: Final = 6379
 _pack: Final = msgspec.msgpack.Encoder().encode
 _unpack: Final = msgspec.msgpack.Decoder().decode
@@ -74,6 +76,8 @@ class Link(asyncio.Protocol):
         self._patience = patience
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._heard = 0.0
+        """When the last answer came."""
         self._out: list[bytes] = []
         self._in = bytearray()
         self._look: asyncio.TimerHandle | None = None
@@ -129,6 +133,7 @@ class Link(asyncio.Protocol):
             while self._waiting:
                 found, at = _parse(self._in, at)
                 _, answer = self._waiting.popleft()
+                self._heard = self._loop.time()
                 if answer.done():
                     continue
                 if isinstance(found, RefusedError):
@@ -152,7 +157,9 @@ class Link(asyncio.Protocol):
         if not self._waiting:
             return
         sent, answer = self._waiting[0]
-        late = answer if self._loop.time() - sent > self._patience else None
+        now, most = self._loop.time(), self._patience
+        silent = now - max(sent, self._heard) > most or now - sent > CROWD * most
+        late = answer if silent else None
         if late is not None and late is self._late:
             if self._transport is not None:
                 self._transport.abort()

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 import msgspec
 from msgspec.structs import replace
+from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -47,6 +48,7 @@ from ferryman.control.app import whole
 from ferryman.control.problem import ProblemError
 from ferryman.control.scim import error as scim_error
 from ferryman.control.scim import serve as scim
+from ferryman.log import log
 from ferryman.store.audit import Act, record
 
 ROUTES: Final = (
@@ -64,7 +66,8 @@ _NO_STORE: Final = {"cache-control": "no-store"}
 def build(admin: Admin) -> Starlette:
     """The application."""
     handlers: dict[Any, Any] = {
-        ProblemError: _on_problem, HTTPException: _on_http_error, Exception: _on_fault,
+        ProblemError: _on_problem, HTTPException: _on_http_error,
+        OperationalError: _on_outage, Exception: _on_fault,
     }  # fmt: skip
     # The longer first: what stands in a path may go up to its end.
     routes = [
@@ -127,6 +130,16 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     if path.startswith(scim_error.PREFIX):
         return scim.refusal(found.status, found.detail)
     return await _on_problem(request, found)
+
+
+async def _on_outage(request: Request, error: Exception) -> Response:
+    """The database fails, or is away: nobody's mistake here."""
+    cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    log("control", f"request failed: the database can't be used ({cause})")
+    detail = "The database can't be used now: what was asked for is done whole, or not at all."
+    if request.url.path.startswith(scim_error.PREFIX):
+        return scim.refusal(503, detail)
+    return await _on_problem(request, ProblemError(503, "database_failed", detail))
 
 
 async def _on_fault(request: Request, _error: Exception) -> Response:

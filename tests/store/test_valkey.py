@@ -1,0 +1,31 @@
+"""The connection to Valkey: who waits for how long."""
+
+import asyncio
+
+import pytest
+
+from ferryman.store.valkey import AwayError, connect, server_of
+
+PACE, PATIENCE, ASKED = 0.2, 1.0, 8
+
+
+def test_a_server_with_much_to_do_is_not_away_and_one_that_says_nothing_is() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(ASKED):
+            for _ in range(3):
+                await reader.readline()
+            await asyncio.sleep(PACE)
+            writer.write(b"+PONG\r\n")
+        await reader.read()
+
+    async def run() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        link = await connect(server_of(f"valkey://127.0.0.1:{port}/0", {}), PATIENCE)
+        asked = [link.call("PING") for _ in range(ASKED)]  # the last waits longer than the patience
+        assert set(await asyncio.gather(*asked)) == {b"PONG"}
+        with pytest.raises(AwayError, match="no answer within"):
+            await link.call("PING")
+        server.close()
+
+    asyncio.run(run())
