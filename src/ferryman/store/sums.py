@@ -1,0 +1,52 @@
+"""What is added up of calls, as columns to select: of single calls, and of sums over them."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from ferryman.ir.usage import EXTRA_COUNTS
+from ferryman.store.rollup import LOST, MICRO, REPEATED
+from ferryman.store.schema import ESTIMATES, SUMS, TOKEN_CLASSES
+from ferryman.store.schema import calls as _calls
+
+WHOLE: Final[sa.ColumnElement[int]] = sa.literal_column(str(MICRO), sa.BigInteger)
+
+
+def of_sums(table: sa.Table, names: Iterable[str] = SUMS) -> list[sa.ColumnElement[Any]]:
+    """Of a table of sums: within 64 bits, where PostgreSQL would send decimals, slow to read."""
+    return [sa.cast(sa.func.sum(table.c[name]), sa.BigInteger) for name in names]
+
+
+def of_calls(dialect: str) -> list[sa.ColumnElement[Any]]:
+    """``SUMS`` of single calls."""
+    cost, saved = _calls.c.cost_pico, _calls.c.saved_pico
+    sums = [
+        sa.func.count(),
+        _number(sa.or_(_calls.c.status >= 400, _calls.c.error != "")),
+        _number(_calls.c.state == LOST),
+        _number(_calls.c.input.is_(None)),
+        _number(sa.or_(cost.is_(None), _calls.c.unknown_cost > 0)),
+        _number(_calls.c.cache.in_(REPEATED)),
+    ]
+    sums += [sa.func.sum(_calls.c[name]) for name in (*TOKEN_CLASSES, *EXTRA_COUNTS)]
+    return [*sums, *money(dialect, cost), *money(dialect, saved)]
+
+
+def of_estimates(dialect: str) -> list[sa.ColumnElement[Any]]:
+    """``ESTIMATED`` of single calls."""
+    heard, said, cost = (_calls.c[name] for name in ESTIMATES)
+    return [sa.func.count(heard), sa.func.sum(heard), sa.func.sum(said), *money(dialect, cost)]
+
+
+def _number(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[Any]:
+    """Of how many it holds."""
+    return sa.func.sum(sa.case((condition, 1), else_=0))
+
+
+def money(dialect: str, amount: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:
+    """The sum of picodollars in two parts: microdollars, and picodollars beside them."""
+    if dialect == "postgresql":
+        return [sa.literal(0), sa.func.sum(amount)]
+    # SQLite's sums end at 2^63 picodollars, 9.2 million dollars: add up in two parts.
+    return [sa.func.sum(amount.op("/")(WHOLE)), sa.func.sum(amount.op("%")(WHOLE))]
