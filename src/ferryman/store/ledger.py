@@ -341,7 +341,8 @@ def _sources(
         return found[-1:]
     step = DAY_US
     if any(name in PERIODS for name in by) and (zone != "UTC" or "hour" in by):
-        even = all(end % _HOUR_US == 0 and more % _HOUR_US == 0 for end, more in offsets)
+        ends = [end for end, _ in offsets[:-1]]  # the last one stands for ever
+        even = not any(at % _HOUR_US for at in (*ends, *(more for _, more in offsets)))
         step = _HOUR_US if even else _HOUR_US // 60
     return [source for source in found if source.step <= step]
 
