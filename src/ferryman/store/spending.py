@@ -6,7 +6,7 @@ as long as there is time.
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from operator import add
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -23,7 +23,7 @@ from ferryman.store.schema import AMOUNTS, DAY, DAY_US, SUMS, TOKENS, rollups
 from ferryman.store.schema import call_groups as _groups
 from ferryman.store.schema import calls as _calls
 from ferryman.store.schema import condensed as _condensed
-from ferryman.store.sums import of_calls, of_sums
+from ferryman.store.sums import of_calls, of_sums, whole
 
 _HOUR_US: Final = 3_600_000_000
 QUICK: Final = 0.06
@@ -188,16 +188,18 @@ def _query(
     day = per(table.c.at, days * DAY)
     group = column(by, columns, dialect, ()) if by else sa.null()
     query = query.where(*within(table.c.at, part))
+    tokens: sa.ColumnElement[Any] = sum((table.c[name] for name in TOKENS), start=_NONE)
     if table is _condensed and days == 1:  # one row of each day and group: nothing to add up
-        return query.add_columns(day, group, *_numbers([table.c[name] for name in SUMS]))
-    query = query.add_columns(day, group, *_numbers(of_sums(table)))
+        return query.add_columns(day, group, *_numbers([table.c[n] for n in SUMS], tokens))
+    query = query.add_columns(day, group, *_numbers(of_sums(table), whole(tokens)))
     return query.group_by(day, *([group] if by else []))
 
 
-def _numbers(sums: list[sa.ColumnElement[Any]]) -> list[sa.ColumnElement[Any]]:
+def _numbers(
+    sums: Sequence[sa.ColumnElement[Any]], tokens: sa.ColumnElement[Any]
+) -> list[sa.ColumnElement[Any]]:
     """What :class:`Spent` says, of ``SUMS``."""
     of = dict(zip(SUMS, sums, strict=True))
-    tokens = sum((sa.func.coalesce(of[name], 0) for name in TOKENS), start=_NONE)
     return [*(of[name] for name in _COUNTS), tokens, *(of[name] for name in AMOUNTS)]
 
 
@@ -254,7 +256,9 @@ def _calls_between(
         tags = each_tag(c, dialect)
         source, tag = _calls.outerjoin(tags, sa.true()), tags.c.value
     name = column(by, c, dialect, (), tag, c.at_us) if by else sa.null()
-    query = sa.select(day, name, *_numbers(of_calls(dialect))).select_from(source)
+    each = (sa.func.coalesce(c[token], 0) for token in TOKENS)
+    tokens = sa.func.sum(sum(each, start=_NONE))
+    query = sa.select(day, name, *_numbers(of_calls(dialect), tokens)).select_from(source)
     query = query.where(*conditions(c, dialect, begin, end, where))
     return query.group_by(day, *([name] if by else []))
 

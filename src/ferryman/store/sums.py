@@ -14,8 +14,13 @@ WHOLE: Final[sa.ColumnElement[int]] = sa.literal_column(str(MICRO), sa.BigIntege
 
 
 def of_sums(table: sa.Table, names: Iterable[str] = SUMS) -> list[sa.ColumnElement[Any]]:
-    """Of a table of sums: within 64 bits, where PostgreSQL would send decimals, slow to read."""
-    return [sa.cast(sa.func.sum(table.c[name]), sa.BigInteger) for name in names]
+    """Of a table of sums; PostgreSQL would send decimals, which are slow to read."""
+    return [whole(table.c[name]) for name in names]
+
+
+def whole(number: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """The sum of what stays within 64 bits when it is added up."""
+    return sa.cast(sa.func.sum(number), sa.BigInteger)
 
 
 def of_calls(dialect: str) -> list[sa.ColumnElement[Any]]:
