@@ -1,7 +1,5 @@
 """Reads the ledger: sums over calls, and single calls. Costs are integer picodollars throughout."""
 
-import functools
-import operator
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -31,7 +29,6 @@ from ferryman.store.schema import (
     ESTIMATES,
     SUMS,
     TOKEN_CLASSES,
-    TOKENS,
 )
 from ferryman.store.schema import call_groups as _groups
 from ferryman.store.schema import calls as _calls
@@ -52,7 +49,7 @@ SEARCHED: Final = (
 _NOTHING: Final[Mapping[str, str]] = {}
 _HOUR_US: Final = 3_600_000_000
 _UNITS: Final = 7
-"""Numbers that :func:`_units` selects, before the number of scores and their sum,"""
+"""Numbers that ``sums.of_units`` selects, before the number of scores and their sum,"""
 _WIDTH: Final = len(SUMS) + len(ESTIMATED) + _UNITS + 2
 """and of all that a row may have."""
 
@@ -239,11 +236,9 @@ def _condensed_parts(
 ) -> Iterator[spans.Part]:
     """Parts with condensed days where they tell of ``names``; none lies on both sides of ``floor``
     (Unix microseconds)."""
-    if condensed.dimension(names) is None:
-        yield from parts
-        return
+    short = condensed.dimension(names) is not None
     for part in parts:
-        if part.source != "day":
+        if part.source != "day" or not short:
             yield part
             continue
         between = min(max(floor, part.begin), part.end)
@@ -276,7 +271,7 @@ def _looks(
     whole = spans.Part(spans.CALLS, parts[0].begin, parts[-1].end)
     beside = _look(dialect, whole, by, where, offsets)
     if units:
-        yield beside._replace(numbers=_units(dialect), at=len(SUMS) + len(ESTIMATED))
+        yield beside._replace(numbers=sums.of_units(dialect), at=len(SUMS) + len(ESTIMATED))
     if connection.scalar(sa.select(sa.exists(_said.select()))):
         scores = [sa.func.count(_said.c.score), sa.func.sum(_said.c.score)]
         about = beside.rows.where(feedback.ABOUT, feedback.LOOKED_UP)
@@ -453,20 +448,6 @@ def per(time: sa.ColumnElement[int], step: int) -> sa.ColumnElement[int]:
 def within(at: sa.ColumnElement[int], part: spans.Part) -> list[sa.ColumnElement[bool]]:
     """That ``at`` (Unix seconds) is in a part of a stretch of time."""
     return [at >= part.begin // 1_000_000, at < part.end // 1_000_000]
-
-
-def _units(dialect: str) -> list[sa.ColumnElement[Any]]:
-    """Sums for :class:`Units`."""
-    cost, run = _calls.c.cost_pico, _calls.c.run
-    whole = sa.and_(cost.is_not(None), sa.func.coalesce(_calls.c.unknown_cost, 0) == 0)
-    counted = [sa.func.coalesce(_calls.c[name], 0) for name in TOKENS]
-    tokens = sa.case((whole, functools.reduce(operator.add, counted)), else_=0)
-    return [
-        sa.func.sum(sa.case((whole, 1), else_=0)), sa.func.sum(tokens),
-        sa.func.count(sa.distinct(run)),
-        *sums.money(dialect, sa.case((whole, cost))),
-        *sums.money(dialect, sa.case((run.is_not(None), cost))),
-    ]  # fmt: skip
 
 
 def _usage_row(

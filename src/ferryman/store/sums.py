@@ -1,5 +1,7 @@
 """What is added up of calls, as columns to select: of single calls, and of sums over them."""
 
+import functools
+import operator
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -7,7 +9,7 @@ import sqlalchemy as sa
 
 from ferryman.ir.usage import EXTRA_COUNTS
 from ferryman.store.rollup import LOST, MICRO, REPEATED
-from ferryman.store.schema import ESTIMATES, SUMS, TOKEN_CLASSES
+from ferryman.store.schema import ESTIMATES, SUMS, TOKEN_CLASSES, TOKENS
 from ferryman.store.schema import calls as _calls
 
 WHOLE: Final[sa.ColumnElement[int]] = sa.literal_column(str(MICRO), sa.BigInteger)
@@ -42,6 +44,20 @@ def of_estimates(dialect: str) -> list[sa.ColumnElement[Any]]:
     """``ESTIMATED`` of single calls."""
     heard, said, cost = (_calls.c[name] for name in ESTIMATES)
     return [sa.func.count(heard), sa.func.sum(heard), sa.func.sum(said), *money(dialect, cost)]
+
+
+def of_units(dialect: str) -> list[sa.ColumnElement[Any]]:
+    """What costs per call, run and token are worked out from (``ledger.Units``)."""
+    cost, run = _calls.c.cost_pico, _calls.c.run
+    whole = sa.and_(cost.is_not(None), sa.func.coalesce(_calls.c.unknown_cost, 0) == 0)
+    counted = [sa.func.coalesce(_calls.c[name], 0) for name in TOKENS]
+    tokens = sa.case((whole, functools.reduce(operator.add, counted)), else_=0)
+    return [
+        sa.func.sum(sa.case((whole, 1), else_=0)), sa.func.sum(tokens),
+        sa.func.count(sa.distinct(run)),
+        *money(dialect, sa.case((whole, cost))),
+        *money(dialect, sa.case((run.is_not(None), cost))),
+    ]  # fmt: skip
 
 
 def _number(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[Any]:
