@@ -248,7 +248,7 @@ def api(found: Filled) -> list[Question]:
         "version": "/config/versions/1", "vault": "/vault", "audit": "/audit",
         "end of audit": "/audit/head", "tokens": "/tokens", "users": "/users",
         "organisations": "/organisations", "limits that were set": "/limits/delegated",
-        "roles": "/roles", "me": "/me",
+        "roles": "/roles", "me": "/me", "changed prices": "/prices/changes",
         "description": "/openapi.json",
     }  # fmt: skip
     long = {
@@ -257,7 +257,6 @@ def api(found: Filled) -> list[Question]:
         "calls of a team": "/calls?limit=100&team=legal",
         "calls with a text": "/calls?limit=100&text=user-1999&since=24h",
         "runs, 7d": "/runs", "models without prices": "/prices/unpriced",
-        "changed prices": "/prices/changes",
     }  # fmt: skip
     return [
         *by_id,

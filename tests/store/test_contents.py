@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from ferryman.config.model import Retention
 from ferryman.control.bodies import BodyIntake
 from ferryman.store import retention
-from ferryman.store.bodies import MOST_WAITING, Body, BodyWriter
+from ferryman.store.bodies import MOST_WAITING, Body, BodyWriter, Kept
 from ferryman.store.contents import Contents, Mark
 
 KEY, OTHER = bytes(32), bytes([1] * 32)
@@ -25,7 +25,7 @@ def written(folder: Path, *calls: tuple[str, int, str], key: bytes = KEY) -> Bod
     writer = BodyWriter(folder / "plane", key, print)
     for name, at_us, text in calls:
         assert writer.reserve(100)
-        writer.save(name, at_us, "key_1", "red", body(text), 100)
+        writer.save(Kept(name, at_us, "key_1", "red", body(text), 100))
     writer.close()
     return writer
 
@@ -86,7 +86,7 @@ def test_it_waits_for_nobody_and_keeps_nothing_that_was_not_redacted(tmp_path: P
     assert writer.reserve(MOST_WAITING)
     assert not writer.reserve(1)
     for _ in range(2):
-        writer.save("a", 5, "key_1", "", body("secret"), MOST_WAITING // 2, broken)
+        writer.save(Kept("a", 5, "key_1", "", body("secret"), MOST_WAITING // 2, broken))
     writer.close()
     assert writer.counts == {"kept": 0, "dropped": 1, "failed": 2}
     assert [each.partition(":")[0] for each in said] == ["contents of calls can't be kept"]

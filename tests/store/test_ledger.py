@@ -17,7 +17,7 @@ from ferryman.control.ingest import Ingester
 from ferryman.control.pricing import in_force, recosted
 from ferryman.ir.price import Price, Rate, Special, Tiers, rate_of_amounts
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS, Extras, Usage
-from ferryman.store import ledger
+from ferryman.store import condensed, db, ledger
 from ferryman.store.dimensions import DIMENSIONS, NONE, PERIODS
 from ferryman.store.journal import JournalWriter
 from ferryman.telemetry.record import PRICED, Attempt, Candidate, Closed, Labels, Priced
@@ -329,6 +329,14 @@ def test_a_call_keeps_the_price_that_it_was_billed_by(engine: sa.Engine, ingest:
     assert [(each.id, each.prices, each.calls) for each in used] == [("p1", was, 1), ("p2", now, 2)]
     assert used[1].last_at_us == samples.START + 5
     assert ledger.prices_used(engine, samples.START + 5)[0].id == "p2"
+    condensed.condense(engine, samples.START // samples.DAY)
+    assert ledger.prices_used(engine, samples.START - samples.DAY) == used
+    with db.writing(engine) as connection:
+        more = "UPDATE calls_by_dimension SET calls = calls + 1 WHERE dimension = 'price'"
+        connection.execute(sa.text(more))
+    read = ledger.prices_used(engine, samples.START - samples.DAY)
+    assert [each.calls for each in read] == [2, 3], "of condensed days"
+    assert ledger.prices_used(engine, samples.START) == used, "a part of a day, of single calls"
 
 
 def test_calls_of_several_attempts_are_counted_again_by_the_book_of_now(

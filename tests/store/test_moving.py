@@ -95,7 +95,7 @@ def source(tmp_path: Path) -> Iterator[sa.Engine]:
     writer.append(OPENED, samples._pack(samples.opened(samples.call("open"))))
     ingester = Ingester(engine, tmp_path / "journal")
     assert ingester.drain() == 5001
-    condensed.condense(engine, condensed.missing(engine, 2e9)[0])
+    condensed.condense(engine, condensed.missing(engine, 2e9)[0])  # and its week
     ingester.close()
     writer.close()
     yield engine

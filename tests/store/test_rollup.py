@@ -81,6 +81,20 @@ def test_sums_are_those_of_the_calls_wherever_one_cuts(engine: sa.Engine, ingest
     holds()
 
 
+def test_periods_that_begin_with_hours_are_read_from_hours(
+    engine: sa.Engine, ingest: Ingest
+) -> None:
+    ingest(calls(60))
+    with db.writing(engine) as connection:
+        connection.execute(sa.text("UPDATE calls_by_hour SET calls = calls + 1000"))
+    for by, zone, read in (
+        ("hour", "UTC", True), ("day", "Europe/Berlin", True), ("month", "Asia/Tokyo", True),
+        ("hour", "Asia/Kathmandu", False), ("day", "UTC", False),
+    ):  # fmt: skip
+        rows = ledger.usage(engine, by=(by,), since_us=MIDNIGHT, until_us=None, zone=zone)
+        assert (sum(row.calls for row in rows) > 1000) is read, (by, zone)
+
+
 def test_what_budgets_bear_is_that_of_the_calls(engine: sa.Engine, ingest: Ingest) -> None:
     made = calls()
     ingest(made)

@@ -2,12 +2,23 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from ferryman.control.ingest import Ingester
-from ferryman.store import condensed, db, ledger, search, sizes, spending
+from ferryman.store import (
+    condensed,
+    db,
+    feedback,
+    latency,
+    ledger,
+    retention,
+    search,
+    sizes,
+    spending,
+)
 from ferryman.store.journal import JournalWriter
 from tests.store import samples
 
@@ -68,20 +79,52 @@ def test_sums_of_days_and_of_single_calls_say_the_same(filled: sa.Engine) -> Non
             assert _sums(found.rows) == [*said, _sums(found.rows)[4], total.cost, total.saved]
 
 
+ASKED: tuple[tuple[str, ...], ...] = (
+    *((name, *period) for name in condensed.DIMENSIONS if name for period in ((), ("day",))),
+    (), ("month",), ("week",), ("month", "model"),
+)  # fmt: skip
+WHERES = ({}, {"key": "key_AAAAAAAAAAAA"}, {"policy": "-"}, {"policy": "dear"})
+DAYS_US = (FIRST - 20) * DAY * 10**6, (FIRST + 20) * DAY * 10**6
+
+
+def spent(engine: sa.Engine) -> list[list[spending.Spent]]:
+    by_day = list(spending.daily(engine, "policy", FIRST, FIRST + 5, {}))
+    assert by_day == sorted(by_day, key=lambda row: (row.day, row.group is None, row.group))
+    each = [
+        sorted(spending.spending(engine, by, FIRST, FIRST + 5, where, 60, days).rows, key=_key)
+        for by, where in (
+            *((name, {}) for name in condensed.DIMENSIONS),
+            ("policy", {"policy": "dear"}),
+            ("", {"policy": "dear"}),
+        )
+        for days in (1, 7)
+    ]
+    return [by_day, *each]
+
+
+def used(engine: sa.Engine) -> list[list[ledger.UsageRow]]:
+    """Sums that condensed days tell."""
+    return [
+        ledger.usage(engine, by=by, where=where, since_us=DAYS_US[0], until_us=DAYS_US[1])
+        for by in ASKED
+        for where in WHERES
+        if condensed.dimension((*by, *where)) is not None
+    ]
+
+
+def times(engine: sa.Engine) -> list[latency.Latency]:
+    begin, end = DAYS_US
+    return latency.latencies(engine, by=("model",), since_us=begin, until_us=end)
+
+
 def test_condensed_days_say_the_same_until_a_late_call_comes(
     filled: sa.Engine, tmp_path: Path
 ) -> None:
-    def said() -> list[list[spending.Spent]]:
-        by_day = list(spending.daily(filled, "policy", FIRST, FIRST + 5, {}))
-        assert by_day == sorted(by_day, key=lambda row: (row.day, row.group is None, row.group))
-        each = [
-            sorted(spending.spending(filled, by, FIRST, FIRST + 5, {}, 60, days).rows, key=_key)
-            for by in condensed.DIMENSIONS
-            for days in (1, 7)
-        ]
-        return [by_day, *each]
+    def said() -> list[Any]:
+        return [*spent(filled), *used(filled), times(filled)]
 
     before, over = said(), (FIRST + 4) * DAY
+    assert len(used(filled)) > 15 and ledger.total(used(filled)[0]).estimated.calls > 5
     days = condensed.missing(filled, over + condensed.SETTLED)
     assert days and days == condensed.missing(filled, 10**10) and max(days) < FIRST + 4
     assert max(days) not in condensed.missing(filled, max(days) * DAY + DAY)
@@ -92,23 +135,71 @@ def test_condensed_days_say_the_same_until_a_late_call_comes(
     assert said() == before
     for more in (1000, -1000):
         with db.writing(filled) as connection:
-            more_calls = sa.text("UPDATE calls_by_dimension SET calls = calls + :more")
-            connection.execute(more_calls, {"more": more})
-        assert (said() == before) is (more < 0), "they are what is read"
+            for name in ("calls_by_dimension", "latencies_by_week"):
+                more_calls = sa.text(f"UPDATE {name} SET calls = calls + :more")
+                connection.execute(more_calls, {"more": more})
+        pairs = zip(said(), before, strict=True)
+        assert {one == other for one, other in pairs} == {more < 0}, "they are what is read"
 
     writer = JournalWriter(tmp_path / "late" / "plane")
     ingester = Ingester(filled, tmp_path / "late")
-    samples.put(writer, [samples.call("req_late", at_us=days[0] * DAY * 10**6)])
+    samples.put(writer, [samples.call("req_late", at_us=days[0] * DAY * 10**6, policy="dear")])
     assert ingester.drain() == 1
     ingester.close()
     writer.close()
     late = said()
-    assert [_sums(rows)[0] for rows in late] == [_sums(rows)[0] + 1 for rows in before]
+    assert [_sums(rows)[0] for rows in spent(filled)] == [
+        _sums(rows)[0] + 1 for rows in before[: len(spent(filled))]
+    ]
+    assert sum(row.calls for row in times(filled)) == sum(row.calls for row in before[-1]) + 1
     again = condensed.missing(filled, 10**10)
     assert again == [days[0], *days[-1:]], "a late call takes its day's away"
     for day in again:
         condensed.condense(filled, day)
     assert said() == late
+
+
+def test_condensed_days_tell_of_estimates_as_long_as_calls_do(filled: sa.Engine) -> None:
+    def said() -> list[ledger.UsageRow]:
+        found = [ledger.usage(filled, by=by) for by in (("key",), ("day",), ("key", "model"))]
+        one, *others = map(ledger.total, found)
+        assert others == [one, one]
+        return found[0]
+
+    before = said()
+    days = condensed.missing(filled, 10**10)
+    for day in days:
+        condensed.condense(filled, day)
+        assert said() == before
+    now = days[3] * DAY
+    retention.raise_floors(filled, retention.Retention(calls=DAY), now)
+    if filled.dialect.name == "postgresql":  # where whole months go
+        retention.raise_floors(filled, retention.Retention(calls=DAY), now + 40 * DAY)
+    assert said()
+    while retention.sweep(filled):
+        pass
+    kept = 0 if filled.dialect.name == "postgresql" else 1
+    assert kept <= ledger.total(said()).estimated.calls < ledger.total(before).estimated.calls
+
+
+def test_scores_are_looked_up_by_what_was_said(tmp_path: Path) -> None:
+    """Not by all calls of the time: SQLite went through them for sums by periods."""
+    engine = db.open_engine(f"sqlite:///{tmp_path / 'ferryman.db'}")
+    db.migrate(engine)
+    with db.writing(engine) as connection:
+        feedback.add(connection, [("req_1", False, "key_1", "", 5, 1000, "[]", "")])
+    asked: list[tuple[str, Any]] = []
+    sa.event.listen(engine, "before_cursor_execute", lambda *of: asked.append((of[2], of[3])))
+    for by in (("month",), ("model",), ()):
+        ledger.usage(engine, by=by, since_us=5, until_us=9)
+    about = [each for each in asked if "sum(feedback.score)" in each[0]]
+    assert len(about) == 3
+    with engine.connect() as connection:
+        for statement, values in about:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+            [step] = [row[3] for row in plan if "SEARCH calls " in row[3] or "SCAN calls" in row[3]]
+            assert "request_id=?" in step
+    engine.dispose()
 
 
 def test_sums_without_time_say_how_far_they_came(filled: sa.Engine) -> None:

@@ -127,7 +127,7 @@ def months_end(admin: Admin, query: ForecastQuery, where: dict[str, str]) -> Mon
     chosen: dict[str, Any] = {"since_us": since * 1_000_000, "where": where, "zone": zone}
     admin.catch_up()
     rows = sums(admin, by=(*groups, "day"), top=query.top, **chosen)
-    whole = sums(admin, by=("day",), **chosen)
+    whole = sums(admin, by=("day",), **chosen) if groups else rows
     names = names_of(admin, groups, rows)
     shown = [
         _named(groups, named, names) | structs.asdict(_told(forecast(costs, day, past)))

@@ -9,7 +9,7 @@ from ferryman.flow.stored import redacted
 from ferryman.guard.engine import Engine
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.ir.errors import ErrorKind
-from ferryman.store.bodies import Body, BodyWriter
+from ferryman.store.bodies import Body, BodyWriter, Kept
 from ferryman.telemetry.metrics import family
 
 if TYPE_CHECKING:
@@ -180,8 +180,8 @@ class Witness:
             whole=self._whole,
         )
         team = call.labels.team if call.labels is not None else ""
-        writer = self._contents.writer
-        writer.save(call.id, call.at_us, call.key, team, body, self._reserved, redact)
+        kept = Kept(call.id, call.at_us, call.key, team, body, self._reserved, redact)
+        self._contents.writer.save(kept)
         self._reserved = 0
 
 

@@ -62,6 +62,23 @@ class Sealed(Struct, frozen=True, array_like=True):
 
 
 Redactor = Callable[[Body], Body]
+
+
+class Kept(Struct, frozen=True):
+    """A :class:`Body` that is to be kept."""
+
+    id: str
+    """The call's, like the next three."""
+    at_us: int
+    key: str
+    team: str
+    body: Body
+    reserved: int
+    """Bytes that were taken for it (:meth:`BodyWriter.reserve`)."""
+    redact: Redactor | None = None
+    """What is done to it first."""
+
+
 body_of: Final = msgspec.msgpack.Decoder(Body).decode
 
 
@@ -94,18 +111,9 @@ class BodyWriter:
             self._waiting += size
             return True
 
-    def save(
-        self,
-        call: str,
-        at_us: int,
-        key: str,
-        team: str,
-        body: Body,
-        reserved: int,
-        redact: Redactor | None = None,
-    ) -> None:
-        """Keep ``body``, redacted; gives back what was ``reserved`` for it. Returns at once."""
-        self._thread.submit(self._save, call, at_us, key, team, body, reserved, redact)
+    def save(self, kept: Kept) -> None:
+        """Keep it, and give back what was reserved for it. Returns at once."""
+        self._thread.submit(self._save, kept)
 
     def close(self) -> None:
         """Write what is to be written, and end."""
@@ -118,23 +126,15 @@ class BodyWriter:
 
     # -- in the thread
 
-    def _save(
-        self,
-        call: str,
-        at_us: int,
-        key: str,
-        team: str,
-        body: Body,
-        reserved: int,
-        redact: Redactor | None,
-    ) -> None:
+    def _save(self, kept: Kept) -> None:
         try:
-            if redact is not None:
-                body = redact(body)
-            data = self._sealer.seal(bound(call), _pack(body))
+            body = kept.body if kept.redact is None else kept.redact(kept.body)
+            data = self._sealer.seal(bound(kept.id), _pack(body))
             if self._journal is None:
                 self._journal = JournalWriter(self._directory, segment_bytes=SEGMENT_BYTES)
-            self._journal.append(BODY, _pack(Sealed(call, at_us, key, team, data)))
+            self._journal.append(
+                BODY, _pack(Sealed(kept.id, kept.at_us, kept.key, kept.team, data))
+            )
             self.counts["kept"] += 1
         except Exception as error:  # whatever it is: calls go on, and nothing unredacted is kept
             self.counts["failed"] += 1
@@ -144,4 +144,4 @@ class BodyWriter:
                 self._log(f"contents of calls can't be kept: {type(error).__name__}: {error}")
         finally:
             with self._lock:
-                self._waiting -= reserved
+                self._waiting -= kept.reserved

@@ -9,11 +9,12 @@ from msgspec import Struct
 
 from ferryman.store import spans
 from ferryman.store.db import reading
-from ferryman.store.ledger import money, per, within
+from ferryman.store.ledger import per, within
 from ferryman.store.rollup import MICRO
 from ferryman.store.schema import calls as _calls
 from ferryman.store.schema import charges as _charges
 from ferryman.store.schema import open_calls as _open_calls
+from ferryman.store.sums import money
 
 CHUNK: Final = 500
 """Ids in one IN (…); old SQLite takes 999 at most."""

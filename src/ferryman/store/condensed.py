@@ -1,81 +1,131 @@
-"""Days that are over, as sums by one dimension each: a year of these is read ten times as fast.
+"""Days that are over, as sums by one dimension each, and weeks of latencies: a year of these is
+read ten times as fast.
 
 They are made of the sums over days, some time after a day has ended, so taking calls in does not
-cost more. A call that comes later takes its day's away, in its own transaction, until they are made
-anew: they may be missing, and are never wrong.
+cost more. A call that comes later takes its day's and its week's away, in its own transaction,
+until they are made anew: they may be missing, and are never wrong.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import groupby
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from ferryman.store import spans, sums
 from ferryman.store.db import in_turn, reading, writing
-from ferryman.store.dimensions import column
-from ferryman.store.ledger import MORE_TOKENS
-from ferryman.store.schema import TOKEN_CLASSES, condensed, rollups
+from ferryman.store.dimensions import PERIODS, PLAIN
+from ferryman.store.schema import DAY, DAY_US, ESTIMATED, SUMS, condensed, rollups
 from ferryman.store.schema import call_groups as _groups
+from ferryman.store.schema import calls as _calls
+from ferryman.store.schema import condensed_latencies as _weeks
+from ferryman.store.schema import latencies as _latencies
 
-DAY: Final = 86_400
 DIMENSIONS: Final = ("key", "endpoint", "model", "provider", "policy", "")
 """What days are summed up by; nothing ("") comes last, and says that the others are there."""
+PRICE: Final = "price"
+"""A dimension that sums over days don't have: of single calls, how many were billed by each."""
+CONDENSED: Final = "condensed"
+"""The source that days are here, as sums,"""
+WEEK: Final = "week"
+"""and that weeks are, as latencies."""
+WEEK_US: Final = 7 * DAY_US
+"""From Thursday on, as 1970 began."""
 SETTLED: Final = 3600
 """Seconds after a day until most of its calls are there."""
-_COUNTS: Final = ("calls", "errors", "unknown_cost", "repeated")
-_AMOUNTS: Final = ("cost_micro", "cost_rest", "saved_micro", "saved_rest")
-_TOKENS: Final = (*TOKEN_CLASSES, *MORE_TOKENS)
+_EACH: Final = (PRICE, *DIMENSIONS)
 _days: Final = rollups["day"]
 
 
-def sums(of: sa.Table) -> list[sa.ColumnElement[Any]]:
-    """What is read of ``condensed``, or of the sums over days, in the order of its columns."""
-    tokens: sa.ColumnElement[Any] = (
-        of.c.tokens
-        if of is condensed
-        else sum((of.c[name] for name in _TOKENS), start=sa.literal(0))
-    )
-    added = [of.c[name] for name in _COUNTS] + [tokens] + [of.c[name] for name in _AMOUNTS]
-    # They stay within 64 bits (schema.AMOUNTS); PostgreSQL would send decimals, slow to read.
-    return [sa.cast(sa.func.sum(each), sa.BigInteger) for each in added]
+# -- reading them ----------------------------------------------------------------------------------
 
 
-def there(connection: sa.Connection, first: int, last: int) -> set[int]:
+def dimension(names: Iterable[str]) -> str | None:
+    """What days are to be read by where these are asked for; None: they don't tell."""
+    one, *more = {name for name in names if name not in PERIODS} or {""}
+    return one if one in DIMENSIONS and not more else None
+
+
+def columns(name: str) -> dict[str, sa.ColumnElement[Any]]:
+    """The dimension ``name`` in the place of its column of ``calls``."""
+    if not name:
+        return {}
+    value = condensed.c.value
+    if not _groups.c[PLAIN[name]].nullable:
+        return {PLAIN[name]: value}
+    # As text in the statement: PostgreSQL does not see that two parameters are equal.
+    return {PLAIN[name]: sa.func.nullif(value, sa.literal_column("''"), type_=sa.Text)}
+
+
+def days(connection: sa.Connection, part: spans.Part) -> list[spans.Part]:
+    """A stretch of whole days, as those that are condensed and others."""
+    first, last = part.begin // DAY_US, part.end // DAY_US
+    return _cut(part, CONDENSED, DAY_US, _there(connection, first, last))
+
+
+def weeks(connection: sa.Connection, part: spans.Part) -> list[spans.Part]:
+    """A stretch of whole weeks, as those whose latencies are condensed and days of others."""
+    begins = _begins(connection, _weeks.c.at, part.begin // 1_000_000, part.end // 1_000_000)
+    day = spans.Part("day", part.begin, part.end)
+    return _cut(day, WEEK, WEEK_US, {at * 1_000_000 // WEEK_US for at in begins})
+
+
+def _cut(part: spans.Part, name: str, step: int, known: Collection[int]) -> list[spans.Part]:
+    found, begin = [], part.begin
+    for _, run in groupby(enumerate(sorted(known)), lambda each: each[1] - each[0]):
+        numbers = [number for _, number in run]
+        first, end = numbers[0] * step, (numbers[-1] + 1) * step
+        found += [part._replace(begin=begin, end=first), spans.Part(name, first, end)]
+        begin = end
+    found.append(part._replace(begin=begin))
+    return [each for each in found if each.begin < each.end]
+
+
+def _there(connection: sa.Connection, first: int, last: int) -> set[int]:
     """Days from ``first`` to before ``last`` (since 1970) that are condensed."""
     at = condensed.c.at
     found = sa.select(at).where(condensed.c.dimension == "", at >= first * DAY, at < last * DAY)
     return {begin // DAY for begin in connection.scalars(found)}
 
 
+def _begins(
+    connection: sa.Connection, at: sa.ColumnElement[int], first: int, last: int
+) -> list[int]:
+    """Different values of ``at``, the first column of an index, from ``first`` to before ``last``:
+    one look at the index for each, however many rows have it."""
+    begun = sa.select(sa.func.min(at).label("at")).where(at >= first, at < last)
+    each = begun.cte("begun", recursive=True)
+    later = sa.select(sa.func.min(at)).where(at > each.c.at, at < last).scalar_subquery()
+    each = each.union_all(sa.select(later).where(each.c.at.is_not(None)))
+    return [begin for begin in connection.scalars(sa.select(each.c.at)) if begin is not None]
+
+
+# -- making them -----------------------------------------------------------------------------------
+
+
 def missing(engine: sa.Engine, now: float) -> list[int]:
     """Days (since 1970) that are over and not condensed, in order."""
     until = int(now - SETTLED) // DAY
-    at = _days.c.at
-    begun = sa.select(sa.func.min(at).label("at")).cte("begun", recursive=True)
-    later = sa.select(sa.func.min(at)).where(at > begun.c.at).scalar_subquery()
-    begun = begun.union_all(sa.select(later).where(begun.c.at.is_not(None)))
-    with reading(engine) as connection:  # one look at the index for each day, whatever is in it
-        days = {begin // DAY for begin in connection.scalars(sa.select(begun.c.at)) if begin}
-        return sorted(day for day in days - there(connection, 0, until) if day < until)
+    with reading(engine) as connection:
+        over = {begin // DAY for begin in _begins(connection, _days.c.at, 0, until * DAY)}
+        return sorted(over - _there(connection, 0, until))
 
 
 def condense(engine: sa.Engine, day: int) -> None:
-    """Sum up one day (since 1970), unless that was done."""
-    of_day = _days.c.at == day * DAY
+    """Sum up one day (since 1970), unless that was done; and its week, once all days of it are."""
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
             in_turn(connection)
             connection.exec_driver_sql(f"LOCK TABLE {_days.name} IN SHARE MODE")
-        if there(connection, day, day + 1):
+        if _there(connection, day, day + 1):
             return
-        for name in DIMENSIONS:
-            kind = sa.literal(name)
-            query = sa.select(kind, _days.c.at, sa.literal(""), *sums(_days))
-            if name:
-                value = sa.func.coalesce(column(name, _groups.c, connection.dialect.name, ()), "")
-                query = sa.select(kind, _days.c.at, value, *sums(_days)).group_by(value)
-                query = query.join_from(_days, _groups, _days.c.group_id == _groups.c.id)
-            query = query.where(of_day).group_by(_days.c.at)
+        for name in _EACH:
+            query = _prices(day) if name == PRICE else _sums(connection.dialect.name, name, day)
             connection.execute(condensed.insert().from_select(list(condensed.c), query))
+        begin = day - day % 7
+        begun = _begins(connection, _days.c.at, begin * DAY, (begin + 7) * DAY)
+        if len(begun) == len(_there(connection, begin, begin + 7)):
+            connection.execute(_weeks.insert().from_select(list(_weeks.c), _week(begin)))
 
 
 def forget(connection: sa.Connection, days: Iterable[int]) -> None:
@@ -83,5 +133,56 @@ def forget(connection: sa.Connection, days: Iterable[int]) -> None:
     begun = [day * DAY for day in days]
     if not begun:
         return
-    gone = condensed.c.dimension.in_(DIMENSIONS) & condensed.c.at.in_(begun)
+    gone = condensed.c.dimension.in_(_EACH) & condensed.c.at.in_(begun)
     connection.execute(condensed.delete().where(gone))
+    weeks = {at - at % (7 * DAY) for at in begun}
+    connection.execute(_weeks.delete().where(_weeks.c.at.in_(weeks)))
+
+
+def _prices(day: int) -> sa.Select[Any]:
+    """Rows of the prices of a day."""
+    price, at = _calls.c.price, _calls.c.at_us
+    others = [sa.literal_column("0", sa.BigInteger)] * (len((*SUMS, *ESTIMATED)) - 1)
+    kind, begin = sa.literal(PRICE), sa.literal(day * DAY)
+    query = sa.select(kind, begin, price, sa.func.count(), *others).group_by(price)
+    return query.where(price.is_not(None), at >= day * DAY_US, at < (day + 1) * DAY_US)
+
+
+def _sums(dialect: str, name: str, day: int) -> sa.Select[Any]:
+    """Rows of one dimension of a day: its sums, and what single calls say of estimates."""
+
+    def part(of: sa.FromClause, columns: Any, numbers: list[Any]) -> sa.Select[Any]:
+        value = sa.func.coalesce(columns[PLAIN[name]], "") if name else sa.literal("")
+        labelled = [each.label(n) for n, each in zip((*SUMS, *ESTIMATED), numbers, strict=True)]
+        query = sa.select(value.label("value"), *labelled).select_from(of)
+        # By its place: PostgreSQL does not see that two parameters are equal.
+        return query.group_by(sa.literal_column("1"))
+
+    none = sa.literal_column("0", sa.BigInteger)
+    joined = _days.join(_groups, _days.c.group_id == _groups.c.id) if name else _days
+    rolled = part(joined, _groups.c, [*sums.of_sums(_days), *[none] * len(ESTIMATED)])
+    rolled = rolled.where(_days.c.at == day * DAY)
+    single = part(_calls, _calls.c, [*[none] * len(SUMS), *_estimates(dialect)])
+    at = _calls.c.at_us
+    heard = _calls.c.estimated_input.is_not(None)
+    single = single.where(heard, at >= day * DAY_US, at < (day + 1) * DAY_US)
+    both = sa.union_all(rolled, single).subquery()
+    added = [sa.func.sum(both.c[each]) for each in (*SUMS, *ESTIMATED)]
+    kind, begin = sa.literal(name), sa.literal(day * DAY)
+    return sa.select(kind, begin, both.c.value, *added).group_by(both.c.value)
+
+
+def _estimates(dialect: str) -> list[sa.ColumnElement[Any]]:
+    """``ESTIMATED``, each within 64 bits and no null."""
+    *counted, micro, rest = sums.of_estimates(dialect)
+    if dialect == "postgresql":
+        micro, rest = sa.func.div(rest, sums.WHOLE), sa.func.mod(rest, sums.WHOLE)
+    return [sa.func.coalesce(each, 0) for each in (*counted, micro, rest)]
+
+
+def _week(first: int) -> sa.Select[Any]:
+    """Latencies of the week that begins on the day ``first`` (since 1970)."""
+    of = _latencies["day"].c
+    group = (of.group_id, of.measure, of.bucket)
+    query = sa.select(sa.literal(first * DAY), *group, sa.func.sum(of.calls)).group_by(*group)
+    return query.where(of.at >= first * DAY, of.at < (first + 7) * DAY)

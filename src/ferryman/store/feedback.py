@@ -17,6 +17,8 @@ _ONES_OWN: Final = sa.or_(
 )
 ABOUT: Final = sa.and_(_table.subject == calls.c.request_id, sa.not_(_table.run), _ONES_OWN)
 """That feedback is about a call itself, and counts."""
+LOOKED_UP: Final = calls.c.request_id.in_(sa.select(_table.subject).where(sa.not_(_table.run)))
+"""Follows from ``ABOUT``: else SQLite looks through all calls of the time for these."""
 _ABOUT_RUN: Final = sa.and_(_table.subject == calls.c.run, _table.run, _ONES_OWN)
 _SAID: Final = ("team", "at_us", "score", "tags", "comment")
 _CHUNK: Final = 500

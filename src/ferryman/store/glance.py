@@ -10,10 +10,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ferryman.store.db import reading
-from ferryman.store.ledger import CallRow, call_row, money, per
+from ferryman.store.ledger import CallRow, call_row, per
 from ferryman.store.rollup import MICRO
 from ferryman.store.schema import calls as _calls
 from ferryman.store.schema import open_calls as _open
+from ferryman.store.sums import money
 
 _HOUR_US: Final = 3_600_000_000
 _OUTPUT: Final = ("output", "reasoning", "audio_output")

@@ -1,17 +1,19 @@
 """Reads how long answers took: percentiles by model, provider, target and the like."""
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import sqlalchemy as sa
 from msgspec import Struct
 
-from ferryman.store import spans
+from ferryman.store import condensed, spans
 from ferryman.store.db import summing
 from ferryman.store.dimensions import Within, owned
 from ferryman.store.rollup import DURATION, FIRST_TOKEN, REPEATED, bounds, bucket
 from ferryman.store.schema import call_groups as _groups
 from ferryman.store.schema import calls as _calls
+from ferryman.store.schema import condensed_latencies as _weeks
 from ferryman.store.schema import latencies as _latencies
 
 DIMENSIONS: Final = ("endpoint", "model", "provider", "target", "stream")
@@ -56,7 +58,10 @@ def latencies(
     found: dict[tuple[Any, ...], tuple[Histogram, Histogram]] = {}
     with summing(engine) as connection:
         sources = spans.of_usage(spans.floors(connection))[-1 if within else 0 :]
-        for part in spans.cover(*spans.widened(since_us, until_us, sources), sources):
+        edges = spans.widened(since_us, until_us, sources)
+        if not within:
+            sources = [spans.Source(condensed.WEEK, condensed.WEEK_US, -spans.EVER), *sources]
+        for part in _parts(connection, spans.cover(*edges, sources)):
             raw = part.source == spans.CALLS
             query = _of_calls(part, by, equal, within) if raw else _of_rollup(part, by, equal)
             for *group, measure, number, calls in connection.execute(query):
@@ -75,9 +80,15 @@ def latencies(
     ]
 
 
+def _parts(connection: sa.Connection, parts: Iterable[spans.Part]) -> Iterator[spans.Part]:
+    """``parts`` without weeks that are not condensed."""
+    for part in parts:
+        yield from condensed.weeks(connection, part) if part.source == condensed.WEEK else [part]
+
+
 def _of_rollup(part: spans.Part, by: tuple[str, ...], equal: dict[str, str]) -> sa.Select[Any]:
     """Groups, measure, bucket, calls."""
-    table = _latencies[part.source].c
+    table = (_weeks if part.source == condensed.WEEK else _latencies[part.source]).c
     groups = [_groups.c[name] for name in by]
     return (
         sa.select(*groups, table.measure, table.bucket, sa.func.sum(table.calls))

@@ -1,7 +1,6 @@
 """Reads the ledger: sums over calls, and single calls. Costs are integer picodollars throughout."""
 
-import functools
-import operator
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ from msgspec import Struct
 
 from ferryman.ir.price import Price
 from ferryman.ir.usage import EXTRA_COUNTS, Extras, Usage, added
-from ferryman.store import feedback, spans, topmost
+from ferryman.store import condensed, feedback, spans, sums, topmost
 from ferryman.store.db import reading, summing
 from ferryman.store.dimensions import (
     PERIODS,
@@ -22,10 +21,18 @@ from ferryman.store.dimensions import (
     offsets_within,
     shown,
 )
-from ferryman.store.rollup import LOST, MICRO, REPEATED
-from ferryman.store.schema import COUNTS, ESTIMATES, SUMS, TOKEN_CLASSES
+from ferryman.store.rollup import MICRO
+from ferryman.store.schema import (
+    COUNTS,
+    DAY_US,
+    ESTIMATED,
+    ESTIMATES,
+    SUMS,
+    TOKEN_CLASSES,
+)
 from ferryman.store.schema import call_groups as _groups
 from ferryman.store.schema import calls as _calls
+from ferryman.store.schema import condensed as _condensed
 from ferryman.store.schema import feedback as _said
 from ferryman.store.schema import prices as _prices
 from ferryman.store.schema import rollups as _rollups
@@ -34,8 +41,6 @@ ROLLED: Final = frozenset(
     ("key", "endpoint", "model", "provider", "target", "policy", "service", *PERIODS)
 )
 """Dimensions that roll-ups have."""
-MORE_TOKENS: Final = ("audio_cache_read", "image_input", "image_output")
-"""Columns that hold tokens beside ``TOKEN_CLASSES``."""
 SEARCHED: Final = (
     "request_id", "model", "provider", "target", "error", "endpoint", "policy", "run", "task",
     "end_user", "organisation", "team", "user", "tags", "metadata",
@@ -43,12 +48,9 @@ SEARCHED: Final = (
 """Columns that a text is looked for in."""
 _NOTHING: Final[Mapping[str, str]] = {}
 _HOUR_US: Final = 3_600_000_000
-_DAY_US: Final = 24 * _HOUR_US
-_ESTIMATES: Final = 5
-"""Numbers that :func:`_estimates` selects,"""
 _UNITS: Final = 7
-"""that :func:`_units` does, before the number of scores and their sum,"""
-_WIDTH: Final = len(SUMS) + _ESTIMATES + _UNITS + 2
+"""Numbers that ``sums.of_units`` selects, before the number of scores and their sum,"""
+_WIDTH: Final = len(SUMS) + len(ESTIMATED) + _UNITS + 2
 """and of all that a row may have."""
 
 
@@ -208,43 +210,71 @@ def usage(
     offsets = offsets_within(zone, since_us, until_us)
     fixed = [place for place, name in enumerate(by) if name not in PERIODS]
     top = top if fixed else 0
-    sums: topmost.Sums = {} if by else {(): [0] * _WIDTH}
+    found: topmost.Sums = {} if by else {(): [0] * _WIDTH}
     others: topmost.Sums = {}
     with summing(engine) as connection:
-        sources = _sources(spans.floors(connection), by, where, zone, offsets)
+        floors = spans.floors(connection)
+        sources = _sources(floors, by, where, zone, offsets)
         parts = spans.cover(*_stretch(since_us, until_us, sources), sources)
-        looks = list(_looks(connection, parts, by, where, offsets, units))
-        if not topmost.read(connection, looks, sums, _WIDTH, topmost.MOST if top else 0):
-            sums, others = topmost.narrowed(connection, looks, fixed, top, _WIDTH)
+        floor = floors.get(spans.CALLS, -spans.EVER)
+        parts = list(_condensed_parts(connection, parts, (*by, *where), floor))
+        looks = list(_looks(connection, parts, by, where, offsets, units, floor))
+        if not topmost.read(connection, looks, found, _WIDTH, topmost.MOST if top else 0):
+            found, others = topmost.narrowed(connection, looks, fixed, top, _WIDTH)
         elif top:
-            sums, others = topmost.split(sums, fixed, top, _WIDTH)
+            found, others = topmost.split(found, fixed, top, _WIDTH)
     rows = [
         (tuple([shown(*each, zone) for each in zip(by, groups, strict=True)]), other, numbers)
-        for found, other in ((sums, False), (others, True))
-        for groups, numbers in found.items()
+        for each, other in ((found, False), (others, True))
+        for groups, numbers in each.items()
     ]
     return [_usage_row(*each, units) for each in sorted(rows, key=_order(by))]
 
 
+def _condensed_parts(
+    connection: sa.Connection, parts: Iterable[spans.Part], names: Iterable[str], floor: int
+) -> Iterator[spans.Part]:
+    """Parts with condensed days where they tell of ``names``; none lies on both sides of ``floor``
+    (Unix microseconds)."""
+    short = condensed.dimension(names) is not None
+    for part in parts:
+        if part.source != "day" or not short:
+            yield part
+            continue
+        between = min(max(floor, part.begin), part.end)
+        for begin, end in ((part.begin, between), (between, part.end)):
+            if begin < end:
+                yield from condensed.days(connection, spans.Part(part.source, begin, end))
+
+
 def _looks(
     connection: sa.Connection, parts: list[spans.Part], by: tuple[str, ...],
-    where: Mapping[str, str], offsets: tuple[tuple[int, int], ...], units: bool,
+    where: Mapping[str, str], offsets: tuple[tuple[int, int], ...], units: bool, floor: int,
 ) -> Iterator[topmost.Look]:  # fmt: skip
-    """What has to be read: each part, then what only single calls tell of all of them."""
-    dialect = connection.dialect.name
-    for part in parts:
-        yield _look(dialect, part, by, where, offsets)
+    """What has to be read: each part, then what only single calls tell of all of them, as long as
+    they are kept (``floor``: since when, Unix microseconds)."""
     if not parts:
         return
+    dialect = connection.dialect.name
+    told = [each for each in parts if each.source == condensed.CONDENSED and each.begin >= floor]
+    for part in parts:
+        look = _look(dialect, part, by, where, offsets)
+        more = sums.of_sums(_condensed, ESTIMATED) if part in told else []
+        yield look._replace(numbers=[*look.numbers, *more])
+    edges = [at for part in told for at in (part.begin, part.end)]
+    edges = [parts[0].begin, *edges, parts[-1].end]
+    for begin, end in zip(edges[::2], edges[1::2], strict=True):
+        if begin < end:
+            single = _look(dialect, spans.Part(spans.CALLS, begin, end), by, where, offsets)
+            heard = single.rows.where(_calls.c.estimated_input.is_not(None))
+            yield single._replace(rows=heard, numbers=sums.of_estimates(dialect), at=len(SUMS))
     whole = spans.Part(spans.CALLS, parts[0].begin, parts[-1].end)
     beside = _look(dialect, whole, by, where, offsets)
-    heard = beside.rows.where(_calls.c.estimated_input.is_not(None))
-    yield beside._replace(rows=heard, numbers=_estimates(dialect), at=len(SUMS))
     if units:
-        yield beside._replace(numbers=_units(dialect), at=len(SUMS) + _ESTIMATES)
+        yield beside._replace(numbers=sums.of_units(dialect), at=len(SUMS) + len(ESTIMATED))
     if connection.scalar(sa.select(sa.exists(_said.select()))):
         scores = [sa.func.count(_said.c.score), sa.func.sum(_said.c.score)]
-        about = beside.rows.where(feedback.ABOUT)
+        about = beside.rows.where(feedback.ABOUT, feedback.LOOKED_UP)
         yield beside._replace(rows=about, numbers=scores, at=_WIDTH - 2)
 
 
@@ -261,16 +291,16 @@ def _order(by: tuple[str, ...]) -> Callable[[Any], Any]:
 
 def total(rows: Iterable[UsageRow]) -> UsageRow:
     """The sums of all rows together, without what units cost."""
-    sums: dict[str, Any] = dict.fromkeys((*COUNTS, "cost", "saved", "scored", "score"), 0)
+    found: dict[str, Any] = dict.fromkeys((*COUNTS, "cost", "saved", "scored", "score"), 0)
     about = dict.fromkeys(Estimated.__struct_fields__, 0)
     tokens = Usage()
     for row in rows:
         tokens = added(tokens, row.tokens)
-        for name in sums:
-            sums[name] += getattr(row, name)
+        for name in found:
+            found[name] += getattr(row, name)
         for name in about:
             about[name] += getattr(row.estimated, name)
-    return UsageRow(**sums, tokens=tokens, estimated=Estimated(**about))
+    return UsageRow(**found, tokens=tokens, estimated=Estimated(**about))
 
 
 def kept(
@@ -304,9 +334,10 @@ def _sources(
     found = spans.of_usage(floors)
     if not {*by, *where} <= ROLLED:
         return found[-1:]
-    step = _DAY_US
+    step = DAY_US
     if any(name in PERIODS for name in by) and (zone != "UTC" or "hour" in by):
-        even = all(end % _HOUR_US == 0 and more % _HOUR_US == 0 for end, more in offsets)
+        ends = [end for end, _ in offsets[:-1]]  # the last one stands for ever
+        even = not any(at % _HOUR_US for at in (*ends, *(more for _, more in offsets)))
         step = _HOUR_US if even else _HOUR_US // 60
     return [source for source in found if source.step <= step]
 
@@ -382,22 +413,28 @@ def _look(
     offsets: tuple[tuple[int, int], ...],
 ) -> topmost.Look:  # fmt: skip
     """The sums of one part, in the order of ``SUMS``."""
+    columns: Any
     if part.source == spans.CALLS:
         columns, tag = _calls.c, None
         at_us: sa.ColumnElement[Any] = _calls.c.at_us
         chosen = conditions(columns, dialect, part.begin, part.end, where)
-        numbers, query = _sums(dialect), sa.select()
+        numbers, query = sums.of_calls(dialect), sa.select()
         if "tag" in by:
             tags = each_tag(columns, dialect)
             query, tag = query.select_from(_calls.outerjoin(tags, sa.true())), tags.c.value
     else:
-        table, columns, tag = _rollups[part.source], _groups.c, None
-        chosen = conditions(columns, dialect, None, None, where) + within(table.c.at, part)
+        short = part.source == condensed.CONDENSED
+        table, tag = _condensed if short else _rollups[part.source], None
         at_us = table.c.at * sa.literal_column("1000000", sa.BigInteger)
-        numbers = [sa.func.sum(table.c[name]) for name in SUMS]
-        query = sa.select()
-        if where or not set(by) <= set(PERIODS):
-            query = query.join_from(table, _groups, table.c.group_id == columns.id)
+        numbers, query = sums.of_sums(table), sa.select()
+        if short:
+            name = condensed.dimension((*by, *where)) or ""
+            columns, chosen = condensed.columns(name), [table.c.dimension == name]
+        else:
+            columns, chosen = _groups.c, []
+            if where or not set(by) <= set(PERIODS):
+                query = query.join_from(table, _groups, table.c.group_id == columns.id)
+        chosen += conditions(columns, dialect, None, None, where) + within(table.c.at, part)
     groups = [column(name, columns, dialect, offsets, tag, at_us) for name in by]
     return topmost.Look(query.where(*chosen), groups, numbers)
 
@@ -411,52 +448,6 @@ def per(time: sa.ColumnElement[int], step: int) -> sa.ColumnElement[int]:
 def within(at: sa.ColumnElement[int], part: spans.Part) -> list[sa.ColumnElement[bool]]:
     """That ``at`` (Unix seconds) is in a part of a stretch of time."""
     return [at >= part.begin // 1_000_000, at < part.end // 1_000_000]
-
-
-def _sums(dialect: str) -> list[sa.ColumnElement[Any]]:
-    def number(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[Any]:
-        return sa.func.sum(sa.case((condition, 1), else_=0))
-
-    cost, saved = _calls.c.cost_pico, _calls.c.saved_pico
-    sums = [
-        sa.func.count(),
-        number(sa.or_(_calls.c.status >= 400, _calls.c.error != "")),
-        number(_calls.c.state == LOST),
-        number(_calls.c.input.is_(None)),
-        number(sa.or_(cost.is_(None), _calls.c.unknown_cost > 0)),
-        number(_calls.c.cache.in_(REPEATED)),
-    ]
-    sums += [sa.func.sum(_calls.c[name]) for name in (*TOKEN_CLASSES, *EXTRA_COUNTS)]
-    return [*sums, *money(dialect, cost), *money(dialect, saved)]
-
-
-def _estimates(dialect: str) -> list[sa.ColumnElement[Any]]:
-    """Sums for :class:`Estimated`."""
-    heard, said, cost = (_calls.c[name] for name in ESTIMATES)
-    return [sa.func.count(heard), sa.func.sum(heard), sa.func.sum(said), *money(dialect, cost)]
-
-
-def _units(dialect: str) -> list[sa.ColumnElement[Any]]:
-    """Sums for :class:`Units`."""
-    cost, run = _calls.c.cost_pico, _calls.c.run
-    whole = sa.and_(cost.is_not(None), sa.func.coalesce(_calls.c.unknown_cost, 0) == 0)
-    counted = [sa.func.coalesce(_calls.c[name], 0) for name in (*TOKEN_CLASSES, *MORE_TOKENS)]
-    tokens = sa.case((whole, functools.reduce(operator.add, counted)), else_=0)
-    return [
-        sa.func.sum(sa.case((whole, 1), else_=0)), sa.func.sum(tokens),
-        sa.func.count(sa.distinct(run)),
-        *money(dialect, sa.case((whole, cost))),
-        *money(dialect, sa.case((run.is_not(None), cost))),
-    ]  # fmt: skip
-
-
-def money(dialect: str, amount: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:
-    """The sum of picodollars in two parts: microdollars, and picodollars beside them."""
-    if dialect == "postgresql":
-        return [sa.literal(0), sa.func.sum(amount)]
-    # SQLite's sums end at 2^63 picodollars, 9.2 million dollars: add up in two parts.
-    micro: sa.ColumnElement[int] = sa.literal_column(str(MICRO))
-    return [sa.func.sum(amount.op("/")(micro)), sa.func.sum(amount.op("%")(micro))]
 
 
 def _usage_row(
@@ -536,27 +527,46 @@ def price_of(engine: sa.Engine, price: str) -> tuple[Price, ...]:
 
 def prices_used(engine: sa.Engine, since_us: int) -> list[PriceUsed]:
     """The prices that calls begun since then were billed by, by provider and model."""
-    used = (
-        sa.select(
-            _calls.c.price, sa.func.count().label("n"), sa.func.max(_calls.c.at_us).label("last")
-        )
-        .where(_calls.c.price.is_not(None), _calls.c.at_us >= since_us)
-        .group_by(_calls.c.price)
-        .subquery()
-    )
-    query = (
-        sa.select(_prices, used.c.n, used.c.last)
-        .join(used, used.c.price == _prices.c.id)
-        .order_by(_prices.c.provider, _prices.c.model, used.c.last)
-    )
-    with reading(engine) as connection:
-        return [
+    first = since_us + -since_us % DAY_US
+    days = spans.Part("day", first, spans.EVER)
+    counts: Counter[str] = Counter()
+    last: dict[str, tuple[int, bool]] = {}
+    with summing(engine) as connection:
+        for part in (spans.Part("day", since_us, first), *condensed.days(connection, days)):
+            short = part.source == condensed.CONDENSED
+            for price, calls, at in connection.execute(_prices_in(part)):
+                counts[price] += int(calls)
+                last[price] = max(last.get(price, (0, False)), (int(at), short))
+        found = [
             PriceUsed(
-                id=row.id, provider=row.provider, model=row.model, calls=row.n, last_at_us=row.last,
+                id=row.id, provider=row.provider, model=row.model, calls=counts[row.id],
+                last_at_us=_last_call(connection, row.id, *last[row.id]),
                 prices=msgspec.json.decode(row.prices_json, type=tuple[Price, ...]),
             )
-            for row in connection.execute(query)
+            for row in connection.execute(sa.select(_prices).where(_prices.c.id.in_(list(counts))))
         ]  # fmt: skip
+    return sorted(found, key=lambda used: (used.provider, used.model, used.last_at_us))
+
+
+def _prices_in(part: spans.Part) -> sa.Select[Any]:
+    """Price, calls and when the last one began; of condensed days when its day did."""
+    if part.source == condensed.CONDENSED:
+        of = _condensed.c
+        last = sa.func.max(of.at) * sa.literal_column("1000000", sa.BigInteger)
+        query = sa.select(of.value, sa.func.sum(of.calls), last).group_by(of.value)
+        return query.where(of.dimension == condensed.PRICE, *within(of.at, part))
+    price, at = _calls.c.price, _calls.c.at_us
+    query = sa.select(price, sa.func.count(), sa.func.max(at)).group_by(price)
+    return query.where(price.is_not(None), at >= part.begin, at < part.end)
+
+
+def _last_call(connection: sa.Connection, price: str, at_us: int, day: bool) -> int:
+    """When the last call by a price began: at that time, or on that day."""
+    if not day:
+        return at_us
+    at = _calls.c.at_us
+    of_day = sa.select(at).where(_calls.c.price == price, at >= at_us, at < at_us + DAY_US)
+    return int(connection.scalar(of_day.order_by(at.desc()).limit(1)) or at_us)
 
 
 def unknown_costs(engine: sa.Engine, since_us: int) -> dict[tuple[str, str], int]:

@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from ferryman.store.db import reading
 from ferryman.store.dimensions import conditions
-from ferryman.store.ledger import money
 from ferryman.store.rollup import MICRO
 from ferryman.store.schema import calls as _calls
+from ferryman.store.sums import money
 
 
 class RunRow(Struct, frozen=True, kw_only=True):

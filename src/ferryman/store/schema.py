@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS
 
-HEAD: Final = "0027"
+HEAD: Final = "0028"
 """The newest migration: the schema this version of the program works with."""
 
 PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
@@ -34,6 +34,8 @@ PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
 
 TOKEN_CLASSES: Final = CLASSES
 """Columns of ``calls`` that hold tokens: the fields of :class:`~ferryman.ir.usage.Usage`."""
+TOKENS: Final = (*TOKEN_CLASSES, "audio_cache_read", "image_input", "image_output")
+"""All columns that do."""
 
 metadata = MetaData()
 
@@ -292,8 +294,9 @@ upstream_ids = Table(
 )
 """What providers called attempts that a call gave up; ``calls.upstream_id`` is the last one's."""
 
-DAY_US: Final = 86_400_000_000
-SPANS: Final = {"minute": 60, "hour": 3600, "day": 86_400}
+DAY: Final = 86_400
+DAY_US: Final = DAY * 1_000_000
+SPANS: Final = {"minute": 60, "hour": 3600, "day": DAY}
 """Spans of roll-ups in seconds."""
 STEPS: Final = {"minute": 60, "quarter": 900}
 """The same of what budgets bear: no day begins within a quarter of an hour, in any zone."""
@@ -302,6 +305,10 @@ AMOUNTS: Final = ("cost_micro", "cost_rest", "saved_micro", "saved_rest")
 """Money in two parts whose sums stay within 64 bits: microdollars, and picodollars beside them."""
 SUMS: Final = (*COUNTS, *TOKEN_CLASSES, *EXTRA_COUNTS, *AMOUNTS)
 """What a roll-up has of a group of calls."""
+ESTIMATED: Final = (
+    "estimated_calls", "estimated_input", "estimated_output", "estimated_micro", "estimated_rest",
+)  # fmt: skip
+"""Sums of ``ESTIMATES``, and over how many calls."""
 
 
 def _group() -> tuple[Column[Any], ...]:
@@ -348,17 +355,16 @@ condensed = Table(
     Column("dimension", Text, primary_key=True),
     Column("at", BigInteger, primary_key=True, autoincrement=False),
     Column("value", Text, primary_key=True),
-    *(
-        Column(name, BigInteger, nullable=False)
-        for name in ("calls", "errors", "unknown_cost", "repeated", "tokens", *AMOUNTS)
-    ),
+    *(Column(name, BigInteger, nullable=False) for name in (*SUMS, *ESTIMATED)),
     sqlite_with_rowid=False,
 )
 """Sums over days (``at``, Unix seconds) that are over, by one dimension (``store/condensed.py``);
 no value is an empty text."""
 
-latencies = {
-    span: Table(
+
+def _latencies(span: str) -> Table:
+    """How long answers took: calls for each bucket of time."""
+    return Table(
         f"latencies_by_{span}",
         metadata,
         *_group(),
@@ -367,9 +373,12 @@ latencies = {
         Column("calls", BigInteger, nullable=False),
         sqlite_with_rowid=False,
     )
-    for span in SPANS
-}
-"""Span → how long answers took: calls for each bucket of time (``store/rollup.py``)."""
+
+
+latencies = {span: _latencies(span) for span in SPANS}
+"""Span → how long answers took (``store/rollup.py``)."""
+condensed_latencies = _latencies("week")
+"""The same of weeks whose days are condensed."""
 
 charges = {
     step: Table(

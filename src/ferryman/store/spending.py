@@ -6,26 +6,25 @@ as long as there is time.
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
+from operator import add
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from msgspec import Struct
 
-from ferryman.store import condensed
+from ferryman.store import condensed, spans
 from ferryman.store.db import reading, summing
 from ferryman.store.dimensions import check, column, conditions, each_tag
-from ferryman.store.ledger import MORE_TOKENS, ROLLED, money, per
-from ferryman.store.rollup import MICRO, REPEATED
-from ferryman.store.schema import TOKEN_CLASSES, rollups
+from ferryman.store.ledger import ROLLED, per, within
+from ferryman.store.rollup import MICRO
+from ferryman.store.schema import AMOUNTS, DAY, DAY_US, SUMS, TOKENS, rollups
 from ferryman.store.schema import call_groups as _groups
 from ferryman.store.schema import calls as _calls
 from ferryman.store.schema import condensed as _condensed
+from ferryman.store.sums import of_calls, of_sums, whole
 
-DAY: Final = 86_400
-_DAY_US: Final = DAY * 1_000_000
 _HOUR_US: Final = 3_600_000_000
 QUICK: Final = 0.06
 """Seconds; what takes less is read in twice as long stretches."""
@@ -34,7 +33,12 @@ MOST_KEPT: Final = 100_000
 """Rows of past stretches that are kept in memory."""
 STREAMED: Final = 1000
 """Rows that are held at once of those that are read as they are taken."""
-_TOKENS: Final = (*TOKEN_CLASSES, *MORE_TOKENS)
+CHUNK: Final = 30
+"""Days of which rows are read as they are taken, at once."""
+
+
+_COUNTS: Final = ("calls", "errors", "unknown_cost", "repeated")
+_NONE: Final[sa.ColumnElement[Any]] = sa.literal_column("0", sa.BigInteger)
 
 
 class Spent(Struct, frozen=True):
@@ -103,9 +107,9 @@ def spending(
     for name in (*([by] if by else []), *where):
         check(name)
     if {*([by] if by else []), *where} <= ROLLED:
-        return Spending(_of_days(engine, by, first, last, where, days), first * _DAY_US)
+        return Spending(_of_days(engine, by, first, last, where, days), first * DAY_US)
     ends = time.monotonic() + seconds
-    return _of_calls(engine, by, first * _DAY_US, last * _DAY_US, where, ends, days)
+    return _of_calls(engine, by, first * DAY_US, last * DAY_US, where, ends, days)
 
 
 def daily(
@@ -119,84 +123,84 @@ def daily(
     rolled = {by, *where} <= ROLLED
 
     def rows() -> Iterator[Spent]:
-        begin = first if rolled else max(first, _edges(engine)[0] // _DAY_US)
-        for day in range(begin, last):
+        begin, step = first, CHUNK
+        if not rolled:
+            begin, step = max(first, _edges(engine)[0] // DAY_US), 1
+        for day in range(begin, last, step):
+            end = min(day + step, last)
             with summing(engine) as connection:
-                query = _query_of_day(connection, by, day, where, rolled)
-                group = query.selected_columns[1]
-                query = query.order_by(sa.func.coalesce(group, "") == "", group)
                 # Else the driver would fetch all of them first.
                 streamed = connection.execution_options(yield_per=STREAMED)
-                for row in streamed.execute(query):
-                    yield _spent(*row)
+                for query in _queries(connection, by, day, end, where, 1):
+                    group = query.selected_columns[1]
+                    none = sa.func.coalesce(group, "") == ""
+                    ordered = query.order_by(query.selected_columns[0], none, group)
+                    for begun, name, *numbers in streamed.execute(ordered):
+                        yield _spent(begun, name, [int(each or 0) for each in numbers])
 
     return rows()
 
 
-def _query_of_day(
-    connection: sa.Connection, by: str, day: int, where: Mapping[str, str], rolled: bool
-) -> sa.Select[Any]:
-    dialect = connection.dialect.name
-    if not rolled:
-        return _calls_between(dialect, by, day * _DAY_US, (day + 1) * _DAY_US, where, 1)
-    if by in condensed.DIMENSIONS and not where and condensed.there(connection, day, day + 1):
-        return _query_of_condensed(by, day, day, 1)
-    return _query_of_days(dialect, by, day, day + 1, where, 1)
+def _queries(
+    connection: sa.Connection, by: str, first: int, last: int, where: Mapping[str, str], days: int
+) -> Iterator[sa.Select[Any]]:
+    """Sums of the days from ``first`` to before ``last``, in their order."""
+    dialect, names = connection.dialect.name, {*([by] if by else []), *where}
+    whole = spans.Part("day", first * DAY_US, last * DAY_US)
+    if not names <= ROLLED:
+        yield _calls_between(dialect, by, whole.begin, whole.end, where, days)
+        return
+    short = condensed.dimension(names) is not None
+    for part in condensed.days(connection, whole) if short else [whole]:
+        yield _query(dialect, by, part, where, days)
 
 
 def _of_days(
     engine: sa.Engine, by: str, first: int, last: int, where: Mapping[str, str], days: int
 ) -> list[Spent]:
+    sums: dict[tuple[int, Any], list[int]] = {}
     with summing(engine) as connection:
-        known: set[int] = set()
-        if by in condensed.DIMENSIONS and not where:
-            known = condensed.there(connection, first, last)
-        rows = []
-        if known:
-            rows = list(connection.execute(_query_of_condensed(by, min(known), max(known), days)))
-        for begin, end in _between(first, last, known):
-            query = _query_of_days(connection.dialect.name, by, begin, end, where, days)
-            rows += connection.execute(query)
-    sums: dict[tuple[int, str | None], list[int]] = {}
-    for day, group, *numbers in rows:
-        key = int(day) * days, None if group is None or group == "" else str(group)
-        there = sums.get(key)
-        more = [int(each or 0) for each in numbers]
-        sums[key] = more if there is None else [a + b for a, b in zip(there, more, strict=True)]
-    return [_spent(*key, *numbers) for key, numbers in sums.items()]
+        for query in _queries(connection, by, first, last, where, days):
+            for day, group, *numbers in connection.execute(query):
+                known = sums.setdefault((day, group), numbers)
+                if known is not numbers:
+                    known[:] = map(add, known, numbers)
+    return [_spent(day * days, group, numbers) for (day, group), numbers in sums.items()]
 
 
-def _between(first: int, last: int, known: set[int]) -> Iterator[tuple[int, int]]:
-    """Stretches of days from ``first`` to before ``last`` that are not ``known``."""
-    unknown = [day for day in range(first, last) if day not in known]
-    for _, group in groupby(enumerate(unknown), lambda each: each[1] - each[0]):
-        days = [day for _, day in group]
-        yield days[0], days[-1] + 1
-
-
-def _query_of_condensed(by: str, first: int, last: int, days: int) -> sa.Select[Any]:
-    """Of the days from ``first`` to ``last`` that are condensed."""
-    at, day = _condensed.c.at, per(_condensed.c.at, days * DAY)
-    query = sa.select(day, _condensed.c.value, *condensed.sums(_condensed))
-    query = query.where(_condensed.c.dimension == by, at.between(first * DAY, last * DAY))
-    return query.group_by(day, _condensed.c.value)
-
-
-def _query_of_days(
-    dialect: str, by: str, first: int, last: int, where: Mapping[str, str], days: int
+def _query(
+    dialect: str, by: str, part: spans.Part, where: Mapping[str, str], days: int
 ) -> sa.Select[Any]:
-    table = rollups["day"]
-    at, day = table.c.at, per(table.c.at, days * DAY)
-    query = sa.select(day).where(at >= first * DAY, at < last * DAY)
-    groups: list[sa.ColumnElement[Any]] = [day]
-    if by or where:
-        query = query.join_from(table, _groups, table.c.group_id == _groups.c.id)
-        chosen = conditions(_groups.c, dialect, None, None, where)
+    """Sums of a part: day, group, and numbers."""
+    columns: Any
+    if part.source == condensed.CONDENSED:
+        name = condensed.dimension({*([by] if by else []), *where}) or ""
+        table, columns = _condensed, condensed.columns(name)
+        query = sa.select().where(table.c.dimension == name)
+        query = query.where(*conditions(columns, dialect, None, None, where))
+    else:
+        table, columns, query = rollups["day"], _groups.c, sa.select()
+        if by or where:
+            query = query.join_from(table, _groups, table.c.group_id == columns.id)
+        chosen = conditions(columns, dialect, None, None, where)
         if chosen:  # by their ids first: SQLite would look up the group of every row
-            query = query.where(table.c.group_id.in_(sa.select(_groups.c.id).where(*chosen)))
-    name = column(by, _groups.c, dialect, ()) if by else sa.null()
-    groups += [name] if by else []
-    return query.add_columns(name, *condensed.sums(table)).group_by(*groups)
+            query = query.where(table.c.group_id.in_(sa.select(columns.id).where(*chosen)))
+    day = per(table.c.at, days * DAY)
+    group = column(by, columns, dialect, ()) if by else sa.null()
+    query = query.where(*within(table.c.at, part))
+    tokens: sa.ColumnElement[Any] = sum((table.c[name] for name in TOKENS), start=_NONE)
+    if table is _condensed and days == 1:  # one row of each day and group: nothing to add up
+        return query.add_columns(day, group, *_numbers([table.c[n] for n in SUMS], tokens))
+    query = query.add_columns(day, group, *_numbers(of_sums(table), whole(tokens)))
+    return query.group_by(day, *([group] if by else []))
+
+
+def _numbers(
+    sums: Sequence[sa.ColumnElement[Any]], tokens: sa.ColumnElement[Any]
+) -> list[sa.ColumnElement[Any]]:
+    """What :class:`Spent` says, of ``SUMS``."""
+    of = dict(zip(SUMS, sums, strict=True))
+    return [*(of[name] for name in _COUNTS), tokens, *(of[name] for name in AMOUNTS)]
 
 
 def _of_calls(
@@ -229,7 +233,7 @@ def _of_calls(
         if now + (now - began) > ends:
             break
         step = step * 2 if now - began < QUICK else step
-    found = [_spent(*key, *numbers) for key, numbers in sums.items()]
+    found = [_spent(day, group, numbers) for (day, group), numbers in sums.items()]
     return Spending(found, end if end > first else since)
 
 
@@ -245,27 +249,16 @@ def _calls_between(
     dialect: str, by: str, begin: int, end: int, where: Mapping[str, str], days: int
 ) -> sa.Select[Any]:
     c = _calls.c
-    day = per(c.at_us, days * _DAY_US)
+    day = per(c.at_us, days * DAY_US)
     source: sa.FromClause = _calls
     tag = None
     if by == "tag":
         tags = each_tag(c, dialect)
         source, tag = _calls.outerjoin(tags, sa.true()), tags.c.value
     name = column(by, c, dialect, (), tag, c.at_us) if by else sa.null()
-
-    def number(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[Any]:
-        return sa.func.sum(sa.case((condition, 1), else_=0))
-
-    sums = [
-        sa.func.count(),
-        number(sa.or_(c.status >= 400, c.error != "")),
-        number(sa.or_(c.cost_pico.is_(None), c.unknown_cost > 0)),
-        number(c.cache.in_(REPEATED)),
-        sa.func.sum(sum((sa.func.coalesce(c[n], 0) for n in _TOKENS), start=sa.literal(0))),
-        *money(dialect, c.cost_pico),
-        *money(dialect, c.saved_pico),
-    ]
-    query = sa.select(day, name, *sums).select_from(source)
+    each = (sa.func.coalesce(c[token], 0) for token in TOKENS)
+    tokens = sa.func.sum(sum(each, start=_NONE))
+    query = sa.select(day, name, *_numbers(of_calls(dialect), tokens)).select_from(source)
     query = query.where(*conditions(c, dialect, begin, end, where))
     return query.group_by(day, *([name] if by else []))
 
@@ -279,11 +272,8 @@ def _edges(engine: sa.Engine) -> tuple[int, int]:
     return int(first or 0), int(last or 0)
 
 
-def _spent(day: int, group: Any, *numbers: Any) -> Spent:
-    *counted, micro, rest, saved, saved_rest = [int(each or 0) for each in numbers]
-    calls, errors, unknown_cost, repeated, tokens = counted
+def _spent(day: int, group: Any, numbers: list[int]) -> Spent:
+    calls, errors, unknown, repeated, tokens, micro, rest, saved, saved_rest = numbers
     name = None if group is None or group == "" else str(group)
     cost, given_again = micro * MICRO + rest, saved * MICRO + saved_rest
-    return Spent(
-        int(day), name, calls, errors, unknown_cost, repeated, tokens, cost, given_again
-    )  # fmt: skip
+    return Spent(day, name, calls, errors, unknown, repeated, tokens, cost, given_again)
