@@ -241,8 +241,9 @@ class Dashboard:
                     return self._foreign()
             asked = Asked(
                 path=request.url.path, params=dict(request.path_params),
-                query=dict(request.query_params), form=form, body=body, session=inside.session,
-                caller=inside.caller,
+                query=dict(request.query_params),
+                pairs=tuple(request.query_params.multi_items()), form=form, body=body,
+                session=inside.session, caller=inside.caller,
             )  # fmt: skip
             WHO.set(who(request.scope, inside.actor))
             request.scope[CALLER] = inside.caller  # what is not there is noted, as in the API

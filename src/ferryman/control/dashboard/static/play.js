@@ -275,5 +275,26 @@ document.addEventListener("click", (event) => {
     }
   }
 });
-add($("[data-chosen]").dataset.chosen);
+// -- a call that was made before
+
+const words = (content) => (Array.isArray(content) ? content.map((part) => part.text ?? `(${part.type})`).join("\n") : content ?? "");
+
+function again({ messages = [], tools, temperature, max_tokens }) {
+  const left = [...messages];
+  if (["system", "developer"].includes(left[0]?.role)) form.elements.system.value = words(left.shift().content);
+  if (left.at(-1)?.role === "user" && typeof left.at(-1).content === "string") form.elements.message.value = left.pop().content;
+  const panel = panels.firstElementChild;
+  panel.messages = left;
+  for (const { role, content, tool_calls } of left) {
+    const calls = (tool_calls ?? []).map((call) => `${call.function?.name}(${call.function?.arguments})`);
+    say(panel, role === "assistant" ? "model" : "user", [words(content), ...calls].filter(Boolean).join("\n"));
+  }
+  form.elements.tools.value = tools ? JSON.stringify(tools) : "";
+  form.elements.temperature.value = temperature ?? "";
+  form.elements.most.value = max_tokens ?? "";
+}
+
+const given = $("[data-chosen]").dataset;
+for (const name of given.chosen.split("\n")) add(name);
+again(JSON.parse(given.again));
 form.elements.message.focus();
