@@ -12,7 +12,9 @@ from urllib.parse import urlencode
 import pytest
 
 from ferryman.config.feed import KeyFacts
+from ferryman.config.alerting import USUAL
 from ferryman.control.dashboard import stretch
+from ferryman.control.dashboard.alerts import CALLS, PAGES, leads
 from ferryman.control.dashboard.shape import change
 from ferryman.control.problem import ProblemError
 from ferryman.ir.usage import Extras, Usage
@@ -312,6 +314,15 @@ def test_changes_are_said_in_few_signs() -> None:
     said = [change(*pair) for pair in ((112, 100), (97, 100), (2000, 100), (5, 0), (0, 0), (0, 9),
                                        (100, 100), (100_001, 100_000))]  # fmt: skip
     assert said == ["+12%", "−3.0%", "×20", "new", "–", "−100%", "0%", "0%"]
+
+
+def test_an_alert_leads_to_what_it_is_about() -> None:
+    down = ("Its calls", "/calls?since=24h&provider=a+b&status=failed")
+    assert leads("provider_down", "a b") == down
+    assert leads("key_idle", "key_1")[1] == "/calls?since=all&key=key_1"
+    assert leads("error_rate", "") == leads("disk_low", "host") == ("", "")
+    assert leads("budget", "x") == ("Limits", "/limits")
+    assert {*CALLS, *PAGES} <= set(USUAL), "rules that there are"
 
 
 # -- models ----------------------------------------------------------------------------------------

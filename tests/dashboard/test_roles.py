@@ -118,7 +118,8 @@ def test_who_may_only_look_can_change_nothing() -> None:
     assert {way.path for way in WAYS if way.open_to(tenant)} == {
         "/calls", "/calls/export.csv", "/calls/{request_id}", "/costs", "/costs/table.csv",
         "/costs/focus.csv", "/keys", "/keys/bounds", "/keys/revoke", "/keys/rotate",
-        "/users", "/users/change", "/users/password", "/users/tokens", "/users/revoke", "/reference",
+        "/users", "/users/change", "/users/password", "/users/tokens", "/users/revoke",
+        "/reference",
     }  # fmt: skip
 
 
