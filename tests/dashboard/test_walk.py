@@ -256,6 +256,12 @@ def test_models_are_found_and_tried_in_the_playground(visit: Visit, ferry: Stack
     first, second = page.locator(".panel").all()
     expect(first.locator("[data-outcome]")).to_contain_text("lab/small · $0.0000")
     expect(second.locator(".wrong")).to_be_visible()
+    first.get_by_role("button", name="Good answer").click()
+    expect(first.locator("[data-outcome]")).to_contain_text("said to be good")
+    ident = (first.get_by_role("link", name="trace").get_attribute("href") or "").split("/")[-1]
+    path = f"/api/v1/calls/{ident}/feedback"
+    said = until(lambda: ferry.admin("GET", path).json()["data"], "the word")
+    assert [(each["key"], each["score"]) for each in said] == [("playground", 1)]
     expect(first.locator(".user")).to_have_text("Dear ferry, <script>alert(1)</script>")
     visit.faults = [fault for fault in visit.faults if "400" not in fault]
     page.get_by_role("button", name="curl").click()

@@ -101,6 +101,7 @@ PAGES_ONLY = {
     "GET /live": "keeps the page Now true; GET /now can be asked as often",
     "GET /welcome": "a form alone",
     "POST /playground/run": "a call, made at the gateway by a virtual key",
+    "POST /playground/feedback": "feedback, given there in the same way",
 }
 """What the admin API has no part in, and why."""
 

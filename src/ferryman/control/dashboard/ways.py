@@ -112,6 +112,7 @@ WAYS: Final = (
     # Who may make keys may call: the playground's calls are made with a key of its own.
     Way("GET", "/playground", "keys.write", playground.page),
     Way("POST", "/playground/run", "keys.write", None),
+    Way("POST", "/playground/feedback", "keys.write", None),
     Way("GET", "/playground/outcome/{request_id}", "keys.write", playground.outcome),
     Way("GET", "/settings", "journal.read", settings.page),
     Way("POST", "/settings/link", "dashboard.enter", settings.link),

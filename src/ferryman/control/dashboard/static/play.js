@@ -1,5 +1,5 @@
 // The playground: one conversation, up to four models beside each other.
-import { outcome, talk } from "./talk.js";
+import { outcome, talk, tell } from "./talk.js";
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const root = $("[data-play]");
@@ -163,7 +163,7 @@ async function ask(panel, message, urls, signal) {
     const said = await outcome(done.id);
     const tokens = done.usage ? `${done.usage.prompt_tokens} in, ${done.usage.completion_tokens} out` : "";
     const facts = said ? [said.answered, said.cost, `${said.took}, first token ${said.first_token}`] : [`${Math.round(done.took)} ms`];
-    note.replaceChildren([...facts, tokens].filter(Boolean).join(" · ") + " · ", trace(done.id));
+    note.replaceChildren([...facts, tokens].filter(Boolean).join(" · ") + " · ", trace(done.id), " · ", thumbs(done.id));
   } catch (error) {
     panel.messages.length = before;
     line.classList.add("wrong");
@@ -177,6 +177,26 @@ function trace(id) {
   link.href = `/calls/${encodeURIComponent(id)}`;
   link.textContent = "trace";
   return link;
+}
+
+// What is said of an answer is kept beside its call.
+function thumbs(id) {
+  const both = document.createElement("span");
+  both.className = "thumbs-of";
+  both.setAttribute("role", "status");
+  for (const [thumb, word] of [["up", "Good"], ["down", "Bad"]]) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "small";
+    button.textContent = word;
+    button.setAttribute("aria-label", `${word} answer`);
+    button.addEventListener("click", async () => {
+      const response = await tell("/playground/feedback", { request_id: id, thumb });
+      both.textContent = response.ok ? `said to be ${word.toLowerCase()}` : "That was not noted.";
+    });
+    both.append(button, " ");
+  }
+  return both;
 }
 
 async function send(event) {
