@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from ferryman.config.feed import KeyFacts
 from ferryman.config.alerting import USUAL
+from ferryman.config.feed import KeyFacts
 from ferryman.control.dashboard import stretch
 from ferryman.control.dashboard.alerts import CALLS, PAGES, leads
 from ferryman.control.dashboard.shape import change
@@ -313,7 +313,7 @@ def test_a_month_is_compared_with_as_much_of_the_one_before() -> None:
 def test_changes_are_said_in_few_signs() -> None:
     said = [change(*pair) for pair in ((112, 100), (97, 100), (2000, 100), (5, 0), (0, 0), (0, 9),
                                        (100, 100), (100_001, 100_000))]  # fmt: skip
-    assert said == ["+12%", "−3.0%", "×20", "new", "–", "−100%", "0%", "0%"]
+    assert said == ["+12%", "–3.0%", "×20", "new", "–", "–100%", "0%", "0%"]
 
 
 def test_an_alert_leads_to_what_it_is_about() -> None:

@@ -348,7 +348,7 @@ def test_what_is_copied_makes_the_same_call_in_each_language(
     visit: Visit, ferry: Stack, tmp_path: Path, request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:  # fmt: skip
-    said = "It's $HOME, `id`, \\n, \"50 %\" – ß"
+    said = 'It\'s $HOME, `id`, \\n, "50 %" – ß'
     tool = {"name": "weather", "strict": False, "parameters": {"type": "object", "default": None}}
     tools = [{"type": "function", "function": tool}]
     page = visit.go("/playground?model=quick")

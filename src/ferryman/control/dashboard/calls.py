@@ -20,11 +20,11 @@ from ferryman.control.pricing import explained
 from ferryman.control.problem import ProblemError
 from ferryman.control.reports import CallsQuery, call_of, checked, narrowed
 from ferryman.control.rows import call_row
+from ferryman.control.views import DIMENSIONS, FILTERS, NARROWING, filters
 from ferryman.store import keys, ledger
 from ferryman.store.audit import Act, record
 from ferryman.store.bodies import Body
 from ferryman.store.dimensions import METADATA, NONE
-from ferryman.control.views import DIMENSIONS, FILTERS, NARROWING, filters
 from ferryman.store.search import Found, Narrow, search
 
 PAGE: Final = 50
@@ -119,11 +119,12 @@ def _wanted(desk: Desk, given: dict[str, str]) -> dict[str, Any]:
         del where["status"]
     if ident := desk.admin.key_id(given["key"]):
         where["key"] = ident
+    more = msgspec.convert({name: given[name] for name in NARROWING}, CallsQuery)
     return {
         "where": theirs(desk.admin.caller, where), "failed": failed, "text": given["q"] or None,
         "since_us": None if begin is None else begin * 1_000_000,
         "until_us": None if end is None else end * 1_000_000,
-        "narrow": narrowed(desk.admin, CallsQuery(**{n: given[n] for n in NARROWING})),
+        "narrow": narrowed(desk.admin, more),
     }  # fmt: skip
 
 

@@ -12,7 +12,6 @@ from ferryman.store import glance
 from ferryman.store.glance import Verdicts
 
 
-
 def page(desk: Desk, asked: Asked) -> Page:
     """Guards of the configuration in force, and those that have said something since yesterday."""
     desk.admin.catch_up()

@@ -95,14 +95,14 @@ def share(part: float, whole: float) -> str:
 
 
 def change(now: int, before: int) -> str:
-    """How much more or less it is: ``+12%``, ``−3%``, ``×14``, ``new``; ``–`` of nothing."""
+    """How much more or less it is: ``+12%``, ``–3%``, ``×14``, ``new``; ``–`` of nothing."""
     if not before:
         return "new" if now else NONE
     part = (now - before) / before
     if part >= 9.5:
         return f"×{count(now / before)}"
     text = share(abs(part), 1)
-    return "0%" if text == "0.0%" else f"+{text}" if part > 0 else f"−{text}" if part else text
+    return "0%" if text == "0.0%" else f"+{text}" if part > 0 else f"–{text}" if part else text
 
 
 def utc(us: int) -> datetime:
