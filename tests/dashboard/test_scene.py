@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser
 
+from ferryman.ir.price import Price, Rate
 from ferryman.ir.usage import Usage
 from ferryman.store.journal import JournalWriter
-from ferryman.telemetry.record import Attempt, Candidate, Closed, Labels
+from ferryman.telemetry.record import PRICED, Attempt, Candidate, Closed, Labels, Priced
 from tests.dashboard.visit import Visit
 from tests.gateway import Stack
 from tests.processes import until
@@ -68,11 +70,11 @@ def _calls(keys: dict[str, str], now_s: int) -> Iterator[Closed]:
     for day in range(60):
         begin = (now_s // 86_400 - day) * 86_400
         weekend = (begin // 86_400 + 3) % 7 > 4
-        count = draw.randrange(20, 30) if weekend else draw.randrange(70, 110) - day // 2
+        count = draw.randrange(90, 140) if weekend else draw.randrange(420, 600) - 3 * day
         for number in range(count):
             at = min(begin + int(draw.betavariate(4, 3) * 86_400), now_s - 400)
             yield _call(draw, f"req_d{day}n{number}", at * 1_000_000, keys)
-    for number in range(900):
+    for number in range(360):
         at_us = now_s * 1_000_000 - int(draw.random() * 290e6)
         yield _call(draw, f"req_now{number}", at_us, keys)
     yield _rescued(now_s * 1_000_000 - 40_000_000, keys)
@@ -103,6 +105,7 @@ def _call(draw: random.Random, ident: str, at_us: int, keys: dict[str, str]) -> 
 
 def _rescued(at_us: int, keys: dict[str, str]) -> Closed:
     """A call that two providers were asked for."""
+    usage, cost = Usage(input=8200, output=640), 8200 * 2_000_000 + 640 * 8_000_000
     tries = (
         Attempt(provider=SMART[0], model=SMART[1], status=529, error="upstream_overloaded",
                 start_us=320, sent_us=900, first_byte_us=210_000, end_us=211_000,
@@ -111,7 +114,7 @@ def _rescued(at_us: int, keys: dict[str, str]) -> Closed:
                 start_us=911_000, sent_us=911_500, first_byte_us=1_090_000, end_us=1_091_000),
         Attempt(provider=SPARE[0], model=SPARE[1], status=200, start_us=1_091_300,
                 sent_us=1_092_000, first_byte_us=1_560_000, first_token_us=1_580_000,
-                last_token_us=5_200_000, end_us=5_204_000),
+                last_token_us=5_200_000, end_us=5_204_000, usage=usage, cost=cost, price="p1"),
     )  # fmt: skip
     plan = (Candidate("anthropic/claude-sonnet-4-5"), Candidate("openai/gpt-4.1", fallback=True))
     labels = Labels(team="legal", task="contract", organisation="Harbour",
@@ -120,7 +123,7 @@ def _rescued(at_us: int, keys: dict[str, str]) -> Closed:
         "req_rescued", at_us=at_us, key=keys["contracts"], model="smart", provider=SPARE[0],
         target=SPARE[1], stream=True, duration_us=5_204_000, first_token_us=1_580_000,
         attempts=tries, plan=plan, policy="contracts", labels=labels, overhead_us=190,
-        usage=Usage(input=8200, output=640), cost=8200 * 2_000_000 + 640 * 8_000_000,
+        usage=usage, cost=cost, price="p1",
     )  # fmt: skip
 
 
@@ -131,6 +134,8 @@ def test_the_pictures_of_the_documentation(
         made = {kind[0]: {"name": kind[0], "team": kind[1]} for kind in KINDS}
         keys = {n: ferry.admin("POST", "/api/v1/keys", k).json()["id"] for n, k in made.items()}
         writer = JournalWriter(ferry.data / "journal" / "gateway-2")
+        price = Price(tiers=((-1, Rate(input=2_000_000, output=8_000_000)),))
+        writer.append(PRICED, msgspec.msgpack.encode(Priced("p1", *SPARE, (price,))))
         samples.put(writer, sorted(_calls(keys, int(time.time())), key=lambda call: call.at_us))
         writer.close()
         until(lambda: ferry.admin("GET", "/api/v1/calls/req_rescued").status == 200, "the calls")
@@ -139,6 +144,8 @@ def test_the_pictures_of_the_documentation(
             page = visit.go(path)
             page.emulate_media(color_scheme="dark" if name in ("now", "routes") else "light")
             page.wait_for_load_state("load")
+            while page.get_by_text("there was no time").count():  # each look gets further back
+                page.reload()
             file = DOCS / f"dashboard-{name}.png"
             page.screenshot(path=file)
             assert file.stat().st_size < LARGEST, f"{file.name} is too large"

@@ -37,6 +37,8 @@ BY: Final = (
 DIMENSIONS: Final = tuple(name for name, _ in BY)
 SECONDS: Final = 0.35
 """How long single calls are read for one page, where sums don't tell."""
+MORE: Final = 0.1
+"""What the stretch before may take beside that, and what is left of it."""
 WEEK: Final = 7
 MOST_COLUMNS: Final = 90
 """Days with a column each; of longer stretches weeks have one."""
@@ -52,10 +54,12 @@ def page(desk: Desk, asked: Asked) -> Page:
     desk.admin.catch_up()
     engine, chosen = desk.admin.engine, _chosen(desk, only)
     step = WEEK if days.days > MOST_COLUMNS else 1
+    began = time.monotonic()
     with checked():
         found = spent(engine, by, (days.first, days.last), chosen, days.zone, SECONDS, step)
         whole = found.since_us <= began_at(days.first, days.zone)
-        before = earlier(engine, by, days, chosen) if whole else None
+        left = SECONDS + MORE - (time.monotonic() - began)
+        before = earlier(engine, by, days, chosen, left) if whole else None
     rows, total = folded(found.rows), summed(found.rows)
     rows.sort(key=lambda row: (row.cost, row.calls), reverse=True)
     names = _names(engine, by, [row.group for row in rows], chosen)
@@ -100,11 +104,11 @@ def spent(
 
 
 def earlier(
-    engine: Engine, by: str, days: Stretch, chosen: Mapping[str, str]
+    engine: Engine, by: str, days: Stretch, chosen: Mapping[str, str], seconds: float
 ) -> dict[str | None, int] | None:
     """Picodollars by group in the stretch before; None = there was no time to read it all."""
     begin, end = days.before
-    found = spent(engine, by, (begin, end), chosen, days.zone, SECONDS / 2, end - begin)
+    found = spent(engine, by, (begin, end), chosen, days.zone, seconds, end - begin)
     if found.since_us > began_at(begin, days.zone):
         return None
     return {row.group: row.cost for row in folded(found.rows)}
