@@ -367,7 +367,7 @@ def test_the_client_is_typed(stack: Stack, client: Client) -> None:
     assert client.guards_said().data == [] and client.sign_out().sessions == 0
     found = until(lambda: client.alerts().data, "an alert")
     [alert] = [each for each in found if each.rule == "disk_low"]
-    assert alert.id in [each.id for each in client.alert_history(limit=2).data]
+    assert alert.id in [each.id for each in client.alert_history(limit=9).data]
     assert [each.name for each in client.alerts().channels] == ["ops"]
     assert client.run("run-0").calls == 4
     assert client.usage(by="model", since="1d").total.calls > CALLS
