@@ -30,7 +30,7 @@ endef
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help run install install-local compile compile-tuned fresh tools test test-compiled lint format bench \
-  bench-peers soak lock wheel sbom licences advisories clean
+  bench-peers soak pictures lock wheel sbom licences advisories clean
 
 help: ## List the commands
 	@echo "Ferryman, an LLM gateway. Commands:"
@@ -123,6 +123,9 @@ bench-peers: $(TOOLS) ## Install the other gateways, each into an environment of
 
 soak: $(TOOLS) ## Prove the durability: kills, full disks, crowds, an hour of load and of fuzzing (three hours)
 	@$(PY) -m soak $(ARGS)
+
+pictures: $(TOOLS) ## Take the pictures of the documentation anew
+	@FERRYMAN_PICTURES=1 $(PY) -m pytest tests/dashboard/test_scene.py
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(ARGS)

@@ -48,6 +48,7 @@ limits:
 """Budgets that the calls of ``soak/town.py`` are borne by."""
 APART = {
     "/export/calls", "/export/focus", "/export/content", "/costs/focus.csv",
+    "/calls/export.csv",
     "/calls/{request_id}/content", "/prices/recost", "/users/{user}",
     "/organisations/{organisation}", "/organisations/{organisation}/teams",
     "/organisations/{organisation}/teams/{team}",
@@ -202,6 +203,9 @@ def dashboard(found: Filled) -> list[Question]:
         asked[f"costs, {span}, by {by}"] = f"/costs?since={span}&by={by}"
     asked |= {
         "users": "/users",
+        "models, compared": f"/models/compare?model={PROVIDER}/{PRICED[0]}",
+        "costs, this month, by team": "/costs?since=month&by=team",
+        "costs, 30d, by model, in Berlin": "/costs?since=30d&by=model&zone=Europe/Berlin",
         "costs, 365d, of one key by model": "/costs?since=365d&by=model&key=key_000000000003",
         "costs, 365d, of one team by model": "/costs?since=365d&by=model&team=legal",
         "costs, 30d, by tag": "/costs?since=30d&by=tag",
@@ -230,6 +234,8 @@ def api(found: Filled) -> list[Question]:
     ]
     quick = {
         "run": f"/runs/{found.ids['run']}", "run by a call": f"/runs/{call}",
+        "what a call costs elsewhere": f"/calls/{call}/offers", "now": "/now", "status": "/status",
+        "what guards said": "/guards/said", "views": "/views",
         "cost of a call": f"/calls/{call}/cost", "feedback": f"/calls/{call}/feedback",
         "calls": "/calls?limit=100", "calls of a key": "/calls?limit=100&key=key_000000000003",
         "calls of a model": "/calls?limit=100&model=model-3",

@@ -62,6 +62,15 @@ def test_keys_usage_and_calls_of_a_running_installation(up: Up) -> None:
     assert [row["key"] for row in only] == ["first"]
     assert json.loads(_ask(up, "calls", "--status", "429", "--json")) == []
     assert "No such calls" in _ask(up, "calls", "--status", "429")
+    narrow = ("--since", "1h", "--min-seconds", "0", "--text", "lab", "--where", "cache=-")
+    assert len(json.loads(_ask(up, "calls", *narrow, "--json"))) == 2
+    assert json.loads(_ask(up, "calls", "--min-usd", "1", "--failed", "--json")) == []
+    status = _ask(up, "status")
+    assert "2 calls in 5 minutes, 0 failed" in status and "(sqlite)" in status
+    assert json.loads(_ask(up, "status", "--json"))["status"]["planes"][0]["current"]
+    elsewhere = _ask(up, "prices", "show", rows[0]["request_id"], "--elsewhere")
+    assert "Nothing to compare." in elsewhere or "lab/" in elsewhere
+    assert "0 sessions are ended." in _ask(up, "dashboard", "--sign-out")
 
     sums = json.loads(_ask(up, "usage", "--by", "key,model,provider,day", "--json"))
     assert {row["key"] for row in sums} == {"first", "web shop"}

@@ -62,7 +62,7 @@ def test_downloads_that_take_long_keep_no_page_and_no_live_part_waiting(tmp_path
             assert not wait or end.wait(60)
             return File("x", "text/plain", b"x")
 
-        headers = [(b"cookie", cookie.encode()), (b"host", b"here:80")]
+        headers = [(b"cookie", cookie.encode()), (b"host", b"127.0.0.1:80")]
         scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "client": None,
                  "headers": headers, "scheme": "http", "server": ("here", 80)}  # fmt: skip
         return app._page(BY_PLACE["GET", path], view)(Request(scope))

@@ -5,15 +5,19 @@ import csv
 import io
 import json
 import re
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, expect
 
+from tests import npm
 from tests.dashboard.visit import Visit
-from tests.gateway import LAB_KEY, SPARE_KEY, Stack
-from tests.processes import request, until
+from tests.flow.test_docs import needs_curl
+from tests.gateway import KEY, LAB_KEY, SPARE_KEY, Stack
+from tests.processes import environment, request, until
 
 CONFIG = """\
 providers:
@@ -337,6 +341,45 @@ def test_the_playground_sends_images_and_tools(visit: Visit, ferry: Stack) -> No
     assert told == {
         "role": "tool", "tool_call_id": asked["tool_calls"][0]["id"], "content": "12 degrees",
     }  # fmt: skip
+
+
+@needs_curl
+def test_what_is_copied_makes_the_same_call_in_each_language(
+    visit: Visit, ferry: Stack, tmp_path: Path, request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:  # fmt: skip
+    said = 'It\'s $HOME, `id`, \\n, "50 %" – ß'
+    tool = {"name": "weather", "strict": False, "parameters": {"type": "object", "default": None}}
+    tools = [{"type": "function", "function": tool}]
+    page = visit.go("/playground?model=quick")
+    page.get_by_text("Settings and tools").click()
+    page.get_by_label("System prompt").fill("Say 'so'.")
+    page.get_by_label("Temperature").fill("0.5")
+    page.get_by_label("Most tokens").fill("7")
+    page.get_by_label("Tools, as JSON").fill(json.dumps(tools))
+    manifest = Path(__file__).parents[1] / "sdk" / "node" / "package.json"
+    packages = npm.installed(manifest, request, tmp_path_factory)
+    (tmp_path / "node_modules").symlink_to(packages)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    names = {"curl": "call.sh", "Python": "call.py", "JS": "call.js"}
+    programs = {"curl": ["sh", "-e"], "Python": [sys.executable], "JS": ["node"]}
+    proxies = {"HTTP_PROXY": "", "HTTPS_PROXY": "", "NODE_USE_ENV_PROXY": ""}
+    env = environment(tmp_path, FERRYMAN_KEY=KEY, **proxies)
+    for language, name in names.items():
+        page.get_by_placeholder("Say something").fill(f"{said} {language}")
+        button = page.get_by_role("button", name=language, exact=True)
+        button.click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        (tmp_path / name).write_text(page.evaluate("navigator.clipboard.readText()"))
+        answer = npm.finished([*programs[language], name], tmp_path, env)
+        assert answer.strip(), language
+        sent = json.loads(ferry.last_body())
+        assert sent["messages"] == [
+            {"role": "system", "content": "Say 'so'."},
+            {"role": "user", "content": f"{said} {language}"},
+        ]
+        assert (sent["tools"], sent["temperature"], sent["max_tokens"]) == (tools, 0.5, 7), language
+        expect(button).to_be_visible()
 
 
 def test_organisations_and_teams_are_made_and_get_limits(visit: Visit, ferry: Stack) -> None:

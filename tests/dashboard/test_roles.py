@@ -116,9 +116,10 @@ def test_who_may_only_look_can_change_nothing() -> None:
             assert not way.open_to(viewer) and not way.open_to(auditor), way.path
     tenant = Caller(name="t", permissions=ROLES["owner"], organisation="acme")
     assert {way.path for way in WAYS if way.open_to(tenant)} == {
-        "/calls", "/calls/{request_id}", "/costs", "/costs/table.csv", "/costs/focus.csv", "/keys",
-        "/keys/bounds", "/keys/revoke", "/users", "/users/change", "/users/password",
-        "/users/tokens", "/users/revoke", "/reference",
+        "/calls", "/calls/export.csv", "/calls/{request_id}", "/costs", "/costs/table.csv",
+        "/costs/focus.csv", "/keys", "/keys/bounds", "/keys/revoke", "/keys/rotate",
+        "/users", "/users/change", "/users/password", "/users/tokens", "/users/revoke",
+        "/reference",
     }  # fmt: skip
 
 
@@ -176,8 +177,8 @@ def test_a_tenants_keys_and_users_are_all_that_it_meets(
     assert b"key-theirs" in keys and b"key-others" not in keys and b"key-loose" not in keys
     people = ask(control, "GET", "/users", cookie=guest.cookie).body
     assert b"viewer.acme" in people and b'viewer."' not in people and b">viewer.<" not in people
-    for path in ("/calls?organisation=globex", "/costs?organisation=globex",
-                 "/costs/focus.csv?organisation=globex"):  # fmt: skip
+    for place in ("/calls", "/calls/export.csv", "/costs", "/costs/focus.csv"):
+        path = f"{place}?organisation=globex"
         assert ask(control, "GET", path, cookie=guest.cookie).status == 403, path
     sent = {"cookie": guest.cookie, "origin": control.url}
     new = {"proof": guest.proof, "name": "made-by-acme"}

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import threading
 
@@ -107,6 +108,12 @@ def test_what_was_said_is_shown_and_does_nothing_or_why_it_is_not_there(
     expect(page.locator("#h-feedback + ul")).to_contain_text(HOSTILE)
     page.get_by_text("As it was sent").click()
     visit.shoot("call-content")
+    page.get_by_role("link", name="Open it in the playground").click()
+    expect(page.get_by_placeholder("Say something")).to_have_value(said[0]["content"])
+    expect(page.locator("[data-model]")).to_have_value("lab/sim-echo")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("[data-outcome]")).to_contain_text("trace")
+    assert json.loads(ferry.last_body())["messages"] == said
     other = ferry.chat("quick").header("x-ferryman-request-id")
     page.goto(f"{visit.url}/calls/{other}")
     expect(page.get_by_text("was not kept: the configuration does not ask for it")).to_be_visible()
@@ -123,7 +130,7 @@ def test_pages_of_calls_go_on_where_the_last_one_ended(visit: Visit, ferry: Stac
     assert len(first | second) == 55
     page.get_by_role("link", name="model: lab/small").click()
     expect(page.locator(".chip")).to_have_count(0)
-    page.get_by_text("More filters").click()
+    page.get_by_text("Add a filter").click()
     page.get_by_label("By", exact=True).fill("metadata.walk")
     page.get_by_label("is", exact=True).fill("-")
     page.get_by_label("Took at least, s").fill("0.001")
@@ -144,9 +151,16 @@ def test_a_key_is_shown_once_works_and_is_revoked(visit: Visit, ferry: Stack) ->
     assert ferry.post({"model": "quick", "messages": []}, key=secret).status != 401
     page.goto(visit.url + "/keys")
     expect(page.get_by_text(secret)).to_have_count(0)
+    page.get_by_text("Replace web & <b>shop</b>").first.click()
+    row = page.locator("tr").filter(has_text="web & <b>shop</b>")
+    row.get_by_label("The old one works on for").select_option("No time")
+    page.get_by_role("button", name="Replace web & <b>shop</b>").click()
+    fresh = page.locator("#secret").inner_text()
+    until(lambda: ferry.post({"model": "quick", "messages": []}, key=secret).status == 401, "out")
+    assert ferry.post({"model": "quick", "messages": []}, key=fresh).status != 401
     page.get_by_text("Revoke web & <b>shop</b>").first.click()
     page.get_by_role("button", name="Revoke web & <b>shop</b>").click()
-    expect(page.get_by_text("1 key that ended")).to_be_visible()
+    expect(page.get_by_text("2 keys that ended")).to_be_visible()
     page.get_by_label("Name").fill("\u200b" * 101)
     with visit.expecting("400"):
         page.evaluate("document.querySelector('[name=name]').maxLength = 500")
@@ -191,8 +205,15 @@ def test_the_reference_says_what_a_route_takes(visit: Visit) -> None:
 
 def test_costs_lead_down_to_calls_and_out_as_csv(visit: Visit, ferry: Stack) -> None:
     ferry.chat("quick")
-    page = visit.go("/costs")
+    page = visit.go("/costs?since=month")
+    page.get_by_text("From one day to another").click()
+    page.get_by_label("Days of").focus()
+    expect(page.locator("#zones option").first).to_have_count(1)
     visit.shoot("costs")
+    page.get_by_label("Days of").fill("Asia/Tokyo")
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(page.locator(".sums tbody tr").first).to_contain_text("new")
+    page.goto(visit.url + "/costs")
     page.get_by_role("link", name="quick", exact=True).click()
     expect(page.locator(".chip")).to_contain_text("quick")
     expect(page.locator(".sums tbody tr")).to_have_count(1)
@@ -209,6 +230,21 @@ def test_costs_lead_down_to_calls_and_out_as_csv(visit: Visit, ferry: Stack) -> 
 def test_models_are_found_and_tried_in_the_playground(visit: Visit, ferry: Stack) -> None:
     page = visit.go("/models")
     visit.shoot("models")
+    page.goto(visit.url + "/models?q=lab%2F")
+    page.get_by_role("link", name="Output /M").click()
+    expect(page.locator(".catalogue tbody th").nth(0)).to_have_text("lab/small")
+    expect(page.locator(".catalogue tbody th").nth(1)).to_have_text("lab/sim")
+    page.get_by_label("Compare lab/small").check()
+    page.get_by_label("Compare lab/sim", exact=True).check()
+    page.get_by_role("button", name="Compare the chosen ones").click()
+    page.get_by_label("Tokens in").fill("1000000")
+    page.get_by_label("Tokens out").fill("0")
+    page.get_by_role("button", name="Compare", exact=True).click()
+    expect(page.get_by_role("row", name="This task")).to_contain_text("$0.10, ahead")
+    visit.shoot("models-compared")
+    page.get_by_role("link", name="Try them beside each other").click()
+    expect(page.locator(".panel")).to_have_count(2)
+    page.goto(visit.url + "/models")
     page.get_by_placeholder("A part of the name").fill("lab small")
     page.keyboard.press("Enter")
     expect(page.locator(".catalogue tbody tr")).to_have_count(1)
@@ -220,6 +256,12 @@ def test_models_are_found_and_tried_in_the_playground(visit: Visit, ferry: Stack
     first, second = page.locator(".panel").all()
     expect(first.locator("[data-outcome]")).to_contain_text("lab/small · $0.0000")
     expect(second.locator(".wrong")).to_be_visible()
+    first.get_by_role("button", name="Good answer").click()
+    expect(first.locator("[data-outcome]")).to_contain_text("said to be good")
+    ident = (first.get_by_role("link", name="trace").get_attribute("href") or "").split("/")[-1]
+    path = f"/api/v1/calls/{ident}/feedback"
+    said = until(lambda: ferry.admin("GET", path).json()["data"], "the word")
+    assert [(each["key"], each["score"]) for each in said] == [("playground", 1)]
     expect(first.locator(".user")).to_have_text("Dear ferry, <script>alert(1)</script>")
     visit.faults = [fault for fault in visit.faults if "400" not in fault]
     page.get_by_role("button", name="curl").click()

@@ -28,7 +28,10 @@ from tests.receivers import Hook
 
 CONFIG = """\
 providers:
-  lab: { base_url: SIM/v1, auth: none, prices: { sim: { input: 1, output: 2 } } }
+  lab:
+    base_url: SIM/v1
+    auth: none
+    prices: { sim: { input: 1, output: 2 }, sim-2: { input: 2, output: 2 } }
 models:
   fast: { targets: [lab/sim, lab/sim-2] }
 limits: [{ by: key, requests: 10000/hour }]
@@ -38,6 +41,7 @@ alerts:
   rules: [{ on: disk_low, free: 1000000GB }]
 """
 CALLS = 7
+PASSWORD = {"password": "five words or more"}
 FOUND = {"where": "a paste", "revoke": False}
 """What is said of a key."""
 
@@ -122,6 +126,10 @@ def checked(document: dict[str, Any], route: Route, reply: Reply) -> None:
         jsonschema.Draft202012Validator(schema).validate(reply.json())
 
 
+VIEWS: dict[tuple[str, str], tuple[str, Any]] = {
+    ("PUT", "/views/{name}"): ("/views/slow%2Fred", {"query": "team=red&min_seconds=9"}),
+    ("DELETE", "/views/{name}"): ("/views/slow%2Fred", None),
+}
 ONE = "/organisations/{organisation}"
 TENANTS: dict[tuple[str, str], tuple[str, Any]] = {
     ("PUT", "/limits/delegated"): ("/limits/delegated?organisation=acme", {"parallel": 9}),
@@ -160,6 +168,7 @@ def test_every_route_answers_with_what_it_describes(stack: Stack, document: dict
     sealed = {"sealed": base64.b64encode(seal_for(public, "spare", "s3cret")).decode()}
     token = asked(stack, "POST", "/tokens", {"name": "t", "role": "viewer"}).json()["id"]
     requests: dict[tuple[str, str], tuple[str, object]] = {
+        **VIEWS,
         ("POST", "/keys"): ("/keys", {"name": "shop/one", "team": "red"}),
         ("GET", "/keys/{key}"): ("/keys/shop%2Fone", None),
         ("PATCH", "/keys/{key}"): ("/keys/shop%2Fone", {"tags": ["a"], "team": None}),
@@ -171,10 +180,7 @@ def test_every_route_answers_with_what_it_describes(stack: Stack, document: dict
         ("POST", "/users"): ("/users", {"name": "ben", "role": "viewer"}),
         ("GET", "/users/{user}"): ("/users/ben", None),
         ("PATCH", "/users/{user}"): ("/users/BEN", {"display": "Ben"}),
-        ("PUT", "/users/{user}/password"): (
-            "/users/ben/password",
-            {"password": "five words or more"},
-        ),
+        ("PUT", "/users/{user}/password"): ("/users/ben/password", PASSWORD),
         ("DELETE", "/users/{user}"): ("/users/ben", None),
         ("GET", "/usage"): ("/usage?by=day,key&units=true&model=fast", None),
         ("GET", "/usage/forecast"): ("/usage/forecast?by=model", None),
@@ -182,6 +188,7 @@ def test_every_route_answers_with_what_it_describes(stack: Stack, document: dict
         ("GET", "/calls/{request_id}/content"): (f"/calls/{ident}/content", None),
         ("GET", "/calls/{request_id}/feedback"): (f"/calls/{ident}/feedback", None),
         ("GET", "/calls/{request_id}/cost"): (f"/calls/{ident}/cost", None),
+        ("GET", "/calls/{ident}/offers"): (f"/calls/{ident}/offers", None),
         ("GET", "/runs/{ident}"): ("/runs/run-1", None),
         ("POST", "/alerts/silences"): ("/alerts/silences", silence),
         ("DELETE", "/alerts/silences/{silence}"): (f"/alerts/silences/{quiet}", None),
@@ -348,9 +355,19 @@ def test_the_client_is_typed(stack: Stack, client: Client) -> None:
     assert client.call(first.request_id).cost == client.cost(first.request_id)
     assert client.content(first.request_id).status == 200
     assert client.feedback(first.request_id) == client.sinks() == []
+    status, now = client.status(), client.now()
+    until(lambda: client.status().planes[0].keys_current, "the data plane knows the new key")
+    assert [each.current for each in status.planes] == [True]
+    assert status.ledger.calls >= CALLS and status.ledger.failing is None
+    assert (now.under_way, now.running) == (0, []) and now.calls >= CALLS
+    offers = {each.target: each.here for each in client.offers(first.request_id)}
+    assert offers == {"lab/sim": True, "lab/sim-2": False}
+    kept = client.save_view("dear", "min_usd=0.5&since=7d")
+    assert client.views() == [kept] and client.forget_view("dear") == []
+    assert client.guards_said().data == [] and client.sign_out().sessions == 0
     found = until(lambda: client.alerts().data, "an alert")
-    [alert] = [each for each in found if each.rule != "key_leaked"]
-    assert alert.id in [each.id for each in client.alert_history(limit=2).data]
+    [alert] = [each for each in found if each.rule == "disk_low"]
+    assert alert.id in [each.id for each in client.alert_history(limit=9).data]
     assert [each.name for each in client.alerts().channels] == ["ops"]
     assert client.run("run-0").calls == 4
     assert client.usage(by="model", since="1d").total.calls > CALLS
@@ -386,6 +403,10 @@ def test_the_client_is_typed(stack: Stack, client: Client) -> None:
         ("POST", "/keys//leaked", {"where": "x", "revoke": False}, 404, "not_found", "//leaked"),
         ("GET", "/config/versions/x", None, 400, "invalid_path", "number"),
         ("GET", "/calls/req_none", None, 404, "call_not_found", "req_none"),
+        ("GET", "/calls?min_usd=abc", None, 400, "invalid_query", "min_usd: give a number"),
+        ("GET", "/calls?max_score=2", None, 400, "invalid_query", "from -1 to 1"),
+        ("PUT", "/views/x", {"query": "modle=fast"}, 400, "invalid_view", "modle"),
+        ("DELETE", "/views/none", None, 404, "view_not_found", "none"),
         ("GET", "/prices?model=nobody", None, 404, "model_not_found", "nobody"),
         ("POST", "/explain", {"request": {}, "path": "/v1/x"}, 404, "refused_by_gateway", "/v1/x"),
         ("POST", "/explain", {"request": []}, 400, "invalid_body", "request"),

@@ -6,6 +6,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ferryman.control.dashboard import now
+from ferryman.control.figures import figures
 from ferryman.control.ingest import Ingester
 from ferryman.ir.usage import Usage
 from ferryman.store import glance, ledger
@@ -78,7 +79,7 @@ def test_sums_by_time_are_of_all_calls(engine: sa.Engine, tmp_path: Path) -> Non
 
     now_us = (first + 12) * step
     seen = glance.glances(engine, first * step, 5)
-    assert now.figures(found, seen).calls == 32
+    assert figures(found, seen).calls == 32
     drawn = [len(column.bars) for column in now.chart(found, now_us).columns]
     assert drawn[-13:] == [3, 1, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]
     assert now.cut(seen, 5, now_us) == "the last 5 calls, 50.0 s"

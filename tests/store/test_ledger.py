@@ -64,9 +64,9 @@ def group(call: Closed, name: str, zone: str = "UTC") -> list[str | None]:
         return list(labels.tags) or [None]
     if name.startswith("metadata."):
         return [labels.metadata.get(name.removeprefix("metadata."))]
-    if name == "service":
+    if name in ("service", "region"):
         extras = call.usage.extras if call.usage else None
-        return [(extras.service or None) if extras else None]
+        return [getattr(extras, name) or None if extras else None]
     if name == "plane":
         return ["plane"]
     if name in Labels.__struct_fields__:

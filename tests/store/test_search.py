@@ -1,5 +1,8 @@
 """Calls that are looked for, and sums that are read, for a bounded time."""
 
+import datetime
+import zoneinfo
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from ferryman.store import (
     search,
     sizes,
     spending,
+    zoned,
 )
 from ferryman.store.journal import JournalWriter
 from tests.store import samples
@@ -200,6 +204,31 @@ def test_scores_are_looked_up_by_what_was_said(tmp_path: Path) -> None:
             [step] = [row[3] for row in plan if "SEARCH calls " in row[3] or "SCAN calls" in row[3]]
             assert "request_id=?" in step
     engine.dispose()
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kathmandu", "UTC"])
+def test_sums_of_days_of_a_zone_are_those_of_its_calls(filled: sa.Engine, zone: str) -> None:
+    place, epoch = zoneinfo.ZoneInfo(zone), datetime.date(1970, 1, 1)
+    for by, where in (("model", {}), ("team", {}), ("", {"team": "red"})):
+        chosen = ledger.calls(filled, limit=500, where=where)
+        wanted: Counter[tuple[int, str | None]] = Counter()
+        for call in chosen:
+            day = (datetime.datetime.fromtimestamp(call.at_us / 1e6, place).date() - epoch).days
+            wanted[day, getattr(call, by) if by else None] += 1
+        asked = (filled, by, FIRST - 1, FIRST + 5, where)
+        found = zoned.spending(*asked, 60, 1, zone)
+        assert {(row.day, row.group): row.calls for row in found.rows} == wanted
+        assert found.since_us == zoned.began_at(FIRST - 1, zone)
+        assert sum(row.cost for row in found.rows) == sum(call.cost or 0 for call in chosen)
+        assert sorted(found.rows, key=_key) == sorted(zoned.daily(*asked, zone), key=_key)
+        weekly = zoned.spending(*asked, 60, 7, zone)
+        assert _sums(weekly.rows) == _sums(found.rows)
+        assert {row.day % 7 for row in weekly.rows} == {0}
+    short = zoned.spending(filled, "team", FIRST - 1, FIRST + 5, {}, 0, 1, zone)
+    assert short.since_us == zoned.began_at(FIRST + 4, zone), "the newest day, then the time was up"
+    whole = zoned.spending(filled, "model", FIRST, FIRST + 4, {}, 60, 1, "UTC")
+    there = spending.spending(filled, "model", FIRST, FIRST + 4, {}, 60)
+    assert sorted(whole.rows, key=_key) == sorted(there.rows, key=_key)
 
 
 def test_sums_without_time_say_how_far_they_came(filled: sa.Engine) -> None:

@@ -97,6 +97,12 @@ def link(client: Client) -> None:
     sys.stdout.write(f"{client.url}/enter#{token}\n")
 
 
+def sign_out(client: Client) -> None:
+    """``ferryman dashboard --sign-out``."""
+    gone = client.sign_out().sessions
+    console().print(Text(f"{gone} {'session is' if gone == 1 else 'sessions are'} ended."))
+
+
 def list_keys(client: Client, *, as_json: bool) -> None:
     """``ferryman keys list``."""
     keys = list(client.keys())

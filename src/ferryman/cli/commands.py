@@ -122,6 +122,9 @@ def control(
 
 @app.command(rich_help_panel=_LOOK)
 def dashboard(
+    sign_out: Annotated[
+        bool, typer.Option("--sign-out", help="Instead, sign out everybody who is in it.")
+    ] = False,
     data_dir: flags.AskDataDir = None,
     control_url: flags.AskUrl = None,
     admin_host: flags.AskHost = None,
@@ -129,11 +132,32 @@ def dashboard(
 ) -> None:
     """Print a link that opens the dashboard. It works once, within an hour.
 
-    Example: `ferryman dashboard`
+    Examples: `ferryman dashboard` · `ferryman dashboard --sign-out`
     """
     from ferryman.cli import ask
 
-    ask.link(flags.reach(locals()))
+    client = flags.reach(locals())
+    if sign_out:
+        ask.sign_out(client)
+    else:
+        ask.link(client)
+
+
+@app.command(rich_help_panel=_LOOK)
+def status(
+    as_json: flags.AsJson = False,
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """Show what goes on, which data planes follow, and how the ledger is.
+
+    Examples: `ferryman status` · `watch ferryman status` · `ferryman status --json`
+    """
+    from ferryman.cli import status as standing
+
+    standing.run(flags.reach(locals()), as_json=as_json)
 
 
 @app.command(
@@ -343,6 +367,15 @@ def calls(
     request_id: Annotated[
         str | None, typer.Option("--request-id", help="Only the call with this id.")
     ] = None,
+    since: flags.Since = None,
+    until: flags.Until = None,
+    failed: flags.Failed = False,
+    text: flags.Text = None,
+    min_seconds: flags.MinSeconds = None,
+    min_usd: flags.MinUsd = None,
+    guard: flags.Guard = None,
+    min_score: flags.MinScore = None,
+    max_score: flags.MaxScore = None,
     where: flags.Where = None,
     as_json: flags.AsJson = False,
     data_dir: flags.AskDataDir = None,
@@ -354,19 +387,16 @@ def calls(
 
     Examples: `ferryman calls` · `ferryman calls --status 429 --limit 50` ·
     `ferryman calls --where task=summarise --where end_user=ada` ·
+    `ferryman calls --since 1d --failed --min-seconds 10 --where cache=miss` ·
     `ferryman calls --json | jq '.[] | .cost_usd'`
     """
     from ferryman.cli import ask
 
-    query = {
-        "limit": limit,
-        "key": key,
-        "model": model,
-        "status": status,
-        "request_id": request_id,
-        **flags.chosen(where),
-    }
-    ask.show_calls(flags.reach(locals()), query, as_json=as_json)
+    given = dict(locals())
+    names = ("limit", "key", "model", "status", "request_id", *flags.NARROWING)
+    query = {name: given[name] for name in names} | flags.chosen(where)
+    query["failed"] = "true" if failed else None
+    ask.show_calls(flags.reach(given), query, as_json=as_json)
 
 
 @app.command(rich_help_panel=_LOOK)

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -229,6 +229,30 @@ Where = Annotated[
         "tag=batch, status=429. `-` = none.",
     ),
 ]
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="WHEN", help="From when: 7d, 12h, 2026-11-01.")
+]
+Until = Annotated[str | None, typer.Option("--until", metavar="WHEN", help="Up to when.")]
+Failed = Annotated[bool, typer.Option("--failed", help="Only those whose caller got an error.")]
+Text = Annotated[str | None, typer.Option("--text", help="Only those that say this anywhere.")]
+MinSeconds = Annotated[
+    str | None, typer.Option("--min-seconds", metavar="S", help="As long at least.")
+]
+MinUsd = Annotated[str | None, typer.Option("--min-usd", metavar="USD", help="As dear at least.")]
+Guard = Annotated[
+    str | None,
+    typer.Option(
+        "--guard", metavar="NAME", help="Of which it said something; also GUARD/STAGE/ACTION."
+    ),
+]
+MinScore = Annotated[
+    str | None, typer.Option("--min-score", help="Feedback, of -1 to 1, gave this at least,")
+]
+MaxScore = Annotated[str | None, typer.Option("--max-score", help="or at most.")]
+NARROWING: Final = (
+    "since", "until", "text", "min_seconds", "min_usd", "guard", "min_score", "max_score",
+)  # fmt: skip
+"""What calls are chosen by beside :data:`Where`."""
 
 
 def chosen(where: list[str] | None) -> dict[str, str]:

@@ -28,6 +28,9 @@ def show(
     name: Annotated[
         str, typer.Argument(metavar="MODEL|REQUEST_ID", help="A model, or a call's id.")
     ],
+    elsewhere: Annotated[
+        bool, typer.Option("--elsewhere", help="Of a call, what other targets would have cost.")
+    ] = False,
     as_json: flags.AsJson = False,
     data_dir: flags.AskDataDir = None,
     control_url: flags.AskUrl = None,
@@ -36,10 +39,16 @@ def show(
 ) -> None:
     """Show what a model costs, or to the line what a call's cost is made of.
 
-    Examples: `ferryman prices show openai/gpt-4.1` · `ferryman prices show req_…`
+    Examples: `ferryman prices show openai/gpt-4.1` · `ferryman prices show req_…` ·
+    `ferryman prices show req_… --elsewhere`
     """
     api = flags.reach(locals())
-    if name.startswith("req_"):
+    if elsewhere:
+        offers = api.offers(name)
+        rows = [[each.target, each.cost_usd, "this one" if each.here else ""] for each in offers]
+        columns = ("Target", "Cost $", "")
+        _print(offers, as_json, lambda out: _table(columns, rows, out, "Nothing to compare."))
+    elif name.startswith("req_"):
         cost = api.cost(name)
         _print(cost, as_json, lambda out: _cost(cost, out))
     else:

@@ -68,6 +68,7 @@ from ferryman.client.identity import (
     User,
     UserChange,
 )
+from ferryman.client.status import GuardsSaid, Now, Offer, SignedOut, Status, View, ViewQuery
 from ferryman.client.tenants import (
     DelegatedLimit,
     DelegatedOutcome,
@@ -216,7 +217,19 @@ class Client:
         """A way into the dashboard, once."""
         return self._call(Link, "POST", "/links")
 
+    def sign_out(self) -> SignedOut:
+        """Sign everybody out of it."""
+        return self._call(SignedOut, "DELETE", "/sessions")
+
+    def status(self) -> Status:
+        """How the installation is."""
+        return self._get(Status, "/status")
+
     # -- the ledger
+
+    def now(self) -> Now:
+        """What goes on."""
+        return self._get(Now, "/now")
 
     def calls(self, **query: object) -> Page[Call]:
         """A page of calls, newest first."""
@@ -229,6 +242,22 @@ class Client:
     def cost(self, request_id: str) -> Cost:
         """A call's cost to the line."""
         return self._get(Cost, _path("calls", request_id) + "/cost")
+
+    def offers(self, ident: str) -> list[Offer]:
+        """What it would have cost elsewhere."""
+        return self._get(Items[Offer], _path("calls", ident) + "/offers").data
+
+    def views(self) -> list[View]:
+        """Views of calls that were given a name."""
+        return self._get(Items[View], "/views").data
+
+    def save_view(self, name: str, query: str) -> View:
+        """Keep one."""
+        return self._call(View, "PUT", _path("views", name), body=ViewQuery(query=query))
+
+    def forget_view(self, name: str) -> list[View]:
+        """Keep one no longer; those that are left."""
+        return self._call(Items[View], "DELETE", _path("views", name)).data
 
     def content(self, request_id: str, **query: object) -> Content:
         """What its caller sent and got."""
@@ -333,6 +362,10 @@ class Client:
     def providers(self) -> list[Provider]:
         """The active providers."""
         return self._get(Items[Provider], "/providers").data
+
+    def guards_said(self) -> GuardsSaid:
+        """What guards said of late."""
+        return self._get(GuardsSaid, "/guards/said")
 
     def limits(self) -> list[Limit]:
         """How limits and budgets stand."""

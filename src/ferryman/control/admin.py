@@ -38,6 +38,10 @@ class Admin(Struct, frozen=True, kw_only=True):
     """The snapshot's that the data planes have."""
     link: Callable[[], str]
     """Makes a token that opens the dashboard once."""
+    sessions: Callable[[], int]
+    """How many sessions of it are open."""
+    sign_out: Callable[[], int]
+    """Ends these, and says how many there were."""
     cleared: Callable[[], None]
     """Is told of each order to clear the cache."""
     failing: Callable[[], str]
@@ -52,6 +56,8 @@ class Admin(Struct, frozen=True, kw_only=True):
     """Tells channels of alerts."""
     planes: Callable[[], Sequence[Seen]]
     """The data planes that follow the feed."""
+    keys_seq: Callable[[], int]
+    """Which state of the keys these should have."""
     ahead: Callable[[], dict[str, int]]
     """Those whose clocks are off (``FeedHub.ahead``)."""
     gate: Gate

@@ -101,12 +101,12 @@ def export_content(admin: Admin, query: DatasetQuery, where: dict[str, str]) -> 
     return _lines(columns, contents.rows(admin, wish))
 
 
-def focus_csv(admin: Admin, since: str, chosen: Mapping[str, str]) -> Iterator[bytes]:
+def focus_csv(admin: Admin, since: str, until: str, chosen: Mapping[str, str]) -> Iterator[bytes]:
     """Charges of whole days by FOCUS 1.2 as CSV, in pieces."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
-    pages = _pages(admin, ExportQuery(since=since), chosen)
+    pages = _pages(admin, ExportQuery(since=since, until=until), chosen)
     for row in _charges(admin, pages, PERIODS["day"], groups_of(TAGS)):
         pairs = zip(row, COLUMNS.values(), strict=True)
         writer.writerow([cell(text) if kind == "text" else text or "" for text, kind in pairs])
@@ -115,6 +115,28 @@ def focus_csv(admin: Admin, since: str, chosen: Mapping[str, str]) -> Iterator[b
             out.seek(0)
             out.truncate()
     yield out.getvalue().encode()
+
+
+def calls_csv(admin: Admin, pages: Pages) -> Iterator[bytes]:
+    """Calls as CSV, with the columns of the other export, in pieces."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(CALLS)
+    for row in _calls(admin, pages):
+        writer.writerow([_cell(*each) for each in zip(row, CALLS.values(), strict=True)])
+        if out.tell() > 65_536:
+            yield out.getvalue().encode()
+            out.seek(0)
+            out.truncate()
+    yield out.getvalue().encode()
+
+
+def _cell(value: object, kind: str) -> object:
+    if value is None:
+        return ""
+    if kind == "json":
+        return _encode(value).decode()
+    return cell(str(value)) if kind == "text" else value
 
 
 def cell(text: str | None) -> str:

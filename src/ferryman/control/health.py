@@ -3,10 +3,12 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
+from statistics import median
 
 from msgspec import Struct
 
 from ferryman.store.glance import Glance
+from ferryman.telemetry.phases import tokens_per_second
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -16,6 +18,10 @@ class Health(Struct, frozen=True, kw_only=True):
     tries: int
     failed: int
     first_token: tuple[float, ...]
+    """p50, p95, p99 of answers that no other attempt came before, like the next; microseconds."""
+    duration: tuple[float, ...]
+    pace: float | None
+    """Tokens a second: that of the middle one of these answers."""
     state: str
     """``well``, ``shaky``, ``failing``, ``resting``, or ``idle``."""
     error: str
@@ -35,7 +41,9 @@ def health(seen: Sequence[Glance], active: Sequence[str], *, targets: bool = Fal
     """How each active provider, and each that was asked, did of late; or their ``targets``."""
     tries: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
-    quick: dict[str, list[int]] = {}
+    firsts: dict[str, list[int]] = {}
+    wholes: dict[str, list[int]] = {}
+    paces: dict[str, list[float]] = {}
     last: dict[str, tuple[str, int]] = {}
     streak: dict[str, int] = {}
     rests: dict[str, float] = {}
@@ -48,8 +56,13 @@ def health(seen: Sequence[Glance], active: Sequence[str], *, targets: bool = Fal
                 last.setdefault(name, (each["error"], call.at_us))
                 if streak.get(name, 0) == tries[name] - 1:
                     streak[name] = tries[name]
-        if call.first_token_us is not None and len(call.attempts) == 1:
-            quick.setdefault(call.provider, []).append(call.first_token_us)
+        if len(call.attempts) == 1 and call.status < 400 and not call.error:
+            if call.first_token_us is not None:
+                firsts.setdefault(name, []).append(call.first_token_us)
+            if call.duration_us is not None:
+                wholes.setdefault(name, []).append(call.duration_us)
+            if (pace := tokens_per_second(call.attempts, call.output)) is not None:
+                paces.setdefault(name, []).append(pace)
         for each in call.plan:
             until = call.at_us / 1e6 + each.get("rests_seconds", 0)
             name = each["target"] if targets else each["target"].partition("/")[0]
@@ -60,7 +73,9 @@ def health(seen: Sequence[Glance], active: Sequence[str], *, targets: bool = Fal
     return [
         Health(
             name=name, tries=tries[name], failed=wrong[name],
-            first_token=quantiles(quick.get(name, [])),
+            first_token=quantiles(firsts.get(name, [])),
+            duration=quantiles(wholes.get(name, [])),
+            pace=median(paces[name]) if name in paces else None,
             state=_state(tries[name], wrong[name], streak.get(name, 0), rests.get(name, 0) > now_s),
             error=last.get(name, ("", 0))[0], error_us=last.get(name, ("", 0))[1],
         )

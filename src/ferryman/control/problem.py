@@ -84,6 +84,7 @@ FIXES: Final = {
     "too_many_unknown": "Wait until the minute is over; lists say what there is.",
     "too_many_wrong_tokens": "Wait until the minute is over, and send the right one.",
     "vault_refused": "`ferryman vault verify` says which secrets open; see docs/vault.md.",
+    "view_not_found": "GET /api/v1/views lists them.",
     "weak_password": "Choose a longer one: a few words that nobody would guess do well.",
     "version_conflict": "Look at the version in force, and try again.",
     "version_not_found": "GET /api/v1/config/versions lists those that are kept.",

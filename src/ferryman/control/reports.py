@@ -4,6 +4,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct, structs
@@ -12,6 +13,7 @@ from ferryman.client.documents import Call, Expected, Page, Run, Usage
 from ferryman.client.documents import Forecast as MonthsEnd
 from ferryman.control import query as reading
 from ferryman.control.admin import Admin
+from ferryman.control.api.access import may
 from ferryman.control.api.cursor import Pages
 from ferryman.control.api.route import Route
 from ferryman.control.forecast import DAYS, Forecast, forecast
@@ -25,14 +27,19 @@ from ferryman.control.rows import (
     usage_sums,
 )
 from ferryman.control.when import rfc3339
+from ferryman.ir.price import PICO
 from ferryman.store import keys, ledger, lookup
 from ferryman.store import runs as stored
 from ferryman.store.dimensions import DIMENSIONS, PERIODS, check, midnight, today
+from ferryman.store.ledger import SEARCHED
+from ferryman.store.search import Narrow
 
 MAX_GROUPS: Final = 10_000
 """Groups in one answer; the others come together."""
 FORECAST: Final = 1000
 """Of a forecast, which takes sums of each of their days."""
+MOST: Final = 10**9
+"""Seconds, or dollars, that calls are chosen by at most."""
 NAMED: Final = 10
 """Calls that an answer names where an id has several."""
 By = Annotated[str, Meta(description=f"Any of {', '.join(DIMENSIONS)}, with commas.")]
@@ -70,9 +77,48 @@ class CallsQuery(Struct, kw_only=True, forbid_unknown_fields=True):
     until: Until = ""
     request_id: str = ""
     failed: Annotated[bool, Meta(description="Only those whose caller got an error.")] = False
-    text: Annotated[
-        str, Meta(description="Only those with it in id, model, provider, target or error.")
+    text: Annotated[str, Meta(description=f"Only those with it in {', '.join(SEARCHED)}.")] = ""
+    min_seconds: Annotated[str, Meta(description="As long at least.", examples=["2.5"])] = ""
+    min_usd: Annotated[str, Meta(description="As dear at least.", examples=["0.01"])] = ""
+    guard: Annotated[
+        str,
+        Meta(
+            description="Of which a guard said something: its name, or GUARD/STAGE/ACTION.",
+            examples=["pii/request/redacted"],
+        ),
     ] = ""
+    min_score: Annotated[
+        str, Meta(description="Feedback gave it such a score at least, of -1 to 1.")
+    ] = ""
+    max_score: Annotated[str, Meta(description="The same, at most.")] = ""
+
+
+def narrowed(admin: Admin, query: CallsQuery) -> Narrow:
+    """What calls must be like beside their dimensions. Raises :class:`ProblemError`."""
+    scores = None
+    if query.min_score or query.max_score:
+        may(admin.caller, "feedback.read")
+        scores = (
+            _number("min_score", query.min_score or "-1", -1, 1, 1000),
+            _number("max_score", query.max_score or "1", -1, 1, 1000),
+        )
+    return Narrow(
+        least_us=_number("min_seconds", query.min_seconds or "0", 0, MOST, 10**6),
+        least_cost=_number("min_usd", query.min_usd or "0", 0, MOST, PICO),
+        verdict=query.guard, scores=scores,
+    )  # fmt: skip
+
+
+def _number(name: str, text: str, least: int, most: int, worth: int) -> int:
+    """A bound, in units that ``worth`` of are one. Raises :class:`ProblemError`."""
+    try:
+        found = Decimal(text)
+        if not least <= found <= most:
+            raise ArithmeticError
+    except ArithmeticError:
+        detail = f"{name}: give a number such as 0.5, from {least} to {most}."
+        raise ProblemError(400, "invalid_query", detail) from None
+    return int(found * worth)
 
 
 class RunsQuery(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -181,6 +227,7 @@ def calls(admin: Admin, query: CallsQuery, pages: Pages, where: dict[str, str]) 
             admin.engine, limit=pages.more, before=pages.after(tuple[int, str]), since_us=begin,
             until_us=end, request_id=query.request_id or None, where=where,
             failed=query.failed, text=query.text or None,
+            also=narrowed(admin, query).conditions(),
         )  # fmt: skip
     shown, more = pages.cut(found, lambda call: (call.at_us, call.request_id))
     names = keys.names(admin.engine, (call.key for call in shown))

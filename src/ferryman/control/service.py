@@ -256,6 +256,8 @@ class Service:
             catch_up=rounds.catch_up,
             version=lambda: hub.version,
             link=self._link,
+            sessions=self._doors.open,
+            sign_out=self._sign_out,
             cleared=hub.look,
             failing=lambda: rounds.failing,
             contents=self._contents,
@@ -263,6 +265,7 @@ class Service:
             leaked=self._alerts.leaked,
             courier=self._courier,
             planes=lambda: hub.planes()[0],
+            keys_seq=lambda: hub.planes()[1],
             ahead=hub.ahead,
             gate=self._gate,
         )
@@ -270,6 +273,12 @@ class Service:
     def _link(self) -> str:
         audit.record(self.engine, Act(action="link.create"))
         return self._doors.link()
+
+    def _sign_out(self) -> int:
+        audit.record(self.engine, Act(action="session.end", target="all"))
+        count = self._doors.open()
+        self._doors.leave_others("")
+        return count
 
     def _dashboard(self) -> Application:
         from ferryman.control.dashboard.app import Dashboard

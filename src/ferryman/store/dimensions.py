@@ -19,7 +19,8 @@ PLAIN: Final = {
     "end_user": "end_user",
     "model": "model", "provider": "provider", "target": "target", "endpoint": "endpoint",
     "policy": "policy", "task": "task", "run": "run",
-    "parent": "parent", "client": "client", "service": "service", "plane": "plane",
+    "parent": "parent", "client": "client", "service": "service", "region": "region",
+    "cache": "cache", "plane": "plane",
     "error": "error", "status": "status",
 }  # fmt: skip
 """Dimension → its column of ``calls``."""

@@ -37,6 +37,15 @@ class Word(Struct, frozen=True, kw_only=True):
     comment: str
 
 
+def scored(least: int, most: int) -> sa.ColumnElement[bool]:
+    """Calls that feedback, on them or on their run, gave a score within these bounds
+    (thousandths)."""
+    within = _table.score.between(least, most)
+    return sa.or_(
+        *(sa.exists().where(about, within).correlate(calls) for about in (ABOUT, _ABOUT_RUN))
+    )
+
+
 def add(connection: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     """Take in rows in the order of the table's columns; a later word replaces an earlier one."""
     for values in rows:

@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 
-from ferryman.store import ledger
+from ferryman.store import feedback, ledger
 from ferryman.store.db import reading
 from ferryman.store.dimensions import PLAIN
 from ferryman.store.ledger import CallRow
@@ -22,6 +22,37 @@ MOST: Final = 100_000
 STEP_SECONDS: Final = 0.06
 """then so many that it takes about this long."""
 _order: Final = (_calls.c.at_us.desc(), _calls.c.request_id.desc())
+
+
+class Narrow(Struct, frozen=True, kw_only=True):
+    """What calls must be like beside their dimensions."""
+
+    least_us: int = 0
+    """How long they took at least,"""
+    least_cost: int = 0
+    """and cost: picodollars."""
+    verdict: str = ""
+    """What a guard said of them: ``GUARD`` or ``GUARD/STAGE/ACTION``."""
+    scores: tuple[int, int] | None = None
+    """Bounds of a score that feedback gave them, thousandths."""
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        """The same as SQL, for ``ledger.calls``."""
+        found: list[sa.ColumnElement[bool]] = []
+        if self.least_us:
+            found.append(_calls.c.duration_us >= self.least_us)
+        if self.least_cost:
+            found.append(_calls.c.cost_pico >= self.least_cost)
+        if self.verdict:
+            parts = zip(("check", "stage", "action"), self.verdict.split("/"), strict=False)
+            said = msgspec.json.encode(dict(parts)).decode()[1:-1]  # as it stands in the column
+            found.append(_calls.c.verdicts_json.contains(said, autoescape=True))
+        if self.scores is not None:
+            found.append(feedback.scored(*self.scores))
+        return found
+
+
+ANY: Final = Narrow()
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -46,16 +77,14 @@ def search(
     where: Mapping[str, str],
     failed: bool = False,
     text: str | None = None,
-    least_us: int = 0,
-    least_cost: int = 0,
-    verdict: str = "",
+    narrow: Narrow = ANY,
 ) -> Found:
     """As :func:`ledger.calls`, but ends after about ``seconds``. Raises ValueError as it does."""
     ends, step = time.monotonic() + seconds, FIRST_STEP
     rows: list[CallRow] = []
     asked: dict[str, Any] = {
         "until_us": until_us, "where": where, "failed": failed, "text": text,
-        "also": _also(least_us, least_cost, verdict),
+        "also": narrow.conditions(),
     }  # fmt: skip
     while True:
         began = time.monotonic()
@@ -76,21 +105,6 @@ def search(
             return Found(rows=rows, after=edge, whole=False)
         took = max(now - began, 1e-4)
         step = int(min(max(step * STEP_SECONDS / took, FIRST_STEP), step * 8, MOST))
-
-
-def _also(least_us: int, least_cost: int, verdict: str) -> list[sa.ColumnElement[bool]]:
-    """Those that took and cost as much (picodollars), and of which a guard said ``verdict``:
-    ``GUARD`` or ``GUARD/STAGE/ACTION``."""
-    found: list[sa.ColumnElement[bool]] = []
-    if least_us:
-        found.append(_calls.c.duration_us >= least_us)
-    if least_cost:
-        found.append(_calls.c.cost_pico >= least_cost)
-    if verdict:
-        parts = zip(("check", "stage", "action"), verdict.split("/"), strict=False)
-        said = msgspec.json.encode(dict(parts)).decode()[1:-1]  # as it stands in the column
-        found.append(_calls.c.verdicts_json.contains(said, autoescape=True))
-    return found
 
 
 def _edge(

@@ -38,6 +38,7 @@ from ferryman.control.api import (
     live,
     models,
     openapi,
+    status,
     tenants,
     tokens,
     users,
@@ -54,8 +55,8 @@ from ferryman.store.audit import Act, record
 ROUTES: Final = (
     *keys.ROUTES, *reports.ROUTES, *traces.ROUTES, *contents.ROUTES, *exporting.ROUTES,
     *pricing.ROUTES, *latencies.ROUTES, *journals.ROUTES, *alerts.ROUTES, *models.ROUTES,
-    *limits.ROUTES, *live.ROUTES, *changes.ROUTES, *vaults.ROUTES, *audit.ROUTES,
-    *tenants.ROUTES, *tokens.ROUTES, *users.ROUTES,
+    *limits.ROUTES, *live.ROUTES, *status.ROUTES, *changes.ROUTES, *vaults.ROUTES,
+    *audit.ROUTES, *tenants.ROUTES, *tokens.ROUTES, *users.ROUTES,
     Route("GET", "/openapi.json", "api.read", openapi.document, tenants=True),
 )  # fmt: skip
 NDJSON: Final = "application/x-ndjson"

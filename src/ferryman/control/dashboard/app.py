@@ -44,6 +44,10 @@ WRONG_USER: Final = "The name or the password is not right."
 WAIT: Final = "Calls go on, and are kept in the journal. The log says more."
 LOOK_EVERY: Final = 0.5
 """Seconds between two looks whether a stream's session is still open."""
+RELAYED: Final = {
+    "/playground/run": "/v1/chat/completions", "/playground/feedback": "/v1/feedback",
+}  # fmt: skip
+"""What goes on to the gateway, and where."""
 AWAY: Final = "The ledger's database does not answer."
 
 
@@ -54,7 +58,7 @@ class Dashboard:
         self.desk = desk
         self._away = asyncio.Semaphore(MOST_AWAY)
         self.live = Live(desk.lookers, now.looks(desk))
-        own = {"/live": self._stream, "/playground/run": self._run}
+        own = {"/live": self._stream} | dict.fromkeys(RELAYED, self._run)
         paths = [
             Route(
                 way.path, own[way.path] if way.view is None else self._page(way, way.view),
@@ -241,8 +245,9 @@ class Dashboard:
                     return self._foreign()
             asked = Asked(
                 path=request.url.path, params=dict(request.path_params),
-                query=dict(request.query_params), form=form, body=body, session=inside.session,
-                caller=inside.caller,
+                query=dict(request.query_params),
+                pairs=tuple(request.query_params.multi_items()), form=form, body=body,
+                session=inside.session, caller=inside.caller,
             )  # fmt: skip
             WHO.set(who(request.scope, inside.actor))
             request.scope[CALLER] = inside.caller  # what is not there is noted, as in the API
@@ -303,16 +308,16 @@ class Dashboard:
         return StreamingResponse(events(), 200, frame.HEADERS, "text/event-stream")
 
     async def _run(self, request: Request) -> Response:
-        """A call of the playground, streamed as it comes."""
+        """A call of the playground, or what is said of one; its answer is streamed as it comes."""
         inside = await self._inside(request)
         if not _same_origin(request) or not self._proven(inside, {}, request):
             return _problem(403, "Load the page again: you are signed out, or it is too old.")
         assert inside is not None
-        if not BY_PLACE["POST", "/playground/run"].open_to(inside.caller):
+        if not BY_PLACE["POST", request.url.path].open_to(inside.caller):
             return _problem(403, "Your role may not call models here.")
         try:
             body = await request.body()
-            status, headers, pieces = await self.desk.relay.call("/v1/chat/completions", body)
+            status, headers, pieces = await self.desk.relay.call(RELAYED[request.url.path], body)
         except ProblemError as error:
             return _problem(error.status, error.detail)
         kept = {n: v for n, v in headers.items() if n in ("content-type", "x-ferryman-request-id")}
@@ -324,7 +329,7 @@ class Dashboard:
     async def _on_outage(self, request: Request, error: SQLAlchemyError) -> Response:
         """The database is away: that says nothing of who asks."""
         log("control", f"a session could not be looked up: {type(error).__name__}")
-        if request.url.path == "/playground/run":
+        if request.url.path in RELAYED:
             return _problem(503, AWAY)
         return _html("error.html", 503, title="That did not work", problem=AWAY, fix=WAIT)
 

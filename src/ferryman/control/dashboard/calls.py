@@ -1,29 +1,31 @@
 """The page Calls: find calls, and see one whole."""
 
-from decimal import Decimal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 import msgspec
 from msgspec.structs import asdict
 
 from ferryman.client.documents import Feedback
-from ferryman.control import contents, query, traces
+from ferryman.client.status import View
+from ferryman.control import contents, elsewhere, exporting, query, traces, views
 from ferryman.control.api.access import theirs
 from ferryman.control.api.cursor import Pages, key_of
 from ferryman.control.api.models import catalogue
-from ferryman.control.dashboard import elsewhere, models, views, waterfall
-from ferryman.control.dashboard.desk import Asked, Desk, Go, Page
+from ferryman.control.dashboard import models, playground, waterfall
+from ferryman.control.dashboard.desk import Asked, Desk, Flow, Go, Page
 from ferryman.control.pricing import explained
 from ferryman.control.problem import ProblemError
-from ferryman.control.reports import call_of, checked
+from ferryman.control.reports import CallsQuery, call_of, checked, narrowed
 from ferryman.control.rows import call_row
-from ferryman.ir.price import PICO
+from ferryman.control.views import DIMENSIONS, FILTERS, NARROWING, filters
 from ferryman.store import keys, ledger
+from ferryman.store.audit import Act, record
 from ferryman.store.bodies import Body
-from ferryman.store.dimensions import METADATA, NONE, PLAIN
-from ferryman.store.search import Found, search
+from ferryman.store.dimensions import METADATA, NONE
+from ferryman.store.search import Found, Narrow, search
 
 PAGE: Final = 50
 LONGEST: Final = 50_000
@@ -31,13 +33,8 @@ LONGEST: Final = 50_000
 NO_CONTENT: Final = "Prompts and answers are for those with the permission content.read."
 SECONDS: Final = 0.4
 """How long calls are looked for, for one page."""
-DIMENSIONS: Final = (*PLAIN, "tag")
-"""What calls are filtered by, beside ``metadata.NAME``."""
-FILTERS: Final = ("q", "since", "until", "min_seconds", "min_usd", "guard", *DIMENSIONS)
 FIELDS: Final = (*FILTERS, "cursor", "by", "is")
 """What the page may be asked; ``by`` and ``is`` are a filter as the form sends it."""
-MOST: Final = 10**9
-"""Seconds, or dollars, that are filtered by at most."""
 SPANS: Final = (
     ("15m", "15 min"),
     ("1h", "1 hour"),
@@ -59,31 +56,17 @@ STATUSES: Final = (
 def page(desk: Desk, asked: Asked) -> Page:
     """Calls that fit the filters, newest first."""
     given = _given(asked.query)
-    begin = None if given["since"] == "all" else query.moment_of("since", given["since"])
-    end = query.moment_of("until", given["until"])
+    wanted = _wanted(desk, given)
     pages = Pages(
         limit=PAGE, cursor=asked.query.get("cursor", ""), key=key_of(desk.admin.admin_token),
         question=msgspec.json.encode(given),
     )  # fmt: skip
-    where = {name: value for name, value in given.items() if value and filters(name)}
-    failed = given["status"] == "failed"
-    if failed:
-        del where["status"]
-    if ident := desk.admin.key_id(given["key"]):
-        where["key"] = ident
-    where = theirs(desk.admin.caller, where)
     desk.admin.catch_up()
     found = _exactly(desk, given["q"])
     if found is None:
+        before = pages.after(tuple[int, str])
         with checked():
-            found = search(
-                desk.admin.engine, limit=PAGE, seconds=SECONDS, failed=failed, where=where,
-                since_us=None if begin is None else begin * 1_000_000,
-                until_us=None if end is None else end * 1_000_000,
-                before=pages.after(tuple[int, str]), text=given["q"] or None,
-                least_us=_least(given, "min_seconds", 10**6),
-                least_cost=_least(given, "min_usd", PICO), verdict=given["guard"],
-            )  # fmt: skip
+            found = search(desk.admin.engine, limit=PAGE, seconds=SECONDS, before=before, **wanted)
     names = keys.names(desk.admin.engine, (call.key for call in found.rows))
     view = urlencode({name: value for name, value in given.items() if value})
     values = {
@@ -94,6 +77,9 @@ def page(desk: Desk, asked: Asked) -> Page:
         "without": {name: _link(given | {name: ""}) for name in given},
         "names": ["guard", *(name for name in DIMENSIONS if name != "status")],
         "spans": SPANS, "statuses": STATUSES,
+        "typed": [name for name in NARROWING if name != "guard"],
+        "scores": "feedback.read" in desk.admin.caller.permissions,
+        "csv": "/calls/export.csv" + _link(given).removeprefix("/calls"),
         "more": _link(given, cursor=pages.behind(found.after)) if found.after else "",
         "first": _link(given) if "cursor" in asked.query else "",
         "views": [] if desk.admin.caller.within else views.listed(_views(desk)), "view": view,
@@ -101,9 +87,45 @@ def page(desk: Desk, asked: Asked) -> Page:
     return Page(template="calls.html", title="Calls", values=values)
 
 
-def filters(name: str) -> bool:
-    """Whether calls are filtered by what is called so."""
-    return name in DIMENSIONS or name.startswith(METADATA)
+def export(desk: Desk, asked: Asked) -> Flow:
+    """The calls that fit the filters as CSV, newest first, however long it takes."""
+    wanted = _wanted(desk, _given(asked.query))
+    record(desk.admin.engine, Act(action="calls.export", target=asked.path))
+    desk.admin.catch_up()
+    narrow: Narrow = wanted.pop("narrow")
+    wanted["also"] = narrow.conditions()
+
+    def pages() -> Iterator[list[ledger.CallRow]]:
+        before = None
+        while rows := ledger.calls(
+            desk.admin.engine, limit=exporting.PAGE, before=before, **wanted
+        ):
+            yield rows
+            before = (rows[-1].at_us, rows[-1].request_id)
+
+    with checked():  # of what can't be asked, nothing has been sent yet
+        ledger.calls(desk.admin.engine, limit=1, among=(), **wanted)
+    kind = "text/csv; charset=utf-8"
+    return Flow("calls.csv", kind, exporting.calls_csv(desk.admin, pages()))
+
+
+def _wanted(desk: Desk, given: dict[str, str]) -> dict[str, Any]:
+    """The filters as the ledger takes them. Raises :class:`ProblemError`."""
+    begin = None if given["since"] == "all" else query.moment_of("since", given["since"])
+    end = query.moment_of("until", given["until"])
+    where = {name: value for name, value in given.items() if value and filters(name)}
+    failed = given["status"] == "failed"
+    if failed:
+        del where["status"]
+    if ident := desk.admin.key_id(given["key"]):
+        where["key"] = ident
+    more = msgspec.convert({name: given[name] for name in NARROWING}, CallsQuery)
+    return {
+        "where": theirs(desk.admin.caller, where), "failed": failed, "text": given["q"] or None,
+        "since_us": None if begin is None else begin * 1_000_000,
+        "until_us": None if end is None else end * 1_000_000,
+        "narrow": narrowed(desk.admin, more),
+    }  # fmt: skip
 
 
 def _given(query: dict[str, str]) -> dict[str, str]:
@@ -125,18 +147,6 @@ def _given(query: dict[str, str]) -> dict[str, str]:
     return given
 
 
-def _least(given: dict[str, str], name: str, worth: int) -> int:
-    """A bound, in units that ``worth`` of are one. Raises :class:`ProblemError`."""
-    try:
-        found = Decimal(given[name] or "0")
-        if not 0 <= found <= MOST:
-            raise ArithmeticError
-    except ArithmeticError:
-        detail = f"{name}: give a number such as 0.5, from 0 to {MOST}."
-        raise ProblemError(400, "invalid_query", detail) from None
-    return int(found * worth)
-
-
 def _exactly(desk: Desk, text: str) -> Found | None:
     """The call of this id, if it is one."""
     if not text.startswith("req_"):
@@ -148,19 +158,18 @@ def _exactly(desk: Desk, text: str) -> Found | None:
 def save_view(desk: Desk, asked: Asked) -> Go:
     """Give what is shown a name, or forget one."""
     name = asked.form.get("name", "").strip()
-    if asked.form.get("do") == "forget":
+    act = "view.forget" if asked.form.get("do") == "forget" else "view.save"
+    record(desk.admin.engine, Act(action=act, target=f"/views/{name}"))
+    if act == "view.forget":
         views.forget(_views(desk), name)
         return Go("/calls")
-    said = dict(parse_qsl(asked.form.get("query", "")))
-    kept = urlencode(
-        {name: value for name, value in said.items() if name in FILTERS or filters(name)}
-    )
-    views.save(_views(desk), views.View(name, kept))
+    kept = views.checked(asked.form.get("query", ""))
+    views.save(_views(desk), View(name=name, query=kept))
     return Go(f"/calls?{kept}")
 
 
 def _views(desk: Desk) -> Path:
-    return desk.options.data_dir / "views.json"
+    return views.at(desk.options.data_dir)
 
 
 def one(desk: Desk, asked: Asked) -> Page:
@@ -182,6 +191,7 @@ def one(desk: Desk, asked: Asked) -> Page:
     body = desk.admin.contents.load(call.request_id) if shown_content else None
     shown: dict[str, Any] = {
         "content": None if body is None else said(body, call),
+        "again": body is not None and not body.cut and call.endpoint == playground.ENDPOINT,
         "why_not": NO_CONTENT if call.content and not shown_content else contents.why_not(call),
         "feedback": _words(desk, call) if "feedback.read" in may else [],
         "call": call, "row": row, "cost": explained(desk.admin, call),

@@ -11,25 +11,24 @@ from urllib.parse import urlencode
 
 from sqlalchemy import Engine
 
-from ferryman.control import exporting
+from ferryman.control import exporting, views
 from ferryman.control.api.access import theirs
-from ferryman.control.dashboard import calls, charts
+from ferryman.control.dashboard import charts, stretch
 from ferryman.control.dashboard.desk import Asked, Desk, Flow, Page
 from ferryman.control.dashboard.limits import Standing, standings
-from ferryman.control.dashboard.shape import plural, usd
+from ferryman.control.dashboard.shape import change, plural, usd
+from ferryman.control.dashboard.stretch import SPANS, UTC, Stretch, iso
 from ferryman.control.forecast import DAYS, Forecast, forecast
 from ferryman.control.problem import ProblemError
 from ferryman.control.reports import checked
 from ferryman.control.rows import dollars
-from ferryman.store import keys
+from ferryman.store import keys, zoned
 from ferryman.store.dimensions import METADATA, NONE
 from ferryman.store.ledger import ROLLED
-from ferryman.store.spending import Spent, daily, spending
+from ferryman.store.spending import Spending, Spent, daily, spending
+from ferryman.store.zoned import began_at
 
 DAY: Final = 86_400
-SPANS: Final = (
-    ("1d", "Today"), ("7d", "7 days"), ("30d", "30 days"), ("90d", "90 days"), ("365d", "1 year"),
-)  # fmt: skip
 BY: Final = (
     ("model", "Model"), ("provider", "Provider"), ("key", "Key"), ("endpoint", "Endpoint"),
     ("organisation", "Organisation"), ("team", "Team"), ("user", "User"), ("task", "Task"),
@@ -38,6 +37,8 @@ BY: Final = (
 DIMENSIONS: Final = tuple(name for name, _ in BY)
 SECONDS: Final = 0.35
 """How long single calls are read for one page, where sums don't tell."""
+MORE: Final = 0.1
+"""What the stretch before may take beside that, and what is left of it."""
 WEEK: Final = 7
 MOST_COLUMNS: Final = 90
 """Days with a column each; of longer stretches weeks have one."""
@@ -48,58 +49,81 @@ BUDGETS: Final = 4
 
 
 def page(desk: Desk, asked: Asked) -> Page:
-    """Sums of a stretch of whole days, today included."""
-    by, since, only = _asked(asked)
-    days = int(since[:-1])
-    today = int(time.time()) // DAY
-    first = today - days + 1
+    """Sums of a stretch of whole days."""
+    by, only, days = _asked(asked)
     desk.admin.catch_up()
     engine, chosen = desk.admin.engine, _chosen(desk, only)
-    step = WEEK if days > MOST_COLUMNS else 1
+    step = WEEK if days.days > MOST_COLUMNS else 1
+    began = time.monotonic()
     with checked():
-        found = spending(engine, by, first, today + 1, chosen, SECONDS, step)
-    whole = found.since_us <= first * DAY * 1_000_000 or not _looks(by, chosen)
+        found = spent(engine, by, (days.first, days.last), chosen, days.zone, SECONDS, step)
+        whole = found.since_us <= began_at(days.first, days.zone)
+        left = SECONDS + MORE - (time.monotonic() - began)
+        before = earlier(engine, by, days, chosen, left) if whole else None
     rows, total = folded(found.rows), summed(found.rows)
-    before = 0
-    if not _looks("", chosen):
-        earlier = spending(engine, "", first - days, first, chosen, SECONDS).rows
-        before = sum(row.cost for row in earlier)
     rows.sort(key=lambda row: (row.cost, row.calls), reverse=True)
     names = _names(engine, by, [row.group for row in rows], chosen)
     top = [row.group for row in rows[:MOST]]
+    until, said = days.at(days.last), days.said
     shown = [
         {"name": names.get(row.group, row.group) or "none", "row": row,
          "share": row.cost / total.cost if total.cost else 0.0,
-         "into": _link(by=_next(by, only), since=since, **(only | {by: row.group or NONE})),
-         "calls": _calls(_day(first), only | {by: row.group or NONE}, _day(today + 1))}
+         "trend": None if before is None else change(row.cost, before.get(row.group, 0)),
+         "into": _link(said | only | {"by": _next(by, only), by: row.group or NONE}),
+         "calls": _calls(days.at(days.first), only | {by: row.group or NONE}, until)}
         for row in rows[:ROWS]
     ]  # fmt: skip
     budgets = sorted((b for b in _standings(desk) if b.budget), key=lambda b: -b.share)
     values = {
-        "rows": shown, "hidden": max(len(rows) - ROWS, 0), "total": total, "before": before,
-        "by": by, "since": since, "days": days, "only": only, "whole": whole,
+        "rows": shown, "hidden": max(len(rows) - ROWS, 0), "total": total,
+        "before": None if before is None else sum(before.values()), "days": days,
+        "by": by, "only": only, "whole": whole, "since": said.get("since", ""),
+        "own": "since" not in said, "begin": iso(days.first), "end": iso(days.last - 1),
         "since_us": found.since_us, "budgets": budgets[:BUDGETS], "more_budgets": len(budgets),
         "said": {name: names.get(value, value) for name, value in only.items()},
-        "without": {name: _link(by=by, since=since, **_less(only, name)) for name in only},
+        "without": {name: _link(said | {"by": by} | _less(only, name)) for name in only},
         "dimensions": [(n, t) for n, t in BY if n not in only], "spans": SPANS,
-        "chart": chart(found.rows, top, first, days, step, only), "step": step,
+        "chart": chart(found.rows, top, days, step, only), "step": step,
         "legend": [names.get(name, name) or "none" for name in top], "rest": len(rows) > MOST,
         "month": None if _looks("", chosen) else month(engine, chosen),
-        "again": _link(by=by, since=since, **only),
-        "csv": "/costs/table.csv?" + urlencode({"by": by, "since": since} | only),
-        "focus": "/costs/focus.csv?" + urlencode({"since": since} | only),
+        "again": _link(said | only | {"by": by}) if days.zone == UTC else "",
+        "csv": "/costs/table.csv?" + urlencode({"by": by} | said | only),
+        "focus": "/costs/focus.csv?" + urlencode(said | only),
     }  # fmt: skip
     return Page(template="costs.html", title="Costs", values=values)
 
 
+def spent(
+    engine: Engine, by: str, days: tuple[int, int], chosen: Mapping[str, str], zone: str,
+    seconds: float, step: int = 1,
+) -> Spending:  # fmt: skip
+    """Sums of days of a time zone. Raises ValueError for what can't be asked."""
+    if zone == UTC:
+        return spending(engine, by, *days, chosen, seconds, step)
+    return zoned.spending(engine, by, *days, chosen, seconds, step, zone)
+
+
+def earlier(
+    engine: Engine, by: str, days: Stretch, chosen: Mapping[str, str], seconds: float
+) -> dict[str | None, int] | None:
+    """Picodollars by group in the stretch before; None = there was no time to read it all."""
+    begin, end = days.before
+    found = spent(engine, by, (begin, end), chosen, days.zone, seconds, end - begin)
+    if found.since_us > began_at(begin, days.zone):
+        return None
+    return {row.group: row.cost for row in folded(found.rows)}
+
+
 def table(desk: Desk, asked: Asked) -> Flow:
     """The sums by day and group as CSV, exact decimals."""
-    by, since, only = _asked(asked)
+    by, only, days = _asked(asked)
     desk.admin.catch_up()
     engine, chosen = desk.admin.engine, _chosen(desk, only)
-    today = int(time.time()) // DAY
     with checked():
-        rows = daily(engine, by, today - int(since[:-1]) + 1, today + 1, chosen)
+        if days.zone == UTC:
+            rows = daily(engine, by, days.first, days.last, chosen)
+        else:
+            rows = zoned.daily(engine, by, days.first, days.last, chosen, days.zone)
     kind = "text/csv; charset=utf-8"
     return Flow(f"costs-by-{by}.csv", kind, _lines(engine, by, rows, chosen))
 
@@ -115,7 +139,7 @@ def _lines(
         for row in part:
             name, cost = exporting.cell(names.get(row.group, row.group)), dollars(row.cost)
             writer.writerow(
-                (_day(row.day), name, row.calls, row.errors, row.tokens, cost, row.unknown_cost)
+                (iso(row.day), name, row.calls, row.errors, row.tokens, cost, row.unknown_cost)
             )
         yield out.getvalue().encode()
         out.seek(0)
@@ -125,30 +149,31 @@ def _lines(
 
 def focus(desk: Desk, asked: Asked) -> Flow:
     """Charges by FOCUS 1.2 as CSV."""
-    _, since, only = _asked(asked)
-    begin = datetime.datetime.now(datetime.UTC).date() - datetime.timedelta(int(since[:-1]) - 1)
-    parts = exporting.focus_csv(desk.admin, begin.isoformat(), _chosen(desk, only))
+    _, only, days = _asked(asked)
+    begin, end = days.at(days.first), days.at(days.last)
+    parts = exporting.focus_csv(desk.admin, begin, end, _chosen(desk, only))
     return Flow("focus.csv", "text/csv; charset=utf-8", parts)
 
 
 def chart(
-    rows: Sequence[Spent], top: Sequence[str | None], first: int, days: int, step: int,
+    rows: Sequence[Spent], top: Sequence[str | None], days: Stretch, step: int,
     only: dict[str, str],
 ) -> charts.Chart:  # fmt: skip
     """Dollars a day, or in each ``step`` days, stacked by the groups that cost most."""
     places = {name: number for number, name in enumerate(top)}
-    begin, last = first // step * step, first + days - 1
-    stacks = [[0] * (MOST + 1) for _ in range(begin, last + 1, step)]
+    begin = days.first // step * step
+    stacks = [[0] * (MOST + 1) for _ in range(begin, days.last, step)]
     for row in rows:
         stacks[(row.day - begin) // step][places.get(row.group, MOST)] += row.cost
     titles, links = [], []
     for number, stack in enumerate(stacks):
         day = begin + number * step
-        since, until = _day(max(day, first)), _day(min(day + step, last + 1))
-        titles.append(f"{since if step == 1 else f'week from {since}'}: {usd(sum(stack))}")
-        links.append(_calls(since, only, until))
+        since, until = max(day, days.first), min(day + step, days.last)
+        when = iso(since) if step == 1 else f"week from {iso(since)}"
+        titles.append(f"{when}: {usd(sum(stack))}")
+        links.append(_calls(days.at(since), only, days.at(until)))
     values = [[pico / 1e12 for pico in stack] for stack in stacks]
-    whole = f"{plural(days, 'day')}; {usd(sum(map(sum, stacks)))} together."
+    whole = f"{plural(days.days, 'day')}; {usd(sum(map(sum, stacks)))} together."
     summary = f"Dollars a {'day' if step == 1 else 'week'} over {whole}"
     kinds = [f"k{number}" for number in range(MOST + 1)]
     return charts.columns(values, kinds, titles, summary, links)
@@ -179,9 +204,9 @@ def month(engine: Engine, chosen: Mapping[str, str]) -> Forecast | None:
     rows = spending(engine, "", today - DAYS, today + 1, chosen, SECONDS).rows
     daily: dict[datetime.date, int] = {}
     for row in rows:
-        day = datetime.date.fromisoformat(_day(row.day))
+        day = datetime.date.fromisoformat(iso(row.day))
         daily[day] = daily.get(day, 0) + row.cost
-    return forecast(daily, datetime.date.fromisoformat(_day(today)), now % DAY / DAY)
+    return forecast(daily, datetime.date.fromisoformat(iso(today)), now % DAY / DAY)
 
 
 def _looks(by: str, only: Mapping[str, str]) -> bool:
@@ -198,18 +223,17 @@ def _names(
     return dict(found.items())
 
 
-def _asked(asked: Asked) -> tuple[str, str, dict[str, str]]:
-    """Group, stretch, and what it is limited to. Raises :class:`ProblemError`."""
+def _asked(asked: Asked) -> tuple[str, dict[str, str], Stretch]:
+    """Group, what it is limited to, and the days. Raises :class:`ProblemError`."""
     only = {
         name: value for name, value in asked.query.items()
         if value and (name in DIMENSIONS or name.startswith(METADATA))
     }  # fmt: skip
     metadata = asked.query.get("metadata", "").strip()
     by = METADATA + metadata if metadata else asked.query.get("by") or _next("", only)
-    since = asked.query.get("since") or "30d"
-    if not (by in DIMENSIONS or by.startswith(METADATA)) or since not in dict(SPANS):
+    if not (by in DIMENSIONS or by.startswith(METADATA)):
         raise ProblemError(400, "invalid_query", "Choose from the lists of this page.")
-    return by, since, only
+    return by, only, stretch.asked(asked.query, time.time())
 
 
 def _chosen(desk: Desk, only: dict[str, str]) -> dict[str, str]:
@@ -233,15 +257,11 @@ def _less(only: dict[str, str], name: str) -> dict[str, str]:
     return {other: value for other, value in only.items() if other != name}
 
 
-def _link(**said: str | None) -> str:
+def _link(said: Mapping[str, str]) -> str:
     return "/costs?" + urlencode({name: value for name, value in said.items() if value})
 
 
 def _calls(since: str, only: dict[str, Any], until: str) -> str:
-    """The calls of whole days (UTC), as the sums are."""
-    said = {name: value for name, value in only.items() if value and calls.filters(name)}
+    """The calls of the same days."""
+    said = {name: value for name, value in only.items() if value and views.filters(name)}
     return "/calls?" + urlencode(said | {"since": since, "until": until})
-
-
-def _day(number: int) -> str:
-    return (datetime.date(1970, 1, 1) + datetime.timedelta(days=number)).isoformat()

@@ -54,11 +54,17 @@ class Asked(Struct, frozen=True, kw_only=True):
     params: dict[str, str] = {}
     """What stands in the path."""
     query: dict[str, str] = {}
+    pairs: tuple[tuple[str, str], ...] = ()
+    """The same, with each value of what is given several times."""
     form: dict[str, str] = {}
     body: bytes = b""
     session: str = ""
     caller: Caller = OWNER
     """Whose session it is; also ``desk.admin.caller``."""
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a parameter, in order."""
+        return [value for each, value in self.pairs if each == name]
 
 
 class Page(Struct, frozen=True, kw_only=True):

@@ -1,25 +1,22 @@
 """The page Guardrails: which guards there are, where they hold, and what they have said of late."""
 
 import time
-from typing import Any, Final
+from typing import Any
 
 from ferryman.config.guard_row import Guard
 from ferryman.config.snapshot import Snapshot
+from ferryman.control.api.status import DAY_US, HEARD
 from ferryman.control.dashboard import models
 from ferryman.control.dashboard.desk import Asked, Desk, Page
 from ferryman.store import glance
 from ferryman.store.glance import Verdicts
-
-DAY_US: Final = 86_400_000_000
-MOST: Final = 50_000
-"""Calls that are read for it."""
 
 
 def page(desk: Desk, asked: Asked) -> Page:
     """Guards of the configuration in force, and those that have said something since yesterday."""
     desk.admin.catch_up()
     found, since = models.snapshot(desk), time.time_ns() // 1000 - DAY_US
-    said, reached = glance.verdicts(desk.admin.engine, since, MOST)
+    said, reached = glance.verdicts(desk.admin.engine, since, HEARD)
     guards = [] if found is None else list(found.guards)
     known = {guard.name for guard in guards}
     values: dict[str, Any] = {
@@ -29,7 +26,7 @@ def page(desk: Desk, asked: Asked) -> Page:
             for guard in guards
         ],
         "gone": [each for each in said if each.guard not in known],
-        "total": total(said), "cut": reached > since, "reached": reached, "most": MOST,
+        "total": total(said), "cut": reached > since, "reached": reached, "most": HEARD,
     }  # fmt: skip
     return Page(template="guardrails.html", title="Guardrails", values=values)
 

@@ -15,7 +15,7 @@ from ferryman.control.api.keys import owner_of
 from ferryman.control.dashboard.desk import Asked, Desk, Go, Page
 from ferryman.control.problem import ProblemError
 from ferryman.control.rows import key_row
-from ferryman.control.when import WhenError, moment
+from ferryman.control.when import WhenError, duration, moment
 from ferryman.store import keys
 from ferryman.store.keys import KeyFieldError, bounds_of
 
@@ -30,6 +30,8 @@ EXPIRIES = (
 )
 
 
+OVERLAPS: Final = (("1h", "1 hour"), ("0s", "No time"), ("1d", "1 day"), ("7d", "7 days"))
+"""How long a key works on that is replaced."""
 BOUNDS = (
     ("models", "Models", "fast, lab/*"),
     ("providers", "Providers", "lab"),
@@ -78,6 +80,16 @@ def _said(asked: Asked) -> dict[str, list[str]]:
     return {name: asked.form.get(name, "").replace(",", " ").split() for name, *_ in BOUNDS}
 
 
+def rotate(desk: Desk, asked: Asked) -> Page:
+    """Replace a key by a new one, which is shown once; the old one works on for a while."""
+    overlap = asked.form.get("overlap", "")
+    if overlap not in dict(OVERLAPS):
+        raise ProblemError(400, "invalid_span", "Choose how long the old key works on.")
+    mine, seconds = asked.caller.within, duration(overlap)
+    key, secret = desk.admin.desk.rotate(asked.form.get("key", ""), seconds, within=mine)
+    return _listed(desk, asked, secret=secret, name=key.name)
+
+
 def revoke(desk: Desk, asked: Asked) -> Go:
     """Shut a key out for good."""
     desk.admin.desk.revoke(asked.form.get("key", ""), asked.caller.within)
@@ -115,6 +127,7 @@ def _listed(
         "more": _link(said | {"cursor": cursor or ""}) if cursor else "",
         "first": _link(said) if pages.cursor else "",
         "secret": secret, "name": name, "problem": problem, "expiries": EXPIRIES,
+        "overlaps": OVERLAPS,
         "bounds": BOUNDS, "bound": {row.id: _written(row) for row in rows},
         "typed": {each: typed.get(each, "") for each, *_ in BOUNDS},
     }  # fmt: skip

@@ -4,24 +4,17 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from msgspec import Struct
-
 from ferryman.control.dashboard import charts, frame, welcome
 from ferryman.control.dashboard.desk import Asked, Desk, Go, Page
 from ferryman.control.dashboard.live import Look, Regions
 from ferryman.control.dashboard.shape import count, plural, rate, span
 from ferryman.control.feed import clock_of
-from ferryman.control.health import health, quantiles
+from ferryman.control.figures import MOST, STEP_S, STEP_US, WINDOW_S, figures, look
+from ferryman.control.health import health
 from ferryman.control.rows import call_row
 from ferryman.store import glance, keys
 from ferryman.store.glance import Glance, Step
 
-WINDOW_S: Final = 300
-"""Seconds that the figures are about;"""
-MOST: Final = 5000
-"""but percentiles and providers' health about this many of the last calls at most: each is read."""
-STEP_S: Final = 5
-STEP_US: Final = STEP_S * 1_000_000
 LISTED: Final = 40
 BEGIN: Final = "config.write"
 """What it takes to be welcomed: who may add a provider may do all that the welcome leads to."""
@@ -29,22 +22,6 @@ LIST_S: Final = 0.5
 """Seconds between looks at the list,"""
 FIGURES_S: Final = 2.0
 """and at the figures."""
-
-
-class Figures(Struct, frozen=True, kw_only=True):
-    """What the calls of the last minutes add up to. Spans are microseconds; empty where nothing is
-    known."""
-
-    calls: int
-    errors: int
-    output: int
-    """Tokens."""
-    cost: int
-    """Picodollars, as far as known."""
-    unknown_cost: int
-    duration: tuple[float, ...]
-    """p50, p95, p99, of answers."""
-    first_token: tuple[float, ...]
 
 
 def page(desk: Desk, asked: Asked) -> Page | Go:
@@ -72,10 +49,7 @@ def newest(desk: Desk) -> Regions:
 def standing(desk: Desk) -> Regions:
     """The figures of the last minutes, as far as the ledger has them."""
     now_us = time.time_ns() // 1000
-    since = now_us - WINDOW_S * 1_000_000
-    engine, ahead = desk.admin.engine, desk.admin.ahead()
-    steps = glance.steps(engine, since, STEP_US, ahead)
-    seen = glance.glances(engine, since, MOST, ahead)
+    steps, seen = look(desk.admin.engine, desk.admin.ahead(), now_us)
     values = {
         "figures": figures(steps, seen),
         "chart": chart(steps, now_us),
@@ -115,30 +89,11 @@ def listed(desk: Desk) -> dict[str, Any]:
     return {"rows": rows[:LISTED], "under_way": number, "now_us": now_us, "off": off}
 
 
-def failed(call: Glance) -> bool:
-    """Whether its caller got an error."""
-    return call.status >= 400 or bool(call.error)
-
-
 def cut(seen: Sequence[Glance], most: int, now_us: int) -> str:
     """What ``seen``, newest first, is about if there were more calls than ``most``; or nothing."""
     if len(seen) < most:
         return ""
     return f"the last {count(most)} calls, {span(max(now_us - seen[-1].at_us, 0))}"
-
-
-def figures(steps: Sequence[Step], seen: Sequence[Glance]) -> Figures:
-    """Sums of all calls, and percentiles of those that were ``seen``."""
-    well = [call for call in seen if not failed(call)]
-    return Figures(
-        calls=sum(step.calls for step in steps),
-        errors=sum(step.errors for step in steps),
-        output=sum(step.output for step in steps),
-        cost=sum(step.cost for step in steps),
-        unknown_cost=sum(step.unknown_cost for step in steps),
-        duration=quantiles([c.duration_us for c in well if c.duration_us is not None]),
-        first_token=quantiles([c.first_token_us for c in well if c.first_token_us is not None]),
-    )
 
 
 def chart(steps: Sequence[Step], now_us: int) -> charts.Chart:

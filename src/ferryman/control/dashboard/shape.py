@@ -94,6 +94,17 @@ def share(part: float, whole: float) -> str:
     return "0%" if not percent else f"{percent:.1f}%" if percent < 9.95 else f"{percent:.0f}%"
 
 
+def change(now: int, before: int) -> str:
+    """How much more or less it is: ``+12%``, ``–3%``, ``×14``, ``new``; ``–`` of nothing."""
+    if not before:
+        return "new" if now else NONE
+    part = (now - before) / before
+    if part >= 9.5:
+        return f"×{count(now / before)}"
+    text = share(abs(part), 1)
+    return "0%" if text == "0.0%" else f"+{text}" if part > 0 else f"–{text}" if part else text
+
+
 def utc(us: int) -> datetime:
     """Unix microseconds as a time."""
     return datetime.fromtimestamp(us / 1e6, UTC)
@@ -121,5 +132,5 @@ def plural(number: int, word: str, many: str = "") -> str:
 
 FILTERS: Final = {
     each.__name__: each
-    for each in (usd, exact, span, count, size, rate, share, iso, clock, stamp, plural)
+    for each in (usd, exact, span, count, size, rate, share, change, iso, clock, stamp, plural)
 }

@@ -95,8 +95,24 @@ function enter(form) {
 
 document.addEventListener("keydown", onKey);
 document.addEventListener("click", onClick);
+// Names of time zones, the reader's own first, once somebody wants to choose.
+document.addEventListener("focusin", (event) => {
+  const list = event.target.matches("[data-zones]") && event.target.list;
+  if (!list || list.children.length) return;
+  const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  list.append(...[own, "UTC", ...Intl.supportedValuesOf("timeZone")].map((name) => new Option(name)));
+});
+
+// Of boxes of a form no more than so many are ticked.
+function bound(box) {
+  const all = $$("[data-most]", box.form);
+  const full = all.filter((each) => each.checked).length >= Number(box.dataset.most);
+  for (const each of all) each.disabled = full && !each.checked;
+}
+
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
+  else if (event.target.matches("[data-most]")) bound(event.target);
 });
 localTimes(document);
 $(".bar nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });

@@ -1,5 +1,5 @@
 // The playground: one conversation, up to four models beside each other.
-import { outcome, talk } from "./talk.js";
+import { outcome, talk, tell } from "./talk.js";
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const root = $("[data-play]");
@@ -163,7 +163,7 @@ async function ask(panel, message, urls, signal) {
     const said = await outcome(done.id);
     const tokens = done.usage ? `${done.usage.prompt_tokens} in, ${done.usage.completion_tokens} out` : "";
     const facts = said ? [said.answered, said.cost, `${said.took}, first token ${said.first_token}`] : [`${Math.round(done.took)} ms`];
-    note.replaceChildren([...facts, tokens].filter(Boolean).join(" · ") + " · ", trace(done.id));
+    note.replaceChildren([...facts, tokens].filter(Boolean).join(" · ") + " · ", trace(done.id), " · ", thumbs(done.id));
   } catch (error) {
     panel.messages.length = before;
     line.classList.add("wrong");
@@ -177,6 +177,26 @@ function trace(id) {
   link.href = `/calls/${encodeURIComponent(id)}`;
   link.textContent = "trace";
   return link;
+}
+
+// What is said of an answer is kept beside its call.
+function thumbs(id) {
+  const both = document.createElement("span");
+  both.className = "thumbs-of";
+  both.setAttribute("role", "status");
+  for (const [thumb, word] of [["up", "Good"], ["down", "Bad"]]) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "small";
+    button.textContent = word;
+    button.setAttribute("aria-label", `${word} answer`);
+    button.addEventListener("click", async () => {
+      const response = await tell("/playground/feedback", { request_id: id, thumb });
+      both.textContent = response.ok ? `said to be ${word.toLowerCase()}` : "That was not noted.";
+    });
+    both.append(button, " ");
+  }
+  return both;
 }
 
 async function send(event) {
@@ -275,5 +295,26 @@ document.addEventListener("click", (event) => {
     }
   }
 });
-add($("[data-chosen]").dataset.chosen);
+// -- a call that was made before
+
+const words = (content) => (Array.isArray(content) ? content.map((part) => part.text ?? `(${part.type})`).join("\n") : content ?? "");
+
+function again({ messages = [], tools, temperature, max_tokens }) {
+  const left = [...messages];
+  if (["system", "developer"].includes(left[0]?.role)) form.elements.system.value = words(left.shift().content);
+  if (left.at(-1)?.role === "user" && typeof left.at(-1).content === "string") form.elements.message.value = left.pop().content;
+  const panel = panels.firstElementChild;
+  panel.messages = left;
+  for (const { role, content, tool_calls } of left) {
+    const calls = (tool_calls ?? []).map((call) => `${call.function?.name}(${call.function?.arguments})`);
+    say(panel, role === "assistant" ? "model" : "user", [words(content), ...calls].filter(Boolean).join("\n"));
+  }
+  form.elements.tools.value = tools ? JSON.stringify(tools) : "";
+  form.elements.temperature.value = temperature ?? "";
+  form.elements.most.value = max_tokens ?? "";
+}
+
+const given = $("[data-chosen]").dataset;
+for (const name of given.chosen.split("\n")) add(name);
+again(JSON.parse(given.again));
 form.elements.message.focus();

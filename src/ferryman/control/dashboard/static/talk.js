@@ -15,16 +15,18 @@ export async function* events(response) {
   }
 }
 
-// Sends a chat request; `tell(text, piece)` hears each piece. Returns {text, calls, id, first, took, usage};
+// A POST as this dashboard's own page sends it.
+export function tell(path, body, signal) {
+  const headers = { "content-type": "application/json", "x-ferryman-proof": document.body.dataset.proof };
+  return fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+}
+
+// Sends a chat request; `hear(text, piece)` gets each piece. Returns {text, calls, id, first, took, usage};
 // `calls` are what the model asks of tools, as the API has them.
-export async function talk(body, tell, signal) {
+export async function talk(body, hear, signal) {
   const began = performance.now();
-  const response = await fetch("/playground/run", {
-    method: "POST",
-    headers: { "content-type": "application/json", "x-ferryman-proof": document.body.dataset.proof },
-    body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
-    signal,
-  });
+  const asked = { ...body, stream: true, stream_options: { include_usage: true } };
+  const response = await tell("/playground/run", asked, signal);
   const id = response.headers.get("x-ferryman-request-id");
   if (!response.ok) {
     const said = await response.json().catch(() => ({}));
@@ -48,7 +50,7 @@ export async function talk(body, tell, signal) {
     if (!piece) continue;
     first ??= performance.now() - began;
     text += piece;
-    tell(text, piece);
+    hear(text, piece);
   }
   return { text, calls: calls.filter(Boolean), id, first, took: performance.now() - began, usage };
 }
