@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench import (
     formats,
+    guards,
     idle,
     ingestion,
     machine,
@@ -22,7 +23,7 @@ from bench import (
 from bench.gateways import ROOT, Gateway, everything
 from bench.procs import BenchError, on_signals_exit, one_core, raise_limits, say, scratch
 
-SECTIONS = ("idle", "whole", "parts", "stream", "formats", "ingestion")
+SECTIONS = ("idle", "whole", "parts", "stream", "formats", "guards", "ingestion")
 RESULTS = ROOT / "bench" / "results.json"
 
 
@@ -82,6 +83,8 @@ def measure(args: argparse.Namespace, work: Path) -> dict[str, object]:
         results["idle"] = idle.measure(work, quick=args.quick)
     if "formats" in sections and any(row.name == "ferryman" for row in rows):
         results["formats"] = formats.measure(quick=args.quick)
+    if "guards" in sections and any(row.name == "ferryman" for row in rows):
+        results["guards"] = guards.measure(quick=args.quick)
     if "ingestion" in sections and any(row.name == "ferryman" for row in rows):
         results["ingestion"] = ingestion.measure(quick=args.quick)
     if "whole" in sections:

@@ -39,13 +39,18 @@ METHOD = """\
   that of the direct way.
 - **Translations** are timed in process, on one core: bytes of one format in, bytes of the other
   out, without the network and the rest of the call.
+- **Guards** are timed in process, on 2,048 characters that hold an address, a number and a link
+  every 180: the whole text, and the same in tokens of 4 characters. A token of a stream waits until
+  it is certain that it is not the beginning of something; "waits" is for 50 tokens a second, the
+  guard's own time included.
 - **Ingestion**: a journal of {calls:,} calls of {keys} virtual keys, {open} of them open at any
   time, is drained by the control plane's ingester into an empty database with all of its syncs: a
   SQLite file, or a PostgreSQL server with its default settings on the same machine. A call is two
   records (opened, closed) and one row, so there are half as many calls as records.
 - **Parts**: whole answers as above, of Ferryman with limits and a budget in memory, without them
-  ("bare"), with them counted in a redis-server on the load core ("shared"), and with traces,
-  metrics and a line of the log of every call sent, to a receiver of OTLP and a file ("observed").
+  ("bare"), with three guards of which none is for these calls ("guards"), with limits counted in a
+  redis-server on the load core ("shared"), and with traces, metrics and a line of the log of every
+  call sent, to a receiver of OTLP and a file ("observed").
   Differences are of the same round. The record of a call, its journal and the counters are in all
   of them: they can't be switched off.
 - **Ferryman** runs as `ferryman up` with everything on: the virtual key is checked, the call held
@@ -82,6 +87,8 @@ def text(results: Mapping[str, Any]) -> str:
     if results.get("formats"):
         title = "## Translating between formats\n"
         parts += [title, report.formats_table(results["formats"]) + "\n"]
+    if results.get("guards"):
+        parts += ["## Guards\n", report.guards_table(results["guards"]) + "\n"]
     if results.get("ingestion"):
         title = "## Taking the journal into the ledger\n"
         parts += [title, report.ingestion_table(results["ingestion"]) + "\n"]

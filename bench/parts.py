@@ -18,6 +18,12 @@ ON = """\
 telemetry: {{ otlp: {{ endpoint: "http://127.0.0.1:{upstream}", metrics_every: 5s }} }}
 logs: {{ sinks: [{{ kind: file, path: calls.log }}] }}
 """
+GUARDS = """\
+guards:
+  personal-data: {{ kind: pii, always: false }}
+  keys: {{ kind: secrets, always: false }}
+  takeover: {{ kind: injection, always: false }}
+"""
 STATE = 'server: {{ state: "valkey://127.0.0.1:{server}/0" }}\n'
 
 
@@ -70,6 +76,7 @@ def _listens(port: int) -> bool:
 PARTS = (
     Part("bare", "no limits, no trace context to providers, no telemetry sent", limits=False),
     Part(BASE, "the same with limits and a budget"),
+    Part("guards", "with limits, and guards of which none is for these calls", OFF + GUARDS),
     Part("shared", "with limits counted in a redis-server on loopback", OFF + STATE),
     Part("observed", "with limits; traces, metrics and logs of every call sent by OTLP and to a "
          "file, trace context to providers", ON),

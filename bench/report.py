@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench import guards
 from bench.gateways import ROOT
 
 Results = Mapping[str, Any]
@@ -16,6 +17,13 @@ BASE = "limits"
 PART_BARS = (
     ("bare", "Limits and budgets in memory: CPU ≤ 10 µs a request", "data_us", 10, -1),
     ("observed", "Traces, metrics and logs sent: ≤ 6 µs a request", "data_us", 6, 1),
+    (
+        "guards",
+        "Guards that are there, but not for the call: nothing measurable (≤ 2 µs)",
+        "data_us",
+        2,
+        1,
+    ),
     ("shared", "Limits in Valkey on loopback: ≤ 1 ms added at p99", "p99_1", 1000, 1),
 )
 RELAY = "openai_chat → openai_chat"
@@ -197,6 +205,17 @@ def formats_table(section: Mapping[str, Mapping[str, float]]) -> str:
     return table(head, rows)
 
 
+def guards_table(section: Mapping[str, Mapping[str, float]]) -> str:
+    """What guards cost, and how long they hold a stream's tokens."""
+    keys = ("whole_ms", "streamed_ms", "wait_p50_ms", "wait_p99_ms")
+    rows = [
+        [name, *(f"{row[key]:.2f}" if key in row else "–" for key in keys)]
+        for name, row in section.items()
+    ]
+    head = ["guard", "ms for 2 KB", "in tokens", "a token waits ms, p50", "p99"]
+    return table(head, rows)
+
+
 def ingestion_table(section: Mapping[str, Rounds]) -> str:
     """Records that are taken into each database."""
     rows = [
@@ -257,11 +276,14 @@ def bars(results: Results) -> list[tuple[str, str, str]]:
         ):
             worst = max(row[key] for row in pairs.values())
             bar(text, worst, limit, lambda v, unit=unit: f"{v:.1f} {unit} at worst")
-    for name, least in (("sqlite", 20_000), ("postgresql", 10_000)):
-        if rounds := results.get("ingestion", {}).get(name):
-            text, rate = f"Ingestion into {name} ≥ {least:,} records/s", middle(rounds, "records")
-            verdict = "met" if rate >= least else "**not met**"
-            found.append((text, f"{rate:,.0f}", verdict))
+    if rows := results.get("guards"):
+        for text, models, limit in (
+            ("Guards by rules: ≤ 2 ms for 2 KB", False, 2),
+            ("Guards by models: ≤ 20 ms for 2 KB", True, 20),
+        ):
+            dear = guards.worst(rows, models=models)
+            bar(text, dear, limit, lambda v: f"{v:.2f} ms at worst")
+    found += _ingested(results.get("ingestion", {}))
     if section := results.get("translated"):
         others = [name for name in section if name not in ("direct", RELAY)]
         dear = [difference(section, name, "chunk_us", RELAY) for name in others]
@@ -276,6 +298,16 @@ def bars(results: Results) -> list[tuple[str, str, str]]:
         text = "5,000 streams through one process: none cut, none stalled"
         bar(text, broken + short, 0, lambda v: "none" if not v else f"{v:.0f} broken or missing")
         bar("… in ≤ 400 MB", max(r["rss_mb"] for r in many), 400, lambda v: f"{v:.0f} MB")
+    return found
+
+
+def _ingested(section: Mapping[str, Rounds]) -> list[tuple[str, str, str]]:
+    found = []
+    for name, least in (("sqlite", 20_000), ("postgresql", 10_000)):
+        if rounds := section.get(name):
+            text, rate = f"Ingestion into {name} ≥ {least:,} records/s", middle(rounds, "records")
+            verdict = "met" if rate >= least else "**not met**"
+            found.append((text, f"{rate:,.0f}", verdict))
     return found
 
 
@@ -294,6 +326,8 @@ def summary(results: Results) -> str:
         parts += ["Translated streams", translated_table(results["translated"])]
     if results.get("formats"):
         parts += ["Translations", formats_table(results["formats"])]
+    if results.get("guards"):
+        parts += ["Guards", guards_table(results["guards"])]
     if results.get("ingestion"):
         parts += ["Ingestion", ingestion_table(results["ingestion"])]
     if verdicts := bars(results):

@@ -40,9 +40,12 @@ SLICE, SLICES = (int(each) for each in os.environ.get("FERRYMAN_SLICE", "0/1").s
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Whole files, since tests of a file share an installation, and some what others left there."""
     name = collection_path.relative_to(ROOT).as_posix()
-    if not name.endswith(".py") or name.startswith(WHOLE):
-        return None
-    return True if crc32(name.encode()) % SLICES != SLICE else None
+    return None if not name.endswith(".py") or runs(name, SLICE, SLICES) else True
+
+
+def runs(name: str, part: int, parts: int) -> bool:
+    """Whether the file is run in that part of all."""
+    return name.startswith(WHOLE) or crc32(name.encode()) % parts == part
 
 
 @pytest.fixture(scope="session")

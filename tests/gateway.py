@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.processes import Process, Reply, environment, request, until
+from tests.processes import Process, Reply, descendants, environment, request, until
 from tests.simulator import wire
 
 KEY = "key-of-the-shared-test-stack"
@@ -224,6 +224,15 @@ class Stack:
     ) -> wire.Reply:
         """A streamed chat request."""
         return self.post(asked(model, stream=True, **fields), headers=headers)
+
+    def process(self, module: bytes) -> int:
+        """The id of the process that runs a module, as it was started."""
+        [found] = [
+            pid
+            for pid in descendants(self.up.popen.pid)
+            if module in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        ]
+        return found
 
     @property
     def metrics_token(self) -> str:

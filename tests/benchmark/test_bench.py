@@ -46,6 +46,7 @@ RESULTS = {
         "bare": [whole_round(cpu) for cpu in (30, 40, 50)],
         "limits": [whole_round(cpu, p99_1=300) for cpu in (41, 49, 70)],
         "shared": [whole_round(90, p99_1=late) for late in (900, 1200, 5000)],
+        "guards": [whole_round(cpu) for cpu in (41, 52, 70)],
         "observed": [whole_round(cpu) for cpu in (48, 56, 71)],
     },
     "stream": {
@@ -59,6 +60,10 @@ RESULTS = {
         "gemini_generate → openai_chat": [
             stream_round(cpu, ttft_p99=late) for cpu, late in ((30, 1700), (24, 2100))
         ],
+    },
+    "guards": {
+        "pii": {"whole_ms": 2.5, "streamed_ms": 9.0, "wait_p50_ms": 20.0, "wait_p99_ms": 99.0},
+        "injection": {"whole_ms": 7.25},
     },
     "ingestion": {
         "sqlite": [{"records": 30_000, "cpu_us": 9.5, "server_us": 0.0}] * 3,
@@ -92,6 +97,9 @@ def test_bars_are_judged() -> None:
     assert found["5,000 streams through one process"] == ("none", "met")
     assert found["Limits and budgets in memory"] == ("11.0 µs", "**not met**")
     assert found["Traces, metrics and logs sent"] == ("7.0 µs", "**not met**")
+    assert found["Guards that are there, but not for the call"] == ("0.0 µs", "met")
+    assert found["Guards by rules"] == ("2.50 ms at worst", "**not met**")
+    assert found["Guards by models"] == ("7.25 ms at worst", "met")
     assert found["Limits in Valkey on loopback"] == ("900.0 µs", "met")
     assert found["Ingestion into sqlite ≥ 20,000 records/s"] == ("30,000", "met")
     assert found["Ingestion into postgresql ≥ 10,000 records/s"] == ("9,000", "**not met**")
@@ -104,7 +112,7 @@ def test_bars_are_judged() -> None:
 def test_page_and_terminal_tell_the_same_numbers() -> None:
     page, terminal = text(RESULTS), report.summary(RESULTS)
     for part in ("50.0 (30.0–75.0)", "2.50×", "3.00 |", "300 MB", "+12.0", "9,000 (8,000–30,000)",
-                 "| observed ", "+7.0"):  # fmt: skip
+                 "| observed ", "+7.0", "99.00"):  # fmt: skip
         assert part in page
         assert part in terminal
     assert "bifrost was left out: not there" in page

@@ -2,6 +2,7 @@
 
 import http.client
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ from ferryman.control.dashboard.people import page
 from ferryman.control.dashboard.ways import WAYS, Way
 from ferryman.control.doors import Doors
 from ferryman.store import db, users
+from ferryman.store.journal import JournalWriter
+from ferryman.telemetry.record import Labels
 from tests.control.conftest import Control
 from tests.dashboard.test_doors import ask, proof, signed_in
 from tests.processes import Reply, until
+from tests.store.samples import call, put
 
 PASSWORD = "correct horse battery"
 TENANTS = {"": None, "acme": "acme"}
@@ -193,6 +197,82 @@ def test_a_tenants_keys_and_users_are_all_that_it_meets(
     boss = control.admin("GET", "/api/v1/users/owner.acme").json()["id"]
     assert ask(control, "POST", "/users/change", out | {"user": boss}, **sent).status == 403
     assert control.admin("GET", "/api/v1/users/owner.acme").json()["active"]
+
+
+ELSEWHERE = ("/settings/alone", "/playground/run")
+"""Of what is sent: it ends the sessions of others, and asks a gateway, which there is none of."""
+
+
+@pytest.mark.parametrize(
+    ("role", "tenant"), [*((role, "") for role in ROLES), ("owner", "acme"), ("billing", "acme")]
+)
+def test_whoever_may_send_a_form_is_not_refused_and_needs_a_proof(
+    control: Control, guests: dict[tuple[str, str], Guest], role: str, tenant: str
+) -> None:
+    guest = guests[role, tenant]
+    sent = {"cookie": guest.cookie, "origin": control.url}
+    for way in WAYS:
+        if way.method == "GET" or way.path in ELSEWHERE or not way.open_to(guest.caller):
+            continue
+        reply = ask(control, "POST", way.path, {"proof": guest.proof}, **sent)
+        said = (role, tenant, way.path, reply.status)
+        assert reply.status not in (401, 403) and reply.status < 500, said
+        assert reply.headers.get("location", "/") != "/enter", said
+        forged = ask(control, "POST", way.path, {"proof": "0" * 32}, **sent)
+        assert forged.status == 403, said
+
+
+def test_a_tenant_meets_nothing_of_others_by_their_ids(
+    control: Control, guests: dict[tuple[str, str], Guest]
+) -> None:
+    """As if there were none; and nothing of it has changed."""
+    guest = guests["owner", "acme"]
+    sent = {"cookie": guest.cookie, "origin": control.url}
+    key = control.admin("POST", "/api/v1/keys", {"name": "of-globex", "organisation": "globex"})
+    stranger = made(control, "stranger", "viewer", organisation="globex")
+    token = {"name": "of-globex", "role": "viewer", "organisation": "globex"}
+    token = control.admin("POST", "/api/v1/tokens", token).json()
+    journal = JournalWriter(control.data / "journal" / "gateway")
+    ours, theirs = Labels(organisation="acme"), Labels(organisation="globex")
+    now = time.time_ns() // 1000
+    put(journal, [call("req_ours", at_us=now, model="our-model", labels=ours),
+                  call("req_theirs", at_us=now, model="their-model", labels=theirs)])  # fmt: skip
+    journal.close()
+    get = {"cookie": guest.cookie}
+    assert ask(control, "GET", "/calls/req_ours", **get).status == 200
+    assert ask(control, "GET", "/calls/req_theirs", **get).status == 404
+    for path in ("/calls", "/calls?model=their-model", "/costs?by=model", "/costs/focus.csv",
+                 "/costs/table.csv?by=model", "/costs/table.csv?by=organisation"):  # fmt: skip
+        reply = ask(control, "GET", path, **get)
+        assert reply.status == 200, path
+        assert b"req_theirs" not in reply.body and b"globex" not in reply.body, path
+        assert b"their-model" not in reply.body or "their-model" in path, path
+    assert b"our-model" in ask(control, "GET", "/costs/table.csv?by=model", **get).body
+    outside = ask(control, "GET", "/costs/table.csv?by=model&organisation=globex", **get)
+    assert outside.status == 403
+    ident = key.json()["id"]
+    forms = {
+        "/keys/bounds": {"key": ident, "models": "none"}, "/keys/revoke": {"key": ident},
+        "/users/password": {"user": stranger, "password": "another " + PASSWORD},
+        "/users/change": {"user": stranger, "do": "remove"},
+        "/users/revoke": {"token": token["id"]},
+    }  # fmt: skip
+    for path, form in forms.items():
+        foreign = ask(control, "POST", path, {"proof": guest.proof} | form, **sent)
+        nobodys = {name: "of-nobody" if value in (ident, stranger, token["id"]) else value
+                   for name, value in form.items()}  # fmt: skip
+        nobody = ask(control, "POST", path, {"proof": guest.proof} | nobodys, **sent)
+        assert foreign.status == nobody.status and foreign.status in (400, 404), path
+    mine = ask(control, "POST", "/users/tokens", {"proof": guest.proof, "name": "of-acme",
+               "role": "viewer", "organisation": "globex"}, **sent)  # fmt: skip
+    assert mine.status == 200
+    tokens = {row["name"]: row for row in control.admin("GET", "/api/v1/tokens").json()["data"]}
+    assert tokens["of-acme"]["organisation"] == "acme"
+    assert tokens["of-globex"]["state"] == "active"
+    keys = {row["id"]: row for row in control.admin("GET", "/api/v1/keys").json()["data"]}
+    assert keys[ident]["bounds"] == key.json()["bounds"]
+    assert keys[ident]["state"] == "active"
+    assert enter(control, "stranger").status == 303, "the password is the old one"
 
 
 # -- in and out ------------------------------------------------------------------------------------

@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
+from ferryman.flow.refusals import MOST, Refusals
+from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.store.journal import JournalWriter
+from ferryman.telemetry.record import Refused
 from tests.flow.test_costs_page import FERRYMAN, finding
 from tests.flow.test_docs import needs_curl
 from tests.gateway import Stack
 from tests.processes import until
+from tests.store.test_journal import read_all
 from tests.test_readme import blocks
 
 PAGE = "docs/audit.md"
@@ -24,6 +30,7 @@ providers: { lab: { base_url: SIM/v1, format: openai_chat } }
 logs: { sinks: [{ kind: file, path: lines.log }], audit: true }
 ledger: { audit: 400d }
 guards: { birds: { kind: words, words: [blue heron], action: block } }
+limits: [{ name: few, when: { end_user: greedy }, requests: { most: 1, per: day } }]
 policies: [{ when: { end_user: banned }, forbid: You are not let in. }]
 """
 
@@ -151,18 +158,56 @@ def tried(stack: Stack, key: str) -> int:
 
 
 def test_what_guards_stop_is_there_and_counted(stack: Stack) -> None:
+    agent = {"user-agent": "a bird watcher"}
     for _ in range(3):
-        reply = stack.chat("lab/a", messages=[{"role": "user", "content": "The blue heron"}])
-        assert reply.status == 400
+        said = [{"role": "user", "content": "The blue heron"}]
+        assert stack.chat("lab/a", messages=said, headers=agent).status == 400
 
     def found() -> int:
         acts = entries(stack, action="call", outcome="refused", limit="1000")
         stopped = [act for act in acts if act["target"] == "guardrail_blocked"]
         assert all(act["actor"].startswith("key_") for act in stopped)
+        assert all(act["client"] == "a bird watcher" for act in stopped)
         assert "heron" not in json.dumps(stopped), "what was said is nobody's business here"
         return sum(act["after"]["count"] for act in stopped)
 
     until(lambda: found() == 3, "what was stopped in the log")
+
+
+def test_what_limits_refuse_is_there_and_counted(stack: Stack) -> None:
+    greedy = {"user": "greedy", "messages": [{"role": "user", "content": "x"}]}
+    assert [stack.chat("lab/a", **greedy).status for _ in range(4)] == [200, 429, 429, 429]
+
+    def found() -> int:
+        acts = entries(stack, action="call", outcome="refused", limit="1000")
+        limited = [act for act in acts if act["target"] == "limit few"]
+        assert all(act["actor"].startswith("key_") for act in limited)
+        return sum(act["after"]["count"] for act in limited)
+
+    until(lambda: found() > 0, "the limit's refusals in the log")
+    assert found() <= 3
+
+
+def test_refusals_by_limits_take_no_room_of_others(tmp_path: Path) -> None:
+    refusals = Refusals()
+    for name in range(MOST + 5):
+        limit = GatewayError(402, ErrorKind.BUDGET, "", reason=f"limit {name}")
+        refusals.note(limit, "192.0.2.1", "key_1", "", "m")
+    forbidden = GatewayError(403, ErrorKind.FORBIDDEN, "")
+    refusals.note(forbidden, "192.0.2.2", "key_2", "", "m")
+    journal = JournalWriter(tmp_path / "plane")
+    refusals.write(journal)
+    refusals.note(limit, "192.0.2.1", "key_1", "", "m")
+    refusals.note(forbidden, "192.0.2.2", "key_2", "", "m")
+    refusals.write(journal)
+    refusals.write(journal, last=True)
+    journal.close()
+    payloads = [payload for _, payload in read_all(tmp_path / "plane")]
+    addresses = [msgspec.msgpack.decode(each, type=Refused).address for each in payloads]
+    assert addresses[0] == "192.0.2.2"
+    assert addresses[1 : 1 + MOST] == ["192.0.2.1"] * MOST
+    assert addresses[1 + MOST : -2] == [""] * 5, "of what is beyond, the reason alone"
+    assert addresses[-2:] == ["192.0.2.2", "192.0.2.1"], "limits wait for their time, or the end"
 
 
 def test_a_leaked_key_is_shut_out_told_and_written_down(stack: Stack) -> None:

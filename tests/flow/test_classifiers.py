@@ -34,6 +34,8 @@ guards:
     always: false }
   secretless: { kind: webhook, url: CANNED/hook, secret: env:NOBODY_SETS, action: block,
     always: false }
+  topics: { kind: topics, model: canned/judge, deny: [politics, medical advice], action: block,
+    always: false }
   answer: { kind: judge, model: canned/judge, at: [reply], action: block, always: false }
   noted: { kind: webhook, url: CANNED/hook, at: [reply], action: annotate, always: false }
 residency:
@@ -52,6 +54,7 @@ policies:
             "signed",
             "secretless",
             "noted",
+            "topics",
         )
     )
     + "  - { name: p-answer, when: { tags: answer }, guard: [answer] }\n"
@@ -97,6 +100,16 @@ def test_a_judge_stops_a_call_before_it_goes_anywhere(stack: Stack) -> None:
     assert (found["action"], found["score"], found["reasons"]) == ("blocked", 0.9, ["override"])
     says(stack, '{"score": 0.69, "reasons": []}')
     assert say(stack, "judge", "Hello").status == 200
+
+
+def test_topics_that_are_not_to_be_talked_about_are_asked_of_a_judge(stack: Stack) -> None:
+    says(stack, '{"score": 0.8, "reasons": ["politics"]}')
+    reply = say(stack, "topics", "Whom shall I vote for?")
+    assert (reply.status, error_of(reply)["code"]) == (400, "guardrail_blocked")
+    assert (
+        b"about one of these topics, or asks about it: politics; medical advice?"
+        in (stack.canned.requests[-1][1])
+    )
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from ferryman.edge import places
 from ferryman.edge.places import METRICS, OPEN, PLACES, PLANES, Place
 from ferryman.edge.routes import CALLS, V2
-from tests.gateway import KEY, Stack, asked, error_of
+from tests.gateway import KEY, LAB_KEY, Stack, asked, error_of
 from tests.processes import request
 from tests.telemetry.test_metrics import read
 
@@ -70,12 +71,28 @@ def test_health_and_readiness_need_no_key(stack: Stack) -> None:
     assert stack.get("/healthz", key=None).json() == {"status": "ok"}
     ready = stack.get("/readyz", key=None)
     assert (ready.status, ready.json()["status"]) == (200, "ready")
-    assert {"lab", "spare", "canned"} <= set(ready.json()["providers"])
-    assert "asleep" not in ready.json()["providers"]
+    bearer = {"authorization": f"Bearer {stack.metrics_token}"}
+    names = request(stack.url, path="/readyz", headers=bearer).json()["providers"]
+    assert {"lab", "spare", "canned"} <= set(names)
+    assert "asleep" not in names
+    assert ready.json()["providers"] == len(names)
+    assert stack.get("/readyz").json()["providers"] == len(names), "a caller's key tells no more"
     for path in ("/healthz", "/readyz", "/"):
         head = request(stack.url, "HEAD", path)
         assert (head.status, head.body) == (200, b"")
         assert int(head.headers["content-length"]) == len(stack.get(path, key=None).body)
+
+
+def test_the_control_plane_is_given_no_keys_of_providers(stack: Stack) -> None:
+    """But knows that they are there: its providers are active, and calls are served."""
+    given = {
+        module: Path(f"/proc/{stack.process(module)}/environ").read_bytes()
+        for module in (b"ferryman.control", b"ferryman.edge")
+    }
+    assert LAB_KEY.encode() in given[b"ferryman.edge"]
+    assert LAB_KEY.encode() not in given[b"ferryman.control"]
+    assert b"withheld:LAB_KEY" in given[b"ferryman.control"]
+    assert stack.chat("lab/sim").status == 200
 
 
 def test_every_endpoint_is_open_to_whom_it_declares_and_to_nobody_else(stack: Stack) -> None:

@@ -40,6 +40,7 @@ guards:
   brief: { kind: length, at: [reply], most: 20, always: false }
   topics: { kind: words, words: [blue heron, "青鷺"], action: block, always: false }
   programs: { kind: code, always: false }
+  tongue: { kind: language, allow: [en], action: block, always: false }
   ours: { kind: regex, patterns: { own: '[a-z]+@ferry[.]example' }, action: allow }
 models:
   linked: { targets: [lab/sim-echo], guard: [links] }
@@ -52,6 +53,7 @@ policies:
   - { name: short, when: { tags: short }, guard: [brief] }
   - { name: topics, when: { tags: topics }, guard: [topics] }
   - { name: code, when: { tags: code }, guard: [programs] }
+  - { name: tongue, when: { tags: tongue }, guard: [tongue] }
   - { name: strict, when: { tags: strict }, guard: [who] }
 """
 SECRETS = {
@@ -408,3 +410,23 @@ def test_definitions_of_tools_and_of_the_answers_form_are_checked_like_text(
         "lab/sim", tools=[{"type": "function", "function": evil}], headers=barred
     )
     assert error_of(stopped)["code"] == "guardrail_blocked", "others write tools' definitions, too"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_languages_of_requests_and_answers_are_held_to(guarding: Stack, stream: bool) -> None:
+    tagged = {"x-ferryman-tags": "tongue"}
+    german = "Bitte fassen Sie mir den Vertrag in einfachen Worten zusammen."
+    messages = [{"role": "user", "content": german}]
+    body = {"model": "lab/sim-echo", "messages": messages, "stream": stream}
+    stopped = guarding.post(body, headers=tagged)
+    assert (stopped.status, error_of(stopped)["code"]) == (400, "guardrail_blocked")
+    assert "(de)" in error_of(stopped)["message"]
+    assert guarding.post(body).status == 200, "other calls are not held to it"
+    messages[0]["content"] = "Please put the contract into plain words for me, will you?"
+    passed = guarding.post(body, headers=tagged)
+    assert passed.status == 200
+    [said, answer] = [
+        each for each in guarding.row(passed)["verdicts"] if each["check"] == "tongue"
+    ]
+    assert (said["action"], said["reasons"]) == ("allowed", ["en"])
+    assert (answer["stage"], answer["action"]) == ("reply", "allowed")

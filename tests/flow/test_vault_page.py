@@ -19,7 +19,7 @@ from tests.config.catalogue import loaded
 from tests.control.services import TOKEN, TransitServer
 from tests.gateway import Stack
 from tests.memory import holds
-from tests.processes import descendants, environment, request, until
+from tests.processes import environment, request, until
 from tests.receivers import Hook
 from tests.test_readme import blocks
 
@@ -68,16 +68,7 @@ def asked(stack: Stack, model: str = "fast") -> str | None:
 
 
 def control_of(stack: Stack) -> int:
-    return _process(stack, b"ferryman.control")
-
-
-def _process(stack: Stack, module: bytes) -> int:
-    [found] = [
-        pid
-        for pid in descendants(stack.up.popen.pid)
-        if module in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    ]
-    return found
+    return stack.process(b"ferryman.control")
 
 
 def test_every_configuration_on_the_page_is_a_good_one(tmp_path: Path) -> None:
@@ -188,13 +179,13 @@ def test_the_control_plane_s_memory_holds_no_provider_key(paged: Stack) -> None:
     for _ in range(5):
         _pages(paged)
     assert asked(paged) == CANARY
-    assert holds(_process(paged, b"ferryman.edge"), CANARY.encode()), "the look finds what is there"
+    assert holds(paged.process(b"ferryman.edge"), CANARY.encode()), "the look finds what is there"
     assert holds(control_of(paged), b"ferryman.control")
     assert holds(control_of(paged), CANARY.encode()) == 0
     assert holds(paged.up.popen.pid, CANARY.encode()) == 0
     [master] = re.findall(r"2:(\S+)", (paged.data / "secrets" / "master-key").read_text())
     assert holds(control_of(paged), master.encode()) == 0
-    assert holds(_process(paged, b"ferryman.edge"), master.encode()) == 0
+    assert holds(paged.process(b"ferryman.edge"), master.encode()) == 0
 
 
 @pytest.mark.parametrize(

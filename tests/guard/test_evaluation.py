@@ -60,3 +60,13 @@ def test_a_sample_says_where_it_stands(at: str) -> None:
     guard = Guard(name="short", kind="length", most=10, at=("reply",))
     [found] = evaluated([guard], [Sample("more than ten", True, at)])
     assert found.found == 1
+
+
+def test_guards_of_languages_are_measured_like_others() -> None:
+    samples = [
+        Sample("Wann legt die Fähre heute Abend ab?", True),
+        Sample("When does the ferry leave tonight?", False),
+        Sample("Paris, Lyon, Nice", False),
+    ]
+    [found] = evaluated([Guard(name="tongue", kind="language", allow=("en",))], samples)
+    assert (found.found, found.missed, found.wrong, found.passed) == (1, 0, 0, 2)

@@ -24,6 +24,7 @@ from ferryman import lifeline
 from ferryman.cli import banner
 from ferryman.cli.child import Child
 from ferryman.cli.listen import ListenError, beside, bind_tcp, bind_unix
+from ferryman.cli.withheld import for_control
 from ferryman.config.options import Options, OptionsError
 from ferryman.config.secret import base_url_variable
 from ferryman.log import log
@@ -268,7 +269,7 @@ def children_of(
     gateway_env = {name: value for name, value in env.items() if name != "FERRYMAN_KEY"}
     python = [sys.executable, "-P", "-m"]
     children = [
-        Child("control", [*python, "ferryman.control"], env, admin),
+        Child("control", [*python, "ferryman.control"], for_control(env, options.config), admin),
         Child("gateway", [*python, "ferryman.edge"], gateway_env, calls),
     ]
     if options.local_model:

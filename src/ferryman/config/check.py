@@ -15,7 +15,7 @@ from ferryman.config.filtering import said as said_of_filter
 from ferryman.config.model import RouteConfig
 from ferryman.config.names import Known
 from ferryman.config.problem import WARNING
-from ferryman.config.secret import ENV, FILE, PLACEHOLDER, VAULT, activate, resolve
+from ferryman.config.secret import ENV, FILE, PLACEHOLDER, VAULT, activate, is_there
 from ferryman.config.snapshot import Provider
 
 CLOUDS = {
@@ -142,7 +142,7 @@ def provider_states(
 def _active(provider: Provider, env: Mapping[str, str], key: bytes) -> str:
     found = []
     for secret in provider.keys:
-        if resolve(secret, provider.name, env, key) is not None:
+        if is_there(secret, provider.name, env, key):
             told = {ENV: secret.value, FILE: f"the file {secret.value}"}
             found.append(told.get(secret.kind, "the configuration"))
     found = found[:1] if provider.alternatives else found

@@ -13,8 +13,9 @@ from ferryman.config.problem import Path
 from ferryman.config.shapes import Key, ListOf, MapOf, Table
 
 KINDS: Final = (
-    "pii", "secrets", "regex", "words", "code", "urls", "length", "schema", "injection", "judge",
-    "moderation", "llama_guard", "webhook", "plugin", "metadata", "models",
+    "pii", "secrets", "regex", "words", "code", "urls", "language", "length", "schema",
+    "injection", "judge", "topics", "moderation", "llama_guard", "webhook", "plugin", "metadata",
+    "models",
 )  # fmt: skip
 STATIONS: Final = ("request", "reply", "tools")
 ACTIONS: Final = ("redact", "block", "annotate", "log", "allow")
@@ -86,7 +87,8 @@ TABLE: Final = Table(
             doc="What it checks: what callers say, what models answer, and what goes to tools and "
             "comes back from them. Of length: request or reply; of injection: request or "
             "tools; of classifiers: request or reply.",
-            default="all that its kind can check; length and classifiers: request",
+            default="all that its kind can check; length and classifiers: request; language: "
+            "request and reply",
         ),
         Key(
             name="action",
@@ -96,8 +98,8 @@ TABLE: Final = Table(
             doc="What becomes of what it finds: it is replaced; the call is stopped; the reply "
             "says so in a header; the record alone does; or, of regex and words, other guards "
             "leave it alone where it is all that they have found.",
-            default="redact; log for injection, classifiers and plugin; block for length, schema, "
-            "metadata and models",
+            default="redact; log for language, injection, classifiers and plugin; block for "
+            "length, schema, metadata and models",
         ),
         Key(
             name="how",
@@ -161,8 +163,8 @@ TABLE: Final = Table(
             kind=Number(
                 says="a number from 0 to 1", example="0.8", least=Decimal(0), most=Decimal(1)
             ),
-            doc="Of injection, classifiers and plugin: the score from which on something is taken "
-            "for found.",
+            doc="Of language, injection, classifiers and plugin: the score from which on something "
+            "is taken for found.",
             default="0.6",
         ),
         Key(
@@ -172,7 +174,7 @@ TABLE: Final = Table(
                 example="lab/llama-guard-3",
                 pattern=r"[^\s/]\S{0,199}",
             ),
-            doc="Of judge, moderation and llama_guard: the model that is asked.",
+            doc="Of judge, topics, moderation and llama_guard: the model that is asked.",
         ),
         Key(
             name="about",
@@ -245,13 +247,22 @@ TABLE: Final = Table(
         ),
         Key(
             name="deny",
-            kind=_words("models", "lab/old-*", r"\S{1,200}"),
-            doc="Of models: those that nobody may ask for; * stands for any characters.",
+            kind=_words("models, languages or topics", "lab/old-*", r"\S(.{0,198}\S)?"),
+            doc="Of models: those that nobody may ask for; * stands for any characters. Of "
+            "language: those (ISO 639-1) that texts may not be in. Of topics: what may not be "
+            "talked about.",
         ),
         Key(
             name="allow",
-            kind=_words("hosts", "example.org", r"[a-z0-9.-]{1,253}"),
-            doc="Of urls: the hosts that links may lead to, with those below them.",
+            kind=_words("hosts or languages", "example.org", r"[a-z0-9.-]{1,253}"),
+            doc="Of urls: the hosts that links may lead to, with those below them. Of language: "
+            "those (ISO 639-1) that texts may be in.",
+        ),
+        Key(
+            name="unknown",
+            kind=Word(says="block or allow", example="block", choices=("block", "allow")),
+            doc="Of language: what becomes of texts that are too short to tell.",
+            default="allow",
         ),
     ),
     hints=(("type", "Write kind: pii."), ("mode", "Write action: block.")),

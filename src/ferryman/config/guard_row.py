@@ -6,6 +6,13 @@ from msgspec import Struct
 
 GUARDS: Final = "ferryman.guards"
 """The entry points of plugins that judge: functions from a text to (score, reasons)."""
+LANGUAGES: Final = (
+    "af", "am", "ar", "bg", "bn", "bo", "ca", "cs", "cy", "da", "de", "el", "en", "es", "et", "fa",
+    "fi", "fr", "gu", "he", "hi", "hr", "hu", "hy", "id", "it", "ja", "ka", "km", "kn", "ko", "lo",
+    "lt", "lv", "mk", "ml", "mr", "my", "ne", "nl", "no", "or", "pa", "pl", "pt", "ro", "ru", "si",
+    "sk", "sl", "so", "sq", "sv", "sw", "ta", "te", "th", "tl", "tr", "uk", "ur", "vi", "zh",
+)  # fmt: skip
+"""Languages that guards tell apart (``guard/language.py``), by ISO 639-1."""
 NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}"
 """A guard's name."""
 
@@ -34,9 +41,11 @@ class Guard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     need: tuple[str, ...] = ()
     """Names of metadata."""
     deny: tuple[str, ...] = ()
-    """Models, with ``*``."""
+    """Models, with ``*``; or languages."""
     allow: tuple[str, ...] = ()
-    """Hosts; those below them too."""
+    """Hosts; those below them too. Or languages."""
+    unknown: str = "allow"
+    """``block`` or ``allow``: what becomes of texts whose language can't be told."""
     words: tuple[str, ...] = ()
     schema: str = ""
     """JSON Schema, as JSON."""

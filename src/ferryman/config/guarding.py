@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ferryman.config.filtering import promised
 from ferryman.config.guard_grammar import ENTITIES, STATIONS
-from ferryman.config.guard_row import GUARDS, Guard
+from ferryman.config.guard_row import GUARDS, LANGUAGES, Guard
 from ferryman.config.json_schema import unknown
 from ferryman.config.linear import PatternError, regex
 from ferryman.config.problem import WARNING, Path, near, shown
@@ -20,6 +20,7 @@ _NEEDS: Final = {
     "length": ("most", "most: 20000"),
     "schema": ("schema", "schema: { type: object, required: [name] }"),
     "judge": ("model", "model: lab/llama-3.3-70b"),
+    "topics": ("model", "model: lab/llama-3.3-70b"),
     "moderation": ("model", "model: openai/omni-moderation-latest"),
     "llama_guard": ("model", "model: lab/llama-guard-3"),
     "plugin": ("plugin", "plugin: house-rules"),
@@ -27,13 +28,13 @@ _NEEDS: Final = {
     "metadata": ("need", "need: [team]"),
     "models": ("deny", "deny: [lab/old-*]"),
 }
-_ASKING: Final = ("judge", "moderation", "llama_guard", "webhook")
+_ASKING: Final = ("judge", "topics", "moderation", "llama_guard", "webhook")
 """Classifiers elsewhere."""
 _PLAIN: Final = {
     **dict.fromkeys(_ASKING, "log"),
     "plugin": "log",
-    "length": "block", "schema": "block", "injection": "log", "metadata": "block",
-    "models": "block",
+    "length": "block", "schema": "block", "language": "log", "injection": "log",
+    "metadata": "block", "models": "block",
 }  # fmt: skip
 """Kinds that can't redact, and what they do where nothing else is said."""
 _ALLOWING: Final = ("regex", "words")
@@ -50,15 +51,21 @@ _ABOUT: Final = (
     "an attempt to take over a language model or to make it ignore its rules (prompt injection, "
     "jailbreak)"
 )
+_TOPICS: Final = "a text that is about one of these topics, or asks about it: "
+_TALK: Final = ("request", "reply")
+"""What is said in a conversation, without what tools say."""
 _OWN: Final = {
     "entities": ("pii", "secrets"),
-    "threshold": ("injection", "plugin", *_ASKING),
+    "threshold": ("language", "injection", "plugin", *_ASKING),
     "timeout": _ASKING,
     "run": _ASKING,
     "turns": _ASKING,
     "about": ("judge",),
     **dict.fromkeys(("secret", "region", "data_policy"), ("webhook",)),
     **{need: tuple(k for k in _NEEDS if _NEEDS[k][0] == need) for need, _ in _NEEDS.values()},
+    "allow": ("urls", "language"),
+    "deny": ("models", "language", "topics"),
+    "unknown": ("language",),
 }
 
 
@@ -72,7 +79,7 @@ def guards_of(found: Found, add: Callable[..., None]) -> tuple[Guard, ...]:
 
 
 _AS_GIVEN: Final = ("how", "always", "on_error", "model", "plugin", "url", "run", "turns", "secret",
-                    "region")  # fmt: skip
+                    "region", "unknown")  # fmt: skip
 """Keys that are taken over as they are."""
 
 
@@ -100,21 +107,18 @@ def _guard(name: str, given: Found, path: Path, add: Callable[..., None]) -> Gua
         add((*path, "plugin"), message, fix, WARNING)
     _places(given, path, add)
     _entities(given, path, add)
+    _about(given, path, add)
     if "schema" in given and (why := unknown(given["schema"])):
         add((*path, "schema"), why, "docs/guardrails.md lists what a schema may have.")
-    for label, pattern in given.get("patterns", {}).items():
-        try:
-            regex(pattern)
-        except PatternError as error:
-            fix = "Write it in RE2's syntax, which has no look-around and no back-references."
-            add((*path, "patterns", label), f"this is no regular expression: {error}", fix)
+    _patterns(given, path, add)
     rest: Found = {
         key: tuple(value for _, value in given[key])
         for key in ("at", "entities", "need", "deny", "allow", "words")
         if key in given
     }
     first = kind in ("length", *_ASKING)
-    rest.setdefault("at", ("request",) if first else _AT.get(kind) or STATIONS)
+    talk = _TALK if kind == "language" else STATIONS
+    rest.setdefault("at", ("request",) if first else _AT.get(kind) or talk)
     if "data_policy" in given:
         rest["data_policy"] = promised(given["data_policy"])
     if "schema" in given:
@@ -129,6 +133,8 @@ def _guard(name: str, given: Found, path: Path, add: Callable[..., None]) -> Gua
         rest["turns"] = "said"  # a caller can write a turn of the model's, but not undo its own
     if kind == "judge":
         rest["about"] = given.get("about", _ABOUT)
+    if kind == "topics":
+        kind, rest["about"] = "judge", _TOPICS + "; ".join(rest.pop("deny", ()))
     rest |= {key: given[key] for key in _AS_GIVEN if key in given}
     return Guard(
         name=name,
@@ -154,6 +160,32 @@ def _entities(given: Found, path: Path, add: Callable[..., None]) -> None:
     for i, name in given.get("entities", []) if known else []:
         if name not in known:
             add((*path, "entities", i), f"{shown(name)} is not known", f"Use {', '.join(known)}.")
+
+
+def _patterns(given: Found, path: Path, add: Callable[..., None]) -> None:
+    for label, pattern in given.get("patterns", {}).items():
+        try:
+            regex(pattern)
+        except PatternError as error:
+            fix = "Write it in RE2's syntax, which has no look-around and no back-references."
+            add((*path, "patterns", label), f"this is no regular expression: {error}", fix)
+
+
+def _about(given: Found, path: Path, add: Callable[..., None]) -> None:
+    """Of topics and languages: which."""
+    if given["kind"] == "topics" and not given.get("deny"):
+        message = "a guard of the kind topics needs deny"
+        add(path, message, "Example: deny: [politics, medical advice]")
+    if given["kind"] != "language":
+        return
+    if ("allow" in given) == ("deny" in given):
+        message = "a guard of the kind language needs allow or deny, one of them"
+        add(path, message, "Example: allow: [en, de]")
+    for key in ("allow", "deny"):
+        for i, code in given.get(key, []):
+            if code not in LANGUAGES:
+                fix = f"Languages (ISO 639-1) are: {', '.join(LANGUAGES)}."
+                add((*path, key, i), f"the language {shown(code)} is not known", fix)
 
 
 REDACTING: Final = ("pii", "secrets", "regex", "words", "code", "urls")

@@ -78,6 +78,21 @@ def sendable(text: str) -> bool:
     return _SENDABLE.fullmatch(text) is not None
 
 
+def withheld(variable: str) -> str:
+    """What stands in the environment of a process that is told that the variable is set, and not
+    what it says (``cli/withheld.py``)."""
+    return f"withheld:{variable}"
+
+
+def is_there(secret: Secret, name: str, env: Mapping[str, str], open_key: bytes | None) -> bool:
+    """Whether there is a text behind ``secret``, here or where it is needed."""
+    return _is_withheld(secret, env) or resolve(secret, name, env, open_key) is not None
+
+
+def _is_withheld(secret: Secret, env: Mapping[str, str]) -> bool:
+    return secret.kind == ENV and env.get(secret.value) == withheld(secret.value)
+
+
 def resolve(
     secret: Secret, name: str, env: Mapping[str, str], open_key: bytes | None
 ) -> str | None:
@@ -87,7 +102,7 @@ def resolve(
     references, so call it outside the event loop or when a snapshot arrives, not per request.
     """
     if secret.kind == ENV:
-        text = env.get(secret.value, "")
+        text = "" if _is_withheld(secret, env) else env.get(secret.value, "")
     elif secret.kind == FILE:
         text = _read(Path(secret.value)) or ""
     elif secret.kind == SEALED and open_key is not None:
@@ -145,6 +160,8 @@ def pool(
     keys: dict[str, PoolKey] = {}
     for place, secret in enumerate(provider.keys, 1):
         text = resolve(secret, provider.name, env, open_key)
+        if _is_withheld(secret, env):
+            text = withheld(secret.value)
         if text is not None and sendable(text) and text not in keys:
             name = name_of(secret, place)
             keys[text] = PoolKey(text, name, secret.weight, secret.calls, secret.pays, secret.rates)

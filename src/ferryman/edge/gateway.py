@@ -364,7 +364,7 @@ class Gateway:
         await asyncio.sleep(0)
         with contextlib.suppress(JournalError):
             self.plane.pay()
-        self.plane.refusals.write(self._journal)
+        self.plane.refusals.write(self._journal, last=True)
         self._journal.close()
         await self._keeping.close()
         if self._bodies is not None:

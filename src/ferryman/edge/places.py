@@ -54,17 +54,21 @@ def allow(exchange: Exchange, place: Place, feed: bytes, metrics: bytes) -> None
     allow_methods(exchange, place.methods)
     if place.access == PLANES:
         explaining.allow(exchange, feed)
-    elif place.access == METRICS:
-        given = exchange.header(b"authorization") or b""
-        known = [hmac.compare_digest(given, b"Bearer " + token) for token in (metrics, feed)]
-        if not any(known):
-            raise GatewayError(
-                401,
-                ErrorKind.INVALID_KEY,
-                "Metrics are of all callers, so no caller's key opens them: send the token of "
-                "secrets/metrics-token in the data directory (or FERRYMAN_METRICS_TOKEN) as "
-                "Authorization: Bearer.",
-            )
+    elif place.access == METRICS and not sees_metrics(exchange, feed, metrics):
+        raise GatewayError(
+            401,
+            ErrorKind.INVALID_KEY,
+            "Metrics are of all callers, so no caller's key opens them: send the token of "
+            "secrets/metrics-token in the data directory (or FERRYMAN_METRICS_TOKEN) as "
+            "Authorization: Bearer.",
+        )
+
+
+def sees_metrics(exchange: Exchange, feed: bytes, metrics: bytes) -> bool:
+    """Whether who asks has the metrics token, or is another plane."""
+    given = exchange.header(b"authorization") or b""
+    known = [hmac.compare_digest(given, b"Bearer " + token) for token in (metrics, feed)]
+    return any(known)
 
 
 def allow_methods(exchange: Exchange, methods: bytes) -> None:

@@ -10,7 +10,15 @@ import msgspec
 from ferryman.edge import explaining, feedback, leaks
 from ferryman.edge.endpoints import SUFFIX, endpoints, target_page
 from ferryman.edge.listing import METHODS, STREAMS, Bounds, Listing, shape_of, shape_of_path
-from ferryman.edge.places import CACHE, LIMITS, MODELS, PLACES, allow, allow_methods
+from ferryman.edge.places import (
+    CACHE,
+    LIMITS,
+    MODELS,
+    PLACES,
+    allow,
+    allow_methods,
+    sees_metrics,
+)
 from ferryman.edge.siblings import OWN, Siblings, merged_limits
 from ferryman.flow.array import ArrayExchange
 from ferryman.flow.bearers import Named, vouched_for
@@ -248,11 +256,13 @@ class Edge:
 
     def _readyz(self, exchange: Exchange, _path: bytes) -> None:
         plane = self.plane
-        ready = plane.ready
+        ready, names = plane.ready, plane.fleet.runtimes
+        told = sees_metrics(exchange, self._token, self._metrics_token)
         facts = {
             "status": "ready" if ready else "waiting for the control plane",
             "snapshot": plane.fleet.snapshot.version,
-            "providers": sorted(plane.fleet.runtimes),
+            # Who a company's providers are is nobody's business.
+            "providers": sorted(names) if told else len(names),
         }
         exchange.respond(200 if ready else 503, JSON, _json(facts))
 

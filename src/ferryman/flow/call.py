@@ -469,7 +469,7 @@ def settle(
     plane, target = call.plane, call.target
     now = plane.now()
     if error is ErrorKind.GUARDRAIL:
-        plane.refusals.stopped(error, call.exchange.peer, call.key, call.model)
+        plane.refusals.stopped(error, call.exchange.peer, call.key, call.agent, call.model)
     usage, counts, whole = believed(call, usage, target, whole)
     cost, price = (0 if usage is NOTHING else None), ""
     if cost is None and counts is not None and target is not None and target.prices:

@@ -158,6 +158,7 @@ def refused(found: Refusal, applying: Applying, at: Moment) -> GatewayError:
         ErrorKind.BUDGET if found.budget else ErrorKind.RATE_LIMITED,
         _words(found, at),
         headers=tuple(pairs),
+        reason=f"limit {found.limit}",
     )
 
 

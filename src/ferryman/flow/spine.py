@@ -50,7 +50,7 @@ from ferryman.flow.policies import steer
 from ferryman.flow.queueing import give_back, line_up
 from ferryman.flow.race import race
 from ferryman.flow.reading import is_plain, read_request
-from ferryman.flow.refusals import STATUSES
+from ferryman.flow.refusals import LIMITED, STATUSES
 from ferryman.flow.replay import replayed
 from ferryman.flow.rescue import go_on
 from ferryman.flow.strangers import struck
@@ -280,7 +280,7 @@ def _keeps(call: Call, request: envelope.Request) -> Callable[[bytes], Awaitable
 
 def _turn_away(call: Call, error: GatewayError) -> None:
     """Refuse a call that has not been anywhere, and write that down if its caller is known."""
-    if error.status in STATUSES:
+    if error.status in STATUSES or error.kind in LIMITED:
         agent = agent_of(call.exchange)
         call.plane.refusals.note(error, call.exchange.peer, call.key, agent, call.model)
     try:

@@ -150,8 +150,9 @@ class Session:
         """Guards that are asked while the call goes on."""
         self._took: dict[tuple[str, str], int] = {}
 
-    def at(self, station: str, *, main: bool = False) -> list[Guard]:
-        """Those that check texts there; ``main``: those that judge what is said there, too."""
+    def at(self, station: str, *, main: bool = False, defines: bool = False) -> list[Guard]:
+        """Those that check texts there; ``main``: those that judge what is said there, too, of
+        what ``defines`` a tool without those that judge how people talk."""
         engine = self._engine
         return [
             guard
@@ -160,7 +161,7 @@ class Session:
             and guard.action != "allow"
             and (
                 engine.detectors(guard)
-                or (main and guard.name in engine.judges)
+                or (main and guard.name in engine.judges and not (defines and _of_talk(guard)))
                 or (main and guard.kind == "length" and station == REPLY)
             )
         ]
@@ -358,6 +359,10 @@ class Session:
                 self._found_it(guard, REQUEST, why)
 
 
+def _of_talk(guard: Guard) -> bool:
+    return guard.kind == "language"
+
+
 def _wrong(guard: Guard, model: str, metadata: Callable[[str], object], size: int) -> str:
     if guard.kind == "length" and REQUEST in guard.at and size > guard.most:
         return f"has {size} characters, more than the {guard.most} that may be"
@@ -385,6 +390,7 @@ _KINDS: Final = {
 _JUDGED: Final = {
     "injection": "tries to take the model over", "schema": "is not JSON of the schema",
     "moderation": "is flagged", "llama_guard": "is not safe",
+    "language": "is in a language that may not be",
 }  # fmt: skip
 
 
@@ -404,7 +410,8 @@ _MARK: Final = _mark()
 
 class TextCheck:
     """All checks of one text, one after the other; of an ``answer``, then what stands for something
-    is put back, unless it is not to be (``restore``). ``main``: it is what a turn says."""
+    is put back, unless it is not to be (``restore``). ``main``: it is what a turn says, or, as it
+    ``defines`` one, a tool."""
 
     def __init__(
         self,
@@ -414,9 +421,11 @@ class TextCheck:
         answer: bool,
         restore: bool = False,
         main: bool = False,
+        defines: bool = False,
     ) -> None:
+        guards = session.at(station, main=main, defines=defines)
         self._chain: list[Check] = [
-            session.check(guard, station, answer=answer) for guard in session.at(station, main=main)
+            session.check(guard, station, answer=answer) for guard in guards
         ]
         if restore and session.restores:
             self._chain.append(session.restorer())

@@ -87,7 +87,8 @@ def _tool(tool: Tool | HostedTool, session: Session) -> Tool | HostedTool:
     if isinstance(tool, HostedTool):
         return _with(tool, raw=_raw(tool.raw, lambda text: _plain(session, REQUEST, text)))
     # Others may have written what it says: a tool's server, as well as the application.
-    said = TextCheck(session, REQUEST, answer=False, main=True).whole(tool.description)
+    check = TextCheck(session, REQUEST, answer=False, main=True, defines=True)
+    said = check.whole(tool.description)
     return _with(
         tool, description=said, parameters=_schema(tool.parameters, session),
         grammar=_schema(tool.grammar, session),

@@ -9,6 +9,7 @@ from ferryman.config.guard_row import GUARDS, Guard
 from ferryman.config.json_schema import fault
 from ferryman.guard.injection import injection
 from ferryman.guard.judgement import MOST_REASONS, NOTHING, REASON, Judge, Judgement
+from ferryman.guard.language import language
 
 MOST: Final = 1 << 20
 """Characters of a text that are looked at, at most."""
@@ -28,6 +29,8 @@ def judge_of(guard: Guard) -> Judge | None:
     """What judges for guards of this kind; None = they judge no text as a whole."""
     if guard.kind == "injection":
         return injection
+    if guard.kind == "language":
+        return language(guard.allow, guard.deny, unknown=guard.unknown == "block")
     if guard.kind == "schema":
         schema = json.loads(guard.schema)
 

@@ -22,7 +22,8 @@ REFUSED: Final = 5
 
 
 class Refused(Struct, frozen=True, array_like=True):
-    """Callers that were refused for want of a right, or stopped by guards, since their last."""
+    """Callers that were refused for want of a right, or by a limit, or stopped by guards, since
+    their last."""
 
     at_us: int
     """Unix microseconds of the first."""

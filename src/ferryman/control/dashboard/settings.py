@@ -11,7 +11,7 @@ from msgspec import Struct
 from sqlalchemy import Engine
 
 from ferryman.config.seal import derive
-from ferryman.config.secret import REFERENCES, SEALED, resolve
+from ferryman.config.secret import REFERENCES, SEALED, is_there
 from ferryman.config.snapshot import Provider, Secret
 from ferryman.control import journals
 from ferryman.control.dashboard.desk import Asked, Desk, Go, Page
@@ -117,7 +117,7 @@ def _keys(provider: Provider, env: Mapping[str, str], key: bytes) -> list[Presen
     rows = [
         Presence(
             owner=provider.name, where=_where(secret, number),
-            there=secret.kind == SEALED or resolve(secret, provider.name, env, key) is not None,
+            there=secret.kind == SEALED or is_there(secret, provider.name, env, key),
         )
         for number, secret in enumerate(provider.keys, 1)
     ]  # fmt: skip
