@@ -86,8 +86,11 @@ def most_output(call: Call, request: Request, target: Target) -> int:
 
 
 def most_cost(call: Call, request: Request, targets: Sequence[Target]) -> int:
-    """Picodollars that the call can cost at most: at the dearest of ``targets``, or at all of them
-    where several may be asked to the end."""
+    """Picodollars that the call can cost at most: what its budgets hold, or else at the dearest of
+    ``targets``, or at all of them where several may be asked to the end."""
+    grant = call.grant
+    if grant is not None and call.priced and grant.budgets:
+        return grant.picodollars
     size, many = size_of(call, request), answers(call, request)
     dearest = total = 0
     for target in targets:

@@ -430,11 +430,9 @@ class Call:
 def open_call(call: Call, target: Target, most: int) -> None:
     """Write the call's ``opened`` record, with the most it could cost; again if it holds more now.
 
-    ``most``: picodollars (``bounds.most_cost``), where budgets don't know it better. Raises
-    :class:`GatewayError` (503) when that can't be done.
+    ``most``: picodollars (``bounds.most_cost``). Raises :class:`GatewayError` (503) when that can't
+    be done.
     """
-    if call.priced and call.grant is not None and call.grant.budgets:
-        most = call.grant.picodollars
     opened = Opened(
         call.id, call.at_us, call.key, call.endpoint, call.model, target.provider, target.model,
         min(most, MOST), charge_of(call), call.labels,
