@@ -6,6 +6,7 @@ SQLite refuses a statement by its authorizer; PostgreSQL's own process is ended 
 
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ KEPT = Retention(calls=20 * 86_400, minutes=86_400, hours=2 * 86_400)
 LATER = samples.START / 1e6 + 40 * 86_400
 """When all calls are to go, with their finer sums."""
 _pack = msgspec.msgpack.Encoder().encode
+Rows = dict[str, list[tuple[Any, ...]]]
+"""Of all tables, by their names."""
 
 
 class Fault:
@@ -105,7 +108,7 @@ def _fresh(engine: sa.Engine) -> None:
         connection.exec_driver_sql("UPDATE virtual_keys SET id = 'key_AAAAAAAAAAAA'")
 
 
-def _held(engine: sa.Engine) -> dict[str, list[tuple[Any, ...]]]:
+def _held(engine: sa.Engine) -> Rows:
     """Everything in the database that does not depend on the time of day."""
     found = {}
     with db.reading(engine) as connection:
@@ -157,19 +160,29 @@ def run(url: str, work: Path, *, unheard: bool, step: int = 1) -> int:
         shutil.copytree(work / "made", root)
         return _drained(url, root, at, unheard)
 
-    statements, errors = drained(0)
-    wanted = _held(engine)
-    assert not errors
+    statements, wanted, faults = _each_fails(engine, drained, step)
     assert (len(wanted["calls"]), len(wanted["open_calls"])) == (2 * (40 + 20 + 5), 2)
     assert statements > (2 if unheard else 40)
+    return faults
+
+
+def _each_fails(
+    engine: sa.Engine, done: Callable[[int], tuple[int, int]], step: int
+) -> tuple[int, Rows, int]:
+    """Have it ``done`` without a fault, then with one at every ``step``-th statement: the database
+    is the same each time. Returns how many statements there are, that database, and how many have
+    failed; ``done`` returns the first of these and how many errors there were."""
+    statements, errors = done(0)
+    wanted = _held(engine)
+    assert not errors
     faults = range(1, statements + 1, step)
     for at in faults:
-        assert drained(at)[1] == 1, f"no error at statement {at}"
+        assert done(at)[1] == 1, f"no error at statement {at}"
         found = _held(engine)
         for name, rows in wanted.items():
             assert found[name] == rows, f"{name} is another after a fault at {at}"
     engine.dispose()
-    return len(faults)
+    return statements, wanted, len(faults)
 
 
 def _tidied(url: str, at: int) -> tuple[int, int]:
@@ -206,15 +219,6 @@ def tidying(url: str, work: Path, *, step: int = 1) -> int:
         assert _drained(url, root, 0, unheard=False)[1] == 0
         return _tidied(url, at)
 
-    statements, errors = tidied(0)
-    wanted = _held(engine)
-    assert not errors
+    _, wanted, faults = _each_fails(engine, tidied, step)
     assert not wanted["calls"] and wanted["calls_by_dimension"]
-    faults = range(1, statements + 1, step)
-    for at in faults:
-        assert tidied(at)[1] == 1, f"no error at statement {at}"
-        found = _held(engine)
-        for name, rows in wanted.items():
-            assert found[name] == rows, f"{name} is another after a fault at {at}"
-    engine.dispose()
-    return len(faults)
+    return faults
