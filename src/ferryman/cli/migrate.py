@@ -1,13 +1,11 @@
 """``ferryman migrate``: from SQLite to PostgreSQL, with a progress bar."""
 
-import os
 import sys
-from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from ferryman.cli.show import console
-from ferryman.config.options import Options
+from ferryman.config.options import Options, drafted
 from ferryman.store.db import DatabaseError, open_engine, where_is
 from ferryman.store.moving import move
 
@@ -28,7 +26,8 @@ def run(options: Options, target: str) -> int:
         sys.stderr.write(f"ferryman: {error}\n")
         return 1
     if not options.database_url:
-        _note(options.paths.moved_to, target)
+        # For the control plane alone: it may have a password.
+        drafted(options.paths.moved_to, target).replace(options.paths.moved_to)
     print(f"Moved {rows:,} rows to {where_is(new)}: counts and sums are equal.")
     if options.database_url:
         print("Start the control plane with it: --database-url, or FERRYMAN_DATABASE_URL.")
@@ -49,16 +48,3 @@ class _Shown:
             self._lines[table] = self._bar.add_task(table, total=total)
         if total:
             self._bar.update(self._lines[table], completed=done)
-
-
-def _note(path: Path, url: str) -> None:
-    """Write down where the database is, for the control plane alone: it may have a password."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(fd, url.encode())
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    draft.replace(path)

@@ -190,7 +190,7 @@ class Paths:
         path = self.root / "secrets" / name
         with contextlib.suppress(FileNotFoundError):
             return path.read_text().strip()
-        draft = _draft(path, secrets.token_hex(32))
+        draft = drafted(path, secrets.token_hex(32))
         try:
             os.link(draft, path)  # atomic, and the first of two racing processes wins
         except FileExistsError:
@@ -212,11 +212,11 @@ class Paths:
         path = self.root / "secrets" / "metrics-token"
         known = path.read_text().strip() if path.exists() else ""
         if not hmac.compare_digest(known.encode(), token.encode()):
-            _draft(path, token).replace(path)
+            drafted(path, token).replace(path)
         return token
 
 
-def _draft(path: Path, text: str) -> Path:
+def drafted(path: Path, text: str) -> Path:
     """A file that is yet to be called ``path``, on the disk, for its owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
