@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferryman.config.snapshot import LENGTHS
 from ferryman.meter.limits import (
     INPUT,
     REQUESTS,
@@ -25,7 +26,7 @@ from ferryman.meter.limits import (
 )
 from ferryman.meter.spending import SWEPT_AT, Spending
 from ferryman.meter.throttle import NEVER, SECOND
-from ferryman.meter.window import LENGTHS, PARTS, Window
+from ferryman.meter.window import PARTS, Window
 
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe",
          "Pacific/Apia", "America/Havana", "Africa/Cairo", "Asia/Kathmandu")  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ferryman.config.snapshot import LENGTHS
 from ferryman.meter.limits import (
     USD,
     Amounts,
@@ -20,7 +21,7 @@ from ferryman.meter.limits import (
 )
 from ferryman.meter.spending import PERIODS_KEPT, Spending
 from ferryman.meter.throttle import SECOND
-from ferryman.meter.window import LENGTHS, PARTS, Window
+from ferryman.meter.window import PARTS, Window
 
 NOW = 1_795_000_000
 ZONES = (

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ferryman.flow.limiting import SECONDS
+from ferryman.config.delegation import RATE_SECONDS
 from ferryman.meter import counters
 from ferryman.meter.limits import (
     INPUT,
@@ -129,7 +129,7 @@ def _limits(most: int, seconds: int, burst: int, dollars: int, rolling: bool) ->
 @settings(max_examples=120)
 @given(
     most=st.one_of(st.integers(1, 10**7), st.integers(1, 10**15)),
-    seconds=st.sampled_from(list(SECONDS.values())),
+    seconds=st.sampled_from(list(RATE_SECONDS.values())),
     burst=st.integers(1, 200), dollars=st.integers(0, 10**17), rolling=st.booleans(), steps=steps,
 )  # fmt: skip
 @example(
@@ -137,7 +137,7 @@ def _limits(most: int, seconds: int, burst: int, dollars: int, rolling: bool) ->
     steps=[(86_399, "a", Amounts(1, 1, 1, 2**53), Amounts(0, 1, 0, 2**53 - 1))] * 30,
 )  # fmt: skip
 @example(  # a month has more parts than fit beside 15 bits more
-    most=10**15 - 1, seconds=SECONDS["month"], burst=10**12, dollars=0, rolling=False,
+    most=10**15 - 1, seconds=RATE_SECONDS["month"], burst=10**12, dollars=0, rolling=False,
     steps=[(2_591_999, "a", Amounts(0, 10**12, 1), Amounts(0, 10**12 - 7, 1))] * 30,
 )  # fmt: skip
 @example(  # sums that carry
@@ -205,7 +205,7 @@ def test_the_script_decides_and_counts_as_the_meters_do(
 @settings(max_examples=60)
 @given(
     most=st.integers(1, 10**9), burst=st.integers(1, 50),
-    seconds=st.sampled_from([86_400, SECONDS["month"]]),
+    seconds=st.sampled_from([86_400, RATE_SECONDS["month"]]),
     waits=st.lists(st.integers(0, 200_000), min_size=1, max_size=80),
 )  # fmt: skip
 def test_never_more_than_burst_and_rate_times_time(

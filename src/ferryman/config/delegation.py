@@ -18,15 +18,12 @@ from urllib.parse import quote
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ferryman.config.snapshot import Budget, CallLimit, Condition, RateLimit
+from ferryman.config.snapshot import LENGTHS, Budget, CallLimit, Condition, RateLimit
 
-SECONDS: Final = {
-    "second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 7 * 86_400,
-    "month": 31 * 86_400,
-}  # fmt: skip
-"""Of budgets; months at their longest."""
-RATE_SECONDS: Final = {**SECONDS, "month": 30 * 86_400}
-"""Of rates (``meter/window.py``)."""
+RATE_SECONDS: Final = {"second": 1, **LENGTHS}
+"""Of what rates are per,"""
+SECONDS: Final = {**RATE_SECONDS, "month": 31 * 86_400}
+"""and of budgets; months at their longest."""
 
 
 class Scope(Struct, frozen=True, order=True):

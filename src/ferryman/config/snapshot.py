@@ -245,7 +245,9 @@ class Condition(Struct, frozen=True, kw_only=True, omit_defaults=True):
     parts: tuple["Condition", ...] = ()
 
 
-PERIODS: Final = ("minute", "hour", "day", "week", "month")
+LENGTHS: Final = {"minute": 60, "hour": 3600, "day": 86_400, "week": 604_800, "month": 2_592_000}
+"""Seconds of a period that rolls, and of what rates are per; a month is 30 days."""
+PERIODS: Final = tuple(LENGTHS)
 """Of budgets."""
 
 

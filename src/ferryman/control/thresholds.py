@@ -13,12 +13,12 @@ from typing import Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from ferryman.config.snapshot import AlertRule, Budget, Snapshot
+from ferryman.config.snapshot import LENGTHS, AlertRule, Budget, Snapshot
 from ferryman.control.alerts.reconcile import Finding
 from ferryman.control.rows import dollars
 from ferryman.control.when import rfc3339
 from ferryman.meter.spending import Spending
-from ferryman.meter.window import LENGTHS, Window
+from ferryman.meter.window import Window
 from ferryman.store import budgets
 from ferryman.telemetry.record import Charge
 

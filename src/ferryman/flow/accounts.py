@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from ferryman.config.delegation import RATE_SECONDS
 from ferryman.config.snapshot import RateLimit
 from ferryman.flow.bearing import bear
 from ferryman.flow.bounds import SILENT, choices
@@ -19,7 +20,6 @@ from ferryman.flow.choice import USUAL_OUTPUT
 from ferryman.flow.limit_words import refused
 from ferryman.flow.limiting import (
     PROVIDER,
-    SECONDS,
     expected_input,
     unbounded,
     upper,
@@ -142,7 +142,9 @@ def _limit(
     name: str, key: str, rates: tuple[RateLimit, ...], calls: int, old: dict[str, Limit]
 ) -> Bound:
     meters: list[Meter] = [
-        RateMeter(rate.measure, rate.most, SECONDS[rate.per], rate.burst, rate.per, patient=True)
+        RateMeter(
+            rate.measure, rate.most, RATE_SECONDS[rate.per], rate.burst, rate.per, patient=True
+        )
         for rate in rates
     ]
     if calls:

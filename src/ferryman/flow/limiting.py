@@ -10,6 +10,7 @@ from itertools import product
 from typing import Any, Final, NamedTuple
 
 from ferryman.catalog.tokens import estimate
+from ferryman.config.delegation import RATE_SECONDS
 from ferryman.config.feed import KeyFacts
 from ferryman.config.snapshot import Budget, CallLimit, Condition, Snapshot
 from ferryman.flow.allowance import partly
@@ -44,15 +45,13 @@ from ferryman.meter.limits import (
     key_of,
 )
 from ferryman.meter.spending import Spending
-from ferryman.meter.window import LENGTHS, Window
+from ferryman.meter.window import Window
 from ferryman.routing.conditions import Meets, compiled
 from ferryman.telemetry.metrics import family
 from ferryman.upstream.fleet import Target
 from ferryman.wire.envelope import Request
 from ferryman.wire.paths import CONVERSATIONS
 
-SECONDS: Final = {"second": 1, **LENGTHS}
-"""Of what rates are per; a month is 30 days."""
 NEWS_PATIENCE: Final = 10.0
 """Seconds that a call waits for what was spent to be known, in the first moments of a gateway."""
 PROVIDER: Final = "\0provider"
@@ -190,7 +189,7 @@ def _facts(condition: Condition) -> set[str]:
 
 def _limit(given: CallLimit) -> Limit:
     meters: list[Meter] = [
-        RateMeter(rate.measure, rate.most, SECONDS[rate.per], rate.burst, rate.per)
+        RateMeter(rate.measure, rate.most, RATE_SECONDS[rate.per], rate.burst, rate.per)
         for rate in given.rates
     ]
     if given.parallel:

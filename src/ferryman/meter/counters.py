@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from ferryman.config.snapshot import LENGTHS
 from ferryman.meter.limits import (
     INPUT,
     OUTPUT,
@@ -24,7 +25,6 @@ from ferryman.meter.limits import (
     Refusal,
     refusal_of,
 )
-from ferryman.meter.window import LENGTHS
 
 SCRIPT: Final = Path(__file__).with_name("counters.lua").read_text()
 PASSED, REFUSED, OTHER_GENERATION, UNKNOWN_PLANE, UNKNOWN_BUDGET = range(5)

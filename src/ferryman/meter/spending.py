@@ -5,7 +5,8 @@ Clocks may jump: what has gone out of date is kept for a while, and counts again
 
 from typing import Final
 
-from ferryman.meter.window import LENGTHS, PARTS, Window
+from ferryman.config.snapshot import LENGTHS
+from ferryman.meter.window import PARTS, Window
 
 SWEPT_AT: Final = 1024
 """Keys kept before those that have nothing to remember are looked for."""

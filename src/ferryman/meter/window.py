@@ -4,8 +4,8 @@ from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-LENGTHS: Final = {"minute": 60, "hour": 3600, "day": 86_400, "week": 604_800, "month": 2_592_000}
-"""Seconds of a period that rolls; a month is 30 days."""
+from ferryman.config.snapshot import LENGTHS
+
 NONE: Final = timedelta()
 PARTS: Final = 60
 """A rolling period is counted in so many parts: what was spent counts up to one part longer."""
@@ -15,7 +15,7 @@ class Window:
     """Says to which bucket of spending a moment belongs, and how long that bucket counts."""
 
     def __init__(self, per: str, zone: str = "UTC", *, rolling: bool = False) -> None:
-        """``per`` is one of :data:`LENGTHS`. Raises ``ZoneInfoNotFoundError``."""
+        """``per`` is one of ``LENGTHS``. Raises ``ZoneInfoNotFoundError``."""
         self.per = per
         self.rolling = rolling
         self.zone = zone
