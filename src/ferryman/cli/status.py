@@ -2,13 +2,12 @@
 
 from rich.text import Text
 
+from ferryman.cli.journal import OFF
 from ferryman.cli.output import print_json
 from ferryman.cli.show import Column, at_least, console, count, duration, local_time, table
 from ferryman.client import Client
 from ferryman.client.status import Now, PlaneStatus, Status
 
-OFF = 5.0
-"""Seconds that a clock may be off before that is said."""
 DAY = 86_400
 
 

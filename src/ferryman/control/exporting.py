@@ -103,32 +103,36 @@ def export_content(admin: Admin, query: DatasetQuery, where: dict[str, str]) -> 
 
 def focus_csv(admin: Admin, since: str, until: str, chosen: Mapping[str, str]) -> Iterator[bytes]:
     """Charges of whole days by FOCUS 1.2 as CSV, in pieces."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(COLUMNS)
     pages = _pages(admin, ExportQuery(since=since, until=until), chosen)
-    for row in _charges(admin, pages, PERIODS["day"], groups_of(TAGS)):
-        pairs = zip(row, COLUMNS.values(), strict=True)
-        writer.writerow([cell(text) if kind == "text" else text or "" for text, kind in pairs])
-        if out.tell() > 65_536:
-            yield out.getvalue().encode()
-            out.seek(0)
-            out.truncate()
-    yield out.getvalue().encode()
+    charges = _charges(admin, pages, PERIODS["day"], groups_of(TAGS))
+    kinds = COLUMNS.values()
+    rows = ([_charged(*each) for each in zip(row, kinds, strict=True)] for row in charges)
+    yield from csv_of(COLUMNS, rows)
 
 
 def calls_csv(admin: Admin, pages: Pages) -> Iterator[bytes]:
     """Calls as CSV, with the columns of the other export, in pieces."""
+    kinds = CALLS.values()
+    rows = ([_cell(*each) for each in zip(row, kinds, strict=True)] for row in _calls(admin, pages))
+    return csv_of(CALLS, rows)
+
+
+def csv_of(head: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[bytes]:
+    """CSV in pieces of some 64 KiB, as the rows come."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(CALLS)
-    for row in _calls(admin, pages):
-        writer.writerow([_cell(*each) for each in zip(row, CALLS.values(), strict=True)])
+    writer.writerow(head)
+    for row in rows:
+        writer.writerow(row)
         if out.tell() > 65_536:
             yield out.getvalue().encode()
             out.seek(0)
             out.truncate()
     yield out.getvalue().encode()
+
+
+def _charged(text: str | None, kind: str) -> str:
+    return cell(text) if kind == "text" else text or ""
 
 
 def _cell(value: object, kind: str) -> object:

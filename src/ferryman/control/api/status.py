@@ -32,11 +32,11 @@ from ferryman.control.reports import call_of
 from ferryman.control.rows import dollars
 from ferryman.control.when import rfc3339
 from ferryman.store import glance, keys
+from ferryman.store.schema import DAY_US
 from ferryman.store.sizes import size
 
 LISTED: Final = 100
 """Calls under way in one answer."""
-DAY_US: Final = 86_400_000_000
 HEARD: Final = 50_000
 """Calls that are read for what guards said."""
 _NAMES: Final = ("p50_ms", "p95_ms", "p99_ms")

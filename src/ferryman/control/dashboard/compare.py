@@ -16,10 +16,10 @@ from ferryman.meter.cost import cost
 from ferryman.store import glance, latency, ledger
 from ferryman.store.latency import Latency
 from ferryman.store.ledger import UsageRow
+from ferryman.store.schema import DAY, DAY_US
 
 SIDES: Final = 4
 """Models beside each other."""
-DAY: Final = 86_400
 DAYS: Final = 7
 """Days that calls are measured over, today included."""
 LARGEST: Final = 100_000_000
@@ -77,7 +77,7 @@ def _sides(desk: Desk, chosen: Sequence[Model], sums: bool) -> list[Side]:
     desk.admin.catch_up()
     seen = glance.glances(engine, int(now * 1e6) - HOUR_US, MOST)
     lately = {each.name: each for each in health(seen, (), targets=True)}
-    since = (int(now) // DAY - DAYS + 1) * DAY * MILLION
+    since = (int(now) // DAY - DAYS + 1) * DAY_US
     by, until = ("provider", "target"), int(now * 1e6) + 1
     times = {
         f"{row.group['provider']}/{row.group['target']}": row

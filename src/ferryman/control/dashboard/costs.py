@@ -1,8 +1,6 @@
 """The page Costs: where the money goes, by whatever it can be asked, down to the calls."""
 
-import csv
 import datetime
-import io
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
@@ -125,26 +123,19 @@ def table(desk: Desk, asked: Asked) -> Flow:
         else:
             rows = zoned.daily(engine, by, days.first, days.last, chosen, days.zone)
     kind = "text/csv; charset=utf-8"
-    return Flow(f"costs-by-{by}.csv", kind, _lines(engine, by, rows, chosen))
+    head = ("day", by, "calls", "errors", "tokens", "cost_usd", "unknown_cost")
+    parts = exporting.csv_of(head, _rows(engine, by, rows, chosen))
+    return Flow(f"costs-by-{by}.csv", kind, parts)
 
 
-def _lines(
+def _rows(
     engine: Engine, by: str, rows: Iterator[Spent], chosen: dict[str, str]
-) -> Iterator[bytes]:
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(("day", by, "calls", "errors", "tokens", "cost_usd", "unknown_cost"))
+) -> Iterator[tuple[object, ...]]:
     while part := list(islice(rows, exporting.PAGE)):
         names = _names(engine, by, {row.group for row in part}, chosen)
         for row in part:
             name, cost = exporting.cell(names.get(row.group, row.group)), dollars(row.cost)
-            writer.writerow(
-                (iso(row.day), name, row.calls, row.errors, row.tokens, cost, row.unknown_cost)
-            )
-        yield out.getvalue().encode()
-        out.seek(0)
-        out.truncate()
-    yield out.getvalue().encode()
+            yield iso(row.day), name, row.calls, row.errors, row.tokens, cost, row.unknown_cost
 
 
 def focus(desk: Desk, asked: Asked) -> Flow:

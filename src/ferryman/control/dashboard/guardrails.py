@@ -5,11 +5,12 @@ from typing import Any
 
 from ferryman.config.guard_row import Guard
 from ferryman.config.snapshot import Snapshot
-from ferryman.control.api.status import DAY_US, HEARD
+from ferryman.control.api.status import HEARD
 from ferryman.control.dashboard import models
 from ferryman.control.dashboard.desk import Asked, Desk, Page
 from ferryman.store import glance
 from ferryman.store.glance import Verdicts
+from ferryman.store.schema import DAY_US
 
 
 def page(desk: Desk, asked: Asked) -> Page:

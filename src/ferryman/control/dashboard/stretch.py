@@ -7,6 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from ferryman.control.problem import ProblemError
+from ferryman.control.when import rfc3339
 from ferryman.store.dimensions import today
 from ferryman.store.zoned import began_at
 
@@ -42,8 +43,7 @@ class Stretch(Struct, frozen=True, kw_only=True):
         """The beginning of a day, as the page Calls takes it."""
         if self.zone == UTC:
             return iso(day)
-        moment = datetime.datetime.fromtimestamp(began_at(day, self.zone) / 1e6, datetime.UTC)
-        return moment.isoformat().replace("+00:00", "Z")
+        return rfc3339(began_at(day, self.zone) / 1e6)
 
     @property
     def earlier(self) -> str:
