@@ -11,6 +11,7 @@ from bench import (
     guards,
     idle,
     ingestion,
+    instructions,
     machine,
     nginx,
     parts,
@@ -23,7 +24,9 @@ from bench import (
 from bench.gateways import ROOT, Gateway, everything
 from bench.procs import BenchError, on_signals_exit, one_core, raise_limits, say, scratch
 
-SECTIONS = ("idle", "whole", "parts", "stream", "formats", "guards", "ingestion")
+SECTIONS = (
+    "idle", "whole", "parts", "instructions", "stream", "formats", "guards", "ingestion",
+)  # fmt: skip
 RESULTS = ROOT / "bench" / "results.json"
 
 
@@ -95,6 +98,11 @@ def measure(args: argparse.Namespace, work: Path) -> dict[str, object]:
         each = parts.QUICK if args.quick else parts.FULL
         each = replace(each, rounds=args.rounds or each.rounds)
         results["parts"] = parts.measure(each, work)
+    if "instructions" in sections and any(row.name == "ferryman" for row in rows):
+        if why := instructions.absent():
+            say(f"instructions: left out: {why}")
+        else:
+            results["instructions"] = instructions.measure(work)
     if "stream" in sections:
         stream = streams.QUICK if args.quick else streams.FULL
         stream = replace(stream, rounds=args.rounds or stream.rounds)

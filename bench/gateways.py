@@ -40,6 +40,8 @@ class Running:
     is_control: Callable[[list[str]], bool] = lambda argv: False
     """Whether a process with this command line is not on the path of a request."""
     facts: dict[str, object] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+    """Variables that it was started with."""
 
     @property
     def path(self) -> str:
@@ -200,6 +202,7 @@ class Ferryman:
                 seconds,
                 lambda argv: "ferryman.edge" not in argv,
                 {"admin": f"http://127.0.0.1:{admin}"},
+                env,
             )
 
 

@@ -54,6 +54,9 @@ METHOD = """\
   All of them run all the time, and are measured for a second in turn; differences are of the same
   round, the median with the range in which it is with 95 % certainty. The record of a call, its
   journal and the counters are in all of them: they can't be switched off.
+- **Instructions** are those of the data plane's own code and libraries (not the kernel's) for one
+  call at one connection, counted by valgrind: they hardly depend on the machine. Such a call is
+  what "CPU µs a request" above times, so their ratio is about that of the time.
 - **Ferryman** runs as `ferryman up` with everything on: the virtual key is checked, the call held
   to limits and a budget and journaled twice, its usage read, priced and entered into the ledger,
   metrics kept. "CPU" is the data plane's; the control plane's share (taking the journal into the
@@ -76,6 +79,8 @@ def text(results: Mapping[str, Any]) -> str:
         parts += ["## Whole answers\n", report.whole_table(results) + "\n"]
     if results.get("parts"):
         parts += ["## What parts cost\n", report.parts_table(results["parts"]) + "\n"]
+    if results.get("instructions"):
+        parts += ["## Instructions\n", report.instructions_table(results["instructions"]) + "\n"]
     if results.get("stream"):
         title = "## Streams: 1,000 at 50 tokens a second\n"
         parts += [title, report.stream_table(results["stream"]) + "\n"]

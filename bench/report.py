@@ -231,6 +231,20 @@ def guards_table(section: Mapping[str, Mapping[str, float]]) -> str:
     return table(head, rows)
 
 
+def instructions_table(section: Mapping[str, Mapping[str, float]]) -> str:
+    """Instructions a call, by part."""
+    base = section.get(BASE, {}).get("instructions", 0.0)
+    rows = [
+        [
+            name,
+            f"{row['instructions']:,.0f}",
+            f"{row['instructions'] / base - 1:+.1%}" if base and name != BASE else "–",
+        ]
+        for name, row in section.items()
+    ]
+    return table(["Ferryman with", "instructions a call", f"to {BASE}"], rows)
+
+
 def ingestion_table(section: Mapping[str, Rounds]) -> str:
     """Records that are taken into each database."""
     rows = [
@@ -343,6 +357,8 @@ def summary(results: Results) -> str:
         parts += ["Translations", formats_table(results["formats"])]
     if results.get("guards"):
         parts += ["Guards", guards_table(results["guards"])]
+    if results.get("instructions"):
+        parts += ["Instructions", instructions_table(results["instructions"])]
     if results.get("ingestion"):
         parts += ["Ingestion", ingestion_table(results["ingestion"])]
     if verdicts := bars(results):

@@ -65,6 +65,10 @@ RESULTS = {
         "pii": {"whole_ms": 2.5, "streamed_ms": 9.0, "wait_p50_ms": 20.0, "wait_p99_ms": 99.0},
         "injection": {"whole_ms": 7.25},
     },
+    "instructions": {
+        "bare": {"instructions": 200_000.0},
+        "limits": {"instructions": 250_000.0},
+    },
     "ingestion": {
         "sqlite": [{"records": 30_000, "cpu_us": 9.5, "server_us": 0.0}] * 3,
         "postgresql": [
@@ -112,7 +116,7 @@ def test_bars_are_judged() -> None:
 def test_page_and_terminal_tell_the_same_numbers() -> None:
     page, terminal = text(RESULTS), report.summary(RESULTS)
     for part in ("50.0 (30.0–75.0)", "2.50×", "3.00 |", "300 MB", "+12.0", "9,000 (8,000–30,000)",
-                 "| observed ", "+7.0", "99.00"):  # fmt: skip
+                 "| observed ", "+7.0", "99.00", "-20.0%"):  # fmt: skip
         assert part in page
         assert part in terminal
     assert "bifrost was left out: not there" in page
