@@ -55,8 +55,9 @@ METHOD = """\
   round, the median with the range in which it is with 95 % certainty. The record of a call, its
   journal and the counters are in all of them: they can't be switched off.
 - **Instructions** are those of the data plane's own code and libraries (not the kernel's) for one
-  call at one connection, counted by valgrind: they hardly depend on the machine. Such a call is
-  what "CPU µs a request" above times, so their ratio is about that of the time.
+  call at one connection, counted by valgrind, without what it does by the clock: they hardly
+  depend on the machine. Such a call is what "CPU µs a request" above times, so their ratio is about
+  that of the time.
 - **Ferryman** runs as `ferryman up` with everything on: the virtual key is checked, the call held
   to limits and a budget and journaled twice, its usage read, priced and entered into the ledger,
   metrics kept. "CPU" is the data plane's; the control plane's share (taking the journal into the
