@@ -15,7 +15,7 @@ from ferryman.config.filtering import said as said_of_filter
 from ferryman.config.model import RouteConfig
 from ferryman.config.names import Known
 from ferryman.config.problem import WARNING
-from ferryman.config.secret import ENV, FILE, PLACEHOLDER, VAULT, activate, is_there
+from ferryman.config.secret import ENV, FILE, PLACEHOLDER, VAULT, activate, is_there, key_seal_name
 from ferryman.config.snapshot import Provider
 
 CLOUDS = {
@@ -141,8 +141,9 @@ def provider_states(
 
 def _active(provider: Provider, env: Mapping[str, str], key: bytes) -> str:
     found = []
+    sealed_for = key_seal_name(provider.name, provider.owner)
     for secret in provider.keys:
-        if is_there(secret, provider.name, env, key):
+        if is_there(secret, sealed_for, env, key):
             told = {ENV: secret.value, FILE: f"the file {secret.value}"}
             found.append(told.get(secret.kind, "the configuration"))
     found = found[:1] if provider.alternatives else found
