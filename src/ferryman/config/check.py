@@ -134,6 +134,8 @@ def provider_states(
         keys = activate(provider, env, key)
         if name in named or keys is not None:
             why = _active(provider, env, key) if keys is not None else _inactive(provider, env)
+            owner = provider.owner
+            why += f"; it serves {owner} alone" if owner else ""
             state = ProviderState(name=name, active=keys is not None, named=name in named, why=why)
             states.append(state)
     return states

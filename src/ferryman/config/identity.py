@@ -189,9 +189,7 @@ SIGN_IN: Final = Table(
         ),
         Key(
             name="client_secret",
-            kind=Reference(
-                says="vault:NAME, env:NAME or file:/path", example="env:SIGN_IN_SECRET"
-            ),
+            kind=Reference(says="vault:NAME, env:NAME or file:/path", example="env:SIGN_IN_SECRET"),
             doc="The secret that it gave the dashboard.",
             default="none: PKCE alone",
         ),
