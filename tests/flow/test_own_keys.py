@@ -29,6 +29,7 @@ ACME, GLOBEX = "sk-acme-0123456789-own", "sk-globex-0123456789-own"
 MORE = """\
   globex-lab: { base_url: "SIM/v1", keys: [vault:globex/lab, { key: vault:globex/more }] }
   claude: { format: anthropic_messages, base_url: "SIM/v1", key: vault:acme/lab }
+  mistral: { key: vault:acme/lab }
 models:
   of-globex: globex-lab/sim
   broken: { targets: [lab/sim-503], fallbacks: [acme-lab/sim] }
@@ -100,6 +101,7 @@ def test_each_call_goes_out_with_a_key_of_its_own(stack: Stack, keys: dict[str, 
     for model, whom in {
         "fast": (ACME, LAB_KEY, LAB_KEY), "nested": (ACME, LAB_KEY, LAB_KEY),
         "acme-lab/sim": (ACME, None, None), "of-globex": (None, GLOBEX, None),
+        "mistral/sim": (ACME, None, None), "codestral-latest": (None,) * 3,
         "globex-lab/sim": (None, GLOBEX, None), "lab/sim": (LAB_KEY,) * 3,
     }.items():  # fmt: skip
         got = tuple(sent(stack, keys[name], model) for name in ("acme", "globex", ""))
