@@ -15,8 +15,12 @@ from ferryman.config.feed import KeyFacts
 from ferryman.config.filters import Written
 from ferryman.config.intake import seal_for
 from ferryman.config.snapshot import Provider, Snapshot
+from ferryman.control.api.access import OWNER, Caller
+from ferryman.control.problem import ProblemError
 from ferryman.control.vault.masters import make
+from ferryman.control.vaults import pace
 from ferryman.flow.residency import residency_of
+from ferryman.meter.strikes import Strikes
 from tests.flow.test_docs import typed
 from tests.flow.test_explain import explained
 from tests.flow.test_tenants import ask, token
@@ -212,6 +216,20 @@ def test_what_an_organisation_removes_is_out_of_force(stack: Stack, keys: dict[s
     assert sent(stack, keys["acme"], "acme-lab/sim") is None
     url = (stack.data / "admin-url").read_text().strip()
     assert request(url, path="/api/v1/vault").status == 401
+
+
+def test_one_organisation_s_haste_is_not_another_s() -> None:
+    acts = Strikes(2)
+    acme, globex = (Caller(name="t", permissions=frozenset(), organisation=each)
+                    for each in ("acme", "globex"))  # fmt: skip
+    for _ in range(2):
+        pace(acts, acme, 5.0)
+    with pytest.raises(ProblemError, match="in 55 seconds"):
+        pace(acts, acme, 5.0)
+    pace(acts, globex, 5.0)
+    for _ in range(5):
+        pace(acts, OWNER, 5.0)
+    pace(acts, acme, 65.0)
 
 
 # -- the rule itself -------------------------------------------------------------------------------

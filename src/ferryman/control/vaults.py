@@ -1,6 +1,7 @@
 """The vault in the admin API: secrets go in, and never come out again."""
 
 import base64
+import time
 from typing import Any, Final
 
 from ferryman.client.documents import Items
@@ -17,9 +18,14 @@ from ferryman.control.vault import orders
 from ferryman.control.vault.orders import Done, Order
 from ferryman.control.when import rfc3339
 from ferryman.log import log
+from ferryman.meter.strikes import Strikes
 from ferryman.store import tenants, vault
 from ferryman.store.audit import WHO
 from ferryman.store.db import writing
+
+MOST_A_MINUTE: Final = 30
+"""Acts of one organisation: each starts a process."""
+_acts: Final = Strikes(MOST_A_MINUTE)
 
 
 def list_secrets(admin: Admin) -> Items[Secret]:
@@ -91,7 +97,20 @@ def accept(admin: Admin) -> Accepted:
     return Accepted(number=number, in_force=_in_force(admin, ""))
 
 
+def pace(acts: Strikes, caller: Caller, now: float) -> None:
+    """Note one more of ``acts``. Raises :class:`ProblemError` (429): an organisation did too many.
+    ``now``: seconds of any clock that goes on."""
+    whose = caller.within.get("organisation")
+    if whose is None:
+        return
+    if acts.out(whose, now):
+        detail = f"That was too much of the vault for a minute: go on in {acts.rest(now)} seconds."
+        raise ProblemError(429, "too_many_acts", detail)
+    acts.note(whose, now)
+
+
 def _ask(admin: Admin, what: str, **more: Any) -> Done:
+    pace(_acts, admin.caller, time.monotonic())
     return orders.ask(admin.options, Order(what=what, who=WHO.get(), **more))
 
 
@@ -119,7 +138,7 @@ def used(compiled: Compiled) -> set[str]:
 
 
 _SECRET: Final = "/vault/secrets/{name}"  # noqa: S105 - a path
-_BAD: Final = (404, 409, 503)
+_BAD: Final = (404, 409, 429, 503)
 ROUTES: Final = (
     Route("GET", "/vault", "vault.read", list_secrets, tenants=True),
     Route("PUT", _SECRET, "vault.write", put_secret, errors=_BAD, example={"sealed": "c2VhbGVk…"},
