@@ -62,6 +62,7 @@ providers:
   cloudflare: {}
   anthropic: { headers: { X-Org: env:ORG } }
   lab: { base_url: http://a/v1, key: env:TWO_LINES }
+  own: { base_url: http://a/v1, key: vault:acme/a }
 """
     env = {"CLOUDFLARE_API_TOKEN": "x", "ANTHROPIC_API_KEY": "x", "TWO_LINES": "a\nb"}
     found = loaded(tmp_path, text, env=env)
@@ -73,6 +74,8 @@ providers:
         "cloudflare": "set CLOUDFLARE_ACCOUNT_ID",
         "anthropic": "a header refers to a variable or file that is missing",
         "lab": "its key cannot be sent in a header",
+        "own": "its key is in the vault, which this does not open (ferryman vault verify does); "
+        "it serves acme alone",
     }
     assert report(found, env=env, known=KNOWN).count("inactive  ") == len(why)
 

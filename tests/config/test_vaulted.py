@@ -48,3 +48,29 @@ def test_what_is_not_in_the_vault_stays_a_reference(tmp_path: Path) -> None:
     lab = snapshot.providers["lab"]
     assert [(key.kind, key.value) for key in lab.keys] == [(VAULT, "one"), (VAULT, "two")]
     assert activate(lab, {"one": "x"}, KEY) is None
+
+
+OWNED = """\
+providers:
+  lab: { base_url: "http://127.0.0.1:9/v1", key: vault:lab }
+  acme-lab:
+    base_url: http://127.0.0.1:9/v1
+    keys: [vault:Acme Inc./a, { key: vault:Acme Inc./b }]
+"""
+
+
+def test_a_key_of_an_organisation_is_sealed_for_it(tmp_path: Path) -> None:
+    found = loaded(tmp_path, OWNED)
+    assert not found.problems
+    texts = {name: f"canary-{name[-1]}" for name in ("lab", "Acme Inc./a", "Acme Inc./b")}
+    assert names(found.config) == texts.keys()
+    with_texts = replace(found, config=filled(found.config, texts, KEY))
+    providers = compile_snapshot(with_texts, seal_key=KEY, env={}).providers
+    lab, theirs = providers["lab"], providers["acme-lab"]
+    assert (lab.owner, theirs.owner) == ("", "Acme Inc.")
+    assert activate(theirs, {}, KEY) == ["canary-a", "canary-b"]
+    for owner in ("", "Globex"):  # as where nobody knows of owners, or a snapshot was changed
+        assert activate(replace(theirs, owner=owner), {}, KEY) is None
+    assert activate(replace(lab, owner="Globex"), {}, KEY) is None
+    unfilled = compile_snapshot(found, seal_key=KEY, env={}).providers["acme-lab"]
+    assert (unfilled.owner, activate(unfilled, {}, KEY)) == ("Acme Inc.", None)

@@ -123,7 +123,7 @@ def test_who_may_only_look_can_change_nothing() -> None:
         "/calls", "/calls/export.csv", "/calls/{request_id}", "/costs", "/costs/table.csv",
         "/costs/focus.csv", "/keys", "/keys/bounds", "/keys/revoke", "/keys/rotate",
         "/users", "/users/change", "/users/password", "/users/tokens", "/users/revoke",
-        "/reference",
+        "/reference", "/vault", "/vault/intake", "/vault/remove",
     }  # fmt: skip
 
 
@@ -255,7 +255,7 @@ def test_a_tenant_meets_nothing_of_others_by_their_ids(
         "/keys/bounds": {"key": ident, "models": "none"}, "/keys/revoke": {"key": ident},
         "/users/password": {"user": stranger, "password": "another " + PASSWORD},
         "/users/change": {"user": stranger, "do": "remove"},
-        "/users/revoke": {"token": token["id"]},
+        "/users/revoke": {"token": token["id"]}, "/vault/remove": {"name": ident},
     }  # fmt: skip
     for path, form in forms.items():
         foreign = ask(control, "POST", path, {"proof": guest.proof} | form, **sent)

@@ -82,14 +82,20 @@ def test_a_secret_is_replaced_and_removed(visit: Visit, ferry: Stack) -> None:
     page.get_by_label("Secret", exact=True).fill(OTHER)
     page.get_by_role("button", name="Store").click()
     expect(page.get_by_role("status")).to_contain_text("Stored: lab")
-    page.get_by_label("Name", exact=True).fill("spare")
+    page.get_by_label("Name", exact=True).fill("acme/spare")
     page.get_by_label("Secret", exact=True).fill(OTHER)
     page.get_by_role("button", name="Store").click()
-    expect(page.get_by_role("row", name="spare")).to_contain_text("no")
-    page.get_by_text("Remove spare").first.click()
-    page.get_by_role("button", name="Remove spare").click()
-    expect(page.get_by_role("status")).to_contain_text("Removed: spare")
-    expect(page.get_by_role("row", name="spare")).to_have_count(0)
+    expect(page.get_by_role("row", name="acme/spare")).to_contain_text("no")
+    page.get_by_label("Name", exact=True).fill("acme/spare")
+    page.get_by_label("Secret", exact=True).fill(OTHER)
+    page.get_by_label("It is the key of").select_option("lab")
+    with visit.expecting("400"):
+        page.get_by_role("button", name="Store").click()
+        expect(page.get_by_role("alert")).to_contain_text("lab would serve that organisation alone")
+    page.get_by_text("Remove acme/spare").first.click()
+    page.get_by_role("button", name="Remove acme/spare").click()
+    expect(page.get_by_role("status")).to_contain_text("Removed: acme/spare")
+    expect(page.get_by_role("row", name="acme/spare")).to_have_count(0)
 
 
 def test_a_browser_that_cannot_seal_sends_nothing(visit: Visit) -> None:

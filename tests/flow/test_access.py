@@ -186,7 +186,7 @@ READ = ("/usage?by=key,user,run&since=1d", "/usage/forecast?by=key", "/calls", "
         "/keys?name=shop", "/export/calls", "/export/focus", "/export/content?shape=raw",
         "/export/content", "/tokens", "/users", "/roles", "/me", "/openapi.json", "/runs/nightly",
         f"/runs/{TRACE}", "/limits", "/limits/delegated", "/latencies?by=model", "/alerts",
-        "/alerts/history", "/models", "/prices?model=fast", "/organisations")  # fmt: skip
+        "/alerts/history", "/models", "/prices?model=fast", "/organisations", "/vault")  # fmt: skip
 ONE = ("/calls/{call}", "/runs/{call}", "/calls/{call}/content", "/calls/{call}/feedback",
        "/calls/{call}/cost", "/keys/{key}", "/users/{user}")  # fmt: skip
 """What is asked for by an id, in place of ``{ident}`` and the like."""
@@ -197,8 +197,9 @@ WRITE = {"POST /keys", "PATCH /keys/{key}", "POST /keys/{key}/rotate", "DELETE /
 _TEAMS = "/organisations/{organisation}/teams"
 ELSEWHERE = {"GET /organisations/{organisation}", f"GET {_TEAMS}", f"POST {_TEAMS}",
              *(f"{method} {_TEAMS}/{{team}}" for method in ("GET", "PATCH", "DELETE")),
-             "PUT /limits/delegated", "DELETE /limits/delegated"}  # fmt: skip
-"""In test_tenants.py."""
+             "PUT /limits/delegated", "DELETE /limits/delegated", "PUT /vault/secrets/{name}",
+             "DELETE /vault/secrets/{name}", "POST /vault/intake"}  # fmt: skip
+"""In test_tenants.py, and what is about the vault in test_own_keys.py."""
 FILTERED = ("/usage", "/usage/forecast", "/calls", "/runs", "/export/calls", "/export/focus",
             "/export/content")  # fmt: skip
 

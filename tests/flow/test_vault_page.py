@@ -131,7 +131,7 @@ def test_keys_are_rotated_while_calls_go_on(paged: Stack) -> None:
     before = paged.admin("GET", "/api/v1/vault").json()["data"]
     caller = threading.Thread(target=call)
     caller.start()
-    assert "Rotated: 3 secrets" in ferryman(paged, blocks("sh", PAGE)[1])
+    assert "Rotated: 3 secrets" in ferryman(paged, blocks("sh", PAGE)[2])
     ferryman(paged, "ferryman vault rotate")
     ended.set()
     caller.join()

@@ -75,7 +75,9 @@ def source(tmp_path: Path) -> Iterator[sa.Engine]:
                                  text="{}", overlay={}))  # fmt: skip
     kept = Contents(engine, bytes(32))
     kept.add([Sealed("far", 1, "key_1", "red", b"\0sealed")])
-    Vault(engine, Masters([key(1)]), tmp_path / "seen").put("lab", "a secret")
+    vault = Vault(engine, Masters([key(1)]), tmp_path / "seen")
+    for name in ("lab", "acme/lab"):
+        vault.put(name, f"of {name}")
     audit.record(audit.keyed(engine, bytes(32)), audit.Act(action="a.b", after="ä"))
     alerts.silence(engine, "latency", "", 9, "ä", 1)
     alert = alerts.Alert(

@@ -19,7 +19,9 @@ vault_app: Final = typer.Typer(
     help="Provider keys and other secrets, encrypted in the database; in the configuration, "
     "`vault:NAME`.",
 )
-Name = Annotated[str, typer.Argument(help="The secret's name, as in vault:NAME.")]
+Name = Annotated[
+    str, typer.Argument(help="As in vault:NAME; one of an organisation is ORGANISATION/NAME.")
+]
 
 
 @vault_app.command("init")

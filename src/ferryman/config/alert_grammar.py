@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Final
 
 from ferryman.config.conditions import Flag
-from ferryman.config.kinds import PER_CENT, SECONDS, Number, Word
+from ferryman.config.kinds import PER_CENT, SECONDS, Number, Reference, Word
 from ferryman.config.measures import USD, count, size
 from ferryman.config.shapes import Key, ListOf, MapOf, OneOrList, Table
 from ferryman.config.snapshot import ALERTED, MEASURES, SEVERITIES
@@ -21,11 +21,7 @@ _ADDRESS: Final = Word(
 
 
 def _secret(example: str) -> Word:
-    return Word(
-        says="vault:NAME, env:NAME or file:/path",
-        example=example,
-        pattern=r"env:[A-Za-z_][A-Za-z0-9_]*|vault:[A-Za-z0-9][A-Za-z0-9._-]{0,63}|file:.{1,1000}",
-    )
+    return Reference(says="vault:NAME, env:NAME or file:/path", example=example)
 
 
 def _time(example: str, least: int, most: int, *, days: bool = False) -> Number:

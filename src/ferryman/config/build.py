@@ -219,6 +219,10 @@ class Builder:
         if self._given(path, "key") and self._given(path, "keys"):
             self._at_key((*path, "keys"), "key and keys are both given", "Keep one of them.")
         refs = [self._pooled(where, entry) for where, entry in given]
+        if len({ref.owner for ref in refs}) > 1:
+            message = "a provider with a key of an organisation serves that organisation alone"
+            fix = "Give the others a provider of their own, at the same base_url."
+            self._add((*path, "keys"), message, fix)
         asked = self._given(path, "key") or self._given(path, "keys")
         row = self.known.providers.get(name)
         url, keyed = found.get("base_url"), found.get("auth") not in KEYLESS

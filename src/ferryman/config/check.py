@@ -15,7 +15,7 @@ from ferryman.config.filtering import said as said_of_filter
 from ferryman.config.model import RouteConfig
 from ferryman.config.names import Known
 from ferryman.config.problem import WARNING
-from ferryman.config.secret import ENV, FILE, PLACEHOLDER, VAULT, activate, is_there
+from ferryman.config.secret import ENV, FILE, PLACEHOLDER, VAULT, activate, is_there, key_seal_name
 from ferryman.config.snapshot import Provider
 
 CLOUDS = {
@@ -134,6 +134,8 @@ def provider_states(
         keys = activate(provider, env, key)
         if name in named or keys is not None:
             why = _active(provider, env, key) if keys is not None else _inactive(provider, env)
+            owner = provider.owner
+            why += f"; it serves {owner} alone" if owner else ""
             state = ProviderState(name=name, active=keys is not None, named=name in named, why=why)
             states.append(state)
     return states
@@ -141,8 +143,9 @@ def provider_states(
 
 def _active(provider: Provider, env: Mapping[str, str], key: bytes) -> str:
     found = []
+    sealed_for = key_seal_name(provider.name, provider.owner)
     for secret in provider.keys:
-        if is_there(secret, provider.name, env, key):
+        if is_there(secret, sealed_for, env, key):
             told = {ENV: secret.value, FILE: f"the file {secret.value}"}
             found.append(told.get(secret.kind, "the configuration"))
     found = found[:1] if provider.alternatives else found

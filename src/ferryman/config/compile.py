@@ -34,6 +34,7 @@ from ferryman.config.secret import (
     below,
     fill,
     header_seal_name,
+    key_seal_name,
     meant_for,
     moved,
 )
@@ -171,7 +172,9 @@ def _provider(
     }
     changes["probe"] = given.probe
     if given.keys:
-        changes["keys"] = tuple(_secret(ref, name, seal_key) for ref in given.keys)
+        owner = changes["owner"] = next((ref.owner for ref in given.keys if ref.owner), "")
+        sealed_for = key_seal_name(name, owner)
+        changes["keys"] = tuple(_secret(ref, sealed_for, seal_key) for ref in given.keys)
         changes["alternatives"] = changes["keyless"] = False
         if provider.auth in KEYLESS and given.auth is None:
             changes["auth"] = known.auth(given.format or provider.format)

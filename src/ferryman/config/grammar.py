@@ -64,7 +64,9 @@ PROVIDER: Final = Table(
         Key(
             name="key",
             kind=KEY,
-            doc="The API key: vault:NAME, env:NAME, file:/path, or (warned of) the key itself.",
+            doc="The API key: vault:NAME, env:NAME, file:/path, or (warned of) the key itself. "
+            "With vault:ORGANISATION/NAME, the provider serves that organisation alone. See "
+            "docs/vault.md.",
             default="the variable the catalogue names for this provider",
         ),
         Key(

@@ -8,7 +8,7 @@ from ferryman.config.conditions import Flag, Plain, plain_number
 from ferryman.config.files import is_file, located, referred
 from ferryman.config.group_grammar import GROUPS
 from ferryman.config.identity_row import ALGORITHMS, CLAIMED, DISCOVERY, Issuer
-from ferryman.config.kinds import Word
+from ferryman.config.kinds import Reference, Word
 from ferryman.config.problem import Path, shown
 from ferryman.config.role_grammar import BUILT_IN
 from ferryman.config.shapes import Key, ListOf, MapOf, OneOrList, Table
@@ -189,11 +189,7 @@ SIGN_IN: Final = Table(
         ),
         Key(
             name="client_secret",
-            kind=_word(
-                "vault:NAME, env:NAME or file:/path",
-                "env:SIGN_IN_SECRET",
-                r"env:[A-Za-z_][A-Za-z0-9_]*|vault:[A-Za-z0-9][A-Za-z0-9._-]{0,63}|file:.{1,1000}",
-            ),
+            kind=Reference(says="vault:NAME, env:NAME or file:/path", example="env:SIGN_IN_SECRET"),
             doc="The secret that it gave the dashboard.",
             default="none: PKCE alone",
         ),

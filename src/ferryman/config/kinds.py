@@ -18,6 +18,7 @@ from ferryman.config.model import Ref
 from ferryman.config.nodes import Map, Mark, Node, Scalar, Seq
 from ferryman.config.problem import ERROR, Path, Problem, dotted, either, near, shown
 from ferryman.config.secret import Redacted, sendable
+from ferryman.config.vault_names import NAME, OWNED, is_name
 
 Schema = dict[str, Any]
 
@@ -299,7 +300,21 @@ def url_fault(text: str) -> str:
 
 
 _ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-_VAULT_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_ELSEWHERE: Final = "secrets of organisations are for keys of providers alone"
+_INSTALLATIONS: Final = "Store it as one of the installation, and write vault:NAME."
+_OWNED: Final = re.compile(f"vault:{OWNED}")
+
+
+class Reference(Word, frozen=True, kw_only=True):
+    """A reference to a secret, as a text; to none of an organisation."""
+
+    pattern: str = rf"env:{_ENV_NAME}|vault:{NAME}|file:.{{1,1000}}"
+
+    def read(self, node: Node, path: Path, reader: Reader) -> Any:
+        if isinstance(node, Scalar) and _OWNED.fullmatch(node.text):
+            reader.add(path, node.mark, _ELSEWHERE, _INSTALLATIONS)
+            return WRONG
+        return super().read(node, path, reader)
 
 
 class Secret(Kind, frozen=True, kw_only=True):
@@ -307,6 +322,8 @@ class Secret(Kind, frozen=True, kw_only=True):
 
     header: bool = False
     """True: a header's value, which is mostly no secret, and may hold spaces."""
+    owned: bool = False
+    """Whether it may be an organisation's: ``vault:ORGANISATION/NAME``."""
 
     def read(self, node: Node, path: Path, reader: Reader) -> Any:
         if isinstance(node, Map) and [key.text for key, _ in node.pairs] in (
@@ -325,6 +342,9 @@ class Secret(Kind, frozen=True, kw_only=True):
         kind = nodes.scalar_type(scalar)
         if kind == nodes.NULL or kind == nodes.BOOL:
             return reader.wrong(self, node, path)
+        if not self.owned and _OWNED.fullmatch(scalar.text):
+            reader.add(path, node.mark, _ELSEWHERE, _INSTALLATIONS)
+            return WRONG
         fault, value = self._reference(scalar.text)
         if fault:
             reader.add(path, node.mark, fault, example(self, path))
@@ -341,7 +361,7 @@ class Secret(Kind, frozen=True, kw_only=True):
                 return "", Ref(kind="file", value=rest)
             return "file: takes a path, without spaces around it", WRONG
         if colon and kind == "vault":
-            if re.fullmatch(_VAULT_NAME, rest):
+            if is_name(rest):
                 return "", Ref(kind="vault", value=rest)
             return "vault: takes the name of a secret (letters, digits, . - _)", WRONG
         if colon and kind == "sealed":
@@ -357,11 +377,12 @@ class Secret(Kind, frozen=True, kw_only=True):
 
     def schema(self) -> Schema:
         literal = r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?" if self.header else r"[\x21-\x7e]+"
+        stored = f"(?:{OWNED}|{NAME})" if self.owned else NAME
         return {
             "anyOf": [
                 {"type": "string", "pattern": f"^env:{_ENV_NAME}$"},
                 {"type": "string", "pattern": r"^file:\S(.*\S)?$"},
-                {"type": "string", "pattern": f"^vault:{_VAULT_NAME}$"},
+                {"type": "string", "pattern": f"^vault:{stored}$"},
                 {
                     "type": "string",
                     "pattern": f"^(?!env:|file:|vault:|sealed:){literal}$",

@@ -8,7 +8,7 @@ from msgspec import Struct
 from ferryman.config.alerting import NO_FILE
 from ferryman.config.guard_row import Guard
 from ferryman.config.identity_row import Issuer
-from ferryman.config.secret import Redacted
+from ferryman.config.secret import VAULT, Redacted
 from ferryman.config.snapshot import (
     Account,
     Affinity,
@@ -29,6 +29,7 @@ from ferryman.config.snapshot import (
     Telemetry,
     Timeouts,
 )
+from ferryman.config.vault_names import split
 
 
 class Ref(Struct, frozen=True, kw_only=True):
@@ -45,6 +46,11 @@ class Ref(Struct, frozen=True, kw_only=True):
     discount: Decimal = Decimal(0)
     """Per cent off the prices of calls with it."""
     rates: tuple[RateLimit, ...] = ()
+
+    @property
+    def owner(self) -> str:
+        """The organisation whose secret of the vault it is; empty = it is nobody's."""
+        return split(self.value)[0] if self.kind == VAULT else ""
 
 
 class Prices(Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from ferryman.config.problem import Path
 from ferryman.config.shapes import Either, Key, Table
 
 KEY: Final = Secret(
-    says="a key reference: vault:NAME, env:NAME or file:/path", example="env:LAB_KEY"
+    says="a key reference: vault:NAME, env:NAME or file:/path", example="env:LAB_KEY", owned=True
 )
 
 

@@ -98,7 +98,7 @@ def resolve(
 ) -> str | None:
     """The text behind ``secret``, stripped; ``None`` when it is missing, unreadable or empty.
 
-    ``name`` is what a sealed text was sealed for: the provider's name. Reads a file for ``file``
+    ``name`` is what a sealed text was sealed for. Reads a file for ``file``
     references, so call it outside the event loop or when a snapshot arrives, not per request.
     """
     if secret.kind == ENV:
@@ -158,8 +158,9 @@ def pool(
     if fill(base_url(provider, env), env) is None or headers(provider, env, open_key) is None:
         return None
     keys: dict[str, PoolKey] = {}
+    sealed_for = key_seal_name(provider.name, provider.owner)
     for place, secret in enumerate(provider.keys, 1):
-        text = resolve(secret, provider.name, env, open_key)
+        text = resolve(secret, sealed_for, env, open_key)
         if _is_withheld(secret, env):
             text = withheld(secret.value)
         if text is not None and sendable(text) and text not in keys:
@@ -260,6 +261,12 @@ def header_secret(value: str) -> Secret | None:
 def header_seal_name(provider: str, header: str) -> str:
     """What a sealed header value is sealed for."""
     return f"{provider}\n{header.lower()}"
+
+
+def key_seal_name(provider: str, owner: str) -> str:
+    """What a provider's key is sealed for: one of an organisation opens for that alone, and not at
+    all where nobody knows of owners."""
+    return f"organisation\n{owner}\n{provider}" if owner else provider
 
 
 def guard_seal_name(guard: str) -> str:

@@ -119,6 +119,8 @@ class Provider(Struct, frozen=True, kw_only=True):
     accounts: dict[str, Account] = {}
     """The same of single models."""
     probe: Probe | None = None
+    owner: str = ""
+    """The organisation whose calls alone it serves, with a key of theirs; empty = everybody's."""
 
 
 class ModelRow(Struct, frozen=True, array_like=True, kw_only=True):

@@ -97,6 +97,16 @@ class Admin(Struct, frozen=True, kw_only=True):
             raise ProblemError(409, "no_configuration", "There is no good configuration yet.")
         return decoded(compiled.snapshot)
 
+    def foreign(self) -> frozenset[str]:
+        """Providers that are not there for the caller, since they are another organisation's.
+
+        Raises :class:`ProblemError` as the above.
+        """
+        if not self.caller.within:
+            return frozenset()
+        own, every = ("", self.caller.organisation), self.snapshot().providers.values()
+        return frozenset(each.name for each in every if each.owner not in own)
+
 
 @lru_cache(1)
 def decoded(raw: bytes) -> Snapshot:

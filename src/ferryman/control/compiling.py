@@ -224,7 +224,7 @@ def _compiled(
         roles=loaded.config.roles,
         groups=loaded.config.groups,
         providers=tuple(active),
-        example=example(snapshot, active),
+        example=example(snapshot, [each for each in active if not snapshot.providers[each].owner]),
         unpriced=unpriced(snapshot, active),
         file=file,
         text=text_of(draft.units, key),

@@ -75,7 +75,9 @@ class RecostQuery(SinceQuery, kw_only=True, forbid_unknown_fields=True):
 
 def prices(admin: Admin, query: PricesQuery) -> Items[ModelPrices]:
     """What a model costs, at each target that its name may lead to."""
-    found = _named(admin.snapshot(), query.model)
+    foreign = admin.foreign()
+    named = _named(admin.snapshot(), query.model)
+    found = {pair: listed for pair, listed in named.items() if pair[0] not in foreign}
     if not found:
         raise ProblemError(404, "model_not_found", f"No model is called {query.model!r}.")
     return Items(

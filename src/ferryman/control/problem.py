@@ -73,6 +73,7 @@ FIXES: Final = {
     "list`.",
     "tenant_not_found": "`ferryman organisations list` and `ferryman teams list` show them all.",
     "token_not_found": "`ferryman tokens list` or GET /api/v1/tokens shows them all.",
+    "too_many_acts": "Wait until the minute is over.",
     "too_many_limits": "Remove those that nobody needs, or set them by rule in the configuration.",
     "too_many_silences": "End some first, or make one that is about more.",
     "too_many_views": "Forget one that nobody uses.",

@@ -6,18 +6,19 @@ https://platform.claude.com/docs/en/api/models-list; Gemini: https://ai.google.d
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Raw
 
-from ferryman.config.snapshot import ModelRow
+from ferryman.config.filters import barred
+from ferryman.config.snapshot import Filter, ModelRow
 from ferryman.flow.bearers import Named
 from ferryman.flow.key_bounds import Confines
 from ferryman.http1.exchange import Exchange
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.upstream.fleet import Fleet, Resolved
+from ferryman.upstream.fleet import Fleet, Resolved, Target
 from ferryman.wire.envelope import MAX_MODEL_NAME
 
 _json = msgspec.json.Encoder().encode
@@ -34,7 +35,37 @@ METHODS: Final[dict[str, str]] = _GENERATES | _EMBEDS
 _ASKED = tuple(f":{method}".encode() for method in METHODS)
 BOUNDS_KEPT: Final = 64
 """Ways to be bound for which it is remembered what callers may call."""
-Bounds = Confines | Named
+
+
+class Own(NamedTuple):
+    """Bounds of a caller to whom what belongs to other organisations is not there."""
+
+    bounds: Confines | Named | None
+    others: Filter
+    """Of ``flow/residency.py``."""
+
+    @property
+    def may(self) -> str:
+        """In words."""
+        return self.bounds.may if self.bounds is not None else "models of all, and its own"
+
+    def leads(self, resolved: Resolved) -> bool:
+        """Whether any target is there."""
+        targets = (*resolved.targets, *resolved.fallbacks)
+        return any(not barred(target.written, self.others) for target in targets)
+
+    def shows(self, name: str, resolved: Resolved) -> bool:
+        """Whether a list of models has ``name``, which leads to ``resolved``."""
+        bounds = self.bounds
+        return self.leads(resolved) and (bounds is None or bounds.shows(name, resolved))
+
+    def admits(self, target: Target) -> bool:
+        """Whether calls may go to ``target``."""
+        bounds = self.bounds
+        return not barred(target.written, self.others) and (bounds is None or bounds.admits(target))
+
+
+Bounds = Confines | Named | Own
 """Of a virtual key, or of an issuer's callers."""
 _MOST = 1000
 """Models on a page at most, of Anthropic's and of Gemini's."""
@@ -88,6 +119,8 @@ def shown_of(fleet: Fleet, name: str, confines: Bounds | None) -> Resolved:
     """What ``name`` leads to. Raises :class:`GatewayError` (404), also where a caller with
     ``confines`` may not call it."""
     resolved = fleet.resolve(name)
+    if isinstance(confines, Own) and not confines.leads(resolved):
+        raise fleet.unknown(name)
     if confines is not None and not confines.shows(name, resolved):
         message = f"This caller may use no model {name[:100]!r}, but: {confines.may}."
         raise GatewayError(404, ErrorKind.MODEL_NOT_FOUND, message, param="model")

@@ -9,7 +9,7 @@ import msgspec
 
 from ferryman.edge import explaining, feedback, leaks
 from ferryman.edge.endpoints import SUFFIX, endpoints, target_page
-from ferryman.edge.listing import METHODS, STREAMS, Bounds, Listing, shape_of, shape_of_path
+from ferryman.edge.listing import METHODS, STREAMS, Bounds, Listing, Own, shape_of, shape_of_path
 from ferryman.edge.places import (
     CACHE,
     LIMITS,
@@ -25,7 +25,7 @@ from ferryman.flow.bearers import Named, vouched_for
 from ferryman.flow.call import Plane
 from ferryman.flow.deliver import JSON
 from ferryman.flow.headers import HeaderFacts, agent_of, facts_of, identify
-from ferryman.flow.key_bounds import let_in
+from ferryman.flow.key_bounds import Confines, let_in
 from ferryman.flow.limiting import limit_page, standing
 from ferryman.flow.queueing import queue_page
 from ferryman.flow.refusals import STATUSES
@@ -35,6 +35,7 @@ from ferryman.http1.drive import Drive
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.limits import Refusal
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.meter.caller import Caller
 from ferryman.meter.strikes import Strikes
 from ferryman.wire.formats import client_of
 
@@ -153,10 +154,21 @@ class Edge:
                 "to /v1/feedback; leaked keys to /v1/keys/leaked; /v1/models lists models.",
             )
 
-    def _identify(self, exchange: Exchange) -> Bounds | None:
-        """What the caller's key is bound to. Raises :class:`GatewayError` (401, 403)."""
-        key = identify(self.plane, facts_of(self.plane, exchange))
-        return let_in(self.plane, key, exchange.peer) if self.plane.bound else None
+    def _identify(self, exchange: Exchange, caller: Caller | None = None) -> Bounds | None:
+        """What the caller is bound to. ``caller``: for whom an issuer vouches. Raises
+        :class:`GatewayError` (401, 403)."""
+        plane = self.plane
+        key = identify(plane, facts_of(plane, exchange))
+        bounds: Confines | Named | None = None
+        if plane.bound:
+            bounds = let_in(plane, key, exchange.peer)
+        if caller is not None and caller.models:
+            bounds = Named(caller.models)
+        residency = plane.residency
+        if residency is None:
+            return bounds
+        others = residency.others(plane.facts.get(key) if caller is None else caller.whose)
+        return bounds if others is None else Own(bounds, others)
 
     def _models(self, exchange: Exchange, path: bytes) -> None:
         """What the caller may call: all of it, one model, or how its targets stand."""
@@ -169,10 +181,7 @@ class Edge:
 
     async def _models_of_vouched(self, exchange: Exchange, path: bytes, facts: HeaderFacts) -> None:
         caller = await vouched_for(self.plane, facts)
-        bounds = self._identify(exchange)
-        if caller is not None and caller.models:
-            bounds = Named(caller.models)
-        self._show(exchange, path, bounds)
+        self._show(exchange, path, self._identify(exchange, caller))
 
     def _show(self, exchange: Exchange, path: bytes, bounds: Bounds | None) -> None:
         shape, fleet = shape_of(exchange, path), self.plane.fleet

@@ -13,6 +13,7 @@ from ferryman.flow.call import Call
 from ferryman.flow.headers import HeaderFacts
 from ferryman.flow.policies import abilities_of
 from ferryman.flow.preferences import BODY, Preferences, read, read_header
+from ferryman.flow.residency import FOREIGN
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.meter.cost import rate_at
 from ferryman.routing.filters import ABILITIES, Candidate, Reason, priced, sift
@@ -248,14 +249,17 @@ def _nobody(
 ) -> GatewayError:
     """The refusal that says which filter emptied the list, and who can change that."""
     groups: dict[str, list[str]] = {}
-    for target, reason in zip(targets, reasons, strict=True):
-        assert reason is not None
+    known = [(target, reason) for target, reason in zip(targets, reasons, strict=True)
+             if reason is not None and not reason.source.startswith(FOREIGN)]  # fmt: skip
+    if not known:  # to callers of others, theirs is not there
+        return call.plane.fleet.unknown(request.model)
+    for target, reason in known:
         groups.setdefault(told(reason), []).append(target.name[:100])
     parts = []
     for why, out in groups.items():
         more = f" and {len(out) - _SHOWN} more" if len(out) > _SHOWN else ""
         parts.append(f"{why} leaves out {', '.join(out[:_SHOWN])}{more}")
-    sources = {reason.source for reason in reasons if reason is not None and reason.source}
+    sources = {reason.source for _, reason in known if reason.source}
     configured = sorted(source for source in sources if source.startswith(_CONFIGURED))
     callers = len(sources) > len(configured)
     ruled = any(each.source in sources for each in call.filters)
@@ -264,7 +268,7 @@ def _nobody(
         whose = " or ".join(configured)
         fix = f"Ask for another model, or whoever runs the gateway to change {whose}."
     text = f"No target of {request.model[:100]!r} passes: {'; '.join(parts)}. {fix}"
-    if any(reason is not None and reason.key in _STATED for reason in reasons):
+    if any(reason.key in _STATED for _, reason in known):
         text += " What is not known of a target does not count for it."
     if ruled and not callers:
         return GatewayError(403, ErrorKind.FORBIDDEN, text)

@@ -14,7 +14,7 @@ from ferryman.store.schema import vault as _table
 
 _SEQ: Final = "vault_seq"
 Place = tuple[str, str, str]
-"""Tenant, name and field."""
+"""Tenant (an organisation; empty = the secret is the installation's), name and field."""
 
 
 class Row(Struct, frozen=True, kw_only=True):

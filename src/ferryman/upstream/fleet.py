@@ -444,7 +444,7 @@ class Fleet:
                     target.timed = target.timed or not _TIMED.isdisjoint(strategies)
                     target.quota = target.quota or "headroom" in strategies
             if not pairs and not any(fallbacks):
-                raise self._inactive(sorted({p for p, _ in route.targets + route.fallbacks}))
+                raise self._inactive(name, sorted({p for p, _ in route.targets + route.fallbacks}))
             return Resolved(
                 tuple(target for target, _ in pairs),
                 tuple(target for target in fallbacks if target is not None),
@@ -458,18 +458,18 @@ class Fleet:
         if slash and model and provider in self.snapshot.providers:
             target = self._target(provider, model)
             if target is None:
-                raise self._inactive([provider])
+                raise self._inactive(name, [provider])
             return Resolved((target,))
         candidates = self.snapshot.bare.get(name, ())
         if slash and model and not candidates and provider in self.snapshot.aliases:
             return self._resolve(f"{self.snapshot.aliases[provider]}/{model}")
         for provider, model in candidates:
             target = self._target(provider, model)
-            if target is not None:
+            if target is not None and not target.runtime.provider.owner:
                 return Resolved((target,))
         if candidates:
-            raise self._inactive([provider for provider, _ in candidates[:3]])
-        raise self._unknown(name)
+            raise self._inactive(name, [provider for provider, _ in candidates[:3]])
+        raise self.unknown(name)
 
     def _target(self, provider: str, model: str) -> Target | None:
         target = self._targets.get((provider, model))
@@ -479,14 +479,18 @@ class Fleet:
             )
         return target
 
-    def _inactive(self, names: list[str]) -> GatewayError:
+    def _inactive(self, asked: str, names: list[str]) -> GatewayError:
         hints = []
         for name in names:
             provider = self.snapshot.providers[name]
+            if provider.owner:  # whose that is, and what it lacks, is nobody else's business
+                continue
             variables = [secret.value for secret in provider.keys if secret.kind == "env"]
             stored = [secret.value for secret in provider.keys if secret.kind == "vault"]
             hint = f" (`ferryman vault set {stored[0]}`)" if stored else ""
             hints.append(name + (f" (set {variables[0]})" if variables else hint))
+        if not hints:
+            return self.unknown(asked)
         return GatewayError(
             404,
             ErrorKind.MODEL_NOT_FOUND,
@@ -495,11 +499,12 @@ class Fleet:
             param="model",
         )
 
-    def _unknown(self, name: str) -> GatewayError:
+    def unknown(self, name: str) -> GatewayError:
+        """The refusal (404) of a name that leads nowhere."""
         shown = name if len(name) <= 100 else name[:100] + "…"
         hint = self._hints.get(shown)
         if hint is None:  # looked for once: callers with a wrong name mostly repeat it
-            near = self._near(name, self.names())
+            near = [each for each in self._near(name, self.names()) if each != name]
             hint = f" Near: {', '.join(near)}." if near else ""
             if len(self._hints) >= HINTS_KEPT:
                 self._hints.clear()
@@ -516,8 +521,15 @@ class Fleet:
         return list(self._targets.values())
 
     def names(self) -> list[str]:
-        """Model names to list: the user's own, then ``provider/model`` of every active provider."""
-        out = sorted(self.snapshot.routes)
+        """Names that anybody may be told: the user's own, then ``provider/model`` of every active
+        provider; not those that lead to an organisation's alone."""
+        owned = {each.name for each in self.snapshot.providers.values() if each.owner}
+        routes = self.snapshot.routes.items()
+        out = sorted(
+            name for name, route in routes
+            if not owned or any(p not in owned for p, _ in (*route.targets, *route.fallbacks))
+        )  # fmt: skip
         for runtime in self.runtimes.values():
-            out += [f"{runtime.name}/{model}" for model in runtime.rows]
+            if runtime.name not in owned:
+                out += [f"{runtime.name}/{model}" for model in runtime.rows]
         return out

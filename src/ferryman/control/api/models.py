@@ -54,16 +54,21 @@ def models(admin: Admin, query: ModelsQuery, pages: Pages) -> Page[Shown]:
     """
     after = pages.after(str) or ""
     own = {} if query.provider or query.ability else admin.snapshot().routes
-    words = query.text.lower().split()
+    words, foreign = query.text.lower().split(), admin.foreign()
     found = [
         Shown(
             name=name, provider=None, context=None, max_output=None, abilities=(), price=None,
-            targets=["/".join(pair) for pair in (*route.targets, *route.fallbacks)],
+            targets=targets,
         )
         for name, route in own.items()
         if name > after and all(word in name.lower() for word in words)
+        if (targets := ["/".join(pair) for pair in (*route.targets, *route.fallbacks)
+                        if pair[0] not in foreign])
     ]  # fmt: skip
-    more = (each for each in catalogue(admin) if each.name > after and fits(each, query))
+    more = (
+        each for each in catalogue(admin)
+        if each.name > after and each.provider not in foreign and fits(each, query)
+    )  # fmt: skip
     found += map(_shown, islice(more, pages.more))
     shown, following = pages.cut(sorted(found, key=lambda each: each.name), lambda each: each.name)
     return Page(data=shown, next=following)

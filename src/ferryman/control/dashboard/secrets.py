@@ -1,12 +1,10 @@
 """The page Vault: secrets go in, sealed by the browser, and never come out again."""
 
-import re
-from typing import Final
-
 import msgspec
 
 from ferryman.catalog.load import providers
 from ferryman.client.vault import Rotate
+from ferryman.config.vault_names import split
 from ferryman.control import orders, vaults
 from ferryman.control.dashboard.desk import Asked, Desk, File, Go, Page
 from ferryman.control.dashboard.models import snapshot
@@ -14,8 +12,6 @@ from ferryman.control.dashboard.routes import changed
 from ferryman.control.dashboard.shape import plural
 from ferryman.control.problem import ProblemError
 from ferryman.control.vault.orders import ready
-
-_REFERENCE: Final = re.compile(r"vault:([A-Za-z0-9][A-Za-z0-9._-]{0,63})")
 
 
 def page(desk: Desk, asked: Asked) -> Page:
@@ -40,6 +36,10 @@ def store(desk: Desk, asked: Asked) -> Page | Go:
     try:
         if provider and provider not in dict(_providers(desk)):
             raise ProblemError(400, "invalid_body", "Choose a provider from the list.")
+        if provider and split(name)[0]:
+            detail = f"With {name}, {provider} would serve that organisation alone."
+            fix = "Store it for no provider, and write a provider of its own: docs/vault.md."
+            raise ProblemError(400, "invalid_body", f"{detail} {fix}", fix=fix)
         kept = vaults.put_secret(desk.admin, name, body).in_force
         done = f"Stored: {name}. In the configuration: vault:{name}"
         if provider:
@@ -95,7 +95,10 @@ def _use(desk: Desk, name: str, provider: str) -> None:
 
 
 def _providers(desk: Desk) -> list[tuple[str, str]]:
-    """Names and titles of the providers that take a key, those of the configuration first."""
+    """Names and titles of the providers that take a key, those of the configuration first; none for
+    who belongs to an organisation."""
+    if desk.admin.caller.within:
+        return []
     known = {row.name: row.title for row in providers().values() if row.key_env}
     compiled = snapshot(desk)
     ours = [] if compiled is None else [
@@ -109,11 +112,12 @@ def _page(
     kept: bool = True, wrong: dict[str, str] | None = None,
 ) -> Page:  # fmt: skip
     rows = vaults.list_secrets(desk.admin).data
-    compiled = desk.configuration.compiled
-    used = set(_REFERENCE.findall(compiled.text)) if compiled is not None else set()
+    compiled, caller = desk.configuration.compiled, desk.admin.caller
+    named = set() if compiled is None else vaults.used(compiled)
+    used = {each for each in named if vaults.theirs(caller, split(each)[0])}
     values = {
         "rows": rows, "used": used, "missing": sorted(used - {row.name for row in rows}),
-        "ready": ready(desk.options),
+        "ready": ready(desk.options), "whose": caller.organisation if caller.within else None,
         "providers": _providers(desk), "name": name, "provider": provider, "problem": problem,
         "done": done, "kept": kept, "wrong": wrong or {},
     }  # fmt: skip

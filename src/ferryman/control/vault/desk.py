@@ -8,7 +8,6 @@ a file beside the database: so a whole vault that was put back is noticed as wel
 import fcntl
 import hashlib
 import os
-import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping
@@ -23,6 +22,7 @@ from msgspec.structs import replace
 from sqlalchemy import Engine
 
 from ferryman.config.intake import SUITE, info
+from ferryman.config.vault_names import is_name, joined, split
 from ferryman.control.vault import envelope
 from ferryman.control.vault.envelope import KEY, BadSecretError, NoSecretError, VaultError
 from ferryman.control.vault.masters import Masters
@@ -30,9 +30,10 @@ from ferryman.store import audit, vault
 from ferryman.store.audit import Act
 from ferryman.store.vault import Place, Row
 
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MOST: Final = 1000
-"""Secrets."""
+"""Secrets of the installation;"""
+MOST_OF_ONE: Final = 100
+"""and of each organisation: none takes the room of others."""
 LONGEST: Final = 32_768
 """Bytes of one."""
 HINT, HINTED = 4, 20
@@ -65,21 +66,24 @@ class Vault:
         """Wrapped data key → data key."""
 
     def put(self, name: str, text: str) -> None:
-        """Store a secret, in place of one that has the name."""
+        """Store a secret, in place of one that has the name (``config/vault_names.py``)."""
         data = text.encode()
-        if not NAME.fullmatch(name):
+        if not is_name(name):
             raise BadSecretError(
                 "a secret's name is 1 to 64 letters, digits, dots, dashes and underscores, and "
-                "begins with a letter or digit"
+                "begins with a letter or digit; with ORGANISATION/ in front, it is an "
+                "organisation's"
             )
         if not text.strip() or len(data) > LONGEST:
             raise BadSecretError(f"a secret has 1 to {LONGEST:,} bytes that are not all blank")
-        place = ("", name, FIELD)
-        at = int(time.time())
+        place, at = _place_of(name), int(time.time())
+        whose = place[0]
+        most = MOST_OF_ONE if whose else MOST
         for _ in range(_TRIES):
             was = vault.rows(self._engine)
-            if place not in was and len(was) >= MOST:
-                raise VaultError(f"the vault holds {MOST} secrets at most; remove some")
+            if place not in was and _count(was, whose) >= most:
+                of = f" of {whose}" if whose else ""
+                raise VaultError(f"the vault holds {most} secrets{of} at most; remove some")
             old = was.get(place)
             row = replace(
                 _blank(place),
@@ -94,24 +98,24 @@ class Vault:
 
     def remove(self, name: str) -> None:
         """Delete a secret."""
-        place = ("", name, FIELD)
+        place = _place_of(name)
         seen = self._seen()
         listed = self._manifest(vault.rows(self._engine), seen)
-        if name[:1] == "@" or _label(place) not in listed.digests:
+        if not is_name(name) or _label(place) not in listed.digests:
             raise NoSecretError(f"there is no secret {name!r} in the vault")
         if not self._write({place: None}, {}, act=Act(action="vault.remove", target=name)):
             raise _busy()
 
     def texts(self, names: Iterable[str]) -> dict[str, str]:
         """Those of the secrets ``names`` that are there. One that does not open fails them all."""
-        wanted = [("", name, FIELD) for name in names]
+        wanted = [_place_of(name) for name in names]
         seen = self._seen()
         rows = vault.rows(self._engine)
         if not rows and not seen:
             return {}
         manifest = self._manifest(rows, seen)
         there = [place for place in wanted if place in rows or _label(place) in manifest.digests]
-        return {place[1]: self._text(rows, manifest, place).decode() for place in there}
+        return {_name(place): self._text(rows, manifest, place).decode() for place in there}
 
     def verify(self) -> tuple[int, dict[str, str]]:
         """Open everything. Returns how many do; and what is wrong with the others, by name."""
@@ -126,8 +130,8 @@ class Vault:
             try:
                 self._text(rows, manifest, place)
             except VaultError as error:
-                wrong[place[1]] = str(error)
-        own = sum(place[1][:1] == "@" and place[1] not in wrong for place in places)
+                wrong[_name(place)] = str(error)
+        own = sum(place[1][:1] == "@" and _name(place) not in wrong for place in places)
         return len(places) - len(wrong) - own, wrong
 
     def rotate(self) -> int:
@@ -302,6 +306,19 @@ _RESTORE: Final = (
 
 def _busy() -> VaultError:
     return VaultError("others change the vault at the same time; try again")
+
+
+def _place_of(name: str) -> Place:
+    """Where a secret is: whose it is, is a part of what it is bound to."""
+    return *split(name), FIELD
+
+
+def _name(place: Place) -> str:
+    return joined(*place[:2])
+
+
+def _count(rows: Rows, whose: str) -> int:
+    return sum(tenant == whose and name[:1] != "@" for tenant, name, _ in rows)
 
 
 def _blank(place: Place) -> Row:

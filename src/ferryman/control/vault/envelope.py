@@ -11,6 +11,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import replace
 
+from ferryman.config.vault_names import joined
 from ferryman.store.vault import Row
 
 KEY: Final = 32
@@ -128,4 +129,6 @@ def decrypted(key: bytes, data: bytes, context: bytes) -> bytes:
 
 def shown(row: Row) -> str:
     """What messages call it."""
-    return f"the secret {row.name}" if row.name[:1] != "@" else f"the vault's own {row.name[1:]}"
+    if row.name[:1] == "@" and not row.tenant:
+        return f"the vault's own {row.name[1:]}"
+    return f"the secret {joined(row.tenant, row.name)}"
