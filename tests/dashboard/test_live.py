@@ -49,9 +49,10 @@ def test_downloads_that_take_long_keep_no_page_and_no_live_part_waiting(tmp_path
     inside = doors.enter("admin", "::1")
     assert inside is not None
     unused: dict[str, Any] = dict.fromkeys(
-        (*Admin.__struct_fields__, "sign_on", "options", "configuration", "relay", "planes")
+        (*Admin.__struct_fields__, "fence", "sign_on", "options", "configuration", "relay", "planes")
     )
-    admin = Admin(**{n: unused[n] for n in Admin.__struct_fields__} | {"caller": OWNER})
+    given = {"caller": OWNER, "engine": engine}
+    admin = Admin(**{n: unused[n] for n in Admin.__struct_fields__} | given)
     apart = {n: unused[n] for n in Desk.__struct_fields__ if n in unused and n != "admin"}
     desk = Desk(admin=admin, doors=doors, **apart)
     app, end = Dashboard(desk), threading.Event()

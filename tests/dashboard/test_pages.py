@@ -22,7 +22,7 @@ from ferryman.store import db, feedback, keys
 from ferryman.store.journal import JournalWriter
 from ferryman.telemetry.record import Attempt, Labels, Trace, Verdict
 from tests.control.conftest import Control
-from tests.dashboard.test_doors import ask, signed_in
+from tests.dashboard.test_doors import ask, proof, signed_in
 from tests.processes import Reply, until
 from tests.store import samples
 
@@ -190,6 +190,29 @@ def test_what_is_filtered_leaves_as_csv(desk: Desk) -> None:
     "asked", ["modle=fast", "min_usd=abc", "min_seconds=-1", "min_usd=nan", "by=colour&is=red",
               "metadata.a+b=c", "since=yesterday", "min_score=2", "max_score=x"]
 )  # fmt: skip
+def test_what_leaves_as_csv_is_in_the_audit_log(desk: Desk) -> None:
+    """Who took what, and by which filters; what was refused took nothing."""
+    control = desk.control
+    before = control.admin("GET", "/api/v1/audit/head").json()["seq"]
+    for path in ("/costs/table.csv?by=team&since=7d", "/costs/focus.csv", "/calls/export.csv?team=b"):
+        assert desk.get(path).status == 200, path
+    assert desk.get("/calls/export.csv?colour=red").status == 400
+    view = {"proof": proof(control, desk.cookie), "name": "mine", "query": "team=b"}
+    for form in (view, view | {"query": "colour=red"}, view | {"do": "forget"}):
+        ask(control, "POST", "/calls/views", form, cookie=desk.cookie, origin=control.url)
+    rows = control.admin("GET", "/api/v1/audit?limit=20").json()["data"]
+    found = [(row["action"], row["target"], row["after"])
+             for row in reversed(rows) if row["seq"] > before]  # fmt: skip
+    assert found == [
+        ("usage.export", "/costs/table.csv", {"by": "team", "since": "7d"}),
+        ("usage.export", "/costs/focus.csv", None),
+        ("calls.export", "/calls/export.csv", {"team": "b"}),
+        ("view.save", "/views/mine", None),
+        ("view.forget", "/views/mine", None),
+    ]
+    assert {row["actor"].partition(" ")[0] for row in rows if row["seq"] > before} == {"session"}
+
+
 def test_a_filter_that_calls_do_not_have_is_refused(desk: Desk, asked: str) -> None:
     reply = desk.get(f"/calls?{asked}")
     assert reply.status == 400 and b'role="alert"' in reply.body

@@ -17,12 +17,13 @@ from ferryman.control.dashboard import frame
 from ferryman.control.dashboard.people import page
 from ferryman.control.dashboard.ways import WAYS, Way
 from ferryman.control.doors import Doors
+from ferryman.control.fence import MOST_WRONG
 from ferryman.store import db, users
 from ferryman.store.journal import JournalWriter
 from ferryman.telemetry.record import Labels
 from tests.control.conftest import Control
 from tests.dashboard.test_doors import ask, proof, signed_in
-from tests.processes import Reply, until
+from tests.processes import Reply, request, until
 from tests.store.samples import call, put
 
 PASSWORD = "correct horse battery"
@@ -273,6 +274,32 @@ def test_a_tenant_meets_nothing_of_others_by_their_ids(
     assert keys[ident]["bounds"] == key.json()["bounds"]
     assert keys[ident]["state"] == "active"
     assert enter(control, "stranger").status == 303, "the password is the old one"
+
+
+def test_who_guesses_ids_has_to_wait(
+    control: Control, guests: dict[tuple[str, str], Guest]
+) -> None:
+    """By session and by token, each by itself; nobody else has to."""
+    made(control, "guesser", "viewer", organisation="acme")
+    cookie = cookie_of(enter(control, "guesser"))
+    body = {"name": "guesser", "role": "viewer", "organisation": "acme"}
+    token = control.admin("POST", "/api/v1/tokens", body).json()["token"]
+
+    def by_page(path: str) -> int:
+        return ask(control, "GET", path, cookie=cookie).status
+
+    def by_token(path: str) -> int:
+        return request(control.url, path=f"/api/v1{path}", token=token).status
+
+    for guess in (by_page, by_token):
+        assert guess("/calls") == 200
+        told: list[int] = []
+        while not told or told[-1] != 429:
+            assert len(told) <= 2 * MOST_WRONG, "it may guess on"
+            told.append(guess(f"/calls/req_{len(told)}"))
+        assert set(told[:-1]) == {404}
+    neighbour = guests["viewer", "acme"].cookie
+    assert ask(control, "GET", "/calls", cookie=neighbour).status == 200
 
 
 # -- in and out ------------------------------------------------------------------------------------

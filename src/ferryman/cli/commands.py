@@ -245,6 +245,7 @@ def keys_create(
     endpoints: flags.Endpoints = None,
     regions: flags.Regions = None,
     require: flags.Require = None,
+    tags: flags.Tags = None,
     networks: flags.Networks = None,
     as_json: flags.AsJson = False,
     data_dir: flags.AskDataDir = None,
@@ -261,7 +262,7 @@ def keys_create(
     from ferryman.cli import ask
 
     facts = ask.facts(organisation, team, user, tag) | ask.bounds(
-        models, providers, endpoints, regions, require, networks
+        models, providers, endpoints, regions, require, tags, networks
     )
     ask.create_key(flags.reach(locals()), name, expires, facts, as_json=as_json)
 
@@ -278,6 +279,7 @@ def keys_set(
     endpoints: flags.Endpoints = None,
     regions: flags.Regions = None,
     require: flags.Require = None,
+    tags: flags.Tags = None,
     networks: flags.Networks = None,
     as_json: flags.AsJson = False,
     data_dir: flags.AskDataDir = None,
@@ -296,7 +298,7 @@ def keys_set(
     from ferryman.cli import ask
 
     facts = ask.facts(organisation, team, user, tag) | ask.bounds(
-        models, providers, endpoints, regions, require, networks
+        models, providers, endpoints, regions, require, tags, networks
     )
     ask.set_key(flags.reach(locals()), key, facts, as_json=as_json)
 
