@@ -109,7 +109,7 @@ async def serve(
         if is_narrower(call, request, resolved, facts):
             request, resolved = await narrow(call, request, resolved, facts)
         if plane.guards is not None:
-            request = await guard(call, request, facts)
+            request = await guard(call, request, facts, resolved)
         if (plane.caching or facts.once) and await replayed(call, request, resolved, facts):
             return
         exchange = call.exchange
