@@ -131,6 +131,16 @@ def known(stack: Stack) -> dict[str, Any]:
 
 @pytest.mark.parametrize("where", _expressions())
 def test_rules_and_dashboard_ask_for_what_there_is(where: str, known: dict[str, Any]) -> None:
-    names = re.findall(r"\bferryman_\w+", _expressions()[where])
+    text = _expressions()[where]
+    names = re.findall(r"\bferryman_\w+", text)
     assert names
     assert not [name for name in names if name not in known]
+    for left, right in ("()", "[]", "{}"):
+        assert text.count(left) == text.count(right), text
+    labels = {"job", "instance", "le"}.union(*(s.labels for n in names if (s := known[n])))
+    asked = [each for inner in re.findall(r"\{([^}]*)\}", text)
+             for each in re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", inner)]  # fmt: skip
+    for inner in re.findall(r"\b(?:by|without|on|ignoring|group_left)\s*\(([^)]*)\)", text):
+        asked += re.findall(r"\w+", inner)
+    if all(known[name] is not None for name in names):
+        assert set(asked) <= labels, where
