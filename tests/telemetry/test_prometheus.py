@@ -120,12 +120,12 @@ def known(stack: Stack) -> dict[str, Any]:
     other = request(url, "GET", "/metrics", token=stack.metrics_token)  # the same at both planes
     pages = stack.get("/metrics").body + other.body
     return {
+        name.removesuffix(" counter"): None
+        for name in re.findall(r"# TYPE (\S+ counter|\S+)", pages.decode())
+    } | {
         sample.name if not sample.name.endswith("_created") else family.name: sample
         for family in text_string_to_metric_families(pages.decode())
         for sample in family.samples
-    } | {
-        name.removesuffix(" counter"): None
-        for name in re.findall(r"# TYPE (\S+ counter|\S+)", pages.decode())
     }  # fmt: skip
 
 
