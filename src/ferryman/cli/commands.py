@@ -505,6 +505,31 @@ def journal(
     journals.run(flags.reach(locals()), as_json=as_json)
 
 
+@app.command(rich_help_panel=_LOOK)
+def api(
+    method: Annotated[str, typer.Argument(help="GET, POST, PUT, PATCH or DELETE.")],
+    path: Annotated[str, typer.Argument(help="Below /api/v1, such as /latencies.")],
+    query: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="Parameters.")
+    ] = None,
+    body: Annotated[
+        str, typer.Option("--body", metavar="FILE", help="JSON; - reads standard input.")
+    ] = "",
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """Ask the admin API anything that has no command of its own, and print what it answers.
+
+    Examples: `ferryman api GET /latencies by=model since=7d` · `ferryman api GET /models text=mini`
+    · `ferryman api PUT /views/dear --body view.json`
+    """
+    from ferryman.cli import asking
+
+    asking.run(flags.reach(locals()), method, path, flags.chosen(query), body)
+
+
 for report in (reports.usage, reports.export, reports.reconcile):
     app.command(rich_help_panel=_LOOK)(report)
 for group in (
