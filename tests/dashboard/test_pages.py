@@ -111,7 +111,8 @@ def _calls() -> list[object]:
                 _tried("busy", 1000, 50_000, status=429, error="upstream_rate_limited",
                        retry_after_ms=1200),
                 _tried("busy", 1_250_000, 1_300_000, status=503, error="upstream_overloaded"),
-                _tried("calm", 1_300_100, 1_390_000, status=200, first_byte_us=1_380_000),
+                _tried("calm", 1_300_100, 1_390_000, status=200, first_byte_us=1_380_000,
+                       dropped=("logit_bias",), altered=("temperature=1",)),
             ),
         ),
     ]  # fmt: skip
@@ -230,6 +231,7 @@ def test_a_call_says_what_guards_found_and_all_that_it_is_searched_by(desk: Desk
         "jailbreak": ["request", "blocked", "1", "0.97", "instructions", "9 ms"],
     }
     assert "a" * 32 in text and "acme" in text
+    assert "Left out: logit_bias. Changed: temperature=1." in text
     for to in ("/calls?since=all&tag=x%20y", "/calls?since=all&metadata.a.b=1+%26+2"):
         assert f'href="{to}"' in text
         assert desk.calls(to) == {"req_rich"}
