@@ -39,6 +39,7 @@ guards:
     always: false
     schema: { type: object, required: [name], properties: { name: { type: string } } }
   brief: { kind: length, at: [reply], most: 20, always: false }
+  terse: { kind: length, at: [request], most: 20, action: block, always: false }
   topics: { kind: words, words: [blue heron, "青鷺"], action: block, always: false }
   programs: { kind: code, always: false }
   tongue: { kind: language, allow: [en], action: block, always: false }
@@ -59,6 +60,7 @@ policies:
   - { name: strict, when: { tags: strict }, guard: [who] }
   - { name: swapped, when: { tags: swapped }, guard: [old], use: lab/sim-429 }
   - { name: modern, when: { tags: modern }, guard: [old] }
+  - { name: terse, when: { tags: terse }, guard: [terse] }
 """
 SECRETS = {
     "HEADER_SECRET": "of-a-header-0123", "OTLP_SECRET": "Bearer of-otlp-012345",
@@ -208,6 +210,17 @@ def test_policies_and_models_bring_guards_of_their_own(guarding: Stack) -> None:
         "lab/sim-echo", headers={"x-ferryman-tags": "strict"}, metadata={"team": "a"}
     )
     assert named.status == 200
+
+
+def test_a_request_is_no_longer_than_it_may_be(guarding: Stack) -> None:
+    guarding.forget()
+    statuses = {}
+    for size in (20, 21):
+        said = [{"role": "user", "content": "x" * size}]
+        reply = guarding.chat("lab/sim", messages=said, headers={"x-ferryman-tags": "terse"})
+        statuses[size] = (reply.status, reply.header("x-ferryman-error"))
+    assert statuses == {20: (200, None), 21: (400, "guardrail_blocked")}
+    assert guarding.stats()["requests"] == 1
 
 
 @pytest.mark.parametrize(
