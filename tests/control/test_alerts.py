@@ -30,7 +30,8 @@ from ferryman.control.alerts.reconcile import (
 from ferryman.control.alerts.reconcile import tested as a_test
 from ferryman.control.alerts.watch import Watch
 from ferryman.control.ingest import Ingester
-from ferryman.control.sinks import SinkError, made
+from ferryman.control.sinks import SinkError
+from ferryman.control.sinks import made as a_sink
 from ferryman.store import alerts, keys, notices
 from ferryman.store.journal import JournalWriter
 from ferryman.telemetry.record import Attempt, Candidate, Closed
@@ -393,7 +394,7 @@ def test_nothing_is_signed_with_an_empty_secret(
     channel = Channel(name="hook", kind="webhook", url=hook.url, private=True, secret=secret)
     with pytest.raises(ChannelError, match="env:HOOK is not there"):
         courier(one, channel).tell(channel, a_test("hook", NOW))
-    sink = made(SinkConfig(kind="webhook", url=hook.url, secret=secret), Path())
+    sink = a_sink(SinkConfig(kind="webhook", url=hook.url, secret=secret), Path())
     with pytest.raises(SinkError, match="env:HOOK is not there"):
         sink.write([b"{}"])
     assert not hook.got

@@ -111,6 +111,8 @@ def test_every_page_says_what_it_takes() -> None:
     assert {entry[0] for entry in frame.NAV} <= {way.path for way in WAYS if way.method == "GET"}
     with pytest.raises(ValueError, match="no permission"):
         Way("GET", "/x", "everything", page)
+    with pytest.raises(ValueError, match="in the audit log"):
+        Way("GET", "/x.csv", "calls.read", page, download=True)
 
 
 def test_who_may_only_look_can_change_nothing() -> None:
