@@ -57,8 +57,8 @@ def test_records_of_osv_are_read_as_they_are_published(tmp_path: Path) -> None:
     def record(name: str, *spans: list[dict[str, str]], **more: object) -> dict[str, object]:
         ranges = [{"type": "ECOSYSTEM", "events": events} for events in spans]
         ranges.append({"type": "GIT", "events": [{"introduced": "0"}]})
-        affected = [{"package": {"ecosystem": "PyPI", "name": name}, "ranges": ranges},
-                    {"package": {"ecosystem": "npm", "name": "h11"}, "versions": ["0.16.0"]}]  # fmt: skip
+        others = {"package": {"ecosystem": "npm", "name": "h11"}, "versions": ["0.16.0"]}
+        affected = [{"package": {"ecosystem": "PyPI", "name": name}, "ranges": ranges}, others]
         return {"id": "GHSA-1", "aliases": ["CVE-2099-1"], "modified": "2099-01-01T00:00:00Z",
                 "summary": "bad", "affected": affected} | more  # fmt: skip
 

@@ -88,7 +88,15 @@ def test_downloads_that_take_long_keep_no_page_and_no_live_part_waiting(tmp_path
     inside = doors.enter("admin", "::1")
     assert inside is not None
     unused: dict[str, Any] = dict.fromkeys(
-        (*Admin.__struct_fields__, "fence", "sign_on", "options", "configuration", "relay", "planes")
+        (
+            *Admin.__struct_fields__,
+            "fence",
+            "sign_on",
+            "options",
+            "configuration",
+            "relay",
+            "planes",
+        )
     )
     given = {"caller": OWNER, "engine": engine}
     admin = Admin(**{n: unused[n] for n in Admin.__struct_fields__} | given)

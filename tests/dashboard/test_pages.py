@@ -195,7 +195,11 @@ def test_what_leaves_as_csv_is_in_the_audit_log(desk: Desk) -> None:
     """Who took what, and by which filters; what was refused took nothing."""
     control = desk.control
     before = control.admin("GET", "/api/v1/audit/head").json()["seq"]
-    for path in ("/costs/table.csv?by=team&since=7d", "/costs/focus.csv", "/calls/export.csv?team=b"):
+    for path in (
+        "/costs/table.csv?by=team&since=7d",
+        "/costs/focus.csv",
+        "/calls/export.csv?team=b",
+    ):
         assert desk.get(path).status == 200, path
     assert desk.get("/calls/export.csv?colour=red").status == 400
     view = {"proof": proof(control, desk.cookie), "name": "mine", "query": "team=b"}

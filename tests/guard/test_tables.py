@@ -42,14 +42,16 @@ def test_is_none(text: str) -> None:
 
 REST = "A1B2C3D4E5F6G7H8I9J0K1L2M3N4O5P6Q7R"
 BEGINNINGS = {
-    "provider_key": "sk-ant- sk-proj- sk-svcacct- sk-admin- sk-or- sk-lf- sk-None- sk- gsk_ xai- pplx- "
-    "r8_ hf_ fw_ nvapi- csk- tgp_v1_ jina_",
+    "provider_key": "sk-ant- sk-proj- sk-svcacct- sk-admin- sk-or- sk-lf- sk-None- sk- gsk_ xai- "
+    "pplx- r8_ hf_ fw_ nvapi- csk- tgp_v1_ jina_",
     "cloud_key": "AIza ya29. AKIA ASIA ABIA ACCA",
-    "service_token": "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- npm_ pypi- dop_v1_ shpat_ lin_api_ "
-    "xoxa- xoxb- xoxe- xoxo- xoxp- xoxr- xoxs- sk_live_ sk_test_ rk_live_ rk_test_ "
+    "service_token": "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- npm_ pypi- dop_v1_ shpat_ "
+    "lin_api_ xoxa- xoxb- xoxe- xoxo- xoxp- xoxr- xoxs- sk_live_ sk_test_ rk_live_ rk_test_ "
     "SG.A1B2C3D4E5F6G7H8I9J0K1.",
 }
-CREDENTIALS = [(kind, each + REST) for kind, all_of in BEGINNINGS.items() for each in all_of.split()]
+CREDENTIALS = [
+    (kind, each + REST) for kind, all_of in BEGINNINGS.items() for each in all_of.split()
+]
 
 
 @pytest.mark.parametrize(("kind", "value"), CREDENTIALS)
@@ -67,5 +69,12 @@ def test_a_credential_is_found_whole_by_its_beginning(kind: str, value: str) -> 
 def test_each_shape_of_a_credential_has_one() -> None:
     for kind, pattern in SECRET_SHAPES:
         assert any(k == kind and re.match(pattern, text) for k, text in CREDENTIALS), pattern
-    for word in ("sk-learn", "a task-force-of-many-good-people", "hf_hub", "AKIA", "npm_config", "SG."):
+    for word in (
+        "sk-learn",
+        "a task-force-of-many-good-people",
+        "hf_hub",
+        "AKIA",
+        "npm_config",
+        "SG.",
+    ):
         assert scan(word, SECRETS["known"], lambda *_: "?") == word
