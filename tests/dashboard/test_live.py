@@ -48,22 +48,22 @@ def test_who_comes_while_one_look_rests_gets_what_the_others_find() -> None:
 
 
 def test_the_figures_of_now_are_those_of_the_calls() -> None:
-    """A hundred good answers of the last 300 s, one after the other slower, and two failures."""
+    """A hundred good answers of the last 300 s, one after the other slower, and three failures."""
     tried = [{"provider": "lab", "model": "m", "error": "", "start_us": 0, "end_us": 9}]
     usual: dict[str, Any] = {"at_us": 1, "status": 200, "error": "", "provider": "lab", "cost": 1,
                              "output": 30, "attempts": tried, "plan": []}  # fmt: skip
     good = [Glance(duration_us=n * 10_000, first_token_us=n * 1000, **usual) for n in range(1, 101)]
     lost = [{"provider": "lab", "model": "m", "error": "upstream_overloaded"}]
     failure = usual | {"status": 503, "error": "upstream_overloaded", "attempts": lost}
-    bad = [Glance(duration_us=10**9, first_token_us=10**9, **failure) for _ in range(2)]
+    bad = [Glance(duration_us=10**9, first_token_us=10**9, **failure) for _ in range(3)]
     steps = [Step(number=1, calls=60, errors=2, output=2000, cost=10**12, running=1),
              Step(number=2, calls=42, output=1000, cost=5 * 10**11)]  # fmt: skip
-    found = figures(steps, [*bad, *good])
+    found = figures(steps, [*good, *bad])
     assert (found.calls, found.errors, found.output) == (102, 2, 3000)
     assert found.duration == (500_000, 950_000, 990_000), "failures took another time"
     assert found.first_token == (50_000, 95_000, 99_000)
-    [lab, idle] = health([*bad, *good], ["lab", "spare"])
-    assert (lab.name, lab.tries, lab.failed, lab.state) == ("lab", 102, 2, "shaky")
+    [lab, idle] = health([*good, *bad], ["lab", "spare"])
+    assert (lab.name, lab.tries, lab.failed, lab.state) == ("lab", 103, 3, "shaky")
     assert (idle.name, idle.state) == ("spare", "idle")
     shown = {"figures": found, "window": 5, "seconds": 300, "cut": ""}
     text = frame.render("part_figures.html", **shown)
@@ -71,7 +71,7 @@ def test_the_figures_of_now_are_those_of_the_calls() -> None:
     said = {name: re.sub("<[^>]+>", "", tile) for name, tile in tiles.items()}
     assert said == {
         "Calls": "0.3/s102 calls in 5 min",
-        "Errors": "2%2 calls failed",
+        "Errors": "2.0%2 calls failed",
         "Whole answer": "500 ms p50p95 950 ms · p99 990 ms",
         "First token": "50 ms p50p95 95 ms · p99 99 ms",
         "Output": "10 tokens/s3,000 tokens",
