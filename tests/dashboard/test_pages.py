@@ -191,6 +191,14 @@ def test_what_is_filtered_leaves_as_csv(desk: Desk) -> None:
     "asked", ["modle=fast", "min_usd=abc", "min_seconds=-1", "min_usd=nan", "by=colour&is=red",
               "metadata.a+b=c", "since=yesterday", "min_score=2", "max_score=x"]
 )  # fmt: skip
+def test_a_filter_that_calls_do_not_have_is_refused(desk: Desk, asked: str) -> None:
+    reply = desk.get(f"/calls?{asked}")
+    assert reply.status == 400 and b'role="alert"' in reply.body
+
+
+# -- one call --------------------------------------------------------------------------------------
+
+
 def test_what_leaves_as_csv_is_in_the_audit_log(desk: Desk) -> None:
     """Who took what, and by which filters; what was refused took nothing."""
     control = desk.control
@@ -216,14 +224,6 @@ def test_what_leaves_as_csv_is_in_the_audit_log(desk: Desk) -> None:
         ("view.forget", "/views/mine", None),
     ]
     assert {row["actor"].partition(" ")[0] for row in rows if row["seq"] > before} == {"session"}
-
-
-def test_a_filter_that_calls_do_not_have_is_refused(desk: Desk, asked: str) -> None:
-    reply = desk.get(f"/calls?{asked}")
-    assert reply.status == 400 and b'role="alert"' in reply.body
-
-
-# -- one call --------------------------------------------------------------------------------------
 
 
 def test_a_call_says_what_guards_found_and_all_that_it_is_searched_by(desk: Desk) -> None:
