@@ -257,13 +257,14 @@ def test_whoever_touches_the_database_is_found(stack: Stack, tmp_path: Path) -> 
     assert "audit export" in last["client"]
     kept = tmp_path / "head.json"
     kept.write_text(ferryman(stack, "audit", "head"))
+    seq = json.loads(kept.read_text())["seq"]
     assert "none touched" in ferryman(stack, "audit", "verify", "--head", str(kept))
     with sqlite3.connect(stack.data / "ferryman.db") as database:
         database.execute("UPDATE audit_log SET actor = 'nobody' WHERE seq = 2")
-        database.execute("DELETE FROM audit_log WHERE seq = ?", [len(lines)])
+        database.execute("DELETE FROM audit_log WHERE seq >= ?", [seq])
     told = ferryman(stack, "audit", "verify", "--head", str(kept), code=1)
     assert "entry 2: this entry, or its place, was changed" in told
-    assert f"cut off: a kept head names entry {len(lines)}" in told
+    assert f"cut off: a kept head names entry {seq}" in told
     wrong = ferryman(stack, "audit", "list", "--data-dir", str(tmp_path / "no"), code=1)
     assert "is --data-dir right?" in wrong
     assert not (tmp_path / "no").exists()
