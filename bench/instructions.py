@@ -105,5 +105,7 @@ def _dumped(proc: Proc, out: Path, number: int) -> int:
 
 def _sum(file: Path) -> int | None:
     """What is in it, once it is there whole."""
-    found = re.search(r"^summary: (\d+)$", file.read_text(), re.MULTILINE) if file.exists() else None
+    found = (
+        re.search(r"^summary: (\d+)$", file.read_text(), re.MULTILINE) if file.exists() else None
+    )
     return int(found[1]) if found else None

@@ -2,9 +2,10 @@
 
 All of it from the lock files in ``requirements/`` and the packages that are installed: no network.
 
-The stored advisories (``requirements/advisories.json``, kept by hand from https://osv.dev, or
-another file of that form) are ``{"as_of": date, "advisories": [{"id", "package", "vulnerable",
-"summary"}]}``; ``vulnerable`` is a version specifier as in PEP 440, one range to an entry.
+The stored advisories (``requirements/advisories.json``, kept by hand from https://osv.dev) are
+``{"as_of": date, "advisories": [{"id", "package", "vulnerable", "summary"}]}``; ``vulnerable`` is a
+version specifier as in PEP 440, one range to an entry. Others may be of that form, or of OSV's
+(https://ossf.github.io/osv-schema/): a record, a list of them, or a folder, as its archives unpack.
 """
 
 import hashlib
@@ -116,9 +117,49 @@ def vulnerable(found: Sequence[Pin], stored: dict[str, Any]) -> Iterator[str]:
                 yield f"{pin.name} {pin.version}: {each['id']}, {each['summary']}"
 
 
+def stored_in(place: Path) -> dict[str, Any]:
+    """The advisories in a file or a folder, in our form."""
+    if place.is_dir():
+        records = [json.loads(each.read_text("utf-8")) for each in sorted(place.glob("*.json"))]
+    else:
+        records = json.loads(place.read_text("utf-8"))
+        if "advisories" in records:
+            return dict(records)
+        records = records if isinstance(records, list) else records.get("vulns", [records])
+    live = [each for each in records if "withdrawn" not in each]
+    found = [row for each in live for row in _of_osv(each)]
+    return {"as_of": max((each["modified"] for each in live), default="never"), "advisories": found}
+
+
+def _of_osv(record: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """Our entries for a record of OSV: one for each range, and each version that it names."""
+    ids = [record["id"], *record.get("aliases", ())]
+    told = {"id": next((each for each in ids if each.startswith("CVE-")), ids[0]),
+            "summary": record.get("summary", "")}  # fmt: skip
+    for each in record.get("affected", ()):
+        package = each.get("package", {})
+        if package.get("ecosystem") != "PyPI":
+            continue
+        about = told | {"package": package["name"]}
+        for span in each.get("ranges", ()):
+            if span["type"] != "ECOSYSTEM":
+                continue
+            since = ""
+            for event in span["events"]:
+                if "introduced" in event:
+                    since = f">={event['introduced']}"
+                    continue
+                mark, last = ("<", "fixed") if "fixed" in event else ("<=", "last_affected")
+                yield about | {"vulnerable": f"{since},{mark}{event[last]}"}
+                since = ""
+            if since:
+                yield about | {"vulnerable": since}
+        yield from (about | {"vulnerable": f"==={version}"} for version in each.get("versions", ()))
+
+
 def advisories(file: Path) -> Iterator[str]:
     """What the advisories in ``file`` say of all that is locked."""
-    stored = json.loads(file.read_text("utf-8"))
+    stored = stored_in(file)
     print(f"{len(stored['advisories'])} advisories, as of {stored['as_of']}", file=sys.stderr)
     every = {pin[:2]: pin for lock in LOCKS for pin in locked(lock)}
     return vulnerable(list(every.values()), stored)

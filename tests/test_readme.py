@@ -46,8 +46,8 @@ def clean_env(**more: str) -> dict[str, str]:
 class Running:
     """``ferryman up --local-model`` on free ports, and its banner."""
 
-    def __init__(self, folder: Path) -> None:
-        self.env = clean_env(FERRYMAN_KEY=KEY, FERRYMAN_DATA_DIR=str(folder / "data"))
+    def __init__(self, folder: Path, **env: str) -> None:
+        self.env = clean_env(FERRYMAN_DATA_DIR=str(folder / "data"), **env)
         self.log = folder / "log"
         with self.log.open("wb") as log:
             command = [*FERRYMAN.split(), "up", "--local-model", "--port", "0", "--admin-port", "0"]
@@ -94,7 +94,7 @@ class Running:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    running = Running(tmp_path_factory.mktemp("up"))
+    running = Running(tmp_path_factory.mktemp("up"), FERRYMAN_KEY=KEY)
     try:
         yield running
     finally:

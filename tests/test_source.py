@@ -35,7 +35,7 @@ LOADERS = {
 """Who loads code by a name."""
 TEMPLATES = {"from_string", "jinja2.Template", "string.Template", "format_map"}
 CONNECTS = {
-    "src/ferryman/client/__init__.py": "the admin API, as the user says",
+    "src/ferryman/client/link.py": "the admin API, as the user says",
     "src/ferryman/control/api/gateway.py": "the gateway of the same installation",
     "src/ferryman/control/alerts/courier.py": "on a connection of links.py",
     "src/ferryman/control/links.py": "on a connection of its own, which it has looked at",

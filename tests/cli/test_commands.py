@@ -72,6 +72,16 @@ def test_keys_usage_and_calls_of_a_running_installation(up: Up) -> None:
     assert "Nothing to compare." in elsewhere or "lab/" in elsewhere
     assert "0 sessions are ended." in _ask(up, "dashboard", "--sign-out")
 
+    rows = json.loads(_ask(up, "api", "GET", "/latencies", "by=model", "since=1h"))["data"]
+    assert [(row["model"], row["calls"]) for row in rows] == [("lab/small", 2)]
+    view = up.data.parent / "view.json"
+    view.write_text('{"query": "min_usd=0.5&since=7d"}')
+    kept = json.loads(_ask(up, "api", "put", "views/dear", "--body", str(view)))
+    assert kept == {"name": "dear", "query": "min_usd=0.5&since=7d"}
+    assert json.loads(_ask(up, "api", "DELETE", "/views/dear"))["data"] == []
+    lines = _ask(up, "api", "GET", "/export/calls", "model=lab/small").splitlines()
+    assert json.loads(lines[-1]) == {"rows": 2}
+
     sums = json.loads(_ask(up, "usage", "--by", "key,model,provider,day", "--json"))
     assert {row["key"] for row in sums} == {"first", "web shop"}
     assert sum(Decimal(row["cost_usd"]) for row in sums) == Decimal("0.00004")
@@ -103,6 +113,9 @@ def test_what_goes_wrong_is_told_in_a_line_that_says_what_to_do(up: Up, tmp_path
     assert "30d" in failure("usage", "--since", "yesteryear")
     assert "colour" in failure("usage", "--by", "colour")
     assert "printable" in failure("keys", "create", "a\tb")
+    assert "There is no /nothing" in failure("api", "GET", "/nothing").replace("/api/v1", "")
+    assert "choose from GET" in failure("api", "FETCH", "/calls")
+    assert "Can't read" in failure("api", "PUT", "/views/x", "--body", str(tmp_path / "none"))
     assert "another data directory" in failure("calls", FERRYMAN_ADMIN_TOKEN="wrong")
     assert "--data-dir" in failure("calls", "--data-dir", str(tmp_path / "none"))
     assert "ferryman up" in failure("calls", "--control-url", "http://127.0.0.1:9")

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from ferryman.config.alerting import NO_FILE, alerts_of
 from ferryman.config.feed import KeyFacts
+from ferryman.config.model import SinkConfig
 from ferryman.config.snapshot import AlertRule, Alerts, Channel, Mail, Secret, Snapshot
 from ferryman.control.alerts import courier as courier_module
 from ferryman.control.alerts.anomaly import unusual
@@ -29,6 +30,8 @@ from ferryman.control.alerts.reconcile import (
 from ferryman.control.alerts.reconcile import tested as a_test
 from ferryman.control.alerts.watch import Watch
 from ferryman.control.ingest import Ingester
+from ferryman.control.sinks import SinkError
+from ferryman.control.sinks import made as a_sink
 from ferryman.store import alerts, keys, notices
 from ferryman.store.journal import JournalWriter
 from ferryman.telemetry.record import Attempt, Candidate, Closed
@@ -380,6 +383,21 @@ def test_slack_mentions_nobody_and_a_private_address_needs_leave(
     with pytest.raises(ChannelError) as caught:
         sender.tell(chat, hostile())
     assert "secret" not in str(caught.value), "whoever knows that URL may write there"
+
+
+@pytest.mark.parametrize("value", ["", " \n"])
+def test_nothing_is_signed_with_an_empty_secret(
+    one: sa.Engine, hook: Hook, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("HOOK", value)
+    secret = Secret("env", "HOOK")
+    channel = Channel(name="hook", kind="webhook", url=hook.url, private=True, secret=secret)
+    with pytest.raises(ChannelError, match="env:HOOK is not there"):
+        courier(one, channel).tell(channel, a_test("hook", NOW))
+    sink = a_sink(SinkConfig(kind="webhook", url=hook.url, secret=secret), Path())
+    with pytest.raises(SinkError, match="env:HOOK is not there"):
+        sink.write([b"{}"])
+    assert not hook.got
 
 
 def test_a_slow_channel_is_cut_and_delays_no_other(

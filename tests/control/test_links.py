@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from ferryman.config.identity_row import DISCOVERY, Issuer
 from ferryman.config.model import SinkConfig
 from ferryman.config.snapshot import Otlp
+from ferryman.control.keysets import reach_of
+from ferryman.control.links import fetched
 from ferryman.control.otlp.sending import REQUESTS, sender
 from ferryman.control.otlp.settings import settings_of
 from ferryman.control.sinks import made
@@ -73,6 +76,22 @@ def test_a_private_address_that_is_written_down_needs_no_leave(hook: Hook) -> No
     with pytest.raises(PermissionError):
         sink(hook, "webhook", "http://169.254.169.254/latest").write([b"{}"])
     assert len(hook.got) == 1
+
+
+def test_what_an_issuer_says_of_itself_leads_no_further_than_the_issuer(hook: Hook) -> None:
+    told = f"{hook.url}/keys"
+
+    def asked(keys: str, private: bool | None = None) -> int:
+        row = Issuer(name="i", issuer=keys, keys=keys + DISCOVERY, private=private)
+        return fetched(told, reach_of(told, row), 99, body=b"{}")[0]
+
+    for keys in ("https://id.example.com", "http://93.184.216.34"):
+        with pytest.raises(PermissionError, match="private address"):
+            asked(keys)
+    with pytest.raises(PermissionError):
+        asked("http://127.0.0.1:1", private=False)
+    assert not hook.got
+    assert asked("http://127.0.0.1:1") == asked("https://id.example.com", private=True) == 200
 
 
 def test_telemetry_goes_by_the_same_rule(hook: Hook, names: list[str]) -> None:

@@ -1,5 +1,6 @@
 """Installations of their own: one that knows nobody yet, and one whose control plane dies."""
 
+import re
 from pathlib import Path
 
 import psutil
@@ -9,9 +10,10 @@ from playwright.sync_api import Browser, expect
 from ferryman.control.vault.masters import make
 from ferryman.store.db import open_engine, writing
 from tests.dashboard.conftest import CONFIG
-from tests.dashboard.visit import Visit
+from tests.dashboard.visit import PATIENCE, Visit
 from tests.gateway import Stack
 from tests.memory import holds
+from tests.test_readme import MODEL, Running, installed
 
 
 def test_a_pasted_key_is_enough(browser: Browser, packages: Path, tmp_path: Path) -> None:
@@ -39,6 +41,35 @@ def test_a_pasted_key_is_enough(browser: Browser, packages: Path, tmp_path: Path
         kept = (ferry.data / "ferryman.db").read_bytes() + "\n".join(ferry.up.lines).encode()
         assert b"sk-canary" not in kept
         visit.end()
+
+
+@installed
+def test_a_newcomer_follows_the_link_asks_the_local_model_and_sees_what_it_cost(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """As after ``make run``, but for the ports."""
+    up = Running(tmp_path)
+    [link] = re.findall(r"Dashboard +(http\S+/enter#\S+)", up.banner)
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    page.goto(link)
+    expect(page.get_by_role("heading", name="Welcome to Ferryman")).to_be_visible()
+    page.get_by_role("link", name="Playground").first.click()
+    page.get_by_text("Settings and tools").click()
+    page.get_by_label("Most tokens").fill("8")
+    page.get_by_placeholder("Say something").fill("What is a ferry?")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-outcome]")).to_contain_text(f"{MODEL} · $0", timeout=3 * PATIENCE)
+    page.get_by_role("link", name="trace").click()
+    expect(page.get_by_role("heading", name="What was tried")).to_be_visible()
+    expect(page.locator("#main")).to_contain_text(MODEL)
+    expect(page.get_by_role("row", name="Together")).to_contain_text("$0")
+    page.close()
+    assert up.stop() == 0 and not faults, faults
 
 
 def test_with_a_master_key_a_pasted_key_goes_into_the_vault(

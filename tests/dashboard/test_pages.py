@@ -22,7 +22,7 @@ from ferryman.store import db, feedback, keys
 from ferryman.store.journal import JournalWriter
 from ferryman.telemetry.record import Attempt, Labels, Trace, Verdict
 from tests.control.conftest import Control
-from tests.dashboard.test_doors import ask, signed_in
+from tests.dashboard.test_doors import ask, proof, signed_in
 from tests.processes import Reply, until
 from tests.store import samples
 
@@ -111,7 +111,8 @@ def _calls() -> list[object]:
                 _tried("busy", 1000, 50_000, status=429, error="upstream_rate_limited",
                        retry_after_ms=1200),
                 _tried("busy", 1_250_000, 1_300_000, status=503, error="upstream_overloaded"),
-                _tried("calm", 1_300_100, 1_390_000, status=200, first_byte_us=1_380_000),
+                _tried("calm", 1_300_100, 1_390_000, status=200, first_byte_us=1_380_000,
+                       dropped=("logit_bias",), altered=("temperature=1",)),
             ),
         ),
     ]  # fmt: skip
@@ -198,6 +199,33 @@ def test_a_filter_that_calls_do_not_have_is_refused(desk: Desk, asked: str) -> N
 # -- one call --------------------------------------------------------------------------------------
 
 
+def test_what_leaves_as_csv_is_in_the_audit_log(desk: Desk) -> None:
+    """Who took what, and by which filters; what was refused took nothing."""
+    control = desk.control
+    before = control.admin("GET", "/api/v1/audit/head").json()["seq"]
+    for path in (
+        "/costs/table.csv?by=team&since=7d",
+        "/costs/focus.csv",
+        "/calls/export.csv?team=b",
+    ):
+        assert desk.get(path).status == 200, path
+    assert desk.get("/calls/export.csv?colour=red").status == 400
+    view = {"proof": proof(control, desk.cookie), "name": "mine", "query": "team=b"}
+    for form in (view, view | {"query": "colour=red"}, view | {"do": "forget"}):
+        ask(control, "POST", "/calls/views", form, cookie=desk.cookie, origin=control.url)
+    rows = control.admin("GET", "/api/v1/audit?limit=20").json()["data"]
+    found = [(row["action"], row["target"], row["after"])
+             for row in reversed(rows) if row["seq"] > before]  # fmt: skip
+    assert found == [
+        ("usage.export", "/costs/table.csv", {"by": "team", "since": "7d"}),
+        ("usage.export", "/costs/focus.csv", None),
+        ("calls.export", "/calls/export.csv", {"team": "b"}),
+        ("view.save", "/views/mine", None),
+        ("view.forget", "/views/mine", None),
+    ]
+    assert {row["actor"].partition(" ")[0] for row in rows if row["seq"] > before} == {"session"}
+
+
 def test_a_call_says_what_guards_found_and_all_that_it_is_searched_by(desk: Desk) -> None:
     text = desk.text("/calls/req_rich")
     rows = re.findall(r'<th scope="row">(pii-out|jailbreak)</th>(.*?)</tr>', text)
@@ -207,6 +235,7 @@ def test_a_call_says_what_guards_found_and_all_that_it_is_searched_by(desk: Desk
         "jailbreak": ["request", "blocked", "1", "0.97", "instructions", "9 ms"],
     }
     assert "a" * 32 in text and "acme" in text
+    assert "Left out: logit_bias. Changed: temperature=1." in text
     for to in ("/calls?since=all&tag=x%20y", "/calls?since=all&metadata.a.b=1+%26+2"):
         assert f'href="{to}"' in text
         assert desk.calls(to) == {"req_rich"}

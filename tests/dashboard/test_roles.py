@@ -17,12 +17,13 @@ from ferryman.control.dashboard import frame
 from ferryman.control.dashboard.people import page
 from ferryman.control.dashboard.ways import WAYS, Way
 from ferryman.control.doors import Doors
+from ferryman.control.fence import MOST_WRONG
 from ferryman.store import db, users
 from ferryman.store.journal import JournalWriter
 from ferryman.telemetry.record import Labels
 from tests.control.conftest import Control
 from tests.dashboard.test_doors import ask, proof, signed_in
-from tests.processes import Reply, until
+from tests.processes import Reply, request, until
 from tests.store.samples import call, put
 
 PASSWORD = "correct horse battery"
@@ -110,6 +111,8 @@ def test_every_page_says_what_it_takes() -> None:
     assert {entry[0] for entry in frame.NAV} <= {way.path for way in WAYS if way.method == "GET"}
     with pytest.raises(ValueError, match="no permission"):
         Way("GET", "/x", "everything", page)
+    with pytest.raises(ValueError, match="in the audit log"):
+        Way("GET", "/x.csv", "calls.read", page, download=True)
 
 
 def test_who_may_only_look_can_change_nothing() -> None:
@@ -365,3 +368,30 @@ def test_signing_in_and_out_and_what_was_refused_is_in_the_audit_log(control: Co
     assert PASSWORD not in str(rows())
     kept = Path(control.data / "ferryman.db").read_bytes()
     assert PASSWORD.encode() not in kept
+
+
+def test_who_guesses_ids_has_to_wait(
+    control: Control, guests: dict[tuple[str, str], Guest]
+) -> None:
+    """By session and by token, each by itself; nobody else has to. The last: it leaves no room for
+    refusals in the audit log of its minute."""
+    made(control, "guesser", "viewer", organisation="acme")
+    cookie = cookie_of(enter(control, "guesser"))
+    body = {"name": "guesser", "role": "viewer", "organisation": "acme"}
+    token = control.admin("POST", "/api/v1/tokens", body).json()["token"]
+
+    def by_page(path: str) -> int:
+        return ask(control, "GET", path, cookie=cookie).status
+
+    def by_token(path: str) -> int:
+        return request(control.url, path=f"/api/v1{path}", token=token).status
+
+    for guess in (by_page, by_token):
+        assert guess("/calls") == 200
+        told: list[int] = []
+        while not told or told[-1] != 429:
+            assert len(told) <= 2 * MOST_WRONG, "it may guess on"
+            told.append(guess(f"/calls/req_{len(told)}"))
+        assert set(told[:-1]) == {404}
+    neighbour = guests["viewer", "acme"].cookie
+    assert ask(control, "GET", "/calls", cookie=neighbour).status == 200

@@ -251,11 +251,17 @@ def test_models_are_found_and_tried_in_the_playground(visit: Visit, ferry: Stack
     page.get_by_role("link", name="Try lab/small").click()
     page.get_by_role("button", name="Add a model beside it").click()
     page.keyboard.type("lab/sim-400")
+    for model in ("lab/sim", "quick"):
+        page.get_by_role("button", name="Add a model beside it").click()
+        page.keyboard.type(model)
+    expect(page.get_by_role("button", name="Add a model beside it")).to_be_disabled()
     page.get_by_placeholder("Say something").fill("Dear ferry, <script>alert(1)</script>")
     page.keyboard.press("Enter")
-    first, second = page.locator(".panel").all()
+    first, second, third, fourth = page.locator(".panel").all()
     expect(first.locator("[data-outcome]")).to_contain_text("lab/small · $0.0000")
     expect(second.locator(".wrong")).to_be_visible()
+    for panel in (third, fourth):
+        expect(panel.locator("[data-outcome]")).to_contain_text("lab/sim · $0.000")
     first.get_by_role("button", name="Good answer").click()
     expect(first.locator("[data-outcome]")).to_contain_text("said to be good")
     ident = (first.get_by_role("link", name="trace").get_attribute("href") or "").split("/")[-1]

@@ -1,5 +1,6 @@
 """Who may what, over the real server: every route, role and tenant; and what others can't reach."""
 
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,11 @@ models:
 content: { store: all }
 roles: { support: [api.read, calls.read], ops: [config.read, config.write] }
 """
+OWN = {
+    "support": frozenset(("api.read", "calls.read")),
+    "ops": frozenset(("config.read", "config.write")),
+}
+"""What the roles of this configuration may."""
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 OWNERS = {
     "acme-red": ("acme", "red"), "acme-blue": ("acme", "blue"), "globex-red": ("globex", "red"),
@@ -98,6 +104,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 made = it.make(role, organisation=organisation, team=team)
                 assert made.status == 201, made.body
                 it.tokens[role, tenant] = made.json()["token"]
+        for role in OWN:
+            it.tokens[role, ""] = it.make(role).json()["token"]
         for each in it.owned.values():
             path = f"/calls/{each.call}/content"
             until(lambda p=path: it.ask(it.admin, "GET", p).status == 200, "the content")
@@ -131,8 +139,9 @@ def test_who_asks_for_ids_of_others_is_written_down(world: World) -> None:
     assert {act["after"]["status"] for act in acts["data"]} == {404}
 
 
-@pytest.mark.parametrize("tenant", ["", *BOUND])
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    ("role", "tenant"), [*itertools.product(ROLES, ["", *BOUND]), *((each, "") for each in OWN)]
+)
 def test_every_route_is_open_to_whom_it_declares_and_to_nobody_else(
     world: World, role: str, tenant: str
 ) -> None:
@@ -140,7 +149,7 @@ def test_every_route_is_open_to_whom_it_declares_and_to_nobody_else(
     for route in ROUTES:
         path = route.path.replace("{", "").replace("}", "")
         reply = world.ask(world.tokens[role, tenant], route.method, f"{path}?no_such=1")
-        opened = route.permission in ROLES[role] and (route.tenants or not tenant)
+        opened = route.permission in (ROLES | OWN)[role] and (route.tenants or not tenant)
         said = (role, tenant, route.method, route.path, reply.body)
         assert (reply.status, reply.json()["code"] == "forbidden") == (
             (400, False) if opened else (403, True)

@@ -117,6 +117,18 @@ def test_the_api_does_all_that_the_dashboard_does() -> None:
         assert any(not name.startswith("GET") for name in SAME[way].split(", ")), way
 
 
+def test_what_the_api_writes_down_the_dashboard_does_too() -> None:
+    acts = {f"{route.method} {route.path}": route.act for route in ROUTES}
+    for way in WAYS:
+        same = SAME.get(f"{way.method} {way.path}", "").split(", ")
+        wanted = {acts[name] for name in same if acts.get(name)}
+        if way.path == "/calls/views":
+            assert wanted == {"view.save", "view.forget"}, "the form says which"
+        elif wanted:
+            assert way.act in wanted, way.path
+        assert not way.download or way.act, way.path
+
+
 def test_every_code_that_is_raised_has_a_fix() -> None:
     files = [path for path in tree.python(tree.SRC / "control") if path.name != "problem.py"]
     whole = "\n".join(path.read_text("utf-8") for path in files)

@@ -1,9 +1,15 @@
-"""docs/contents.md: its example is run, but for the addresses."""
+"""docs/contents.md: its examples are run, but for the addresses."""
 
 import json
 import re
 import subprocess
+import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.flow.test_costs_page import FERRYMAN, finding
 from tests.flow.test_docs import needs_curl
@@ -38,6 +44,54 @@ def test_the_example(tmp_path: Path) -> None:
         log = stack.data / "logs" / "calls.log"
         until(lambda: log.exists() and b"nobody/there" in log.read_bytes(), "the line")
         assert len(log.read_bytes().splitlines()) == 1
+
+
+class Broker:
+    """A stand-in for the producer of confluent_kafka, as far as the page's sink asks for it: what
+    is produced is delivered, or refused, when it is flushed."""
+
+    def __init__(self, options: dict[str, str]) -> None:
+        assert options == {"bootstrap.servers": "broker:9092"}
+        self.kept: list[tuple[str, bytes]] = []
+        self.waiting: list[tuple[str, bytes, Callable[[object, object], object]]] = []
+        self.refuses = self.away = False
+
+    def produce(
+        self, topic: str, value: bytes, *, on_delivery: Callable[[object, object], object]
+    ) -> None:
+        self.waiting.append((topic, value, on_delivery))
+
+    def flush(self, _seconds: float) -> int:
+        while self.waiting and not self.away:
+            topic, value, told = self.waiting.pop(0)
+            if not self.refuses:
+                self.kept.append((topic, value))
+            told("refused" if self.refuses else None, None)
+        return len(self.waiting)
+
+
+def test_the_sink_for_kafka_keeps_its_promises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a broker does not take is raised, so that the same lines come again."""
+    client = types.ModuleType("confluent_kafka")
+    client.Producer = Broker  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "confluent_kafka", client)
+    [code] = blocks("python", PAGE)
+    made: dict[str, Any] = {}
+    exec(compile(code, PAGE, "exec"), made)  # the page's own
+    sink = made["Kafka"]({"topic": "calls", "bootstrap.servers": "broker:9092"})
+    broker: Broker = sink.producer
+    sink.write([b"one", b"two"])
+    assert broker.kept == [("calls", b"one"), ("calls", b"two")]
+    broker.refuses = True
+    with pytest.raises(OSError, match="refused"):
+        sink.write([b"three"])
+    broker.refuses, broker.away = False, True
+    with pytest.raises(OSError, match="did not take all"):
+        sink.write([b"three"])
+    broker.away = False
+    sink.write([b"three"])
+    assert broker.kept[-1] == ("calls", b"three")
+    sink.close()
 
 
 def plain(text: str) -> str:

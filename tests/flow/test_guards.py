@@ -31,6 +31,7 @@ guards:
   heron: { kind: regex, patterns: { project: "(?i)blue.heron" }, always: false }
   links: { kind: urls, allow: [example.org], action: annotate, always: false }
   who: { kind: metadata, need: [team], always: false }
+  old: { kind: models, deny: ["mistral/*", "lab/sim-4*", sold], always: false }
   takeover: { kind: injection, always: false }
   barrier: { kind: injection, action: block, always: false }
   form:
@@ -38,12 +39,14 @@ guards:
     always: false
     schema: { type: object, required: [name], properties: { name: { type: string } } }
   brief: { kind: length, at: [reply], most: 20, always: false }
+  terse: { kind: length, at: [request], most: 20, action: block, always: false }
   topics: { kind: words, words: [blue heron, "青鷺"], action: block, always: false }
   programs: { kind: code, always: false }
   tongue: { kind: language, allow: [en], action: block, always: false }
   ours: { kind: regex, patterns: { own: '[a-z]+@ferry[.]example' }, action: allow }
 models:
   linked: { targets: [lab/sim-echo], guard: [links] }
+  sold: { targets: [lab/sim-echo] }
 policies:
   - { name: elsewhere, when: { tags: elsewhere }, use: lab/sim-echo }
   - { name: birds, when: { tags: birds }, guard: [heron] }
@@ -55,6 +58,9 @@ policies:
   - { name: code, when: { tags: code }, guard: [programs] }
   - { name: tongue, when: { tags: tongue }, guard: [tongue] }
   - { name: strict, when: { tags: strict }, guard: [who] }
+  - { name: swapped, when: { tags: swapped }, guard: [old], use: lab/sim-429 }
+  - { name: modern, when: { tags: modern }, guard: [old] }
+  - { name: terse, when: { tags: terse }, guard: [terse] }
 """
 SECRETS = {
     "HEADER_SECRET": "of-a-header-0123", "OTLP_SECRET": "Bearer of-otlp-012345",
@@ -204,6 +210,31 @@ def test_policies_and_models_bring_guards_of_their_own(guarding: Stack) -> None:
         "lab/sim-echo", headers={"x-ferryman-tags": "strict"}, metadata={"team": "a"}
     )
     assert named.status == 200
+
+
+def test_a_request_is_no_longer_than_it_may_be(guarding: Stack) -> None:
+    guarding.forget()
+    statuses = {}
+    for size in (20, 21):
+        said = [{"role": "user", "content": "x" * size}]
+        reply = guarding.chat("lab/sim", messages=said, headers={"x-ferryman-tags": "terse"})
+        statuses[size] = (reply.status, reply.header("x-ferryman-error"))
+    assert statuses == {20: (200, None), 21: (400, "guardrail_blocked")}
+    assert guarding.stats()["requests"] == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "tag"),
+    [("sold", "modern"), ("lab/sim-400", "modern"), ("mistral/mistral-small-latest", "modern"),
+     ("mistral-small-latest", "modern"), ("lab/sim", "swapped")],
+)  # fmt: skip
+def test_a_denied_model_is_denied_by_whatever_name(guarding: Stack, model: str, tag: str) -> None:
+    guarding.forget()
+    reply = guarding.chat(model, headers={"x-ferryman-tags": tag})
+    assert (reply.status, reply.header("x-ferryman-error")) == (400, "guardrail_blocked")
+    assert "asks for a model that may not be used" in error_of(reply)["message"]
+    assert not guarding.stats()["requests"]
+    assert guarding.chat("lab/sim", headers={"x-ferryman-tags": "modern"}).status == 200
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -161,6 +161,27 @@ def test_endpoints_and_networks(bound: Stack) -> None:
     until(lambda: b"2001:db8::/32" in facts.read_bytes(), "what a restart begins with")
 
 
+def test_tags_of_callers(bound: Stack) -> None:
+    """Policies, limits and reports go by them: a key says which may come on top of its own."""
+    key, ident = make(bound, tags=["job-*"])
+    bound.admin("PATCH", f"/api/v1/keys/{ident}", {"tags": ["own"]})
+
+    def sent(tags: str) -> wire.Reply:
+        return bound.post(asked("any"), key=key, headers={"x-ferryman-tags": tags})
+
+    until(lambda: sent("job-7, own").status == 200, "its own tag")
+    text = refusal(sent("job-7, vip, own"))
+    assert text.startswith("This key may not send the tag 'vip'; it may use: tags job-*.")
+    assert bound.post(asked("any"), key=key).status == 200
+    token = (bound.data / "secrets" / "feed-token").read_text().strip()
+    body = {"request": asked("any"), "key": ident, "headers": {"x-ferryman-tags": "vip"}}
+    told = bound.post(body, "/internal/explain", key=token).json()
+    assert told["refused"]["code"] == "forbidden_by_policy"
+    bound.admin("PATCH", f"/api/v1/keys/{ident}", {"bounds": {"tags": ["-"]}})
+    until(lambda: sent("job-7").status == 403, "none may be sent")
+    assert sent("own").status == 200
+
+
 def test_what_can_not_be_a_bound_is_said(bound: Stack) -> None:
     for bounds, words in (
         ({"endpoints": ["chats"]}, "there is none called 'chats'. Groups: chat, embeddings"),

@@ -120,17 +120,27 @@ def known(stack: Stack) -> dict[str, Any]:
     other = request(url, "GET", "/metrics", token=stack.metrics_token)  # the same at both planes
     pages = stack.get("/metrics").body + other.body
     return {
+        name.removesuffix(" counter"): None
+        for name in re.findall(r"# TYPE (\S+ counter|\S+)", pages.decode())
+    } | {
         sample.name if not sample.name.endswith("_created") else family.name: sample
         for family in text_string_to_metric_families(pages.decode())
         for sample in family.samples
-    } | {
-        name.removesuffix(" counter"): None
-        for name in re.findall(r"# TYPE (\S+ counter|\S+)", pages.decode())
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("where", _expressions())
 def test_rules_and_dashboard_ask_for_what_there_is(where: str, known: dict[str, Any]) -> None:
-    names = re.findall(r"\bferryman_\w+", _expressions()[where])
+    text = _expressions()[where]
+    names = re.findall(r"\bferryman_\w+", text)
     assert names
     assert not [name for name in names if name not in known]
+    for left, right in ("()", "[]", "{}"):
+        assert text.count(left) == text.count(right), text
+    labels = {"job", "instance", "le"}.union(*(s.labels for n in names if (s := known[n])))
+    asked = [each for inner in re.findall(r"\{([^}]*)\}", text)
+             for each in re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", inner)]  # fmt: skip
+    for inner in re.findall(r"\b(?:by|without|on|ignoring|group_left)\s*\(([^)]*)\)", text):
+        asked += re.findall(r"\w+", inner)
+    if all(known[name] is not None for name in names):
+        assert set(asked) <= labels, where

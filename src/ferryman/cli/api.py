@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from ferryman.client import ApiError, Client, exchange
+from ferryman.client import ApiError, Client
+from ferryman.client.link import exchange
 from ferryman.config.options import Options, variable
 from ferryman.config.version import CLI
 

@@ -46,12 +46,13 @@ def bounds(
     endpoints: list[str] | None,
     regions: list[str] | None,
     data_policy: list[str] | None,
+    tags: list[str] | None,
     networks: list[str] | None,
 ) -> Row:
     """What was given of a key's bounds, the same way."""
     given = {
         "models": models, "providers": providers, "endpoints": endpoints, "regions": regions,
-        "data_policy": data_policy, "networks": networks,
+        "data_policy": data_policy, "tags": tags, "networks": networks,
     }  # fmt: skip
     found = {name: entries(texts) for name, texts in given.items() if texts is not None}
     return {"bounds": Bounds(**found)} if found else {}

@@ -17,8 +17,8 @@ from ferryman.config.options import Options
 from ferryman.config.seal import derive_for
 from ferryman.control.auditing import line_of, mark_in
 from ferryman.store import audit
-from ferryman.store.audit import Mark
-from ferryman.store.db import DatabaseError, open_engine
+from ferryman.store.audit import Act, Mark, Who
+from ferryman.store.db import DatabaseError, open_engine, writing
 
 
 class _UnreadableError(Exception):
@@ -113,7 +113,21 @@ def head(options: Options) -> None:
 
 
 def export(options: Options, since: int) -> None:
-    """Write the entries behind number ``since`` as lines of JSON."""
+    """Write the entries behind number ``since`` as lines of JSON. That is one, too, where it can be
+    written down: who may only read the database has a copy all the same."""
     with _told():
-        for entry in audit.export(_engine(options), since):
+        engine = _engine(options)
+        try:
+            _note_export(audit.keyed(engine, _key(options)), since)
+        except (_UnreadableError, DatabaseError, SQLAlchemyError) as error:
+            first, _, _ = str(error).partition("\n")
+            sys.stderr.write(f"ferryman: this export is not in the audit log: {first}\n")
+        for entry in audit.export(engine, since):
             sys.stdout.write(msgspec.json.encode(line_of(entry)).decode() + "\n")
+
+
+def _note_export(engine: Engine, since: int) -> None:
+    who = Who(client=f"ferryman audit export, user {os.getuid()} of this machine")
+    with writing(engine) as connection:
+        act = Act(action="audit.export", after={"behind": since})
+        audit.append(connection, act, who)

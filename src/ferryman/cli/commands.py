@@ -245,6 +245,7 @@ def keys_create(
     endpoints: flags.Endpoints = None,
     regions: flags.Regions = None,
     require: flags.Require = None,
+    tags: flags.Tags = None,
     networks: flags.Networks = None,
     as_json: flags.AsJson = False,
     data_dir: flags.AskDataDir = None,
@@ -261,7 +262,7 @@ def keys_create(
     from ferryman.cli import ask
 
     facts = ask.facts(organisation, team, user, tag) | ask.bounds(
-        models, providers, endpoints, regions, require, networks
+        models, providers, endpoints, regions, require, tags, networks
     )
     ask.create_key(flags.reach(locals()), name, expires, facts, as_json=as_json)
 
@@ -278,6 +279,7 @@ def keys_set(
     endpoints: flags.Endpoints = None,
     regions: flags.Regions = None,
     require: flags.Require = None,
+    tags: flags.Tags = None,
     networks: flags.Networks = None,
     as_json: flags.AsJson = False,
     data_dir: flags.AskDataDir = None,
@@ -296,7 +298,7 @@ def keys_set(
     from ferryman.cli import ask
 
     facts = ask.facts(organisation, team, user, tag) | ask.bounds(
-        models, providers, endpoints, regions, require, networks
+        models, providers, endpoints, regions, require, tags, networks
     )
     ask.set_key(flags.reach(locals()), key, facts, as_json=as_json)
 
@@ -501,6 +503,31 @@ def journal(
     from ferryman.cli import journal as journals
 
     journals.run(flags.reach(locals()), as_json=as_json)
+
+
+@app.command(rich_help_panel=_LOOK)
+def api(
+    method: Annotated[str, typer.Argument(help="GET, POST, PUT, PATCH or DELETE.")],
+    path: Annotated[str, typer.Argument(help="Below /api/v1, such as /latencies.")],
+    query: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="Parameters.")
+    ] = None,
+    body: Annotated[
+        str, typer.Option("--body", metavar="FILE", help="JSON; - reads standard input.")
+    ] = "",
+    data_dir: flags.AskDataDir = None,
+    control_url: flags.AskUrl = None,
+    admin_host: flags.AskHost = None,
+    admin_port: flags.AskPort = None,
+) -> None:
+    """Ask the admin API anything that has no command of its own, and print what it answers.
+
+    Examples: `ferryman api GET /latencies by=model since=7d` · `ferryman api GET /models text=mini`
+    · `ferryman api PUT /views/dear --body view.json`
+    """
+    from ferryman.cli import asking
+
+    asking.run(flags.reach(locals()), method, path, flags.chosen(query), body)
 
 
 for report in (reports.usage, reports.export, reports.reconcile):

@@ -215,6 +215,10 @@ Require = Annotated[
     list[str] | None,
     typer.Option("--require", help="What must be promised: no_training, zero_retention, hipaa."),
 ]
+Tags = Annotated[
+    list[str] | None,
+    typer.Option("--callers-tags", help="Tags that callers may send: batch, 'job-*'."),
+]
 Networks = Annotated[
     list[str] | None, typer.Option("--from", help="Where callers may be: 10.0.0.0/8, 2001:db8::7.")
 ]

@@ -9,7 +9,6 @@ Connections go straight to the control plane, past all proxies. Every method rai
 """
 
 import http.client
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -68,6 +67,7 @@ from ferryman.client.identity import (
     User,
     UserChange,
 )
+from ferryman.client.link import TIMEOUT, exchange, link_to
 from ferryman.client.status import GuardsSaid, Now, Offer, SignedOut, Status, View, ViewQuery
 from ferryman.client.tenants import (
     DelegatedLimit,
@@ -81,8 +81,6 @@ from ferryman.client.tenants import (
 from ferryman.client.vault import Accepted, Intake, Rotate, Rotated, Secret, Stored, Verified
 
 PREFIX: Final = "/api/v1"
-TIMEOUT: Final = 60.0
-"""Seconds for one answer."""
 T = TypeVar("T")
 
 
@@ -290,7 +288,7 @@ class Client:
     def export(self, what: str, **query: object) -> Iterator[Any]:
         """The lines of ``calls``, ``focus`` or ``content``, decoded as they come."""
         target = PREFIX + _path("export", what) + _asked(query)
-        link = _link(self.url, self._timeout)
+        link = link_to(self.url, self._timeout)
         try:
             link.request("GET", urlsplit(self.url).path + target, None, self._headers())
             reply = link.getresponse()
@@ -494,13 +492,21 @@ class Client:
         self, kind: type[T], method: str, path: str, query: Mapping[str, object] | None = None,
         body: object = None, headers: Mapping[str, str] | None = None,
     ) -> T:  # fmt: skip
-        status, said = self._exchange(method, PREFIX + path + _asked(query or {}), body, headers)
-        if status >= 400:
-            raise self._refused(status, said)
+        said = self.raw(method, path, query, body, headers)
         try:
             return msgspec.json.decode(said, type=kind)
         except msgspec.MsgspecError:
-            raise self._stranger(status) from None
+            raise self._stranger() from None
+
+    def raw(
+        self, method: str, path: str, query: Mapping[str, object] | None = None,
+        body: object = None, headers: Mapping[str, str] | None = None,
+    ) -> bytes:  # fmt: skip
+        """What the API answers, whatever is asked."""
+        status, said = self._exchange(method, PREFIX + path + _asked(query or {}), body, headers)
+        if status >= 400:
+            raise self._refused(status, said)
+        return said
 
     def _exchange(
         self, method: str, target: str, body: object, headers: Mapping[str, str] | None
@@ -537,37 +543,12 @@ class Client:
         more = {n: v for n, v in told.items() if n not in ("status", "code")}
         return ApiError(text, status, str(told.get("code", "")), **more)
 
-    def _stranger(self, status: int) -> ApiError:
+    def _stranger(self, status: int = 200) -> ApiError:
         return ApiError(
             f"{self.url} answers ({status}), but not as a Ferryman control plane does. Is it the "
             "gateway? The control plane has a port of its own, by default 8081.",
             status,
         )
-
-
-def exchange(
-    url: str, method: str, target: str, body: object, headers: Mapping[str, str],
-    timeout: float = TIMEOUT,
-) -> tuple[int, bytes]:  # fmt: skip
-    """Status and body of the answer to one request; a ``body`` of bytes is YAML, others go as JSON.
-
-    Raises ``OSError``.
-    """
-    sent = dict(headers)
-    data = body if isinstance(body, bytes) else None
-    if data is not None:
-        sent["content-type"] = "application/yaml"
-    elif body is not None:
-        sent["content-type"], data = "application/json", msgspec.json.encode(body)
-    link = _link(url, timeout)
-    try:
-        link.request(method, urlsplit(url).path.rstrip("/") + target, data, sent)
-        reply = link.getresponse()
-        return reply.status, reply.read()
-    except http.client.HTTPException as error:
-        raise OSError(str(error) or type(error).__name__) from None
-    finally:
-        link.close()
 
 
 def _once(key: str) -> dict[str, str]:
@@ -581,12 +562,3 @@ def _path(*parts: str) -> str:
 def _asked(query: Mapping[str, object]) -> str:
     given = {name: value for name, value in query.items() if value is not None and value != ""}
     return "?" + urlencode(given) if given else ""
-
-
-def _link(url: str, timeout: float) -> http.client.HTTPConnection:
-    parts = urlsplit(url)
-    host = parts.hostname or "127.0.0.1"
-    if parts.scheme == "https":
-        context = ssl.create_default_context()
-        return http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=context)
-    return http.client.HTTPConnection(host, parts.port, timeout=timeout)

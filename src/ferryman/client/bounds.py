@@ -22,6 +22,9 @@ class Bounds(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=Tru
     data_policy: Annotated[
         Names, Meta(description="All that must be promised of their data, as in residency.")
     ] = UNSET
+    tags: Annotated[
+        Names, Meta(description="Tags that callers may add to the key's own; `*` as in models.")
+    ] = UNSET
     networks: Annotated[Names, Meta(description="Where callers may be, in CIDR notation.")] = UNSET
 
     def said(self) -> dict[str, Any]:

@@ -19,6 +19,8 @@ class KeyBounds(Struct, frozen=True, kw_only=True, omit_defaults=True):
     regions: tuple[str, ...] = ()
     data_policy: str = ""
     """All that must be promised, words with spaces between."""
+    tags: tuple[str, ...] = ()
+    """Tags that callers may add to the key's own; ``*`` as above."""
     networks: tuple[str, ...] = ()
     """Where callers may be, in CIDR notation."""
 

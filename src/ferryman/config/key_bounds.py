@@ -85,7 +85,7 @@ def _networks(texts: Sequence[str]) -> tuple[str, ...]:
 
 _CHECKS: Final[dict[str, Callable[[Sequence[str]], Any]]] = {
     "models": tuple, "providers": tuple, "endpoints": _endpoints, "regions": _regions,
-    "data_policy": _policies, "networks": _networks,
+    "data_policy": _policies, "tags": tuple, "networks": _networks,
 }  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def in_words(bounds: KeyBounds) -> str:
     """
     parts = [
         f"{name} {', '.join(entries)}"
-        for name in ("models", "providers", "endpoints", "regions")
+        for name in ("models", "providers", "endpoints", "regions", "tags")
         if (entries := getattr(bounds, name))
     ]
     if bounds.data_policy:

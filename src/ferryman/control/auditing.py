@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,6 +58,11 @@ def act_of(
         )
     done = 200 if method == "GET" else 303
     return Act(action=action, target=named) if action and status == done else None
+
+
+def note(engine: Engine, action: str, path: str, query: Mapping[str, str]) -> None:
+    """Write down what changes nothing else: an export, a try; with what was asked for."""
+    audit.record(engine, Act(action=action, target=path, after=dict(query) or None))
 
 
 class Book:

@@ -298,6 +298,7 @@ class Service:
                 relay=Relay(self.options, self.desk),
                 admin=self._shared(),
                 doors=self._doors,
+                fence=self._fence,
                 sign_on=sign_on,
                 options=self.options,
                 configuration=self.configuration,

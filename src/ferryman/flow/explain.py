@@ -18,7 +18,7 @@ from ferryman.flow.headers import HeaderFacts
 from ferryman.flow.key_bounds import confine
 from ferryman.flow.limiting import falls_under
 from ferryman.flow.live import live, shown
-from ferryman.flow.policies import DEADLINES, Facts, steer
+from ferryman.flow.policies import DEADLINES, Facts, steer, tags_of
 from ferryman.flow.reading import read_request
 from ferryman.flow.spine import fitted, is_narrower, leads_to, turns_of
 from ferryman.flow.turns import doubts, is_full
@@ -95,7 +95,7 @@ async def _plan(call: Call, said: Said, model: str, stream: bool) -> None:
     if plane.residency is not None:
         call.filters = plane.residency.required(call.key, call.whose)
     if plane.bound:
-        confine(call)
+        confine(call, tags_of(facts.tags))
     request = await read_request(call, facts, model, stream)
     said["model"], said["stream"] = request.model, request.stream
     call.model, call.strict, call.too_long = request.model, facts.strict, facts.too_long

@@ -29,6 +29,7 @@ from ferryman.guard.reading import Clean, checked
 from ferryman.guard.talk import definitions_of, guarded_request, heard, text_of
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.telemetry.record import Labels
+from ferryman.upstream.fleet import Resolved
 from ferryman.upstream.reply import Reply
 from ferryman.wire import envelope
 from ferryman.wire.paths import CONVERSATIONS
@@ -50,8 +51,10 @@ def engine_of(snapshot: Snapshot, own: Iterable[str]) -> Engine | None:
     return Engine(snapshot.guards, own)
 
 
-async def guard(call: Call, request: envelope.Request, facts: HeaderFacts) -> envelope.Request:
-    """Check what is asked; the request that may go on.
+async def guard(
+    call: Call, request: envelope.Request, facts: HeaderFacts, resolved: Resolved
+) -> envelope.Request:
+    """Check what is asked, for what leads to ``resolved``; the request that may go on.
 
     Raises :class:`GatewayError` (400) where a guard stops it, or can't check it.
     """
@@ -61,14 +64,17 @@ async def guard(call: Call, request: envelope.Request, facts: HeaderFacts) -> en
     if not names:
         return request
     session = call.session = Session(engine, names)
+    models = _models(call, request, resolved)
     began = time.perf_counter()
     try:
         judged = any(guard.name in engine.judges for guard in session.at(REQUEST, main=True))
         if len(request.body) < (APART_JUDGED if judged else APART):
-            checked = _checked(call, request, facts, session)
+            checked = _checked(call, request, facts, session, models)
         else:
             loop = asyncio.get_running_loop()
-            checked = await loop.run_in_executor(None, _checked, call, request, facts, session)
+            checked = await loop.run_in_executor(
+                None, _checked, call, request, facts, session, models
+            )
         session.took(REQUEST, began)
         if session.remote:
             await _ask(call, checked, session)
@@ -169,8 +175,14 @@ def judged_at_end(
     return end
 
 
+def _models(call: Call, request: envelope.Request, resolved: Resolved) -> set[str]:
+    """Names of what is asked for: as it came, as a policy has it, and of the target that it is."""
+    alone = () if resolved.route is not None else resolved.targets
+    return {request.model, call.use or request.model, *(target.name for target in alone)}
+
+
 def _checked(
-    call: Call, request: envelope.Request, facts: HeaderFacts, session: Session
+    call: Call, request: envelope.Request, facts: HeaderFacts, session: Session, models: set[str]
 ) -> envelope.Request:
     given = metadata_of(facts.metadata)
     if call.endpoint in _UNSEEN:
@@ -186,7 +198,7 @@ def _checked(
         said = text_of(talk)
         session.avoid = f"{said}\n{definitions_of(talk)}"
     size = len(said) if talk is not None else len(request.body)
-    session.check_call(request.model, lambda name: metadatum(given, request, name), size)
+    session.check_call(models, lambda name: metadatum(given, request, name), size)
     if call.endpoint in UPLOADS:
         return request
     if talk is None:

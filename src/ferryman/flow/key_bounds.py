@@ -29,6 +29,8 @@ class Confines:
         self._models = re.compile("|".join(map(translate, bounds.models)))
         self._any_model = not bounds.models
         self._endpoints = endpoints_of(bounds.endpoints)
+        self._tags = re.compile("|".join(map(translate, bounds.tags)))
+        self._any_tag = not bounds.tags
         self._networks = [network_of(text) for text in bounds.networks]
         wanted = Filter(
             source=f"{SOURCE}: {self.may}", only=bounds.providers, regions=bounds.regions,
@@ -50,6 +52,10 @@ class Confines:
     def offers(self, endpoint: str) -> bool:
         """Whether calls may go there."""
         return not self._endpoints or endpoint in self._endpoints
+
+    def lets_say(self, tag: str) -> bool:
+        """Whether callers may add that tag to the key's own."""
+        return self._any_tag or self._tags.match(tag) is not None
 
     def names(self, model: str, resolved: Resolved) -> bool:
         """Whether calls may be for ``model``: by its name, or by that of the target that it is."""
@@ -90,8 +96,9 @@ def let_in(plane: Plane, key: str, peer: str) -> Confines | None:
     return confines
 
 
-def confine(call: Call, peer: str = "") -> None:
-    """Hold a call to its key's bounds, before anything of it is read; ``peer``: where it is from.
+def confine(call: Call, tags: frozenset[str], peer: str = "") -> None:
+    """Hold a call to its key's bounds, before anything of it is read; ``tags``: what it says that
+    it is, ``peer``: where it is from.
 
     Raises :class:`GatewayError` (403), also where the gateway itself is out of them.
     """
@@ -102,6 +109,11 @@ def confine(call: Call, peer: str = "") -> None:
     if not confines.offers(call.endpoint):
         text = f"This key may not call {call.endpoint}; it may use: {confines.may}. {_ASK}"
         raise _refusal(text)
+    own = () if call.whose is None else call.whose.tags
+    for tag in sorted(tags.difference(own)):
+        if not confines.lets_say(tag):
+            text = f"This key may not send the tag {tag[:100]!r}; it may use: {confines.may}."
+            raise _refusal(f"{text} {_ASK}")
     for wanted in confines.filters:
         why = unmet(plane.regions, plane.data_policy, wanted)
         if why:

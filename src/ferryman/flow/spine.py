@@ -46,7 +46,7 @@ from ferryman.flow.judge import Spare, judged
 from ferryman.flow.key_bounds import check_model, confine
 from ferryman.flow.labels import labels_by_key, labels_of
 from ferryman.flow.limiting import everyone, reserve, unbounded
-from ferryman.flow.policies import steer
+from ferryman.flow.policies import steer, tags_of
 from ferryman.flow.queueing import give_back, line_up
 from ferryman.flow.race import race
 from ferryman.flow.reading import is_plain, read_request
@@ -109,7 +109,7 @@ async def serve(
         if is_narrower(call, request, resolved, facts):
             request, resolved = await narrow(call, request, resolved, facts)
         if plane.guards is not None:
-            request = await guard(call, request, facts)
+            request = await guard(call, request, facts, resolved)
         if (plane.caching or facts.once) and await replayed(call, request, resolved, facts):
             return
         exchange = call.exchange
@@ -214,7 +214,7 @@ def _introduce(call: Call, facts: HeaderFacts) -> None:
     if plane.residency is not None:
         call.filters = plane.residency.required(call.key, call.whose)
     if plane.bound:
-        confine(call, call.exchange.peer)
+        confine(call, tags_of(facts.tags), call.exchange.peer)
 
 
 def _heed(call: Call, facts: HeaderFacts, request: envelope.Request) -> None:

@@ -6,7 +6,7 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Final
@@ -346,13 +346,16 @@ class Session:
             if count and action not in ("logged", "allowed")
         )
 
-    def check_call(self, model: str, metadata: Callable[[str], object], size: int) -> None:
-        """Check what is no text; ``size``: characters of the request.
+    def check_call(
+        self, models: Collection[str], metadata: Callable[[str], object], size: int
+    ) -> None:
+        """Check what is no text; ``models``: names of what is asked for, ``size``: characters of
+        the request.
 
         Raises :class:`BlockedError`.
         """
         for guard in self.guards:
-            why = _wrong(guard, model, metadata, size)
+            why = _wrong(guard, models, metadata, size)
             if guard.kind in ("length", "metadata", "models") and REQUEST in guard.at:
                 self._found.setdefault((guard.name, REQUEST, "allowed"), 0)
             if why:
@@ -363,13 +366,17 @@ def _of_talk(guard: Guard) -> bool:
     return guard.kind == "language"
 
 
-def _wrong(guard: Guard, model: str, metadata: Callable[[str], object], size: int) -> str:
+def _wrong(
+    guard: Guard, models: Collection[str], metadata: Callable[[str], object], size: int
+) -> str:
     if guard.kind == "length" and REQUEST in guard.at and size > guard.most:
         return f"has {size} characters, more than the {guard.most} that may be"
     if guard.kind == "metadata":
         lacks = [name for name in guard.need if metadata(name) in (None, "")]
         return f"lacks the metadata {', '.join(lacks)}" if lacks else ""
-    if guard.kind == "models" and any(fnmatchcase(model, each) for each in guard.deny):
+    if guard.kind == "models" and any(
+        fnmatchcase(model, each) for model in models for each in guard.deny
+    ):
         return "asks for a model that may not be used"
     return ""
 

@@ -46,10 +46,10 @@ from ferryman.control.api import (
 from ferryman.control.api.access import CALLER, Caller, may
 from ferryman.control.api.route import PREFIX, Route, arguments
 from ferryman.control.app import whole
+from ferryman.control.auditing import note
 from ferryman.control.problem import ProblemError, outage
 from ferryman.control.scim import error as scim_error
 from ferryman.control.scim import serve as scim
-from ferryman.store.audit import Act, record
 
 ROUTES: Final = (
     *keys.ROUTES, *reports.ROUTES, *traces.ROUTES, *contents.ROUTES, *exporting.ROUTES,
@@ -105,8 +105,8 @@ def _endpoint(route: Route, admin: Admin) -> Callable[[Request], Awaitable[Respo
 def _answer(route: Route, admin: Admin, request: Request, body: bytes) -> Response:
     made = route.handler(**arguments(route, admin, request, body))
     if route.act:
-        target = unquote(request.url.path.removeprefix(PREFIX))
-        record(admin.engine, Act(action=route.act, target=target))
+        path = unquote(request.url.path.removeprefix(PREFIX))
+        note(admin.engine, route.act, path, request.query_params)
     if isinstance(made, Iterator):
         return StreamingResponse(made, route.status, _NO_STORE, NDJSON)
     headers = _NO_STORE | ({"etag": f'"{made.version}"'} if route.tagged else {})

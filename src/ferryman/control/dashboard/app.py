@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from ferryman.control import problem
 from ferryman.control.api.access import CALLER, Caller
-from ferryman.control.auditing import TRIED, who
+from ferryman.control.auditing import TRIED, note, who
 from ferryman.control.dashboard import frame, now
 from ferryman.control.dashboard.desk import Asked, Desk, File, Flow, Go, Page, View
 from ferryman.control.dashboard.live import Live
@@ -251,6 +251,8 @@ class Dashboard:
             )  # fmt: skip
             WHO.set(who(request.scope, inside.actor))
             request.scope[CALLER] = inside.caller  # what is not there is noted, as in the API
+            if inside.caller.within:
+                self.desk.fence.check_lost(inside.caller.name)
             run = contextvars.copy_context().run
             loop = asyncio.get_running_loop()
             pool = self.desk.downloads if way.download else self.desk.pool
@@ -262,6 +264,8 @@ class Dashboard:
         desk = replace(self.desk, admin=replace(self.desk.admin, caller=asked.caller))
         try:
             made = view(desk, asked) if way.open_to(asked.caller) else _shut(way, asked.caller)
+            if way.act and not (isinstance(made, Page) and made.status >= 400):
+                note(desk.admin.engine, way.act, asked.path, asked.query)
         except ProblemError as error:
             made = _sorry(error.status, error.detail, error.fix)
         except SQLAlchemyError as error:

@@ -14,6 +14,7 @@ from ferryman.control import contents, elsewhere, exporting, query, traces, view
 from ferryman.control.api.access import theirs
 from ferryman.control.api.cursor import Pages, key_of
 from ferryman.control.api.models import catalogue
+from ferryman.control.auditing import note
 from ferryman.control.dashboard import models, playground, waterfall
 from ferryman.control.dashboard.desk import Asked, Desk, Flow, Go, Page
 from ferryman.control.pricing import explained
@@ -22,7 +23,6 @@ from ferryman.control.reports import CallsQuery, call_of, checked, narrowed
 from ferryman.control.rows import call_row
 from ferryman.control.views import DIMENSIONS, FILTERS, NARROWING, filters
 from ferryman.store import keys, ledger
-from ferryman.store.audit import Act, record
 from ferryman.store.bodies import Body
 from ferryman.store.dimensions import METADATA, NONE
 from ferryman.store.search import Found, Narrow, search
@@ -90,7 +90,6 @@ def page(desk: Desk, asked: Asked) -> Page:
 def export(desk: Desk, asked: Asked) -> Flow:
     """The calls that fit the filters as CSV, newest first, however long it takes."""
     wanted = _wanted(desk, _given(asked.query))
-    record(desk.admin.engine, Act(action="calls.export", target=asked.path))
     desk.admin.catch_up()
     narrow: Narrow = wanted.pop("narrow")
     wanted["also"] = narrow.conditions()
@@ -159,13 +158,14 @@ def save_view(desk: Desk, asked: Asked) -> Go:
     """Give what is shown a name, or forget one."""
     name = asked.form.get("name", "").strip()
     act = "view.forget" if asked.form.get("do") == "forget" else "view.save"
-    record(desk.admin.engine, Act(action=act, target=f"/views/{name}"))
+    kept = ""
     if act == "view.forget":
         views.forget(_views(desk), name)
-        return Go("/calls")
-    kept = views.checked(asked.form.get("query", ""))
-    views.save(_views(desk), View(name=name, query=kept))
-    return Go(f"/calls?{kept}")
+    else:
+        kept = views.checked(asked.form.get("query", ""))
+        views.save(_views(desk), View(name=name, query=kept))
+    note(desk.admin.engine, act, f"/views/{name}", {})
+    return Go(f"/calls?{kept}" if kept else "/calls")
 
 
 def _views(desk: Desk) -> Path:

@@ -13,6 +13,7 @@ from ferryman.control.configuration import Configuration
 from ferryman.control.dashboard.relay import Relay
 from ferryman.control.doors import Doors
 from ferryman.control.feed import Seen
+from ferryman.control.fence import Fence
 from ferryman.control.signon import SignOn
 
 
@@ -21,6 +22,7 @@ class Desk(Struct, frozen=True, kw_only=True):
 
     admin: Admin
     doors: Doors
+    fence: Fence
     sign_on: SignOn
     options: Options
     configuration: Configuration

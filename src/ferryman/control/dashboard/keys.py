@@ -38,6 +38,7 @@ BOUNDS = (
     ("endpoints", "Endpoints", "chat, embeddings"),
     ("regions", "Regions", "eu"),
     ("data_policy", "Data policies", "no_training"),
+    ("tags", "Callers' tags", "batch, job-*"),
     ("networks", "Callers' networks", "10.0.0.0/8"),
 )
 """Name, label, example."""
