@@ -24,6 +24,7 @@ from ferryman.store import (
     zoned,
 )
 from ferryman.store.journal import JournalWriter
+from ferryman.telemetry.record import Labels
 from tests.store import samples
 
 DAY = 86_400
@@ -84,26 +85,38 @@ def test_sums_of_days_and_of_single_calls_say_the_same(filled: sa.Engine) -> Non
 
 
 ASKED: tuple[tuple[str, ...], ...] = (
-    *((name, *period) for name in condensed.DIMENSIONS if name for period in ((), ("day",))),
-    (), ("month",), ("week",), ("month", "model"),
+    *(
+        (name, *period)
+        for name in (*condensed.DIMENSIONS, *condensed.OWNERS)
+        if name
+        for period in ((), ("day",))
+    ),
+    (), ("month",), ("week",), ("month", "model"), condensed.OWNERS,
 )  # fmt: skip
-WHERES = ({}, {"key": "key_AAAAAAAAAAAA"}, {"policy": "-"}, {"policy": "dear"})
+WHERES = (
+    {}, {"key": "key_AAAAAAAAAAAA"}, {"policy": "-"}, {"policy": "dear"},
+    {"organisation": "acme"}, {"organisation": "-", "team": "red"},
+)  # fmt: skip
 DAYS_US = (FIRST - 20) * DAY * 10**6, (FIRST + 20) * DAY * 10**6
 
 
 def spent(engine: sa.Engine) -> list[list[spending.Spent]]:
-    by_day = list(spending.daily(engine, "policy", FIRST, FIRST + 5, {}))
-    assert by_day == sorted(by_day, key=lambda row: (row.day, row.group is None, row.group))
-    each = [
+    each = [list(spending.daily(engine, by, FIRST, FIRST + 5, {})) for by in ("policy", "team")]
+    for rows in each:
+        assert rows == sorted(rows, key=lambda row: (row.day, row.group is None, row.group))
+    each += [
         sorted(spending.spending(engine, by, FIRST, FIRST + 5, where, 60, days).rows, key=_key)
         for by, where in (
             *((name, {}) for name in condensed.DIMENSIONS),
             ("policy", {"policy": "dear"}),
             ("", {"policy": "dear"}),
+            ("team", {}),
+            ("organisation", {"team": "red"}),
+            ("", {"organisation": "-", "team": "red"}),
         )
         for days in (1, 7)
     ]
-    return [by_day, *each]
+    return each
 
 
 def used(engine: sa.Engine) -> list[list[ledger.UsageRow]]:
@@ -137,6 +150,11 @@ def test_condensed_days_say_the_same_until_a_late_call_comes(
         condensed.condense(filled, day)
     assert condensed.missing(filled, 10**10) == days[-1:]
     assert said() == before
+    where = {"organisation": "acme"}
+    short = spending.spending(filled, "team", FIRST, FIRST + 5, where, 0)
+    read = ledger.usage(filled, where=where, since_us=short.since_us)
+    assert short.since_us > days[-1] * DAY * 10**6, "of the last day as much as there was time for"
+    assert _sums(short.rows)[0] == read[0].calls
     for more in (1000, -1000):
         with db.writing(filled) as connection:
             for name in ("calls_by_dimension", "latencies_by_week"):
@@ -147,7 +165,10 @@ def test_condensed_days_say_the_same_until_a_late_call_comes(
 
     writer = JournalWriter(tmp_path / "late" / "plane")
     ingester = Ingester(filled, tmp_path / "late")
-    samples.put(writer, [samples.call("req_late", at_us=days[0] * DAY * 10**6, policy="dear")])
+    late_one = samples.call(
+        "req_late", at_us=days[0] * DAY * 10**6, policy="dear", labels=Labels(team="red")
+    )
+    samples.put(writer, [late_one])
     assert ingester.drain() == 1
     ingester.close()
     writer.close()
@@ -163,11 +184,32 @@ def test_condensed_days_say_the_same_until_a_late_call_comes(
     assert said() == late
 
 
-def test_condensed_days_tell_of_estimates_as_long_as_calls_do(filled: sa.Engine) -> None:
+def test_days_that_an_older_version_condensed_get_what_is_new(filled: sa.Engine) -> None:
+    days, before = condensed.missing(filled, 10**10), spent(filled)
+    for day in days:
+        condensed.condense(filled, day)
+    with db.writing(filled) as connection:
+        new = "DELETE FROM calls_by_dimension WHERE dimension IN ('owner', 'owned')"
+        connection.execute(sa.text(new))
+        old = "UPDATE calls_by_dimension SET calls = calls + 1000 WHERE dimension = 'key'"
+        connection.execute(sa.text(old))
+    assert spent(filled) != before and condensed.missing(filled, 10**10) == days
+    for day in days:
+        condensed.condense(filled, day)
+    assert condensed.missing(filled, 10**10) == []
+    with db.writing(filled) as connection:
+        connection.execute(sa.text(old.replace("+", "-")))
+    assert spent(filled) == before, "what was there was not made anew"
+
+
+def test_condensed_days_tell_of_owners_and_estimates_as_long_as_calls_do(filled: sa.Engine) -> None:
     def said() -> list[ledger.UsageRow]:
         found = [ledger.usage(filled, by=by) for by in (("key",), ("day",), ("key", "model"))]
         one, *others = map(ledger.total, found)
         assert others == [one, one]
+        asked = ("team",), ("organisation",), ("team", "user")  # the last of single calls
+        owned = [ledger.total(ledger.usage(filled, by=by)) for by in asked]
+        assert owned == [owned[-1]] * 3
         return found[0]
 
     before = said()

@@ -1,12 +1,12 @@
 """Days that are over, as sums by one dimension each, and weeks of latencies: a year of these is
 read ten times as fast.
 
-They are made of the sums over days, some time after a day has ended, so taking calls in does not
-cost more. A call that comes later takes its day's and its week's away, in its own transaction,
+They are made of the sums over days, and of single calls where those don't tell, some time after a
+day has ended, so taking calls in does not cost more. A call that comes later takes its day's and its week's away, in its own transaction,
 until they are made anew: they may be missing, and are never wrong.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final
 
@@ -23,8 +23,15 @@ from ferryman.store.schema import latencies as _latencies
 
 DIMENSIONS: Final = ("key", "endpoint", "model", "provider", "policy", "")
 """What days are summed up by; nothing ("") comes last, and says that the others are there."""
+OWNER: Final = "owner"
+"""A dimension that sums over days don't have, made of single calls as long as these are kept: it
+tells of ``OWNERS``, its values are JSON arrays of them;"""
+OWNED: Final = "owned"
+"""and a row without calls that says that it is there."""
+OWNERS: Final = ("organisation", "team")
+"""Not of users: where tokens name them, there may be as many as there are calls."""
 PRICE: Final = "price"
-"""A dimension that sums over days don't have: of single calls, how many were billed by each."""
+"""Another one: of single calls, how many were billed by each."""
 CONDENSED: Final = "condensed"
 """The source that days are here, as sums,"""
 WEEK: Final = "week"
@@ -33,7 +40,8 @@ WEEK_US: Final = 7 * DAY_US
 """From Thursday on, as 1970 began."""
 SETTLED: Final = 3600
 """Seconds after a day until most of its calls are there."""
-_EACH: Final = (PRICE, *DIMENSIONS)
+_EACH: Final = (PRICE, *DIMENSIONS, OWNER, OWNED)
+_NUMBERS: Final = (*SUMS, *ESTIMATED)
 _days: Final = rollups["day"]
 
 
@@ -42,25 +50,47 @@ _days: Final = rollups["day"]
 
 def dimension(names: Iterable[str]) -> str | None:
     """What days are to be read by where these are asked for; None: they don't tell."""
-    one, *more = {name for name in names if name not in PERIODS} or {""}
+    asked = {name for name in names if name not in PERIODS}
+    if asked and asked <= set(OWNERS):
+        return OWNER
+    one, *more = asked or {""}
     return one if one in DIMENSIONS and not more else None
 
 
-def columns(name: str) -> dict[str, sa.ColumnElement[Any]]:
-    """The dimension ``name`` in the place of its column of ``calls``."""
+def columns(name: str, dialect: str) -> dict[str, sa.ColumnElement[Any]]:
+    """The dimension ``name`` in the place of its columns of ``calls``."""
+    value = condensed.c.value
+    if name == OWNER:
+        return {PLAIN[each]: _at(value, at, dialect) for at, each in enumerate(OWNERS)}
     if not name:
         return {}
-    value = condensed.c.value
     if not _groups.c[PLAIN[name]].nullable:
         return {PLAIN[name]: value}
     # As text in the statement: PostgreSQL does not see that two parameters are equal.
     return {PLAIN[name]: sa.func.nullif(value, sa.literal_column("''"), type_=sa.Text)}
 
 
-def days(connection: sa.Connection, part: spans.Part) -> list[spans.Part]:
-    """A stretch of whole days, as those that are condensed and others."""
-    first, last = part.begin // DAY_US, part.end // DAY_US
-    return _cut(part, CONDENSED, DAY_US, _there(connection, first, last))
+def _at(array: sa.ColumnElement[str], place: int, dialect: str) -> sa.ColumnElement[str]:
+    """An element of a JSON array; null is NULL."""
+    if dialect == "postgresql":
+        number = sa.literal_column(str(place))
+        return sa.cast(array, sa.JSON).op("->>", return_type=sa.Text())(number)
+    return sa.func.json_extract(array, sa.literal_column(f"'$[{place}]'"), type_=sa.Text)
+
+
+def days(
+    connection: sa.Connection, part: spans.Part, name: str, floor: int
+) -> list[spans.Part]:
+    """A stretch of time as the days that are condensed by ``name`` and others; none lies on both
+    sides of ``floor``, since when single calls are kept (Unix microseconds)."""
+    between = min(max(floor, part.begin), part.end)
+    found = []
+    for each in (part._replace(end=between), part._replace(begin=between)):
+        first, last = -(-each.begin // DAY_US), each.end // DAY_US
+        told = name != OWNER or each.begin >= floor
+        known = _there(connection, first, last, name) if told and first < last else ()
+        found += _cut(each, CONDENSED, DAY_US, known)
+    return found
 
 
 def weeks(connection: sa.Connection, part: spans.Part) -> list[spans.Part]:
@@ -81,10 +111,10 @@ def _cut(part: spans.Part, name: str, step: int, known: Collection[int]) -> list
     return [each for each in found if each.begin < each.end]
 
 
-def _there(connection: sa.Connection, first: int, last: int) -> set[int]:
-    """Days from ``first`` to before ``last`` (since 1970) that are condensed."""
-    at = condensed.c.at
-    found = sa.select(at).where(condensed.c.dimension == "", at >= first * DAY, at < last * DAY)
+def _there(connection: sa.Connection, first: int, last: int, name: str) -> set[int]:
+    """Days from ``first`` to before ``last`` (since 1970) that are condensed by ``name``."""
+    at, told = condensed.c.at, OWNED if name in (OWNER, OWNED) else ""
+    found = sa.select(at).where(condensed.c.dimension == told, at >= first * DAY, at < last * DAY)
     return {begin // DAY for begin in connection.scalars(found)}
 
 
@@ -108,7 +138,7 @@ def missing(engine: sa.Engine, now: float) -> list[int]:
     until = int(now - SETTLED) // DAY
     with reading(engine) as connection:
         over = {begin // DAY for begin in _begins(connection, _days.c.at, 0, until * DAY)}
-        return sorted(over - _there(connection, 0, until))
+        return sorted(over - _there(connection, 0, until, OWNED))
 
 
 def condense(engine: sa.Engine, day: int) -> None:
@@ -117,14 +147,18 @@ def condense(engine: sa.Engine, day: int) -> None:
         if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
             in_turn(connection)
             connection.exec_driver_sql(f"LOCK TABLE {_days.name} IN SHARE MODE")
-        if _there(connection, day, day + 1):
+        at = condensed.c.at == day * DAY
+        found = sa.select(condensed.c.dimension).where(condensed.c.dimension.in_(_EACH), at)
+        known = set(connection.scalars(found.distinct()))
+        if OWNED in known:
             return
         for name in _EACH:
-            query = _prices(day) if name == PRICE else _sums(connection.dialect.name, name, day)
-            connection.execute(condensed.insert().from_select(list(condensed.c), query))
+            if name not in known:  # an older version has made the others
+                query = _query(connection.dialect.name, name, day)
+                connection.execute(condensed.insert().from_select(list(condensed.c), query))
         begin = day - day % 7
         begun = _begins(connection, _days.c.at, begin * DAY, (begin + 7) * DAY)
-        if len(begun) == len(_there(connection, begin, begin + 7)):
+        if "" not in known and len(begun) == len(_there(connection, begin, begin + 7, "")):
             connection.execute(_weeks.insert().from_select(list(_weeks.c), _week(begin)))
 
 
@@ -139,13 +173,42 @@ def forget(connection: sa.Connection, days: Iterable[int]) -> None:
     connection.execute(_weeks.delete().where(_weeks.c.at.in_(weeks)))
 
 
+def _query(dialect: str, name: str, day: int) -> sa.Select[Any]:
+    """Rows of one dimension of a day."""
+    if name == PRICE:
+        return _prices(day)
+    if name == OWNED:
+        return sa.select(sa.literal(OWNED), sa.literal(day * DAY), sa.literal(""), *_zeros(_NUMBERS))
+    return _owners(dialect, day) if name == OWNER else _sums(dialect, name, day)
+
+
 def _prices(day: int) -> sa.Select[Any]:
     """Rows of the prices of a day."""
-    price, at = _calls.c.price, _calls.c.at_us
-    others = [sa.literal_column("0", sa.BigInteger)] * (len((*SUMS, *ESTIMATED)) - 1)
+    price = _calls.c.price
     kind, begin = sa.literal(PRICE), sa.literal(day * DAY)
-    query = sa.select(kind, begin, price, sa.func.count(), *others).group_by(price)
-    return query.where(price.is_not(None), at >= day * DAY_US, at < (day + 1) * DAY_US)
+    query = sa.select(kind, begin, price, sa.func.count(), *_zeros(_NUMBERS[1:]))
+    return query.where(price.is_not(None), *_on(day)).group_by(price)
+
+
+def _owners(dialect: str, day: int) -> sa.Select[Any]:
+    """Rows of whose the calls of a day are."""
+    array: sa.ColumnElement[str] = sa.func.json_array(*(_calls.c[each] for each in OWNERS))
+    if dialect == "postgresql":
+        array = sa.cast(sa.func.json_build_array(*(_calls.c[each] for each in OWNERS)), sa.Text)
+    numbers = [*sums.of_calls(dialect), *sums.of_estimates(dialect)]
+    kind, begin = sa.literal(OWNER), sa.literal(day * DAY)
+    query = sa.select(kind, begin, array, *_stored(dialect, _NUMBERS, numbers)).where(*_on(day))
+    return query.group_by(array)
+
+
+def _on(day: int) -> tuple[sa.ColumnElement[bool], ...]:
+    """That a call began on a day."""
+    at = _calls.c.at_us
+    return at >= day * DAY_US, at < (day + 1) * DAY_US
+
+
+def _zeros(names: Sequence[str]) -> list[sa.ColumnElement[Any]]:
+    return [sa.literal_column("0", sa.BigInteger)] * len(names)
 
 
 def _sums(dialect: str, name: str, day: int) -> sa.Select[Any]:
@@ -153,31 +216,35 @@ def _sums(dialect: str, name: str, day: int) -> sa.Select[Any]:
 
     def part(of: sa.FromClause, columns: Any, numbers: list[Any]) -> sa.Select[Any]:
         value = sa.func.coalesce(columns[PLAIN[name]], "") if name else sa.literal("")
-        labelled = [each.label(n) for n, each in zip((*SUMS, *ESTIMATED), numbers, strict=True)]
+        labelled = [each.label(n) for n, each in zip(_NUMBERS, numbers, strict=True)]
         query = sa.select(value.label("value"), *labelled).select_from(of)
         # By its place: PostgreSQL does not see that two parameters are equal.
         return query.group_by(sa.literal_column("1"))
 
-    none = sa.literal_column("0", sa.BigInteger)
     joined = _days.join(_groups, _days.c.group_id == _groups.c.id) if name else _days
-    rolled = part(joined, _groups.c, [*sums.of_sums(_days), *[none] * len(ESTIMATED)])
+    rolled = part(joined, _groups.c, [*sums.of_sums(_days), *_zeros(ESTIMATED)])
     rolled = rolled.where(_days.c.at == day * DAY)
-    single = part(_calls, _calls.c, [*[none] * len(SUMS), *_estimates(dialect)])
-    at = _calls.c.at_us
-    heard = _calls.c.estimated_input.is_not(None)
-    single = single.where(heard, at >= day * DAY_US, at < (day + 1) * DAY_US)
+    told = _stored(dialect, ESTIMATED, sums.of_estimates(dialect))
+    single = part(_calls, _calls.c, [*_zeros(SUMS), *told])
+    single = single.where(_calls.c.estimated_input.is_not(None), *_on(day))
     both = sa.union_all(rolled, single).subquery()
-    added = [sa.func.sum(both.c[each]) for each in (*SUMS, *ESTIMATED)]
+    added = [sa.func.sum(both.c[each]) for each in _NUMBERS]
     kind, begin = sa.literal(name), sa.literal(day * DAY)
     return sa.select(kind, begin, both.c.value, *added).group_by(both.c.value)
 
 
-def _estimates(dialect: str) -> list[sa.ColumnElement[Any]]:
-    """``ESTIMATED``, each within 64 bits and no null."""
-    *counted, micro, rest = sums.of_estimates(dialect)
-    if dialect == "postgresql":
-        micro, rest = sa.func.div(rest, sums.WHOLE), sa.func.mod(rest, sums.WHOLE)
-    return [sa.func.coalesce(each, 0) for each in (*counted, micro, rest)]
+def _stored(
+    dialect: str, names: Sequence[str], numbers: Sequence[sa.ColumnElement[Any]]
+) -> list[sa.ColumnElement[Any]]:
+    """Sums of single calls as columns of these names: each within 64 bits and no null."""
+    found = dict(zip(names, numbers, strict=True))
+    if dialect == "postgresql":  # where all of the money is in the rest
+        for name in names:
+            if name.endswith("_micro"):
+                rest = f"{name.removesuffix('_micro')}_rest"
+                found[name] = sa.func.div(found[rest], sums.WHOLE)
+                found[rest] = sa.func.mod(found[rest], sums.WHOLE)
+    return [sa.func.coalesce(each, 0) for each in found.values()]
 
 
 def _week(first: int) -> sa.Select[Any]:

@@ -217,7 +217,8 @@ def usage(
         sources = _sources(floors, by, where, zone, offsets)
         parts = spans.cover(*_stretch(since_us, until_us, sources), sources)
         floor = floors.get(spans.CALLS, -spans.EVER)
-        parts = list(_condensed_parts(connection, parts, (*by, *where), floor))
+        if _coarsest(by, zone, offsets) == DAY_US:
+            parts = _condensed_parts(connection, parts, (*by, *where), floor)
         looks = list(_looks(connection, parts, by, where, offsets, units, floor))
         if not topmost.read(connection, looks, found, _WIDTH, topmost.MOST if top else 0):
             found, others = topmost.narrowed(connection, looks, fixed, top, _WIDTH)
@@ -233,18 +234,17 @@ def usage(
 
 def _condensed_parts(
     connection: sa.Connection, parts: Iterable[spans.Part], names: Iterable[str], floor: int
-) -> Iterator[spans.Part]:
+) -> list[spans.Part]:
     """Parts with condensed days where they tell of ``names``; none lies on both sides of ``floor``
     (Unix microseconds)."""
-    short = condensed.dimension(names) is not None
+    name, found = condensed.dimension(names), list[spans.Part]()
+    source = spans.CALLS if name == condensed.OWNER else "day"
     for part in parts:
-        if part.source != "day" or not short:
-            yield part
-            continue
-        between = min(max(floor, part.begin), part.end)
-        for begin, end in ((part.begin, between), (between, part.end)):
-            if begin < end:
-                yield from condensed.days(connection, spans.Part(part.source, begin, end))
+        if name is None or part.source != source:
+            found.append(part)
+        else:
+            found += condensed.days(connection, part, name, floor)
+    return found
 
 
 def _looks(
@@ -334,12 +334,16 @@ def _sources(
     found = spans.of_usage(floors)
     if not {*by, *where} <= ROLLED:
         return found[-1:]
-    step = DAY_US
-    if any(name in PERIODS for name in by) and (zone != "UTC" or "hour" in by):
-        ends = [end for end, _ in offsets[:-1]]  # the last one stands for ever
-        even = not any(at % _HOUR_US for at in (*ends, *(more for _, more in offsets)))
-        step = _HOUR_US if even else _HOUR_US // 60
-    return [source for source in found if source.step <= step]
+    return [source for source in found if source.step <= _coarsest(by, zone, offsets)]
+
+
+def _coarsest(by: tuple[str, ...], zone: str, offsets: tuple[tuple[int, int], ...]) -> int:
+    """Microseconds of the longest steps of time that tell of these periods in this zone."""
+    if not any(name in PERIODS for name in by) or (zone == "UTC" and "hour" not in by):
+        return DAY_US
+    ends = [end for end, _ in offsets[:-1]]  # the last one stands for ever
+    even = not any(at % _HOUR_US for at in (*ends, *(more for _, more in offsets)))
+    return _HOUR_US if even else _HOUR_US // 60
 
 
 def _stretch(
@@ -429,7 +433,7 @@ def _look(
         numbers, query = sums.of_sums(table), sa.select()
         if short:
             name = condensed.dimension((*by, *where)) or ""
-            columns, chosen = condensed.columns(name), [table.c.dimension == name]
+            columns, chosen = condensed.columns(name, dialect), [table.c.dimension == name]
         else:
             columns, chosen = _groups.c, []
             if where or not set(by) <= set(PERIODS):
@@ -532,7 +536,8 @@ def prices_used(engine: sa.Engine, since_us: int) -> list[PriceUsed]:
     counts: Counter[str] = Counter()
     last: dict[str, tuple[int, bool]] = {}
     with summing(engine) as connection:
-        for part in (spans.Part("day", since_us, first), *condensed.days(connection, days)):
+        known = condensed.days(connection, days, condensed.PRICE, first)
+        for part in (spans.Part("day", since_us, first), *known):
             short = part.source == condensed.CONDENSED
             for price, calls, at in connection.execute(_prices_in(part)):
                 counts[price] += int(calls)
