@@ -15,6 +15,7 @@ from ferryman.store import (
     condensed,
     db,
     feedback,
+    intake,
     latency,
     ledger,
     retention,
@@ -226,6 +227,55 @@ def test_condensed_days_tell_of_owners_and_estimates_as_long_as_calls_do(filled:
         pass
     kept = 0 if filled.dialect.name == "postgresql" else 1
     assert kept <= ledger.total(said()).estimated.calls < ledger.total(before).estimated.calls
+
+
+def test_condensed_days_tell_of_scores(filled: sa.Engine, tmp_path: Path) -> None:
+    key = "key_AAAAAAAAAAAA"
+
+    def word(call: str, key: str, score: int | None, at_us: int = 5) -> intake.Batch:
+        said = (call, False, key, "red", at_us, score, "[]", "")
+        return intake.Batch(feedback=[said, (call, True, key, "", at_us, 9, "[]", "")])
+
+    def said() -> tuple[int, int]:
+        """Of condensed days, and of all calls."""
+        asked = ("key",), ("team",), ("day",), (), ("key", "model"), ("user",)
+        rows = [ledger.total(ledger.usage(filled, by=by)) for by in asked]
+        [found] = {(row.scored, row.score) for row in rows}
+        return found
+
+    every = ledger.calls(filled, limit=500)
+    for number, call in enumerate(every[::3]):
+        score = None if number % 9 == 0 else number - 20
+        intake.take_in(filled, word(call.request_id, call.key, score))
+    intake.take_in(filled, word("req_later", key, 700))
+    intake.take_in(filled, word(every[0].request_id, "key_other", 1000))
+    before, days = said(), condensed.missing(filled, 10**10)
+    assert before[0] > 30
+    for day in days:
+        condensed.condense(filled, day)
+        assert said() == before
+    with db.writing(filled) as connection:
+        connection.execute(sa.text("UPDATE calls_by_dimension SET score = score + 1"))
+    with pytest.raises(ValueError, match="too many"):
+        said()
+    with db.writing(filled) as connection:
+        connection.execute(sa.text("UPDATE calls_by_dimension SET score = score - 1"))
+
+    scored, score = before
+    late = next(call for number, call in enumerate(every) if number % 3)
+    intake.take_in(filled, word(late.request_id, late.key, 50))
+    assert said() == (scored + 1, score + 50)
+    assert condensed.missing(filled, 10**10) == [late.at_us // DAY // 10**6]
+    condensed.condense(filled, late.at_us // DAY // 10**6)
+    for at_us, more in ((4, 50), (6, 80)):  # an older word, and one that replaces it
+        intake.take_in(filled, word(late.request_id, late.key, more, at_us))
+        assert said() == (scored + 1, score + more)
+    writer, ingester = JournalWriter(tmp_path / "late" / "plane"), Ingester(filled, tmp_path / "late")
+    samples.put(writer, [samples.call("req_later", key=key)])
+    assert ingester.drain() == 1
+    ingester.close()
+    writer.close()
+    assert said() == (scored + 2, score + 780), "the word was there before its call"
 
 
 def test_scores_are_looked_up_by_what_was_said(tmp_path: Path) -> None:

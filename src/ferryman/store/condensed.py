@@ -12,13 +12,14 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ferryman.store import spans, sums
+from ferryman.store import feedback, spans, sums
 from ferryman.store.db import in_turn, reading, writing
 from ferryman.store.dimensions import PERIODS, PLAIN
-from ferryman.store.schema import DAY, DAY_US, ESTIMATED, SUMS, condensed, rollups
+from ferryman.store.schema import DAY, DAY_US, ESTIMATED, SCORES, SUMS, condensed, rollups
 from ferryman.store.schema import call_groups as _groups
 from ferryman.store.schema import calls as _calls
 from ferryman.store.schema import condensed_latencies as _weeks
+from ferryman.store.schema import feedback as _said
 from ferryman.store.schema import latencies as _latencies
 
 DIMENSIONS: Final = ("key", "endpoint", "model", "provider", "policy", "")
@@ -27,11 +28,13 @@ OWNER: Final = "owner"
 """A dimension that sums over days don't have, made of single calls as long as these are kept: it
 tells of ``OWNERS``, its values are JSON arrays of them;"""
 OWNED: Final = "owned"
-"""and a row without calls that says that it is there."""
+"""and a row without calls that says that it is there, and the next one."""
 OWNERS: Final = ("organisation", "team")
 """Not of users: where tokens name them, there may be as many as there are calls."""
 PRICE: Final = "price"
-"""Another one: of single calls, how many were billed by each."""
+"""Another one: of single calls, how many were billed by each;"""
+UNPRICED: Final = "unpriced"
+"""and how many have a known usage, but no cost, by JSON arrays of their provider and target."""
 CONDENSED: Final = "condensed"
 """The source that days are here, as sums,"""
 WEEK: Final = "week"
@@ -40,8 +43,9 @@ WEEK_US: Final = 7 * DAY_US
 """From Thursday on, as 1970 began."""
 SETTLED: Final = 3600
 """Seconds after a day until most of its calls are there."""
-_EACH: Final = (PRICE, *DIMENSIONS, OWNER, OWNED)
-_NUMBERS: Final = (*SUMS, *ESTIMATED)
+_EACH: Final = (PRICE, *DIMENSIONS, OWNER, UNPRICED, OWNED)
+_NEW: Final = (OWNER, UNPRICED, OWNED)
+_NUMBERS: Final = (*SUMS, *ESTIMATED, *SCORES)
 _days: Final = rollups["day"]
 
 
@@ -113,7 +117,7 @@ def _cut(part: spans.Part, name: str, step: int, known: Collection[int]) -> list
 
 def _there(connection: sa.Connection, first: int, last: int, name: str) -> set[int]:
     """Days from ``first`` to before ``last`` (since 1970) that are condensed by ``name``."""
-    at, told = condensed.c.at, OWNED if name in (OWNER, OWNED) else ""
+    at, told = condensed.c.at, OWNED if name in _NEW else ""
     found = sa.select(at).where(condensed.c.dimension == told, at >= first * DAY, at < last * DAY)
     return {begin // DAY for begin in connection.scalars(found)}
 
@@ -146,7 +150,8 @@ def condense(engine: sa.Engine, day: int) -> None:
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
             in_turn(connection)
-            connection.exec_driver_sql(f"LOCK TABLE {_days.name} IN SHARE MODE")
+            # Calls come with sums over days, and words with feedback: in this order, too.
+            connection.exec_driver_sql(f"LOCK TABLE {_days.name}, {_said.name} IN SHARE MODE")
         at = condensed.c.at == day * DAY
         found = sa.select(condensed.c.dimension).where(condensed.c.dimension.in_(_EACH), at)
         known = set(connection.scalars(found.distinct()))
@@ -163,7 +168,7 @@ def condense(engine: sa.Engine, day: int) -> None:
 
 
 def forget(connection: sa.Connection, days: Iterable[int]) -> None:
-    """Calls have come that began on these days (since 1970)."""
+    """Calls have come that began on these days (since 1970), or words about such calls."""
     begun = [day * DAY for day in days]
     if not begun:
         return
@@ -175,30 +180,26 @@ def forget(connection: sa.Connection, days: Iterable[int]) -> None:
 
 def _query(dialect: str, name: str, day: int) -> sa.Select[Any]:
     """Rows of one dimension of a day."""
-    if name == PRICE:
-        return _prices(day)
+    if name in (PRICE, UNPRICED):
+        return _counted(dialect, name, day)
     if name == OWNED:
         return sa.select(sa.literal(OWNED), sa.literal(day * DAY), sa.literal(""), *_zeros(_NUMBERS))
-    return _owners(dialect, day) if name == OWNER else _sums(dialect, name, day)
+    return _sums(dialect, name, day)
 
 
-def _prices(day: int) -> sa.Select[Any]:
-    """Rows of the prices of a day."""
-    price = _calls.c.price
-    kind, begin = sa.literal(PRICE), sa.literal(day * DAY)
-    query = sa.select(kind, begin, price, sa.func.count(), *_zeros(_NUMBERS[1:]))
-    return query.where(price.is_not(None), *_on(day)).group_by(price)
+def _counted(dialect: str, name: str, day: int) -> sa.Select[Any]:
+    """Rows of the prices of a day, or of what had none."""
+    value, meant = _calls.c.price, [_calls.c.price.is_not(None)]
+    if name == UNPRICED:
+        value, meant = array(dialect, _calls.c.provider, _calls.c.target), unpriced()
+    kind, begin = sa.literal(name), sa.literal(day * DAY)
+    query = sa.select(kind, begin, value, sa.func.count(), *_zeros(_NUMBERS[1:]))
+    return query.where(*meant, *_on(day)).group_by(value)
 
 
-def _owners(dialect: str, day: int) -> sa.Select[Any]:
-    """Rows of whose the calls of a day are."""
-    array: sa.ColumnElement[str] = sa.func.json_array(*(_calls.c[each] for each in OWNERS))
-    if dialect == "postgresql":
-        array = sa.cast(sa.func.json_build_array(*(_calls.c[each] for each in OWNERS)), sa.Text)
-    numbers = [*sums.of_calls(dialect), *sums.of_estimates(dialect)]
-    kind, begin = sa.literal(OWNER), sa.literal(day * DAY)
-    query = sa.select(kind, begin, array, *_stored(dialect, _NUMBERS, numbers)).where(*_on(day))
-    return query.group_by(array)
+def unpriced() -> list[sa.ColumnElement[bool]]:
+    """Calls whose usage is known, but not their cost."""
+    return [_calls.c.cost_pico.is_(None), _calls.c.input.is_not(None)]
 
 
 def _on(day: int) -> tuple[sa.ColumnElement[bool], ...]:
@@ -212,25 +213,48 @@ def _zeros(names: Sequence[str]) -> list[sa.ColumnElement[Any]]:
 
 
 def _sums(dialect: str, name: str, day: int) -> sa.Select[Any]:
-    """Rows of one dimension of a day: its sums, and what single calls say of estimates."""
+    """Rows of one dimension of a day: its sums, and what single calls and feedback say."""
 
-    def part(of: sa.FromClause, columns: Any, numbers: list[Any]) -> sa.Select[Any]:
-        value = sa.func.coalesce(columns[PLAIN[name]], "") if name else sa.literal("")
+    def part(of: sa.FromClause, columns: Any, *numbers: sa.ColumnElement[Any]) -> sa.Select[Any]:
+        value = _value(dialect, name, columns).label("value")
         labelled = [each.label(n) for n, each in zip(_NUMBERS, numbers, strict=True)]
-        query = sa.select(value.label("value"), *labelled).select_from(of)
         # By its place: PostgreSQL does not see that two parameters are equal.
+        query = sa.select(value, *labelled).select_from(of)
         return query.group_by(sa.literal_column("1"))
 
-    joined = _days.join(_groups, _days.c.group_id == _groups.c.id) if name else _days
-    rolled = part(joined, _groups.c, [*sums.of_sums(_days), *_zeros(ESTIMATED)])
-    rolled = rolled.where(_days.c.at == day * DAY)
-    told = _stored(dialect, ESTIMATED, sums.of_estimates(dialect))
-    single = part(_calls, _calls.c, [*_zeros(SUMS), *told])
-    single = single.where(_calls.c.estimated_input.is_not(None), *_on(day))
-    both = sa.union_all(rolled, single).subquery()
-    added = [sa.func.sum(both.c[each]) for each in _NUMBERS]
+    guessed = sums.of_estimates(dialect)
+    if name == OWNER:
+        told = _stored(dialect, (*SUMS, *ESTIMATED), [*sums.of_calls(dialect), *guessed])
+        parts = [part(_calls, _calls.c, *told, *_zeros(SCORES)).where(*_on(day))]
+    else:
+        joined = _days.join(_groups, _days.c.group_id == _groups.c.id) if name else _days
+        rolled = part(joined, _groups.c, *sums.of_sums(_days), *_zeros((*ESTIMATED, *SCORES)))
+        guesses = _stored(dialect, ESTIMATED, guessed)
+        single = part(_calls, _calls.c, *_zeros(SUMS), *guesses, *_zeros(SCORES))
+        single = single.where(_calls.c.estimated_input.is_not(None), *_on(day))
+        parts = [rolled.where(_days.c.at == day * DAY), single]
+    scores = [sa.func.coalesce(each, 0) for each in sums.of_scores()]
+    about = feedback.about(day * DAY_US, (day + 1) * DAY_US)
+    beside = _calls.join(_said, sa.true())
+    parts.append(part(beside, _calls.c, *_zeros((*SUMS, *ESTIMATED)), *scores).where(*about))
+    every = sa.union_all(*parts).subquery()
+    added = [sa.func.sum(every.c[each]) for each in _NUMBERS]
     kind, begin = sa.literal(name), sa.literal(day * DAY)
-    return sa.select(kind, begin, both.c.value, *added).group_by(both.c.value)
+    return sa.select(kind, begin, every.c.value, *added).group_by(every.c.value)
+
+
+def _value(dialect: str, name: str, columns: Any) -> sa.ColumnElement[str]:
+    """The dimension of calls, or of their groups, as it is kept."""
+    if name != OWNER:
+        return sa.func.coalesce(columns[PLAIN[name]], "") if name else sa.literal("")
+    return array(dialect, *(columns[PLAIN[each]] for each in OWNERS))
+
+
+def array(dialect: str, *values: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+    """A JSON array as text."""
+    if dialect == "postgresql":
+        return sa.cast(sa.func.json_build_array(*values), sa.Text)
+    return sa.func.json_array(*values, type_=sa.Text)
 
 
 def _stored(
