@@ -186,21 +186,38 @@ def test_condensed_days_say_the_same_until_a_late_call_comes(
 
 
 def test_days_that_an_older_version_condensed_get_what_is_new(filled: sa.Engine) -> None:
-    days, before = condensed.missing(filled, 10**10), spent(filled)
+    days, first = condensed.missing(filled, 10**10), ledger.calls(filled, limit=500)[-1]
+    words = [(name, False, first.key, "", 5, 100, "[]", "") for name in (first.request_id, "never")]
+    intake.take_in(filled, intake.Batch(feedback=words))
+
+    def said() -> list[Any]:
+        return [*spent(filled), *used(filled), ledger.usage(filled, by=("key", "model"))]
+
+    before = said()
+    assert ledger.total(before[-1]).scored == 1 and first.at_us // DAY // 10**6 == days[0]
     for day in days:
         condensed.condense(filled, day)
+    old = f"UPDATE calls_by_dimension SET calls = calls + 1000 WHERE at > {days[0] * DAY}"
     with db.writing(filled) as connection:
-        new = "DELETE FROM calls_by_dimension WHERE dimension IN ('owner', 'owned')"
-        connection.execute(sa.text(new))
-        old = "UPDATE calls_by_dimension SET calls = calls + 1000 WHERE dimension = 'key'"
-        connection.execute(sa.text(old))
-    assert spent(filled) != before and condensed.missing(filled, 10**10) == days
+        for statement in (
+            "DROP INDEX feedback_call_at",
+            "ALTER TABLE feedback DROP COLUMN call_at_us",
+            "ALTER TABLE calls_by_dimension DROP COLUMN scored",
+            "ALTER TABLE calls_by_dimension DROP COLUMN score",
+            "DELETE FROM calls_by_dimension WHERE dimension IN ('owner', 'owned', 'unpriced')",
+            old,
+            "UPDATE alembic_version SET version_num = '0028'",
+        ):
+            connection.execute(sa.text(statement))
+    db.migrate(filled)
+    assert said() != before and condensed.missing(filled, 10**10) == days
     for day in days:
         condensed.condense(filled, day)
     assert condensed.missing(filled, 10**10) == []
     with db.writing(filled) as connection:
-        connection.execute(sa.text(old.replace("+", "-")))
-    assert spent(filled) == before, "what was there was not made anew"
+        there = "dimension NOT IN ('owner', 'owned', 'unpriced')"
+        connection.execute(sa.text(f"{old.replace('+', '-')} AND {there}"))
+    assert said() == before, "of days without scores, what was there was not made anew"
 
 
 def test_condensed_days_tell_of_owners_and_estimates_as_long_as_calls_do(filled: sa.Engine) -> None:
