@@ -6,7 +6,7 @@ as long as there is time.
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import add
 from typing import Any, Final
 from weakref import WeakKeyDictionary
