@@ -287,7 +287,10 @@ def test_condensed_days_tell_of_scores(filled: sa.Engine, tmp_path: Path) -> Non
     for at_us, more in ((4, 50), (6, 80)):  # an older word, and one that replaces it
         intake.take_in(filled, word(late.request_id, late.key, more, at_us))
         assert said() == (scored + 1, score + more)
-    writer, ingester = JournalWriter(tmp_path / "late" / "plane"), Ingester(filled, tmp_path / "late")
+    writer, ingester = (
+        JournalWriter(tmp_path / "late" / "plane"),
+        Ingester(filled, tmp_path / "late"),
+    )
     samples.put(writer, [samples.call("req_later", key=key)])
     assert ingester.drain() == 1
     ingester.close()

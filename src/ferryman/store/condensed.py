@@ -2,8 +2,9 @@
 read ten times as fast.
 
 They are made of the sums over days, and of single calls where those don't tell, some time after a
-day has ended, so taking calls in does not cost more. A call that comes later takes its day's and its week's away, in its own transaction,
-until they are made anew: they may be missing, and are never wrong.
+day has ended, so taking calls in does not cost more. A call that comes later takes its day's and its
+week's away, in its own transaction, until they are made anew: they may be missing, and are never
+wrong.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -77,14 +78,12 @@ def columns(name: str, dialect: str) -> dict[str, sa.ColumnElement[Any]]:
 def _at(array: sa.ColumnElement[str], place: int, dialect: str) -> sa.ColumnElement[str]:
     """An element of a JSON array; null is NULL."""
     if dialect == "postgresql":
-        number = sa.literal_column(str(place))
+        number: sa.ColumnElement[int] = sa.literal_column(str(place))
         return sa.cast(array, sa.JSON).op("->>", return_type=sa.Text())(number)
     return sa.func.json_extract(array, sa.literal_column(f"'$[{place}]'"), type_=sa.Text)
 
 
-def days(
-    connection: sa.Connection, part: spans.Part, name: str, floor: int
-) -> list[spans.Part]:
+def days(connection: sa.Connection, part: spans.Part, name: str, floor: int) -> list[spans.Part]:
     """A stretch of time as the days that are condensed by ``name`` and others; none lies on both
     sides of ``floor``, since when single calls are kept (Unix microseconds)."""
     between = min(max(floor, part.begin), part.end)
@@ -183,13 +182,16 @@ def _query(dialect: str, name: str, day: int) -> sa.Select[Any]:
     if name in (PRICE, UNPRICED):
         return _counted(dialect, name, day)
     if name == OWNED:
-        return sa.select(sa.literal(OWNED), sa.literal(day * DAY), sa.literal(""), *_zeros(_NUMBERS))
+        return sa.select(
+            sa.literal(OWNED), sa.literal(day * DAY), sa.literal(""), *_zeros(_NUMBERS)
+        )
     return _sums(dialect, name, day)
 
 
 def _counted(dialect: str, name: str, day: int) -> sa.Select[Any]:
     """Rows of the prices of a day, or of what had none."""
-    value, meant = _calls.c.price, [_calls.c.price.is_not(None)]
+    value: sa.ColumnElement[str] = _calls.c.price
+    meant: list[sa.ColumnElement[bool]] = [value.is_not(None)]
     if name == UNPRICED:
         value, meant = array(dialect, _calls.c.provider, _calls.c.target), unpriced()
     kind, begin = sa.literal(name), sa.literal(day * DAY)
