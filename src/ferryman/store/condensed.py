@@ -2,9 +2,9 @@
 read ten times as fast.
 
 They are made of the sums over days, and of single calls where those don't tell, some time after a
-day has ended, so taking calls in does not cost more. A call that comes later takes its day's and its
-week's away, in its own transaction, until they are made anew: they may be missing, and are never
-wrong.
+day has ended, so taking calls in does not cost more. A call that comes later takes its day's and
+its week's away, in its own transaction, until they are made anew: they may be missing, and are
+never wrong.
 """
 
 from collections.abc import Collection, Iterable, Sequence
