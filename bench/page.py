@@ -51,8 +51,9 @@ METHOD = """\
   ("bare"), with three guards of which none is for these calls ("guards"), with limits counted in a
   redis-server on the load core ("shared"), and with traces, metrics and a line of the log of every
   call sent, to a receiver of OTLP and a file ("observed").
-  Differences are of the same round. The record of a call, its journal and the counters are in all
-  of them: they can't be switched off.
+  All of them run all the time, and are measured for a second in turn; differences are of the same
+  round, the median with the range in which it is with 95 % certainty. The record of a call, its
+  journal and the counters are in all of them: they can't be switched off.
 - **Ferryman** runs as `ferryman up` with everything on: the virtual key is checked, the call held
   to limits and a budget and journaled twice, its usage read, priced and entered into the ledger,
   metrics kept. "CPU" is the data plane's; the control plane's share (taking the journal into the

@@ -3,16 +3,17 @@
 import contextlib
 import importlib.util
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
-from bench import whole
+from bench import nginx, whole
 from bench.gateways import Ferryman, Running, ferryman_yaml
-from bench.procs import LOAD_CORE, Proc, free_port, wait_until
+from bench.procs import LOAD_CORE, Proc, free_port, say, wait_until
 from bench.report import BASE
 
-QUICK = whole.Plan(rounds=2, warm=0.5, busy=2, single=2)
-FULL = whole.Plan(rounds=5, warm=1, busy=4, single=4)
+QUICK = whole.Plan(rounds=6, warm=0.2, busy=0.5, single=0.3)
+FULL = whole.Plan(rounds=24, warm=0.2, busy=1, single=0.5)
 OFF = "telemetry: {{ traceparent: false }}\n"
 ON = """\
 telemetry: {{ otlp: {{ endpoint: "http://127.0.0.1:{upstream}", metrics_every: 5s }} }}
@@ -83,6 +84,30 @@ PARTS = (
 )  # fmt: skip
 
 
-def measure(plan: whole.Plan, work: Path) -> Mapping[str, Sequence[Mapping[str, float]]]:
-    """Each part's turns, as in section "whole"."""
-    return whole.measure([part for part in PARTS if not part.absent()], plan, work)
+def measure(plan: whole.Plan, work: Path) -> dict[str, list[dict[str, float]]]:
+    """Each part's turns, as in section "whole", but of parts that run all the time, one short turn
+    after the other: so whatever the machine does meanwhile meets all of them alike, and turns of
+    one round can be compared.
+    """
+    found: dict[str, list[dict[str, float]]] = {}
+    upstream, port = nginx.start_upstream(work, LOAD_CORE)
+    try:
+        with contextlib.ExitStack() as held:
+            runs = []
+            for part in PARTS:
+                if not part.absent():
+                    place = work / f"parts-{part.name}"
+                    place.mkdir()
+                    running = held.enter_context(part.start(place, port, streams=False))
+                    runs.append((running, place, whole.start(running, plan, place)))
+                    whole.settle(running.pids()[1])
+            for number in range(plan.rounds):
+                for running, place, rate in runs:
+                    turn = whole.turn(running, upstream, plan, place, rate)
+                    found.setdefault(running.name, []).append(asdict(turn))
+                    say(whole.line(number, running.name, turn))
+                    whole.settle(running.pids()[1])  # it shares a core with the next
+                runs.append(runs.pop(0))
+    finally:
+        upstream.stop()
+    return found

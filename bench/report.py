@@ -1,6 +1,7 @@
 """Results into words: the summary on the terminal and docs/benchmarks.md."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import comb
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -105,14 +106,16 @@ def parts_table(section: Mapping[str, Rounds]) -> str:
     keys = ("data_us", "p50_1", "p99_1")
     rows = []
     for name, rounds in section.items():
-        added = [difference(section, name, key, BASE) for key in keys] if BASE in section else []
+        apart = name != BASE and BASE in section
+        added = [difference(section, name, key, BASE) for key in keys] if apart else []
+        low, high = certain(section, name, "data_us", BASE) if apart else (0.0, 0.0)
         rows.append(
             [
                 name,
                 spread(rounds, "data_us"),
-                f"{added[0]:+.1f}" if added and name != BASE else "–",
+                f"{added[0]:+.1f} ({low:+.1f} to {high:+.1f})" if apart else "–",
                 f"{middle(rounds, 'p50_1'):,.0f} / {middle(rounds, 'p99_1'):,.0f}",
-                f"{added[1]:+,.0f} / {added[2]:+,.0f}" if added and name != BASE else "–",
+                f"{added[1]:+,.0f} / {added[2]:+,.0f}" if apart else "–",
             ]
         )
     head = [
@@ -193,6 +196,18 @@ def translated_table(section: Mapping[str, Rounds]) -> str:
 def difference(section: Mapping[str, Rounds], name: str, key: str, base: str = "direct") -> float:
     """Median over the rounds of ``name``'s number less ``base``'s of the same round."""
     return median(a[key] - b[key] for a, b in zip(section[name], section[base], strict=True))
+
+
+def certain(section: Mapping[str, Rounds], name: str, key: str, base: str) -> tuple[float, float]:
+    """Where that median is with 95 % certainty, whatever the numbers are like: between two of the
+    differences, as far from either end as heads among so many coins may be."""
+    found = sorted(a[key] - b[key] for a, b in zip(section[name], section[base], strict=True))
+    out, beyond = 0, 2.0 ** -len(found)
+    while beyond <= 0.025 and 2 * out < len(found):
+        out += 1
+        beyond += comb(len(found), out) * 2.0 ** -len(found)
+    skipped = max(out - 1, 0)
+    return found[skipped], found[-1 - skipped]
 
 
 def formats_table(section: Mapping[str, Mapping[str, float]]) -> str:

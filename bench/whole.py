@@ -87,40 +87,27 @@ def warm_up(load: Callable[[int, float], whole_load.Load], seconds: float) -> fl
     return best
 
 
-def turn(running: Running, upstream: Proc, plan: Plan, work: Path) -> Turn:
-    """Warm up, then load with 64 connections and with 1."""
+def start(running: Running, plan: Plan, work: Path) -> float:
+    """Check and warm up; returns its rate in requests per second."""
     check(running)
-    body, headers = request_body(running.model), running.headers
-
-    def load(connections: int, seconds: float) -> whole_load.Load:
-        found = whole_load.run(
-            running.url, body, headers, connections=connections, seconds=seconds, work=work
-        )
-        if found.refused or found.failed:
-            raise BenchError(
-                f"{running.name}: {found.refused} refused, {found.failed} failed calls"
-            )
-        return found
-
-    def measured(connections: int, seconds: float) -> whole_load.Load:
-        found = load(connections, seconds)
-        if not found.requests:
-            raise BenchError(f"{running.name}: no answer within {seconds:g} s under load")
-        return found
-
-    rate = warm_up(load, plan.warm)
+    rate = warm_up(lambda many, seconds: _load(running, many, seconds, work), plan.warm)
     if not rate:
         raise BenchError(f"{running.name}: no answer at all under load")
+    return rate
+
+
+def turn(running: Running, upstream: Proc, plan: Plan, work: Path, rate: float) -> Turn:
+    """Load with 64 connections and with 1; ``rate`` is that of :func:`start`."""
     slowly = min(MANY_REQUESTS / rate, LONGEST)
     data, control = running.pids()
     settle(control)
     before = cpu_seconds(data), cpu_seconds(control), cpu_seconds(tree(upstream.pid))
-    busy = measured(64, max(plan.busy, slowly))
+    busy = _measured(running, 64, max(plan.busy, slowly), work)
     used, behind = cpu_seconds(data) - before[0], cpu_seconds(tree(upstream.pid)) - before[2]
     settle(control)
     control_used = cpu_seconds(control) - before[1]
-    load(1, min(plan.warm, 1))
-    single = measured(1, plan.single)
+    _load(running, 1, min(plan.warm, 1), work)
+    single = _measured(running, 1, plan.single, work)
     return Turn(
         rps_64=busy.rps,
         p50_64=busy.p50_us,
@@ -136,6 +123,23 @@ def turn(running: Running, upstream: Proc, plan: Plan, work: Path) -> Turn:
         rss_mb=rss_mb(data),
         ready_s=running.ready_s,
     )
+
+
+def _load(running: Running, connections: int, seconds: float, work: Path) -> whole_load.Load:
+    body = request_body(running.model)
+    found = whole_load.run(
+        running.url, body, running.headers, connections=connections, seconds=seconds, work=work
+    )
+    if found.refused or found.failed:
+        raise BenchError(f"{running.name}: {found.refused} refused, {found.failed} failed calls")
+    return found
+
+
+def _measured(running: Running, connections: int, seconds: float, work: Path) -> whole_load.Load:
+    found = _load(running, connections, seconds, work)
+    if not found.requests:
+        raise BenchError(f"{running.name}: no answer within {seconds:g} s under load")
+    return found
 
 
 def measure(
@@ -154,19 +158,21 @@ def measure(
                 place.mkdir()
                 try:
                     with gateway.start(place, port, streams=False) as running:
-                        numbers = turn(running, upstream, plan, place)
+                        rate = start(running, plan, place)
+                        numbers = turn(running, upstream, plan, place, rate)
                 except BenchError as error:
                     failed.add(gateway.name)
                     say(f"{gateway.name}: left out: {error}")
                     continue
                 found.setdefault(gateway.name, []).append(asdict(numbers))
-                say(_line(number, gateway.name, numbers))
+                say(line(number, gateway.name, numbers))
     finally:
         upstream.stop()
     return {name: rounds for name, rounds in found.items() if name not in failed}
 
 
-def _line(number: int, name: str, t: Turn) -> str:
+def line(number: int, name: str, t: Turn) -> str:
+    """For the terminal."""
     cpu = f"{t.data_us:8.1f} µs" if name != Direct.name else f"({t.upstream_us:5.1f} µs)"
     control = f" +{t.control_us:.1f}" if t.control_us > 0.05 else ""
     warning = "  LOAD CORE SATURATED" if t.load_busy > 0.85 and name != Direct.name else ""

@@ -23,7 +23,7 @@ from ferryman.control.rows import dollars
 from ferryman.store.journal import JournalWriter, segments
 from ferryman.telemetry.record import OPENED
 from tests.control.conftest import Control, Start
-from tests.processes import until
+from tests.processes import request, until
 from tests.store.samples import call, calls, opened, put
 
 SINCE = "since=2026-11-01"
@@ -301,6 +301,9 @@ def test_a_failing_database_is_said_once_and_overcome(start: Start, tmp_path: Pa
     journal = _journal(control.data)
     with sqlite3.connect(control.data / "ferryman.db") as database:
         database.execute("ALTER TABLE calls RENAME TO calls_away")
+    asked = request(control.url, "POST", "/internal/counted", body=b'{"ids":["x"]}',
+                    token=control.secret("feed-token"))  # fmt: skip
+    assert (asked.status, asked.json()["code"]) == (503, "database_failed"), asked.body
     put(journal, calls(10))
     control.process.wait_for("can't take records into the ledger")
     answer = until(

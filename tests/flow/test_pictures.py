@@ -104,6 +104,27 @@ def test_what_a_body_only_points_to_is_held(
 
 
 @pytest.mark.parametrize(
+    ("path", "model", "body"),
+    [
+        (CHAT, "lab/gpt-4o", said({"type": "file", "file": {"file_id": "file-1"}})),
+        (CHAT, "lab/gpt-4o", said(LINKED, LINKED, LINKED)),
+        ("/v1/messages", "claude/claude-sim", said(READ)),
+        (GENERATE, "", {"contents": [{"role": "user", "parts": [FILM]}],
+                        "generationConfig": {"maxOutputTokens": 9}}),
+    ],
+)  # fmt: skip
+def test_names_in_escapes_hide_nothing(
+    seen: Stack, request: pytest.FixtureRequest, path: str, model: str, body: dict[str, object]
+) -> None:
+    text = json.dumps({"model": model, **body} if model else body)
+    for name in ("file_id", "url", "fileData", "fileUri"):
+        text = text.replace(f'"{name}"', '"' + "".join(f"\\u{ord(c):04x}" for c in name) + '"')
+    headers = {"x-ferryman-metadata": json.dumps({"b": request.node.name[-80:]})}
+    reply = seen.post(text.encode(), path, headers=headers)
+    assert reply.status == 402, reply.body
+
+
+@pytest.mark.parametrize(
     ("model", "most"),
     [
         ("gpt-4o-mini-2024-07-18", 48_169), ("openai/gpt-4o", 4_000), ("gpt-5-nano", 25_000),

@@ -253,6 +253,9 @@ def test_a_call_under_way_counts_in_budgets_whose_zone_changes(
         assert ends().status == 200
     until(lambda: left(shared, "moved") == "37.5", "what it has cost")
     until(lambda: by_provider(server, "Tokyo*beside") == {"lab": 1, "slow": 1}, "of its attempt")
+    assert shared.chat("lab/sim", headers=of("moved")).status == 200
+    shared.write(config)
+    until(lambda: {left(shared, "moved") for _ in range(9)} == {"26.5"}, "this one, too, when back")
 
 
 def test_what_a_killed_gateway_held_is_settled_as_the_ledger_has_it(

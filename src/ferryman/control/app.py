@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
 import msgspec
+from sqlalchemy.exc import OperationalError
 
 from ferryman.control import problem
 from ferryman.control.api.access import CALLER, Caller, Gate, bearer, check_token
@@ -154,6 +155,8 @@ class Front:
             await self._route(scope, receive, send)
         except problem.ProblemError as error:
             await _problem(send, error, scope["path"])
+        except OperationalError as away:
+            await _problem(send, problem.outage(away), scope["path"])
         except Exception as error:
             # What is told to the caller says nothing of our insides; the log does.
             where = error.__traceback__

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from ferryman.client.documents import ErrorDocument
+from ferryman.log import log
 
 MEDIA_TYPE: Final = "application/problem+json"
 FIXES: Final = {
@@ -105,6 +106,14 @@ class ProblemError(Exception):
         self.detail = detail
         self.fix = fix or FIXES[code]
         self.more = more
+
+
+def outage(error: Exception) -> ProblemError:
+    """The database fails, or is away: nobody's mistake here. The log says which."""
+    cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    log("control", f"request failed: the database can't be used ({cause})")
+    detail = "The database can't be used now: what was asked for is done whole, or not at all."
+    return ProblemError(503, "database_failed", detail)
 
 
 def body(error: ProblemError) -> bytes:

@@ -37,6 +37,8 @@ GRACE: Final = 1.0
 LOOK: Final = 0.2
 RETRY_SECONDS: Final = (0.1, 0.2, 0.5)
 """Pauses; none so long that others wait in vain."""
+_MARKS: Final = (b"?", b"*")
+"""Beside the names of budgets that are known: building has begun, and ended."""
 AT_ONCE: Final = 500
 """Calls asked of the ledger, or told to the server, in one go."""
 
@@ -62,6 +64,8 @@ class Counting:
         self._grace_until = 0.0
         self._anew = counters.marked
         """True: what is counted there can't be right any more."""
+        self._had: set[bytes] | None = None
+        """The budgets that there were at the last look."""
         self._said = ""
 
     async def run(self, setting: Callable[[], str], env: dict[str, str]) -> None:
@@ -107,6 +111,7 @@ class Counting:
                         self._heard(chores)
                     chores = asyncio.ensure_future(self._chores(link, pool, dead))
                 await self._pause(link)
+            await link.call("DEL", f"{self._counters.key}generation")  # calls count elsewhere now
         finally:
             link.close()
             if chores is not None:
@@ -147,10 +152,9 @@ class Counting:
         code, known, dead = await link.run(
             counters.key, "beat", counters.generation, counters.plane, LEASE
         )
-        if code == OTHER_GENERATION:
-            await self._join(link, run)
-        elif not known:
-            self._anew = bool(counters.open)  # others may have settled what we hold
+        if code != OTHER_GENERATION and not known and counters.open:
+            self._anew = True  # others may have settled what we hold
+        if not known or self._anew:
             await self._join(link, run)
         return [str(each) for each in dead]
 
@@ -213,11 +217,18 @@ class Counting:
         """Add what budgets have borne to counters that do not have it yet."""
         key, generation = self._counters.key, self._counters.generation
         known = set(await link.call("HKEYS", f"{key}{generation}:g:known"))
-        missing = [each for each in _budgets(limiter) if budget(*each).encode() not in known]
+        mine = {budget(*each).encode(): each for each in _budgets(limiter)}
+        await self._leave(link, generation, known.difference(mine, _MARKS))
+        self._had = set(mine)
+        missing = [each for name, each in mine.items() if name not in known]
         first = b"*" not in known
         if not missing and not first:
             return
         if not await self._mine(link, "building"):
+            return
+        left = await link.call("SMEMBERS", f"{key}{generation}:g:left")
+        if not mine.keys().isdisjoint(left):  # it is back, and lacks what was spent meanwhile
+            self._anew = True
             return
         await asyncio.sleep(max(self._grace_until - time.monotonic(), 0))
         # From now on, who joins with calls under way comes too late: the ledger may have them.
@@ -250,6 +261,14 @@ class Counting:
             await self._sweep(link, generation)
         await link.call("DEL", f"{key}building")
         self._counters.news()
+
+    async def _leave(self, link: Link, generation: str, others: set[bytes]) -> None:
+        """Let budgets be unknown that are no more: from now on calls do not count in them."""
+        gone = others.intersection(others if self._had is None else self._had)
+        if gone:
+            place = f"{self._counters.key}{generation}:g:"
+            await link.call("SADD", f"{place}left", *gone)
+            await link.call("HDEL", f"{place}known", *gone)
 
     async def _mine(self, link: Link, what: str) -> bool:
         """Whether it is on this data plane to do it."""

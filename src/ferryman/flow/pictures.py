@@ -16,12 +16,12 @@ from ferryman.wire.envelope import Request
 from ferryman.wire.framing import mentions
 from ferryman.wire.openai_responses.request import needs_store
 
-_FILE: Final = (b'file_id"',)
+_FILE: Final = (b'file_id"', b"\\u00")  # JSON may spell each name in escapes, too
 _MARKS: Final[dict[str, tuple[bytes, ...]]] = {
     "chat.completions": (b'url"', *_FILE),  # of images in base64, too
     "messages": (b'image"', b'url"', *_FILE),
     "responses": (b'url"', b'item_reference"', *_FILE),
-    "generate_content": (b'ata"',),  # fileData, inline_data…
+    "generate_content": (b'ata"', *_FILE),  # fileData, inline_data…
 }
 """One of them is in every body that has images, or points to more than it has. Each costs a look
 through all of it."""

@@ -46,10 +46,9 @@ from ferryman.control.api import (
 from ferryman.control.api.access import CALLER, Caller, may
 from ferryman.control.api.route import PREFIX, Route, arguments
 from ferryman.control.app import whole
-from ferryman.control.problem import ProblemError
+from ferryman.control.problem import ProblemError, outage
 from ferryman.control.scim import error as scim_error
 from ferryman.control.scim import serve as scim
-from ferryman.log import log
 from ferryman.store.audit import Act, record
 
 ROUTES: Final = (
@@ -134,13 +133,10 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_outage(request: Request, error: Exception) -> Response:
-    """The database fails, or is away: nobody's mistake here."""
-    cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-    log("control", f"request failed: the database can't be used ({cause})")
-    detail = "The database can't be used now: what was asked for is done whole, or not at all."
+    found = outage(error)
     if request.url.path.startswith(scim_error.PREFIX):
-        return scim.refusal(503, detail)
-    return await _on_problem(request, ProblemError(503, "database_failed", detail))
+        return scim.refusal(found.status, found.detail)
+    return await _on_problem(request, found)
 
 
 async def _on_fault(request: Request, _error: Exception) -> Response:
