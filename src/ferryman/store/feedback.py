@@ -1,7 +1,7 @@
 """What is said of calls and runs afterwards, and which of it counts: the word of the virtual key
 that made the call, or of another one of its team."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -58,7 +58,7 @@ def about(begin: int, end: int) -> list[sa.ColumnElement[bool]]:
 
 
 def add(
-    connection: sa.Connection, rows: Sequence[tuple[Any, ...]], came: Iterable[str] = ()
+    connection: sa.Connection, rows: Sequence[tuple[Any, ...]], came: Collection[str] = ()
 ) -> set[int]:
     """Take in rows in the order of the table's columns, but for the last; a later word replaces an
     earlier one. ``came``: ids of calls that are new with this transaction.
@@ -77,7 +77,7 @@ def add(
             )
         )
     subjects = {values[0] for values in rows}
-    if connection.scalar(sa.select(sa.exists().where(_WAITING))):
+    if came and connection.scalar(sa.select(sa.exists().where(_WAITING))):
         subjects |= set(came)
     began = sa.select(sa.func.max(calls.c.at_us)).where(calls.c.request_id == _table.subject)
     found: set[int] = set()
