@@ -149,7 +149,7 @@ def _scores(made: Iterable[Closed]) -> list[tuple[Any, ...]]:
     """Rows of ``feedback`` on some of the calls."""
     return [
         (call.id, False, call.key, call.labels.team if call.labels else "", call.at_us + 9,
-         1000 if call.status == 200 else -1000, '["helpful"]', "")
+         1000 if call.status == 200 else -1000, '["helpful"]', "", call.at_us)
         for number, call in enumerate(made)
         if number % SCORED == 0
     ]  # fmt: skip

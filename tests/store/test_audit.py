@@ -271,6 +271,8 @@ def test_a_database_from_before_gets_a_log(url: str) -> None:
         ):  # fmt: skip
             connection.execute(sa.text(f"DROP TABLE {name}"))
         connection.execute(sa.text("ALTER TABLE virtual_keys DROP COLUMN bounds"))
+        connection.execute(sa.text("DROP INDEX feedback_call_at"))
+        connection.execute(sa.text("ALTER TABLE feedback DROP COLUMN call_at_us"))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0020'"))
     migrate(engine)
     _write(engine, 1)

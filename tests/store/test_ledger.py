@@ -395,6 +395,14 @@ def test_models_whose_calls_have_no_known_cost_are_counted(
     ])  # fmt: skip
     found = {("openai", "gpt-4o-mini"): 1, ("openai", "other"): 1}
     assert ledger.unknown_costs(engine, samples.START) == found
+    condensed.condense(engine, samples.START // samples.DAY)
+    since = samples.START - samples.DAY
+    assert ledger.unknown_costs(engine, since) == ledger.unknown_costs(engine, since + 1) == found
+    with db.writing(engine) as connection:
+        more = "UPDATE calls_by_dimension SET calls = calls + 1 WHERE dimension = 'unpriced'"
+        connection.execute(sa.text(more))
+    assert ledger.unknown_costs(engine, since) == dict.fromkeys(found, 2), "of condensed days"
+    assert ledger.unknown_costs(engine, samples.START) == found, "a part of a day, of single calls"
 
 
 def test_what_several_attempts_cost_is_told_apart(engine: sa.Engine, ingest: Ingest) -> None:

@@ -15,6 +15,7 @@ from ferryman.store import (
     condensed,
     db,
     feedback,
+    intake,
     latency,
     ledger,
     retention,
@@ -24,6 +25,7 @@ from ferryman.store import (
     zoned,
 )
 from ferryman.store.journal import JournalWriter
+from ferryman.telemetry.record import Labels
 from tests.store import samples
 
 DAY = 86_400
@@ -85,25 +87,32 @@ def test_sums_of_days_and_of_single_calls_say_the_same(filled: sa.Engine) -> Non
 
 ASKED: tuple[tuple[str, ...], ...] = (
     *((name, *period) for name in condensed.DIMENSIONS if name for period in ((), ("day",))),
-    (), ("month",), ("week",), ("month", "model"),
+    (), ("month",), ("week",), ("month", "model"), ("team", "day"), condensed.OWNERS,
 )  # fmt: skip
-WHERES = ({}, {"key": "key_AAAAAAAAAAAA"}, {"policy": "-"}, {"policy": "dear"})
+WHERES = (
+    {}, {"key": "key_AAAAAAAAAAAA"}, {"policy": "-"}, {"policy": "dear"},
+    {"organisation": "-", "team": "red"},
+)  # fmt: skip
 DAYS_US = (FIRST - 20) * DAY * 10**6, (FIRST + 20) * DAY * 10**6
 
 
 def spent(engine: sa.Engine) -> list[list[spending.Spent]]:
-    by_day = list(spending.daily(engine, "policy", FIRST, FIRST + 5, {}))
-    assert by_day == sorted(by_day, key=lambda row: (row.day, row.group is None, row.group))
-    each = [
+    each = [list(spending.daily(engine, by, FIRST, FIRST + 5, {})) for by in ("policy", "team")]
+    for rows in each:
+        assert rows == sorted(rows, key=lambda row: (row.day, row.group is None, row.group))
+    each += [
         sorted(spending.spending(engine, by, FIRST, FIRST + 5, where, 60, days).rows, key=_key)
         for by, where in (
             *((name, {}) for name in condensed.DIMENSIONS),
             ("policy", {"policy": "dear"}),
             ("", {"policy": "dear"}),
+            ("team", {}),
+            ("organisation", {"team": "red"}),
+            ("", {"organisation": "-", "team": "red"}),
         )
         for days in (1, 7)
     ]
-    return [by_day, *each]
+    return each
 
 
 def used(engine: sa.Engine) -> list[list[ledger.UsageRow]]:
@@ -137,6 +146,11 @@ def test_condensed_days_say_the_same_until_a_late_call_comes(
         condensed.condense(filled, day)
     assert condensed.missing(filled, 10**10) == days[-1:]
     assert said() == before
+    where = {"organisation": "acme"}
+    short = spending.spending(filled, "team", FIRST, FIRST + 5, where, 0)
+    read = ledger.usage(filled, where=where, since_us=short.since_us)
+    assert short.since_us > days[-1] * DAY * 10**6, "of the last day as much as there was time for"
+    assert _sums(short.rows)[0] == read[0].calls
     for more in (1000, -1000):
         with db.writing(filled) as connection:
             for name in ("calls_by_dimension", "latencies_by_week"):
@@ -147,7 +161,10 @@ def test_condensed_days_say_the_same_until_a_late_call_comes(
 
     writer = JournalWriter(tmp_path / "late" / "plane")
     ingester = Ingester(filled, tmp_path / "late")
-    samples.put(writer, [samples.call("req_late", at_us=days[0] * DAY * 10**6, policy="dear")])
+    late_one = samples.call(
+        "req_late", at_us=days[0] * DAY * 10**6, policy="dear", labels=Labels(team="red")
+    )
+    samples.put(writer, [late_one])
     assert ingester.drain() == 1
     ingester.close()
     writer.close()
@@ -163,11 +180,49 @@ def test_condensed_days_say_the_same_until_a_late_call_comes(
     assert said() == late
 
 
-def test_condensed_days_tell_of_estimates_as_long_as_calls_do(filled: sa.Engine) -> None:
+def test_days_that_an_older_version_condensed_get_what_is_new(filled: sa.Engine) -> None:
+    days, first = condensed.missing(filled, 10**10), ledger.calls(filled, limit=500)[-1]
+    words = [(name, False, first.key, "", 5, 100, "[]", "") for name in (first.request_id, "never")]
+    intake.take_in(filled, intake.Batch(feedback=words))
+
+    def said() -> list[Any]:
+        return [*spent(filled), ledger.usage(filled, by=("key", "model"))]
+
+    before = said()
+    assert ledger.total(before[-1]).scored == 1 and first.at_us // DAY // 10**6 == days[0]
+    for day in days:
+        condensed.condense(filled, day)
+    old = f"UPDATE calls_by_dimension SET calls = calls + 1000 WHERE at > {days[0] * DAY}"
+    with db.writing(filled) as connection:
+        for statement in (
+            "DROP INDEX feedback_call_at",
+            "ALTER TABLE feedback DROP COLUMN call_at_us",
+            "ALTER TABLE calls_by_dimension DROP COLUMN scored",
+            "ALTER TABLE calls_by_dimension DROP COLUMN score",
+            "DELETE FROM calls_by_dimension WHERE dimension IN ('owner', 'owned', 'unpriced')",
+            old,
+            "UPDATE alembic_version SET version_num = '0028'",
+        ):
+            connection.execute(sa.text(statement))
+    db.migrate(filled)
+    assert said() != before and condensed.missing(filled, 10**10) == days
+    for day in days:
+        condensed.condense(filled, day)
+    assert condensed.missing(filled, 10**10) == []
+    with db.writing(filled) as connection:
+        there = "dimension NOT IN ('owner', 'owned', 'unpriced')"
+        connection.execute(sa.text(f"{old.replace('+', '-')} AND {there}"))
+    assert said() == before, "of days without scores, what was there was not made anew"
+
+
+def test_condensed_days_tell_of_owners_and_estimates_as_long_as_calls_do(filled: sa.Engine) -> None:
     def said() -> list[ledger.UsageRow]:
         found = [ledger.usage(filled, by=by) for by in (("key",), ("day",), ("key", "model"))]
         one, *others = map(ledger.total, found)
         assert others == [one, one]
+        asked = ("team",), ("organisation",), ("team", "user")  # the last of single calls
+        owned = [ledger.total(ledger.usage(filled, by=by)) for by in asked]
+        assert owned == [owned[-1]] * 3
         return found[0]
 
     before = said()
@@ -184,6 +239,58 @@ def test_condensed_days_tell_of_estimates_as_long_as_calls_do(filled: sa.Engine)
         pass
     kept = 0 if filled.dialect.name == "postgresql" else 1
     assert kept <= ledger.total(said()).estimated.calls < ledger.total(before).estimated.calls
+
+
+def test_condensed_days_tell_of_scores(filled: sa.Engine, tmp_path: Path) -> None:
+    key = "key_AAAAAAAAAAAA"
+
+    def word(call: str, key: str, score: int | None, at_us: int = 5) -> intake.Batch:
+        said = (call, False, key, "red", at_us, score, "[]", "")
+        return intake.Batch(feedback=[said, (call, True, key, "", at_us, 9, "[]", "")])
+
+    def said() -> tuple[int, int]:
+        """Of condensed days, and of all calls."""
+        asked = ("key",), ("team",), ("day",), (), ("key", "model"), ("user",)
+        rows = [ledger.total(ledger.usage(filled, by=by)) for by in asked]
+        [found] = {(row.scored, row.score) for row in rows}
+        return found
+
+    every = ledger.calls(filled, limit=500)
+    for number, call in enumerate(every[::3]):
+        score = None if number % 9 == 0 else number - 20
+        intake.take_in(filled, word(call.request_id, call.key, score))
+    intake.take_in(filled, word("req_later", key, 700))
+    intake.take_in(filled, word(every[0].request_id, "key_other", 1000))
+    before, days = said(), condensed.missing(filled, 10**10)
+    assert before[0] > 30
+    for day in days:
+        condensed.condense(filled, day)
+        assert said() == before
+    with db.writing(filled) as connection:
+        connection.execute(sa.text("UPDATE calls_by_dimension SET score = score + 1"))
+    with pytest.raises(ValueError, match="too many"):
+        said()
+    with db.writing(filled) as connection:
+        connection.execute(sa.text("UPDATE calls_by_dimension SET score = score - 1"))
+
+    scored, score = before
+    late = next(call for number, call in enumerate(every) if number % 3)
+    intake.take_in(filled, word(late.request_id, late.key, 50))
+    assert said() == (scored + 1, score + 50)
+    assert condensed.missing(filled, 10**10) == [late.at_us // DAY // 10**6]
+    condensed.condense(filled, late.at_us // DAY // 10**6)
+    for at_us, more in ((4, 50), (6, 80)):  # an older word, and one that replaces it
+        intake.take_in(filled, word(late.request_id, late.key, more, at_us))
+        assert said() == (scored + 1, score + more)
+    writer, ingester = (
+        JournalWriter(tmp_path / "late" / "plane"),
+        Ingester(filled, tmp_path / "late"),
+    )
+    samples.put(writer, [samples.call("req_later", key=key)])
+    assert ingester.drain() == 1
+    ingester.close()
+    writer.close()
+    assert said() == (scored + 2, score + 780), "the word was there before its call"
 
 
 def test_scores_are_looked_up_by_what_was_said(tmp_path: Path) -> None:

@@ -262,7 +262,7 @@ def noted(one: Refused) -> tuple[Who, Act]:
 
 
 def feedback_row(said: Feedback) -> intake.Row:
-    """In the order of the table's columns."""
+    """As :func:`ferryman.store.feedback.add` takes it."""
     return (
         _text(said.subject), said.run, _text(said.key), _text(said.team), said.at_us, said.score,
         _json(said.tags), said.comment.replace("\0", "\ufffd"),

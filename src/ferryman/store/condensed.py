@@ -1,30 +1,41 @@
 """Days that are over, as sums by one dimension each, and weeks of latencies: a year of these is
 read ten times as fast.
 
-They are made of the sums over days, some time after a day has ended, so taking calls in does not
-cost more. A call that comes later takes its day's and its week's away, in its own transaction,
-until they are made anew: they may be missing, and are never wrong.
+They are made of the sums over days, and of single calls where those don't tell, some time after a
+day has ended, so taking calls in does not cost more. A call that comes later takes its day's and
+its week's away, in its own transaction, until they are made anew: they may be missing, and are
+never wrong.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ferryman.store import spans, sums
+from ferryman.store import feedback, spans, sums
 from ferryman.store.db import in_turn, reading, writing
 from ferryman.store.dimensions import PERIODS, PLAIN
-from ferryman.store.schema import DAY, DAY_US, ESTIMATED, SUMS, condensed, rollups
+from ferryman.store.schema import DAY, DAY_US, ESTIMATED, SCORES, SUMS, condensed, rollups
 from ferryman.store.schema import call_groups as _groups
 from ferryman.store.schema import calls as _calls
 from ferryman.store.schema import condensed_latencies as _weeks
+from ferryman.store.schema import feedback as _said
 from ferryman.store.schema import latencies as _latencies
 
 DIMENSIONS: Final = ("key", "endpoint", "model", "provider", "policy", "")
 """What days are summed up by; nothing ("") comes last, and says that the others are there."""
+OWNER: Final = "owner"
+"""A dimension that sums over days don't have, made of single calls as long as these are kept: it
+tells of ``OWNERS``, its values are JSON arrays of them;"""
+OWNED: Final = "owned"
+"""and a row without calls that says that it is there, and the next one."""
+OWNERS: Final = ("organisation", "team")
+"""Not of users: where tokens name them, there may be as many as there are calls."""
 PRICE: Final = "price"
-"""A dimension that sums over days don't have: of single calls, how many were billed by each."""
+"""Another one: of single calls, how many were billed by each;"""
+UNPRICED: Final = "unpriced"
+"""and how many have a known usage, but no cost, by JSON arrays of their provider and target."""
 CONDENSED: Final = "condensed"
 """The source that days are here, as sums,"""
 WEEK: Final = "week"
@@ -33,7 +44,9 @@ WEEK_US: Final = 7 * DAY_US
 """From Thursday on, as 1970 began."""
 SETTLED: Final = 3600
 """Seconds after a day until most of its calls are there."""
-_EACH: Final = (PRICE, *DIMENSIONS)
+_EACH: Final = (PRICE, *DIMENSIONS, OWNER, UNPRICED, OWNED)
+_NEW: Final = (OWNER, UNPRICED, OWNED)
+_NUMBERS: Final = (*SUMS, *ESTIMATED, *SCORES)
 _days: Final = rollups["day"]
 
 
@@ -42,25 +55,45 @@ _days: Final = rollups["day"]
 
 def dimension(names: Iterable[str]) -> str | None:
     """What days are to be read by where these are asked for; None: they don't tell."""
-    one, *more = {name for name in names if name not in PERIODS} or {""}
+    asked = {name for name in names if name not in PERIODS}
+    if asked and asked <= set(OWNERS):
+        return OWNER
+    one, *more = asked or {""}
     return one if one in DIMENSIONS and not more else None
 
 
-def columns(name: str) -> dict[str, sa.ColumnElement[Any]]:
-    """The dimension ``name`` in the place of its column of ``calls``."""
+def columns(name: str, dialect: str) -> dict[str, sa.ColumnElement[Any]]:
+    """The dimension ``name`` in the place of its columns of ``calls``."""
+    value = condensed.c.value
+    if name == OWNER:
+        return {PLAIN[each]: _at(value, at, dialect) for at, each in enumerate(OWNERS)}
     if not name:
         return {}
-    value = condensed.c.value
     if not _groups.c[PLAIN[name]].nullable:
         return {PLAIN[name]: value}
     # As text in the statement: PostgreSQL does not see that two parameters are equal.
     return {PLAIN[name]: sa.func.nullif(value, sa.literal_column("''"), type_=sa.Text)}
 
 
-def days(connection: sa.Connection, part: spans.Part) -> list[spans.Part]:
-    """A stretch of whole days, as those that are condensed and others."""
-    first, last = part.begin // DAY_US, part.end // DAY_US
-    return _cut(part, CONDENSED, DAY_US, _there(connection, first, last))
+def _at(array: sa.ColumnElement[str], place: int, dialect: str) -> sa.ColumnElement[str]:
+    """An element of a JSON array; null is NULL."""
+    if dialect == "postgresql":
+        number: sa.ColumnElement[int] = sa.literal_column(str(place))
+        return sa.cast(array, sa.JSON).op("->>", return_type=sa.Text())(number)
+    return sa.func.json_extract(array, sa.literal_column(f"'$[{place}]'"), type_=sa.Text)
+
+
+def days(connection: sa.Connection, part: spans.Part, name: str, floor: int) -> list[spans.Part]:
+    """A stretch of time as the days that are condensed by ``name`` and others; none lies on both
+    sides of ``floor``, since when single calls are kept (Unix microseconds)."""
+    between = min(max(floor, part.begin), part.end)
+    found = []
+    for each in (part._replace(end=between), part._replace(begin=between)):
+        first, last = -(-each.begin // DAY_US), each.end // DAY_US
+        told = name != OWNER or each.begin >= floor
+        known = _there(connection, first, last, name) if told and first < last else ()
+        found += _cut(each, CONDENSED, DAY_US, known)
+    return found
 
 
 def weeks(connection: sa.Connection, part: spans.Part) -> list[spans.Part]:
@@ -81,10 +114,10 @@ def _cut(part: spans.Part, name: str, step: int, known: Collection[int]) -> list
     return [each for each in found if each.begin < each.end]
 
 
-def _there(connection: sa.Connection, first: int, last: int) -> set[int]:
-    """Days from ``first`` to before ``last`` (since 1970) that are condensed."""
-    at = condensed.c.at
-    found = sa.select(at).where(condensed.c.dimension == "", at >= first * DAY, at < last * DAY)
+def _there(connection: sa.Connection, first: int, last: int, name: str) -> set[int]:
+    """Days from ``first`` to before ``last`` (since 1970) that are condensed by ``name``."""
+    at, told = condensed.c.at, OWNED if name in _NEW else ""
+    found = sa.select(at).where(condensed.c.dimension == told, at >= first * DAY, at < last * DAY)
     return {begin // DAY for begin in connection.scalars(found)}
 
 
@@ -108,7 +141,7 @@ def missing(engine: sa.Engine, now: float) -> list[int]:
     until = int(now - SETTLED) // DAY
     with reading(engine) as connection:
         over = {begin // DAY for begin in _begins(connection, _days.c.at, 0, until * DAY)}
-        return sorted(over - _there(connection, 0, until))
+        return sorted(over - _there(connection, 0, until, OWNED))
 
 
 def condense(engine: sa.Engine, day: int) -> None:
@@ -116,20 +149,25 @@ def condense(engine: sa.Engine, day: int) -> None:
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
             in_turn(connection)
-            connection.exec_driver_sql(f"LOCK TABLE {_days.name} IN SHARE MODE")
-        if _there(connection, day, day + 1):
+            # Calls come with sums over days, and words with feedback: in this order, too.
+            connection.exec_driver_sql(f"LOCK TABLE {_days.name}, {_said.name} IN SHARE MODE")
+        at = condensed.c.at == day * DAY
+        found = sa.select(condensed.c.dimension).where(condensed.c.dimension.in_(_EACH), at)
+        known = set(connection.scalars(found.distinct()))
+        if OWNED in known:
             return
         for name in _EACH:
-            query = _prices(day) if name == PRICE else _sums(connection.dialect.name, name, day)
-            connection.execute(condensed.insert().from_select(list(condensed.c), query))
+            if name not in known:  # an older version has made the others
+                query = _query(connection.dialect.name, name, day)
+                connection.execute(condensed.insert().from_select(list(condensed.c), query))
         begin = day - day % 7
         begun = _begins(connection, _days.c.at, begin * DAY, (begin + 7) * DAY)
-        if len(begun) == len(_there(connection, begin, begin + 7)):
+        if "" not in known and len(begun) == len(_there(connection, begin, begin + 7, "")):
             connection.execute(_weeks.insert().from_select(list(_weeks.c), _week(begin)))
 
 
 def forget(connection: sa.Connection, days: Iterable[int]) -> None:
-    """Calls have come that began on these days (since 1970)."""
+    """Calls have come that began on these days (since 1970), or words about such calls."""
     begun = [day * DAY for day in days]
     if not begun:
         return
@@ -139,45 +177,100 @@ def forget(connection: sa.Connection, days: Iterable[int]) -> None:
     connection.execute(_weeks.delete().where(_weeks.c.at.in_(weeks)))
 
 
-def _prices(day: int) -> sa.Select[Any]:
-    """Rows of the prices of a day."""
-    price, at = _calls.c.price, _calls.c.at_us
-    others = [sa.literal_column("0", sa.BigInteger)] * (len((*SUMS, *ESTIMATED)) - 1)
-    kind, begin = sa.literal(PRICE), sa.literal(day * DAY)
-    query = sa.select(kind, begin, price, sa.func.count(), *others).group_by(price)
-    return query.where(price.is_not(None), at >= day * DAY_US, at < (day + 1) * DAY_US)
+def _query(dialect: str, name: str, day: int) -> sa.Select[Any]:
+    """Rows of one dimension of a day."""
+    if name in (PRICE, UNPRICED):
+        return _counted(dialect, name, day)
+    if name == OWNED:
+        return sa.select(
+            sa.literal(OWNED), sa.literal(day * DAY), sa.literal(""), *_zeros(_NUMBERS)
+        )
+    return _sums(dialect, name, day)
+
+
+def _counted(dialect: str, name: str, day: int) -> sa.Select[Any]:
+    """Rows of the prices of a day, or of what had none."""
+    value: sa.ColumnElement[str] = _calls.c.price
+    meant: list[sa.ColumnElement[bool]] = [value.is_not(None)]
+    if name == UNPRICED:
+        value, meant = array(dialect, _calls.c.provider, _calls.c.target), unpriced()
+    kind, begin = sa.literal(name), sa.literal(day * DAY)
+    query = sa.select(kind, begin, value, sa.func.count(), *_zeros(_NUMBERS[1:]))
+    return query.where(*meant, *_on(day)).group_by(value)
+
+
+def unpriced() -> list[sa.ColumnElement[bool]]:
+    """Calls whose usage is known, but not their cost."""
+    return [_calls.c.cost_pico.is_(None), _calls.c.input.is_not(None)]
+
+
+def _on(day: int) -> tuple[sa.ColumnElement[bool], ...]:
+    """That a call began on a day."""
+    at = _calls.c.at_us
+    return at >= day * DAY_US, at < (day + 1) * DAY_US
+
+
+def _zeros(names: Sequence[str]) -> list[sa.ColumnElement[Any]]:
+    return [sa.literal_column("0", sa.BigInteger)] * len(names)
 
 
 def _sums(dialect: str, name: str, day: int) -> sa.Select[Any]:
-    """Rows of one dimension of a day: its sums, and what single calls say of estimates."""
+    """Rows of one dimension of a day: its sums, and what single calls and feedback say."""
 
-    def part(of: sa.FromClause, columns: Any, numbers: list[Any]) -> sa.Select[Any]:
-        value = sa.func.coalesce(columns[PLAIN[name]], "") if name else sa.literal("")
-        labelled = [each.label(n) for n, each in zip((*SUMS, *ESTIMATED), numbers, strict=True)]
-        query = sa.select(value.label("value"), *labelled).select_from(of)
+    def part(of: sa.FromClause, columns: Any, *numbers: sa.ColumnElement[Any]) -> sa.Select[Any]:
+        value = _value(dialect, name, columns).label("value")
+        labelled = [each.label(n) for n, each in zip(_NUMBERS, numbers, strict=True)]
         # By its place: PostgreSQL does not see that two parameters are equal.
+        query = sa.select(value, *labelled).select_from(of)
         return query.group_by(sa.literal_column("1"))
 
-    none = sa.literal_column("0", sa.BigInteger)
-    joined = _days.join(_groups, _days.c.group_id == _groups.c.id) if name else _days
-    rolled = part(joined, _groups.c, [*sums.of_sums(_days), *[none] * len(ESTIMATED)])
-    rolled = rolled.where(_days.c.at == day * DAY)
-    single = part(_calls, _calls.c, [*[none] * len(SUMS), *_estimates(dialect)])
-    at = _calls.c.at_us
-    heard = _calls.c.estimated_input.is_not(None)
-    single = single.where(heard, at >= day * DAY_US, at < (day + 1) * DAY_US)
-    both = sa.union_all(rolled, single).subquery()
-    added = [sa.func.sum(both.c[each]) for each in (*SUMS, *ESTIMATED)]
+    guessed = sums.of_estimates(dialect)
+    if name == OWNER:
+        told = _stored(dialect, (*SUMS, *ESTIMATED), [*sums.of_calls(dialect), *guessed])
+        parts = [part(_calls, _calls.c, *told, *_zeros(SCORES)).where(*_on(day))]
+    else:
+        joined = _days.join(_groups, _days.c.group_id == _groups.c.id) if name else _days
+        rolled = part(joined, _groups.c, *sums.of_sums(_days), *_zeros((*ESTIMATED, *SCORES)))
+        guesses = _stored(dialect, ESTIMATED, guessed)
+        single = part(_calls, _calls.c, *_zeros(SUMS), *guesses, *_zeros(SCORES))
+        single = single.where(_calls.c.estimated_input.is_not(None), *_on(day))
+        parts = [rolled.where(_days.c.at == day * DAY), single]
+    scores = [sa.func.coalesce(each, 0) for each in sums.of_scores()]
+    about = feedback.about(day * DAY_US, (day + 1) * DAY_US)
+    beside = _calls.join(_said, sa.true())
+    parts.append(part(beside, _calls.c, *_zeros((*SUMS, *ESTIMATED)), *scores).where(*about))
+    every = sa.union_all(*parts).subquery()
+    added = [sa.func.sum(every.c[each]) for each in _NUMBERS]
     kind, begin = sa.literal(name), sa.literal(day * DAY)
-    return sa.select(kind, begin, both.c.value, *added).group_by(both.c.value)
+    return sa.select(kind, begin, every.c.value, *added).group_by(every.c.value)
 
 
-def _estimates(dialect: str) -> list[sa.ColumnElement[Any]]:
-    """``ESTIMATED``, each within 64 bits and no null."""
-    *counted, micro, rest = sums.of_estimates(dialect)
+def _value(dialect: str, name: str, columns: Any) -> sa.ColumnElement[str]:
+    """The dimension of calls, or of their groups, as it is kept."""
+    if name != OWNER:
+        return sa.func.coalesce(columns[PLAIN[name]], "") if name else sa.literal("")
+    return array(dialect, *(columns[PLAIN[each]] for each in OWNERS))
+
+
+def array(dialect: str, *values: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+    """A JSON array as text."""
     if dialect == "postgresql":
-        micro, rest = sa.func.div(rest, sums.WHOLE), sa.func.mod(rest, sums.WHOLE)
-    return [sa.func.coalesce(each, 0) for each in (*counted, micro, rest)]
+        return sa.cast(sa.func.json_build_array(*values), sa.Text)
+    return sa.func.json_array(*values, type_=sa.Text)
+
+
+def _stored(
+    dialect: str, names: Sequence[str], numbers: Sequence[sa.ColumnElement[Any]]
+) -> list[sa.ColumnElement[Any]]:
+    """Sums of single calls as columns of these names: each within 64 bits and no null."""
+    found = dict(zip(names, numbers, strict=True))
+    if dialect == "postgresql":  # where all of the money is in the rest
+        for name in names:
+            if name.endswith("_micro"):
+                rest = f"{name.removesuffix('_micro')}_rest"
+                found[name] = sa.func.div(found[rest], sums.WHOLE)
+                found[rest] = sa.func.mod(found[rest], sums.WHOLE)
+    return [sa.func.coalesce(each, 0) for each in found.values()]
 
 
 def _week(first: int) -> sa.Select[Any]:

@@ -123,6 +123,8 @@ def _open_postgres(url: sa.URL) -> sa.Engine:
         return sa.create_engine(
             url,
             pool_pre_ping=True,
+            # The one used last: each has to learn all tables, which takes longer than to read.
+            pool_use_lifo=True,
             connect_args={"connect_timeout": 10, "application_name": "ferryman"},
         )
     except ImportError:

@@ -1,7 +1,7 @@
 """What is said of calls and runs afterwards, and which of it counts: the word of the virtual key
 that made the call, or of another one of its team."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -17,10 +17,10 @@ _ONES_OWN: Final = sa.or_(
 )
 ABOUT: Final = sa.and_(_table.subject == calls.c.request_id, sa.not_(_table.run), _ONES_OWN)
 """That feedback is about a call itself, and counts."""
-LOOKED_UP: Final = calls.c.request_id.in_(sa.select(_table.subject).where(sa.not_(_table.run)))
-"""Follows from ``ABOUT``: else SQLite looks through all calls of the time for these."""
 _ABOUT_RUN: Final = sa.and_(_table.subject == calls.c.run, _table.run, _ONES_OWN)
+_GIVEN: Final = ("subject", "run", "key_id", "team", "at_us", "score", "tags", "comment")
 _SAID: Final = ("team", "at_us", "score", "tags", "comment")
+_WAITING: Final = _table.call_at_us.is_(None)
 _CHUNK: Final = 500
 
 
@@ -46,10 +46,28 @@ def scored(least: int, most: int) -> sa.ColumnElement[bool]:
     )
 
 
-def add(connection: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Take in rows in the order of the table's columns; a later word replaces an earlier one."""
+def about(begin: int, end: int) -> list[sa.ColumnElement[bool]]:
+    """That feedback is about a call itself, which began in [``begin``, ``end``) (Unix
+    microseconds), and counts.
+
+    In SQLite, calls are looked up by what was said of them: it would go through all of the time;
+    PostgreSQL needs to see when they began, as each month is a table."""
+    at = _table.call_at_us
+    named = sa.select(_table.subject).where(sa.not_(_table.run), at >= begin, at < end)
+    return [ABOUT, at == calls.c.at_us, at >= begin, at < end, calls.c.request_id.in_(named)]
+
+
+def add(
+    connection: sa.Connection, rows: Sequence[tuple[Any, ...]], came: Collection[str] = ()
+) -> set[int]:
+    """Take in rows in the order of the table's columns, but for the last; a later word replaces an
+    earlier one. ``came``: ids of calls that are new with this transaction.
+
+    Returns when the calls began of which there is news, Unix microseconds.
+    """
     for values in rows:
-        row = insert(connection, feedback).values(dict(zip(_table.keys(), values, strict=True)))
+        word = dict(zip(_GIVEN, values, strict=True))
+        row = insert(connection, feedback).values(word | ({"call_at_us": 0} if word["run"] else {}))
         changed = {name: row.excluded[name] for name in _SAID}
         connection.execute(
             row.on_conflict_do_update(
@@ -58,6 +76,19 @@ def add(connection: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
                 where=row.excluded.at_us >= _table.at_us,
             )
         )
+    subjects = {values[0] for values in rows}
+    if came and connection.scalar(sa.select(sa.exists().where(_WAITING))):
+        subjects |= set(came)
+    began = sa.select(sa.func.max(calls.c.at_us)).where(calls.c.request_id == _table.subject)
+    found: set[int] = set()
+    ids = sorted(subjects)
+    for start in range(0, len(ids), _CHUNK):
+        named = _table.subject.in_(ids[start : start + _CHUNK])
+        there = feedback.update().where(named, _WAITING)
+        connection.execute(there.values(call_at_us=began.scalar_subquery()))
+        of_call = (calls.c.request_id == _table.subject) & (calls.c.at_us == _table.call_at_us)
+        found |= set(connection.scalars(sa.select(calls.c.at_us).where(named, of_call)))
+    return found
 
 
 def of_calls(engine: sa.Engine, ids: Sequence[str]) -> Mapping[str, list[Word]]:

@@ -17,6 +17,7 @@ from ferryman.store.audit import Act, Who
 from ferryman.store.db import add_to_meta, insert, reading, writing
 from ferryman.store.rollup import LOST
 from ferryman.store.schema import (
+    DAY_US,
     calls,
     journal_positions,
     meta,
@@ -85,7 +86,7 @@ class Batch(Struct, kw_only=True):
     gone: list[tuple[str, int]] = field(default_factory=list)
     """(plane, segment) of positions that have no file any more."""
     feedback: list[Row] = field(default_factory=list)
-    """In the order of the table's columns."""
+    """As :func:`ferryman.store.feedback.add` takes it."""
     refused: list[tuple[Who, Act]] = field(default_factory=list)
     """For the audit log."""
     leaked: list[Any] = field(default_factory=list)
@@ -168,10 +169,11 @@ def take_in(engine: sa.Engine, batch: Batch) -> Taken:
         ]
         rows = [*added, *lost]
         groups = rollup.add(connection, rows, batch.give_way, batch.groups)
-        condensed.forget(connection, rollup.days_of(rows))
         _checkpoint(connection, batch)
         _touch_keys(connection, batch.used)
-        feedback.add(connection, batch.feedback)
+        about = feedback.add(connection, batch.feedback, [row[0] for row in rows])
+        days = rollup.days_of(rows) | {at_us // DAY_US for at_us in about}
+        condensed.forget(connection, days)
         duplicates = len(batch.calls) - len(added) - rejected
         tally = {"calls_lost": len(lost), "calls_duplicate": duplicates, "calls_rejected": rejected}
         for name, number in sorted((batch.counts | tally).items()):

@@ -27,6 +27,7 @@ from ferryman.store.schema import (
     DAY_US,
     ESTIMATED,
     ESTIMATES,
+    SCORES,
     SUMS,
     TOKEN_CLASSES,
 )
@@ -48,10 +49,12 @@ SEARCHED: Final = (
 """Columns that a text is looked for in."""
 _NOTHING: Final[Mapping[str, str]] = {}
 _HOUR_US: Final = 3_600_000_000
-_UNITS: Final = 7
-"""Numbers that ``sums.of_units`` selects, before the number of scores and their sum,"""
-_WIDTH: Final = len(SUMS) + len(ESTIMATED) + _UNITS + 2
-"""and of all that a row may have."""
+_SCORED: Final = len(SUMS) + len(ESTIMATED)
+"""Where ``SCORES`` stand among the numbers of a row,"""
+_UNITS: Final = _SCORED + len(SCORES)
+"""and those of ``sums.of_units``;"""
+_WIDTH: Final = _UNITS + 7
+"""all that a row may have."""
 
 
 class Estimated(Struct, frozen=True, kw_only=True):
@@ -217,7 +220,8 @@ def usage(
         sources = _sources(floors, by, where, zone, offsets)
         parts = spans.cover(*_stretch(since_us, until_us, sources), sources)
         floor = floors.get(spans.CALLS, -spans.EVER)
-        parts = list(_condensed_parts(connection, parts, (*by, *where), floor))
+        if _coarsest(by, zone, offsets) == DAY_US:
+            parts = _condensed_parts(connection, parts, (*by, *where), floor)
         looks = list(_looks(connection, parts, by, where, offsets, units, floor))
         if not topmost.read(connection, looks, found, _WIDTH, topmost.MOST if top else 0):
             found, others = topmost.narrowed(connection, looks, fixed, top, _WIDTH)
@@ -233,18 +237,17 @@ def usage(
 
 def _condensed_parts(
     connection: sa.Connection, parts: Iterable[spans.Part], names: Iterable[str], floor: int
-) -> Iterator[spans.Part]:
+) -> list[spans.Part]:
     """Parts with condensed days where they tell of ``names``; none lies on both sides of ``floor``
     (Unix microseconds)."""
-    short = condensed.dimension(names) is not None
+    name, found = condensed.dimension(names), list[spans.Part]()
+    source = spans.CALLS if name == condensed.OWNER else "day"
     for part in parts:
-        if part.source != "day" or not short:
-            yield part
-            continue
-        between = min(max(floor, part.begin), part.end)
-        for begin, end in ((part.begin, between), (between, part.end)):
-            if begin < end:
-                yield from condensed.days(connection, spans.Part(part.source, begin, end))
+        if name is None or part.source != source:
+            found.append(part)
+        else:
+            found += condensed.days(connection, part, name, floor)
+    return found
 
 
 def _looks(
@@ -259,23 +262,23 @@ def _looks(
     told = [each for each in parts if each.source == condensed.CONDENSED and each.begin >= floor]
     for part in parts:
         look = _look(dialect, part, by, where, offsets)
-        more = sums.of_sums(_condensed, ESTIMATED) if part in told else []
+        more = sums.of_sums(_condensed, (*ESTIMATED, *SCORES)) if part in told else []
         yield look._replace(numbers=[*look.numbers, *more])
     edges = [at for part in told for at in (part.begin, part.end)]
     edges = [parts[0].begin, *edges, parts[-1].end]
+    scores = connection.scalar(sa.select(sa.exists(_said.select())))
     for begin, end in zip(edges[::2], edges[1::2], strict=True):
         if begin < end:
             single = _look(dialect, spans.Part(spans.CALLS, begin, end), by, where, offsets)
             heard = single.rows.where(_calls.c.estimated_input.is_not(None))
             yield single._replace(rows=heard, numbers=sums.of_estimates(dialect), at=len(SUMS))
-    whole = spans.Part(spans.CALLS, parts[0].begin, parts[-1].end)
-    beside = _look(dialect, whole, by, where, offsets)
+            if scores:
+                about = single.rows.where(*feedback.about(begin, end))
+                yield single._replace(rows=about, numbers=sums.of_scores(), at=_SCORED)
     if units:
-        yield beside._replace(numbers=sums.of_units(dialect), at=len(SUMS) + len(ESTIMATED))
-    if connection.scalar(sa.select(sa.exists(_said.select()))):
-        scores = [sa.func.count(_said.c.score), sa.func.sum(_said.c.score)]
-        about = beside.rows.where(feedback.ABOUT, feedback.LOOKED_UP)
-        yield beside._replace(rows=about, numbers=scores, at=_WIDTH - 2)
+        whole = spans.Part(spans.CALLS, parts[0].begin, parts[-1].end)
+        beside = _look(dialect, whole, by, where, offsets)
+        yield beside._replace(numbers=sums.of_units(dialect), at=_UNITS)
 
 
 def _order(by: tuple[str, ...]) -> Callable[[Any], Any]:
@@ -334,12 +337,16 @@ def _sources(
     found = spans.of_usage(floors)
     if not {*by, *where} <= ROLLED:
         return found[-1:]
-    step = DAY_US
-    if any(name in PERIODS for name in by) and (zone != "UTC" or "hour" in by):
-        ends = [end for end, _ in offsets[:-1]]  # the last one stands for ever
-        even = not any(at % _HOUR_US for at in (*ends, *(more for _, more in offsets)))
-        step = _HOUR_US if even else _HOUR_US // 60
-    return [source for source in found if source.step <= step]
+    return [source for source in found if source.step <= _coarsest(by, zone, offsets)]
+
+
+def _coarsest(by: tuple[str, ...], zone: str, offsets: tuple[tuple[int, int], ...]) -> int:
+    """Microseconds of the longest steps of time that tell of these periods in this zone."""
+    if not any(name in PERIODS for name in by) or (zone == "UTC" and "hour" not in by):
+        return DAY_US
+    ends = [end for end, _ in offsets[:-1]]  # the last one stands for ever
+    even = not any(at % _HOUR_US for at in (*ends, *(more for _, more in offsets)))
+    return _HOUR_US if even else _HOUR_US // 60
 
 
 def _stretch(
@@ -429,7 +436,7 @@ def _look(
         numbers, query = sums.of_sums(table), sa.select()
         if short:
             name = condensed.dimension((*by, *where)) or ""
-            columns, chosen = condensed.columns(name), [table.c.dimension == name]
+            columns, chosen = condensed.columns(name, dialect), [table.c.dimension == name]
         else:
             columns, chosen = _groups.c, []
             if where or not set(by) <= set(PERIODS):
@@ -454,10 +461,10 @@ def _usage_row(
     groups: tuple[str | None, ...], other: bool, numbers: list[int], units: bool
 ) -> UsageRow:
     said: dict[str, Any] = dict(zip(SUMS, numbers, strict=False))
-    about, heard, guessed, micro, rest, *more = numbers[len(SUMS) :]
+    about, heard, guessed, micro, rest, scored, score, *more = numbers[len(SUMS) :]
     each = None
     if units:
-        calls, tokens, runs, *amounts = more[:_UNITS]
+        calls, tokens, runs, *amounts = more
         cost, run_cost = (a * MICRO + b for a, b in (amounts[:2], amounts[2:]))
         each = Units(calls=calls, tokens=tokens, runs=runs, cost=cost, run_cost=run_cost)
     return UsageRow(
@@ -471,8 +478,8 @@ def _usage_row(
         saved=said["saved_micro"] * MICRO + said["saved_rest"],
         estimated=Estimated(calls=about, input=heard, output=guessed, cost=micro * MICRO + rest),
         units=each,
-        scored=more[-2],
-        score=more[-1],
+        scored=scored,
+        score=score,
     )
 
 
@@ -527,12 +534,10 @@ def price_of(engine: sa.Engine, price: str) -> tuple[Price, ...]:
 
 def prices_used(engine: sa.Engine, since_us: int) -> list[PriceUsed]:
     """The prices that calls begun since then were billed by, by provider and model."""
-    first = since_us + -since_us % DAY_US
-    days = spans.Part("day", first, spans.EVER)
     counts: Counter[str] = Counter()
     last: dict[str, tuple[int, bool]] = {}
     with summing(engine) as connection:
-        for part in (spans.Part("day", since_us, first), *condensed.days(connection, days)):
+        for part in _since(connection, since_us, condensed.PRICE):
             short = part.source == condensed.CONDENSED
             for price, calls, at in connection.execute(_prices_in(part)):
                 counts[price] += int(calls)
@@ -546,6 +551,12 @@ def prices_used(engine: sa.Engine, since_us: int) -> list[PriceUsed]:
             for row in connection.execute(sa.select(_prices).where(_prices.c.id.in_(list(counts))))
         ]  # fmt: skip
     return sorted(found, key=lambda used: (used.provider, used.model, used.last_at_us))
+
+
+def _since(connection: sa.Connection, since_us: int, name: str) -> list[spans.Part]:
+    """Days that are condensed by what single calls tell, and single calls of others."""
+    part = spans.Part(spans.CALLS, since_us, spans.EVER)
+    return condensed.days(connection, part, name, since_us)
 
 
 def _prices_in(part: spans.Part) -> sa.Select[Any]:
@@ -571,12 +582,16 @@ def _last_call(connection: sa.Connection, price: str, at_us: int, day: bool) -> 
 
 def unknown_costs(engine: sa.Engine, since_us: int) -> dict[tuple[str, str], int]:
     """(provider, model) → its calls since then whose usage is known, but not their cost."""
-    query = (
-        sa.select(_calls.c.provider, _calls.c.target, sa.func.count())
-        .where(
-            _calls.c.at_us >= since_us, _calls.c.cost_pico.is_(None), _calls.c.input.is_not(None)
-        )
-        .group_by(_calls.c.provider, _calls.c.target)
-    )
-    with reading(engine) as connection:
-        return {(row[0], row[1]): row[2] for row in connection.execute(query)}
+    of, at = _condensed.c, _calls.c.at_us
+    pair = condensed.array(engine.dialect.name, _calls.c.provider, _calls.c.target)
+    counts: Counter[tuple[str, str]] = Counter()
+    with summing(engine) as connection:
+        for part in _since(connection, since_us, condensed.UNPRICED):
+            query = sa.select(pair, sa.func.count()).group_by(pair)
+            query = query.where(at >= part.begin, at < part.end, *condensed.unpriced())
+            if part.source == condensed.CONDENSED:
+                query = sa.select(of.value, sa.func.sum(of.calls)).group_by(of.value)
+                query = query.where(of.dimension == condensed.UNPRICED, *within(of.at, part))
+            for value, calls in connection.execute(query):
+                counts[msgspec.json.decode(value, type=tuple[str, str])] += int(calls)
+    return dict(counts)

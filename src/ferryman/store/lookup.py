@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from ferryman.store import retention, spans
 from ferryman.store.db import reading
-from ferryman.store.dimensions import Within, owned
+from ferryman.store.dimensions import Columns, Within, owned
 from ferryman.store.ledger import CallRow, call_row
 from ferryman.store.schema import DAY_US
 from ferryman.store.schema import calls as _calls
@@ -18,15 +20,9 @@ MOST: Final = 1000
 _DEEPEST: Final = 100
 """Generations that are looked for, both ways."""
 _CHUNK: Final = 500
-_DAYS: Final = 31
-"""Days of one part of a question,"""
-_PARTS: Final = 14
-"""and its parts: a little over a year."""
 EVERYBODY: Final[Within] = {}
-_MOST_DAYS: Final = 4000
-"""Of all: some clocks are far off."""
 _MOST_SLOTS: Final = 100_000
-"""Days and slots (``intake.Batch.slot``) that are looked into, likewise."""
+"""Days and slots (``intake.Batch.slot``) that are looked into: some clocks are far off."""
 _TRACE: Final = re.compile(r"(?:[0-9a-f]{2}-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?")
 """https://www.w3.org/TR/trace-context/#traceparent-header"""
 
@@ -40,74 +36,68 @@ def calls_of(
     mine = sa.and_(sa.true(), *owned(_calls.c, within))
     with reading(engine) as connection:
         found = _rows(connection, by_id(ident) & mine, limit)
-        found = found or _by_index(connection, _calls.c.upstream_id, ident, mine, limit)
+        found = found or _by_index(connection, "upstream_id", ident, within, limit)
         if not found:
             given_up = sa.select(_upstream_ids.c.request_id).where(_upstream_ids.c.id == ident)
             known = list(connection.scalars(given_up))
             named = _calls.c.request_id.in_(known) & mine
             found = _rows(connection, named, limit) if known else []
         if not found and traced:
-            found = _by_index(connection, _calls.c.trace, traced[1], mine, limit)
+            found = _by_index(connection, "trace", traced[1], within, limit)
     return found
 
 
 def _by_index(
-    connection: sa.Connection, column: sa.ColumnElement[Any], ident: str, mine: Any, limit: int
+    connection: sa.Connection, name: str, ident: str, within: Within, limit: int
 ) -> list[CallRow]:
-    """Calls by an index that has days first (PostgreSQL), or slots (SQLite)."""
+    """Calls by an index that has days or slots first, the newest first."""
     if connection.dialect.name == "postgresql":
-        return _by_day(connection, (column == ident) & mine, limit)
-    return _by_slot(connection, column, ident, mine, limit)
+        found = _in_months(connection, name, ident, within, limit)
+    else:
+        chosen = sa.select(_calls).where(*_in_slots(_calls.c, name, ident, within)).limit(limit)
+        found = [call_row(row) for row in connection.execute(chosen)]
+    return sorted(found, key=lambda call: (call.at_us, call.request_id), reverse=True)
 
 
-def _by_slot(
-    connection: sa.Connection, column: sa.ColumnElement[Any], ident: str, mine: Any, limit: int
+def _in_months(
+    connection: sa.Connection, name: str, ident: str, within: Within, limit: int
 ) -> list[CallRow]:
-    """Calls by an index that has days or slots first: each is looked into, the newest first."""
-    day, known = _calls.c.day, column.is_not(None)
+    """Calls of all months, which are tables of their own: by their names, since to plan for all of
+    them takes longer than to look; and together, since a trip for each would, too."""
+    floor = spans.floors(connection).get(spans.CALLS, 0) // DAY_US
+    looks: list[tuple[Columns, list[Any]]] = []
+    for table, month in reversed(retention.months(connection).items()):
+        of, days = _table(table), retention.days(month)
+        if days.stop > floor:
+            among = sa.text(f"day IN ({', '.join(map(str, days))})")
+            looks.append((of.c, [of.c[name] == ident, among, *owned(of.c, within)]))
+    rest = _table("calls_default")
+    looks.append((rest.c, _in_slots(rest.c, name, ident, within)))
+    each = [sa.select(c.request_id, c.at_us).where(*chosen).limit(limit) for c, chosen in looks]
+    named = connection.execute(sa.union_all(*each)).all()[:limit]
+    found: list[CallRow] = []
+    for start in range(0, len(named), _CHUNK):
+        idents, times = zip(*named[start : start + _CHUNK], strict=True)
+        # With the times, most tables need not be looked into.
+        chosen = _calls.c.request_id.in_(idents) & _calls.c.at_us.in_(times)
+        found += _rows(connection, chosen, limit)
+    return found
+
+
+def _in_slots(of: Columns, name: str, ident: str, within: Within) -> list[sa.ColumnElement[bool]]:
+    """Conditions of calls: days or slots are looked into one by one, the newest first."""
+    day, known = of.day, of[name].is_not(None)
     slots = sa.select(sa.func.max(day).label("slot")).where(known).cte("slots", recursive=True)
     next_one = sa.select(sa.func.max(day)).where(known, day < slots.c.slot).scalar_subquery()
     slots = slots.union_all(sa.select(next_one).where(slots.c.slot.is_not(None)))
-    query = sa.select(_calls).where(
-        day.in_(sa.select(slots.c.slot).limit(_MOST_SLOTS)), column == ident, mine
-    )
-    found = [call_row(row) for row in connection.execute(query.limit(limit))]
-    return sorted(found, key=lambda call: (call.at_us, call.request_id), reverse=True)
+    looked = day.in_(sa.select(slots.c.slot).limit(_MOST_SLOTS))
+    return [looked, of[name] == ident, *owned(of, within)]
 
 
-def _by_day(connection: sa.Connection, where: sa.ColumnElement[bool], limit: int) -> list[CallRow]:
-    """Calls by an index that has days first: each day is looked into, the newest first."""
-    last, first = connection.execute(
-        sa.select(
-            sa.select(sa.func.max(_calls.c.at_us)).scalar_subquery(),
-            sa.select(sa.func.min(_calls.c.at_us)).scalar_subquery(),
-        )
-    ).one()  # two subqueries: each by the index
-    if last is None or first is None:
-        return []
-    newest, end = last // DAY_US, max(first // DAY_US, last // DAY_US - _MOST_DAYS)
-    parts = [
-        # A table of calls in PostgreSQL has a month: the others need not be looked into. As text:
-        # with parameters it would go by the time, and read the whole month.
-        sa.select(_calls.c.request_id)
-        .where(where, sa.text(_days_as_text(max(day - _DAYS + 1, end), day)))
-        .limit(limit)
-        for day in range(newest, end - 1, -_DAYS)
-    ]
-    found: list[CallRow] = []
-    for start in range(0, len(parts), _PARTS):  # together: a trip for each would take longer
-        idents = connection.scalars(sa.union_all(*parts[start : start + _PARTS])).all()
-        for at in range(0, min(len(idents), limit - len(found)), _CHUNK):
-            named = _calls.c.request_id.in_(idents[at : at + _CHUNK])
-            found += _rows(connection, named, limit - len(found))
-        if len(found) >= limit:
-            break
-    return sorted(found, key=lambda call: (call.at_us, call.request_id), reverse=True)
-
-
-def _days_as_text(first: int, last: int) -> str:
-    days = ", ".join(map(str, range(last, first - 1, -1)))
-    return f"day IN ({days}) AND at_us >= {first * DAY_US} AND at_us < {(last + 1) * DAY_US}"
+@lru_cache(1000)
+def _table(name: str) -> sa.TableClause:
+    """A part of ``calls``."""
+    return sa.table(name, *(sa.column(each.name, each.type) for each in _calls.c))
 
 
 def by_id(ident: str) -> sa.ColumnElement[bool]:

@@ -6,7 +6,7 @@ not shrink (``VACUUM`` does that, but nobody can write meanwhile).
 """
 
 import datetime
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 import sqlalchemy as sa
@@ -77,8 +77,10 @@ def sweep(engine: sa.Engine, rows: int = ROWS) -> bool:
     with reading(engine) as connection:
         floors = spans.floors(connection)
     if engine.dialect.name == "postgresql" and spans.CALLS in floors:
-        for name, end in _months(engine):
-            if end * 1_000_000 <= floors[spans.CALLS]:
+        with reading(engine) as connection:
+            known = months(connection)
+        for name, month in known.items():
+            if _begin(month + 1) * 1_000_000 <= floors[spans.CALLS]:
                 with writing(engine) as connection:
                     in_turn(connection)
                     connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
@@ -106,21 +108,22 @@ def make_ahead(engine: sa.Engine, now: float) -> None:
     """On PostgreSQL, make the tables of this month and the next ones, where they are not there."""
     if engine.dialect.name == "postgresql":
         month = _month_of(int(now))
-        known = {name for name, _ in _months(engine)}
-        months = [m for m in range(month, month + MONTHS_AHEAD + 1) if _name(m) not in known]
-        if months:
+        with reading(engine) as connection:
+            known = months(connection)
+        missing = [m for m in range(month, month + MONTHS_AHEAD + 1) if _name(m) not in known]
+        if missing:
             with writing(engine) as connection:
                 in_turn(connection)
-                make_months(connection, months)
+                make_months(connection, missing)
 
 
-def make_months(connection: sa.Connection, months: Iterable[int]) -> None:
-    """Make tables for ``months`` (counted from the year 0) on PostgreSQL.
+def make_months(connection: sa.Connection, missing: Iterable[int]) -> None:
+    """Make tables for the months ``missing`` (counted from the year 0) on PostgreSQL.
 
     Calls of a month for which there was no table are in the one for all others: they move.
     """
     say = connection.exec_driver_sql
-    for month in months:
+    for month in missing:
         name, begin, end = _name(month), _begin(month) * 1_000_000, _begin(month + 1) * 1_000_000
         if sa.inspect(connection).has_table(name):
             continue
@@ -138,16 +141,19 @@ def months_of(days: Iterable[int]) -> set[int]:
     return {_month_of(day * _DAY) for day in days if 0 <= day * _DAY * 1_000_000 < _FURTHEST}
 
 
-def _months(engine: sa.Engine) -> Iterator[tuple[str, int]]:
-    """Tables of months, and the Unix time at which their month ends."""
+def months(connection: sa.Connection) -> dict[str, int]:
+    """PostgreSQL's tables of months, oldest first, and which month each has (from the year 0)."""
     query = (
         "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid "
         "WHERE inhparent = 'calls'::regclass AND relname ~ '^calls_[0-9]{4}_[0-9]{2}$'"
     )
-    with reading(engine) as connection:
-        for name in sorted(connection.exec_driver_sql(query).scalars()):
-            _, year, month = name.split("_")
-            yield name, _begin(int(year) * 12 + int(month))
+    names = sorted(connection.exec_driver_sql(query).scalars())
+    return {name: int(name[6:10]) * 12 + int(name[11:]) - 1 for name in names}
+
+
+def days(month: int) -> range:
+    """The days (since 1970) of a month (counted from the year 0)."""
+    return range(_begin(month) // _DAY, _begin(month + 1) // _DAY)
 
 
 def _month_of(seconds: int) -> int:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS
 
-HEAD: Final = "0028"
+HEAD: Final = "0029"
 """The newest migration: the schema this version of the program works with."""
 
 PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
@@ -309,6 +309,8 @@ ESTIMATED: Final = (
     "estimated_calls", "estimated_input", "estimated_output", "estimated_micro", "estimated_rest",
 )  # fmt: skip
 """Sums of ``ESTIMATES``, and over how many calls."""
+SCORES: Final = ("scored", "score")
+"""How many scores ``feedback`` gave to calls, and their sum."""
 
 
 def _group() -> tuple[Column[Any], ...]:
@@ -356,6 +358,7 @@ condensed = Table(
     Column("at", BigInteger, primary_key=True, autoincrement=False),
     Column("value", Text, primary_key=True),
     *(Column(name, BigInteger, nullable=False) for name in (*SUMS, *ESTIMATED)),
+    *(Column(name, BigInteger, nullable=False, server_default="0") for name in SCORES),
     sqlite_with_rowid=False,
 )
 """Sums over days (``at``, Unix seconds) that are over, by one dimension (``store/condensed.py``);
@@ -528,10 +531,13 @@ feedback = Table(
     Column("score", Integer),
     Column("tags", Text, nullable=False),
     Column("comment", Text, nullable=False),
+    Column("call_at_us", BigInteger),
     Index("feedback_at", "at_us"),
+    Index("feedback_call_at", "call_at_us"),
 )
 """What is said of calls and runs afterwards; the last word of each virtual key. Scores are
-thousandths. ``store/feedback.py`` says which of it counts."""
+thousandths. ``call_at_us`` is when the call began, NULL until it is there, and 0 of a run.
+``store/feedback.py`` says which of it counts."""
 
 audit_log = Table(
     "audit_log",

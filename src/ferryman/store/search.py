@@ -101,9 +101,9 @@ def search(
         if edge is None:
             return Found(rows=rows, after=None, whole=True)
         before, now = edge, time.monotonic()
-        if now + STEP_SECONDS > ends:
-            return Found(rows=rows, after=edge, whole=False)
         took = max(now - began, 1e-4)
+        if now + max(took, STEP_SECONDS) > ends:  # the next one may take as long again
+            return Found(rows=rows, after=edge, whole=False)
         step = int(min(max(step * STEP_SECONDS / took, FIRST_STEP), step * 8, MOST))
 
 

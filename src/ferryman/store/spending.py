@@ -6,7 +6,7 @@ as long as there is time.
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import add
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -106,10 +106,24 @@ def spending(
     """
     for name in (*([by] if by else []), *where):
         check(name)
-    if {*([by] if by else []), *where} <= ROLLED:
-        return Spending(_of_days(engine, by, first, last, where, days), first * DAY_US)
-    ends = time.monotonic() + seconds
-    return _of_calls(engine, by, first * DAY_US, last * DAY_US, where, ends, days)
+    ends, sums = time.monotonic() + seconds, _Sums()
+    with summing(engine) as connection:
+        parts = _parts(connection, by, first, last, where)
+        told = [
+            [] if part.source == spans.CALLS
+            else connection.execute(_query(connection.dialect.name, by, part, where, days)).all()
+            for part in parts
+        ]  # fmt: skip
+    whole = last * DAY_US
+    for part, rows in zip(reversed(parts), reversed(told), strict=True):
+        whole = part.begin
+        if part.source == spans.CALLS:
+            whole = _of_calls(engine, by, part, where, ends, days, sums)
+        sums.add(rows)
+        if whole > part.begin:
+            break
+    found = [_spent(day * days, group, numbers) for (day, group), numbers in sums.items()]
+    return Spending(found, whole)
 
 
 def daily(
@@ -120,18 +134,19 @@ def daily(
     :func:`spending` does."""
     for name in (by, *where):
         check(name)
-    rolled = {by, *where} <= ROLLED
+    single = not {by, *where} <= ROLLED
+    told = condensed.dimension((by, *where)) is not None
 
     def rows() -> Iterator[Spent]:
-        begin, step = first, CHUNK
-        if not rolled:
-            begin, step = max(first, _edges(engine)[0] // DAY_US), 1
+        begin = max(first, _edges(engine)[0] // DAY_US) if single else first
+        step = CHUNK if told or not single else 1
         for day in range(begin, last, step):
             end = min(day + step, last)
             with summing(engine) as connection:
                 # Else the driver would fetch all of them first.
                 streamed = connection.execution_options(yield_per=STREAMED)
-                for query in _queries(connection, by, day, end, where, 1):
+                for part in _parts(connection, by, day, end, where):
+                    query = _query(connection.dialect.name, by, part, where, 1)
                     group = query.selected_columns[1]
                     none = sa.func.coalesce(group, "") == ""
                     ordered = query.order_by(query.selected_columns[0], none, group)
@@ -141,41 +156,40 @@ def daily(
     return rows()
 
 
-def _queries(
-    connection: sa.Connection, by: str, first: int, last: int, where: Mapping[str, str], days: int
-) -> Iterator[sa.Select[Any]]:
-    """Sums of the days from ``first`` to before ``last``, in their order."""
-    dialect, names = connection.dialect.name, {*([by] if by else []), *where}
-    whole = spans.Part("day", first * DAY_US, last * DAY_US)
-    if not names <= ROLLED:
-        yield _calls_between(dialect, by, whole.begin, whole.end, where, days)
-        return
-    short = condensed.dimension(names) is not None
-    for part in condensed.days(connection, whole) if short else [whole]:
-        yield _query(dialect, by, part, where, days)
+class _Sums(dict[tuple[int, str | None], list[int]]):
+    """Step of time and group → what :func:`_numbers` has of them."""
+
+    def add(self, rows: Iterable[Any]) -> None:
+        """Rows of :func:`_query`, whole numbers."""
+        for day, group, *numbers in rows:
+            known = self.setdefault((day, group), numbers)
+            if known is not numbers:
+                known[:] = map(add, known, numbers)
 
 
-def _of_days(
-    engine: sa.Engine, by: str, first: int, last: int, where: Mapping[str, str], days: int
-) -> list[Spent]:
-    sums: dict[tuple[int, Any], list[int]] = {}
-    with summing(engine) as connection:
-        for query in _queries(connection, by, first, last, where, days):
-            for day, group, *numbers in connection.execute(query):
-                known = sums.setdefault((day, group), numbers)
-                if known is not numbers:
-                    known[:] = map(add, known, numbers)
-    return [_spent(day * days, group, numbers) for (day, group), numbers in sums.items()]
+def _parts(
+    connection: sa.Connection, by: str, first: int, last: int, where: Mapping[str, str]
+) -> list[spans.Part]:
+    """What is to be read of the days from ``first`` to before ``last``, in their order."""
+    names = {*([by] if by else []), *where}
+    source = "day" if names <= ROLLED else spans.CALLS
+    whole, name = spans.Part(source, first * DAY_US, last * DAY_US), condensed.dimension(names)
+    if name is None:
+        return [whole]
+    floor = spans.floors(connection).get(spans.CALLS, whole.begin)
+    return condensed.days(connection, whole, name, floor)
 
 
 def _query(
     dialect: str, by: str, part: spans.Part, where: Mapping[str, str], days: int
 ) -> sa.Select[Any]:
     """Sums of a part: day, group, and numbers."""
+    if part.source == spans.CALLS:
+        return _calls_between(dialect, by, part.begin, part.end, where, days)
     columns: Any
+    name = condensed.dimension((*([by] if by else []), *where)) or ""
     if part.source == condensed.CONDENSED:
-        name = condensed.dimension({*([by] if by else []), *where}) or ""
-        table, columns = _condensed, condensed.columns(name)
+        table, columns = _condensed, condensed.columns(name, dialect)
         query = sa.select().where(table.c.dimension == name)
         query = query.where(*conditions(columns, dialect, None, None, where))
     else:
@@ -189,7 +203,7 @@ def _query(
     group = column(by, columns, dialect, ()) if by else sa.null()
     query = query.where(*within(table.c.at, part))
     tokens: sa.ColumnElement[Any] = sum((table.c[name] for name in TOKENS), start=_NONE)
-    if table is _condensed and days == 1:  # one row of each day and group: nothing to add up
+    if table is _condensed and days == 1 and name != condensed.OWNER:  # a row each, not to add up
         return query.add_columns(day, group, *_numbers([table.c[n] for n in SUMS], tokens))
     query = query.add_columns(day, group, *_numbers(of_sums(table), whole(tokens)))
     return query.group_by(day, *([group] if by else []))
@@ -204,13 +218,14 @@ def _numbers(
 
 
 def _of_calls(
-    engine: sa.Engine, by: str, since: int, until: int, where: Mapping[str, str], ends: float,
-    days: int,
-) -> Spending:  # fmt: skip
-    sums: dict[tuple[int, str | None], list[int]] = {}
+    engine: sa.Engine, by: str, part: spans.Part, where: Mapping[str, str], ends: float, days: int,
+    sums: _Sums,
+) -> int:  # fmt: skip
+    """Add single calls of a part to ``sums``, newest first, until it ends or the time does; returns
+    from when on they are there (Unix microseconds)."""
     step = _HOUR_US
     oldest, newest = _edges(engine)
-    first, end = max(since, oldest), min(until, newest + 1)
+    first, end = max(part.begin, oldest), min(part.end, newest + 1)
     past, settled = _pasts.setdefault(engine, _Past()), False
     while end > first:
         began = time.monotonic()
@@ -223,9 +238,7 @@ def _of_calls(
             kept, rows = None, _stretch(engine, by, begin, end, where, days)
             if settled:
                 past.put(key, begin, rows)
-        for day, group, *numbers in rows:
-            known = sums.setdefault((int(day) * days, group), [0] * len(numbers))
-            known[:] = [a + int(b or 0) for a, b in zip(known, numbers, strict=True)]
+        sums.add(rows)
         current, end, settled = not settled, begin, True
         if kept is not None or current:  # each look comes further than the one before
             continue
@@ -233,8 +246,7 @@ def _of_calls(
         if now + (now - began) > ends:
             break
         step = step * 2 if now - began < QUICK else step
-    found = [_spent(day, group, numbers) for (day, group), numbers in sums.items()]
-    return Spending(found, end if end > first else since)
+    return end if end > first else part.begin
 
 
 def _stretch(
@@ -242,7 +254,10 @@ def _stretch(
 ) -> list[Any]:
     query = _calls_between(engine.dialect.name, by, begin, end, where, days)
     with reading(engine) as connection:
-        return [tuple(row) for row in connection.execute(query)]
+        return [
+            (int(day), group, *[int(each or 0) for each in numbers])
+            for day, group, *numbers in connection.execute(query)
+        ]
 
 
 def _calls_between(

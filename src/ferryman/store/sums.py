@@ -11,6 +11,7 @@ from ferryman.ir.usage import EXTRA_COUNTS
 from ferryman.store.rollup import LOST, MICRO, REPEATED
 from ferryman.store.schema import ESTIMATES, SUMS, TOKEN_CLASSES, TOKENS
 from ferryman.store.schema import calls as _calls
+from ferryman.store.schema import feedback as _said
 
 WHOLE: Final[sa.ColumnElement[int]] = sa.literal_column(str(MICRO), sa.BigInteger)
 
@@ -44,6 +45,11 @@ def of_estimates(dialect: str) -> list[sa.ColumnElement[Any]]:
     """``ESTIMATED`` of single calls."""
     heard, said, cost = (_calls.c[name] for name in ESTIMATES)
     return [sa.func.count(heard), sa.func.sum(heard), sa.func.sum(said), *money(dialect, cost)]
+
+
+def of_scores() -> list[sa.ColumnElement[Any]]:
+    """``SCORES`` of feedback."""
+    return [sa.func.count(_said.c.score), sa.func.sum(_said.c.score)]
 
 
 def of_units(dialect: str) -> list[sa.ColumnElement[Any]]:
