@@ -13,7 +13,7 @@ from collections import Counter
 from functools import partial
 
 from msgspec import Struct
-from tests.processes import PATIENCE, Process, request, until
+from tests.processes import PATIENCE, Process, Reply, request, until
 from tests.valkey import Server
 
 from soak.client import Address, Answer, call
@@ -193,16 +193,24 @@ class _Run:
 
     async def _revocation(self, name: str) -> None:
         """Make a key, and take it back: how long until nobody lets it in."""
-        made = await asyncio.to_thread(self._plant.admin, "POST", "/api/v1/keys", {"name": name})
+        made = await self._admin("POST", "/api/v1/keys", {"name": name})
         assert made.status == 201, made.body
         secret = made.json()["key"]
         hosts = [Address("127.0.0.1", host.port, secret) for host in self._hosts.all]
         await asyncio.gather(*[self._seen(host, known=True) for host in hosts])
-        path = f"/api/v1/keys/{name}"
-        assert (await asyncio.to_thread(self._plant.admin, "DELETE", path)).status == 200
+        gone = await self._admin("DELETE", f"/api/v1/keys/{made.json()['id']}")
+        assert gone.status == 200, gone.body
         began = time.monotonic()
         await asyncio.gather(*[self._seen(host, known=False) for host in hosts])
         self._revoked.append(time.monotonic() - began)
+
+    async def _admin(self, method: str, path: str, body: object = None) -> Reply:
+        """Ask again where the database could not be used: a process of it may just have died."""
+        while True:
+            said = await asyncio.to_thread(self._plant.admin, method, path, body)
+            if said.status != 503:
+                return said
+            await asyncio.sleep(0.1)
 
     async def _seen(self, address: Address, *, known: bool) -> None:
         """Ask until the key is let in, whatever limits say; or until it is not."""
