@@ -264,7 +264,8 @@ def test_whoever_touches_the_database_is_found(stack: Stack, tmp_path: Path) -> 
         database.execute("DELETE FROM audit_log WHERE seq >= ?", [seq])
     told = ferryman(stack, "audit", "verify", "--head", str(kept), code=1)
     assert "entry 2: this entry, or its place, was changed" in told
-    assert f"cut off: a kept head names entry {seq}" in told
+    # The control plane keeps one, too, and may have written another entry since then.
+    assert any(f"cut off: a kept head names entry {each}" in told for each in (seq, seq + 1))
     wrong = ferryman(stack, "audit", "list", "--data-dir", str(tmp_path / "no"), code=1)
     assert "is --data-dir right?" in wrong
     assert not (tmp_path / "no").exists()

@@ -19,7 +19,8 @@ _TITLES: Final = {
     403: "The caller lacks the permission.", 404: "There is no such thing.",
     409: "It does not fit the state of things.", 412: "Another version is in force.",
     413: "The body is too large.", 422: "What was sent can't be used.",
-    502: "The gateway broke off.", 503: "What answers this is not there now.",
+    429: "Too often: wait a moment.", 502: "The gateway broke off.",
+    503: "What answers this is not there now.",
 }  # fmt: skip
 _PROBLEM: Final = {
     "type": "about:blank", "title": "Not Found", "status": 404, "code": "key_not_found",
