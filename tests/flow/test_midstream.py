@@ -50,7 +50,7 @@ models:
   slow-stream: {{ targets: ["lab/sim?ttft=5000", spare/sim], hedge: 300ms }}
   slow-fails: {{ targets: ["lab/sim?delay=900", "spare/sim?500"], fallbacks: [spare/sim],
     hedge: 300ms }}
-  slow-both: {{ targets: ["lab/sim?delay=900", "lab/sim?500"], hedge: 300ms }}
+  two-paid: {{ targets: [lab/sim, spare/sim], hedge: 300ms }}
   paced: {{ targets: ["lab/sim?prompt=7", spare/sim], hedge: true }}
   eager: {{ targets: ["lab/sim?delay=150", "spare/sim?delay=100"], hedge: 20ms }}
   fails: {{ targets: ["lab/sim?500&tokens=2", spare/sim] }}
@@ -316,8 +316,8 @@ def test_the_first_to_begin_answers_and_the_other_is_cancelled(
 
 
 def test_what_is_held_for_a_hedged_call_is_enough_for_two(stack: Stack) -> None:
-    reply = stack.chat("slow-both", max_tokens=50)
-    most = len(json.dumps(asked("slow-both", max_tokens=50))) * 10**6 + 50 * 2 * 10**6
+    reply = stack.chat("two-paid", max_tokens=50)
+    most = len(json.dumps(asked("two-paid", max_tokens=50))) * 10**6 + 50 * 2 * 10**6
     frames = [
         frame
         for path in (stack.data / "journal").rglob("*.fj")
