@@ -6,7 +6,7 @@ from typing import Any, Final
 from ferryman.config.conditions import Flag, plain_number
 from ferryman.config.filter_grammar import DATA_POLICY, REGION
 from ferryman.config.guard_row import NAME
-from ferryman.config.kinds import Kind, Number, Reader, Reference, Schema, Url, Word
+from ferryman.config.kinds import STORED, Kind, Number, Reader, Reference, Schema, Url, Word
 from ferryman.config.measures import count, duration
 from ferryman.config.nodes import BOOL, NULL, NUMBER, Map, Node, Seq, scalar_type
 from ferryman.config.problem import Path
@@ -200,7 +200,7 @@ TABLE: Final = Table(
             kind=Reference(
                 says="vault:NAME or env:NAME",
                 example="env:CHECKS_SECRET",
-                pattern=r"env:[A-Za-z_][A-Za-z0-9_]*|vault:[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+                pattern=STORED,
             ),
             doc="Of webhook: what signs its requests, so that it knows whom they are from.",
             default="they are not signed",

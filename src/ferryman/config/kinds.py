@@ -300,6 +300,8 @@ def url_fault(text: str) -> str:
 
 
 _ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+STORED: Final = rf"env:{_ENV_NAME}|vault:{NAME}"
+"""References to secrets that are in no file."""
 _ELSEWHERE: Final = "secrets of organisations are for keys of providers alone"
 _INSTALLATIONS: Final = "Store it as one of the installation, and write vault:NAME."
 _OWNED: Final = re.compile(f"vault:{OWNED}")
@@ -308,7 +310,7 @@ _OWNED: Final = re.compile(f"vault:{OWNED}")
 class Reference(Word, frozen=True, kw_only=True):
     """A reference to a secret, as a text; to none of an organisation."""
 
-    pattern: str = rf"env:{_ENV_NAME}|vault:{NAME}|file:.{{1,1000}}"
+    pattern: str = rf"{STORED}|file:.{{1,1000}}"
 
     def read(self, node: Node, path: Path, reader: Reader) -> Any:
         if isinstance(node, Scalar) and _OWNED.fullmatch(node.text):
