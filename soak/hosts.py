@@ -206,9 +206,10 @@ class _Run:
 
     async def _admin(self, method: str, path: str, body: object = None) -> Reply:
         """Ask again where the database could not be used: a process of it may just have died."""
+        deadline = time.monotonic() + PATIENCE
         while True:
             said = await asyncio.to_thread(self._plant.admin, method, path, body)
-            if said.status != 503:
+            if said.status != 503 or time.monotonic() > deadline:
                 return said
             await asyncio.sleep(0.1)
 
