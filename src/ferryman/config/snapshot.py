@@ -565,6 +565,8 @@ class Telemetry(Struct, frozen=True, kw_only=True):
     """Whether providers learn of the trace that a call belongs to;"""
     baggage: bool = False
     """and of what it carries along."""
+    native_histograms: bool = False
+    """Whether ``/metrics`` has native histograms for who asks for them."""
     otlp: Otlp | None = None
     """None: the configuration doesn't say."""
 
