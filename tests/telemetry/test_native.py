@@ -227,7 +227,10 @@ def test_names_with_odd_line_ends_break_no_page() -> None:
 
 # -- who gets them --------------------------------------------------------------------------------
 
-ASKED = b"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+ASKED = (
+    b"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
+    b"encoding=delimited"
+)
 
 
 @pytest.mark.parametrize(

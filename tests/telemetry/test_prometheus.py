@@ -45,8 +45,8 @@ def test_sums_of_workers_never_fall(tmp_path: Path) -> None:
         until(lambda: len(gateways(stack)) == 2, "two workers")
 
         def asked() -> Reply:
-            headers = {"accept": ASKED.decode() + ", */*;q=0.1"}
-            reply = request(stack.url, "GET", "/metrics", token=stack.metrics_token, headers=headers)
+            token, headers = stack.metrics_token, {"accept": ASKED.decode() + ", */*;q=0.1"}
+            reply = request(stack.url, "GET", "/metrics", token=token, headers=headers)
             assert reply.headers["vary"] == "accept"
             return reply
 

@@ -113,7 +113,7 @@ def merged(pages: Iterable[bytes]) -> bytes:
         samples: dict[str, int | float] = {}
         buckets: dict[str, Buckets] = {}
         highest = False
-        for line in page.decode().removesuffix("\n").split("\n"):
+        for line in filter(None, page.decode().split("\n")):
             if line.startswith("#"):
                 name = line.split(" ", 3)[2]
                 comments, samples, buckets = families.setdefault(name, ([], {}, {}))

@@ -8,8 +8,7 @@ from typing import Final
 
 from ferryman.ir.tally import Tally
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS
-from ferryman.telemetry.native import Buckets, write
-from ferryman.telemetry.native import count as count_native
+from ferryman.telemetry import native
 
 # Typed as tuples of any length: compiled, one of a known length is copied at every use.
 BUCKETS: Final[tuple[float, ...]] = (
@@ -47,11 +46,11 @@ class Series:
         self.overhead = [0] * (len(OVERHEAD_BUCKETS) + 1)
         self.first = [0] * (len(BUCKETS) + 1)
         self.first_sum = 0.0
-        self.seconds_native: Buckets = {}
-        self.overhead_native: Buckets = {}
+        self.seconds_native: native.Buckets = {}
+        self.overhead_native: native.Buckets = {}
         self.overhead_sum = 0.0
         """Of those in the native buckets."""
-        self.first_native: Buckets = {}
+        self.first_native: native.Buckets = {}
 
 
 Writer = Callable[[list[str], str, str, Series], None]
@@ -131,11 +130,11 @@ class Metrics:
             series.first[bucket(BUCKETS, first_token)] += 1
             series.first_sum += first_token
         if self.native:
-            count_native(series.seconds_native, seconds)
-            count_native(series.overhead_native, overhead)
+            native.count(series.seconds_native, seconds)
+            native.count(series.overhead_native, overhead)
             series.overhead_sum += overhead
             if first_token >= 0:
-                count_native(series.first_native, first_token)
+                native.count(series.first_native, first_token)
         if error:
             which = (labels[1], error)
             self._failed[which] = self._failed.get(which, 0) + 1
@@ -257,7 +256,7 @@ def _call_seconds(lines: list[str], name: str, labels: str, series: Series) -> N
     count = buckets(lines, name, labels, BUCKETS, series.seconds)
     lines.append(f"{name}_sum{{{labels}}} {series.seconds_sum:.6f}")
     lines.append(f"{name}_count{{{labels}}} {count}")
-    write(lines, name, labels, series.seconds_native)
+    native.write(lines, name, labels, series.seconds_native)
 
 
 def _first_token_seconds(lines: list[str], name: str, labels: str, series: Series) -> None:
@@ -265,13 +264,13 @@ def _first_token_seconds(lines: list[str], name: str, labels: str, series: Serie
         count = buckets(lines, name, labels, BUCKETS, series.first)
         lines.append(f"{name}_sum{{{labels}}} {series.first_sum:.6f}")
         lines.append(f"{name}_count{{{labels}}} {count}")
-        write(lines, name, labels, series.first_native)
+        native.write(lines, name, labels, series.first_native)
 
 
 def _overhead_seconds(lines: list[str], name: str, labels: str, series: Series) -> None:
     count = buckets(lines, name, labels, OVERHEAD_BUCKETS, series.overhead)
     lines.append(f"{name}_count{{{labels}}} {count}")
-    write(lines, name, labels, series.overhead_native, series.overhead_sum)
+    native.write(lines, name, labels, series.overhead_native, series.overhead_sum)
 
 
 def buckets(

@@ -1,7 +1,7 @@
 """Native histograms: times in narrow buckets whose bounds follow from a number.
 
-Bucket ``n`` holds what is over ``2 ** ((n - 1) / 8)`` seconds and up to ``2 ** (n / 8)``: schema 3 of
-https://prometheus.io/docs/specs/native_histograms/. Values that are past the ends are counted in the
+Bucket ``n`` holds what is over ``2 ** ((n - 1) / 8)`` seconds and up to ``2 ** (n / 8)``: schema 3
+of https://prometheus.io/docs/specs/native_histograms/. Values past the ends are counted in the
 outermost buckets, so a histogram has 241 at most, of which only those with values take room.
 """
 
@@ -15,7 +15,7 @@ _WITHIN: Final = (
     0.5, 0.5452538663326287, 0.5946035575013605, 0.6484197773255048,
     0.7071067811865475, 0.7711054127039704, 0.8408964152537145, 0.9170040432046712,
 )  # fmt: skip
-"""Bounds within a power of two: of each the greatest float that is not over ``2 ** (n / 8 - 1)``."""
+"""Bounds within a power of two: the greatest floats that are not over ``2 ** (n / 8 - 1)``."""
 ZERO: Final = -17 * 8
 """The lowest bucket, the zero bucket: from 0 on,"""
 ZERO_THRESHOLD: Final = 2.0**-17

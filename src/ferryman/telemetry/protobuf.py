@@ -17,7 +17,7 @@ from ferryman.telemetry.native import FAMILIES, SCHEMA, ZERO, ZERO_THRESHOLD, Bu
 SLICE: Final = 1000
 """Lines that are read, or series that are written, in one go."""
 _KINDS: Final = {"counter": (0, 3), "gauge": (1, 2), "histogram": (4, 7)}
-"""Kind → its number as ``MetricType``, and that of the field of ``Metric`` which has its value."""
+"""Kind → its number as ``MetricType``, and that of the field of ``Metric`` with its value."""
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 

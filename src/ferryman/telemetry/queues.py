@@ -21,7 +21,7 @@ class QueueCounts:
         """Calls that got no place, by reason."""
 
     def waited(self, seconds: float, native: bool) -> None:
-        """A call got its place after waiting for it; ``native``: count that in narrow buckets, too."""
+        """A call got its place after waiting for it. ``native``: count that in narrow buckets too."""
         self.waits[bucket(WAIT_BUCKETS, seconds)] += 1
         self.seconds += seconds
         if native:
