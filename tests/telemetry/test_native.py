@@ -183,7 +183,7 @@ def test_protobuf_says_all_that_the_text_says_and_each_native_bucket(times: Any)
 def test_what_waited_in_queues_is_there_too() -> None:
     counts, idle = QueueCounts(), QueueCounts()
     for seconds in (0.3, 0.3, 7.0):
-        counts.waited(seconds, native=True)
+        counts.waited(seconds, finely=True)
     page = render({"lab": (1, 2, counts), "spare": (0, 0, idle)}, 4)
     lab, spare = families(b"".join(encoded(page)))["ferryman_queue_seconds"].metric
     assert buckets(lab.histogram) == {number_of(0.3): 2, number_of(7.0): 1}
@@ -228,8 +228,7 @@ def test_names_with_odd_line_ends_break_no_page() -> None:
 # -- who gets them --------------------------------------------------------------------------------
 
 ASKED = (
-    b"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
-    b"encoding=delimited"
+    b"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 )
 
 

@@ -18,6 +18,7 @@ PROTOBUF: Final[Headers] = [
     _VARY,
 ]
 _MESSAGE: Final = "io.prometheus.client.metricfamily"
+_OURS: Final = ("application/vnd.google.protobuf", "delimited", _MESSAGE)
 _RANKS: Final = {"text/plain": 3, "text/*": 2, "*/*": 1}
 """The most specific range that has text says how much it is wanted."""
 _QUALITY: Final = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
@@ -53,7 +54,6 @@ def prefers_protobuf(accept: bytes) -> bool:
         quality = float(said) if _QUALITY.fullmatch(said) else 0.0
         if kind in _RANKS:
             text = max(text, (_RANKS[kind], quality))
-        elif kind == "application/vnd.google.protobuf" and given.get("encoding") == "delimited":
-            if given.get("proto", _MESSAGE) == _MESSAGE:
-                protobuf = max(protobuf, quality)
+        elif (kind, given.get("encoding"), given.get("proto", _MESSAGE)) == _OURS:
+            protobuf = max(protobuf, quality)
     return protobuf > text[1]

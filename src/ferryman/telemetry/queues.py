@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import Final
 
+from ferryman.telemetry import native
 from ferryman.telemetry.metrics import bucket, buckets, family
-from ferryman.telemetry.native import Buckets, count, write
 
 WAIT_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds in seconds."""
@@ -16,16 +16,16 @@ class QueueCounts:
     def __init__(self) -> None:
         self.waits = [0] * (len(WAIT_BUCKETS) + 1)
         self.seconds = 0.0
-        self.native: Buckets = {}
+        self.native: native.Buckets = {}
         self.shed: Counter[str] = Counter()
         """Calls that got no place, by reason."""
 
-    def waited(self, seconds: float, native: bool) -> None:
-        """A call got its place after waiting for it. ``native``: count that in narrow buckets too."""
+    def waited(self, seconds: float, finely: bool) -> None:
+        """A call got its place after waiting for it; ``finely``: count in native buckets too."""
         self.waits[bucket(WAIT_BUCKETS, seconds)] += 1
         self.seconds += seconds
-        if native:
-            count(self.native, seconds)
+        if finely:
+            native.count(self.native, seconds)
 
 
 def render(queues: dict[str, tuple[int, int, QueueCounts]], refused: int) -> bytes:
@@ -47,8 +47,8 @@ def render(queues: dict[str, tuple[int, int, QueueCounts]], refused: int) -> byt
         out += family("queue_seconds", "histogram", "How long calls waited that got a place.")
         for name, (_, _, counts) in queues.items():
             label = f'provider="{name}"'
-            waited = buckets(out, "ferryman_queue_seconds", label, WAIT_BUCKETS, counts.waits)
+            count = buckets(out, "ferryman_queue_seconds", label, WAIT_BUCKETS, counts.waits)
             out.append(f"ferryman_queue_seconds_sum{{{label}}} {counts.seconds:.6f}")
-            out.append(f"ferryman_queue_seconds_count{{{label}}} {waited}")
-            write(out, "ferryman_queue_seconds", label, counts.native)
+            out.append(f"ferryman_queue_seconds_count{{{label}}} {count}")
+            native.write(out, "ferryman_queue_seconds", label, counts.native)
     return ("\n".join(out) + "\n").encode()
