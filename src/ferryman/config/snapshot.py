@@ -526,8 +526,7 @@ SIGNALS: Final = ("traces", "metrics", "logs")
 
 
 class Otlp(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where the control plane sends telemetry; what is empty or None is for the standard's
-    variables to say (``control/otlp/settings.py``)."""
+    """Where telemetry is sent; the standard's variables say what is empty or None here."""
 
     endpoint: str = ""
     private: bool | None = None
@@ -566,7 +565,6 @@ class Telemetry(Struct, frozen=True, kw_only=True):
     baggage: bool = False
     """and of what it carries along."""
     native_histograms: bool = False
-    """Whether ``/metrics`` has native histograms for who asks for them."""
     otlp: Otlp | None = None
     """None: the configuration doesn't say."""
 
