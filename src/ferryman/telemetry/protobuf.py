@@ -14,7 +14,7 @@ from ferryman.telemetry.native import FAMILIES, SCHEMA, ZERO, ZERO_THRESHOLD, Bu
 
 # By hand: a gateway is installed without protobuf, and these four messages need few lines.
 
-SLICE: Final = 1000
+SLICE: Final = 100
 """Lines that are read, or series that are written, in one go."""
 _KINDS: Final = {"counter": (0, 3), "gauge": (1, 2), "histogram": (4, 7)}
 """Kind → its number as ``MetricType``, and that of the field of ``Metric`` with its value."""
