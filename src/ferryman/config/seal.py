@@ -21,8 +21,7 @@ class SealError(Exception):
 
 
 def derive_for(secret: str, purpose: str) -> bytes:
-    """A 32-byte key for one ``purpose`` from a secret of the installation (HKDF-SHA-256, RFC 5869).
-    """
+    """A 32-byte key for one ``purpose`` from a secret of the installation (HKDF, RFC 5869)."""
     return _hkdf(secret.encode(), f"ferryman {purpose} v1".encode())
 
 

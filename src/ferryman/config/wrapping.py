@@ -1,7 +1,7 @@
 """How the key of sealed secrets reaches one data plane: wrapped to a key pair of that plane's own.
 
-RFC 9180, as for the vault's intake (``config/intake.py``), bound to the plane's name. So neither the
-feed's token nor another plane's answer opens what a snapshot has.
+RFC 9180, as for the vault's intake (``config/intake.py``), bound to the plane's name. So neither
+the feed's token nor another plane's answer opens what a snapshot has.
 """
 
 from typing import Final

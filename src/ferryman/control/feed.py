@@ -64,9 +64,7 @@ class FeedHub:
     on the loop's only.
     """
 
-    def __init__(
-        self, engine: sa.Engine, loop: asyncio.AbstractEventLoop, seal_key: bytes
-    ) -> None:
+    def __init__(self, engine: sa.Engine, loop: asyncio.AbstractEventLoop, seal_key: bytes) -> None:
         self._engine = engine
         self._seal_key = seal_key
         self._loop = loop
