@@ -142,7 +142,7 @@ def test_pages_may_load_nothing_from_elsewhere_and_run_nothing_inline(control: C
 
 
 def doors_of(engine: sa.Engine) -> Doors:
-    return Doors(engine, "admin", Gate(engine, "admin", "pepper"))
+    return Doors(engine, "admin", Gate(engine, "admin", "pepper"), lambda _role: True)
 
 
 @pytest.fixture

@@ -223,6 +223,7 @@ def _compiled(
         logs=loaded.config.logs,
         roles=loaded.config.roles,
         groups=loaded.config.groups,
+        passwords=loaded.config.passwords,
         providers=tuple(active),
         example=example(snapshot, [each for each in active if not snapshot.providers[each].owner]),
         unpriced=unpriced(snapshot, active),
@@ -245,7 +246,7 @@ def _binding(found: Compiled, config: Config) -> Compiled:
         found,
         uses=uses(config, msgspec.msgpack.decode(snapshot, type=Snapshot)),
         issuers=msgspec.msgpack.encode(config.issuers),
-        entrance=msgspec.msgpack.encode((config.issuers, sign_in, groups)),
+        entrance=msgspec.msgpack.encode((config.issuers, sign_in, groups, config.passwords)),
         entered=tuple(sorted(roles - {""})),
     )
 

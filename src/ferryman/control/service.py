@@ -92,7 +92,7 @@ class Service:
         self._seal_key = paths.seal_key()
         self._courier = Courier(self.engine, self._seal_key)
         self._exporter = Exporter(os.environ, self._seal_key)
-        self._doors = Doors(self.engine, self._admin_token, self._gate)
+        self._doors = Doors(self.engine, self._admin_token, self._gate, configuration.password_for)
         self._fence = Fence(options.admin_host, options.admin_names)
         self._close_pages: Callable[[], None] = lambda: None
         self.moved = False
