@@ -147,7 +147,6 @@ def test_only_active_people_with_a_password_come_in(entrance: Entrance) -> None:
         assert entrance.try_in(name, PASSWORD) == "wrong", name
 
 
-@pytest.mark.parametrize("name", ["anna", "nobody"])
 def test_where_passwords_are_for_owners_nobody_else_comes_in_by_one(
     engine: sa.Engine, entrance: Entrance, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +162,7 @@ def test_where_passwords_are_for_owners_nobody_else_comes_in_by_one(
     assert entrance.try_in("anna", PASSWORD) == "in"
 
 
+@pytest.mark.parametrize("name", ["anna", "nobody"])
 def test_a_name_rests_after_wrong_passwords_whether_there_is_one_or_not(
     entrance: Entrance, name: str
 ) -> None:
