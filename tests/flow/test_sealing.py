@@ -9,9 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ferryman.cli.supervisor import children_of
 from ferryman.config.compile import compile_snapshot
 from ferryman.config.feed import Feed, SealKey, mark
-from ferryman.config.options import Paths
+from ferryman.config.options import Options, OptionsError, Paths
 from ferryman.config.seal import SealError, derive_for
 from ferryman.config.secret import resolve, sealed
 from ferryman.config.snapshot import Snapshot
@@ -259,6 +260,22 @@ def test_a_spoilt_key_pair_is_made_anew(
     assert after.public != before.public
     assert opener_of("east").public == after.public
     assert opener_of("east-2").public != after.public, "each worker has its own"
+
+
+@pytest.mark.parametrize("name", ["seal-key", "feed-token", "pepper"])
+def test_an_empty_secret_is_none(tmp_path: Path, name: str) -> None:
+    paths = Paths(tmp_path)
+    assert len(paths.secret(name)) == 64
+    (tmp_path / "secrets" / name).write_text("\n")
+    with pytest.raises(OptionsError, match=f"secrets/{name} is empty"):
+        paths.secret(name)
+
+
+def test_the_supervisor_gives_gateways_no_seal_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FERRYMAN_SEAL_KEY", "of the control plane")
+    control, gateway = children_of(Options(), [], [])
+    assert control.env["FERRYMAN_SEAL_KEY"] == "of the control plane"
+    assert "FERRYMAN_SEAL_KEY" not in gateway.env
 
 
 def test_what_needs_no_key_is_not_held_up(

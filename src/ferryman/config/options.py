@@ -183,9 +183,16 @@ class Paths:
         """The secret ``name`` (``pepper``, ``feed-token``, ``admin-token``), made on first use.
 
         ``FERRYMAN_PEPPER`` etc. in the environment win over the file, for planes on several hosts.
+        Raises :class:`OptionsError` for a file that was emptied: everybody would know that secret.
         """
+        path = self.root / "secrets" / name
         given = os.environ.get("FERRYMAN_" + name.upper().replace("-", "_"))
-        return given or kept(self.root / "secrets" / name, lambda: secrets.token_hex(32))
+        found = given or kept(path, lambda: secrets.token_hex(32))
+        if not found:
+            raise OptionsError(
+                f"{path} is empty. Put back what was in it, or remove it: another one is made."
+            )
+        return found
 
     def seal_key(self) -> bytes:
         """What secrets in snapshots are sealed under (32 bytes): the control plane's alone."""
