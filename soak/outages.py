@@ -12,7 +12,7 @@ from msgspec import Struct
 from tests.processes import PATIENCE, Process
 from tests.processes import until as wait_until
 
-from ferryman.config.feed import Feed
+from ferryman.config.feed import Feed, SealKey
 from ferryman.store.keys import RECORD, REVOKED
 from soak.client import Address, Answer, call
 from soak.kills import SIMPLE
@@ -215,6 +215,8 @@ def rubbish(seed: int) -> list[bytes]:
         answer_with(pack(Feed(keys_full=draw.randbytes(64 * 5), keys_seq=7))),
         answer_with(pack(Feed(keys_full=b"short", keys_seq=7))),
         answer_with(pack(Feed(keys_delta=b"short", keys_seq=8))),
+        answer_with(pack(Feed(keys_seq=7, seal=SealKey("mark", draw.randbytes(80))))),
+        answer_with(pack(Feed(keys_seq=7, seal=SealKey("", b"short")))),
         b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nshort",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
         b"SSH-2.0-OpenSSH_9.6\r\n",

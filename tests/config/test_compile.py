@@ -8,7 +8,7 @@ from ferryman.catalog import prices as catalogue_prices
 from ferryman.catalog.load import providers as catalogue_providers
 from ferryman.config.compile import compile_snapshot
 from ferryman.config.file import load
-from ferryman.config.seal import derive
+from ferryman.config.seal import derive_for
 from ferryman.config.secret import activate, localise
 from ferryman.config.snapshot import (
     Budget,
@@ -24,7 +24,7 @@ from ferryman.config.snapshot import (
 from ferryman.ir.price import PICO
 from tests.config.catalogue import KEYS, KNOWN, loaded
 
-SEAL = derive("feed token")
+SEAL = derive_for("seal key", "sealed secrets")
 
 
 def compiled(folder: Path, text: str, env: dict[str, str] | None = None) -> Snapshot:

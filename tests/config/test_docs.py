@@ -131,6 +131,6 @@ def test_the_mistakes_of_the_page_are_what_is_said(tmp_path: Path) -> None:
 
 
 def test_the_variables_outside_the_options_are_documented() -> None:
-    names = ("FERRYMAN_PEPPER", "FERRYMAN_FEED_TOKEN", "FERRYMAN_ADMIN_TOKEN")
+    names = ("FERRYMAN_PEPPER", "FERRYMAN_FEED_TOKEN", "FERRYMAN_ADMIN_TOKEN", "FERRYMAN_SEAL_KEY")
     for name in (*names, "FERRYMAN_<NAME>_BASE_URL"):
         assert f"`{name}`" in _section("Flags and variables")

@@ -10,11 +10,11 @@ from ferryman.config import nodes
 from ferryman.config.check import report, report_data
 from ferryman.config.compile import compile_snapshot
 from ferryman.config.file import Loaded, load
-from ferryman.config.seal import derive
+from ferryman.config.seal import derive_for
 from tests.config.catalogue import KNOWN
 from tests.config.test_good import DESIGN
 
-SEAL = derive("feed token")
+SEAL = derive_for("seal key", "sealed secrets")
 
 
 @pytest.fixture(scope="module")

@@ -122,7 +122,10 @@ GOOD: dict[str, Any] = {
         "audit": True,
     },
     "roles": {"support": ["api.read", "calls.read"]},
-    "identity": {"groups": {"All of us": {"role": "support", "team": "a b"}, "none": {}}},
+    "identity": {
+        "groups": {"All of us": {"role": "support", "team": "a b"}, "none": {}},
+        "passwords": "everyone",
+    },
     "tls": {"ca_files": ["/etc/ca.pem"]},
 }
 

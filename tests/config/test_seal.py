@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferryman.config.seal import SealError, derive, seal, unseal
+from ferryman.config.seal import SealError, derive_for, seal, unseal
 
-KEY = derive("the planes' token")
+KEY = derive_for("seal key", "sealed secrets")
 
 
 @given(text=st.text(), name=st.text(max_size=20))
@@ -35,12 +35,12 @@ def test_rubbish_is_refused(sealed: str) -> None:
         unseal(sealed, key=KEY, name="lab")
 
 
-def test_another_name_or_token_does_not_open() -> None:
+def test_another_name_or_key_does_not_open() -> None:
     sealed = seal("abc", key=KEY, name="lab")
     with pytest.raises(SealError):
         unseal(sealed, key=KEY, name="lab2")
     with pytest.raises(SealError):
-        unseal(sealed, key=derive("the planes' tokens"), name="lab")
+        unseal(sealed, key=derive_for("seal keys", "sealed secrets"), name="lab")
 
 
 def test_nonces_differ_between_texts_and_names() -> None:
@@ -54,5 +54,5 @@ def test_the_key_is_hkdf_sha256() -> None:
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
     other = HKDF(SHA256(), 32, salt=None, info=b"ferryman sealed secrets v1")
-    assert derive("token") == other.derive(b"token")
+    assert derive_for("token", "sealed secrets") == other.derive(b"token")
     assert len(KEY) == 32

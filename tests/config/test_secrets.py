@@ -12,13 +12,13 @@ from ferryman.config.check import report, report_data
 from ferryman.config.compile import compile_snapshot
 from ferryman.config.file import Loaded
 from ferryman.config.problem import looks_secret, shown
-from ferryman.config.seal import derive, seal
+from ferryman.config.seal import derive_for, seal
 from ferryman.config.secret import MAX_KEY_FILE, Redacted, activate, localise
 from ferryman.config.snapshot import Provider, Secret, Snapshot
 from tests.config.catalogue import KNOWN, loaded
 
 SECRET = "sk-proj-Zq8vN2xT7bLw4KfR9mYc"
-OPEN = derive("feed token")
+OPEN = derive_for("seal key", "sealed secrets")
 
 # Every place where a key may end up by mistake, on purpose, or in a broken file.
 PLACES = [
@@ -222,7 +222,7 @@ def test_sealed_keys_need_the_planes_key() -> None:
     provider = _provider(keys=(Secret("sealed", seal("abc", key=OPEN, name="lab")),))
     assert activate(provider, {}, OPEN) == ["abc"]
     assert activate(provider, {}, None) is None
-    assert activate(provider, {}, derive("another token")) is None
+    assert activate(provider, {}, derive_for("another key", "sealed secrets")) is None
     stolen = _provider(name="thief", keys=provider.keys)
     assert activate(stolen, {}, OPEN) is None
 

@@ -6,12 +6,12 @@ from msgspec import msgpack
 from msgspec.structs import replace
 
 from ferryman.config.compile import compile_snapshot
-from ferryman.config.seal import derive
+from ferryman.config.seal import derive_for
 from ferryman.config.secret import SEALED, VAULT, activate, localise
 from ferryman.config.vaulted import filled, names
 from tests.config.catalogue import loaded
 
-KEY = derive("the planes' token")
+KEY = derive_for("seal key", "sealed secrets")
 CONFIG = """\
 providers:
   lab:
@@ -38,7 +38,7 @@ def test_secrets_of_the_vault_are_sealed_wherever_they_stand(tmp_path: Path) -> 
     assert activate(lab, {}, KEY) == ["canary-one", "canary-two"]
     sent = dict(localise(snapshot, {}, KEY).providers["lab"].headers)
     assert (sent["X-Team"], sent["X-Plain"]) == ("canary-team", "text")
-    assert activate(lab, {}, derive("another")) is None
+    assert activate(lab, {}, derive_for("another", "sealed secrets")) is None
     assert activate(snapshot.providers["open"], {}, KEY) is None, "never without its header"
 
 

@@ -5,8 +5,10 @@ import threading
 import msgspec
 import pytest
 
-from ferryman.config.feed import Feed
+from ferryman.config.feed import Feed, mark
+from ferryman.config.seal import SealError
 from ferryman.config.snapshot import Snapshot
+from ferryman.config.wrapping import pair, unwrapped
 from ferryman.meter.keys import digest
 from ferryman.meter.keytable import KeyTable
 from tests.control.conftest import Control, Start
@@ -105,6 +107,64 @@ def test_a_bad_query_is_told(shared: Control, query: str) -> None:
     path = f"/internal/feed?{query}"
     reply = request(shared.url, path=path, token=shared.secret("feed-token"))
     assert (reply.status, reply.json()["code"]) == (400, "invalid_query")
+
+
+SEAL = "/internal/feed?keys=1"
+LOW = "01" + "00" * 31
+"""A point of small order: everybody knows what is agreed on with it."""
+
+
+@pytest.mark.parametrize(
+    "public", ["", "x", "00" * 32, LOW, "AA" * 32, "ab" * 31, "ab" * 33, "ab" * 4000, "%C3%BC" * 32,
+               "%20" * 64, "_" * 64, "0x" + "ab" * 31],
+)  # fmt: skip
+def test_a_public_key_that_is_none_is_told(shared: Control, public: str) -> None:
+    token = shared.secret("feed-token")
+    reply = request(shared.url, path=f"{SEAL}&plane=a&public={public}", token=token)
+    assert (reply.status, reply.json()["code"]) == (400, "invalid_query")
+    assert "64 hexadecimal digits" in reply.json()["detail"]
+
+
+def test_what_opens_secrets_needs_a_name_to_be_bound_to(shared: Control) -> None:
+    token = shared.secret("feed-token")
+    for path in (f"{SEAL}&public={'ab' * 32}", f"{SEAL}&plane=&public={'ab' * 32}"):
+        assert request(shared.url, path=path, token=token).status == 400
+    reply = request(shared.url, path="/internal/feed?plane=a", token=token)
+    assert msgspec.msgpack.decode(reply.body, type=Feed).seal is None, "it did not ask for any"
+
+
+def test_it_is_handed_out_once_and_a_plane_with_another_key_is_told_of(control: Control) -> None:
+    version, seq = control.settled()
+
+    def ask(public: bytes, has: str = "", wait: float = 20) -> Feed:
+        path = f"/internal/feed?snapshot={version}&keys={seq}&plane=a&wait={wait}"
+        path += f"&public={public.hex()}&seal={has}"
+        reply = request(control.url, path=path, token=control.secret("feed-token"))
+        assert reply.status == 200, reply.body
+        return msgspec.msgpack.decode(reply.body, type=Feed)
+
+    (mine, private), (other, others) = pair(), pair()
+    first = ask(mine).seal
+    assert first is not None
+    key = unwrapped(first.wrapped, "a", private)
+    assert first.mark == mark(key)
+    assert ask(mine, first.mark, 0.05) == Feed(keys_seq=seq), "it has it"
+    again = ask(mine, "another").seal
+    assert again is not None, "a question that is sent again opens no more than the first time"
+    assert unwrapped(again.wrapped, "a", private) == key
+    for _ in range(2):
+        for public, opens in ((other, others), (mine, private)):
+            found = ask(public).seal
+            assert found is not None, "both are served"
+            assert unwrapped(found.wrapped, "a", opens) == key
+            with pytest.raises(SealError):
+                unwrapped(found.wrapped, "a", private if opens is others else others)
+    control.process.wait_for("came with another key")
+    told = [line for line in control.process.lines if "came with another key" in line]
+    assert len(told) == 1, "once"
+    assert mark(other) in told[0]
+    [entry] = control.admin("GET", "/api/v1/audit?action=plane.key").json()["data"]
+    assert entry["target"] == "a"
 
 
 def test_the_feed_needs_its_own_token(shared: Control) -> None:

@@ -107,7 +107,9 @@ class Entrance:
     def __init__(self, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         monkeypatch.setattr(doors.time, "monotonic", lambda: self.now)
-        self.doors = Doors(engine, "admin", Gate(engine, "admin", "pepper"))
+        self.all = True
+        gate = Gate(engine, "admin", "pepper")
+        self.doors = Doors(engine, "admin", gate, lambda role: self.all or role == "owner")
 
     def try_in(self, name: str, password: str = "wrong", place: str = "192.0.2.1") -> str:
         """What becomes of it."""
@@ -143,6 +145,21 @@ def test_who_signs_in_may_what_their_role_may(engine: sa.Engine, entrance: Entra
 def test_only_active_people_with_a_password_come_in(entrance: Entrance) -> None:
     for name in ("ben", "carl", "bot", "nobody", ""):
         assert entrance.try_in(name, PASSWORD) == "wrong", name
+
+
+def test_where_passwords_are_for_owners_nobody_else_comes_in_by_one(
+    engine: sa.Engine, entrance: Entrance, capfd: pytest.CaptureFixture[str]
+) -> None:
+    users.create(engine, replace(ANNA, id="usr_o", name="olga", role="owner"),
+                 passwords.encoded(PASSWORD))  # fmt: skip
+    entrance.all = False
+    assert entrance.try_in("anna", PASSWORD) == "wrong", "from when all had one"
+    assert "usr_a is not let in: passwords are for owners" in capfd.readouterr().err
+    assert entrance.try_in("olga", PASSWORD) == "in"
+    users.change(engine, "usr_o", {}, {"role": "admin"}, 5)
+    assert entrance.try_in("olga", PASSWORD) == "wrong", "an owner no more"
+    entrance.all = True
+    assert entrance.try_in("anna", PASSWORD) == "in"
 
 
 @pytest.mark.parametrize("name", ["anna", "nobody"])

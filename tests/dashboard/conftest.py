@@ -46,6 +46,7 @@ models:
   guarded: { targets: [lab/sim-echo], guard: [mail] }
 guards: { mail: { kind: pii, entities: [email], always: false } }
 policies: [{ when: { tags: keep }, content: all }]
+identity: { passwords: everyone }
 limits:
   - { name: web, when: { metadata.walk: alerts }, budget: { tokens: 1, per: day, soft: true } }
 alerts:

@@ -124,6 +124,28 @@ def test_changes_need_the_page_they_came_from(control: Control) -> None:
     assert ask(control, "GET", "/keys", cookie=cookie).status == 303
 
 
+def test_passwords_are_for_owners_unless_the_configuration_says_otherwise(
+    control: Control,
+) -> None:
+    cookie, words = signed_in(control), "correct horse battery"
+    sent = {"cookie": cookie, "origin": control.url}
+    form = {"proof": proof(control, cookie), "name": "vera", "role": "viewer"}
+    refused = ask(control, "POST", "/users", form | {"password": words}, **sent)
+    assert refused.status == 400
+    assert b"owners alone have one, and the role of vera is viewer" in refused.body
+    assert ask(control, "POST", "/users", form, **sent).status == 200
+    page = ask(control, "POST", "/users", form | {"name": "olga", "role": "owner"}, **sent).body
+    assert b"Password (of an owner)" in page
+    assert b'Set the password<span class="sr"> of olga' in page
+    assert b'Set the password<span class="sr"> of vera' not in page
+    change = {"proof": form["proof"], "user": "vera", "password": words}
+    assert ask(control, "POST", "/users/password", change, **sent).status == 400
+    assert ask(control, "POST", "/users/password", change | {"user": "olga"}, **sent).status == 200
+    for name, status in (("vera", 401), ("olga", 303)):
+        form = {"name": name, "password": words}
+        assert ask(control, "POST", "/enter", form, origin=control.url).status == status
+
+
 def test_pages_may_load_nothing_from_elsewhere_and_run_nothing_inline(control: Control) -> None:
     cookie = signed_in(control)
     for path in ("/", "/enter", "/keys", "/reference", "/nothing-here?x=1", "/static/x/base.css"):
@@ -142,7 +164,7 @@ def test_pages_may_load_nothing_from_elsewhere_and_run_nothing_inline(control: C
 
 
 def doors_of(engine: sa.Engine) -> Doors:
-    return Doors(engine, "admin", Gate(engine, "admin", "pepper"))
+    return Doors(engine, "admin", Gate(engine, "admin", "pepper"), lambda _role: True)
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def test_the_figures_of_now_are_those_of_the_calls() -> None:
 def test_downloads_that_take_long_keep_no_page_and_no_live_part_waiting(tmp_path: Path) -> None:
     engine = db.open_engine(f"sqlite:///{tmp_path / 'ferryman.db'}")
     db.migrate(engine)
-    doors = Doors(engine, "admin", Gate(engine, "admin", "pepper"))
+    doors = Doors(engine, "admin", Gate(engine, "admin", "pepper"), lambda _role: True)
     inside = doors.enter("admin", "::1")
     assert inside is not None
     unused: dict[str, Any] = dict.fromkeys(

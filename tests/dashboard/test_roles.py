@@ -45,7 +45,9 @@ class Guest(Struct):
 
 @pytest.fixture(scope="module")
 def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
-    running = Control(tmp_path_factory.mktemp("roles") / "data").ready()
+    folder = tmp_path_factory.mktemp("roles")
+    (folder / "ferryman.yaml").write_text("identity: { passwords: everyone }\n")
+    running = Control(folder / "data", FERRYMAN_CONFIG=str(folder / "ferryman.yaml")).ready()
     yield running
     running.process.end()
 
@@ -74,7 +76,7 @@ def guests(control: Control) -> dict[tuple[str, str], Guest]:
     found = {}
     engine = db.open_engine(f"sqlite:///{control.data / 'ferryman.db'}")
     token = control.secret("admin-token")
-    doors = Doors(engine, token, Gate(engine, token, control.secret("pepper")))
+    doors = Doors(engine, token, Gate(engine, token, control.secret("pepper")), bool)
     cookie = signed_in(control).partition("=")[0]
     for role in ROLES:
         for tenant, organisation in TENANTS.items():

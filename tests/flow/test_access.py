@@ -353,9 +353,9 @@ def test_nobody_makes_or_changes_a_user_that_may_more_than_they_do(world: World)
         ({"name": "n", "role": "root"}, 400),
         ({"name": "n", "role": "viewer", "organisation": "-"}, 400),
         ({"name": "n", "role": "viewer", "kind": "robot"}, 400),
-        ({"name": "n", "role": "viewer", "password": "short"}, 400),
-        ({"name": "n", "role": "viewer", "password": "aaaaaaaaaaaaaaaa"}, 400),
-        ({"name": "nadja", "role": "viewer", "password": "Nadja-has-a-password"}, 400),
+        ({"name": "n", "role": "owner", "password": "short"}, 400),
+        ({"name": "n", "role": "owner", "password": "aaaaaaaaaaaaaaaa"}, 400),
+        ({"name": "nadja", "role": "owner", "password": "Nadja-has-a-password"}, 400),
         ({"name": "n", "role": "viewer", "kind": "service", "password": "correct horse"}, 400),
     ],
 )
@@ -363,6 +363,23 @@ def test_a_user_that_can_not_be_made(world: World, body: dict[str, Any], status:
     reply = world.ask(world.admin, "POST", "/users", body)
     assert reply.status == status, reply.body
     assert reply.json()["fix"]
+
+
+def test_passwords_are_for_owners_unless_the_configuration_says_otherwise(world: World) -> None:
+    words = {"password": "correct horse battery"}
+    for role in ("viewer", "admin", "support"):
+        reply = world.ask(world.admin, "POST", "/users", {"name": "wordy", "role": role} | words)
+        assert (reply.status, reply.json()["code"]) == (400, "passwords_for_owners")
+        assert "identity: { passwords: everyone }" in reply.json()["fix"]
+    assert (
+        world.ask(world.admin, "POST", "/users", {"name": "wordy", "role": "viewer"}).status == 201
+    )
+    reply = world.ask(world.admin, "PUT", "/users/wordy/password", words)
+    assert (reply.status, reply.json()["code"]) == (400, "passwords_for_owners")
+    assert world.ask(world.admin, "PUT", "/users/wordy/password", {"password": None}).status == 200
+    assert world.ask(world.admin, "PATCH", "/users/wordy", {"role": "owner"}).status == 200
+    assert world.ask(world.admin, "PUT", "/users/wordy/password", words).status == 200
+    assert world.ask(world.admin, "DELETE", "/users/wordy").status == 200
 
 
 def test_who_may_less_than_before_loses_what_they_made(world: World) -> None:

@@ -36,6 +36,7 @@ models:
   fast: { targets: [lab/sim, lab/sim-2] }
 limits: [{ by: key, requests: 10000/hour }]
 content: { store: all }
+identity: { passwords: everyone }
 alerts:
   channels: { ops: { webhook: HOOK, secret: env:HOOK_SECRET, private: true } }
   rules: [{ on: disk_low, free: 1000000GB }]

@@ -375,7 +375,9 @@ def test_no_endpoint_is_a_way_around_guards(guarding: Stack, path: str) -> None:
     assert b"[EMAIL_1]" in sent
 
 
-@pytest.mark.parametrize("secret", [*SECRETS.values(), "feed-token", "pepper", "admin-token"])
+@pytest.mark.parametrize(
+    "secret", [*SECRETS.values(), "feed-token", "pepper", "admin-token", "plane-gateway"]
+)
 def test_secrets_of_the_gateway_s_own_are_found_exactly(guarding: Stack, secret: str) -> None:
     file = guarding.data / "secrets" / secret
     text = file.read_text().strip() if file.is_file() else secret.split()[-1]

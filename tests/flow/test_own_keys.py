@@ -47,6 +47,7 @@ SECRETS = "/vault/secrets"
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     config = blocks("yaml", PAGE)[2].replace("http://127.0.0.1:8090", "SIM")
     config = config.replace("key: vault:lab", "key: env:LAB_KEY").replace("models:\n", MORE)
+    config += "identity: { passwords: everyone }\n"
     with Stack(tmp_path_factory.mktemp("own"), config).served() as running:
         make(running.data / "secrets" / "master-key")
         yield running

@@ -165,7 +165,8 @@ def test_a_dump_of_everything_reveals_no_secret(paged: Stack) -> None:
     names = {path.suffix for path in paged.data.rglob("*")} | {
         p.name for p in paged.data.rglob("*")
     }
-    assert {".fj", "snapshot.msgpack"} <= names, "the journal and the gateway's snapshot, too"
+    kept = {".fj", "snapshot.msgpack", "snapshot.seal"}
+    assert kept <= names, "the journal and the gateway's snapshot, too"
     everything = b"\n".join(found)
     assert CANARY[-4:].encode() in everything, "its last four are shown: the right things are read"
     for secret in (CANARY.encode(), SPARE.encode()):

@@ -36,10 +36,14 @@ def create(
     organisation: _Organisation = None,
     team: _Team = None,
     called: _Called = None,
-    no_password: Annotated[
-        bool,
-        typer.Option("--no-password", help="They come in by an identity provider, or not yet."),
-    ] = False,
+    password: Annotated[
+        bool | None,
+        typer.Option(
+            "--password/--no-password",
+            help="Give them one; without, they come in by an identity provider, or not yet.",
+            show_default="for owners",
+        ),
+    ] = None,
     service: Annotated[
         bool, typer.Option("--service", help="A program's: it never signs in.")
     ] = False,
@@ -49,18 +53,18 @@ def create(
     admin_host: flags.AskHost = None,
     admin_port: flags.AskPort = None,
 ) -> None:
-    """Make a user. The password is asked for, or read from the first line of the input.
+    """Make a user. A password is asked for, or read from the first line of the input.
 
     Examples: `ferryman users create anna@example.com --role developer` ·
-    `pass ferryman/anna | ferryman users create anna --role viewer --organisation acme`
+    `pass ferryman/anna | ferryman users create anna --role owner`
     """
     from ferryman.client.identity import NewUser
 
     client = flags.reach(locals())
-    password = None if no_password or service else _password()
+    asks = not service and (role == "owner" if password is None else password)
     new = NewUser(
         name=name, role=role, display=called, organisation=organisation, team=team,
-        password=password, kind="service" if service else "person",
+        password=_password() if asks else None, kind="service" if service else "person",
     )  # fmt: skip
     _tell(client.create_user(new), "Made", as_json)
 

@@ -20,7 +20,7 @@ from ferryman.config.grammar import FORMATS
 from ferryman.config.group_grammar import groups_of
 from ferryman.config.grouping import MOST_DEEP, MOST_TARGETS, Grouped, grouped
 from ferryman.config.guarding import check_names, guards_of
-from ferryman.config.identity import identity_of
+from ferryman.config.identity import EVERYONE, identity_of
 from ferryman.config.kinds import Reader, url_fault
 from ferryman.config.limiting import (
     budgets_of,
@@ -121,6 +121,7 @@ class Builder:
             issuers=issuers,
             sign_in=sign_in,
             groups=groups_of(found.get("identity", {}).get("groups", {}), roles, self._add),
+            passwords=found.get("identity", {}).get("passwords") == EVERYONE,
             logs=logs_of(found.get("logs", {}), self.folder, self._add),
             telemetry=telemetry_of(found.get("telemetry", {})),
             otlp_headers=headers_of(found.get("telemetry", {}), self._value, self._at_key),

@@ -69,7 +69,7 @@ def compile_snapshot(
 
     Every provider of the catalogue is in it, with references to its keys: what is active is decided
     where the keys are, by ``secret.activate``. Literal keys are sealed under ``seal_key`` (32
-    bytes, see ``seal.derive``). Raises :class:`ConfigError` when ``loaded`` has errors.
+    bytes, see ``Paths.seal_key``). Raises :class:`ConfigError` when ``loaded`` has errors.
     """
     if loaded.errors:
         raise ConfigError(loaded.problems)

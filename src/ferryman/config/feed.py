@@ -1,6 +1,7 @@
 """What the control plane sends a data plane.
 
-``GET /internal/feed?snapshot=VERSION&keys=SEQ&cleared=NUMBER&issuers=MARK&wait=SECONDS``
+``GET /internal/feed?snapshot=VERSION&keys=SEQ&cleared=NUMBER&issuers=MARK&plane=NAME&public=HEX
+&seal=MARK&wait=SECONDS``
 """
 
 import hashlib
@@ -38,6 +39,15 @@ class KeyFacts(Struct, frozen=True, array_like=True):
 NO_FACTS = KeyFacts()
 
 
+class SealKey(Struct, frozen=True, array_like=True):
+    """The key of sealed secrets on its way to one data plane, and as it keeps it on its disk."""
+
+    mark: str
+    """:func:`mark` of the key, by which a data plane says that it has it."""
+    wrapped: bytes
+    """See ``config/wrapping.py``."""
+
+
 class Feed(Struct, frozen=True, kw_only=True):
     """One answer of the feed, as msgpack. Empty fields mean "you are up to date"."""
 
@@ -58,8 +68,11 @@ class Feed(Struct, frozen=True, kw_only=True):
     keysets: bytes = b""
     """msgpack of all public keys of issuers (``config/identity_row.py``), where the data plane has
     others: it asks with the :func:`mark` of what it has."""
+    seal: SealKey | None = None
+    """What opens sealed secrets, for a data plane that says its ``public`` key (X25519) and has
+    another one, or none."""
 
 
-def mark(keysets: bytes) -> str:
-    """What a data plane calls the ``keysets`` that it has; empty = it has none."""
-    return hashlib.sha256(keysets).hexdigest()[:16] if keysets else ""
+def mark(data: bytes) -> str:
+    """What a data plane calls the ``data`` that it has; empty = it has none."""
+    return hashlib.sha256(data).hexdigest()[:16] if data else ""

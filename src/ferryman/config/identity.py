@@ -19,6 +19,7 @@ Found = dict[str, Any]
 Add = Callable[..., None]
 MOST_ISSUERS: Final = 20
 OWNER: Final = "owner"
+EVERYONE: Final = "everyone"
 _TEXT: Final = r"\S(.{0,198}\S)?"
 
 
@@ -244,7 +245,7 @@ SIGN_IN: Final = Table(
 )
 
 TABLE: Final = Table(
-    says="a mapping with issuers, sign_in and groups",
+    says="a mapping with issuers, sign_in, groups and passwords",
     example="{ issuers: [{ name: staff, issuer: https://login.example.org, audiences: api }] }",
     keys=(
         Key(
@@ -264,6 +265,12 @@ TABLE: Final = Table(
             default="without one",
         ),
         GROUPS,
+        Key(
+            name="passwords",
+            kind=Word(says="owners or everyone", example=EVERYONE, choices=("owners", EVERYONE)),
+            doc="Who may have a password for the dashboard: owners, or all users.",
+            default="owners",
+        ),
     ),
 )
 IDENTITY: Final = Key(

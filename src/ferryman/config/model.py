@@ -241,3 +241,5 @@ class Config(Struct, frozen=True, kw_only=True):
     sign_in: SignIn | None = None
     groups: dict[str, Grant] = {}
     """Groups of a directory → what they give; the first that somebody is in counts."""
+    passwords: bool = False
+    """True: all users may have a password; else owners alone."""

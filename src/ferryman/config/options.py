@@ -5,7 +5,7 @@ import hmac
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -183,21 +183,24 @@ class Paths:
         """The secret ``name`` (``pepper``, ``feed-token``, ``admin-token``), made on first use.
 
         ``FERRYMAN_PEPPER`` etc. in the environment win over the file, for planes on several hosts.
+        Raises :class:`OptionsError` for a file that was emptied: everybody would know that secret.
         """
-        given = os.environ.get("FERRYMAN_" + name.upper().replace("-", "_"))
-        if given:
-            return given
         path = self.root / "secrets" / name
-        with contextlib.suppress(FileNotFoundError):
-            return path.read_text().strip()
-        draft = drafted(path, secrets.token_hex(32))
-        try:
-            os.link(draft, path)  # atomic, and the first of two racing processes wins
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-        return path.read_text().strip()
+        given = os.environ.get("FERRYMAN_" + name.upper().replace("-", "_"))
+        found = given or kept(path, lambda: secrets.token_hex(32))
+        if not found:
+            raise OptionsError(
+                f"{path} is empty. Put back what was in it, or remove it: another one is made."
+            )
+        return found
+
+    def seal_key(self) -> bytes:
+        """What secrets in snapshots are sealed under (32 bytes): the control plane's alone."""
+        return derive_for(self.secret("seal-key"), "sealed secrets")
+
+    def plane_key(self, plane: str) -> Path:
+        """Where a data plane has its own key pair, to which that key comes wrapped."""
+        return self.root / "secrets" / f"plane-{plane}"
 
     def metrics_token(self) -> str:
         """What a Prometheus server shows at ``/metrics`` of any plane, and nothing else takes.
@@ -214,6 +217,20 @@ class Paths:
         if not hmac.compare_digest(known.encode(), token.encode()):
             drafted(path, token).replace(path)
         return token
+
+
+def kept(path: Path, make: Callable[[], str]) -> str:
+    """The text of the secret file ``path``; what ``make`` makes if it isn't there."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text().strip()
+    draft = drafted(path, make())
+    try:
+        os.link(draft, path)  # atomic, and the first of two racing processes wins
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return path.read_text().strip()
 
 
 def drafted(path: Path, text: str) -> Path:

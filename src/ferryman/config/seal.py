@@ -1,9 +1,9 @@
 """Literal secrets on their way to the data plane, and on its disk: AES-256-GCM.
 
-Sealing is deterministic (the nonce is a keyed hash of name and text), so that an unchanged
-configuration compiles to an unchanged snapshot. What that shows an onlooker is only that two sealed
-texts are equal. ``cryptography`` is imported on first use: a data plane without literal secrets
-never loads it.
+Their key is the control plane's (``Paths.seal_key``); each data plane gets it wrapped to a key of
+its own (``config/wrapping.py``). Sealing is deterministic (the nonce is a keyed hash of name and
+text), so that an unchanged configuration compiles to an unchanged snapshot. What that shows an
+onlooker is only that two sealed texts are equal. ``cryptography`` is imported on first use.
 """
 
 import base64
@@ -20,13 +20,8 @@ class SealError(Exception):
     """A sealed secret does not open: tampered with, another key, or meant for another provider."""
 
 
-def derive(feed_token: str) -> bytes:
-    """The 32-byte key both planes derive from their feed token (HKDF-SHA-256, RFC 5869)."""
-    return _hkdf(feed_token.encode(), b"ferryman sealed secrets v1")
-
-
 def derive_for(secret: str, purpose: str) -> bytes:
-    """A 32-byte key for one ``purpose`` from a secret of the installation."""
+    """A 32-byte key for one ``purpose`` from a secret of the installation (HKDF, RFC 5869)."""
     return _hkdf(secret.encode(), f"ferryman {purpose} v1".encode())
 
 
@@ -53,9 +48,7 @@ def unseal(sealed: str, *, key: bytes, name: str) -> str:
             raise SealError("a sealed secret is cut short")
         return AESGCM(key).decrypt(data[:_NONCE], data[_NONCE:], name.encode()).decode()
     except (InvalidTag, binascii.Error, ValueError):
-        raise SealError(
-            "a sealed secret does not open; do both planes use the same feed token?"
-        ) from None
+        raise SealError("a sealed secret does not open: tampered with, or another key") from None
 
 
 def _hkdf(secret: bytes, info: bytes) -> bytes:

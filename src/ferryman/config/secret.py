@@ -6,7 +6,7 @@ The data plane imports this module; it stays free of YAML and of the catalogue.
 import hmac
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -301,20 +301,35 @@ def own_secrets(snapshot: Snapshot, env: Mapping[str, str], open_key: bytes | No
     """What the gateway knows as secrets beside its providers' keys, as far as it is here: values of
     headers (providers', OTLP's) that are referred to or sealed, and what alerts' channels, guards'
     webhooks and the sign-in have. ``snapshot`` as it came."""
-    named: list[tuple[Secret | None, str]] = []
-    for provider in snapshot.providers.values():
-        for header, value in provider.headers:
-            named.append((header_secret(value), header_seal_name(provider.name, header)))
-    if snapshot.telemetry.otlp is not None:
-        for header, value in snapshot.telemetry.otlp.headers:
-            named.append((header_secret(value), header_seal_name(OTLP, header)))
-    for channel in snapshot.alerts.channels:
-        named.append((channel.secret, ALERTS))
-        named.append((channel.mail.password if channel.mail is not None else None, ALERTS))
-    if snapshot.sign_in is not None:
-        named.append((snapshot.sign_in.secret, SIGN_IN))
-    for guard in snapshot.guards:
-        named.append((header_secret(guard.secret), guard_seal_name(guard.name)))
+    named = _beside_keys(snapshot)
     texts = (resolve(secret, name, env, open_key) for secret, name in named if secret is not None)
     # Of a header such as "Bearer …" the last word is the secret.
     return {text.split()[-1] for text in texts if text}
+
+
+def sealed(snapshot: Snapshot) -> list[tuple[Secret, str]]:
+    """Its sealed secrets, each with what it is sealed for. ``snapshot`` as it came."""
+    named: list[tuple[Secret | None, str]] = [
+        (secret, key_seal_name(provider.name, provider.owner))
+        for provider in snapshot.providers.values()
+        for secret in provider.keys
+    ]
+    named += _beside_keys(snapshot)
+    return [(each, name) for each, name in named if each is not None and each.kind == SEALED]
+
+
+def _beside_keys(snapshot: Snapshot) -> Iterator[tuple[Secret | None, str]]:
+    """Secrets that are not keys of providers, and what each would be sealed for."""
+    for provider in snapshot.providers.values():
+        for header, value in provider.headers:
+            yield header_secret(value), header_seal_name(provider.name, header)
+    if snapshot.telemetry.otlp is not None:
+        for header, value in snapshot.telemetry.otlp.headers:
+            yield header_secret(value), header_seal_name(OTLP, header)
+    for channel in snapshot.alerts.channels:
+        yield channel.secret, ALERTS
+        yield channel.mail.password if channel.mail is not None else None, ALERTS
+    if snapshot.sign_in is not None:
+        yield snapshot.sign_in.secret, SIGN_IN
+    for guard in snapshot.guards:
+        yield header_secret(guard.secret), guard_seal_name(guard.name)

@@ -36,7 +36,7 @@ class Secret(Struct, frozen=True, array_like=True):
     """Where a provider key is found: never the key itself.
 
     ``kind`` is ``env`` (``value`` names a variable), ``file`` (a path), or ``sealed`` (AES-GCM of a
-    literal under the planes' shared key, base64; see ``config/seal.py``).
+    literal or a secret of the vault, base64; see ``config/seal.py``).
     """
 
     kind: str

@@ -7,6 +7,7 @@ as everything else at the start, so the admin API's is loaded after that, or at 
 import asyncio
 import contextlib
 import hmac
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import parse_qs
@@ -21,7 +22,7 @@ from ferryman.control.feed import FeedHub
 from ferryman.control.fence import Fence, guarded
 from ferryman.control.scim import error as scim
 from ferryman.log import log
-from ferryman.store.audit import WHO
+from ferryman.store.audit import WHO, Act
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -262,15 +263,19 @@ class Front:
             now = float(query["now"][0]) if "now" in query else None
             if now is not None and not 0 <= now < FAR:
                 raise ValueError
-            if plane := query.get("plane", [""])[0][:64]:
-                self._hub.note(plane, version, seq, now)
+            plane = query.get("plane", [""])[0][:64]
+            public = _public(query["public"][0], plane) if "public" in query else b""
+            seal = self._hub.hand(plane, public, query.get("seal", [""])[0]) if public else None
         except ValueError:
             raise problem.ProblemError(
                 400,
                 "invalid_query",
-                "keys and cleared must be whole numbers, wait and now seconds.",
+                "keys and cleared must be whole numbers, wait and now seconds, public the key of a "
+                "data plane that says its name (X25519, 64 hexadecimal digits).",
             ) from None
-        answer = asyncio.ensure_future(self._hub.answer(version, seq, wait, cleared, issuers))
+        if plane and self._hub.note(plane, version, seq, now, public):
+            await asyncio.to_thread(self._book.write, Act(action="plane.key", target=plane))
+        answer = asyncio.ensure_future(self._hub.answer(version, seq, wait, cleared, issuers, seal))
         leaves = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait((answer, leaves), return_when=asyncio.FIRST_COMPLETED)
@@ -279,6 +284,13 @@ class Front:
         finally:
             answer.cancel()
             leaves.cancel()
+
+
+def _public(text: str, plane: str) -> bytes:
+    """The public key of a data plane. Raises ``ValueError``."""
+    if not plane or not re.fullmatch("[0-9a-f]{64}", text):
+        raise ValueError
+    return bytes.fromhex(text)
 
 
 class _Later:

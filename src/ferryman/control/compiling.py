@@ -20,7 +20,7 @@ from ferryman.config.model import Config
 from ferryman.config.nodes import Fault, Map, Node
 from ferryman.config.options import Options
 from ferryman.config.problem import WARNING, Path, Problem
-from ferryman.config.seal import derive, derive_for
+from ferryman.config.seal import derive_for
 from ferryman.config.secret import activate
 from ferryman.config.snapshot import ModelRow, Snapshot
 from ferryman.config.units import (
@@ -143,7 +143,7 @@ def _vaulted(options: Options, loaded: Loaded) -> Loaded:
         )
         for name in sorted(wanted - found.keys())
     )
-    config = vaulted.filled(loaded.config, found, derive(options.paths.secret("feed-token")))
+    config = vaulted.filled(loaded.config, found, options.paths.seal_key())
     return replace(loaded, config=config, problems=(*loaded.problems, *missing))
 
 
@@ -210,7 +210,7 @@ def _sent(order: Order, file: Node | None, key: bytes) -> _Draft | None:
 def _compiled(
     options: Options, loaded: Loaded, order: Order, draft: _Draft, file: bytes | None, key: bytes
 ) -> Compiled:
-    seal_key = derive(options.paths.secret("feed-token"))
+    seal_key = options.paths.seal_key()
     snapshot = compile_snapshot(loaded, seal_key=seal_key)
     providers = snapshot.providers.values()
     active = [p.name for p in providers if activate(p, os.environ, seal_key) is not None]
@@ -223,6 +223,7 @@ def _compiled(
         logs=loaded.config.logs,
         roles=loaded.config.roles,
         groups=loaded.config.groups,
+        passwords=loaded.config.passwords,
         providers=tuple(active),
         example=example(snapshot, [each for each in active if not snapshot.providers[each].owner]),
         unpriced=unpriced(snapshot, active),
@@ -245,7 +246,7 @@ def _binding(found: Compiled, config: Config) -> Compiled:
         found,
         uses=uses(config, msgspec.msgpack.decode(snapshot, type=Snapshot)),
         issuers=msgspec.msgpack.encode(config.issuers),
-        entrance=msgspec.msgpack.encode((config.issuers, sign_in, groups)),
+        entrance=msgspec.msgpack.encode((config.issuers, sign_in, groups, config.passwords)),
         entered=tuple(sorted(roles - {""})),
     )
 

@@ -155,6 +155,10 @@ class Configuration:
         """The entries that were changed elsewhere than in the file."""
         return tuple(self._overlay)
 
+    def password_for(self, role: str) -> bool:
+        """Whether users with this role may have a password: owners may, whatever is in force."""
+        return role == "owner" or (self.compiled is not None and self.compiled.passwords)
+
     def take(self, found: Compiled) -> bool:
         """Put what the file says into force. Returns whether the data planes get anything new."""
         if found.text != self._text or found.overlay != self._overlay or not self.number:

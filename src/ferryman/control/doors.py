@@ -10,6 +10,7 @@ import contextlib
 import hmac
 import secrets
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
 
@@ -20,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ferryman.control.api.access import OWNER, Caller, Gate
 from ferryman.control.pauses import Pauses
 from ferryman.control.problem import ProblemError
+from ferryman.log import log
 from ferryman.meter.strikes import place_of
 from ferryman.store import sessions, users
 from ferryman.store.names import folded
@@ -64,8 +66,11 @@ class Doors:
     What asks the database blocks; :meth:`sign_in` doesn't.
     """
 
-    def __init__(self, engine: Engine, admin_token: str, gate: Gate) -> None:
-        self._engine, self._gate = engine, gate
+    def __init__(
+        self, engine: Engine, admin_token: str, gate: Gate, password_for: Callable[[str], bool]
+    ) -> None:
+        """``password_for``: whether users with this role may have a password."""
+        self._engine, self._gate, self._password_for = engine, gate, password_for
         self._admin_token = admin_token.encode()
         self._links: dict[str, float] = {}
         self._users = Pauses(FREE, LONGEST_PAUSE)
@@ -165,7 +170,12 @@ class Doors:
         found = users.password_of(self._engine, name)
         user, kept = found or (None, None)
         good = passwords.fits(password[: passwords.MOST + 1], kept)
-        return user, good and user is not None and user.active and user.kind == PERSON
+        if not good or user is None or not user.active or user.kind != PERSON:
+            return user, False
+        allowed = self._password_for(user.role)
+        if not allowed:
+            log("control", f"user {user.id} is not let in: passwords are for owners")
+        return user, allowed
 
     def _wait(self, pauses: Pauses, name: str) -> None:
         """Raises :class:`ProblemError` (429) while a pause lasts."""

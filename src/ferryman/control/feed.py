@@ -8,7 +8,7 @@ from typing import Final
 import sqlalchemy as sa
 from msgspec import Struct
 
-from ferryman.config.feed import Feed, mark
+from ferryman.config.feed import Feed, SealKey, mark
 from ferryman.log import log
 from ferryman.store import clears, keys
 
@@ -22,6 +22,8 @@ MOST_PLANES: Final = 256
 """Data planes that are remembered."""
 NOTABLE: Final = 5.0
 """Seconds that a data plane's clock, which times its calls, may be off before anybody is told."""
+PUBLICS: Final = 8
+"""Public keys of one data plane that are remembered."""
 REQUESTS: Final = 4
 """By so many of its last requests its clock is judged."""
 TOLD: Final = 1.0
@@ -41,6 +43,8 @@ class Seen(Struct, frozen=True, kw_only=True):
     """Seconds that its clock is ahead of the control plane's; negative: behind; None: not known."""
     told: tuple[float, ...] = ()
     """The same by each of its last requests: one that takes long makes its clock look late."""
+    publics: tuple[bytes, ...] = ()
+    """The last public keys that came with its name."""
 
 
 ADVICE: Final = "times of its calls are wrong by that; let NTP set the clocks of both machines."
@@ -60,8 +64,9 @@ class FeedHub:
     on the loop's only.
     """
 
-    def __init__(self, engine: sa.Engine, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, engine: sa.Engine, loop: asyncio.AbstractEventLoop, seal_key: bytes) -> None:
         self._engine = engine
+        self._seal_key = seal_key
         self._loop = loop
         self._lock = threading.Lock()
         self._version = ""
@@ -114,19 +119,48 @@ class FeedHub:
             self._cleared = cleared
         self._loop.call_soon_threadsafe(self._wake)
 
-    def note(self, plane: str, version: str, keys_seq: int, now: float | None = None) -> None:
-        """A data plane asks; ``plane`` is its name, ``now`` what its clock says."""
+    def hand(self, plane: str, public: bytes, has: str) -> SealKey | None:
+        """What opens sealed secrets, for the data plane ``plane`` alone; None if it ``has`` it.
+
+        Raises ``ValueError`` for a ``public`` key that nothing can be wrapped to.
+        """
+        if has == mark(self._seal_key):
+            return None
+        from ferryman.config.wrapping import wrapped
+
+        found = wrapped(self._seal_key, plane, public)
+        log("control", f"data plane {plane} gets what opens sealed secrets, wrapped to its key "
+            f"{mark(public)}")  # fmt: skip
+        return SealKey(mark(self._seal_key), found)
+
+    def note(
+        self, plane: str, version: str, keys_seq: int, now: float | None = None,
+        public: bytes = b"",
+    ) -> bool:  # fmt: skip
+        """A data plane asks; ``plane`` is its name, ``now`` what its clock says, ``public`` its
+        key. Returns whether another key was known by this name, and not this one."""
         before, at = self._seen.pop(plane, None), time.time()
+        publics = () if before is None else before.publics
+        other = bool(public and publics) and public not in publics
+        if other:
+            log("control", f"data plane {plane} came with another key, {mark(public)}: it was set "
+                "up anew, or two have one name, or somebody else has the feed token")  # fmt: skip
+        if public and public not in publics:
+            publics = (*publics, public)[-PUBLICS:]
         ahead, told = None, () if before is None else before.told
         if now is not None:
             told = (*told, now - at)[-REQUESTS:]
             ahead = max(told) if len(told) > 1 or now > at else None
-        seen = Seen(plane=plane, version=version, keys_seq=keys_seq, at=at, ahead=ahead, told=told)
+        seen = Seen(
+            plane=plane, version=version, keys_seq=keys_seq, at=at, ahead=ahead, told=told,
+            publics=publics,
+        )  # fmt: skip
         self._seen[plane] = seen
         if (off := clock_of(seen)) and (before is None or not clock_of(before)):
             log("control", f"the clock of data plane {plane} is {off}: {ADVICE}")
         if len(self._seen) > MOST_PLANES:
             del self._seen[next(iter(self._seen))]
+        return other
 
     def planes(self) -> tuple[list[Seen], int]:
         """The data planes that have asked, and the sequence number that they should have."""
@@ -151,20 +185,20 @@ class FeedHub:
 
     async def answer(
         self, version: str, seq: int, wait: float, cleared: int | None = None,
-        issuers: str | None = None,
+        issuers: str | None = None, seal: SealKey | None = None,
     ) -> Feed:  # fmt: skip
         """What is newer than that within ``wait`` seconds, else nothing.
 
         ``cleared``: number of the latest order to clear the cache that was heard of, -1 = of none,
         and none matters, None = they never do. ``issuers``: mark of the keys of issuers that it
-        has, None = it takes none.
+        has, None = it takes none. ``seal``: goes along, at once.
         """
         if not version or not seq:
             wait = max(wait, EMPTY_WAIT)
         deadline = self._loop.time() + min(max(wait, 0.0), LONGEST_WAIT)
         while True:
             changed = self._changed
-            found = await self._newer(version, seq, cleared, issuers)
+            found = await self._newer(version, seq, cleared, issuers, seal)
             left = deadline - self._loop.time()
             if found or self._closing or left <= 0:
                 return found or Feed(keys_seq=seq)
@@ -175,8 +209,9 @@ class FeedHub:
                 return Feed(keys_seq=seq)
 
     async def _newer(
-        self, version: str, seq: int, cleared: int | None, issuers: str | None
-    ) -> Feed | None:
+        self, version: str, seq: int, cleared: int | None, issuers: str | None,
+        seal: SealKey | None,
+    ) -> Feed | None:  # fmt: skip
         with self._lock:
             snapshot = self._snapshot if self._version != version else b""
             ours = self._keys_seq
@@ -197,9 +232,10 @@ class FeedHub:
             known = known if known != cleared else -1
         if issuers is None or issuers == mark(keysets):
             keysets = b""
-        if not (snapshot or full or delta or reached < seq or known >= 0 or keysets):
+        if not (snapshot or full or delta or reached < seq or known >= 0 or keysets or seal):
             return None
         return Feed(
             snapshot=snapshot, keys_seq=reached, keys_full=full, keys_delta=delta,
             facts=facts, cleared=known, clears=tuple(orders), keysets=keysets,
+            seal=seal,
         )  # fmt: skip

@@ -71,6 +71,8 @@ class Compiled(Struct, frozen=True, kw_only=True):
     """Of tokens of the admin API."""
     groups: dict[str, Grant]
     """What groups of a directory give."""
+    passwords: bool
+    """Whether all users may have a password, not owners alone."""
     providers: tuple[str, ...]
     """Names of the providers that are active with this environment."""
     example: str

@@ -64,6 +64,8 @@ FIXES: Final = {
     "no_master_key": "`ferryman vault init` makes one.",
     "no_such_limits": "GET /api/v1/limits/delegated shows what is set.",
     "not_found": "/api/v1/openapi.json lists what there is.",
+    "passwords_for_owners": "Others sign in by an identity provider, unless the configuration says "
+    "`identity: { passwords: everyone }`; see docs/identity.md.",
     "refused": "Mend what it names, and try again.",
     "refused_by_gateway": "Mend what it names, and ask again.",
     "run_not_found": "GET /api/v1/runs lists them; a run shows up with the end of its first call.",

@@ -14,7 +14,7 @@ import uvicorn
 from ferryman import lifeline
 from ferryman.config.model import Retention
 from ferryman.config.options import Options
-from ferryman.config.seal import derive, derive_for
+from ferryman.config.seal import derive_for
 from ferryman.control.alerts.courier import Courier
 from ferryman.control.alerts.watch import Watch
 from ferryman.control.api.access import Gate
@@ -89,9 +89,10 @@ class Service:
         self._tail = Tail(self.engine, chain, paths.audit_head, self._logs.tell, self._retention)
         self._keysets = Keyring(paths.keysets)
         self._sign_on: SignOn | None = None
-        self._courier = Courier(self.engine, derive(paths.secret("feed-token")))
-        self._exporter = Exporter(os.environ, derive(paths.secret("feed-token")))
-        self._doors = Doors(self.engine, self._admin_token, self._gate)
+        self._seal_key = paths.seal_key()
+        self._courier = Courier(self.engine, self._seal_key)
+        self._exporter = Exporter(os.environ, self._seal_key)
+        self._doors = Doors(self.engine, self._admin_token, self._gate, configuration.password_for)
         self._fence = Fence(options.admin_host, options.admin_names)
         self._close_pages: Callable[[], None] = lambda: None
         self.moved = False
@@ -100,7 +101,7 @@ class Service:
     async def run(self, sockets: list[socket.socket]) -> None:
         """Serve on ``sockets`` until SIGTERM or SIGINT, then take in the rest of the journal."""
         loop = asyncio.get_running_loop()
-        hub = self._hub = FeedHub(self.engine, loop)
+        hub = self._hub = FeedHub(self.engine, loop, self._seal_key)
         self.desk.changed = hub.keys_changed
         compiled = self.configuration.compiled
         if compiled is not None:
@@ -286,10 +287,9 @@ class Service:
         from ferryman.control.dashboard.relay import Relay
         from ferryman.control.signon import SignOn
 
-        feed_key = derive(self.options.paths.secret("feed-token"))
         cookies = derive_for(self._admin_token, "cookies of sign-on")
         sign_on = self._sign_on = SignOn(
-            self.engine, self._keysets, feed_key, cookies, self._groups_give
+            self.engine, self._keysets, self._seal_key, cookies, self._groups_give
         )
         if self.configuration.compiled is not None:
             sign_on.adopt(self.configuration.compiled.snapshot)

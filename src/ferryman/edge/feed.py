@@ -14,9 +14,10 @@ from pathlib import Path
 import msgspec
 
 from ferryman.cache.key import Choice
-from ferryman.config.feed import NO_FACTS, Feed, KeyFacts, mark
+from ferryman.config.feed import NO_FACTS, Feed, KeyFacts, SealKey, mark
 from ferryman.config.options import Options
 from ferryman.config.snapshot import Snapshot
+from ferryman.edge.sealing import Opener
 from ferryman.http1.client import Fault, FaultKind
 from ferryman.http1.connect import Connector, Origin
 from ferryman.http1.exchange import Headers
@@ -67,7 +68,9 @@ class FeedClient:
         self,
         options: Options,
         token: str,
+        opener: Opener,
         on_snapshot: Callable[[Snapshot], None],
+        on_seal: Callable[[], None],
         on_keys: Callable[[KeyTable], None],
         on_facts: Callable[[dict[str, KeyFacts]], None],
         on_clear: Callable[[Choice], None],
@@ -78,7 +81,9 @@ class FeedClient:
         self._token = token
         self._plane = options.plane
         self._snapshot, self._keys = options.paths.cache_of(options.plane)
+        self._opener = opener
         self._on_snapshot = on_snapshot
+        self._on_seal = on_seal
         self._on_keys = on_keys
         self._on_facts = on_facts
         self._on_clear = on_clear
@@ -101,9 +106,12 @@ class FeedClient:
             keysets = self._keysets_file.read_bytes()
             self._on_keysets(keysets)
             self.keysets = keysets
+        self._opener.load(self._seal_file)
         try:
             snapshot = SNAPSHOT.decode(self._snapshot.read_bytes())
-            self.version = snapshot.version
+            _, shut = self._opener.look(snapshot)
+            # What does not open may be this copy's fault: it is asked for anew.
+            self.version = "" if shut else snapshot.version
             self._on_snapshot(snapshot)
         except FileNotFoundError:
             return
@@ -163,6 +171,7 @@ class FeedClient:
         head = (
             f"GET /internal/feed?snapshot={self.version}&keys={self.seq}&cleared={self._cleared}"
             f"&issuers={mark(self.keysets)}&wait={wait}&plane={self._plane}"
+            f"&public={self._opener.public}&seal={self._opener.mark}"
             f"&now={time.time():.3f} HTTP/1.1\r\n"
             f"host: {self._origin.authority}\r\nauthorization: Bearer {self._token}\r\n\r\n"
         )
@@ -180,7 +189,8 @@ class FeedClient:
     async def _apply(self, feed: Feed) -> None:
         """Take over what is new, then write it to the cache. Raises what is wrong with the answer.
 
-        Keys come first, so that a bad snapshot keeps no revoked key alive.
+        Keys come first, so that a bad snapshot keeps no revoked key alive; then what opens the
+        secrets in the snapshot.
         """
         full = bool(feed.keys_full) or self.keys is None
         said = feed.facts if full else {**self.facts, **feed.facts}
@@ -197,6 +207,8 @@ class FeedClient:
         if feed.keysets:
             await self.take_keysets(feed.keysets)
         try:
+            if feed.seal is not None:
+                await self._take_seal(feed.seal, alone=not feed.snapshot)
             if feed.snapshot:
                 snapshot = SNAPSHOT.decode(feed.snapshot)
                 self._on_snapshot(snapshot)
@@ -212,6 +224,13 @@ class FeedClient:
             await self._off_loop(self._save, self._orders, b"%d" % feed.cleared)
         if feed.snapshot:
             await self._off_loop(self._save, self._snapshot, feed.snapshot)
+
+    async def _take_seal(self, seal: SealKey, *, alone: bool) -> None:
+        """Open sealed secrets with this from now on; those of the snapshot here, if none comes."""
+        self._opener.take(seal)
+        if alone:
+            self._on_seal()
+        await self._off_loop(self._save, self._seal_file, _pack(seal))
 
     async def _cache_keys(self, feed: Feed, full: bool) -> None:
         if full:
@@ -232,6 +251,10 @@ class FeedClient:
     @property
     def _keysets_file(self) -> Path:
         return self._snapshot.with_name("issuers")
+
+    @property
+    def _seal_file(self) -> Path:
+        return self._snapshot.with_suffix(".seal")
 
     @property
     def _deltas(self) -> Path:

@@ -14,7 +14,7 @@ from ferryman import lifeline
 from ferryman.catalog.tokens import Gauge
 from ferryman.config.feed import KeyFacts
 from ferryman.config.options import Options
-from ferryman.config.seal import derive, derive_for
+from ferryman.config.seal import derive_for
 from ferryman.config.secret import PoolKey, guard_secret, localise, own_secrets, pool
 from ferryman.config.snapshot import Provider, ServerSettings, Snapshot
 from ferryman.edge.counting import Counting, counters_of
@@ -24,6 +24,7 @@ from ferryman.edge.probing import Prober
 from ferryman.edge.replays import Keeping
 from ferryman.edge.restoring import Restorer
 from ferryman.edge.routes import Edge, http_refusal
+from ferryman.edge.sealing import Opener
 from ferryman.edge.sharing import Sharing
 from ferryman.edge.siblings import Siblings
 from ferryman.edge.vouching import Vouchers
@@ -83,7 +84,10 @@ class Gateway:
         self._options = options
         self._env = env
         self._loop = asyncio.get_running_loop()
-        self._open_key = derive(options.paths.secret("feed-token"))
+        self._opener = Opener(options.paths, options.plane)
+        self._open_key: bytes | None = None
+        self._shut = 0
+        """How many sealed secrets of the snapshot don't open."""
         self._journal = JournalWriter(options.paths.journal / options.plane)
         proxy = environment_proxy(env)
         connector = Connector(self._loop, proxy_for=proxy, admits=admits)
@@ -125,8 +129,8 @@ class Gateway:
         clear = self.plane.replays.cache.clear
         self._vouchers = Vouchers(options, token, self.plane, log)
         self._feed = FeedClient(
-            options, token, self.adopt, self._adopt_keys, self._adopt_facts, clear,
-            self._vouchers.take_keys, log,
+            options, token, self._opener, self.adopt, self._unseal, self._adopt_keys,
+            self._adopt_facts, clear, self._vouchers.take_keys, log,
         )  # fmt: skip
         self._vouchers.found = self._feed.take_keysets
 
@@ -151,12 +155,18 @@ class Gateway:
     def adopt(self, snapshot: Snapshot) -> None:
         """Serve from ``snapshot`` from the next call on; open calls keep what they began with."""
         self._connector.set_ca_files(snapshot.ca_files)
+        self._open_key, shut = self._opener.look(snapshot)
+        if shut:
+            log(
+                f"{shut} sealed secrets do not open here: providers that need them are "
+                "inactive until the control plane has sent the key"
+            )
         fleet = self._fleet(snapshot)
         policies = policies_of(snapshot)
         residency = residency_of(snapshot, self.plane.regions, self._options.data_policy)
         for problem in fleet.problems:
             log(problem)
-        self._snapshot = snapshot
+        self._snapshot, self._shut = snapshot, shut
         self.plane.fleet = fleet
         self._keep_keys(frozenset(k for each in fleet.runtimes.values() for k in each.keys))
         own = self._own_secrets(snapshot, fleet)
@@ -189,12 +199,17 @@ class Gateway:
         self._maybe_ready()
         self._loop.call_later(1.0, _settle_memory)
 
+    def _unseal(self) -> None:
+        """There is another key for sealed secrets."""
+        if self._shut:
+            self.adopt(self._snapshot)
+
     def _own_secrets(self, snapshot: Snapshot, fleet: Fleet) -> set[str]:
         """What guards of secrets find exactly."""
         if not snapshot.guards:
             return set()
         paths, token = self._options.paths, "admin-token"
-        own = {paths.secret(name) for name in ("feed-token", "pepper")}
+        own = {self._opener.secret, *(paths.secret(name) for name in ("feed-token", "pepper"))}
         if (paths.root / "secrets" / token).exists():  # the control plane makes it
             own.add(paths.secret(token))
         own |= {key for runtime in fleet.runtimes.values() for key in runtime.secrets}

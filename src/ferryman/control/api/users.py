@@ -28,16 +28,20 @@ _OWNERS: Final = ("organisation", "team")
 
 
 def create_user(admin: Admin, body: NewUser) -> User:
-    """Make a user. Without a password, they sign in by an identity provider or not at all."""
+    """Make a user. Without a password, they sign in by an identity provider or not at all.
+
+    Who is no owner has one only if `identity.passwords` is `everyone`.
+    """
     _check_name(body.name)
     check_texts(body, ("display", *_OWNERS))
     if body.kind == SERVICE and body.password is not None:
         raise ProblemError(400, "invalid_body", "password: a service never signs in.")
-    kept = None if body.password is None else _encoded(body.password, body.name)
+    role = role_of(admin, body.role)
+    kept = None if body.password is None else _encoded(admin, body.password, body.name, role)
     now = int(time.time())
     made = UserInfo(
         id=users.new_id(), name=body.name.strip(), display=body.display or "", kind=body.kind,
-        role=role_of(admin, body.role),
+        role=role,
         organisation=owner_of(admin.caller, "organisation", body.organisation or None) or None,
         team=owner_of(admin.caller, "team", body.team or None) or None,
         created_at=now, created_by=admin.caller.name, changed_at=now,
@@ -109,12 +113,13 @@ def change_user(admin: Admin, user: str, body: UserChange) -> User:
 def set_password(admin: Admin, user: str, body: Password) -> User:
     """Give a user another password, by id or name, and end their sessions.
 
-    Without one (null), they can't sign in by a password any more.
+    Without one (null), they can't sign in by a password any more. Who is no owner has one only if
+    `identity.passwords` is `everyone`.
     """
     was = _beneath(admin, user)
     if was.kind != PERSON and body.password is not None:
         raise ProblemError(400, "invalid_body", "password: a service never signs in.")
-    kept = None if body.password is None else _encoded(body.password, was.name)
+    kept = None if body.password is None else _encoded(admin, body.password, was.name, was.role)
     found = users.set_password(
         admin.engine, was.id, admin.caller.within, kept, int(time.time())
     )  # fmt: skip
@@ -139,7 +144,10 @@ def _beneath(admin: Admin, user: str) -> UserInfo:
     return found
 
 
-def _encoded(password: str, name: str) -> str:
+def _encoded(admin: Admin, password: str, name: str, role: str) -> str:
+    if not admin.configuration.password_for(role):
+        detail = f"password: owners alone have one, and the role of {name} is {role}."
+        raise ProblemError(400, "passwords_for_owners", detail)
     from ferryman.control import passwords  # here: few installations have users
 
     try:

@@ -110,6 +110,7 @@ def _listed(
     mine = [name for name, may in roles.items() if may <= admin.caller.permissions]
     values: dict[str, Any] = {
         "users": found.data, "more": found.next, "older": bool(cursor), "roles": mine,
+        "keyed": {name for name in roles if desk.configuration.password_for(name)},
         "known": roles, "bound": bool(admin.caller.within), "me": admin.caller.name,
         "beneath": {u.id for u in found.data
                     if roles.get(u.role, frozenset()) <= admin.caller.permissions},

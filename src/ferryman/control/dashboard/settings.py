@@ -10,7 +10,6 @@ from typing import Final
 from msgspec import Struct
 from sqlalchemy import Engine
 
-from ferryman.config.seal import derive
 from ferryman.config.secret import REFERENCES, SEALED, is_there
 from ferryman.config.snapshot import Provider, Secret
 from ferryman.control import journals
@@ -19,7 +18,7 @@ from ferryman.control.dashboard.models import snapshot
 from ferryman.store.audit import Act, record
 from ferryman.store.sizes import size
 
-OWN: Final = ("admin-token", "feed-token", "pepper")
+OWN: Final = ("admin-token", "feed-token", "pepper", "seal-key")
 PUBLIC: Final = 0o077
 """Bits of a mode that let others in."""
 
@@ -94,7 +93,7 @@ def _secrets(desk: Desk) -> list[Presence]:
     compiled = snapshot(desk)
     if compiled is None:
         return found
-    key = derive(paths.secret("feed-token"))
+    key = paths.seal_key()
     shown = [p for p in compiled.providers.values() if p.enabled or p.name in desk.providers]
     for provider in sorted(shown, key=lambda each: each.name):
         found += _keys(provider, os.environ, key)
