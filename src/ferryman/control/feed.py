@@ -3,7 +3,9 @@
 import asyncio
 import threading
 import time
-from typing import Final
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
 
 import sqlalchemy as sa
 from msgspec import Struct
@@ -12,6 +14,7 @@ from ferryman.config.feed import Feed, SealKey, mark
 from ferryman.log import log
 from ferryman.store import clears, keys
 
+T = TypeVar("T")
 LONGEST_WAIT: Final = 60.0
 """Seconds; a data plane that asks for more is answered after this."""
 EMPTY_WAIT: Final = 5.0
@@ -74,6 +77,7 @@ class FeedHub:
         self._keys_seq = keys.key_seq(engine)
         self._cleared = clears.order_seq(engine)
         self._keysets = b""
+        self._readers = ThreadPoolExecutor(2, "feed")
         self._changed = asyncio.Event()
         self._closing = False
         self._seen: dict[str, Seen] = {}
@@ -100,13 +104,18 @@ class FeedHub:
             self._keysets = keysets
         self._loop.call_soon_threadsafe(self._wake)
 
-    def keys_changed(self, seq: int | None = None) -> None:
-        """The key table has reached ``seq`` (default: look); a restored one may be lower."""
-        seq = keys.key_seq(self._engine) if seq is None else seq
-        with self._lock:
-            if seq == self._keys_seq:
-                return
-            self._keys_seq = seq
+    def keys_changed(self) -> None:
+        """Look how far the key table is; that of a restored database may be back."""
+        while True:
+            before = self._keys_seq
+            seq = keys.key_seq(self._engine)
+            with self._lock:
+                if self._keys_seq != before:
+                    continue  # another thread was quicker: what was read may be older than that
+                if seq == before:
+                    return
+                self._keys_seq = seq
+                break
         self._loop.call_soon_threadsafe(self._wake)
 
     def look(self) -> None:
@@ -208,6 +217,10 @@ class FeedHub:
             except TimeoutError:
                 return Feed(keys_seq=seq)
 
+    async def _read(self, read: Callable[..., T], *given: object) -> T:
+        """Read from the database, and not behind what else this process has threads do."""
+        return await self._loop.run_in_executor(self._readers, read, self._engine, *given)
+
     async def _newer(
         self, version: str, seq: int, cleared: int | None, issuers: str | None,
         seal: SealKey | None,
@@ -220,14 +233,14 @@ class FeedHub:
         reached, full, delta = seq, b"", b""
         facts: keys.Facts = {}
         if seq and seq != ours:
-            reached, delta, facts = await asyncio.to_thread(keys.changed_since, self._engine, seq)
+            reached, delta, facts = await self._read(keys.changed_since, seq)
         if not reached or not seq:
             # A new data plane; or its table comes from a database that ours is a backup of.
-            reached, full, facts = await asyncio.to_thread(keys.full_table, self._engine)
+            reached, full, facts = await self._read(keys.full_table)
         known = -1
         orders: list[tuple[bytes, ...]] = []
         if cleared is not None and cleared != latest:
-            known, orders = await asyncio.to_thread(clears.orders_since, self._engine, cleared)
+            known, orders = await self._read(clears.orders_since, cleared)
             orders = orders if cleared >= 0 else []
             known = known if known != cleared else -1
         if issuers is None or issuers == mark(keysets):

@@ -1,14 +1,16 @@
 """The data plane's end of the snapshot feed: a cache on disk, and a long-poll for what is new.
 
 The cache lets a data plane start, and serve, while its control plane is away. Files are written by
-a worker thread, whole or not at all.
+a thread of their own, one after the other, whole or not at all.
 """
 
 import asyncio
 import contextlib
 import os
 import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -26,6 +28,8 @@ from ferryman.meter.keytable import KeyTable, KeyTableError
 
 WAIT_SECONDS = 25
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+MOST_UNWRITTEN = 1000
+"""Writes to the cache that may wait for the disk before the feed does."""
 SNAPSHOT = msgspec.msgpack.Decoder(Snapshot)
 _feed = msgspec.msgpack.Decoder(Feed)
 _facts = msgspec.msgpack.Decoder(dict[str, KeyFacts])
@@ -97,6 +101,8 @@ class FeedClient:
         self._cleared = -1
         """Number of the latest order to clear the cache that was followed."""
         self._failures = 0
+        self._disk = ThreadPoolExecutor(1, "feed-cache")
+        self._unwritten: deque[Future[None]] = deque()
 
     def load_cache(self) -> None:
         """Start from the last snapshot and key table on disk, if they are there and sound."""
@@ -138,7 +144,7 @@ class FeedClient:
         if keysets != self.keysets:
             self._on_keysets(keysets)
             self.keysets = keysets
-            await self._off_loop(self._save, self._keysets_file, keysets)
+            await self._later(self._save, self._keysets_file, keysets)
 
     async def run(self) -> None:
         """Follow the feed for as long as the process lives."""
@@ -187,7 +193,7 @@ class FeedClient:
         return _feed.decode(b"".join(sink.parts))
 
     async def _apply(self, feed: Feed) -> None:
-        """Take over what is new, then write it to the cache. Raises what is wrong with the answer.
+        """Take over what is new, and have it cached. Raises what is wrong with the answer.
 
         Keys come first, so that a bad snapshot keeps no revoked key alive; then what opens the
         secrets in the snapshot.
@@ -215,34 +221,38 @@ class FeedClient:
                 self.version = snapshot.version
         finally:
             if told:  # before the keys: none is cached without whose it is
-                await self._off_loop(self._save, self._facts_file, _pack(self.facts))
+                await self._later(self._save, self._facts_file, _pack(self.facts))
             await self._cache_keys(feed, full)
         if feed.cleared >= 0:
             for tags in feed.clears:
                 self._on_clear(Choice(*tags))
             self._cleared = feed.cleared
-            await self._off_loop(self._save, self._orders, b"%d" % feed.cleared)
+            await self._later(self._save, self._orders, b"%d" % feed.cleared)
         if feed.snapshot:
-            await self._off_loop(self._save, self._snapshot, feed.snapshot)
+            await self._later(self._save, self._snapshot, feed.snapshot)
 
     async def _take_seal(self, seal: SealKey, *, alone: bool) -> None:
         """Open sealed secrets with this from now on; those of the snapshot here, if none comes."""
         self._opener.take(seal)
         if alone:
             self._on_seal()
-        await self._off_loop(self._save, self._seal_file, _pack(seal))
+        await self._later(self._save, self._seal_file, _pack(seal))
 
     async def _cache_keys(self, feed: Feed, full: bool) -> None:
         if full:
-            await self._off_loop(self._save, self._keys, feed.keys_full)
-            await self._off_loop(self._save, self._deltas, b"")
+            await self._later(self._save, self._keys, feed.keys_full)
+            await self._later(self._save, self._deltas, b"")
         elif feed.keys_delta:
-            await self._off_loop(self._append, self._deltas, feed.keys_delta)
+            await self._later(self._append, self._deltas, feed.keys_delta)
 
-    async def _off_loop(
-        self, write: Callable[[Path, bytes], None], path: Path, data: bytes
-    ) -> None:
-        await asyncio.get_running_loop().run_in_executor(None, write, path, data)
+    async def _later(self, write: Callable[[Path, bytes], None], path: Path, data: bytes) -> None:
+        """Have it written after what came before. A disk that takes long does not hold up the feed:
+        keys that are revoked meanwhile are shut out."""
+        self._unwritten.append(self._disk.submit(write, path, data))
+        while self._unwritten and self._unwritten[0].done():
+            self._unwritten.popleft()
+        if len(self._unwritten) > MOST_UNWRITTEN:
+            await asyncio.wrap_future(self._unwritten[0])
 
     @property
     def _orders(self) -> Path:
