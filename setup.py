@@ -17,6 +17,7 @@ HOT = [
     "flow/charges.py",
     "flow/choice.py",
     "flow/considered.py",
+    "flow/counting.py",
     "flow/deliver.py",
     "flow/headers.py",
     "flow/limit_words.py",

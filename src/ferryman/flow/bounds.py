@@ -36,7 +36,7 @@ SILENT: Final = frozenset(("embeddings", "embed", "embed_content", "batch_embed_
 """Endpoints whose answers are no tokens."""
 TRANSCRIPTS: Final = frozenset(("audio.transcriptions", "audio.translations"))
 _MEMORY: Final = {"1g": 1, "4g": 4, "16g": 16, "64g": 64}
-_MARKS: Final[tuple[bytes, ...]] = (b"search", b"Search", b'"code_')
+_MARKS: Final[tuple[str, ...]] = ("search", "Search", '"code_')
 """One of them is in every body that names a tool with a fee."""
 
 _tools: Final = msgspec.json.Decoder(list[dict[str, Any]])

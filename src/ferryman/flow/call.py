@@ -142,8 +142,8 @@ class Plane:
         self.refused = 0
         """Calls turned away since as many were being served."""
         self.bonds = Bonds()
-        self.idle = asyncio.Event()
-        """Set whenever no call is being served."""
+        self.idle: asyncio.Event | None = None
+        """Set once no call is being served any more; None: nobody waits for that."""
         self.rng = random.Random()  # noqa: S311 - spreads load, protects nothing
         self._boot = f"req_{time_ns() // 1_000_000:011x}{self.rng.getrandbits(40):010x}"
         self._count = 1 << 32  # so that every count has nine digits, and ids sort as they come
@@ -152,7 +152,7 @@ class Plane:
     @property
     def ready(self) -> bool:
         """True once there is a key table and a configuration to serve from."""
-        return self.keys is not None and bool(self.fleet.snapshot.version)
+        return self.keys is not None and self.fleet.configured
 
     def next_id(self) -> str:
         """A request id: unique, ordered by boot and then by count."""
@@ -466,7 +466,7 @@ def settle(
     call.settled = True
     plane, target = call.plane, call.target
     now = plane.now()
-    if error is ErrorKind.GUARDRAIL:
+    if error is not None and error is ErrorKind.GUARDRAIL:
         plane.refusals.stopped(error, call.exchange.peer, call.key, call.agent, call.model)
     usage, counts, whole = believed(call, usage, target, whole)
     cost, price = (0 if usage is NOTHING else None), ""
