@@ -9,6 +9,8 @@ import os
 from setuptools import setup
 
 HOT = [
+    "catalog/reply_headers.py",
+    "catalog/request_ids.py",
     "edge/routes.py",
     "flow/asking.py",
     "flow/attempts.py",

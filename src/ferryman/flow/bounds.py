@@ -11,7 +11,7 @@ from ferryman.flow.call import Call
 from ferryman.ir.errors import GatewayError
 from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Extras
-from ferryman.meter.cost import MOST, fees, hold
+from ferryman.meter.cost import capped, fees, hold
 from ferryman.upstream.fleet import Target
 from ferryman.wire.envelope import MOST_CHOICES, Request
 from ferryman.wire.framing import mentions
@@ -101,7 +101,7 @@ def most_cost(call: Call, request: Request, targets: Sequence[Target]) -> int:
         if most > dearest:
             dearest = most
     several = call.hedge or call.rescue or call.retry_empty or call.on_content_filter
-    return min(total if several else dearest, MOST)
+    return capped(total if several else dearest)
 
 
 def beyond(call: Call, request: Request, target: Target) -> int:

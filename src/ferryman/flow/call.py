@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-import functools
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial, reduce
 from time import time_ns
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +26,7 @@ from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Request as Conversation
 from ferryman.ir.tally import Tally, tally
 from ferryman.ir.usage import Usage, added
-from ferryman.meter.cost import MOST, cost_of
+from ferryman.meter.cost import capped, cost_of
 from ferryman.meter.keytable import KeyTable
 from ferryman.meter.limits import Amounts, Grant, Limit
 from ferryman.meter.strikes import MOST_STRANGERS, Strikes
@@ -398,7 +398,7 @@ class Call:
     def parting(self, reply: "Reply") -> Callable[[], None]:
         """What to do with ``reply`` when the caller leaves."""
         seconds = self.plane.fleet.cancelled
-        return functools.partial(let_end, reply, seconds) if seconds else reply.leave
+        return partial(let_end, reply, seconds) if seconds else reply.leave
 
     @property
     def client(self) -> ClientSide:
@@ -435,7 +435,7 @@ def open_call(call: Call, target: Target, most: int) -> None:
     """
     opened = Opened(
         call.id, call.at_us, call.key, call.endpoint, call.model, target.provider, target.model,
-        min(most, MOST), charge_of(call), call.labels,
+        capped(most), charge_of(call), call.labels,
     )  # fmt: skip
     plane = call.plane
     try:
@@ -565,7 +565,7 @@ def _with_others(
     unknown = call.unknown_cost = len([each for each in attempts if not each.whole])
     if not told:
         return (None, None) if unknown else (NOTHING, total)
-    return functools.reduce(added, told), (total or None if unknown else total)
+    return reduce(added, told), (total or None if unknown else total)
 
 
 def told(

@@ -6,6 +6,7 @@ key order and white space survive.
 
 import contextlib
 import re
+import struct
 from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any, Final
@@ -22,7 +23,8 @@ from ferryman.wire.framing import as_text
 Fields = dict[str, Raw]
 _fields = msgspec.json.Decoder(Fields)
 _encode = msgspec.json.Encoder().encode
-_view: Final[Any] = memoryview  # compiled, builtins are looked up each time
+_first_byte: Final = struct.Struct("B").unpack_from
+_ARRAY: Final[Any] = (ord("["),)
 _bool = msgspec.json.Decoder(bool | None)
 _int = msgspec.json.Decoder(int | None)
 _text = msgspec.json.Decoder(str)
@@ -138,7 +140,7 @@ def decode(endpoint: str, body: bytes) -> Request:
             0 < len(model) <= MAX_MODEL_NAME
             and limit >= 0
             and not fields[2]
-            and (len(fields) != 12 or _view(fields[11])[0] == 91)  # an array of messages
+            and (len(fields) != 12 or _first_byte(fields[11]) == _ARRAY)  # an array of messages
         ):
             stream = bool(fields[1])
             request = Request(body, model, stream, stream and decoder is _CHAT, limit)
