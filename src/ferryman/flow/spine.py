@@ -108,7 +108,7 @@ async def serve(
         resolved = leads_to(call, request)
         if is_narrower(call, request, resolved, facts):
             request, resolved = await narrow(call, request, resolved, facts)
-        if plane.guards is not None:
+        if plane.guards is not None and (call.guards or plane.guards.always):
             request = await guard(call, request, facts, resolved)
         if (plane.caching or facts.once) and await replayed(call, request, resolved, facts):
             return

@@ -26,7 +26,11 @@ class Tally:
         self.reasoning: int = fields[6]
         self.audio_output: int = fields[7]
         self.extras: Extras | None = fields[8]
-        # Said to be int, or compiled they are kept as objects.
+        self._add_up(usage)
+
+    def _add_up(self, usage: Usage) -> None:
+        # In a method: above, what came of ``fields`` counts as anything, and compiled, to add up
+        # what may be anything is dear.
         self.total_input: int = (
             self.input + self.cache_read + self.cache_write + self.cache_write_1h + self.audio_input
         )
