@@ -466,6 +466,7 @@ def settle(
     call.settled = True
     plane, target = call.plane, call.target
     now = plane.now()
+    # (Python 3.11 makes each look at an enum's member a call, which most calls needn't pay for.)
     if error is not None and error is ErrorKind.GUARDRAIL:
         plane.refusals.stopped(error, call.exchange.peer, call.key, call.agent, call.model)
     usage, counts, whole = believed(call, usage, target, whole)
