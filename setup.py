@@ -9,6 +9,8 @@ import os
 from setuptools import setup
 
 HOT = [
+    "catalog/reply_headers.py",
+    "catalog/request_ids.py",
     "edge/routes.py",
     "flow/asking.py",
     "flow/attempts.py",
@@ -17,6 +19,7 @@ HOT = [
     "flow/charges.py",
     "flow/choice.py",
     "flow/considered.py",
+    "flow/counting.py",
     "flow/deliver.py",
     "flow/headers.py",
     "flow/limit_words.py",

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ferryman.http1.head import number_at
 from ferryman.http1.limits import Limits
 from tests.http1.scene import Scene, on_loop, post, scene
 from tests.http1.test_framing import Outcome, play
@@ -182,3 +184,11 @@ async def test_known_heads_obey_limits_that_changed(tmp_path: Path) -> None:
         stage.server.limits = Limits(max_body_bytes=4)
         assert (await peer.ask(FIRST)).body == b"body_too_large"
         assert await peer.rest() == b""
+
+
+@given(st.text("019/:x", max_size=12).map(str.encode), st.integers(0, 3))
+def test_a_number_ends_where_its_digits_do(data: bytes, at: int) -> None:
+    found = re.compile(rb"[0-9]{1,9}(?![0-9])").match(data, at)
+    number, end = number_at(data, at)
+    assert number == (int(found[0]) if found else -1)
+    assert found is None or end == found.end()

@@ -1,10 +1,13 @@
 """Prices, costs and holds, against a plain restatement of the rules."""
 
+from decimal import Decimal
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferryman.flow.deliver import usd
 from ferryman.ir.price import EVERY_DAY, PER_ONE, PICO, Price, Rate, Special
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS, PIECES, SERVICES, Extras, Usage
 from ferryman.meter.cost import DAY, MOST, cost, fees, hold, rate_at
@@ -239,3 +242,13 @@ def test_mad_numbers_stop_at_what_a_record_can_carry() -> None:
     price = (Price(tiers=((-1, Rate(output=600_000)),)),)
     assert hold(dearest(price), 100, 10**30) == MOST
     assert cost(Usage(output=10**30), price, 0) == MOST
+
+
+@given(st.integers(0, MOST), st.integers(0, 18))
+def test_amounts_are_told_as_exact_and_as_short_as_can_be(number: int, zeros: int) -> None:
+    picodollars = number // 10**zeros * 10**zeros
+    said = usd(picodollars)
+    assert Decimal(said) == Decimal(picodollars).scaleb(-12)
+    whole, point, places = said.partition(".")
+    assert (whole, point, places) == (whole.lstrip("0") or "0", point, places.rstrip("0"))
+    assert bool(point) == bool(places)

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferryman.wire.framing import MAX_EVENT_BYTES, EventTooLargeError, Splitter, event_data
+from ferryman.wire.framing import (
+    MAX_EVENT_BYTES,
+    EventTooLargeError,
+    Splitter,
+    event_data,
+    mentions,
+)
 
 
 def split(data: bytes, *cuts: int) -> tuple[list[bytes], bytes]:
@@ -113,3 +119,9 @@ def test_an_event_without_end_is_an_error() -> None:
     with pytest.raises(EventTooLargeError, match="16777216"):
         splitter.feed(b"x")
     assert len(Splitter().feed((b"data: " + b"x" * 1000 + b"\n\n") * 20_000)) == 20_000
+
+
+@given(st.lists(st.sampled_from([b'"', b"url", b"\\u00", b"\xff", "é".encode(), b"x"])))
+def test_marks_are_found_in_whatever_bytes(pieces: list[bytes]) -> None:
+    data, marks = b"".join(pieces), ('url"', "\\u00")
+    assert mentions(data, marks) == any(mark.encode() in data for mark in marks)

@@ -11,7 +11,7 @@ from ferryman.catalog.quirks import usage_quirks
 from ferryman.ir.errors import ErrorKind
 from ferryman.ir.usage import Extras, Usage
 from ferryman.ir.usage import counts as counted
-from ferryman.wire.openai_chat.relay import read_whole
+from ferryman.wire.openai_chat.relay import read_answer, read_whole
 from ferryman.wire.openai_chat.types import WireUsage
 from ferryman.wire.openai_chat.usage import MAX_TOKENS, usage_of
 
@@ -171,6 +171,25 @@ def test_every_token_is_in_one_class(said: dict[str, Any]) -> None:
 )
 def test_a_whole_reply_with_odd_counts_is_still_an_answer(usage: bytes, read: Usage | None) -> None:
     assert read_whole(b'{"choices":[],"usage":%b}' % usage) == (None, read)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"choices":[]}', None),
+        (b'{"choices":null}', None),
+        (b'{"choi\\u0063es":[{}]}', None),
+        (b'{"result":{"choices":[]}}', None),  # some wrap it
+        (b'{"choices":[],"usage":"odd"}', None),
+        (b'{"usage":{"prompt_tokens":1}}', ErrorKind.UPSTREAM_PROTOCOL),
+        (b'{"of":["choices"]}', None),  # better than to refuse an answer
+        (b"{}", ErrorKind.UPSTREAM_PROTOCOL),
+        (b"[", ErrorKind.UPSTREAM_PROTOCOL),
+        (b'{"error":{"message":"x"}}', ErrorKind.UPSTREAM_ERROR),
+    ],
+)
+def test_a_completion_has_choices(body: bytes, kind: ErrorKind | None) -> None:
+    assert read_answer(body)[0] == kind
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ _NAMES: Final = REQUEST_IDS | frozenset(
     b"sunset warning server-timing cf-ray azureml-model-session num_tokens num_chars "
     b"character-cost history-item-id".split()
 )
-_BEGINNINGS: Final = (
+_BEGINNINGS: Final[tuple[bytes, ...]] = (
     b"x-", b"openai-", b"anthropic-", b"ratelimit", b"ms-", b"mistral-", b"fireworks-",
 )  # fmt: skip
-_NOT: Final = (
+_NOT: Final[tuple[bytes, ...]] = (
     b"x-ferryman-", b"x-accel-", b"x-sendfile", b"x-lighttpd-", b"x-litespeed-", b"x-reproxy-",
     b"x-frame-options", b"x-xss-protection", b"x-content-type-options", b"x-dns-prefetch-control",
     b"x-permitted-cross-domain", b"x-download-options", b"x-ua-compatible", b"x-robots-tag",

@@ -34,6 +34,7 @@ from ferryman.flow.classify import classified
 from ferryman.flow.guarding import engine_of
 from ferryman.flow.keeping import Keeper
 from ferryman.flow.limiting import limiter_of
+from ferryman.flow.owing import recorded
 from ferryman.flow.policies import policies_of
 from ferryman.flow.queueing import adopt_limits
 from ferryman.flow.refusals import EVERY
@@ -92,7 +93,7 @@ class Gateway:
         proxy = environment_proxy(env)
         connector = Connector(self._loop, proxy_for=proxy, admits=admits)
         self._connector = connector
-        self._pools = Pools(connector, self._recorded)
+        self._pools = Pools(connector)
         self._snapshot = Snapshot(version="")
         self._live: dict[str, tuple[Health, Gauge]] = {}
         self.plane = Plane(
@@ -104,6 +105,7 @@ class Gateway:
             log=log,
             replays=Replays(),
         )
+        self._recorded = self._pools.before = partial(recorded, self.plane)
         self.plane.regions = regions(options.region)
         self.plane.data_policy = options.data_policy
         self._keeping = Keeping(self.plane, options.paths, env, log)
@@ -372,9 +374,9 @@ class Gateway:
         """Settle what is still open, and leave the journal whole on disk."""
         self._pools.close()
         if self.plane.metrics.in_flight:  # calls whose callers are gone have yet to settle
-            self.plane.idle.clear()
+            idle = self.plane.idle = asyncio.Event()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.plane.idle.wait(), SETTLE_SECONDS)
+                await asyncio.wait_for(idle.wait(), SETTLE_SECONDS)
         for task in self._background:
             task.cancel()
         await asyncio.sleep(0)
@@ -385,15 +387,6 @@ class Gateway:
         await self._keeping.close()
         if self._bodies is not None:
             await self._loop.run_in_executor(None, self._bodies.close)
-
-    def _recorded(self) -> bool:
-        """Whether what calls have written down is in the journal: nothing is sent before it is."""
-        try:
-            self._journal.flush()
-        except JournalError as trouble:
-            self.plane.unwritten(trouble)
-            return self.plane.serves_on
-        return True
 
     async def _write_refusals(self) -> None:
         while True:

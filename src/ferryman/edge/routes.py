@@ -93,6 +93,7 @@ class Edge:
         }
         if self._own.keys() != PLACES.keys():
             raise ValueError(f"declared in one place only: {self._own.keys() ^ PLACES.keys()}")
+        self._on_error = self._escaped  # compiled, a method is bound anew at each look
         self.siblings: Siblings | None = None
         """The other workers that share the port, if there are any."""
 
@@ -101,7 +102,7 @@ class Edge:
         target = exchange.target
         endpoint = self._calls.get(target)
         if endpoint is not None and exchange.method == b"POST":
-            Drive(serve(self.plane, exchange, endpoint), self._escaped)
+            Drive(serve(self.plane, exchange, endpoint), self._on_error)
             return
         try:
             self._other(exchange, target)

@@ -28,7 +28,7 @@ from ferryman.upstream.reply import Reply
 from ferryman.wire import envelope
 from ferryman.wire.format import ClientSide, ProviderSide, ReplyContext
 from ferryman.wire.formats import client_of, provider_of, relay_of
-from ferryman.wire.framing import mentions
+from ferryman.wire.framing import as_text
 from ferryman.wire.gemini_generate.embeddings import naming
 from ferryman.wire.invoke import UnwrappingTap
 from ferryman.wire.openai_chat.media_relay import SpeechTap
@@ -196,23 +196,21 @@ def takes_long(
     return target.responses_only or _carries_foreign(body) or _lacks_proof(body, target)
 
 
-NAMES_WITHIN = ("embed_content", "batch_embed_contents")
+NAMES_WITHIN: Final[tuple[str, ...]] = ("embed_content", "batch_embed_contents")
 """Endpoints whose bodies name the model that the URL names."""
-
-_FOREIGN: Final[tuple[bytes, ...]] = (b'"fm1', b'"fm-of:')
-"""How signatures of other formats begin within a body (``ir/signature.py``); in base64 the first
-is ``Zm0xO``."""
 
 
 def _carries_foreign(body: bytes) -> bool:
     """Whether an earlier answer came from a provider of another format and left its proof here.
 
-    This provider would refuse it: the request is put into its format anew, without that.
+    This provider would refuse it: the request is put into its format anew, without that. For how
+    such signatures begin, see ``ir/signature.py``; in base64 ``fm1`` is ``Zm0xO``.
     """
-    if body.find(b'"fm') >= 0 and mentions(body, _FOREIGN):
+    text = as_text(body)
+    if '"fm' in text and ('"fm1' in text or '"fm-of:' in text):
         return True
-    # One byte is found several times as fast as six, and most bodies have none.
-    return body.find(b"Z") >= 0 and body.find(b'"Zm0xO') >= 0
+    # One letter is found several times as fast as six, and most bodies have none.
+    return "Z" in text and '"Zm0xO' in text
 
 
 def _lacks_proof(body: bytes, target: Target) -> bool:

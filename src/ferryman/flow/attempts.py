@@ -72,9 +72,8 @@ def recorded(
 
 def _upstream_id(headers: Headers) -> str:
     pairs: list[Any] = headers
-    names = REQUEST_IDS  # a local one: what is another module's is looked up each time
     for pair in pairs:
-        if pair[0] in names:
+        if pair[0] in REQUEST_IDS:
             value: bytes = pair[1]
             return value[:LONGEST_ID].decode("latin-1")
     return ""

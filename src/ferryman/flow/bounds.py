@@ -11,7 +11,7 @@ from ferryman.flow.call import Call
 from ferryman.ir.errors import GatewayError
 from ferryman.ir.unreadable import UNREADABLE
 from ferryman.ir.usage import Extras
-from ferryman.meter.cost import MOST, fees, hold
+from ferryman.meter.cost import capped, fees, hold
 from ferryman.upstream.fleet import Target
 from ferryman.wire.envelope import MOST_CHOICES, Request
 from ferryman.wire.framing import mentions
@@ -36,7 +36,7 @@ SILENT: Final = frozenset(("embeddings", "embed", "embed_content", "batch_embed_
 """Endpoints whose answers are no tokens."""
 TRANSCRIPTS: Final = frozenset(("audio.transcriptions", "audio.translations"))
 _MEMORY: Final = {"1g": 1, "4g": 4, "16g": 16, "64g": 64}
-_MARKS: Final[tuple[bytes, ...]] = (b"search", b"Search", b'"code_')
+_MARKS: Final[tuple[str, ...]] = ("search", "Search", '"code_')
 """One of them is in every body that names a tool with a fee."""
 
 _tools: Final = msgspec.json.Decoder(list[dict[str, Any]])
@@ -101,7 +101,7 @@ def most_cost(call: Call, request: Request, targets: Sequence[Target]) -> int:
         if most > dearest:
             dearest = most
     several = call.hedge or call.rescue or call.retry_empty or call.on_content_filter
-    return min(total if several else dearest, MOST)
+    return capped(total if several else dearest)
 
 
 def beyond(call: Call, request: Request, target: Target) -> int:

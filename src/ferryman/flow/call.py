@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-import functools
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial, reduce
 from time import time_ns
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +26,7 @@ from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Request as Conversation
 from ferryman.ir.tally import Tally, tally
 from ferryman.ir.usage import Usage, added
-from ferryman.meter.cost import MOST, cost_of
+from ferryman.meter.cost import capped, cost_of
 from ferryman.meter.keytable import KeyTable
 from ferryman.meter.limits import Amounts, Grant, Limit
 from ferryman.meter.strikes import MOST_STRANGERS, Strikes
@@ -142,8 +142,8 @@ class Plane:
         self.refused = 0
         """Calls turned away since as many were being served."""
         self.bonds = Bonds()
-        self.idle = asyncio.Event()
-        """Set whenever no call is being served."""
+        self.idle: asyncio.Event | None = None
+        """Set once no call is being served any more; None: nobody waits for that."""
         self.rng = random.Random()  # noqa: S311 - spreads load, protects nothing
         self._boot = f"req_{time_ns() // 1_000_000:011x}{self.rng.getrandbits(40):010x}"
         self._count = 1 << 32  # so that every count has nine digits, and ids sort as they come
@@ -152,7 +152,7 @@ class Plane:
     @property
     def ready(self) -> bool:
         """True once there is a key table and a configuration to serve from."""
-        return self.keys is not None and bool(self.fleet.snapshot.version)
+        return self.keys is not None and self.fleet.configured
 
     def next_id(self) -> str:
         """A request id: unique, ordered by boot and then by count."""
@@ -398,7 +398,7 @@ class Call:
     def parting(self, reply: "Reply") -> Callable[[], None]:
         """What to do with ``reply`` when the caller leaves."""
         seconds = self.plane.fleet.cancelled
-        return functools.partial(let_end, reply, seconds) if seconds else reply.leave
+        return partial(let_end, reply, seconds) if seconds else reply.leave
 
     @property
     def client(self) -> ClientSide:
@@ -435,7 +435,7 @@ def open_call(call: Call, target: Target, most: int) -> None:
     """
     opened = Opened(
         call.id, call.at_us, call.key, call.endpoint, call.model, target.provider, target.model,
-        min(most, MOST), charge_of(call), call.labels,
+        capped(most), charge_of(call), call.labels,
     )  # fmt: skip
     plane = call.plane
     try:
@@ -466,7 +466,8 @@ def settle(
     call.settled = True
     plane, target = call.plane, call.target
     now = plane.now()
-    if error is ErrorKind.GUARDRAIL:
+    # (Python 3.11 makes each look at an enum's member a call, which most calls needn't pay for.)
+    if error is not None and error is ErrorKind.GUARDRAIL:
         plane.refusals.stopped(error, call.exchange.peer, call.key, call.agent, call.model)
     usage, counts, whole = believed(call, usage, target, whole)
     cost, price = (0 if usage is NOTHING else None), ""
@@ -565,7 +566,7 @@ def _with_others(
     unknown = call.unknown_cost = len([each for each in attempts if not each.whole])
     if not told:
         return (None, None) if unknown else (NOTHING, total)
-    return functools.reduce(added, told), (total or None if unknown else total)
+    return reduce(added, told), (total or None if unknown else total)
 
 
 def told(

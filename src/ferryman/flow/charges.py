@@ -85,7 +85,7 @@ def charge_of(call: "Call") -> Charge | None:
     """What budgets bear of the call now: what it holds, or once it is settled what it has used."""
     grant = call.grant
     apart = call.expected
-    if call.settled:
+    if call.settled and (call.rooms or apart):
         apart = [
             (key, room.picodollars, room.tokens)
             for room in call.rooms
@@ -108,7 +108,7 @@ def believed(
     said: Usage | None = usage
     if _odd(found):
         said, whole = _trusted(call, usage), False
-    if said is not None and said.extras is not None:
+    if said is not None and found.extras is not None:
         said = _known(said, target)
     return said, found if said is usage else tally(said), whole
 

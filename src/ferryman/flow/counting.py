@@ -1,5 +1,7 @@
 """Counts of tokens that callers ask for: the provider's own where it offers them, else ours."""
 
+from typing import Final
+
 from ferryman.flow.call import Call
 from ferryman.flow.measure import measure
 from ferryman.http1.exchange import Headers
@@ -8,7 +10,7 @@ from ferryman.wire.anthropic_messages import request as messages
 from ferryman.wire.envelope import Request
 from ferryman.wire.gemini_generate import counting as generate
 
-COUNTS = ("count_tokens", "count_content")
+COUNTS: Final = frozenset(("count_tokens", "count_content"))
 """Endpoints that count, and cost nothing."""
 
 

@@ -341,7 +341,8 @@ def _head(call: Call, upstream: Headers, cost: int | None) -> bytes:
     if overhead < 1000:
         relayed.append(_OVERHEAD[overhead])
     else:
-        relayed.append(_overhead(overhead))
+        relayed.append(b"x-ferryman-overhead-ms: %d" % (overhead // 1000))
+        relayed.append(_PARTS[overhead % 1000])
     if cost is not None:
         relayed.append(b"x-ferryman-cost-usd: ")
         relayed.append(usd(cost).encode())
@@ -421,12 +422,9 @@ def _listed(entries: tuple[str, ...]) -> bytes:
     return ", ".join(shown).encode()
 
 
-def _overhead(us: int) -> bytes:
-    return b"x-ferryman-overhead-ms: %d.%03d\r\n" % (us // 1000, us % 1000)
-
-
 _ONE_ATTEMPT: Final = b"x-ferryman-attempts: 1\r\n"
-_OVERHEAD: Final = [_overhead(us) for us in range(1000)]
+_PARTS: Final = [b".%03d\r\n" % us for us in range(1000)]
+_OVERHEAD: Final = [b"x-ferryman-overhead-ms: 0%b" % part for part in _PARTS]
 """The usual cases, ready to send: to format numbers is a good part of what a head costs."""
 
 
@@ -450,11 +448,14 @@ def _relay_line(pair: tuple[bytes, bytes], known: dict[Any, bytes]) -> bytes:
 
 def usd(picodollars: int) -> str:
     """An exact decimal: ``150_000_000`` → ``0.00015``."""
-    dollars, rest = picodollars // _DOLLAR, picodollars % _DOLLAR
-    if not rest:
-        return str(dollars)
-    places = str(_DOLLAR + rest)[1:].rstrip("0")  # of twelve
-    return f"{dollars}.{places}"
-
-
-_DOLLAR: Final = 10**12
+    number, places = picodollars, 12
+    while places and not number % 10:
+        number //= 10
+        places -= 1
+    text = str(number)
+    if not places:
+        return text
+    whole = len(text) - places
+    if whole > 0:
+        return f"{text[:whole]}.{text[whole:]}"
+    return f"0.{'0' * -whole}{text}"

@@ -60,10 +60,7 @@ async def guard(
     """
     engine = call.plane.guards
     assert engine is not None
-    names = (*engine.always, *call.guards)
-    if not names:
-        return request
-    session = call.session = Session(engine, names)
+    session = call.session = Session(engine, (*engine.always, *call.guards))
     models = _models(call, request, resolved)
     began = time.perf_counter()
     try:

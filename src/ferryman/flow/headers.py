@@ -172,7 +172,7 @@ def identify(plane: Plane, facts: HeaderFacts) -> str:
     Raises :class:`GatewayError`: 401, or 503 at start-up.
     """
     keys = plane.keys
-    if keys is None or not plane.fleet.snapshot.version:
+    if keys is None or not plane.fleet.configured:
         raise GatewayError(
             503,
             ErrorKind.NOT_READY,

@@ -521,9 +521,10 @@ def unbounded(call: Call, request: Request, target: Target) -> str:
             f"{target.name} has no price, and this call counts in a budget. Whoever runs the "
             f"gateway can give it one: providers.{target.provider}.prices (0 where it is free)."
         )
+    if most_output(call, request, target):
+        return ""
     speaks = call.endpoint in CONVERSATIONS or call.endpoint == "completions"
-    matters = speaks and (target.dearest[1] > 0 or not call.priced)
-    if matters and not most_output(call, request, target):
+    if speaks and (target.dearest[1] > 0 or not call.priced):
         return (
             f"Nobody knows how long an answer of {target.name} may get, and this call counts in a "
             "budget. Say at most how many tokens it may have (max_tokens), or give its max_output: "

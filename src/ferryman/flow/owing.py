@@ -17,6 +17,16 @@ MOST_OWED: Final = 100_000
 _pack: Final = msgspec.msgpack.Encoder().encode
 
 
+def recorded(plane: "Plane") -> bool:
+    """Whether what calls have written down is in the journal: nothing is sent before it is."""
+    try:
+        plane.journal.flush()
+    except JournalError as trouble:
+        plane.unwritten(trouble)
+        return plane.serves_on
+    return True
+
+
 def write_down(call: "Call", closed: Closed) -> tuple[GatewayError | None, int]:
     """Write the record. Returns why the caller gets an error instead, and the status it gets."""
     plane = call.plane

@@ -16,16 +16,16 @@ from ferryman.wire.envelope import Request
 from ferryman.wire.framing import mentions
 from ferryman.wire.openai_responses.request import needs_store
 
-_FILE: Final = (b'file_id"', b"\\u00")  # JSON may spell each name in escapes, too
-_MARKS: Final[dict[str, tuple[bytes, ...]]] = {
-    "chat.completions": (b'url"', *_FILE),  # of images in base64, too
-    "messages": (b'image"', b'url"', *_FILE),
-    "responses": (b'url"', b'item_reference"', *_FILE),
-    "generate_content": (b'ata"', *_FILE),  # fileData, inline_data…
+_FILE: Final = ('file_id"', "\\u00")  # JSON may spell each name in escapes, too
+_MARKS: Final[dict[str, tuple[str, ...]]] = {
+    "chat.completions": ('url"', *_FILE),  # of images in base64, too
+    "messages": ('image"', 'url"', *_FILE),
+    "responses": ('url"', 'item_reference"', *_FILE),
+    "generate_content": ('ata"', *_FILE),  # fileData, inline_data…
 }
 """One of them is in every body that has images, or points to more than it has. Each costs a look
 through all of it."""
-_POINTERS: Final[tuple[bytes, ...]] = (b'url"', b'Uri"', b'_uri"', *_FILE)
+_POINTERS: Final[tuple[str, ...]] = ('url"', 'Uri"', '_uri"', *_FILE)
 Found = tuple[Sequence[int], int, bool]
 """Characters of images as base64, how many are given by their URLs, whether there is more."""
 

@@ -108,7 +108,7 @@ async def serve(
         resolved = leads_to(call, request)
         if is_narrower(call, request, resolved, facts):
             request, resolved = await narrow(call, request, resolved, facts)
-        if plane.guards is not None:
+        if plane.guards is not None and (call.guards or plane.guards.always):
             request = await guard(call, request, facts, resolved)
         if (plane.caching or facts.once) and await replayed(call, request, resolved, facts):
             return
@@ -235,7 +235,7 @@ def _end(call: Call) -> None:
         call.session.pending.cancel()
     if call.place is not None or call.room is not None:
         give_back(call)
-    if not plane.metrics.in_flight:
+    if plane.idle is not None and not plane.metrics.in_flight:
         plane.idle.set()
     if call.recording is not None:
         call.recording.over()
@@ -327,7 +327,7 @@ async def _first_good(
     could be put to no target at all, why not.
     """
     reply: Reply | None = None
-    kind: ErrorKind | None = ErrorKind.UPSTREAM_CONNECT
+    kind: ErrorKind | None = None
     unfit: GatewayError | None = None
     spares: list[Spare] = []
     while (target := turns.next(reply, kind)) is not None:
@@ -380,7 +380,7 @@ async def _first_good(
     if spares and kind is not None and not call.exchange.gone:
         reply, kind = spares.pop().bring_back(call), None
     if reply is None:
-        reply = Reply(call.plane.now, None)
+        reply, kind = Reply(call.plane.now, None), ErrorKind.UPSTREAM_CONNECT
     return reply, kind, unfit if call.target is None else None
 
 

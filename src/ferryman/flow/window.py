@@ -31,7 +31,7 @@ def text_size(body: bytes) -> int:
     return 0 if mentions(body, _NO_TEXT) else size
 
 
-_NO_TEXT: Final[tuple[bytes, ...]] = (b"base64", b'"data"', b'"file', b"_url", b"Url")
+_NO_TEXT: Final[tuple[str, ...]] = ("base64", '"data"', '"file', "_url", "Url")
 
 
 def limit(target: Target) -> float:

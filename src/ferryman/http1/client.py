@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 import httptools
 
 from ferryman.http1.exchange import Headers
+from ferryman.http1.head import number_at
 from ferryman.http1.outbox import Outbox
 from ferryman.http1.spool import SpoolReader
 
@@ -78,7 +79,7 @@ _FRAMING: Final = frozenset(
 )
 _BODIED: Final = frozenset((b"content-length", b"transfer-encoding"))
 _LENGTH: Final = b"content-length"
-_LENGTHS: Final[tuple[bytes, ...]] = (b"Content-Length: ", b"content-length: ")
+_LENGTHS: Final = frozenset((b"Content-Length: ", b"content-length: "))
 """The spellings that nearly all have."""
 _fields_seen: Final[dict[bytes, Any]] = {}
 """Header lines that upstreams repeat, parsed once into pairs. Bounded, and without framing in it.
@@ -88,9 +89,9 @@ FIELDS_KEPT: Final = 2048
 
 def _read_field(line: bytes) -> tuple[bytes, bytes] | None:
     """A plain header line as a pair; None when the full parser has to look at it."""
-    if line.startswith(_LENGTHS):  # hardly ever the same as before
-        value = line[16:]
-        return (_LENGTH, value) if value.isdigit() and len(value) < 10 else None
+    if line[:16] in _LENGTHS:  # hardly ever the same as before
+        number, end = number_at(line, 16)
+        return (_LENGTH, line[16:]) if number >= 0 and end == len(line) else None
     if line[:15].lower() == b"content-length:":
         value = line[15:].strip(b" \t")
         return (_LENGTH, value) if value.isdigit() and len(value) < 10 else None
@@ -363,12 +364,12 @@ class ClientConnection(asyncio.Protocol):
 
     def _take_whole(self, data: bytes) -> bool:
         """Take a plain 200 reply that is all here and no more; False leaves it to the parser."""
-        end = data.find(b"\r\n\r\n", 15)
-        if end < 17 or end > MAX_HEAD_BYTES:
+        head, blank, body = data.partition(b"\r\n\r\n")
+        if not blank or len(head) > MAX_HEAD_BYTES:
             return False
         headers: list[Any] = []
         length = -1
-        for line in data[17:end].split(b"\r\n"):
+        for line in head[len(_OK) :].split(b"\r\n"):
             pair = _fields_seen.get(line)
             if pair is None:
                 pair = _read_field(line)
@@ -377,9 +378,8 @@ class ClientConnection(asyncio.Protocol):
                 if pair[0] == b"content-length":  # which is never among those seen
                     if length >= 0:
                         return False
-                    length = int(pair[1])
+                    length, _ = number_at(pair[1], 0)
             headers.append(pair)
-        body = data[end + 4 :]
         if len(body) != length or len(headers) > MAX_HEADERS:
             return False
         if self._large and (self._source is not None or self.transport.get_write_buffer_size()):

@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 T = TypeVar("T")
 _OVER: Final[Any] = object()
 """What ``next`` gives at the coroutine's end: to raise and to catch costs as much as a step."""
+_next: Final[Any] = next  # compiled, builtins are looked up each time
 
 
 class Gate(Generic[T]):
@@ -66,7 +67,7 @@ class Drive:
     def step(self, _: Any = None) -> None:
         """Run up to the next wait."""
         try:
-            waits_for = next(self._steps, _OVER)
+            waits_for = _next(self._steps, _OVER)
             if waits_for is _OVER:
                 return
             if not self._await(waits_for):

@@ -10,6 +10,16 @@ MAX_LENGTH_DIGITS = 18
 """More digits of a content-length than this, zeros in front included, serve only to confuse."""
 
 
+def number_at(data: bytes, at: int) -> tuple[int, int]:
+    """The decimal number of up to nine digits that begins at ``at``, and where it ends; -1 where
+    there is none, or a longer one."""
+    number, end, most = 0, at, min(len(data), at + 10)
+    while end < most and 48 <= data[end] <= 57:
+        number = number * 10 + data[end] - 48
+        end += 1
+    return number if at < end < at + 10 else -1, end
+
+
 def faults(
     method: bytes, target: bytes, version: str, headers: Headers, limits: Limits
 ) -> Refusal | None:

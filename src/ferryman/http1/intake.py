@@ -393,15 +393,11 @@ class Intake(asyncio.Protocol):
 
     def _repeat(self, template: Template, data: bytes) -> bool:
         """Take a request whose head matches the template; False when it doesn't after all."""
-        at = template.digits_at
-        end = data.find(b"\r", at, at + 10)
-        if end <= at or not data.startswith(template.then, end):
+        left, end = heads.number_at(data, template.digits_at)
+        then = end + len(template.then)
+        if left < 0 or data[end:then] != template.then:
             return False
-        digits = data[at:end]
-        if not digits.isdigit():
-            return False
-        left = int(digits)
-        body = data[end + len(template.then) :]
+        body = data[then:]
         if left > self.server.limits.max_body_bytes or len(body) > left:
             return False  # refused, or with another request behind it: the parser's business
         if self.current is not None or self.paused or self._queue or self._rest:

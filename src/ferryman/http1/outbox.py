@@ -21,7 +21,8 @@ class Outbox:
     ) -> None:
         """``before`` is called each time before data is sent; where it says False, connections are
         cut instead."""
-        self._loop = loop
+        self._soon = loop.call_soon
+        self._ends = self._end_turn
         self.before = before
         self._waiting: list[Any] = []
         """Transports and data, by turns."""
@@ -36,7 +37,7 @@ class Outbox:
         self._writes += 1
         first = self._writes == 1
         if first:
-            self._loop.call_soon(self._end_turn)
+            self._soon(self._ends)
         self._waiting.append(transport)
         self._waiting.append(data)
         self._size += len(data)

@@ -93,9 +93,10 @@ class Pool:
 class Pools:
     """All pools of a process."""
 
-    def __init__(self, connector: Connector, before: Callable[[], bool] | None = None) -> None:
+    def __init__(self, connector: Connector) -> None:
         self.connector = connector
-        self._before = before
+        self.before: Callable[[], bool] | None = None
+        """That of :class:`Outbox`, for pools that are made from now on."""
         self._pools: dict[Origin, Pool] = {}
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
@@ -103,7 +104,7 @@ class Pools:
     def get(self, origin: Origin) -> Pool:
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = Pool(origin, self.connector, before=self._before)
+            pool = self._pools[origin] = Pool(origin, self.connector, before=self.before)
         return pool
 
     def _sweep(self) -> None:

@@ -11,6 +11,7 @@ from ferryman.http1.spool import Spool
 if TYPE_CHECKING:
     from ferryman.http1.intake import Intake
 
+_now: Final[Callable[[], float]] = monotonic  # compiled, names of others are looked up each time
 JOIN_BELOW: Final = 65_536
 """Head and body up to this many bytes leave as one buffer; above, the copy would cost more."""
 STATUS_LINES: Final = {code: status_line(code) for code in range(100, 1000)}
@@ -44,7 +45,7 @@ class ServerExchange:
         self.headers = headers
         self.body = body
         self.peer = conn.peer
-        self.began = monotonic()
+        self.began = _now()
         self.shared = shared
         self._chunked = conn.http11
         self._keep_alive = conn.keep_alive

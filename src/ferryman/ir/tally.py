@@ -26,10 +26,15 @@ class Tally:
         self.reasoning: int = fields[6]
         self.audio_output: int = fields[7]
         self.extras: Extras | None = fields[8]
-        self.total_input = (
+        self._add_up(usage)
+
+    def _add_up(self, usage: Usage) -> None:
+        # In a method: above, what came of ``fields`` counts as anything, and compiled, to add up
+        # what may be anything is dear.
+        self.total_input: int = (
             self.input + self.cache_read + self.cache_write + self.cache_write_1h + self.audio_input
         )
-        self.total_output = self.output + self.reasoning + self.audio_output
+        self.total_output: int = self.output + self.reasoning + self.audio_output
         if self.extras is not None:
             self.total_input = usage.total_input
             self.total_output = usage.total_output

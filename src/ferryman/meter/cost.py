@@ -99,7 +99,7 @@ def cost_of(usage: Tally, prices: Prices, at_s: int, always: Fixed | None = None
         total += usage.reasoning * always.reasoning
     if usage.audio_output:
         total += usage.audio_output * always.audio_output
-    return total if total <= MOST else MOST
+    return capped(total)
 
 
 def _cost_with(usage: Tally, extras: Extras, prices: Prices, at_s: int) -> int | None:
@@ -126,7 +126,7 @@ def _cost_with(usage: Tally, extras: Extras, prices: Prices, at_s: int) -> int |
     )
     if extras.region:
         tokens = (tokens * per_mille(price, extras.region) + 500) // 1000
-    return min(tokens + fees(extras, rate, price), MOST)
+    return capped(tokens + fees(extras, rate, price))
 
 
 def fees(extras: Extras, rate: Rate, price: Price) -> int:
@@ -192,4 +192,13 @@ def hold(dearest: tuple[int, int, int], body_bytes: int, max_output: int) -> int
     What it may be charged beyond tokens: ``flow/bounds.py``.
     """
     taken, given, fee = dearest
-    return min(fee + body_bytes * taken + max_output * given, MOST)
+    return capped(fee + body_bytes * taken + max_output * given)
+
+
+def capped(picodollars: int) -> int:
+    """At most :data:`MOST`."""
+    # Compiled, a number of 63 bits is an object, and dear to compare with.
+    return picodollars if picodollars < _SURELY_LESS else min(picodollars, MOST)
+
+
+_SURELY_LESS: Final = 2**61

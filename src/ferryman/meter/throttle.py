@@ -44,14 +44,24 @@ class Throttle:
         self._scale = most // self._common
         self._cost = seconds * SECOND // self._common
         self._depth = burst * self._cost
+        self._now = self._parts = 0
         self._levels: dict[str, Level] = {}
         self._count = 0
         self._sweep_at = SWEPT_AT
 
+    def _scaled(self, now: int) -> int:
+        """``now`` in the parts in which levels are kept. A call asks for the same moment several
+        times, and compiled, to multiply numbers of this size is dear."""
+        if self._scale == 1:
+            return now
+        if now != self._now:
+            self._now, self._parts = now, now * self._scale
+        return self._parts
+
     def wait(self, key: str, units: int, now: int) -> int:
         """Nanoseconds until ``units`` may be taken: 0 = they may be, or :data:`NEVER`."""
         level = self._levels.get(key)
-        scaled = now * self._scale
+        scaled = self._scaled(now)
         filled = level.tat - scaled if level is not None and level.tat > scaled else 0
         over = filled + units * self._cost - self._depth
         if over <= 0:
@@ -65,7 +75,7 @@ class Throttle:
             if len(self._levels) >= self._sweep_at:
                 self._sweep(now)
             level = self._levels[key] = Level()
-        scaled = now * self._scale
+        scaled = self._scaled(now)
         start = level.tat if level.tat > scaled else scaled
         self._count += 1
         _note_low(level.lows, self._count, start - scaled)
@@ -80,7 +90,7 @@ class Throttle:
             self.take(key, used - taken, now)
             return
         level = self._levels.get(key)
-        scaled = now * self._scale
+        scaled = self._scaled(now)
         if level is None or level.tat <= scaled:
             return
         surplus = (taken - used) * self._cost
@@ -103,7 +113,7 @@ class Throttle:
     def left(self, key: str, now: int) -> tuple[int, int]:
         """Units that may be taken now, and nanoseconds until all of the burst may be."""
         level = self._levels.get(key)
-        scaled = now * self._scale
+        scaled = self._scaled(now)
         if level is None or level.tat <= scaled:
             return self.burst, 0
         filled = level.tat - scaled
@@ -115,14 +125,14 @@ class Throttle:
         if level is None:
             level = self._levels[key] = Level()
         # Rounded up to whole parts, which changes no answer: all else is whole.
-        level.tat = now * self._scale + units * self._cost - (-parts * 1000 // self._common)
+        level.tat = self._scaled(now) + units * self._cost - (-parts * 1000 // self._common)
 
     def keys(self) -> list[str]:
         """Those of which something is remembered."""
         return list(self._levels)
 
     def _sweep(self, now: int) -> None:
-        scaled = now * self._scale
+        scaled = self._scaled(now)
         self._levels = {key: level for key, level in self._levels.items() if level.tat > scaled}
         self._sweep_at = max(2 * len(self._levels), SWEPT_AT)
 

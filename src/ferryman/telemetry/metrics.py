@@ -67,8 +67,9 @@ class Metrics:
         self._left_out: dict[str, int] = {}
         self._odd: dict[str, int] = {}
         self._judged: dict[tuple[str, str, str], int] = {}
-        self._tried: dict[tuple[str, str], int] = {}
-        self._failed: dict[tuple[str, str], int] = {}
+        self._tried: dict[str, dict[str, int]] = {}
+        self._failed: dict[str, dict[str, int]] = {}
+        """Both by provider and error."""
         self.native = False
         """Whether times are counted in the buckets of native histograms, too."""
         self.in_flight = 0
@@ -136,13 +137,11 @@ class Metrics:
             if first_token >= 0:
                 native.count(series.first_native, first_token)
         if error:
-            which = (labels[1], error)
-            self._failed[which] = self._failed.get(which, 0) + 1
+            _count(self._failed, labels[1], error)
 
     def tried(self, provider: str, error: str) -> None:
         """Count one attempt, and how it failed; empty = it did not."""
-        which = (provider, error)
-        self._tried[which] = self._tried.get(which, 0) + 1
+        _count(self._tried, provider, error)
 
     def judged(self, guard: str, stage: str, action: str) -> None:
         """Count a call that a guard has looked at, and what came of it."""
@@ -198,9 +197,10 @@ class Metrics:
             ("call_errors_total", "Calls that failed, by provider and error.", self._failed),
         ):
             lines += family(name, "counter", text)
-            for (provider, error), number in sorted(found.items()):
-                labels = f'provider="{escape(provider)}",error="{error}"'
-                lines.append(f"ferryman_{name}{{{labels}}} {number}")
+            for provider, errors in sorted(found.items()):
+                for error, number in sorted(errors.items()):
+                    labels = f'provider="{escape(provider)}",error="{error}"'
+                    lines.append(f"ferryman_{name}{{{labels}}} {number}")
         text = "Calls that guards have looked at, by what came of it."
         lines += family("guard_verdicts_total", "counter", text)
         for (guard, stage, action), number in sorted(self._judged.items()):
@@ -218,6 +218,14 @@ class Metrics:
                 yield _text(lines)
                 lines = []
         yield _text(lines)
+
+
+def _count(counts: dict[str, dict[str, int]], provider: str, error: str) -> None:
+    # A dict in a dict: compiled, to look for a pair costs twice as much as for its two parts.
+    errors = counts.get(provider)
+    if errors is None:
+        errors = counts[provider] = {}
+    errors[error] = errors.get(error, 0) + 1
 
 
 def bucket(bounds: tuple[float, ...], value: float) -> int:

@@ -388,6 +388,8 @@ class Fleet:
         self.pools = pools
         timeouts = snapshot.timeouts
         # Asked for at every call: an attribute of ours costs a fraction of a struct's.
+        self.configured = bool(snapshot.version)
+        """Whether it is of a configuration."""
         self.first_byte: float = timeouts.first_byte
         self.idle: float = timeouts.idle
         self.total: float = timeouts.total

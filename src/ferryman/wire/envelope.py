@@ -6,6 +6,7 @@ key order and white space survive.
 
 import contextlib
 import re
+import struct
 from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any, Final
@@ -17,10 +18,13 @@ from msgspec.structs import astuple
 from ferryman.ir.errors import ErrorKind, GatewayError
 from ferryman.ir.unreadable import UNREADABLE
 from ferryman.wire.envelope_types import ChatRequest, PlainRequest, ResponsesRequest
+from ferryman.wire.framing import as_text
 
 Fields = dict[str, Raw]
 _fields = msgspec.json.Decoder(Fields)
 _encode = msgspec.json.Encoder().encode
+_first_byte: Final = struct.Struct("B").unpack_from
+_ARRAY: Final[Any] = (ord("["),)
 _bool = msgspec.json.Decoder(bool | None)
 _int = msgspec.json.Decoder(int | None)
 _text = msgspec.json.Decoder(str)
@@ -136,7 +140,7 @@ def decode(endpoint: str, body: bytes) -> Request:
             0 < len(model) <= MAX_MODEL_NAME
             and limit >= 0
             and not fields[2]
-            and (len(fields) != 12 or memoryview(fields[11])[0] == 91)  # an array of messages
+            and (len(fields) != 12 or _first_byte(fields[11]) == _ARRAY)  # an array of messages
         ):
             stream = bool(fields[1])
             request = Request(body, model, stream, stream and decoder is _CHAT, limit)
@@ -437,11 +441,12 @@ def _splice(body: bytes, fields: Fields, changes: dict[str, bytes]) -> bytes | N
 
 def _place_of_model(body: bytes, model: str) -> tuple[int, int] | None:
     """Where the value of ``model`` stands, when the key occurs once and unescaped; else None."""
-    key = body.find(b'"model"')
-    if key < 0 or body.find(b'"model"', key + 7) >= 0:
+    text = as_text(body)
+    key = text.find('"model"')
+    if key < 0 or text.find('"model"', key + 7) >= 0:
         return None
-    # One byte is found several times as fast as two, and most bodies have none.
-    if body.find(b"\\") >= 0 and body.find(b"\\u") >= 0:
+    # One letter is found several times as fast as two, and most bodies have none.
+    if "\\" in text and "\\u" in text:
         return None
     at = key + 8
     if body[at] == 32:  # most writers put nothing or one blank after the colon

@@ -125,12 +125,17 @@ def all_readable(data: bytes) -> bool:
     return True
 
 
-def mentions(data: bytes, marks: tuple[bytes, ...]) -> bool:
-    """Whether one of ``marks`` stands anywhere in ``data``."""
-    # ``in`` looks for a number first, which makes and drops an exception; and compiled, a loop
-    # costs less than a generator.
-    for mark in marks:  # noqa: SIM110
-        if data.find(mark) >= 0:
+def as_text(data: bytes) -> str:
+    """``data``, each byte as one character: places stay the same. Compiled, a look into a text
+    costs a third of one into bytes."""
+    return data.decode("latin-1")
+
+
+def mentions(data: bytes, marks: tuple[str, ...]) -> bool:
+    """Whether one of ``marks``, which are ASCII, stands anywhere in ``data``."""
+    text = as_text(data)
+    for mark in marks:  # noqa: SIM110 - compiled, a loop costs less than a generator
+        if mark in text:
             return True
     return False
 

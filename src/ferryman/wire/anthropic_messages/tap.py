@@ -19,7 +19,7 @@ from ferryman.wire.tap import Quirks, StreamTap
 
 _reply = msgspec.json.Decoder(WireReply)
 _event = msgspec.json.Decoder(TapEvent)
-_NOTABLE: Final[tuple[bytes, ...]] = (b"message_", b'"error"')
+_NOTABLE: Final[tuple[str, ...]] = ("message_", '"error"')
 _NOTHING = (b"", b"null", b"{}")
 _WORDED: Final = ("text", "thinking")
 """Blocks that say nothing by their mere beginning."""

@@ -28,8 +28,8 @@ from ferryman.wire.tap import Quirks, StreamTap
 _read = msgspec.json.Decoder(Response).decode
 _usage = msgspec.json.Decoder(UsageOnly).decode
 _value = msgspec.json.Decoder().decode
-_NOTABLE: Final[tuple[bytes, ...]] = (
-    b'"finishReason"', b'"error"', b'"promptFeedback"', QUERIES,
+_NOTABLE: Final[tuple[str, ...]] = (
+    '"finishReason"', '"error"', '"promptFeedback"', QUERIES.decode(),
 )  # fmt: skip
 _NOTHING = (b"", b"null", b"{}", b"[]", b"false", b'""')
 

@@ -94,6 +94,7 @@ class Whole(Struct):
     usage: WireUsage | None = None
     error: Raw = Raw()
     service_tier: Any = None
+    choices: Raw = Raw()
 
 
 class Choice(Struct):

@@ -20,7 +20,9 @@ MAX_SECONDS: Final = 10.0**7
 """More audio than that is a mistake, too."""
 
 _NOTHING_BESIDE: Final[tuple[Any, ...]] = astuple(WireUsage())[5:]
-"""Of the fields after ``output_tokens``."""
+"""Of the fields after ``output_tokens``;"""
+_NOTHING_MORE: Final[tuple[Any, ...]] = _NOTHING_BESIDE[7:]
+"""and of those after the details and what was cached."""
 _wire = msgspec.json.Decoder(WireUsage | None)
 _object = msgspec.json.Decoder(dict[str, Any] | None)
 
@@ -47,31 +49,29 @@ def usage_of(wire: WireUsage | None) -> Usage | None:
         return None
     if fields[5:] == _NOTHING_BESIDE:
         return Usage(given, 0, 0, 0, 0, made) if given >= 0 and made >= 0 else None
-    return _detailed(wire, given, made)
+    return _detailed(wire, fields, given, made)
 
 
-def _detailed(wire: WireUsage, given: int, made: int) -> Usage | None:
-    """The same of an object that says more than how much was read and written."""
-    read = wire.prompt_tokens_details or wire.input_tokens_details or wire.input_token_details
-    said = wire.completion_tokens_details or wire.output_tokens_details
-    cached = wire.prompt_cache_hit_tokens or wire.cached_tokens or 0
+def _detailed(wire: WireUsage, fields: tuple[Any, ...], given: int, made: int) -> Usage | None:
+    """The same of an object that says more than how much was read and written; its ``fields``."""
+    read, said, newer, transcript, newer_said, hit, before = fields[5:12]
+    read, said = read or newer or transcript, said or newer_said
+    cached: int = hit or before or 0
     written = heard = seen = reasoned = spoken = drawn = heard_before = seen_before = 0
     if read is not None:
-        cached = read.cached_tokens or cached
-        written = read.cache_write_tokens or 0
-        heard = read.audio_tokens or 0
-        seen = read.image_tokens or 0
-        kinds = read.cached_tokens_details
+        counted, stored, sound, images, kinds = astuple(read)  # each may be None
+        cached, written, heard, seen = counted or cached, stored or 0, sound or 0, images or 0
         if kinds is not None:
             heard_before, seen_before = kinds.audio_tokens or 0, kinds.image_tokens or 0
     if said is not None:
-        reasoned = said.reasoning_tokens or 0
-        spoken = said.audio_tokens or 0
-        drawn = said.image_tokens or 0
-    if wire.citation_tokens is not None and not reasoned:
-        reasoned = wire.reasoning_tokens or 0
-        made += reasoned
-    pieces = _pieces(wire)
+        thoughts, speech, pictures = astuple(said)
+        reasoned, spoken, drawn = thoughts or 0, speech or 0, pictures or 0
+    pieces = None
+    if fields[12:] != _NOTHING_MORE:
+        if wire.citation_tokens is not None and not reasoned:
+            reasoned = wire.reasoning_tokens or 0
+            made += reasoned
+        pieces = _pieces(wire)
     beyond = cached or written or heard or seen or reasoned or spoken or drawn
     if not beyond and pieces is None:
         return Usage(given, 0, 0, 0, 0, made) if given >= 0 and made >= 0 else None

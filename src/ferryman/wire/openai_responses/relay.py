@@ -30,8 +30,8 @@ _OPENING = frozenset(
 _WORDED = frozenset({"message", "reasoning"})
 """Items that say nothing by their mere beginning."""
 _ENDING = frozenset({"response.completed", "response.incomplete"})
-_NOTABLE: Final[tuple[bytes, ...]] = (
-    b"response.completed", b"response.incomplete", b"response.failed", b'"error"', DONE,
+_NOTABLE: Final[tuple[str, ...]] = (
+    "response.completed", "response.incomplete", "response.failed", '"error"', DONE.decode(),
 )  # fmt: skip
 
 
