@@ -34,7 +34,8 @@ def test_models_are_listed_as_openai_lists_them(stack: Stack) -> None:
     assert "dreaming" not in names, "none of its providers is active"
     assert not any(name.startswith("asleep/") for name in names)
     owners = {model["id"]: model["owned_by"] for model in found["data"]}
-    assert (owners["quick"], owners["lab/sim"]) == ("lab", "lab")
+    assert (owners["quick"], owners["lab/sim"]) == ("ferryman", "lab")
+    assert stack.get("/v1/models/quick").json()["owned_by"] == "ferryman"
 
 
 @pytest.mark.parametrize(

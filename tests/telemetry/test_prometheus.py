@@ -12,16 +12,19 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ferryman.telemetry.metrics import MAX_SERIES
+from ferryman.telemetry.native import ZERO
 from tests import tree
 from tests.flow.test_shared_limits import gateways
 from tests.gateway import Stack
-from tests.processes import request, until
+from tests.processes import Reply, request, until
+from tests.telemetry.test_native import ASKED, buckets, families
 
 CONFIG = """\
 server: { workers: 2 }
 providers: { lab: { base_url: SIM/v1, auth: none } }
 models: { two: { targets: [lab/sim-503, lab/sim] } }
 """
+NATIVE = "telemetry: { native_histograms: true }\n"
 
 
 def samples(page: bytes) -> dict[str, Any]:
@@ -36,28 +39,43 @@ def samples(page: bytes) -> dict[str, Any]:
 
 
 def test_sums_of_workers_never_fall(tmp_path: Path) -> None:
-    """Not when one is killed, not while it is away, not when it begins anew."""
-    with Stack(tmp_path, CONFIG).served() as stack:
+    """Not when one is killed, not while it is away, not when it begins anew. Nor do native
+    histograms, for who asks for them, and as long as they are switched on."""
+    with Stack(tmp_path, CONFIG + NATIVE).served() as stack:
         until(lambda: len(gateways(stack)) == 2, "two workers")
 
-        def total() -> float:
-            found = samples(stack.get("/metrics").body)
+        def asked() -> Reply:
+            token, headers = stack.metrics_token, {"accept": ASKED.decode() + ", */*;q=0.1"}
+            reply = request(stack.url, "GET", "/metrics", token=token, headers=headers)
+            assert reply.headers["vary"] == "accept"
+            return reply
+
+        def total() -> tuple[float, ...]:
+            page = stack.get("/metrics").body
+            assert b"native" not in page
+            found = samples(page)
             calls = found["ferryman_calls_total"].total()
             assert found["ferryman_call_seconds_count"].total() == calls
-            return float(calls)
+            fine = families(asked().body)
+            counts = [
+                [buckets(metric.histogram) for metric in fine[f"ferryman_{name}"].metric]
+                for name in ("call_seconds", "overhead_seconds")
+            ]
+            assert not any(ZERO in each for each in counts[0]), "all were counted by their times"
+            return calls, *(sum(sum(each.values()) for each in found) for found in counts)
 
         def called(count: int) -> None:
             assert {stack.chat("lab/sim").status for _ in range(count)} == {200}
 
         called(30)
-        until(lambda: total() == 30, "the calls of both")
+        until(lambda: set(total()) == {30}, "the calls of both")
         killed = gateways(stack)[1]
         os.kill(killed, signal.SIGKILL)
         seen = []
 
         def again() -> bool:
             try:
-                seen.append(total())
+                seen.extend(total())
             except OSError:  # the connection was the dead one's
                 return False
             return len(gateways(stack)) == 2 and killed not in gateways(stack)
@@ -66,7 +84,9 @@ def test_sums_of_workers_never_fall(tmp_path: Path) -> None:
         stack.up.wait_for("is ready again")
         assert set(seen) == {30}
         called(10)
-        until(lambda: total() == 40, "what was, and what came")
+        until(lambda: set(total()) == {40}, "what was, and what came")
+        stack.write(CONFIG)
+        until(lambda: asked().headers["content-type"].startswith("text/plain"), "switched off")
         stack.up.lines[:] = [line for line in stack.up.lines if " ended (" not in line]
 
 

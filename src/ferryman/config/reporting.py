@@ -19,6 +19,7 @@ def telemetry_of(found: Found) -> Telemetry:
     return Telemetry(
         traceparent=found.get("traceparent", True),
         baggage=found.get("baggage", False),
+        native_histograms=found.get("native_histograms", False),
         otlp=None if otlp is None else _otlp(otlp),
     )
 

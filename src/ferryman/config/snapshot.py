@@ -526,8 +526,7 @@ SIGNALS: Final = ("traces", "metrics", "logs")
 
 
 class Otlp(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where the control plane sends telemetry; what is empty or None is for the standard's
-    variables to say (``control/otlp/settings.py``)."""
+    """Where telemetry is sent; the standard's variables say what is empty or None here."""
 
     endpoint: str = ""
     private: bool | None = None
@@ -565,6 +564,7 @@ class Telemetry(Struct, frozen=True, kw_only=True):
     """Whether providers learn of the trace that a call belongs to;"""
     baggage: bool = False
     """and of what it carries along."""
+    native_histograms: bool = False
     otlp: Otlp | None = None
     """None: the configuration doesn't say."""
 

@@ -169,6 +169,13 @@ TELEMETRY: Final = Table(
             default="false",
         ),
         Key(
+            name="native_histograms",
+            kind=Flag(says="true or false", example="true"),
+            doc="Whether Prometheus gets native histograms from /metrics, where it asks for them. "
+            "See docs/observability.md.",
+            default="false",
+        ),
+        Key(
             name="otlp",
             kind=OTLP,
             doc="Where traces, metrics and logs are sent. See docs/observability.md.",

@@ -180,6 +180,7 @@ class Gateway:
                 if each.secret and secrets[each.name] is None:
                     log(f"the secret of the guard {each.name} is not there: it is not asked")
             self.plane.guards.asks = partial(classified, self.plane, secrets)
+        self.plane.metrics.native = snapshot.telemetry.native_histograms
         adopt_limits(self.plane, snapshot)
         self.plane.limits = limiter_of(snapshot, self.plane.limits)
         counted = self.plane.limits is not None or bool(self.plane.queues)

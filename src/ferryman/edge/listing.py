@@ -23,6 +23,8 @@ from ferryman.wire.envelope import MAX_MODEL_NAME
 
 _json = msgspec.json.Encoder().encode
 _EPOCH = "1970-01-01T00:00:00Z"
+GATEWAY: Final = "ferryman"
+"""Who owns a route: where it leads is nobody's business."""
 STREAMS: Final = "streamGenerateContent"
 _GENERATES: Final = {
     "generateContent": "generate_content",
@@ -144,7 +146,7 @@ def shape_of_path(path: bytes) -> str:
 
 
 Row = tuple[str, str, ModelRow | None]
-"""Name, provider, what is known."""
+"""Name, owner, what is known."""
 
 
 def _rows(fleet: Fleet) -> Iterator[Row]:
@@ -154,18 +156,20 @@ def _rows(fleet: Fleet) -> Iterator[Row]:
             yield _route(fleet, name)
     for runtime in fleet.runtimes.values():
         for model, row in runtime.rows.items():
-            yield f"{runtime.name}/{model}", runtime.name, row
+            if (name := f"{runtime.name}/{model}") not in fleet.snapshot.routes:
+                yield name, runtime.name, row
 
 
 def _route(fleet: Fleet, name: str) -> Row:
     """Any name that can be called. Raises :class:`GatewayError` (404)."""
     resolved = fleet.resolve(name)
     target = (resolved.targets or resolved.fallbacks)[0]
-    return name, target.provider, target.runtime.rows.get(target.model)
+    owner = GATEWAY if name in fleet.snapshot.routes else target.provider
+    return name, owner, target.runtime.rows.get(target.model)
 
 
-def _chat(name: str, provider: str, row: ModelRow | None) -> dict[str, Any]:
-    facts: dict[str, Any] = {"id": name, "object": "model", "created": 0, "owned_by": provider}
+def _chat(name: str, owner: str, row: ModelRow | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {"id": name, "object": "model", "created": 0, "owned_by": owner}
     if row is not None:
         if row.context:
             facts["context_window"] = row.context

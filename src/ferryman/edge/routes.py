@@ -9,6 +9,7 @@ import msgspec
 
 from ferryman.edge import explaining, feedback, leaks
 from ferryman.edge.endpoints import SUFFIX, endpoints, target_page
+from ferryman.edge.exposition import TEXT, exposed
 from ferryman.edge.listing import METHODS, STREAMS, Bounds, Listing, Own, shape_of, shape_of_path
 from ferryman.edge.places import (
     CACHE,
@@ -40,7 +41,6 @@ from ferryman.meter.strikes import Strikes
 from ferryman.wire.formats import client_of
 
 _json = msgspec.json.Encoder().encode
-TEXT: Headers = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
 
 CALLS = {
     b"/chat/completions": "chat.completions",
@@ -242,7 +242,12 @@ class Edge:
         else:
             own = exchange.target.endswith(b"?" + OWN)
             page = await self.siblings.metrics(self._page, own=own)
-        exchange.respond(200, TEXT, page)
+            if own:
+                exchange.respond(200, TEXT, page)
+                return
+        accept = exchange.header(b"accept") or b""
+        headers, body = await exposed(page, accept, native=self.plane.metrics.native)
+        exchange.respond(200, headers, body)
 
     async def _page(self) -> bytes:
         pieces = []

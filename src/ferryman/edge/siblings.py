@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
+from ferryman.telemetry.native import Buckets, add, written
+
 PATIENCE: Final = 2.0
 METRICS: Final = "/metrics"
 OWN: Final = b"own"
@@ -105,26 +107,31 @@ class Siblings:
 
 def merged(pages: Iterable[bytes]) -> bytes:
     """Pages of metrics as one: what the same series has on each is added up."""
-    families: dict[str, tuple[list[str], dict[str, int | float]]] = {}
+    families: dict[str, tuple[list[str], dict[str, int | float], dict[str, Buckets]]] = {}
     for page in pages:
         comments: list[str] = []
         samples: dict[str, int | float] = {}
+        buckets: dict[str, Buckets] = {}
         highest = False
-        for line in page.decode().splitlines():
+        for line in filter(None, page.decode().split("\n")):
             if line.startswith("#"):
                 name = line.split(" ", 3)[2]
-                comments, samples = families.setdefault(name, ([], {}))
+                comments, samples, buckets = families.setdefault(name, ([], {}, {}))
                 highest = name in HIGHEST
                 if line not in comments:
                     comments.append(line)
                 continue
             series, _, value = line.rpartition(" ")
+            if ":" in value:
+                add(buckets.setdefault(series, {}), value)
+                continue
             number = float(value) if "." in value or "e" in value else int(value)
             before = samples.get(series, 0)
             samples[series] = max(before, number) if highest else before + number
     lines = []
-    for comments, samples in families.values():
+    for comments, samples, buckets in families.values():
         lines += [*comments, *(f"{series} {value}" for series, value in samples.items())]
+        lines += [f"{series} {written(found)}" for series, found in buckets.items()]
     return ("\n".join(lines) + "\n").encode()
 
 

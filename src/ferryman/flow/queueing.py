@@ -127,7 +127,7 @@ async def line_up(call: Call, target: Target, request: Request) -> GatewayError 
     call.waited += seconds
     call.queued += seconds
     if not why:
-        queue.counts.waited(seconds)
+        queue.counts.waited(seconds, call.plane.metrics.native)
         patience -= seconds
         return await _share(call, queue, target, patience) or _at_key(call, queue, target)
     queue.counts.shed[why] += 1

@@ -8,6 +8,7 @@ from typing import Final
 
 from ferryman.ir.tally import Tally
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS
+from ferryman.telemetry import native
 
 # Typed as tuples of any length: compiled, one of a known length is copied at every use.
 BUCKETS: Final[tuple[float, ...]] = (
@@ -29,8 +30,9 @@ SLICE = 100
 class Series:
     """Counts of one label set."""
 
-    __slots__ = ("calls", "cost", "cost_unknown", "failed_attempts", "first", "first_sum",
-                 "overhead", "seconds", "seconds_sum", "tokens", "usage_unknown")  # fmt: skip
+    __slots__ = ("calls", "cost", "cost_unknown", "failed_attempts", "first", "first_native",
+                 "first_sum", "overhead", "overhead_native", "overhead_sum", "seconds",
+                 "seconds_native", "seconds_sum", "tokens", "usage_unknown")  # fmt: skip
 
     def __init__(self) -> None:
         self.calls = 0
@@ -44,6 +46,11 @@ class Series:
         self.overhead = [0] * (len(OVERHEAD_BUCKETS) + 1)
         self.first = [0] * (len(BUCKETS) + 1)
         self.first_sum = 0.0
+        self.seconds_native: native.Buckets = {}
+        self.overhead_native: native.Buckets = {}
+        self.overhead_sum = 0.0
+        """Of those in the native buckets."""
+        self.first_native: native.Buckets = {}
 
 
 Writer = Callable[[list[str], str, str, Series], None]
@@ -62,6 +69,8 @@ class Metrics:
         self._judged: dict[tuple[str, str, str], int] = {}
         self._tried: dict[tuple[str, str], int] = {}
         self._failed: dict[tuple[str, str], int] = {}
+        self.native = False
+        """Whether times are counted in the buckets of native histograms, too."""
         self.in_flight = 0
         self.streams = 0
 
@@ -120,6 +129,12 @@ class Metrics:
         if first_token >= 0:
             series.first[bucket(BUCKETS, first_token)] += 1
             series.first_sum += first_token
+        if self.native:
+            native.count(series.seconds_native, seconds)
+            native.count(series.overhead_native, overhead)
+            series.overhead_sum += overhead
+            if first_token >= 0:
+                native.count(series.first_native, first_token)
         if error:
             which = (labels[1], error)
             self._failed[which] = self._failed.get(which, 0) + 1
@@ -241,6 +256,7 @@ def _call_seconds(lines: list[str], name: str, labels: str, series: Series) -> N
     count = buckets(lines, name, labels, BUCKETS, series.seconds)
     lines.append(f"{name}_sum{{{labels}}} {series.seconds_sum:.6f}")
     lines.append(f"{name}_count{{{labels}}} {count}")
+    native.write(lines, name, labels, series.seconds_native)
 
 
 def _first_token_seconds(lines: list[str], name: str, labels: str, series: Series) -> None:
@@ -248,11 +264,13 @@ def _first_token_seconds(lines: list[str], name: str, labels: str, series: Serie
         count = buckets(lines, name, labels, BUCKETS, series.first)
         lines.append(f"{name}_sum{{{labels}}} {series.first_sum:.6f}")
         lines.append(f"{name}_count{{{labels}}} {count}")
+        native.write(lines, name, labels, series.first_native)
 
 
 def _overhead_seconds(lines: list[str], name: str, labels: str, series: Series) -> None:
     count = buckets(lines, name, labels, OVERHEAD_BUCKETS, series.overhead)
     lines.append(f"{name}_count{{{labels}}} {count}")
+    native.write(lines, name, labels, series.overhead_native, series.overhead_sum)
 
 
 def buckets(

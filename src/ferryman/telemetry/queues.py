@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Final
 
+from ferryman.telemetry import native
 from ferryman.telemetry.metrics import bucket, buckets, family
 
 WAIT_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -15,13 +16,16 @@ class QueueCounts:
     def __init__(self) -> None:
         self.waits = [0] * (len(WAIT_BUCKETS) + 1)
         self.seconds = 0.0
+        self.native: native.Buckets = {}
         self.shed: Counter[str] = Counter()
         """Calls that got no place, by reason."""
 
-    def waited(self, seconds: float) -> None:
-        """A call got its place after waiting for it."""
+    def waited(self, seconds: float, finely: bool) -> None:
+        """A call got its place after waiting for it; ``finely``: count in native buckets too."""
         self.waits[bucket(WAIT_BUCKETS, seconds)] += 1
         self.seconds += seconds
+        if finely:
+            native.count(self.native, seconds)
 
 
 def render(queues: dict[str, tuple[int, int, QueueCounts]], refused: int) -> bytes:
@@ -46,4 +50,5 @@ def render(queues: dict[str, tuple[int, int, QueueCounts]], refused: int) -> byt
             count = buckets(out, "ferryman_queue_seconds", label, WAIT_BUCKETS, counts.waits)
             out.append(f"ferryman_queue_seconds_sum{{{label}}} {counts.seconds:.6f}")
             out.append(f"ferryman_queue_seconds_count{{{label}}} {count}")
+            native.write(out, "ferryman_queue_seconds", label, counts.native)
     return ("\n".join(out) + "\n").encode()
