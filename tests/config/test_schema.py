@@ -146,7 +146,7 @@ VALUES: list[Any] = [
     "fair", {"order": "fair"},
     "60/minute", {"most": 1, "per": "day"}, 429, "key", ["key"], "2026-12-24",
     {"tokens": 5, "until": "2026-12-24"},
-    "errors", "error", "stdout", ["stdout"],
+    "errors", "error", "stdout", ["stdout"], "everyone",
     "no_training", "bf16", "text", ["bf16"], "session", {"by": "session"},
 ]  # fmt: skip
 
