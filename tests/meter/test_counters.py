@@ -298,12 +298,38 @@ def test_attempts_give_back_what_they_did_not_use_and_are_kept_until_their_call_
     start, end = meter.spending.window.bucket(at.unix)
     borne = [[counters.account(meter, key), start, end, "7", 0] for key in ("lab", "else")]
     nothing = {"usd": "0", "tokens": "0"}
+    assert shared("settle", "dies", "d", {}, nothing, ["d/1"], borne) == [counters.PASSED, 0]
+    assert held(server, shared, "dies") == {"d", "d/1"}, "it is alive"
+    shared("join", "after", "dies", us, 10**6, [])
     for _ in range(2):
         shared("settle", "dies", "d", {}, nothing, ["d/1"], borne)
     assert held(server, shared, "dies") == set()
     assert stood()[1:] == (0, 27)
     [other] = server.client().hvals(f"{shared.prefix}g:b:{borne[1][0]}")
     assert other == b"7"
+
+
+def test_a_plane_that_lives_after_all_is_not_buried(server: Server) -> None:
+    shared = Shared(server)
+    us = 1_700_000_000_000_000
+    shared.begin(us, "buries")
+    shared("join", "slow", "slow", us, 10, [])
+    limit = Limit("two", [ParallelMeter(2)], 402)
+    form = counters.forms([(limit, "two")], Amounts(), Moment(us * 1000, us // 10**6))
+    shared.us = us + 11 * 10**6
+    assert shared("beat", "buries", 10)[2] == ["slow"]
+    assert shared("beat", "slow", 10)[:2] == [counters.PASSED, 1]
+    assert shared("admit", "slow", "c", form)[0] == counters.PASSED
+    shared("bury", "slow")
+    assert held(server, shared, "slow") == {"c"}
+    shared.us += 11 * 10**6
+    server.client().set(f"{shared.prefix}generation", "another:run")
+    assert shared("bury", "slow") == [counters.OTHER_GENERATION]
+    server.client().set(f"{shared.prefix}generation", "g:run")
+    assert shared("beat", "buries", 10)[2] == ["slow"], "it is not forgotten"
+    shared("bury", "slow")
+    assert held(server, shared, "slow") == set()
+    assert shared("beat", "buries", 10)[2] == []
 
 
 def held(server: Server, shared: Shared, plane: str) -> set[str]:

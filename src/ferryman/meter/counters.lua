@@ -359,6 +359,7 @@ end
 -- the ledger says what they bear of all attempts together.
 function operations.settle(plane, id, units, amounts, attempts, apart)
   if not is_current() then return {OTHER_GENERATION} end
+  if apart and alive()[plane] then return {PASSED, 0} end -- it lives after all
   local held = redis.call('HGET', hold_of(plane), id)
   if held then
     local borne = give_back(plane, id, held, units, amounts)
@@ -420,8 +421,11 @@ function operations.begin(plane, expected, grace)
   return {generation}
 end
 
--- {generation, plane}: nothing of it is held any more
+-- {generation, plane}: nothing of it is held any more. Whoever says so may have learnt long ago that
+-- it is dead: it may have given a sign of life since, and hold something in another generation.
 function operations.bury(plane)
+  if not is_current() then return {OTHER_GENERATION} end
+  if alive()[plane] then return {PASSED} end
   redis.call('ZREM', prefix .. 'planes', plane)
   redis.call('DEL', hold_of(plane))
   return {PASSED}
