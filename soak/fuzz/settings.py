@@ -14,14 +14,14 @@ from ferryman.config.compile import compile_snapshot
 from ferryman.config.file import check
 from ferryman.config.nodes import parse
 from ferryman.config.schema import schema
-from ferryman.config.seal import derive
+from ferryman.config.seal import derive_for
 from soak.fuzz.mutate import Chance, damaged
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "sk-canary-qzv0123456789abcdef"
 _APART = re.compile(rb"(?<![\w-])%b(?![\w-])" % SECRET.encode())
 """The secret as one would write it; glued to other words nobody could know it for one."""
-SEAL = derive("feed token")
+SEAL = derive_for("seal key", "sealed secrets")
 _WORDS = """
     env:A file:/x vault:x ${A} {A} &x *x !t !!int !!binary | > @ ` % << ? - : [ ] { } , # ' " null
     true ~ 1e999 .5 0x10 0o7 1_000 15% 50MB 30s 1h usd per openai/gpt-4o http://a/v1 https://[::1]

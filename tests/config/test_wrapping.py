@@ -40,7 +40,11 @@ LOW = (
 """Points of small order: what is agreed on with them everybody knows (RFC 7748, section 6.1)."""
 
 
-@pytest.mark.parametrize("public", [b"", PUBLIC[:-1], PUBLIC + b"\0", b"x" * 5000, *LOW])
+@pytest.mark.parametrize(
+    "public",
+    [b"", PUBLIC[:-1], PUBLIC + b"\0", b"x" * 5000, *LOW],
+    ids=lambda public: f"{len(public)} bytes",  # keys are others in each process
+)
 def test_nothing_is_wrapped_to_what_is_no_key(public: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         wrapped(KEY, "east", public)
