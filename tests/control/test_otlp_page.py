@@ -13,7 +13,7 @@ from tests.processes import until
 from tests.test_readme import blocks
 
 PAGE = "docs/observability.md"
-PRESETS = [block for block in blocks("yml", PAGE)[1:] if "telemetry" in block]
+PRESETS = [block for block in blocks("yml", PAGE)[1:] if "otlp" in block]
 
 
 @needs_curl
