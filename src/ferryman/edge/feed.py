@@ -73,7 +73,7 @@ class FeedClient:
         options: Options,
         token: str,
         opener: Opener,
-        on_snapshot: Callable[[Snapshot], None],
+        on_snapshot: Callable[[Snapshot], int],
         on_seal: Callable[[], None],
         on_keys: Callable[[KeyTable], None],
         on_facts: Callable[[dict[str, KeyFacts]], None],
@@ -115,10 +115,9 @@ class FeedClient:
         self._opener.load(self._seal_file)
         try:
             snapshot = SNAPSHOT.decode(self._snapshot.read_bytes())
-            _, shut = self._opener.look(snapshot)
+            shut = self._on_snapshot(snapshot)
             # What does not open may be this copy's fault: it is asked for anew.
             self.version = "" if shut else snapshot.version
-            self._on_snapshot(snapshot)
         except FileNotFoundError:
             return
         except (OSError, msgspec.MsgspecError) as error:

@@ -154,8 +154,11 @@ class Gateway:
     def _pool_of(self, provider: Provider) -> list[PoolKey] | None:
         return pool(provider, self._env, self._open_key)
 
-    def adopt(self, snapshot: Snapshot) -> None:
-        """Serve from ``snapshot`` from the next call on; open calls keep what they began with."""
+    def adopt(self, snapshot: Snapshot) -> int:
+        """Serve from ``snapshot`` from the next call on; open calls keep what they began with.
+
+        Returns how many of its sealed secrets don't open.
+        """
         self._connector.set_ca_files(snapshot.ca_files)
         self._open_key, shut = self._opener.look(snapshot)
         if shut:
@@ -200,6 +203,7 @@ class Gateway:
         log(f"serving configuration {snapshot.version[:12]}: {_names(fleet)}")
         self._maybe_ready()
         self._loop.call_later(1.0, _settle_memory)
+        return shut
 
     def _unseal(self) -> None:
         """There is another key for sealed secrets."""
