@@ -267,8 +267,8 @@ def children_of(
     env = _environment(os.environ) | options.to_env()
     # The gateway needs digests only, never the key itself; of secrets that are sealed, what opens
     # them reaches each gateway from the control plane.
-    kept = ("FERRYMAN_KEY", "FERRYMAN_SEAL_KEY")
-    gateway_env = {name: value for name, value in env.items() if name not in kept}
+    left_out = ("FERRYMAN_KEY", "FERRYMAN_SEAL_KEY")
+    gateway_env = {name: value for name, value in env.items() if name not in left_out}
     python = [sys.executable, "-P", "-m"]
     children = [
         Child("control", [*python, "ferryman.control"], for_control(env, options.config), admin),
