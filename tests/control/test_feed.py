@@ -9,6 +9,7 @@ from ferryman.config.feed import Feed, mark
 from ferryman.config.seal import SealError
 from ferryman.config.snapshot import Snapshot
 from ferryman.config.wrapping import pair, unwrapped
+from ferryman.control.feed import Latest
 from ferryman.meter.keys import digest
 from ferryman.meter.keytable import KeyTable
 from tests.control.conftest import Control, Start
@@ -197,3 +198,25 @@ def test_a_fixed_key_is_the_first_one_and_replacing_it_shuts_the_old_one_out(sta
     control = start(FERRYMAN_KEY="a-key-for-tests-number-two").ready()
     states = [key["state"] for key in control.admin("GET", "/api/v1/keys").json()["data"]]
     assert sorted(states) == ["active", "revoked"]
+
+
+def test_a_number_that_was_read_long_ago_does_not_come_back() -> None:
+    reading, read = threading.Event(), threading.Event()
+    numbers = iter([1, 1, 2, 2])
+
+    def slowly() -> int:
+        found = next(numbers)
+        if threading.current_thread() is late:
+            reading.set()
+            read.wait(25)
+        return found
+
+    late = threading.Thread(target=lambda: latest.look())
+    latest = Latest(slowly)
+    late.start()
+    assert reading.wait(25)
+    assert latest.look()
+    read.set()
+    late.join(25)
+    assert latest.number == 2
+    assert not list(numbers), "what was read too late is read again"

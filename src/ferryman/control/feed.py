@@ -60,6 +60,27 @@ def clock_of(seen: Seen) -> str:
     return f"{abs(seen.ahead):,.0f} s {'ahead' if seen.ahead > 0 else 'behind'}"
 
 
+class Latest:
+    """A number that the database keeps, as it was read last. Any thread may use it."""
+
+    def __init__(self, read: Callable[[], int]) -> None:
+        self._read = read
+        self._lock = threading.Lock()
+        self.number = read()
+
+    def look(self) -> bool:
+        """Read it again. Returns whether it is another one; that of a restored database may be
+        smaller."""
+        while True:
+            before = self.number
+            found = self._read()
+            with self._lock:
+                if self.number != before:
+                    continue  # another thread was quicker: what was read may be older than that
+                self.number = found
+                return found != before
+
+
 class FeedHub:
     """The current snapshot and key sequence, and whoever waits for them to change.
 
@@ -74,8 +95,8 @@ class FeedHub:
         self._lock = threading.Lock()
         self._version = ""
         self._snapshot = b""
-        self._keys_seq = keys.key_seq(engine)
-        self._cleared = clears.order_seq(engine)
+        self._keys = Latest(lambda: keys.key_seq(engine))
+        self._clears = Latest(lambda: clears.order_seq(engine))
         self._keysets = b""
         self._readers = ThreadPoolExecutor(2, "feed")
         self._changed = asyncio.Event()
@@ -105,28 +126,15 @@ class FeedHub:
         self._loop.call_soon_threadsafe(self._wake)
 
     def keys_changed(self) -> None:
-        """Look how far the key table is; that of a restored database may be back."""
-        while True:
-            before = self._keys_seq
-            seq = keys.key_seq(self._engine)
-            with self._lock:
-                if self._keys_seq != before:
-                    continue  # another thread was quicker: what was read may be older than that
-                if seq == before:
-                    return
-                self._keys_seq = seq
-                break
-        self._loop.call_soon_threadsafe(self._wake)
+        """See whether the key table has changed."""
+        if self._keys.look():
+            self._loop.call_soon_threadsafe(self._wake)
 
     def look(self) -> None:
         """See whether somebody has changed keys, or ordered that the cache be cleared."""
         self.keys_changed()
-        cleared = clears.order_seq(self._engine)
-        with self._lock:
-            if cleared == self._cleared:
-                return
-            self._cleared = cleared
-        self._loop.call_soon_threadsafe(self._wake)
+        if self._clears.look():
+            self._loop.call_soon_threadsafe(self._wake)
 
     def hand(self, plane: str, public: bytes, has: str) -> SealKey | None:
         """What opens sealed secrets, for the data plane ``plane`` alone; None if it ``has`` it.
@@ -173,7 +181,7 @@ class FeedHub:
 
     def planes(self) -> tuple[list[Seen], int]:
         """The data planes that have asked, and the sequence number that they should have."""
-        return sorted(self._seen.values(), key=lambda each: each.plane), self._keys_seq
+        return sorted(self._seen.values(), key=lambda each: each.plane), self._keys.number
 
     def ahead(self) -> dict[str, int]:
         """Data planes whose clocks are off → microseconds that they are ahead."""
@@ -227,8 +235,7 @@ class FeedHub:
     ) -> Feed | None:  # fmt: skip
         with self._lock:
             snapshot = self._snapshot if self._version != version else b""
-            ours = self._keys_seq
-            latest = self._cleared
+            ours, latest = self._keys.number, self._clears.number
             keysets = self._keysets
         reached, full, delta = seq, b"", b""
         facts: keys.Facts = {}
