@@ -368,7 +368,7 @@ def _year(args: argparse.Namespace) -> Facts:
             with opened as url:
                 found = year.run(url, calls=args.year, days=365, seed=args.seed)
             facts[f"{which}: sums over a day"] = f"{found.rows:,}"
-            facts[f"{which}: all of its days condensed in"] = f"{found.condensing:.1f} s"
+            facts[f"{which}: all days and weeks condensed in"] = f"{found.condensing:.1f} s"
             for page_name, seconds in found.pages.items():
                 facts[f"{which}: {page_name}"] = f"{seconds:.2f} s; may take 1"
     return facts

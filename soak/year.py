@@ -34,7 +34,7 @@ class Year(Struct):
     rows: int
     """Of sums over days."""
     condensing: float
-    """Seconds that all days took, which a running installation condenses one by one."""
+    """Seconds that all days and weeks took, which a running installation condenses one by one."""
     pages: dict[str, float]
 
 
@@ -59,6 +59,8 @@ def run(url: str, *, calls: int, days: int, seed: int, hours: int = 40) -> Year:
     began = time.perf_counter()
     for over in condensed.missing(engine, end + DAY):
         condensed.condense(engine, over)
+    for week in condensed.missing_weeks(engine, end + DAY):
+        condensed.condense_week(engine, week)
     condensing = time.perf_counter() - began
     since = end - days * DAY
     pages = {name: _timed(engine, page, since, calls, spent) for name, page in PAGES.items()}

@@ -97,7 +97,8 @@ def source(tmp_path: Path) -> Iterator[sa.Engine]:
     writer.append(OPENED, samples._pack(samples.opened(samples.call("open"))))
     ingester = Ingester(engine, tmp_path / "journal")
     assert ingester.drain() == 5001
-    condensed.condense(engine, condensed.missing(engine, 2e9)[0])  # and its week
+    condensed.condense(engine, condensed.missing(engine, 2e9)[0])
+    condensed.condense_week(engine, condensed.missing_weeks(engine, 2e9)[0])
     ingester.close()
     writer.close()
     yield engine

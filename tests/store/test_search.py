@@ -89,6 +89,7 @@ ASKED: tuple[tuple[str, ...], ...] = (
     *((name, *period) for name in condensed.DIMENSIONS if name for period in ((), ("day",))),
     (), ("month",), ("week",), ("month", "model"), ("team", "day"), condensed.OWNERS,
 )  # fmt: skip
+MIXED = (("key", "model"), ("provider", "service", "policy"))
 WHERES = (
     {}, {"key": "key_AAAAAAAAAAAA"}, {"policy": "-"}, {"policy": "dear"},
     {"organisation": "-", "team": "red"},
@@ -116,12 +117,12 @@ def spent(engine: sa.Engine) -> list[list[spending.Spent]]:
 
 
 def used(engine: sa.Engine) -> list[list[ledger.UsageRow]]:
-    """Sums that condensed days tell."""
+    """Sums that condensed days tell, and those that weeks do."""
     return [
         ledger.usage(engine, by=by, where=where, since_us=DAYS_US[0], until_us=DAYS_US[1])
-        for by in ASKED
+        for by in (*ASKED, *MIXED)
         for where in WHERES
-        if condensed.dimension((*by, *where)) is not None
+        if condensed.dimension((*by, *where)) is not None or (by in MIXED and "team" not in where)
     ]
 
 
@@ -145,6 +146,12 @@ def test_condensed_days_say_the_same_until_a_late_call_comes(
         condensed.condense(filled, day)
         condensed.condense(filled, day)
     assert condensed.missing(filled, 10**10) == days[-1:]
+    weeks = condensed.missing_weeks(filled, over + 7 * DAY)
+    assert weeks == sorted({day // 7 for day in days})
+    assert condensed.missing_weeks(filled, max(weeks) * 7 * DAY + condensed.SETTLED) == weeks[:-1]
+    for week in (*weeks, *weeks):
+        condensed.condense_week(filled, week)
+    assert condensed.missing_weeks(filled, 10**10) == []
     assert said() == before
     where = {"organisation": "acme"}
     short = spending.spending(filled, "team", FIRST, FIRST + 5, where, 0)
@@ -153,7 +160,7 @@ def test_condensed_days_say_the_same_until_a_late_call_comes(
     assert _sums(short.rows)[0] == read[0].calls
     for more in (1000, -1000):
         with db.writing(filled) as connection:
-            for name in ("calls_by_dimension", "latencies_by_week"):
+            for name in ("calls_by_dimension", "calls_by_week", "latencies_by_week"):
                 more_calls = sa.text(f"UPDATE {name} SET calls = calls + :more")
                 connection.execute(more_calls, {"more": more})
         pairs = zip(said(), before, strict=True)
@@ -175,8 +182,10 @@ def test_condensed_days_say_the_same_until_a_late_call_comes(
     assert sum(row.calls for row in times(filled)) == sum(row.calls for row in before[-1]) + 1
     again = condensed.missing(filled, 10**10)
     assert again == [days[0], *days[-1:]], "a late call takes its day's away"
+    assert condensed.missing_weeks(filled, 10**10) == [days[0] // 7], "and its week's"
     for day in again:
         condensed.condense(filled, day)
+    condensed.condense_week(filled, days[0] // 7)
     assert said() == late
 
 
@@ -195,6 +204,7 @@ def test_days_that_an_older_version_condensed_get_what_is_new(filled: sa.Engine)
     old = f"UPDATE calls_by_dimension SET calls = calls + 1000 WHERE at > {days[0] * DAY}"
     with db.writing(filled) as connection:
         for statement in (
+            "DROP TABLE calls_by_week",
             "DROP INDEX feedback_call_at",
             "ALTER TABLE feedback DROP COLUMN call_at_us",
             "ALTER TABLE calls_by_dimension DROP COLUMN scored",

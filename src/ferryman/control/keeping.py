@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import sqlalchemy as sa
@@ -23,8 +24,8 @@ class Keeper:
         self._kept = kept
         self._due = 0.0
         self._sweeping = False
-        self._over: list[int] = []
-        """Days that are to be condensed."""
+        self._over: list[Callable[[], None]] = []
+        """Has days and weeks condensed, each step one of them."""
         self._failure = ""
 
     def step(self) -> None:
@@ -46,7 +47,7 @@ class Keeper:
             self._sweeping = retention.sweep(self._engine)
             return
         if self._over:
-            condensed.condense(self._engine, self._over.pop())
+            self._over.pop()()
             return
         kept = self._kept()
         if kept is None or time.monotonic() < self._due:
@@ -54,6 +55,10 @@ class Keeper:
         self._due = time.monotonic() + EVERY
         retention.make_ahead(self._engine, time.time())
         retention.raise_floors(self._engine, kept, time.time())
-        self._over = condensed.missing(self._engine, time.time())
+        now = time.time()
+        weeks = condensed.missing_weeks(self._engine, now)
+        days = condensed.missing(self._engine, now)
+        self._over = [partial(condensed.condense_week, self._engine, week) for week in weeks]
+        self._over += [partial(condensed.condense, self._engine, day) for day in days]
         # From the next step on: whoever reads by the floors that were has ended by then.
         self._sweeping = True

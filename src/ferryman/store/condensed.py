@@ -1,13 +1,14 @@
-"""Days that are over, as sums by one dimension each, and weeks of latencies: a year of these is
-read ten times as fast.
+"""Days that are over, as sums by one dimension each, and weeks that are, by all dimensions and as
+latencies: a year of these is read several times as fast.
 
-They are made of the sums over days, and of single calls where those don't tell, some time after a
-day has ended, so taking calls in does not cost more. A call that comes later takes its day's and
-its week's away, in its own transaction, until they are made anew: they may be missing, and are
-never wrong.
+They are made of the sums over days, and of single calls where those don't tell, some time after
+their end, so taking calls in does not cost more. A call that comes later takes its day's and its
+week's away, in its own transaction, until they are made anew: they may be missing, and are never
+wrong.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any, Final
 
@@ -19,7 +20,8 @@ from ferryman.store.dimensions import PERIODS, PLAIN
 from ferryman.store.schema import DAY, DAY_US, ESTIMATED, SCORES, SUMS, condensed, rollups
 from ferryman.store.schema import call_groups as _groups
 from ferryman.store.schema import calls as _calls
-from ferryman.store.schema import condensed_latencies as _weeks
+from ferryman.store.schema import condensed_latencies as _weeks_latencies
+from ferryman.store.schema import condensed_sums as _weeks
 from ferryman.store.schema import feedback as _said
 from ferryman.store.schema import latencies as _latencies
 
@@ -37,13 +39,14 @@ PRICE: Final = "price"
 UNPRICED: Final = "unpriced"
 """and how many have a known usage, but no cost, by JSON arrays of their provider and target."""
 CONDENSED: Final = "condensed"
-"""The source that days are here, as sums,"""
+"""The source that days are here,"""
 WEEK: Final = "week"
-"""and that weeks are, as latencies."""
-WEEK_US: Final = 7 * DAY_US
-"""From Thursday on, as 1970 began."""
+"""and that weeks are."""
+_WEEK: Final = 7 * DAY
+"""Seconds; from Thursday on, as 1970 began."""
+_WEEK_US: Final = 7 * DAY_US
 SETTLED: Final = 3600
-"""Seconds after a day until most of its calls are there."""
+"""Seconds after a day or a week until most of its calls are there."""
 _EACH: Final = (PRICE, *DIMENSIONS, OWNER, UNPRICED, OWNED)
 _NEW: Final = (OWNER, UNPRICED, OWNED)
 _NUMBERS: Final = (*SUMS, *ESTIMATED, *SCORES)
@@ -96,11 +99,14 @@ def days(connection: sa.Connection, part: spans.Part, name: str, floor: int) -> 
     return found
 
 
-def weeks(connection: sa.Connection, part: spans.Part) -> list[spans.Part]:
-    """A stretch of whole weeks, as those whose latencies are condensed and days of others."""
-    begins = _begins(connection, _weeks.c.at, part.begin // 1_000_000, part.end // 1_000_000)
-    day = spans.Part("day", part.begin, part.end)
-    return _cut(day, WEEK, WEEK_US, {at * 1_000_000 // WEEK_US for at in begins})
+def weeks(connection: sa.Connection, parts: Iterable[spans.Part]) -> Iterator[spans.Part]:
+    """``parts``, those of days as weeks and others: of sums by any dimensions, and of latencies."""
+    for part in parts:
+        first, last = -(-part.begin // _WEEK_US), part.end // _WEEK_US
+        if part.source != "day" or first >= last:
+            yield part
+        else:
+            yield from _cut(part, WEEK, _WEEK_US, _weeks_there(connection, first, last))
 
 
 def _cut(part: spans.Part, name: str, step: int, known: Collection[int]) -> list[spans.Part]:
@@ -119,6 +125,12 @@ def _there(connection: sa.Connection, first: int, last: int, name: str) -> set[i
     at, told = condensed.c.at, OWNED if name in _NEW else ""
     found = sa.select(at).where(condensed.c.dimension == told, at >= first * DAY, at < last * DAY)
     return {begin // DAY for begin in connection.scalars(found)}
+
+
+def _weeks_there(connection: sa.Connection, first: int, last: int) -> set[int]:
+    """Weeks from ``first`` to before ``last`` (since 1970) that are there."""
+    begins = _begins(connection, _weeks.c.at, first * _WEEK, last * _WEEK)
+    return {begin // _WEEK for begin in begins}
 
 
 def _begins(
@@ -144,13 +156,17 @@ def missing(engine: sa.Engine, now: float) -> list[int]:
         return sorted(over - _there(connection, 0, until, OWNED))
 
 
+def missing_weeks(engine: sa.Engine, now: float) -> list[int]:
+    """Weeks (since 1970) that are over and not condensed, in order."""
+    until = int(now - SETTLED) // _WEEK
+    with reading(engine) as connection:
+        begins = _begins(connection, _days.c.at, 0, until * _WEEK)
+        return sorted({at // _WEEK for at in begins} - _weeks_there(connection, 0, until))
+
+
 def condense(engine: sa.Engine, day: int) -> None:
-    """Sum up one day (since 1970), unless that was done; and its week, once all days of it are."""
-    with writing(engine) as connection:
-        if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
-            in_turn(connection)
-            # Calls come with sums over days, and words with feedback: in this order, too.
-            connection.exec_driver_sql(f"LOCK TABLE {_days.name}, {_said.name} IN SHARE MODE")
+    """Sum up one day (since 1970), unless that was done."""
+    with _making(engine) as connection:
         at = condensed.c.at == day * DAY
         found = sa.select(condensed.c.dimension).where(condensed.c.dimension.in_(_EACH), at)
         known = set(connection.scalars(found.distinct()))
@@ -160,10 +176,29 @@ def condense(engine: sa.Engine, day: int) -> None:
             if name not in known:  # an older version has made the others
                 query = _query(connection.dialect.name, name, day)
                 connection.execute(condensed.insert().from_select(list(condensed.c), query))
-        begin = day - day % 7
-        begun = _begins(connection, _days.c.at, begin * DAY, (begin + 7) * DAY)
-        if "" not in known and len(begun) == len(_there(connection, begin, begin + 7, "")):
-            connection.execute(_weeks.insert().from_select(list(_weeks.c), _week(begin)))
+
+
+def condense_week(engine: sa.Engine, week: int) -> None:
+    """Sum up one week (since 1970), unless that was done."""
+    with _making(engine) as connection:
+        if _weeks_there(connection, week, week + 1):
+            return
+        begin = week * _WEEK
+        # An older version has made latencies alone.
+        connection.execute(_weeks_latencies.delete().where(_weeks_latencies.c.at == begin))
+        for table, of in ((_weeks, _days), (_weeks_latencies, _latencies["day"])):
+            connection.execute(table.insert().from_select(list(table.c), _week(begin, of)))
+
+
+@contextmanager
+def _making(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """While nobody else takes calls or feedback in."""
+    with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+            in_turn(connection)
+            # Calls come with sums over days, and words with feedback: in this order, too.
+            connection.exec_driver_sql(f"LOCK TABLE {_days.name}, {_said.name} IN SHARE MODE")
+        yield connection
 
 
 def forget(connection: sa.Connection, days: Iterable[int]) -> None:
@@ -173,8 +208,9 @@ def forget(connection: sa.Connection, days: Iterable[int]) -> None:
         return
     gone = condensed.c.dimension.in_(_EACH) & condensed.c.at.in_(begun)
     connection.execute(condensed.delete().where(gone))
-    weeks = {at - at % (7 * DAY) for at in begun}
-    connection.execute(_weeks.delete().where(_weeks.c.at.in_(weeks)))
+    weeks = {at - at % _WEEK for at in begun}
+    for table in (_weeks, _weeks_latencies):
+        connection.execute(table.delete().where(table.c.at.in_(weeks)))
 
 
 def _query(dialect: str, name: str, day: int) -> sa.Select[Any]:
@@ -273,9 +309,9 @@ def _stored(
     return [sa.func.coalesce(each, 0) for each in found.values()]
 
 
-def _week(first: int) -> sa.Select[Any]:
-    """Latencies of the week that begins on the day ``first`` (since 1970)."""
-    of = _latencies["day"].c
-    group = (of.group_id, of.measure, of.bucket)
-    query = sa.select(sa.literal(first * DAY), *group, sa.func.sum(of.calls)).group_by(*group)
-    return query.where(of.at >= first * DAY, of.at < (first + 7) * DAY)
+def _week(begin: int, of: sa.Table) -> sa.Select[Any]:
+    """Rows over days, as those of the week that begins at ``begin`` (Unix seconds)."""
+    _, *group = of.primary_key
+    numbers = [sa.func.sum(each) for each in of.c if not each.primary_key]
+    query = sa.select(sa.literal(begin), *group, *numbers).group_by(*group)
+    return query.where(of.c.at >= begin, of.c.at < begin + _WEEK)

@@ -1,7 +1,6 @@
 """Reads how long answers took: percentiles by model, provider, target and the like."""
 
 import math
-from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -59,9 +58,7 @@ def latencies(
     with summing(engine) as connection:
         sources = spans.of_usage(spans.floors(connection))[-1 if within else 0 :]
         edges = spans.widened(since_us, until_us, sources)
-        if not within:
-            sources = [spans.Source(condensed.WEEK, condensed.WEEK_US, -spans.EVER), *sources]
-        for part in _parts(connection, spans.cover(*edges, sources)):
+        for part in condensed.weeks(connection, spans.cover(*edges, sources)):
             raw = part.source == spans.CALLS
             query = _of_calls(part, by, equal, within) if raw else _of_rollup(part, by, equal)
             for *group, measure, number, calls in connection.execute(query):
@@ -78,12 +75,6 @@ def latencies(
         )
         for group in order
     ]
-
-
-def _parts(connection: sa.Connection, parts: Iterable[spans.Part]) -> Iterator[spans.Part]:
-    """``parts`` without weeks that are not condensed."""
-    for part in parts:
-        yield from condensed.weeks(connection, part) if part.source == condensed.WEEK else [part]
 
 
 def _of_rollup(part: spans.Part, by: tuple[str, ...], equal: dict[str, str]) -> sa.Select[Any]:

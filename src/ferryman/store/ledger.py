@@ -30,13 +30,14 @@ from ferryman.store.schema import (
     SCORES,
     SUMS,
     TOKEN_CLASSES,
+    condensed_sums,
+    rollups,
 )
 from ferryman.store.schema import call_groups as _groups
 from ferryman.store.schema import calls as _calls
 from ferryman.store.schema import condensed as _condensed
 from ferryman.store.schema import feedback as _said
 from ferryman.store.schema import prices as _prices
-from ferryman.store.schema import rollups as _rollups
 
 ROLLED: Final = frozenset(
     ("key", "endpoint", "model", "provider", "target", "policy", "service", *PERIODS)
@@ -48,6 +49,8 @@ SEARCHED: Final = (
 )  # fmt: skip
 """Columns that a text is looked for in."""
 _NOTHING: Final[Mapping[str, str]] = {}
+_TABLES: Final = {**rollups, condensed.WEEK: condensed_sums, condensed.CONDENSED: _condensed}
+"""Source of sums → where they are."""
 _HOUR_US: Final = 3_600_000_000
 _SCORED: Final = len(SUMS) + len(ESTIMATED)
 """Where ``SCORES`` stand among the numbers of a row,"""
@@ -221,7 +224,7 @@ def usage(
         parts = spans.cover(*_stretch(since_us, until_us, sources), sources)
         floor = floors.get(spans.CALLS, -spans.EVER)
         if _coarsest(by, zone, offsets) == DAY_US:
-            parts = _condensed_parts(connection, parts, (*by, *where), floor)
+            parts = _condensed_parts(connection, parts, {*by, *where}, floor)
         looks = list(_looks(connection, parts, by, where, offsets, units, floor))
         if not topmost.read(connection, looks, found, _WIDTH, topmost.MOST if top else 0):
             found, others = topmost.narrowed(connection, looks, fixed, top, _WIDTH)
@@ -236,17 +239,17 @@ def usage(
 
 
 def _condensed_parts(
-    connection: sa.Connection, parts: Iterable[spans.Part], names: Iterable[str], floor: int
+    connection: sa.Connection, parts: list[spans.Part], names: set[str], floor: int
 ) -> list[spans.Part]:
-    """Parts with condensed days where they tell of ``names``; none lies on both sides of ``floor``
-    (Unix microseconds)."""
+    """Parts with condensed days where they tell of ``names``, none on both sides of ``floor`` (Unix
+    microseconds), or weeks."""
     name, found = condensed.dimension(names), list[spans.Part]()
+    if name is None:
+        return parts if names.intersection(PERIODS) else list(condensed.weeks(connection, parts))
     source = spans.CALLS if name == condensed.OWNER else "day"
     for part in parts:
-        if name is None or part.source != source:
-            found.append(part)
-        else:
-            found += condensed.days(connection, part, name, floor)
+        told = part.source == source
+        found += condensed.days(connection, part, name, floor) if told else [part]
     return found
 
 
@@ -431,7 +434,7 @@ def _look(
             query, tag = query.select_from(_calls.outerjoin(tags, sa.true())), tags.c.value
     else:
         short = part.source == condensed.CONDENSED
-        table, tag = _condensed if short else _rollups[part.source], None
+        table, tag = _TABLES[part.source], None
         at_us = table.c.at * sa.literal_column("1000000", sa.BigInteger)
         numbers, query = sums.of_sums(table), sa.select()
         if short:

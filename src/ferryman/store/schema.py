@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from ferryman.ir.usage import CLASSES, EXTRA_COUNTS
 
-HEAD: Final = "0029"
+HEAD: Final = "0030"
 """The newest migration: the schema this version of the program works with."""
 
 PICO: Final = BigInteger().with_variant(Numeric(38, 0), "postgresql")
@@ -339,17 +339,22 @@ call_groups = Table(
 """What the calls of a roll-up have in common; for latencies those of all keys (``*``), whatever the
 policy and service. Two ids may stand for the same."""
 
-rollups = {
-    span: Table(
+
+def _sums(span: str) -> Table:
+    """Sums over calls."""
+    return Table(
         f"calls_by_{span}",
         metadata,
         *_group(),
         *(Column(name, BigInteger, nullable=False) for name in SUMS),
         sqlite_with_rowid=False,
     )
-    for span in SPANS
-}
+
+
+rollups = {span: _sums(span) for span in SPANS}
 """Span → its sums over calls (``store/rollup.py``)."""
+condensed_sums = _sums("week")
+"""The same of weeks that are over (``store/condensed.py``)."""
 
 condensed = Table(
     "calls_by_dimension",
@@ -381,7 +386,7 @@ def _latencies(span: str) -> Table:
 latencies = {span: _latencies(span) for span in SPANS}
 """Span → how long answers took (``store/rollup.py``)."""
 condensed_latencies = _latencies("week")
-"""The same of weeks whose days are condensed."""
+"""The same of weeks that are over."""
 
 charges = {
     step: Table(
