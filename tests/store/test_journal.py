@@ -452,6 +452,31 @@ def test_sync_in_a_thread_bears_rotation(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
+def test_what_an_eager_writer_has_flushed_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    sync = os.fdatasync
+
+    def noted(fd: int) -> None:
+        sync(fd)
+        synced.append(os.fstat(fd).st_size)
+
+    monkeypatch.setattr(os, "fdatasync", noted)
+    writer = JournalWriter(tmp_path)
+    writer.grouped = writer.eager = True
+    for _ in range(3):  # those of a crowd wait for the flush, a lone one does not
+        writer.append(1, b"lone")
+        writer.flush()
+        writer.flush()
+    writer.append(1, b"one of")
+    writer.append(1, b"two")
+    writer.flush()
+    assert len(synced) == 4 and synced == sorted(set(synced))
+    assert synced[-1] == segments(tmp_path)[-1][1].stat().st_size
+    writer.close()
+
+
 WRITES_UNTIL_KILLED = """
 import os, sys
 from collections.abc import Iterator

@@ -101,7 +101,8 @@ SERVER: Final = Table(
                 step=Decimal(1),
                 units=MILLISECONDS,
             ),
-            doc="How often the journal is flushed to the disk, milliseconds; 0 = at every record.",
+            doc="How often the journal is flushed to the disk, milliseconds; 0 = at every record, "
+            "before anything is sent that counts on it: every call waits for the disk, twice.",
             default=str(_SERVER.fsync_ms),
         ),
         Key(

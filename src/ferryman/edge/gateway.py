@@ -27,6 +27,7 @@ from ferryman.edge.routes import Edge, http_refusal
 from ferryman.edge.sealing import Opener
 from ferryman.edge.sharing import Sharing
 from ferryman.edge.siblings import Siblings
+from ferryman.edge.syncing import Syncing
 from ferryman.edge.vouching import Vouchers
 from ferryman.flow.bearing import bear_all
 from ferryman.flow.call import Plane
@@ -61,6 +62,8 @@ TARGETS_KEPT = 10_000
 NEWS_PATIENCE = 5.0
 """Seconds that callers wait in the queue of an inherited socket, rather than be refused, while a
 data plane without a cache asks its control plane for keys and configuration."""
+PAY = 0.05
+"""Seconds between two tries to write down what could not be written."""
 SWEEP_RESPONSES = 600.0
 """Seconds between two looks for kept answers that have expired."""
 FEW_CONNECTIONS = 4096
@@ -119,7 +122,7 @@ class Gateway:
         self._counting = Counting(options, token, self.plane, self._counters)
         self._restorer = Restorer(options, token, self.plane, log)
         self.server: Server | None = None
-        self._sync_seconds = 0.05
+        self._syncing = Syncing(self._journal, log)
         self._stopping = asyncio.Event()
         self._equipped = asyncio.Event()
         """Set once there are a key table and a snapshot."""
@@ -194,7 +197,7 @@ class Gateway:
         bear_all(self.plane)
         self._restorer.wanted.set()
         self._vouchers.adopt(snapshot.issuers)
-        self._sync_seconds = snapshot.server.fsync_ms / 1000
+        self._syncing.adopt(snapshot.server.fsync_ms)
         self.plane.keeper = self._keeper_for(snapshot.keep_responses)
         self._keeping.equip(snapshot)
         self.plane.contents = self._contents_for(snapshot, own)
@@ -333,10 +336,11 @@ class Gateway:
     def start(self) -> None:
         """Take the cached snapshot and follow the feed; needs a running loop."""
         self._feed.load_cache()
+        self._syncing.start()
         self._background = [
             asyncio.ensure_future(self._feed.run()),
             asyncio.ensure_future(self._restorer.run()),
-            asyncio.ensure_future(self._sync_journal()),
+            asyncio.ensure_future(self._pay()),
             asyncio.ensure_future(self._sweep_responses()),
             asyncio.ensure_future(self._write_refusals()),
             asyncio.ensure_future(self._prober().run()),
@@ -387,6 +391,7 @@ class Gateway:
         with contextlib.suppress(JournalError):
             self.plane.pay()
         self.plane.refusals.write(self._journal, last=True)
+        self._syncing.stop()
         self._journal.close()
         await self._keeping.close()
         if self._bodies is not None:
@@ -404,16 +409,12 @@ class Gateway:
                 await self._loop.run_in_executor(None, keeper.store.sweep)
             await asyncio.sleep(SWEEP_RESPONSES)
 
-    async def _sync_journal(self) -> None:
+    async def _pay(self) -> None:
         while True:
-            await asyncio.sleep(self._sync_seconds)
+            await asyncio.sleep(PAY)
             if self._recorded() and self.plane.owed:
                 with contextlib.suppress(JournalError):
                     self.plane.pay()
-            try:
-                await self._loop.run_in_executor(None, self._journal.sync)
-            except JournalError as error:
-                log(str(error))
 
 
 def limits_of(settings: ServerSettings, spool_directory: str) -> Limits:

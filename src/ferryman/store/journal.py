@@ -73,6 +73,8 @@ class JournalWriter:
         self.grouped = False
         """True: records of one turn of the event loop are written together. Whoever appends sends
         nothing that counts on them before :meth:`flush`."""
+        self.eager = False
+        """True: what was flushed survives a power cut, too."""
         self._waiting: list[bytes] = []
         self._appended = 0
         """Records since the last flush."""
@@ -127,6 +129,8 @@ class JournalWriter:
         if self._waiting:
             self._write(b"".join(self._waiting))
             self._waiting = []
+        if self.eager:
+            self.sync()
 
     def _write(self, data: bytes) -> None:
         self._failing = True

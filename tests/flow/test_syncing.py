@@ -1,0 +1,60 @@
+"""How often the journal is synced to the disk."""
+
+import os
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ferryman.edge.syncing import Syncing
+from ferryman.store.journal import JournalWriter
+from tests.gateway import Stack
+
+CONFIG = """\
+server: { fsync_ms: 0 }
+providers:
+  lab: { base_url: SIM/v1, auth: none }
+models:
+  sim: lab/sim
+"""
+
+
+def test_records_are_synced_until_it_ends_and_a_failing_disk_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, tries, synced = os.fdatasync, threading.Semaphore(0), threading.Event()
+    failing = [OSError(5, "Input/output error")] * 3
+
+    def disk(fd: int) -> None:
+        tries.release()
+        if failing:
+            raise failing.pop()
+        sync(fd)
+        synced.set()
+
+    monkeypatch.setattr(os, "fdatasync", disk)
+    told: list[str] = []
+    writer = JournalWriter(tmp_path)
+    syncing = Syncing(writer, told.append)
+    syncing.adopt(1)
+    syncing.start()
+    writer.append(1, b"a record")
+    assert synced.wait(20)
+    syncing.stop()
+    writer.append(1, b"another one")
+    assert not failing
+    assert len(told) == 1 and "Cannot sync the journal" in told[0]
+    assert [tries.acquire(timeout=0) for _ in range(6)].count(True) == 4
+    writer.close()
+
+
+def test_a_gateway_that_syncs_every_record_rests_while_nobody_calls(tmp_path: Path) -> None:
+    with Stack(tmp_path, CONFIG).served() as running:
+        for _ in range(3):
+            assert running.chat("sim").status == 200
+        plane = psutil.Process(running.process(b"ferryman.edge"))
+        before = plane.cpu_times()
+        threading.Event().wait(2)
+        after = plane.cpu_times()
+        assert after.user + after.system - before.user - before.system < 1
