@@ -65,7 +65,8 @@ def test_a_stream_ends_with_an_error_where_its_budget_does_and_is_billed_for_wha
     rows = short.admin("GET", "/api/v1/calls?model=long").json()["data"]
     assert rows[0]["error"] == "budget_exceeded"
     assert rows[0]["unknown_cost"] == 1
-    assert 0.0007 < float(rows[0]["cost_usd"]) < 0.0011
+    spent = float(rows[0]["cost_usd"])
+    assert 0.0007 < spent < 0.003, "beyond it is what was read at once; the whole stream costs 0.006"
     again = short.stream("long", headers=of(cut="chat"))
     assert (again.status, error_of(again)["code"]) == (402, "budget_exceeded")
 
