@@ -11,8 +11,7 @@ SECONDS: Final = 0.05
 
 
 class Syncing:
-    """Syncs a journal in a thread of its own: asked of the event loop's threads, each time would
-    cost the calls that are under way ten times as much."""
+    """Syncs a journal in a thread of its own, of which the event loop need not hear."""
 
     def __init__(self, journal: JournalWriter, log: Callable[[str], None]) -> None:
         self._journal = journal
