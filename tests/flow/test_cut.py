@@ -66,7 +66,7 @@ def test_a_stream_ends_with_an_error_where_its_budget_does_and_is_billed_for_wha
     assert rows[0]["error"] == "budget_exceeded"
     assert rows[0]["unknown_cost"] == 1
     spent = float(rows[0]["cost_usd"])
-    assert 0.0007 < spent < 0.003, "beyond it is what was read at once; the whole stream costs 0.006"
+    assert 0.0007 < spent < 0.003, "what was read at once is beyond it; whole it costs 0.006"
     again = short.stream("long", headers=of(cut="chat"))
     assert (again.status, error_of(again)["code"]) == (402, "budget_exceeded")
 
