@@ -267,7 +267,7 @@ def test_a_database_from_before_gets_a_log(url: str) -> None:
         for name in (
             "admin_tokens", "users", "sessions", "organisations", "teams", "delegated_limits",
             "scim_users", "scim_groups", "scim_members", "calls_by_dimension",
-            "latencies_by_week",
+            "latencies_by_week", "calls_by_week",
         ):  # fmt: skip
             connection.execute(sa.text(f"DROP TABLE {name}"))
         connection.execute(sa.text("ALTER TABLE virtual_keys DROP COLUMN bounds"))
