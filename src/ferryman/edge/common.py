@@ -34,6 +34,9 @@ MOST_UNSAVED: Final = 64_000_000
 LARGE: Final = 65_536
 """Bytes of an answer that is sealed beside the loop."""
 FAREWELL: Final = 2.0
+SILENT: Final = 600.0
+"""Seconds until it is said again that a server is full: one that is has room for an answer whenever
+another one goes."""
 
 # KEYS: answer, lease. ARGV: our lease, its milliseconds, most bytes of an answer.
 _CLAIM: Final = """
@@ -116,7 +119,7 @@ class CommonAnswers:
         self._scripts: list[Any] = []
         self._away = ""
         """Why the server can't be asked; empty = it can, as far as is known."""
-        self._full = False
+        self._silent_until = 0.0
         """Whether it had no room for the last answer."""
         self._told_of = False
         """Whether the log has been told of an answer that does not open."""
@@ -316,11 +319,10 @@ class CommonAnswers:
             loop = asyncio.get_running_loop()
             sealed = await loop.run_in_executor(None, self._sealer.seal, work.key, work.data)
         kept = await self._ask(lambda: self._scripts[3]([self._name(work.key)], [sealed, left]))
-        if bool(kept) == self._full:
-            self._full = not kept
-            full = f"three quarters of the memory of {shown(self.setting)} are used (maxmemory)"
-            self._log(f"{full}: no answers are kept there" if self._full else
-                      f"answers are kept again at {shown(self.setting)}")  # fmt: skip
+        if not kept and time.monotonic() >= self._silent_until:
+            self._silent_until = time.monotonic() + SILENT
+            self._log("three quarters of its memory (maxmemory) are used at "
+                f"{shown(self.setting)}: no answers are kept there but as others go")  # fmt: skip
 
     def _unlink(self, names: list[bytes]) -> Any:
         return self._client.unlink(*names)
