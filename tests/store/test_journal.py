@@ -477,6 +477,37 @@ def test_what_an_eager_writer_has_flushed_is_on_the_disk(
     writer.close()
 
 
+@pytest.mark.parametrize("grouped", [True, False])
+def test_an_eager_writer_takes_a_disk_that_does_not_sync_for_one_that_can_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grouped: bool
+) -> None:
+    writer, sync, failing = JournalWriter(tmp_path), os.fdatasync, [True]
+    writer.grouped, writer.eager = grouped, True
+
+    def disk(fd: int) -> None:
+        if failing[0]:
+            raise OSError(5, "Input/output error")
+        sync(fd)
+
+    def put(payload: bytes) -> None:
+        writer.append(1, payload)
+        writer.flush()
+
+    monkeypatch.setattr(os, "fdatasync", disk)
+    with pytest.raises(JournalError, match="sync"):
+        put(b"first")
+    size = segments(tmp_path)[-1][1].stat().st_size
+    for _ in range(3):
+        with pytest.raises(JournalError, match="sync"):
+            writer.append(1, b"told")
+    assert segments(tmp_path)[-1][1].stat().st_size == size, "nothing more is put in doubt"
+    failing[0] = False
+    put(b"last")
+    found = [payload for _, payload in read_all(tmp_path)]
+    assert found == ([b"first"] * 2 if grouped else [b"first"]) + [b"last"], "a crowd's go again"
+    writer.close()
+
+
 WRITES_UNTIL_KILLED = """
 import os, sys
 from collections.abc import Iterator

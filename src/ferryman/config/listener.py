@@ -102,7 +102,8 @@ SERVER: Final = Table(
                 units=MILLISECONDS,
             ),
             doc="How often the journal is flushed to the disk, milliseconds; 0 = at every record, "
-            "before anything is sent that counts on it: every call waits for the disk, twice.",
+            "before anything is sent that counts on it: every call waits for the disk, twice, and "
+            "others with it.",
             default=str(_SERVER.fsync_ms),
         ),
         Key(

@@ -38,6 +38,8 @@ class Syncing:
 
     def _run(self) -> None:
         while not self._over.wait(self._seconds):
+            if self._journal.eager:
+                continue
             try:
                 self._journal.sync()
                 self._failure = ""

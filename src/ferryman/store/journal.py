@@ -54,7 +54,8 @@ class Frame(NamedTuple):
 
 
 class JournalWriter:
-    """Appends records to a segment of its own. One thread appends; another may call ``sync``.
+    """Appends records to a segment of its own. One thread appends; another may call ``sync``, but
+    where it is ``eager``: of two that ask, the disk tells one only that it failed.
 
     A writer never appends to a segment it finds: it opens the next number, so that a torn tail left
     by a crash stays the last thing in its file. It holds ``<directory>/lock`` while it lives.
@@ -74,7 +75,8 @@ class JournalWriter:
         """True: records of one turn of the event loop are written together. Whoever appends sends
         nothing that counts on them before :meth:`flush`."""
         self.eager = False
-        """True: what was flushed survives a power cut, too."""
+        """True: what is written is synced at once, and a disk that refuses to is one that can't be
+        written."""
         self._waiting: list[bytes] = []
         self._appended = 0
         """Records since the last flush."""
@@ -115,7 +117,8 @@ class JournalWriter:
         data = _pack(size, _crc(payload, _CRC_OF_KIND[kind]), kind) + payload
         if self.grouped:
             self._appended += 1
-            if not self._failing and not (self._lonely and self._appended == 1):
+            lone = self._lonely and self._appended == 1 and not self.eager
+            if not self._failing and not lone:
                 self._waiting.append(data)
                 return
             if self._waiting:
@@ -129,10 +132,10 @@ class JournalWriter:
         if self._waiting:
             self._write(b"".join(self._waiting))
             self._waiting = []
-        if self.eager:
-            self.sync()
 
     def _write(self, data: bytes) -> None:
+        if self.eager and self._failing:
+            self.sync()  # before anything is written that would only be in doubt, too
         self._failing = True
         if self._full or self._end >= self._segment_bytes:
             self._rotate()
@@ -145,6 +148,8 @@ class JournalWriter:
             self._end += written
         else:
             self._finish(data, written)
+        if self.eager:
+            self.sync()
         self._failing = False
 
     def _finish(self, data: bytes, written: int) -> None:
