@@ -15,12 +15,12 @@ providers:
     base_url: SIM/v1
     auth: none
     prices:
-      "sim?tokens=3000&tps=3000": { input: 1, output: 2 }
+      "sim?tokens=3000&tps=300": { input: 1, output: 2 }
       "sim?tokens=5": { input: 1, output: 2 }
       sim: { input: 1, output: 2 }
-    models: { "sim?tokens=3000&tps=3000": { max_output: 8000 }, sim: { max_output: 8000 } }
+    models: { "sim?tokens=3000&tps=300": { max_output: 8000 }, sim: { max_output: 8000 } }
 models:
-  long: "lab/sim?tokens=3000&tps=3000"
+  long: "lab/sim?tokens=3000&tps=300"
   short: "lab/sim?tokens=5"
 limits:
   - name: cuts
@@ -65,8 +65,7 @@ def test_a_stream_ends_with_an_error_where_its_budget_does_and_is_billed_for_wha
     rows = short.admin("GET", "/api/v1/calls?model=long").json()["data"]
     assert rows[0]["error"] == "budget_exceeded"
     assert rows[0]["unknown_cost"] == 1
-    spent = float(rows[0]["cost_usd"])
-    assert 0.0007 < spent < 0.003, "what was read at once is beyond it; whole it costs 0.006"
+    assert 0.0007 < float(rows[0]["cost_usd"]) < 0.0011
     again = short.stream("long", headers=of(cut="chat"))
     assert (again.status, error_of(again)["code"]) == (402, "budget_exceeded")
 
