@@ -119,8 +119,8 @@ def _finish(engine: sa.Engine, town: Town, used: dict[str, int]) -> None:
             index.create(connection)
     kept = retention.Retention(minutes=MINUTES, hours=HOURS)
     retention.raise_floors(engine, kept, town.end)
-    for day in condensed.missing(engine, town.end):
-        condensed.condense(engine, day)
+    for step in condensed.steps(engine, town.end):
+        step()
     if engine.dialect.name == "postgresql":
         with engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")

@@ -194,8 +194,8 @@ def _tidied(url: str, at: int) -> tuple[int, int]:
     while True:
         try:
             retention.raise_floors(engine, KEPT, LATER)
-            for day in condensed.missing(engine, LATER):
-                condensed.condense(engine, day)
+            for condense in condensed.steps(engine, LATER):
+                condense()
             while retention.sweep(engine, 100):
                 pass
             break
@@ -221,4 +221,5 @@ def tidying(url: str, work: Path, *, step: int = 1) -> int:
 
     _, wanted, faults = _each_fails(engine, tidied, step)
     assert not wanted["calls"] and wanted["calls_by_dimension"]
+    assert wanted["calls_by_week"] and wanted["latencies_by_week"]
     return faults

@@ -57,10 +57,8 @@ def run(url: str, *, calls: int, days: int, seed: int, hours: int = 40) -> Year:
             connection.exec_driver_sql("ANALYZE")
         rows = connection.exec_driver_sql("SELECT COUNT(*) FROM calls_by_day").scalar() or 0
     began = time.perf_counter()
-    for over in condensed.missing(engine, end + DAY):
-        condensed.condense(engine, over)
-    for week in condensed.missing_weeks(engine, end + DAY):
-        condensed.condense_week(engine, week)
+    for step in condensed.steps(engine, end + DAY):
+        step()
     condensing = time.perf_counter() - began
     since = end - days * DAY
     pages = {name: _timed(engine, page, since, calls, spent) for name, page in PAGES.items()}

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ferryman.config.model import Retention
 from ferryman.control.ingest import Ingester
 from ferryman.control.keeping import Keeper
-from ferryman.store import budgets, db, ledger, retention
+from ferryman.store import budgets, condensed, db, ledger, retention
 from ferryman.store.journal import JournalWriter
 from ferryman.store.schema import calls as calls_table
 from ferryman.store.schema import charges, latencies, rollups
@@ -147,6 +147,38 @@ def test_a_failure_is_said_once_and_ingestion_goes_on(
         keeper.step()
         keeper._due = 0.0
     assert capsys.readouterr().err.count("can't tidy up the ledger") == 1
+
+
+def test_a_day_that_can_not_be_condensed_keeps_no_other_from_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = db.open_engine(f"sqlite:///{tmp_path / 'ferryman.db'}")
+    db.migrate(engine)
+    writer = JournalWriter(tmp_path / "journal" / "plane")
+    ingester = Ingester(engine, tmp_path / "journal")
+    samples.put(writer, over_days(40, 20))
+    assert ingester.drain() == 40
+    days = condensed.missing(engine, NOW)
+    with db.writing(engine) as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER damaged BEFORE INSERT ON calls_by_dimension "
+            f"WHEN NEW.at = {days[-1] * 86_400} BEGIN SELECT RAISE(ABORT, 'damaged'); END"
+        )
+    keeper = Keeper(engine, lambda: KEPT)
+    for _ in range(60):
+        keeper.step()
+    assert condensed.missing(engine, NOW) == days[-1:], "the newest one, which comes first"
+    assert condensed.missing_weeks(engine, NOW) == []
+    assert capsys.readouterr().err.count("can't tidy up the ledger (damaged)") == 1
+    with db.writing(engine) as connection:
+        connection.exec_driver_sql("DROP TRIGGER damaged")
+    keeper._due = 0.0
+    for _ in range(60):
+        keeper.step()
+    assert condensed.missing(engine, NOW) == []
+    ingester.close()
+    writer.close()
+    engine.dispose()
 
 
 @pytest.fixture

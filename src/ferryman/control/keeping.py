@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 import sqlalchemy as sa
@@ -25,7 +24,7 @@ class Keeper:
         self._due = 0.0
         self._sweeping = False
         self._over: list[Callable[[], None]] = []
-        """Has days and weeks condensed, each step one of them."""
+        """What is still to be done to condense what is over."""
         self._failure = ""
 
     def step(self) -> None:
@@ -37,9 +36,9 @@ class Keeper:
             if cause != self._failure:
                 log("control", f"can't tidy up the ledger ({cause}); trying again later")
             self._failure = cause
-            self._due, self._sweeping, self._over = time.monotonic() + EVERY / 10, False, []
+            self._due, self._sweeping = time.monotonic() + EVERY / 10, False
         else:
-            if not self._sweeping:
+            if not self._sweeping and not self._over:
                 self._failure = ""
 
     def _step(self) -> None:
@@ -47,7 +46,7 @@ class Keeper:
             self._sweeping = retention.sweep(self._engine)
             return
         if self._over:
-            self._over.pop()()
+            self._over.pop(0)()
             return
         kept = self._kept()
         if kept is None or time.monotonic() < self._due:
@@ -55,10 +54,6 @@ class Keeper:
         self._due = time.monotonic() + EVERY
         retention.make_ahead(self._engine, time.time())
         retention.raise_floors(self._engine, kept, time.time())
-        now = time.time()
-        weeks = condensed.missing_weeks(self._engine, now)
-        days = condensed.missing(self._engine, now)
-        self._over = [partial(condensed.condense_week, self._engine, week) for week in weeks]
-        self._over += [partial(condensed.condense, self._engine, day) for day in days]
+        self._over = condensed.steps(self._engine, time.time())
         # From the next step on: whoever reads by the floors that were has ended by then.
         self._sweeping = True

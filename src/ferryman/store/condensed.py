@@ -7,8 +7,9 @@ week's away, in its own transaction, until they are made anew: they may be missi
 wrong.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 from typing import Any, Final
 
@@ -148,6 +149,12 @@ def _begins(
 # -- making them -----------------------------------------------------------------------------------
 
 
+def steps(engine: sa.Engine, now: float) -> list[Callable[[], None]]:
+    """What condenses all that is over and not condensed: a day or a week each, the newest first."""
+    weeks = [partial(condense_week, engine, week) for week in missing_weeks(engine, now)]
+    return [*(partial(condense, engine, day) for day in missing(engine, now)[::-1]), *weeks[::-1]]
+
+
 def missing(engine: sa.Engine, now: float) -> list[int]:
     """Days (since 1970) that are over and not condensed, in order."""
     until = int(now - SETTLED) // DAY
@@ -201,16 +208,17 @@ def _making(engine: sa.Engine) -> Iterator[sa.Connection]:
         yield connection
 
 
-def forget(connection: sa.Connection, days: Iterable[int]) -> None:
-    """Calls have come that began on these days (since 1970), or words about such calls."""
-    begun = [day * DAY for day in days]
-    if not begun:
-        return
-    gone = condensed.c.dimension.in_(_EACH) & condensed.c.at.in_(begun)
-    connection.execute(condensed.delete().where(gone))
-    weeks = {at - at % _WEEK for at in begun}
-    for table in (_weeks, _weeks_latencies):
-        connection.execute(table.delete().where(table.c.at.in_(weeks)))
+def forget(connection: sa.Connection, calls: Collection[int], words: Collection[int] = ()) -> None:
+    """Calls have come that began on these days (since 1970), and feedback on such: weeks have none
+    of that."""
+    begun = [day * DAY for day in {*calls, *words}]
+    if begun:
+        gone = condensed.c.dimension.in_(_EACH) & condensed.c.at.in_(begun)
+        connection.execute(condensed.delete().where(gone))
+    weeks = {day * DAY // _WEEK * _WEEK for day in calls}
+    if weeks:
+        for table in (_weeks, _weeks_latencies):
+            connection.execute(table.delete().where(table.c.at.in_(weeks)))
 
 
 def _query(dialect: str, name: str, day: int) -> sa.Select[Any]:
