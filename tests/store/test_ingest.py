@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ferryman.control.entries import MAX_TOKENS
 from ferryman.control.ingest import Ingester
 from ferryman.ir.usage import Usage
 from ferryman.store import budgets, db, intake, keys, ledger
+from ferryman.store.db import MigrationError
 from ferryman.store.journal import (
     HEADER_BYTES,
     JournalWriter,
@@ -26,6 +28,7 @@ from ferryman.store.journal import (
     read_segment,
     segments,
 )
+from ferryman.store.schema import HEAD
 from ferryman.telemetry.record import CLOSED, OPENED, RAISED, Charge, Closed
 from tests.store import killer, samples
 
@@ -498,6 +501,25 @@ def test_only_one_ingests_at_a_time(engine: sa.Engine, root: Path, start: Start)
     first.close()
     assert second.run_once() == 2
     second.close()
+
+
+def test_nothing_is_taken_in_once_a_newer_version_changes_the_schema(
+    engine: sa.Engine, ingester: Ingester, start: Start
+) -> None:
+    samples.put(start(), samples.calls(3))
+    with ThreadPoolExecutor(1) as another:
+        with db.writing(engine) as connection:
+            assert db._version(connection, locked=True) == HEAD
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = 'newer'"))
+            taken = another.submit(ingester.run_once)
+            with pytest.raises(TimeoutError):
+                taken.result(0.5)
+        with pytest.raises(MigrationError, match="schema newer by now"):
+            taken.result(20)
+    assert ids(engine) == []
+    with db.writing(engine) as connection:
+        connection.execute(sa.text(f"UPDATE alembic_version SET version_num = '{HEAD}'"))
+    assert ingester.run_once() == 3
 
 
 def test_a_plane_that_cannot_be_read_holds_up_no_other(

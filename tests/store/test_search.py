@@ -195,12 +195,12 @@ def test_days_that_an_older_version_condensed_get_what_is_new(filled: sa.Engine)
     intake.take_in(filled, intake.Batch(feedback=words))
 
     def said() -> list[Any]:
-        return [*spent(filled), ledger.usage(filled, by=("key", "model"))]
+        return [*spent(filled), times(filled), ledger.usage(filled, by=("key", "model"))]
 
-    before = said()
+    before, late = said(), condensed.missing_weeks(filled, 10**10)
     assert ledger.total(before[-1]).scored == 1 and first.at_us // DAY // 10**6 == days[0]
-    for day in days:
-        condensed.condense(filled, day)
+    for condense in condensed.steps(filled, 10**10):
+        condense()
     old = f"UPDATE calls_by_dimension SET calls = calls + 1000 WHERE at > {days[0] * DAY}"
     with db.writing(filled) as connection:
         for statement in (
@@ -211,14 +211,16 @@ def test_days_that_an_older_version_condensed_get_what_is_new(filled: sa.Engine)
             "ALTER TABLE calls_by_dimension DROP COLUMN score",
             "DELETE FROM calls_by_dimension WHERE dimension IN ('owner', 'owned', 'unpriced')",
             old,
+            "UPDATE latencies_by_week SET calls = calls + 1000",
             "UPDATE alembic_version SET version_num = '0028'",
         ):
             connection.execute(sa.text(statement))
     db.migrate(filled)
     assert said() != before and condensed.missing(filled, 10**10) == days
-    for day in days:
-        condensed.condense(filled, day)
-    assert condensed.missing(filled, 10**10) == []
+    assert condensed.missing_weeks(filled, 10**10) == late and times(filled) == before[-2]
+    for condense in condensed.steps(filled, 10**10):
+        condense()
+    assert condensed.steps(filled, 10**10) == []
     with db.writing(filled) as connection:
         there = "dimension NOT IN ('owner', 'owned', 'unpriced')"
         connection.execute(sa.text(f"{old.replace('+', '-')} AND {there}"))
@@ -285,9 +287,12 @@ def test_condensed_days_tell_of_scores(filled: sa.Engine, tmp_path: Path) -> Non
 
     scored, score = before
     late = next(call for number, call in enumerate(every) if number % 3)
+    for week in condensed.missing_weeks(filled, 10**10):
+        condensed.condense_week(filled, week)
     intake.take_in(filled, word(late.request_id, late.key, 50))
     assert said() == (scored + 1, score + 50)
     assert condensed.missing(filled, 10**10) == [late.at_us // DAY // 10**6]
+    assert condensed.missing_weeks(filled, 10**10) == [], "they have none of it"
     condensed.condense(filled, late.at_us // DAY // 10**6)
     for at_us, more in ((4, 50), (6, 80)):  # an older word, and one that replaces it
         intake.take_in(filled, word(late.request_id, late.key, more, at_us))

@@ -214,6 +214,20 @@ def in_turn(connection: sa.Connection) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY)))
 
 
+def hold_schema(connection: sa.Connection) -> None:
+    """Keep the schema as it is while this transaction lasts, which writes what follows from rows.
+
+    Raises :class:`MigrationError` where a newer version has changed it: this one would leave wrong
+    what it does not know of.
+    """
+    version = connection.scalar(sa.select(_versions.c.version_num).with_for_update(read=True))
+    if version != HEAD:
+        raise MigrationError(
+            f"the database has schema {version} by now, and this version of Ferryman knows {HEAD}: "
+            "stop this control plane and install the version that the others have"
+        )
+
+
 def add_to_meta(connection: sa.Connection, name: str, by: int) -> int:
     """Add ``by`` to the number ``name`` of the ``meta`` table (0 at first); returns the new value.
 
@@ -241,7 +255,7 @@ def migrate(engine: sa.Engine) -> None:
         with writing(engine) as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY)))
-            version = _version(connection)
+            version = _version(connection, locked=True)
             if version == HEAD:  # another process was first
                 return
             if version is None and not sa.inspect(connection).get_table_names():
@@ -258,10 +272,12 @@ def migrate(engine: sa.Engine) -> None:
         ) from error
 
 
-def _version(connection: sa.Connection) -> str | None:
+def _version(connection: sa.Connection, *, locked: bool = False) -> str | None:
+    """``locked``: whoever holds it (:func:`hold_schema`) has ended, and others wait."""
     if not sa.inspect(connection).has_table(_versions.name):
         return None
-    found = connection.execute(sa.select(_versions.c.version_num)).scalar()
+    query = sa.select(_versions.c.version_num)
+    found = connection.scalar(query.with_for_update() if locked else query)
     return None if found is None else str(found)
 
 

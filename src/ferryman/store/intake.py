@@ -14,7 +14,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from ferryman.log import log
 from ferryman.store import audit, condensed, feedback, rollup
 from ferryman.store.audit import Act, Who
-from ferryman.store.db import add_to_meta, insert, reading, writing
+from ferryman.store.db import add_to_meta, hold_schema, insert, reading, writing
 from ferryman.store.rollup import LOST
 from ferryman.store.schema import (
     DAY_US,
@@ -150,8 +150,10 @@ def counts(engine: sa.Engine) -> dict[str, int]:
 
 
 def take_in(engine: sa.Engine, batch: Batch) -> Taken:
-    """Write ``batch``: all of it or, raising SQLAlchemy's errors, nothing."""
+    """Write ``batch``: all of it or, raising SQLAlchemy's errors or :class:`MigrationError`,
+    nothing."""
     with writing(engine) as connection:
+        hold_schema(connection)
         if batch.opened:
             _insert(connection, "open_calls", batch.opened, batch)
         if batch.prices:
@@ -172,8 +174,8 @@ def take_in(engine: sa.Engine, batch: Batch) -> Taken:
         _checkpoint(connection, batch)
         _touch_keys(connection, batch.used)
         about = feedback.add(connection, batch.feedback, [row[0] for row in rows])
-        days = rollup.days_of(rows) | {at_us // DAY_US for at_us in about}
-        condensed.forget(connection, days)
+        words = {at_us // DAY_US for at_us in about}
+        condensed.forget(connection, rollup.days_of(rows), words)
         duplicates = len(batch.calls) - len(added) - rejected
         tally = {"calls_lost": len(lost), "calls_duplicate": duplicates, "calls_rejected": rejected}
         for name, number in sorted((batch.counts | tally).items()):
