@@ -373,7 +373,7 @@ def _year(args: argparse.Namespace) -> Facts:
                 bound = page_name != year.UNBOUND
                 late = f"{which}: {page_name} took {seconds:.2f} s"
                 assert seconds <= year.BAR or not bound, late
-                told = f"; may take {year.BAR:g}" if bound else ", read whole"
+                told = f"; may take {year.BAR:g}" if bound else "; no bar"
                 facts[f"{which}: {page_name}"] = f"{seconds:.2f} s{told}"
     return facts
 
