@@ -1,6 +1,7 @@
 """How often the journal is synced to the disk."""
 
 import os
+import resource
 import threading
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from ferryman.edge.syncing import Syncing
 from ferryman.store.journal import JournalWriter
-from tests.gateway import Stack
+from tests.gateway import Stack, error_of
 
 CONFIG = """\
 server: { fsync_ms: 0 }
@@ -58,3 +59,39 @@ def test_a_gateway_that_syncs_every_record_rests_while_nobody_calls(tmp_path: Pa
         threading.Event().wait(2)
         after = plane.cpu_times()
         assert after.user + after.system - before.user - before.system < 1
+
+
+SICK = """
+import os
+sync, told = os.fdatasync, {}
+def fdatasync(fd):
+    size = os.fstat(fd).st_size
+    if os.path.exists(os.environ["SICK"]) and told.get(fd) != size:
+        told[fd] = size
+        raise OSError(5, "Input/output error")
+    sync(fd)
+os.fdatasync = fdatasync
+"""
+
+
+@pytest.mark.parametrize("disk", ["full", "sick"])
+def test_a_gateway_that_syncs_every_record_refuses_calls_while_the_disk_does_not(
+    tmp_path: Path, disk: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SICK)
+    sick = tmp_path / "sick"
+    with Stack(tmp_path, CONFIG, PYTHONPATH=str(tmp_path), SICK=str(sick)).served() as running:
+        assert running.chat("sim").status == 200
+        pid = running.process(b"ferryman.edge")
+        limit = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        if disk == "full":
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, limit[1]))
+        else:
+            sick.touch()
+        for _ in range(5):
+            reply = running.chat("sim")
+            assert (reply.status, error_of(reply)["code"]) == (503, "gateway_journal_unavailable")
+        sick.unlink(missing_ok=True)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
+        assert running.chat("sim").status == 200
+        running.up.wait_for(r"the journal can be written again")

@@ -465,46 +465,69 @@ def test_what_an_eager_writer_has_flushed_is_on_the_disk(
     monkeypatch.setattr(os, "fdatasync", noted)
     writer = JournalWriter(tmp_path)
     writer.grouped = writer.eager = True
-    for _ in range(3):  # those of a crowd wait for the flush, a lone one does not
+    for _ in range(3):  # those of a crowd wait for the flush, a lone one does not: it is told
         writer.append(1, b"lone")
         writer.flush()
         writer.flush()
     writer.append(1, b"one of")
     writer.append(1, b"two")
     writer.flush()
-    assert len(synced) == 4 and synced == sorted(set(synced))
+    assert len(synced) == 5 and synced == sorted(set(synced))
     assert synced[-1] == segments(tmp_path)[-1][1].stat().st_size
     writer.close()
 
 
-@pytest.mark.parametrize("grouped", [True, False])
-def test_an_eager_writer_takes_a_disk_that_does_not_sync_for_one_that_can_not_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grouped: bool
-) -> None:
-    writer, sync, failing = JournalWriter(tmp_path), os.fdatasync, [True]
-    writer.grouped, writer.eager = grouped, True
+class Disk:
+    """Tells once of each failure to sync, as Linux does, then says that all is well."""
 
-    def disk(fd: int) -> None:
-        if failing[0]:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.failing = True
+        self._sync, self._open = os.fdatasync, os.open
+        self._told: dict[int, int] = {}
+        """File → its size when it was told."""
+        monkeypatch.setattr(os, "open", self.open)
+        monkeypatch.setattr(os, "fdatasync", self.sync)
+
+    def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
+        fd = self._open(path, flags, mode)
+        self._told.pop(fd, None)
+        return fd
+
+    def sync(self, fd: int) -> None:
+        size = os.fstat(fd).st_size
+        if self.failing and self._told.get(fd) != size:
+            self._told[fd] = size
             raise OSError(5, "Input/output error")
-        sync(fd)
+        self._sync(fd)
 
-    def put(payload: bytes) -> None:
-        writer.append(1, payload)
-        writer.flush()
 
-    monkeypatch.setattr(os, "fdatasync", disk)
-    with pytest.raises(JournalError, match="sync"):
-        put(b"first")
-    size = segments(tmp_path)[-1][1].stat().st_size
-    for _ in range(3):
-        with pytest.raises(JournalError, match="sync"):
+@pytest.mark.parametrize("crowd", [0, 1, 3])
+def test_an_eager_writer_takes_a_disk_that_does_not_sync_for_one_that_can_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crowd: int
+) -> None:
+    writer = JournalWriter(tmp_path)
+    writer.grouped, writer.eager = bool(crowd), True
+    writer.append(1, b"before")
+    writer.flush()
+    disk = Disk(monkeypatch)
+    kept = [b"first", b"second", b"third"][: crowd - 1] if crowd > 1 else []
+    if kept:
+        writer._lonely = False
+        for payload in kept:
+            writer.append(1, payload)
+        with pytest.raises(JournalError, match="Cannot sync"):
+            writer.flush()
+    for number in range(5):
+        with pytest.raises(JournalError, match="Input/output error"):
             writer.append(1, b"told")
-    assert segments(tmp_path)[-1][1].stat().st_size == size, "nothing more is put in doubt"
-    failing[0] = False
-    put(b"last")
-    found = [payload for _, payload in read_all(tmp_path)]
-    assert found == ([b"first"] * 2 if grouped else [b"first"]) + [b"last"], "a crowd's go again"
+        if not kept:
+            writer.flush()  # what is sent then counts on nothing
+        assert len(segments(tmp_path)) == 1, number
+        assert [payload for _, payload in read_all(tmp_path)] == [b"before"]
+    disk.failing = False
+    writer.append(1, b"last")
+    writer.flush()
+    assert [payload for _, payload in read_all(tmp_path)] == [b"before", *kept, b"last"]
     writer.close()
 
 

@@ -28,6 +28,8 @@ class Syncing:
     def adopt(self, milliseconds: int) -> None:
         """Sync so often from now on; 0: at every record, before anything that counts on it."""
         self._seconds = milliseconds / 1000 or SECONDS
+        if not milliseconds and not self._journal.eager:
+            self._sync()
         self._journal.eager = not milliseconds
 
     def stop(self) -> None:
@@ -38,12 +40,14 @@ class Syncing:
 
     def _run(self) -> None:
         while not self._over.wait(self._seconds):
-            if self._journal.eager:
-                continue
-            try:
-                self._journal.sync()
-                self._failure = ""
-            except JournalError as error:
-                if str(error) != self._failure:
-                    self._log(str(error))
-                self._failure = str(error)
+            if not self._journal.eager:
+                self._sync()
+
+    def _sync(self) -> None:
+        try:
+            self._journal.sync()
+            self._failure = ""
+        except JournalError as error:
+            if str(error) != self._failure:
+                self._log(str(error))
+            self._failure = str(error)

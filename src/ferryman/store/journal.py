@@ -55,7 +55,7 @@ class Frame(NamedTuple):
 
 class JournalWriter:
     """Appends records to a segment of its own. One thread appends; another may call ``sync``, but
-    where it is ``eager``: of two that ask, the disk tells one only that it failed.
+    not where it is ``eager``: of two that ask, the disk tells one only that it failed.
 
     A writer never appends to a segment it finds: it opens the next number, so that a torn tail left
     by a crash stays the last thing in its file. It holds ``<directory>/lock`` while it lives.
@@ -75,8 +75,8 @@ class JournalWriter:
         """True: records of one turn of the event loop are written together. Whoever appends sends
         nothing that counts on them before :meth:`flush`."""
         self.eager = False
-        """True: what is written is synced at once, and a disk that refuses to is one that can't be
-        written."""
+        """True: what is written is synced at once, or taken off again: a disk that does not sync is
+        one that can't be written. What was written before has to be synced first."""
         self._waiting: list[bytes] = []
         self._appended = 0
         """Records since the last flush."""
@@ -117,8 +117,7 @@ class JournalWriter:
         data = _pack(size, _crc(payload, _CRC_OF_KIND[kind]), kind) + payload
         if self.grouped:
             self._appended += 1
-            lone = self._lonely and self._appended == 1 and not self.eager
-            if not self._failing and not lone:
+            if not self._failing and not (self._lonely and self._appended == 1):
                 self._waiting.append(data)
                 return
             if self._waiting:
@@ -134,8 +133,6 @@ class JournalWriter:
             self._waiting = []
 
     def _write(self, data: bytes) -> None:
-        if self.eager and self._failing:
-            self.sync()  # before anything is written that would only be in doubt, too
         self._failing = True
         if self._full or self._end >= self._segment_bytes:
             self._rotate()
@@ -149,8 +146,17 @@ class JournalWriter:
         else:
             self._finish(data, written)
         if self.eager:
-            self.sync()
+            self._secure(len(data))
         self._failing = False
+
+    def _secure(self, written: int) -> None:
+        """Sync the bytes ``written`` last, or take them off again."""
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            self._end -= written
+            self._undo(written)
+            raise _failed("sync", self._path, error) from error
 
     def _finish(self, data: bytes, written: int) -> None:
         """Write what of ``data`` isn't ``written`` yet: after a short write, the next one completes
@@ -195,14 +201,20 @@ class JournalWriter:
         try:
             if os.write(fd, MAGIC + self.boot_id) != HEADER_BYTES:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self.eager:  # here, or a disk that does not sync would make files without end
+                os.fdatasync(fd)
+                os.fsync(self._directory_fd)
         except OSError as error:
             os.close(fd)
             path.unlink(missing_ok=True)
             raise _failed("write to", path, error) from error
-        if self._fd >= 0:
-            self._retired.append(
-                self._fd
-            )  # a sync may be using it: only sync and close may close it
+        if self.eager and self._fd >= 0:
+            with self._syncing:
+                os.close(self._fd)
+                self._fd = fd
+        elif self._fd >= 0:
+            # A sync may be using it: only sync and close may close it.
+            self._retired.append(self._fd)
         self._directory_dirty = True
         self._path, self._full, self._end = path, False, HEADER_BYTES
         self._number, self._fd = number, fd
