@@ -522,6 +522,20 @@ def test_nothing_is_taken_in_once_a_newer_version_changes_the_schema(
     assert ingester.run_once() == 3
 
 
+def test_the_schema_is_changed_once_what_is_being_taken_in_is_there(engine: sa.Engine) -> None:
+    def changed() -> str | None:
+        with db.writing(engine) as connection:
+            return db._version(connection, locked=True)
+
+    with ThreadPoolExecutor(1) as another:
+        with db.writing(engine) as connection:
+            db.hold_schema(connection)
+            version = another.submit(changed)
+            with pytest.raises(TimeoutError):
+                version.result(0.5)
+        assert version.result(20) == HEAD
+
+
 def test_a_plane_that_cannot_be_read_holds_up_no_other(
     engine: sa.Engine, ingester: Ingester, start: Start, root: Path
 ) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from ferryman.store import feedback, spans, sums
-from ferryman.store.db import in_turn, reading, writing
+from ferryman.store.db import hold_schema, in_turn, reading, writing
 from ferryman.store.dimensions import PERIODS, PLAIN
 from ferryman.store.schema import DAY, DAY_US, ESTIMATED, SCORES, SUMS, condensed, rollups
 from ferryman.store.schema import call_groups as _groups
@@ -201,8 +201,9 @@ def condense_week(engine: sa.Engine, week: int) -> None:
 def _making(engine: sa.Engine) -> Iterator[sa.Connection]:
     """While nobody else takes calls or feedback in."""
     with writing(engine) as connection:
+        in_turn(connection)
+        hold_schema(connection)
         if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
-            in_turn(connection)
             # Calls come with sums over days, and words with feedback: in this order, too.
             connection.exec_driver_sql(f"LOCK TABLE {_days.name}, {_said.name} IN SHARE MODE")
         yield connection

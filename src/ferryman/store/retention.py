@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from ferryman.config.model import Retention
 from ferryman.store import spans
-from ferryman.store.db import in_turn, insert, reading, writing
+from ferryman.store.db import hold_schema, in_turn, insert, reading, writing
 from ferryman.store.schema import (
     calls,
     charges,
@@ -57,6 +57,7 @@ def raise_floors(engine: sa.Engine, kept: Retention, now: float) -> None:
         "minute": kept.minutes, "hour": kept.hours,
     }  # fmt: skip
     with writing(engine) as connection:
+        hold_schema(connection)
         for source, seconds in spared.items():
             if not seconds:
                 continue
@@ -83,6 +84,7 @@ def sweep(engine: sa.Engine, rows: int = ROWS) -> bool:
             if _begin(month + 1) * 1_000_000 <= floors[spans.CALLS]:
                 with writing(engine) as connection:
                     in_turn(connection)
+                    hold_schema(connection)
                     connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
                 return True
     for table, source in _TABLES:
@@ -101,6 +103,7 @@ def _delete(engine: sa.Engine, table: sa.Table, floor: int, rows: int) -> int:
         if connection.execute(found.limit(1)).first() is None:
             return 0
     with writing(engine) as connection:
+        hold_schema(connection)
         return connection.execute(table.delete().where(sa.tuple_(*key).in_(found))).rowcount
 
 
@@ -114,6 +117,7 @@ def make_ahead(engine: sa.Engine, now: float) -> None:
         if missing:
             with writing(engine) as connection:
                 in_turn(connection)
+                hold_schema(connection)
                 make_months(connection, missing)
 
 
