@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import uvloop
 
 from ferryman.store.valkey import AwayError, connect, server_of
 
@@ -29,3 +30,21 @@ def test_a_server_with_much_to_do_is_not_away_and_one_that_says_nothing_is() -> 
         server.close()
 
     asyncio.run(run())
+
+
+def test_commands_of_the_turn_in_which_it_ends_fail_without_a_word_in_the_log() -> None:
+    async def run() -> list[object]:
+        said: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+        server = await asyncio.start_server(lambda _, writer: writer.drain(), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        link = await connect(server_of(f"valkey://127.0.0.1:{port}/0", {}), PATIENCE)
+        asked = link.call("PING")
+        link.close()
+        with pytest.raises(AwayError, match="closed"):
+            await asked
+        await asyncio.sleep(0.05)
+        server.close()
+        return said
+
+    assert uvloop.run(run()) == []

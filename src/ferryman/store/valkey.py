@@ -148,7 +148,7 @@ class Link(asyncio.Protocol):
         del self._in[:at]
 
     def _flush(self) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(self._out))
         self._out.clear()
 
