@@ -531,6 +531,28 @@ def test_an_eager_writer_takes_a_disk_that_does_not_sync_for_one_that_can_not_be
     writer.close()
 
 
+def test_a_segment_is_not_seen_before_it_is_sure_to_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = JournalWriter(tmp_path, segment_bytes=HEADER_BYTES + 1)
+    writer.eager = True
+    writer.append(1, b"one")
+    sync, seen = os.fdatasync, []
+
+    def failing_once(fd: int) -> None:
+        seen.append(len(segments(tmp_path)))
+        if len(seen) == 1:
+            raise OSError(5, "Input/output error")
+        sync(fd)
+
+    monkeypatch.setattr(os, "fdatasync", failing_once)
+    writer.append(1, b"two")
+    assert seen[0] == 1, "who sees a second one takes the first for finished, and away"
+    assert [number for number, _ in segments(tmp_path)] == [1]
+    assert [payload for _, payload in read_all(tmp_path)] == [b"one", b"two"]
+    writer.close()
+
+
 WRITES_UNTIL_KILLED = """
 import os, sys
 from collections.abc import Iterator

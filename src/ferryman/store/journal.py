@@ -76,7 +76,7 @@ class JournalWriter:
         nothing that counts on them before :meth:`flush`."""
         self.eager = False
         """True: what is written is synced at once, or taken off again: a disk that does not sync is
-        one that can't be written. What was written before has to be synced first."""
+        one that can't be written."""
         self._waiting: list[bytes] = []
         self._appended = 0
         """Records since the last flush."""
@@ -152,11 +152,11 @@ class JournalWriter:
     def _secure(self, written: int) -> None:
         """Sync the bytes ``written`` last, or take them off again."""
         try:
-            os.fdatasync(self._fd)
-        except OSError as error:
+            self.sync()
+        except JournalError:
             self._end -= written
             self._undo(written)
-            raise _failed("sync", self._path, error) from error
+            raise
 
     def _finish(self, data: bytes, written: int) -> None:
         """Write what of ``data`` isn't ``written`` yet: after a short write, the next one completes
@@ -192,10 +192,11 @@ class JournalWriter:
         if self._lock_fd < 0:
             raise JournalError(f"The journal at {self.directory} was closed; open a new writer.")
         number = self._number + 1
-        path = self.directory / f"{number:010d}.fj"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        path, part = self.directory / f"{number:010d}.fj", self.directory / "next"
         try:
-            fd = os.open(path, flags, 0o600)
+            fd = os.open(
+                part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600
+            )
         except OSError as error:
             raise _failed("create", path, error) from error
         try:
@@ -203,16 +204,12 @@ class JournalWriter:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if self.eager:  # here, or a disk that does not sync would make files without end
                 os.fdatasync(fd)
-                os.fsync(self._directory_fd)
+            # Not seen before: whoever sees it takes the one before for finished.
+            part.rename(path)
         except OSError as error:
             os.close(fd)
-            path.unlink(missing_ok=True)
             raise _failed("write to", path, error) from error
-        if self.eager and self._fd >= 0:
-            with self._syncing:
-                os.close(self._fd)
-                self._fd = fd
-        elif self._fd >= 0:
+        if self._fd >= 0:
             # A sync may be using it: only sync and close may close it.
             self._retired.append(self._fd)
         self._directory_dirty = True
