@@ -501,16 +501,17 @@ class Disk:
         self._sync(fd)
 
 
-@pytest.mark.parametrize("crowd", [0, 1, 3])
+@pytest.mark.parametrize(
+    ("grouped", "kept"), [(False, []), (True, []), (True, [b"first", b"second"])]
+)
 def test_an_eager_writer_takes_a_disk_that_does_not_sync_for_one_that_can_not_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crowd: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grouped: bool, kept: list[bytes]
 ) -> None:
     writer = JournalWriter(tmp_path)
-    writer.grouped, writer.eager = bool(crowd), True
+    writer.grouped, writer.eager = grouped, True
     writer.append(1, b"before")
     writer.flush()
     disk = Disk(monkeypatch)
-    kept = [b"first", b"second", b"third"][: crowd - 1] if crowd > 1 else []
     if kept:
         writer._lonely = False
         for payload in kept:

@@ -209,7 +209,7 @@ def _making(engine: sa.Engine) -> Iterator[sa.Connection]:
         yield connection
 
 
-def forget(connection: sa.Connection, calls: Collection[int], words: Collection[int] = ()) -> None:
+def forget(connection: sa.Connection, calls: Collection[int], words: Collection[int]) -> None:
     """Calls have come that began on these days (since 1970), and feedback on such: weeks have none
     of that."""
     begun = [day * DAY for day in {*calls, *words}]
