@@ -28,6 +28,7 @@ HOT = [
     "flow/pictures.py",
     "flow/reading.py",
     "flow/spine.py",
+    "flow/together.py",
     "flow/turns.py",
     "flow/window.py",
     "http1/client.py",

@@ -198,7 +198,11 @@ def _disk(args: argparse.Namespace) -> Facts:
     with plant() as place:
         full, room = disk.by_limit(place.up())
         limit = uvloop.run(disk.run(place, full, room))
-    facts = {"with a file size limit of 0": _of_disk(limit)}
+        many = uvloop.run(disk.crowd(place, full, room))
+    facts = {
+        "with a file size limit of 0": _of_disk(limit),
+        "the same with many callers": _of_crowd(many),
+    }
     with plant() as place:
         journal = place.data / "journal"
         try:
@@ -206,6 +210,8 @@ def _disk(args: argparse.Namespace) -> Facts:
                 full, room = disk.by_filling(journal)
                 place.up()
                 facts["with a full file system"] = _of_disk(uvloop.run(disk.run(place, full, room)))
+                many = uvloop.run(disk.crowd(place, full, room))
+                facts["with a full file system and many callers"] = _of_crowd(many)
                 place.close()
             facts["with a full file system under the database"] = _database()
         except disk.NotAllowedError as error:
@@ -226,6 +232,14 @@ def _of_disk(found: disk.Outcome) -> str:
     return (
         f"{found.cut} streams and {found.failed} answers under way failed clearly, {found.refused} "
         f"new calls refused, {found.squeezed_in} squeezed in; {found.settled} settled afterwards"
+    )
+
+
+def _of_crowd(found: disk.Crowd) -> str:
+    return (
+        f"full {disk.TIMES} times while {disk.CALLERS} call without a pause: "
+        f"{found.served} served, {found.refused} refused, {found.ended} streams ended with an "
+        f"error, nobody cut; {found.settled} settled afterwards"
     )
 
 

@@ -19,6 +19,9 @@ from soak.plant import PRICES, PROVIDER, Ledger, Plant
 TOKENS = 40
 STREAMS = 12
 REFUSALS = 25
+CALLERS = 24
+TIMES = 8
+"""How often the disk gets full under a crowd."""
 PROMPT = 99
 """Prompt tokens of the calls made while the disk is full."""
 
@@ -40,6 +43,18 @@ class Outcome(Struct, kw_only=True):
     """Calls whose records still found room, in the last block of a file, say."""
     settled: int
     """Calls whose end was recorded when there was room again."""
+
+
+class Crowd(Struct, kw_only=True):
+    """What many callers at once have been told."""
+
+    served: int
+    refused: int
+    """With an error in place of an answer."""
+    ended: int
+    """Streams that ended with an error event."""
+    settled: int
+    """Calls that the provider worked for in vain: recorded when there was room again."""
 
 
 def _body(stream: bool, words: str, prompt: int) -> bytes:
@@ -136,13 +151,17 @@ async def _recovered(plant: Plant) -> None:
     raise AssertionError(f"not served again: {answer.status} {answer.body!r}")
 
 
-def _settled(plant: Plant, answers: list[Answer]) -> Ledger:
-    """Every call that was under way is in the ledger, with what it used and how it ended."""
+def _all_closed(plant: Plant) -> Ledger:
     for _ in range(100):
         ledger = plant.ledger()
         if not ledger.open:
-            break
-    assert not ledger.open, f"{len(ledger.open)} calls are open for ever"
+            return ledger
+    raise AssertionError(f"{len(ledger.open)} calls are open for ever")
+
+
+def _settled(plant: Plant, answers: list[Answer]) -> Ledger:
+    """Every call that was under way is in the ledger, with what it used and how it ended."""
+    ledger = _all_closed(plant)
     for number, answer in enumerate(answers):
         row = ledger.by_id[answer.id]
         fine = answer.whole and answer.status == 200
@@ -151,6 +170,76 @@ def _settled(plant: Plant, answers: list[Answer]) -> Ledger:
         assert (row["input"], row["output"]) == (2 + number, TOKENS)
         cost = PRICES["input"] * (2 + number) + PRICES["output"] * TOKENS
         assert row["cost_pico"] == cost * 1_000_000
+    return ledger
+
+
+async def crowd(plant: Plant, full: Callable[[], None], room: Callable[[], None]) -> Crowd:
+    """Fill the disk with ``full`` and make ``room`` again, by turns, while many call at once."""
+    await call(plant.address, CHAT, _body(False, "", 1))
+    sent = (await asyncio.to_thread(plant.stats))["requests"]
+    answers: list[Answer] = []
+    over = asyncio.Event()
+    callers = [asyncio.create_task(_caller(plant, answers, over)) for _ in range(CALLERS)]
+    for _ in range(TIMES):
+        await _more(answers, 200)
+        await asyncio.to_thread(full)
+        await _more(answers, 503)
+        await asyncio.to_thread(room)
+    await _more(answers, 200)
+    over.set()
+    await asyncio.wait_for(asyncio.gather(*callers), PATIENCE)
+    reached = (await asyncio.to_thread(plant.stats))["requests"] - sent
+    ledger = await asyncio.to_thread(_balanced, plant, answers)
+    worked = [row for row in ledger.rows if row["input"] and row["input"] > 1]
+    assert len(worked) == reached, "calls that were made are not those that were recorded"
+    whole = [answer for answer in answers if answer.whole and answer.status == 200]
+    return Crowd(
+        served=len(whole),
+        refused=len([answer for answer in answers if answer.status == 503]),
+        ended=len([each for each in answers if each.status == 200 and not each.whole]),
+        settled=reached - len(whole),
+    )
+
+
+async def _caller(plant: Plant, answers: list[Answer], over: asyncio.Event) -> None:
+    link = await connect(plant.address)
+    while not over.is_set():
+        number = len(answers)
+        answers.append(Answer())
+        body = _body(bool(number % 2), "delay=20" if number % 2 else "", 2 + number)
+        answers[number] = await link.ask(request(plant.address, CHAT, body))
+        assert not answers[number].failure, "a caller was cut, and not told why"
+    link.close()
+
+
+async def _more(answers: list[Answer], status: int) -> None:
+    """Wait until each caller may have been answered so a few times more."""
+
+    def count() -> int:
+        return len([answer for answer in answers if answer.status == status])
+
+    before = count()
+    for _ in range(int(PATIENCE * 100)):
+        if count() >= before + 3 * CALLERS:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"nobody was answered with {status} any more")
+
+
+def _balanced(plant: Plant, answers: list[Answer]) -> Ledger:
+    """What was answered is what is in the ledger: once, and with what it used."""
+    ledger = _all_closed(plant)
+    for number, answer in enumerate(answers):
+        row = ledger.by_id.get(answer.id)
+        if answer.whole and answer.status == 200:
+            assert row is not None, "a call was served, and is not in the ledger"
+            found = (row["status"], row["error"], row["input"], row["output"])
+            assert found == (200, "", 2 + number, TOKENS), row
+            continue
+        _is_refused(answer)
+        if row is not None:
+            assert (row["status"], row["error"]) == (answer.status, "gateway_journal_unavailable")
+            assert not row["input"] or (row["input"], row["output"]) == (2 + number, TOKENS), row
     return ledger
 
 

@@ -78,6 +78,9 @@ class AsgiExchange:
             self.queue.put_nowait({"type": "http.response.body", "body": data})
             self.queue.put_nowait(None)
 
+    def instead(self, status: int, headers: Headers | bytes, body: bytes) -> None:
+        self.abort()  # what is sent here is the server's
+
     def abort(self) -> None:
         self._over = True
         self.aborted = True

@@ -13,6 +13,13 @@ def test_what_can_not_be_recorded_is_not_served(running: Plant) -> None:
     assert found.cut == found.failed == disk.STREAMS
 
 
+def test_each_of_a_crowd_is_told(running: Plant) -> None:
+    full, room = disk.by_limit(running)
+    found = uvloop.run(disk.crowd(running, full, room))
+    assert found.refused >= disk.TIMES * disk.CALLERS * 3
+    assert found.settled
+
+
 def test_calls_go_on_while_the_database_has_no_room(idle_plant: Plant) -> None:
     place = idle_plant.work / "ledger"
     try:

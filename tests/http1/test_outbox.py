@@ -116,17 +116,28 @@ async def test_a_transport_that_is_gone_keeps_nobody_else_from_being_written_to(
     assert two.got() == b"c"
 
 
+@pytest.mark.parametrize("everything", [True, False])
 @on_loop
-async def test_what_may_not_be_sent_cuts_its_connections() -> None:
+async def test_what_waits_can_be_replaced_before_it_is_sent(everything: bool) -> None:
     outbox, one, two = await busy()
-    allowed = []
-    outbox.before = lambda: bool(allowed)
-    outbox.write(one.transport, b"a")
-    await asyncio.sleep(0.01)
-    assert one.transport.is_closing()
-    assert one.peer.recv(1) == b"", "cut, and nothing of it was sent"
-    allowed.append(True)
-    outbox.write(one.transport, b"b")
-    outbox.write(two.transport, b"c")
+    done = []
+
+    def before() -> None:
+        done.append(outbox.replace("mine", b"<other>", everything))
+
+    outbox.before = before
+    outbox.write(one.transport, b"before ")
+    outbox.write(one.transport, b"head ", "mine")
+    outbox.write(two.transport, b"theirs", "theirs")
+    outbox.write(one.transport, b"body ", "mine", b"end")
+    outbox.write(one.transport, b" after")
+    assert not done
     await asyncio.sleep(0)
-    assert two.got() == b"c"
+    assert one.got() == (
+        b"before <other> after" if everything else b"before head body <other> after"
+    )
+    assert two.got() == b"theirs"
+    assert done == [True]
+    outbox.write(one.transport, b"alone")
+    outbox.flush()
+    assert done == [True, False], "it has been sent"

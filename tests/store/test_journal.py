@@ -86,21 +86,23 @@ def test_records_of_a_crowd_are_written_together_and_those_of_a_lone_call_at_onc
     def seen() -> bytes:
         return b"".join(payload for _, payload in read_all(tmp_path))
 
-    writer.append(1, b"a")
+    writer.append(1, b"a", "a call")
     assert seen() == b"a"
-    writer.append(1, b"b")
-    writer.append(1, b"c")
+    writer.append(1, b"b", "a call")
+    writer.append(1, b"c", "another")
     assert seen() == b"a"
+    writer.append(1, b"-")
+    assert seen() == b"a-", "nobody's record waits for nobody"
     writer.flush()
-    assert seen() == b"abc"
-    writer.append(1, b"d")
-    assert seen() == b"abc", "one of a crowd, it may be"
+    assert seen() == b"a-bc"
+    writer.append(1, b"d", "a call")
+    assert seen() == b"a-bc", "one of a crowd, it may be"
     writer.flush()
-    writer.append(1, b"e")
-    assert seen() == b"abcde"
-    writer.append(1, b"f")
+    writer.append(1, b"e", "a call")
+    assert seen() == b"a-bcde"
+    writer.append(1, b"f", "another")
     writer.close()
-    assert seen() == b"abcdef"
+    assert seen() == b"a-bcdef"
 
 
 @contextlib.contextmanager
@@ -114,21 +116,33 @@ def limited(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_records_of_a_crowd_wait_for_a_disk_that_is_full(tmp_path: Path) -> None:
+@pytest.mark.parametrize("taken", range(4))
+def test_who_of_a_crowd_is_not_recorded_on_a_full_disk_can_be_told(
+    tmp_path: Path, taken: int
+) -> None:
     writer = JournalWriter(tmp_path)
     writer.grouped = True
-    for payload in (b"a", b"b", b"c"):
-        writer.append(1, payload)
-    with limited(HEADER_BYTES + FRAME_BYTES + 5):
+    writer.append(1, b"a", 0)
+    crowd = [b"x" * (number + 1) for number in range(4)]
+    for owner, payload in enumerate(crowd, start=1):
+        writer.append(1, payload, owner)
+    room = HEADER_BYTES + FRAME_BYTES + 1 + sum(FRAME_BYTES + len(each) for each in crowd[:taken])
+    with limited(room + 1):
         with pytest.raises(JournalError):
             writer.flush()
-        for _ in range(2):  # each is told, since none is kept any more
+        assert writer.lost == [1, 2, 3, 4][taken:]
+        assert [each for _, each in read_all(tmp_path)] == [b"a", *crowd[:taken]]
+    with limited(0):
+        for _ in range(2):  # each is told by itself
             with pytest.raises(JournalError):
-                writer.append(1, b"refused")
-    writer.append(1, b"d")
-    writer.append(1, b"e")
+                writer.append(1, b"refused", 5)
+            writer.flush()
+    writer.append(1, b"d", 6)
+    writer.append_all(1, [b"e", b"f"])
     writer.close()
-    assert [payload for _, payload in read_all(tmp_path)] == [b"a", b"b", b"c", b"d", b"e"]
+    found = [each for _, each in read_all(tmp_path)]
+    assert found == [b"a", *crowd[:taken], b"d", b"e", b"f"]
+    assert writer.lost == [1, 2, 3, 4][taken:]
 
 
 def test_a_new_writer_takes_a_new_segment_and_leaves_old_ones_alone(tmp_path: Path) -> None:
@@ -450,108 +464,6 @@ def test_sync_in_a_thread_bears_rotation(tmp_path: Path) -> None:
     assert len(segments(tmp_path)) > 300
     assert [payload for _, payload in read_all(tmp_path)] == [b"%050d" % n for n in range(3000)]
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
-
-
-def test_what_an_eager_writer_has_flushed_is_on_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced: list[int] = []
-    sync = os.fdatasync
-
-    def noted(fd: int) -> None:
-        sync(fd)
-        synced.append(os.fstat(fd).st_size)
-
-    monkeypatch.setattr(os, "fdatasync", noted)
-    writer = JournalWriter(tmp_path)
-    writer.grouped = writer.eager = True
-    for _ in range(3):  # those of a crowd wait for the flush, a lone one does not: it is told
-        writer.append(1, b"lone")
-        writer.flush()
-        writer.flush()
-    writer.append(1, b"one of")
-    writer.append(1, b"two")
-    writer.flush()
-    assert len(synced) == 5 and synced == sorted(set(synced))
-    assert synced[-1] == segments(tmp_path)[-1][1].stat().st_size
-    writer.close()
-
-
-class Disk:
-    """Tells once of each failure to sync, as Linux does, then says that all is well."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.failing = True
-        self._sync, self._open = os.fdatasync, os.open
-        self._told: dict[int, int] = {}
-        """File → its size when it was told."""
-        monkeypatch.setattr(os, "open", self.open)
-        monkeypatch.setattr(os, "fdatasync", self.sync)
-
-    def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
-        fd = self._open(path, flags, mode)
-        self._told.pop(fd, None)
-        return fd
-
-    def sync(self, fd: int) -> None:
-        size = os.fstat(fd).st_size
-        if self.failing and self._told.get(fd) != size:
-            self._told[fd] = size
-            raise OSError(5, "Input/output error")
-        self._sync(fd)
-
-
-@pytest.mark.parametrize(
-    ("grouped", "kept"), [(False, []), (True, []), (True, [b"first", b"second"])]
-)
-def test_an_eager_writer_takes_a_disk_that_does_not_sync_for_one_that_can_not_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grouped: bool, kept: list[bytes]
-) -> None:
-    writer = JournalWriter(tmp_path)
-    writer.grouped, writer.eager = grouped, True
-    writer.append(1, b"before")
-    writer.flush()
-    disk = Disk(monkeypatch)
-    if kept:
-        writer._lonely = False
-        for payload in kept:
-            writer.append(1, payload)
-        with pytest.raises(JournalError, match="Cannot sync"):
-            writer.flush()
-    for number in range(5):
-        with pytest.raises(JournalError, match="Input/output error"):
-            writer.append(1, b"told")
-        if not kept:
-            writer.flush()  # what is sent then counts on nothing
-        assert len(segments(tmp_path)) == 1, number
-        assert [payload for _, payload in read_all(tmp_path)] == [b"before"]
-    disk.failing = False
-    writer.append(1, b"last")
-    writer.flush()
-    assert [payload for _, payload in read_all(tmp_path)] == [b"before", *kept, b"last"]
-    writer.close()
-
-
-def test_a_segment_is_not_seen_before_it_is_sure_to_be_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    writer = JournalWriter(tmp_path, segment_bytes=HEADER_BYTES + 1)
-    writer.eager = True
-    writer.append(1, b"one")
-    sync, seen = os.fdatasync, []
-
-    def failing_once(fd: int) -> None:
-        seen.append(len(segments(tmp_path)))
-        if len(seen) == 1:
-            raise OSError(5, "Input/output error")
-        sync(fd)
-
-    monkeypatch.setattr(os, "fdatasync", failing_once)
-    writer.append(1, b"two")
-    assert seen[0] == 1, "who sees a second one takes the first for finished, and away"
-    assert [number for number, _ in segments(tmp_path)] == [1]
-    assert [payload for _, payload in read_all(tmp_path)] == [b"one", b"two"]
-    writer.close()
 
 
 WRITES_UNTIL_KILLED = """

@@ -35,13 +35,13 @@ from ferryman.flow.classify import classified
 from ferryman.flow.guarding import engine_of
 from ferryman.flow.keeping import Keeper
 from ferryman.flow.limiting import limiter_of
-from ferryman.flow.owing import recorded
 from ferryman.flow.policies import policies_of
 from ferryman.flow.queueing import adopt_limits
 from ferryman.flow.refusals import EVERY
 from ferryman.flow.replay import Replays
 from ferryman.flow.residency import residency_of
 from ferryman.flow.stored import redactors_of
+from ferryman.flow.together import recorded
 from ferryman.flow.witness import Contents, wanted
 from ferryman.http1.connect import Connector, environment_proxy
 from ferryman.http1.limits import Limits
@@ -388,6 +388,7 @@ class Gateway:
         for task in self._background:
             task.cancel()
         await asyncio.sleep(0)
+        self._recorded()
         with contextlib.suppress(JournalError):
             self.plane.pay()
         self.plane.refusals.write(self._journal, last=True)
@@ -412,7 +413,8 @@ class Gateway:
     async def _pay(self) -> None:
         while True:
             await asyncio.sleep(PAY)
-            if self._recorded() and self.plane.owed:
+            self._recorded()
+            if self.plane.owed:
                 with contextlib.suppress(JournalError):
                     self.plane.pay()
 

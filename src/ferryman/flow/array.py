@@ -16,6 +16,8 @@ class ArrayExchange:
     def __init__(self, inner: Exchange) -> None:
         self._inner = inner
         self._writer = ArrayWriter()
+        self._begun = False
+        """Whether it had begun before its end."""
         self.method = inner.method
         self.target = inner.target
         self.headers = inner.headers
@@ -65,7 +67,14 @@ class ArrayExchange:
         return self._inner.write(self._writer.feed(data))
 
     def finish(self, data: bytes = b"") -> None:
+        self._begun = self._writer.started
         self._inner.finish(self._writer.feed(data) + self._writer.end())
+
+    def instead(self, status: int, headers: Headers | bytes, body: bytes) -> None:
+        if not status and body:
+            writer = ArrayWriter(started=self._begun)
+            body = writer.feed(body) + writer.end()
+        self._inner.instead(status, headers, body)
 
     def abort(self) -> None:
         self._inner.abort()

@@ -6,6 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
+from itertools import islice
 from time import time_ns
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +27,7 @@ from ferryman.ir.receipt import Receipt
 from ferryman.ir.request import Request as Conversation
 from ferryman.ir.tally import Tally, tally
 from ferryman.ir.usage import Usage, added
-from ferryman.meter.cost import capped, cost_of
+from ferryman.meter.cost import cost_of
 from ferryman.meter.keytable import KeyTable
 from ferryman.meter.limits import Amounts, Grant, Limit
 from ferryman.meter.strikes import MOST_STRANGERS, Strikes
@@ -36,14 +37,11 @@ from ferryman.store.journal import JournalError, JournalWriter
 from ferryman.telemetry.metrics import Metrics
 from ferryman.telemetry.record import (
     CLOSED,
-    OPENED,
     PRICED,
-    RAISED,
     Attempt,
     Closed,
     Estimate,
     Labels,
-    Opened,
     Priced,
     Trace,
 )
@@ -73,6 +71,8 @@ NOTHING: Final = Usage()
 """Usage of a call that no upstream worked on: not unknown, but none, and it cost nothing."""
 COMPLAIN_EVERY: Final = 60.0
 """Seconds between two lines in the log about a journal that can't be written."""
+PAID_AT_ONCE: Final = 1000
+"""Records that are written together, of those that could not be written in time."""
 MAX_CALLS: Final = 20_000
 """Calls at once, as long as no configuration says."""
 _NO_SEEDS: Final[Mapping[str, int]] = {}
@@ -169,8 +169,10 @@ class Plane:
     def pay(self) -> None:
         """Write the records that are owed. Raises :class:`JournalError`."""
         while self.owed:
-            self.journal.append(CLOSED, self.owed[0])
-            self.owed.popleft()
+            some = list(islice(self.owed, PAID_AT_ONCE))
+            self.journal.append_all(CLOSED, some)
+            for _ in some:
+                self.owed.popleft()
         self.written()
 
     def written(self) -> None:
@@ -258,6 +260,12 @@ class Call:
     """and those of them before the attempts that are recorded."""
     opened = False
     settled = False
+    record: Closed | None = None
+    """What it is settled with."""
+    unrecorded: GatewayError | None = None
+    """Why it must not go anywhere: its opening is not in the journal after all."""
+    sent: "Reply | None" = None
+    """The reply to what it has sent last."""
     started = False
     """True once the caller has the head of a streamed reply."""
     error_event: Callable[[GatewayError, str], bytes] | None = None
@@ -425,32 +433,6 @@ class Call:
     def altered(self) -> tuple[str, ...]:
         """What policies and the translation have changed."""
         return self.forced if self.receipt is None else self.forced + self.receipt.altered
-
-
-def open_call(call: Call, target: Target, most: int) -> None:
-    """Write the call's ``opened`` record, with the most it could cost; again if it holds more now.
-
-    ``most``: picodollars (``bounds.most_cost``). Raises :class:`GatewayError` (503) when that can't
-    be done.
-    """
-    opened = Opened(
-        call.id, call.at_us, call.key, call.endpoint, call.model, target.provider, target.model,
-        capped(most), charge_of(call), call.labels,
-    )  # fmt: skip
-    plane = call.plane
-    try:
-        if plane.owed:
-            plane.pay()
-        plane.journal.append(RAISED if call.more else OPENED, _pack(opened))
-    except JournalError as trouble:
-        refusal = plane.unwritten(trouble)
-        if not plane.serves_on:
-            raise refusal from trouble
-        call.opened = True
-        return
-    call.opened = True
-    if plane.refusing:
-        plane.written()
 
 
 def settle(

@@ -296,6 +296,23 @@ def refuse(call: Call, error: GatewayError) -> None:
     if call.started:
         call.exchange.abort()
         return
+    block, body = _refusal(call, error)
+    call.exchange.respond(error.status, block, body)
+
+
+def refuse_instead(call: Call, error: GatewayError) -> None:
+    """The same, in place of the end of an answer that has not left yet."""
+    if call.error_event is not None:
+        call.exchange.instead(0, b"", call.error_event(error, call.id))
+    elif call.started:
+        call.exchange.instead(0, b"", b"")
+    else:
+        block, body = _refusal(call, error)
+        call.exchange.instead(error.status, block, body)
+
+
+def _refusal(call: Call, error: GatewayError) -> tuple[bytes, bytes]:
+    """Header lines and body of an error."""
     headers = [*JSON, (b"x-ferryman-request-id", call.id.encode()), *error.headers]
     if call.policy:
         headers.append((b"x-ferryman-policy", call.policy.encode()))
@@ -306,7 +323,7 @@ def refuse(call: Call, error: GatewayError) -> None:
         block += _explained(call)
     if call.attempts and call.target is not None:
         block += b"%bx-ferryman-attempts: %d\r\n" % (call.target.labels, len(call.attempts))
-    call.exchange.respond(error.status, block, call.client.error_body(error, call.id))
+    return block, call.client.error_body(error, call.id)
 
 
 def _block(headers: Headers) -> bytes:

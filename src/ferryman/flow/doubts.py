@@ -6,10 +6,11 @@ target only while its budgets have room for both.
 
 from ferryman.flow.bearing import bear
 from ferryman.flow.bounds import most_cost
-from ferryman.flow.call import Call, open_call
+from ferryman.flow.call import Call
 from ferryman.flow.charges import NOT_MADE
 from ferryman.flow.limit_words import refused
 from ferryman.flow.limiting import upper
+from ferryman.flow.owing import open_call
 from ferryman.ir.tally import tally
 from ferryman.ir.usage import Usage
 from ferryman.meter.limits import Amounts, Moment, Refusal, admit

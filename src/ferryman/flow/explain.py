@@ -66,6 +66,9 @@ class Pretended:
     def finish(self, data: bytes = b"") -> None:
         raise AssertionError("nobody is to be answered")
 
+    def instead(self, status: int, headers: Headers | bytes, body: bytes) -> None:
+        """Nobody has been answered."""
+
     def abort(self) -> None:
         raise AssertionError("nobody is to be answered")
 

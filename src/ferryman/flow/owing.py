@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec.structs import replace
 
+from ferryman.flow.charges import charge_of
 from ferryman.ir.errors import GatewayError
+from ferryman.meter.cost import capped
 from ferryman.store.journal import JournalError
-from ferryman.telemetry.record import CLOSED, Closed
+from ferryman.telemetry.record import CLOSED, OPENED, RAISED, Closed, Opened
+from ferryman.upstream.fleet import Target
 
 if TYPE_CHECKING:
     from ferryman.flow.call import Call, Plane
@@ -17,30 +20,47 @@ MOST_OWED: Final = 100_000
 _pack: Final = msgspec.msgpack.Encoder().encode
 
 
-def recorded(plane: "Plane") -> bool:
-    """Whether what calls have written down is in the journal: nothing is sent before it is."""
+def open_call(call: "Call", target: Target, most: int) -> None:
+    """Write the call's ``opened`` record, with the most it could cost; again if it holds more now.
+
+    ``most``: picodollars (``bounds.most_cost``). Raises :class:`GatewayError` (503) when that can't
+    be done.
+    """
+    opened = Opened(
+        call.id, call.at_us, call.key, call.endpoint, call.model, target.provider, target.model,
+        capped(most), charge_of(call), call.labels,
+    )  # fmt: skip
+    plane = call.plane
     try:
-        plane.journal.flush()
+        if plane.owed:
+            plane.pay()
+        plane.journal.append(RAISED if call.more else OPENED, _pack(opened), call)
     except JournalError as trouble:
-        plane.unwritten(trouble)
-        return plane.serves_on
-    return True
+        refusal = plane.unwritten(trouble)
+        if not plane.serves_on:
+            raise refusal from trouble
+        call.opened = True
+        return
+    call.opened = True
+    if plane.refusing:
+        plane.written()
 
 
 def write_down(call: "Call", closed: Closed) -> tuple[GatewayError | None, int]:
     """Write the record. Returns why the caller gets an error instead, and the status it gets."""
     plane = call.plane
+    call.record = closed
     try:
-        plane.journal.append(CLOSED, _pack(closed))
+        plane.journal.append(CLOSED, _pack(closed), call)
     except JournalError as trouble:
         refusal = plane.unwritten(trouble)
         if not plane.serves_on:
-            return refusal, _owe(call, closed, refusal)
-        _put_off(plane, closed)
+            return refusal, owe(call, closed, refusal)
+        put_off(plane, closed)
     return None, closed.status
 
 
-def _put_off(plane: "Plane", closed: Closed) -> None:
+def put_off(plane: "Plane", closed: Closed) -> None:
     """Keep a record in memory that can't be written now, whose call is served all the same."""
     if len(plane.owed) >= MOST_OWED:
         plane.owed.popleft()
@@ -48,7 +68,7 @@ def _put_off(plane: "Plane", closed: Closed) -> None:
     plane.owed.append(_pack(closed))
 
 
-def _owe(call: "Call", closed: Closed, refusal: GatewayError) -> int:
+def owe(call: "Call", closed: Closed, refusal: GatewayError) -> int:
     """Keep a record that can't be written now, as it has to read then. Returns its status."""
     if not call.exchange.gone:
         status = closed.status if call.started else refusal.status

@@ -6,9 +6,10 @@ other attempt.
 
 from typing import NamedTuple
 
-from ferryman.flow.call import Call, Plane, in_vain, open_call, settle, settle_anyhow
+from ferryman.flow.call import Call, Plane, in_vain, settle, settle_anyhow
 from ferryman.flow.explain import Pretended
 from ferryman.flow.headers import HeaderFacts
+from ferryman.flow.owing import open_call
 from ferryman.flow.spine import attempt, fitted
 from ferryman.flow.turns import leave
 from ferryman.ir.errors import ErrorKind

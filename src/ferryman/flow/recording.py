@@ -193,6 +193,9 @@ class Recording:
         self._complete()
         self.inner.finish(data)
 
+    def instead(self, status: int, headers: Headers | bytes, body: bytes) -> None:
+        self.inner.instead(status, _block(headers) + self.label, body)
+
     def abort(self) -> None:
         self._good = False
         self.over()

@@ -25,7 +25,6 @@ from ferryman.flow.call import (
     NOTHING,
     Call,
     Plane,
-    open_call,
     settle,
     settle_anyhow,
     told,
@@ -46,6 +45,7 @@ from ferryman.flow.judge import Spare, judged
 from ferryman.flow.key_bounds import check_model, confine
 from ferryman.flow.labels import labels_by_key, labels_of
 from ferryman.flow.limiting import everyone, reserve, unbounded
+from ferryman.flow.owing import open_call
 from ferryman.flow.policies import steer, tags_of
 from ferryman.flow.queueing import give_back, line_up
 from ferryman.flow.race import race
@@ -369,6 +369,8 @@ async def _first_good(
             reply, kind = await attempt(call, target, asking, facts, reply)
         if call.upload is not None and call.upload.refused is not None:
             raise call.upload.refused
+        if call.unrecorded is not None:
+            raise call.unrecorded
         if kind is not None and call.bounded:
             doubt(call, request)
         if kind is not None and reply.judged:
@@ -534,11 +536,12 @@ def _send(
 ) -> bool:
     """Send the request, unless the caller has gone; True when ``reply.ready`` is to be awaited."""
     exchange = call.exchange
-    if exchange.gone or reply.fault is not None:  # another one has won the race while it connected
+    if exchange.gone or reply.fault is not None or call.unrecorded is not None:  # meanwhile
         connection.cancel()
         reply.leave()
         return False
     reply.connection = connection
+    call.sent = reply
     exchange.on_gone = call.leave if call.racers else call.parting(reply)
     fleet = call.plane.fleet
     first_byte, idle = call.first_byte or fleet.first_byte, call.idle or fleet.idle

@@ -112,6 +112,9 @@ class Witness:
         self._whole = True
         self.inner.finish(data)
 
+    def instead(self, status: int, headers: Headers | bytes, body: bytes) -> None:
+        self.inner.instead(status, headers, body)  # what is kept is what was worked for
+
     def abort(self) -> None:
         self.inner.abort()
 

@@ -188,12 +188,10 @@ class ClientConnection(asyncio.Protocol):
         self.total_deadline = total
         self._idle_seconds = idle
         self._large = len(body) > 65_536
-        outbox = self.pool.outbox
         if self._large:
-            outbox.write(self.transport, head)
-            outbox.write(self.transport, body)
+            self.pool.outbox.write(self.transport, head, self, body)
         else:
-            outbox.write(self.transport, head + body)
+            self.pool.outbox.write(self.transport, head + body, self)
 
     def send_upload(
         self,
@@ -251,6 +249,10 @@ class ClientConnection(asyncio.Protocol):
         """Give up the exchange: the connection is cut and the sink hears nothing more."""
         self._sink = None
         self._drop()
+
+    def unsend(self) -> bool:
+        """Forget what waits to be sent; False: nothing does."""
+        return self.pool.outbox.replace(self, b"")
 
     def pause(self) -> None:
         """Stop reading: whoever takes the data has had enough for now."""

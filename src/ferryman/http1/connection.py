@@ -295,6 +295,10 @@ class Connection(Intake):
     def cut(self) -> None:
         """End the connection so that the peer sees an error, not an end."""
         self.server.outbox.flush()
+        self.drop()
+
+    def drop(self) -> None:
+        """The same, whatever waits to be sent."""
         self._deaf = self._closing = True
         sock = self.transport.get_extra_info("socket")
         if sock is not None:

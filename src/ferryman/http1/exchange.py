@@ -57,6 +57,11 @@ class Exchange(Protocol):
     def finish(self, data: bytes = b"") -> None:
         """End the streamed reply, after a last piece."""
 
+    def instead(self, status: int, headers: Headers | bytes, body: bytes) -> None:
+        """Send a whole reply in place of the one that has not left yet; ``status`` 0: ``body`` in
+        place of the end of a streamed one. Cuts the connection where there is no ``body``, or the
+        end can't be changed any more."""
+
     def abort(self) -> None:
         """End the reply so that the peer can tell that it is incomplete (connection cut)."""
 

@@ -470,6 +470,10 @@ class Intake(asyncio.Protocol):
         """End the connection so that the peer sees an error, not an end."""
         raise NotImplementedError
 
+    def drop(self) -> None:
+        """The same, whatever waits to be sent."""
+        raise NotImplementedError
+
     def _start(self, exchange: ServerExchange) -> None:
         """Hand a request to the handler."""
         raise NotImplementedError

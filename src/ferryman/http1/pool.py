@@ -21,7 +21,7 @@ class Pool:
         connector: Connector,
         *,
         max_connections: int = 10_000,
-        before: Callable[[], bool] | None = None,
+        before: Callable[[], None] | None = None,
     ) -> None:
         """``before`` is that of :class:`Outbox`."""
         self.origin = origin
@@ -95,7 +95,7 @@ class Pools:
 
     def __init__(self, connector: Connector) -> None:
         self.connector = connector
-        self.before: Callable[[], bool] | None = None
+        self.before: Callable[[], None] | None = None
         """That of :class:`Outbox`, for pools that are made from now on."""
         self._pools: dict[Origin, Pool] = {}
         self._loop = asyncio.get_running_loop()

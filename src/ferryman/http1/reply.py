@@ -29,6 +29,8 @@ class ServerExchange:
     """Bytes of it that are counted in ``server.spooled``."""
     on_gone: Callable[[], None] | None = None
     on_resume: Callable[[], None] | None = None
+    _ending: "Intake | None" = None
+    """The connection, once the end of the reply is on its way."""
 
     def __init__(
         self,
@@ -49,6 +51,8 @@ class ServerExchange:
         self.shared = shared
         self._chunked = conn.http11
         self._keep_alive = conn.keep_alive
+        self._mute = method == b"HEAD"
+        """True: no body is sent, or another one in its place."""
 
     def header(self, name: bytes) -> bytes | None:
         for key, value in self.headers:
@@ -78,16 +82,32 @@ class ServerExchange:
         if conn is None or self.started:
             return
         self.started = True
-        last = b"\r\n"
-        if body or (status != 204 and status != 304):
-            last = b"content-length: %d\r\n\r\n" % len(body)
-        if self.method == b"HEAD" or len(body) > JOIN_BELOW:
-            conn.server.outbox.write(conn.transport, self._head(status, headers, last, b""))
-            if self.method != b"HEAD":
-                conn.server.outbox.write(conn.transport, body)
+        self._ending = conn
+        if self._mute:
+            head = self._head(status, headers, _framing(status, body), b"")
+            conn.server.outbox.write(conn.transport, head, self)
+        elif len(body) > JOIN_BELOW:
+            head = self._head(status, headers, _framing(status, body), b"")
+            conn.server.outbox.write(conn.transport, head, self, body)
         else:
-            conn.server.outbox.write(conn.transport, self._head(status, headers, last, body))
+            data = self._head(status, headers, _framing(status, body), body)
+            conn.server.outbox.write(conn.transport, data, self)
         self._done(conn)
+
+    def instead(self, status: int, headers: Headers | bytes, body: bytes) -> None:
+        conn = self._conn or self._ending
+        if conn is None or self._mute:
+            return
+        data = b""
+        if status:
+            self._conn, before = conn, self._conn
+            data = self._head(status, headers, _framing(status, body), body)
+            self._conn = before
+        elif body and self._ending is not None:
+            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if self._chunked else body
+        self._mute = True
+        if not conn.server.outbox.replace(self, data, status > 0) or not data:
+            conn.drop()
 
     def start(self, status: int, headers: Headers | bytes) -> None:
         conn = self._conn
@@ -99,13 +119,13 @@ class ServerExchange:
         else:
             self._keep_alive = False
             last = b"\r\n"
-        conn.server.outbox.write(conn.transport, self._head(status, headers, last, b""))
+        conn.server.outbox.write(conn.transport, self._head(status, headers, last, b""), self)
 
     def write(self, data: bytes) -> bool:
         conn = self._conn
         if conn is None:
             return True
-        if data and self.method != b"HEAD":
+        if data and not self._mute:
             if self._chunked:
                 data = b"%x\r\n%b\r\n" % (len(data), data)
             conn.server.outbox.write(conn.transport, data)
@@ -115,10 +135,11 @@ class ServerExchange:
         conn = self._conn
         if conn is None:
             return
-        if self._chunked and self.method != b"HEAD":
+        if self._chunked:
             data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
-        if data and self.method != b"HEAD":
-            conn.server.outbox.write(conn.transport, data)
+        self._ending = conn
+        if not self._mute:  # also where only the end of the connection says that it has ended
+            conn.server.outbox.write(conn.transport, data, self)
         self._done(conn)
 
     def abort(self) -> None:
@@ -158,6 +179,13 @@ class ServerExchange:
         self.on_resume = None
         if callback is not None:
             callback()
+
+
+def _framing(status: int, body: bytes) -> bytes:
+    """The last lines of a head that ``body`` follows."""
+    if body or (status != 204 and status != 304):
+        return b"content-length: %d\r\n\r\n" % len(body)
+    return b"\r\n"
 
 
 class Template:

@@ -14,6 +14,7 @@ import re
 import struct
 import threading
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -72,18 +73,23 @@ class JournalWriter:
         self._fd = -1
         self._full = False
         self.grouped = False
-        """True: records of one turn of the event loop are written together. Whoever appends sends
-        nothing that counts on them before :meth:`flush`."""
+        """True: records that have an owner are written together with others of the same turn of the
+        event loop. Nothing that counts on them is sent before :meth:`flush`."""
         self.eager = False
         """True: what is written is synced at once, or taken off again: a disk that does not sync is
         one that can't be written."""
+        self.lost: list[object] = []
+        """Owners of records that a flush could not write: for whoever calls it, to tell them."""
         self._waiting: list[bytes] = []
+        self._owners: list[object] = []
         self._appended = 0
         """Records since the last flush."""
         self._lonely = True
         """True when there was one at most before the last flush: then the first is not kept."""
         self._failing = False
         """True: the last write failed. Then records are written one by one, and each is told."""
+        self._kept = 0
+        """Bytes of it that are in the journal all the same: whole frames."""
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._directory_fd = os.open(directory, _DIRECTORY)
@@ -102,38 +108,47 @@ class JournalWriter:
             self.close()
             raise
 
-    def append(self, kind: int, payload: bytes) -> None:
-        """Write one record of ``kind`` 1..255, by one system call of about 1.6 µs, or keep it for
-        the next flush, if calls come in crowds.
+    def append(self, kind: int, payload: bytes, owner: object = None) -> None:
+        """Write one record of ``kind`` 1..255, by one system call of about 1.6 µs; or keep it for
+        the next flush, if calls come in crowds and it has an ``owner``.
 
         Raises :class:`JournalError` if the record is not in the journal whole; records before and
         after it stay readable.
         """
-        size = len(payload)
-        if size > MAX_PAYLOAD:
-            raise JournalError(
-                f"A record of {size} bytes is over the journal's limit, {MAX_PAYLOAD}."
-            )
-        data = _pack(size, _crc(payload, _CRC_OF_KIND[kind]), kind) + payload
-        if self.grouped:
+        data = _framed(kind, payload)
+        if owner is not None and self.grouped:
             self._appended += 1
             if not self._failing and not (self._lonely and self._appended == 1):
                 self._waiting.append(data)
+                self._owners.append(owner)
                 return
-            if self._waiting:
-                self.flush()
         self._write(data)
 
+    def append_all(self, kind: int, payloads: Iterable[bytes]) -> None:
+        """Write several, at once. Raises :class:`JournalError`; then some may be there."""
+        self._write(b"".join([_framed(kind, payload) for payload in payloads]))
+
     def flush(self) -> None:
-        """Write the records that wait. Raises :class:`JournalError`; then they go on waiting."""
+        """Write the records that wait. Raises :class:`JournalError`; then :attr:`lost` has the
+        owners of those that are not in the journal. Nothing of them is kept here."""
         self._lonely = self._appended <= 1
         self._appended = 0
-        if self._waiting:
-            self._write(b"".join(self._waiting))
-            self._waiting = []
+        if not self._waiting:
+            return
+        waiting, owners = self._waiting, self._owners
+        self._waiting, self._owners = [], []
+        try:
+            self._write(b"".join(waiting))
+        except JournalError:
+            end = 0
+            for data, owner in zip(waiting, owners, strict=True):
+                end += len(data)
+                if end > self._kept:
+                    self.lost.append(owner)
+            raise
 
     def _write(self, data: bytes) -> None:
-        self._failing = True
+        self._failing, self._kept = True, 0
         if self._full or self._end >= self._segment_bytes:
             self._rotate()
         try:
@@ -165,7 +180,11 @@ class JournalWriter:
             while written < len(data):
                 written += os.write(self._fd, memoryview(data)[written:])
         except OSError as error:
-            self._undo(written)
+            # What is there whole stays: a reader may have seen it. (Unless it has to be synced.)
+            kept = 0 if self.eager else _whole(data, written)
+            self._kept = kept
+            self._end += kept
+            self._undo(written - kept)
             raise _failed("append to", self._path, error) from error
         self._end += len(data)
 
@@ -256,6 +275,24 @@ class JournalWriter:
                 self._retired.clear()
                 self._fd = self._directory_fd = self._lock_fd = -1
                 self._full = True  # so that a later append asks for a segment, and is told
+
+
+def _framed(kind: int, payload: bytes) -> bytes:
+    size = len(payload)
+    if size > MAX_PAYLOAD:
+        raise JournalError(f"A record of {size} bytes is over the journal's limit, {MAX_PAYLOAD}.")
+    return _pack(size, _crc(payload, _CRC_OF_KIND[kind]), kind) + payload
+
+
+def _whole(data: bytes, most: int) -> int:
+    """How many of the first ``most`` bytes of ``data``, which is frames, are whole ones."""
+    at = 0
+    while at + FRAME_BYTES <= most:
+        length: int = _FRAME.unpack_from(data, at)[0]
+        if at + FRAME_BYTES + length > most:
+            break
+        at += FRAME_BYTES + length
+    return at
 
 
 def _failed(verb: str, path: Path, error: OSError) -> JournalError:

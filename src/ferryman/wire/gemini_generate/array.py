@@ -10,11 +10,12 @@ from ferryman.wire.framing import Splitter, event_data
 class ArrayWriter:
     """Turns server-sent events into items of an array, however the bytes are cut."""
 
-    __slots__ = ("_over", "_splitter", "_started")
+    __slots__ = ("_over", "_splitter", "started")
 
-    def __init__(self) -> None:
+    def __init__(self, *, started: bool = False) -> None:
+        """``started``: the array has items already."""
         self._splitter = Splitter()
-        self._started = False
+        self.started = started
         self._over = False
 
     def feed(self, data: bytes) -> bytes:
@@ -27,8 +28,8 @@ class ArrayWriter:
         data = event_data(event)
         if not data:
             return b""  # a comment
-        before = b",\r\n" if self._started else b"["
-        self._started = True
+        before = b",\r\n" if self.started else b"["
+        self.started = True
         return before + data
 
     def end(self) -> bytes:
@@ -38,4 +39,4 @@ class ArrayWriter:
         tail = self._splitter.tail
         last = self._item(tail + b"\n\n") if tail else b""
         self._over = True
-        return last + (b"]" if self._started else b"[]")
+        return last + (b"]" if self.started else b"[]")
