@@ -137,7 +137,7 @@ def test_of_a_thousand_calls_at_once_at_four_gateways_ten_pass_a_budget_for_ten(
     assert len(gateways(shared)) == WORKERS
     shared.forget()
     found = asyncio.run(all_at_once(shared, 1000, "lab/sim?delay=400", of("ten")))
-    assert Counter(found) == {200: 10, 402: 990}
+    assert Counter(found) == {200: 10, 402: 990}, shared.up.lines
     assert shared.stats()["requests"] == 10
     late = shared.chat("lab/sim", headers=of("ten"))
     assert (late.status, error_of(late)["code"]) == (402, "budget_exceeded")

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 
 import pytest
 import uvloop
@@ -31,6 +32,25 @@ def test_a_server_with_much_to_do_is_not_away_and_one_that_says_nothing_is() -> 
         server.close()
 
     asyncio.run(run())
+
+
+def test_what_takes_long_before_a_command_is_written_is_no_silence_of_the_server() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readline():
+            if b"PING" in await reader.readuntil(b"PING\r\n"):
+                await asyncio.sleep(PACE)
+                writer.write(b"+PONG\r\n")
+
+    async def run() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        link = await connect(server_of(f"valkey://127.0.0.1:{port}/0", {}), PATIENCE)
+        asked = link.call("PING")
+        time.sleep(PATIENCE * 1.2)  # noqa: ASYNC251 - as a crowd takes that this call leads
+        assert await asked == b"PONG"
+        server.close()
+
+    uvloop.run(run())
 
 
 def test_a_command_of_the_turn_in_which_the_server_hangs_up_fails_without_a_traceback() -> None:

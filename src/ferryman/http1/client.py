@@ -250,9 +250,9 @@ class ClientConnection(asyncio.Protocol):
         self._sink = None
         self._drop()
 
-    def unsend(self) -> bool:
-        """Forget what waits to be sent; False: nothing does."""
-        return self.pool.outbox.replace(self, b"")
+    def unsend(self) -> None:
+        """Forget what waits to be sent."""
+        self.pool.outbox.replace(self, b"")
 
     def pause(self) -> None:
         """Stop reading: whoever takes the data has had enough for now."""

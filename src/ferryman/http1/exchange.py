@@ -59,8 +59,8 @@ class Exchange(Protocol):
 
     def instead(self, status: int, headers: Headers | bytes, body: bytes) -> None:
         """Send a whole reply in place of the one that has not left yet; ``status`` 0: ``body`` in
-        place of the end of a streamed one. Cuts the connection where there is no ``body``, or the
-        end can't be changed any more."""
+        place of the end of a streamed one. Cuts the connection where there is no ``body``, or no
+        end yet; does nothing once it has left."""
 
     def abort(self) -> None:
         """End the reply so that the peer can tell that it is incomplete (connection cut)."""

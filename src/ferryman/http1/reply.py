@@ -106,7 +106,8 @@ class ServerExchange:
         elif body and self._ending is not None:
             data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if self._chunked else body
         self._mute = True
-        if not conn.server.outbox.replace(self, data, status > 0) or not data:
+        waits = conn.server.outbox.replace(self, data, status > 0)
+        if (waits and not data) or (not waits and self._conn is not None):
             conn.drop()
 
     def start(self, status: int, headers: Headers | bytes) -> None:

@@ -75,7 +75,10 @@ class Link(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._patience = patience
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[tuple[list[float], asyncio.Future[Any]]] = deque()
+        """With when their command was written, once it was: a turn of the loop may take long."""
+        self._written: list[float] = []
+        """The same of the commands of this turn."""
         self._heard = 0.0
         """When the last answer came."""
         self._out: list[bytes] = []
@@ -93,12 +96,12 @@ class Link(asyncio.Protocol):
             answer.set_exception(AwayError("the connection is lost"))
             return answer
         if not self._out:
+            self._written = []
             self._loop.call_soon(self._flush)
         raw = [word if isinstance(word, bytes) else word.encode() for word in words]
         parts = [b"$%d\r\n%b\r\n" % (len(word), word) for word in raw]
         self._out.append(b"*%d\r\n%b" % (len(parts), b"".join(parts)))
-        now = self._loop.time()
-        self._waiting.append((now, answer))
+        self._waiting.append((self._written, answer))
         if self._look is None:
             self._look = self._loop.call_later(LOOK_SECONDS, self._look_at_time)
         return answer
@@ -151,13 +154,15 @@ class Link(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(self._out))
         self._out.clear()
+        self._written.append(self._loop.time())
 
     def _look_at_time(self) -> None:
         self._look = None
         if not self._waiting:
             return
-        sent, answer = self._waiting[0]
+        written, answer = self._waiting[0]
         now, most = self._loop.time(), self._patience
+        sent = written[0] if written else now
         silent = now - max(sent, self._heard) > most or now - sent > CROWD * most
         late = answer if silent else None
         if late is not None and late is self._late:
