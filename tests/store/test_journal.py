@@ -145,6 +145,29 @@ def test_who_of_a_crowd_is_not_recorded_on_a_full_disk_can_be_told(
     assert writer.lost == [1, 2, 3, 4][taken:]
 
 
+def test_several_that_are_written_at_once_tell_how_many_a_disk_took(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path)
+    payloads = [b"%d" % number for number in range(8)]
+    with limited(HEADER_BYTES + 5 * (FRAME_BYTES + 1) + 3):
+        assert writer.append_all(1, payloads) == 5
+    with limited(0), pytest.raises(JournalError):
+        writer.append_all(1, payloads[5:])
+    assert writer.append_all(1, payloads[5:]) == 3
+    writer.close()
+    assert [each for _, each in read_all(tmp_path)] == payloads
+
+
+def test_no_record_overtakes_those_that_wait(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path)
+    writer.grouped, writer._lonely = True, False
+    writer.append(1, b"opened", "a call")
+    with limited(0), pytest.raises(JournalError):
+        writer.append(2, b"nobody's")
+    writer.append(3, b"closed", "a call")
+    writer.close()
+    assert [each for _, each in read_all(tmp_path)] == [b"opened", b"closed"]
+
+
 def test_a_new_writer_takes_a_new_segment_and_leaves_old_ones_alone(tmp_path: Path) -> None:
     first = JournalWriter(tmp_path)
     first.append(1, b"one")

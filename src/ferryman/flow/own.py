@@ -52,6 +52,8 @@ async def ask_target(
         facts = HeaderFacts(exchange.headers, exchange.target, plane.pepper)
         reply = Reply(plane.now, asking.tap)
         reply, kind = await attempt(call, target, asking, facts, reply)
+        if call.unrecorded is not None:
+            raise call.unrecorded
         usage, whole = (reply.usage, True) if kind is None else in_vain(call)
         cost = settle(call, reply.status or 502, kind, usage, whole)
         return Answer(reply, kind, None if call.unknown_cost else cost)

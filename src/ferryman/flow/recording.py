@@ -102,7 +102,7 @@ class Recording:
             sink.flight.on_empty = self._perhaps_gone
 
     def settled(self, good: bool, target: str, cost: int | None) -> None:
-        """The call is in the journal; ``good``: its answer is one to keep."""
+        """The call is in the journal, or will be; ``good``: its answer is one to keep."""
         self._good, self._target, self._cost = good, target, cost
 
     def over(self) -> None:

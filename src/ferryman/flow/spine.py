@@ -25,6 +25,7 @@ from ferryman.flow.call import (
     NOTHING,
     Call,
     Plane,
+    in_vain,
     settle,
     settle_anyhow,
     told,
@@ -53,7 +54,7 @@ from ferryman.flow.reading import is_plain, read_request
 from ferryman.flow.refusals import LIMITED, STATUSES
 from ferryman.flow.replay import replayed
 from ferryman.flow.rescue import go_on
-from ferryman.flow.strangers import struck
+from ferryman.flow.strangers import count_stranger, struck
 from ferryman.flow.tracing import passed_on
 from ferryman.flow.turns import Turns, adopt, begin, leave, note, note_rest
 from ferryman.flow.window import gives, surely_fits, text_size, too_much
@@ -62,7 +63,6 @@ from ferryman.http1.connect import SLOW
 from ferryman.http1.exchange import Exchange, Headers
 from ferryman.http1.pool import Pool
 from ferryman.ir.errors import ErrorKind, GatewayError
-from ferryman.ir.tally import Tally
 from ferryman.upstream.fleet import Resolved, Runtime, Target
 from ferryman.upstream.reply import Reply
 from ferryman.wire import envelope
@@ -286,22 +286,17 @@ def _turn_away(call: Call, error: GatewayError) -> None:
     try:
         if not call.key:
             error = struck(call.plane, call.exchange.peer, error)
-            _count_stranger(call, error.status)
+            count_stranger(call, error.status)
         elif not call.settled:
-            settle(call, error.status, error.kind, NOTHING)
+            # Of one that could not be recorded any more, earlier attempts were made.
+            usage, whole = in_vain(call) if call.unrecorded is not None else (NOTHING, True)
+            settle(call, error.status, error.kind, usage, whole)
     except GatewayError as unrecorded:
         error = unrecorded
     try:
         refuse(call, error)
     except Exception as trouble:
         _stumble(call, trouble)
-
-
-def _count_stranger(call: Call, status: int) -> None:
-    """Count a call without a valid key: strangers get into the metrics, never into the journal."""
-    seconds = call.plane.now() - call.began
-    labels = (call.endpoint, "", "", status)
-    call.plane.metrics.closed(labels, seconds, seconds, Tally(NOTHING), 0, False, 0)
 
 
 def _stumble(call: Call, error: Exception) -> None:

@@ -1,8 +1,9 @@
 """Callers without a valid key: one after the other is told so, a flood of them to slow down."""
 
-from ferryman.flow.call import Plane
+from ferryman.flow.call import NOTHING, Call, Plane
 from ferryman.flow.deliver import NO_RETRY
 from ferryman.ir.errors import ErrorKind, GatewayError
+from ferryman.ir.tally import Tally
 
 
 def struck(plane: Plane, peer: str, error: GatewayError) -> GatewayError:
@@ -21,3 +22,10 @@ def struck(plane: Plane, peer: str, error: GatewayError) -> GatewayError:
         "valid either.",
         headers=((b"retry-after", b"%d" % plane.strikes.rest(now)), NO_RETRY),
     )
+
+
+def count_stranger(call: Call, status: int) -> None:
+    """Count a call without a valid key: strangers get into the metrics, never into the journal."""
+    seconds = call.plane.now() - call.began
+    labels = (call.endpoint, "", "", status)
+    call.plane.metrics.closed(labels, seconds, seconds, Tally(NOTHING), 0, False, 0)

@@ -35,10 +35,14 @@ def _tell(plane: Plane, trouble: JournalError) -> None:
         return
     stopped: list[Reply] = []
     for call in calls:
-        if call.record is not None:
-            _take_back(call, refusal)
-        else:
-            stopped += _stop(call, refusal)
+        try:
+            if call.record is not None:
+                _take_back(call, refusal)
+            else:
+                stopped += _stop(call, refusal)
+        except Exception as fault:  # whatever it is: nothing may leave, of this one or others
+            plane.log(f"{call.id}: internal error: {type(fault).__name__}: {fault}")
+            call.exchange.instead(0, b"", b"")
     # Not before: whose reply is over goes on at once, and sends what waits.
     for reply in stopped:
         connection, reply.connection = reply.connection, None

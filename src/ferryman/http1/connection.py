@@ -90,13 +90,13 @@ class Connection(Intake):
             # A half-close cannot be told from a close; like most servers we take it as leaving,
             # but tell a peer that is still reading why it gets no answer.
             self.current = None
+            current.lost()  # first: it must not answer, too
             if current.started:
                 self.cut()
             else:
                 self._refuse_now(
                     Refusal(400, "client_closed_request", "You stopped sending before the answer.")
                 )
-            current.lost()
         elif (self._begun or self._left) and not self._closing:
             self._refuse_now(
                 Refusal(400, "incomplete_request", "The connection ended inside the request.")
@@ -241,11 +241,11 @@ class Connection(Intake):
         """The rest of an upload won't come: nobody may go on with what did."""
         self._upload = None
         self.current = None
+        exchange.lost()  # first: it must not answer, too
         if exchange.started:
             self.cut()
         else:
             self._refuse_now(refusal)
-        exchange.lost()
 
     def _refuse_now(self, refusal: Refusal) -> None:
         headers, body = self.server.refuse(refusal)

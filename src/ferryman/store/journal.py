@@ -14,7 +14,7 @@ import re
 import struct
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -118,15 +118,26 @@ class JournalWriter:
         data = _framed(kind, payload)
         if owner is not None and self.grouped:
             self._appended += 1
-            if not self._failing and not (self._lonely and self._appended == 1):
+            alone = self._failing or (self._lonely and self._appended == 1)
+            if self._waiting or not alone:  # none overtakes those that wait
                 self._waiting.append(data)
                 self._owners.append(owner)
                 return
         self._write(data)
 
-    def append_all(self, kind: int, payloads: Iterable[bytes]) -> None:
-        """Write several, at once. Raises :class:`JournalError`; then some may be there."""
-        self._write(b"".join([_framed(kind, payload) for payload in payloads]))
+    def append_all(self, kind: int, payloads: Sequence[bytes]) -> int:
+        """Write several, at once. Returns how many are in the journal: all, or the first of them.
+
+        Raises :class:`JournalError` where it is none.
+        """
+        frames = [_framed(kind, payload) for payload in payloads]
+        try:
+            self._write(b"".join(frames))
+        except JournalError:
+            if not (taken := self._taken(frames)):
+                raise
+            return taken
+        return len(frames)
 
     def flush(self) -> None:
         """Write the records that wait. Raises :class:`JournalError`; then :attr:`lost` has the
@@ -140,12 +151,15 @@ class JournalWriter:
         try:
             self._write(b"".join(waiting))
         except JournalError:
-            end = 0
-            for data, owner in zip(waiting, owners, strict=True):
-                end += len(data)
-                if end > self._kept:
-                    self.lost.append(owner)
+            self.lost += owners[self._taken(waiting) :]
             raise
+
+    def _taken(self, frames: list[bytes]) -> int:
+        """How many frames of a failed write are in the journal all the same."""
+        count = end = 0
+        while count < len(frames) and (end := end + len(frames[count])) <= self._kept:
+            count += 1
+        return count
 
     def _write(self, data: bytes) -> None:
         self._failing, self._kept = True, 0

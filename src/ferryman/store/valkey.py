@@ -151,10 +151,10 @@ class Link(asyncio.Protocol):
         del self._in[:at]
 
     def _flush(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(b"".join(self._out))
-        self._out.clear()
+        data, self._out = b"".join(self._out), []
         self._written.append(self._loop.time())
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
 
     def _look_at_time(self) -> None:
         self._look = None
