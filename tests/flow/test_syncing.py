@@ -62,12 +62,13 @@ def test_a_gateway_that_syncs_every_record_rests_while_nobody_calls(tmp_path: Pa
 
 
 SICK = """
-import os
+import os, time
 sync, told = os.fdatasync, {}
 def fdatasync(fd):
     size = os.fstat(fd).st_size
     if os.path.exists(os.environ["SICK"]) and told.get(fd) != size:
         told[fd] = size
+        time.sleep(float(os.environ.get("SLOW", 0)))
         raise OSError(5, "Input/output error")
     sync(fd)
 os.fdatasync = fdatasync
@@ -95,3 +96,21 @@ def test_a_gateway_that_syncs_every_record_refuses_calls_while_the_disk_does_not
         resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
         assert running.chat("sim").status == 200
         running.up.wait_for(r"the journal can be written again")
+
+
+def test_a_call_that_was_read_before_its_sync_failed_is_closed_in_the_ledger(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SICK)
+    sick = tmp_path / "sick"
+    env = {"PYTHONPATH": str(tmp_path), "SICK": str(sick), "SLOW": "1.5"}
+    with Stack(tmp_path, CONFIG, **env).served() as running:
+        assert running.chat("sim").status == 200
+        running.forget()
+        sick.touch()
+        reply = running.chat("sim")
+        assert (reply.status, error_of(reply)["code"]) == (503, "gateway_journal_unavailable")
+        sick.unlink()
+        row = running.row(reply)
+        assert (row["state"], row["status"], row["cost_usd"]) == ("closed", 503, "0")
+        assert running.stats()["requests"] == 0

@@ -34,6 +34,8 @@ def open_call(call: "Call", target: Target, most: int) -> None:
     try:
         if plane.owed:
             plane.pay()
+        # What can't be synced is taken off again; somebody may have read it all the same.
+        call.opened = call.opened or plane.journal.eager
         plane.journal.append(RAISED if call.more else OPENED, _pack(opened), call)
     except JournalError as trouble:
         refusal = plane.unwritten(trouble)

@@ -62,7 +62,7 @@ def _take_back(call: Call, refusal: GatewayError) -> None:
 def _stop(call: Call, refusal: GatewayError) -> list[Reply]:
     """A call must not be made. Returns the replies that it waits for."""
     call.unrecorded = refusal
-    if not call.more:
+    if not call.more and not call.plane.journal.eager:
         call.opened = False
     replies = call.racers or ((call.sent,) if call.sent is not None else ())
     waiting = [each for each in replies if not each.ended and not each.over.opened]
