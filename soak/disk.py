@@ -86,11 +86,11 @@ async def run(plant: Plant, full: Callable[[], None], room: Callable[[], None]) 
     cut = [answer for answer in streams if not answer.whole]
     for answer in cut:
         assert answer.ended, f"a stream was left hanging: {answer}"
-        _is_refused(answer)
+        is_refused(answer)
         assert answer.body.count(b'"content":"') >= TOKENS, "what came before it was lost"
     failed = [answer for answer in whole if answer.status != 200]
     for answer in failed:
-        _is_refused(answer)
+        is_refused(answer)
     assert cut, "the disk was full, and every stream had its end recorded"
     assert failed, "the disk was full, and every answer was recorded"
     await asyncio.to_thread(room)
@@ -122,13 +122,14 @@ async def _refused(plant: Plant, full: Callable[[], None]) -> tuple[list[str], l
             await asyncio.to_thread(full)
             continue
         refused.append(answer.id)
-        _is_refused(answer)
+        is_refused(answer)
         assert len(served) < REFUSALS * 10, "the disk does not get full"
     link.close()
     return served, refused
 
 
-def _is_refused(answer: Answer) -> None:
+def is_refused(answer: Answer) -> None:
+    """An error says so, in place of an answer or at the end of a stream."""
     if answer.status == 200:  # a stream whose end could not be recorded
         _is_clear(json.loads(answer.body.rstrip().rpartition(b"data: ")[2]))
     else:
@@ -238,7 +239,7 @@ def _balanced(plant: Plant, answers: list[Answer]) -> Ledger:
             found = (row["status"], row["error"], row["input"], row["output"])
             assert found == (200, "", 2 + number, TOKENS), row
             continue
-        _is_refused(answer)
+        is_refused(answer)
         if row is not None:
             assert (row["status"], row["error"]) == (answer.status, "gateway_journal_unavailable")
             assert not row["input"] or (row["input"], row["output"]) == (2 + number, TOKENS), row

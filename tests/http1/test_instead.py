@@ -31,6 +31,16 @@ async def asked(stage: Scene, version: bytes) -> tuple[Peer, Exchange]:
     return peer, await stage.later()
 
 
+async def begun(stage: Scene, version: bytes) -> tuple[Peer, Exchange]:
+    """The same with a streamed reply whose first piece has come."""
+    peer, exchange = await asked(stage, version)
+    exchange.start(200, [])
+    exchange.write(b"one,")
+    while b"one," not in peer.got:
+        await peer.more()
+    return peer, exchange
+
+
 def replaces(stage: Scene, lonely: bool, act: Callable[[], None]) -> None:
     """Have ``act`` done before the next that leaves; ``lonely``: at once, as it is written."""
     outbox = stage.server.outbox
@@ -72,11 +82,7 @@ async def test_another_end_takes_the_place_of_that_of_a_stream(
     version: bytes, lonely: bool
 ) -> None:
     async with scene() as stage:
-        peer, exchange = await asked(stage, version)
-        exchange.start(200, [])
-        exchange.write(b"one,")
-        while b"one," not in peer.got:
-            await peer.more()
+        peer, exchange = await begun(stage, version)
         exchange.write(b"two,")
         replaces(stage, lonely, lambda: exchange.instead(0, b"", b"error"))
         exchange.finish(b"three")
@@ -101,11 +107,7 @@ async def test_a_stream_that_begins_and_ends_in_one_turn_keeps_its_beginning() -
 @on_loop
 async def test_a_stream_without_another_end_is_cut(version: bytes, end: bytes) -> None:
     async with scene() as stage:
-        peer, exchange = await asked(stage, version)
-        exchange.start(200, [])
-        exchange.write(b"one,")
-        while b"one," not in peer.got:
-            await peer.more()
+        peer, exchange = await begun(stage, version)
         replaces(stage, False, lambda: exchange.instead(0, b"", b""))
         exchange.finish(end)
         stage.server.outbox.flush()
@@ -114,18 +116,25 @@ async def test_a_stream_without_another_end_is_cut(version: bytes, end: bytes) -
 
 @pytest.mark.parametrize("status", [503, 0])
 @on_loop
-async def test_what_has_left_or_not_ended_is_cut(status: int) -> None:
+async def test_a_stream_that_has_not_ended_is_cut(status: int) -> None:
     async with scene() as stage:
-        peer, exchange = await asked(stage, NEW)
-        exchange.start(200, [])
-        exchange.write(b"one,")
-        while b"one," not in peer.got:
-            await peer.more()
+        peer, exchange = await begun(stage, NEW)
         exchange.instead(status, b"", b"error")
         exchange.write(b"two")
         exchange.finish(b"three")
         reply = await peer.reply()
         assert (reply.body, reply.whole) == (b"one,", False)
+
+
+@pytest.mark.parametrize("status", [503, 0])
+@on_loop
+async def test_what_has_left_is_left_alone(status: int) -> None:
+    async with scene() as stage:
+        peer, exchange = await asked(stage, NEW)
+        exchange.respond(200, [], b"fine")
+        assert (await peer.reply()).body == b"fine"
+        exchange.instead(status, b"", b"error")
+        assert (await peer.ask(LAST)).body == b"GET /last "
 
 
 @on_loop

@@ -41,11 +41,10 @@ def open_call(call: "Call", target: Target, most: int) -> None:
         refusal = plane.unwritten(trouble)
         if not plane.serves_on:
             raise refusal from trouble
-        call.opened = True
-        return
+    else:
+        if plane.refusing:
+            plane.written()
     call.opened = True
-    if plane.refusing:
-        plane.written()
 
 
 def write_down(call: "Call", closed: Closed) -> tuple[GatewayError | None, int]:

@@ -45,7 +45,7 @@ def _tell(plane: Plane, trouble: JournalError) -> None:
             call.exchange.instead(0, b"", b"")
     # Not before: whose reply is over goes on at once, and sends what waits.
     for reply in stopped:
-        connection, reply.connection = reply.connection, None
+        connection, reply.connection = reply.connection, None  # it was sent nothing
         if connection is not None:
             connection.cancel()
         reply.leave()

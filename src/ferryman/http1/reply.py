@@ -83,12 +83,9 @@ class ServerExchange:
             return
         self.started = True
         self._ending = conn
-        if self._mute:
+        if self._mute or len(body) > JOIN_BELOW:
             head = self._head(status, headers, _framing(status, body), b"")
-            conn.server.outbox.write(conn.transport, head, self)
-        elif len(body) > JOIN_BELOW:
-            head = self._head(status, headers, _framing(status, body), b"")
-            conn.server.outbox.write(conn.transport, head, self, body)
+            conn.server.outbox.write(conn.transport, head, self, b"" if self._mute else body)
         else:
             data = self._head(status, headers, _framing(status, body), body)
             conn.server.outbox.write(conn.transport, data, self)
@@ -104,7 +101,7 @@ class ServerExchange:
             data = self._head(status, headers, _framing(status, body), body)
             self._conn = before
         elif body and self._ending is not None:
-            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if self._chunked else body
+            data = self._last(body)
         self._mute = True
         waits = conn.server.outbox.replace(self, data, status > 0)
         if (waits and not data) or (not waits and self._conn is not None):
@@ -136,12 +133,16 @@ class ServerExchange:
         conn = self._conn
         if conn is None:
             return
-        if self._chunked:
-            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
         self._ending = conn
         if not self._mute:  # also where only the end of the connection says that it has ended
-            conn.server.outbox.write(conn.transport, data, self)
+            conn.server.outbox.write(conn.transport, self._last(data), self)
         self._done(conn)
+
+    def _last(self, data: bytes) -> bytes:
+        """The last piece of a streamed reply as it is sent, with the end of the framing."""
+        if not self._chunked:
+            return data
+        return b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
 
     def abort(self) -> None:
         conn = self._conn

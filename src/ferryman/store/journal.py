@@ -89,7 +89,7 @@ class JournalWriter:
         self._failing = False
         """True: the last write failed. Then records are written one by one, and each is told."""
         self._kept = 0
-        """Bytes of it that are in the journal all the same: whole frames."""
+        """How many of its records are in the journal all the same."""
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._directory_fd = os.open(directory, _DIRECTORY)
@@ -134,9 +134,9 @@ class JournalWriter:
         try:
             self._write(b"".join(frames))
         except JournalError:
-            if not (taken := self._taken(frames)):
+            if not self._kept:
                 raise
-            return taken
+            return self._kept
         return len(frames)
 
     def flush(self) -> None:
@@ -151,15 +151,8 @@ class JournalWriter:
         try:
             self._write(b"".join(waiting))
         except JournalError:
-            self.lost += owners[self._taken(waiting) :]
+            self.lost += owners[self._kept :]
             raise
-
-    def _taken(self, frames: list[bytes]) -> int:
-        """How many frames of a failed write are in the journal all the same."""
-        count = end = 0
-        while count < len(frames) and (end := end + len(frames[count])) <= self._kept:
-            count += 1
-        return count
 
     def _write(self, data: bytes) -> None:
         self._failing, self._kept = True, 0
@@ -195,10 +188,9 @@ class JournalWriter:
                 written += os.write(self._fd, memoryview(data)[written:])
         except OSError as error:
             # What is there whole stays: a reader may have seen it. (Unless it has to be synced.)
-            kept = 0 if self.eager else _whole(data, written)
-            self._kept = kept
-            self._end += kept
-            self._undo(written - kept)
+            self._kept, size = (0, 0) if self.eager else _whole(data, written)
+            self._end += size
+            self._undo(written - size)
             raise _failed("append to", self._path, error) from error
         self._end += len(data)
 
@@ -298,15 +290,16 @@ def _framed(kind: int, payload: bytes) -> bytes:
     return _pack(size, _crc(payload, _CRC_OF_KIND[kind]), kind) + payload
 
 
-def _whole(data: bytes, most: int) -> int:
-    """How many of the first ``most`` bytes of ``data``, which is frames, are whole ones."""
-    at = 0
+def _whole(data: bytes, most: int) -> tuple[int, int]:
+    """How many whole frames the first ``most`` bytes of ``data`` are, and how many bytes these."""
+    count = at = 0
     while at + FRAME_BYTES <= most:
         length: int = _FRAME.unpack_from(data, at)[0]
         if at + FRAME_BYTES + length > most:
             break
         at += FRAME_BYTES + length
-    return at
+        count += 1
+    return count, at
 
 
 def _failed(verb: str, path: Path, error: OSError) -> JournalError:
