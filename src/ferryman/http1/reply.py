@@ -60,10 +60,10 @@ class ServerExchange:
                 return value
         return None
 
-    def _head(self, status: int, headers: Headers | bytes, last: bytes, body: bytes) -> bytes:
+    def _head(
+        self, conn: "Intake", status: int, headers: Headers | bytes, last: bytes, body: bytes
+    ) -> bytes:
         """The head, ended by ``last``, and ``body`` behind it."""
-        conn = self._conn
-        assert conn is not None
         if isinstance(headers, list):
             headers = b"".join([b"%b: %b\r\n" % pair for pair in headers])
         if not self._keep_alive or conn.server.draining or self._unfinished():
@@ -84,10 +84,10 @@ class ServerExchange:
         self.started = True
         self._ending = conn
         if self._mute or len(body) > JOIN_BELOW:
-            head = self._head(status, headers, _framing(status, body), b"")
+            head = self._head(conn, status, headers, _framing(status, body), b"")
             conn.server.outbox.write(conn.transport, head, self, b"" if self._mute else body)
         else:
-            data = self._head(status, headers, _framing(status, body), body)
+            data = self._head(conn, status, headers, _framing(status, body), body)
             conn.server.outbox.write(conn.transport, data, self)
         self._done(conn)
 
@@ -97,9 +97,7 @@ class ServerExchange:
             return
         data = b""
         if status:
-            self._conn, before = conn, self._conn
-            data = self._head(status, headers, _framing(status, body), body)
-            self._conn = before
+            data = self._head(conn, status, headers, _framing(status, body), body)
         elif body and self._ending is not None:
             data = self._last(body)
         self._mute = True
@@ -117,7 +115,7 @@ class ServerExchange:
         else:
             self._keep_alive = False
             last = b"\r\n"
-        conn.server.outbox.write(conn.transport, self._head(status, headers, last, b""), self)
+        conn.server.outbox.write(conn.transport, self._head(conn, status, headers, last, b""), self)
 
     def write(self, data: bytes) -> bool:
         conn = self._conn
